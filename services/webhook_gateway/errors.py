@@ -1,0 +1,43 @@
+"""What can go wrong at the gateway, told apart by whose fault it is.
+
+    GatewayError
+    +-- TheirFault              the request is refused, nothing is kept
+    |   +-- UnknownProvider     404
+    |   +-- InvalidSignature    401
+    +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
+    +-- OurFault                never the provider's problem: tried again
+        +-- ProviderUnavailable the provider's own API did not answer
+        +-- NotReady            a setting is missing or wrong: the process refuses to start
+"""
+
+
+class GatewayError(Exception):
+    """The root of every error this service raises on purpose."""
+
+
+class TheirFault(GatewayError):
+    """The sender has to change something."""
+
+
+class UnknownProvider(TheirFault):
+    """No provider of that name is switched on."""
+
+
+class InvalidSignature(TheirFault):
+    """The request does not prove that it comes from the provider."""
+
+
+class Unreadable(GatewayError):
+    """The request is genuine, but says nothing that we understand; the message says what was expected."""
+
+
+class OurFault(GatewayError):
+    """We have to change something; the sender did all right."""
+
+
+class ProviderUnavailable(OurFault):
+    """The provider's own API could not be asked; asking again later may help."""
+
+
+class NotReady(OurFault):
+    """A setting is missing or wrong; the message names it and says the fix."""

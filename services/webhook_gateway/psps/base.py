@@ -1,0 +1,112 @@
+"""What a payment provider is to the gateway: it proves where a request comes from, and says what the request tells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from services.webhook_gateway.payments.states import Dispute, Stage, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A provider's request as it came: nothing decoded, nothing inflated.
+
+    `headers` have lower-case names. `body` is the raw bytes that carry the message: the body, or the query string of
+    a GET.
+    """
+
+    method: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Mode(StrEnum):
+    """Whether real money moved."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Why a request is believed.
+
+    `signed` is false for a request that nobody signed: it is a hint, and may only make us ask the provider.
+    `secret` says which of the active secrets matched, by its place in the setting (0 is the first).
+    `mode` is what the matching secret is for, where it says so.
+    """
+
+    signed: bool
+    secret: int | None = None
+    mode: Mode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a request tells about one payment, in our words: integers of minor units, ISO 4217 codes, aware instants.
+
+    `key` is what makes the event the same event when it comes again. `kind` is the provider's own word.
+    `reference` is the provider's id of the payment, `order_number` ours. `None` means that it was not told.
+    `refunded_minor` is the total given back so far. `hint` means that the provider has to be asked before any of it
+    is believed. A notice without a `reference` tells nothing about a payment and is ignored.
+    """
+
+    key: str
+    kind: str
+    reference: str | None = None
+    order_number: str | None = None
+    user_id: int | None = None
+    stage: Stage = Stage.PENDING
+    dispute: Dispute = Dispute.NONE
+    amount_minor: int | None = None
+    refunded_minor: int = 0
+    fee_minor: int | None = None
+    currency: str | None = None
+    method: str | None = None
+    failure_reason: str | None = None
+    mode: Mode | None = None
+    occurred_at: datetime | None = None
+    hint: bool = False
+
+    @property
+    def standing(self) -> Standing:
+        """The part of the notice that moves a payment."""
+        return Standing(self.stage, self.refunded_minor, self.dispute)
+
+
+class Psp(Protocol):
+    """One provider. To add one, write these four names in a file of its own and one line in `registry`."""
+
+    #: The name in the address, the settings and the tables.
+    name: str
+    #: The HTTP methods it uses.
+    methods: frozenset[str]
+    #: The request headers that `parse` needs; no other header is ever kept.
+    kept_headers: frozenset[str]
+
+    def verify(self, request: Request) -> Proof:
+        """Prove that the provider sent `request`, over the raw bytes and in constant time.
+
+        Raises InvalidSignature where it cannot be proved.
+        """
+        ...
+
+    def parse(self, request: Request) -> Notice:
+        """Say what `request` tells; called only on what `verify` let pass.
+
+        Raises Unreadable where it does not have the provider's form.
+        """
+        ...
+
+
+class Asks(Protocol):
+    """A provider whose requests are only hints: the truth comes from asking it."""
+
+    def ask(self, notice: Notice) -> Notice:
+        """What the provider itself says about `notice.reference`, never a hint; `key` is kept.
+
+        Raises ProviderUnavailable where it does not answer now.
+        """
+        ...

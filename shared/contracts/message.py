@@ -1,0 +1,65 @@
+"""What a contract is: a frozen value with a name and a version, read tolerantly and written exactly.
+
+A newer sender may add fields (they are ignored), an older one may lack fields that have a default.
+Renaming, removing or retyping a field is a new version: both are handled until no old message is left.
+"""
+
+import dataclasses
+import datetime
+import types
+import typing
+from typing import Any, ClassVar, Self
+
+
+class ContractError(Exception):
+    """The payload does not satisfy its contract; trying again cannot help, so the message is dead."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A value that one service tells another. Fields are int, str, bool, date, aware datetime, or one of these or None."""
+
+    #: The stable name on the wire, and its version.
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @classmethod
+    def wire_name(cls) -> str:
+        """The actor that handles this message, for example `webhooks.received.v1`."""
+        return f"{cls.name}.v{cls.version}"
+
+    def dump(self) -> dict[str, Any]:
+        """The fields as JSON can carry them: dates and instants in ISO 8601."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def load(cls, payload: dict[str, Any]) -> Self:
+        """The value that `payload` describes. Raises ContractError where a field is missing or of another type."""
+        hints = typing.get_type_hints(cls)
+        values = {}
+        for field in dataclasses.fields(cls):
+            if field.name in payload:
+                values[field.name] = _typed(hints[field.name], payload[field.name], f"{cls.wire_name()}.{field.name}")
+            elif field.default is dataclasses.MISSING:
+                raise ContractError(f"{cls.wire_name()}.{field.name} is missing")
+        return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        (hint,) = (option for option in typing.get_args(hint) if option is not types.NoneType)
+    if hint in (datetime.date, datetime.datetime) and isinstance(value, str):
+        try:
+            return hint.fromisoformat(value)
+        except ValueError:
+            raise ContractError(f"{where}: {value!r} is not a {hint.__name__}") from None
+    # bool is an int to Python, and never one to us; a str must not be taken for a date
+    if type(value) is not hint:
+        raise ContractError(f"{where}: {value!r} is not of type {hint.__name__}")
+    return value

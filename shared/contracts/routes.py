@@ -1,0 +1,32 @@
+"""Who tells what to whom: every message, its publisher, its queue and its one handler."""
+
+from dataclasses import dataclass
+
+from shared.contracts.message import Message
+from shared.contracts.payments import PaymentSettled
+from shared.contracts.webhooks import WebhookReceived
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the table. A queue belongs to the one service that consumes it."""
+
+    message: type[Message]
+    publisher: str
+    queue: str
+    handler: str
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(WebhookReceived, publisher="gateway", queue="webhooks", handler="services.webhook_gateway.worker"),
+    Route(PaymentSettled, publisher="gateway", queue="default", handler="services.stats.worker"),
+)
+
+QUEUES: tuple[str, ...] = tuple(sorted({route.queue for route in ROUTES}))
+
+_BY_MESSAGE = {route.message: route for route in ROUTES}
+
+
+def route_of(message: type[Message]) -> Route:
+    """The line of the table for `message`. Raises KeyError for a message that no route names."""
+    return _BY_MESSAGE[message]
