@@ -1,0 +1,35 @@
+"""Connections to PostgreSQL."""
+
+from sqlalchemy import Engine, create_engine
+
+#: A server that does not answer within this is treated as away.
+CONNECT_TIMEOUT_SECONDS = 3
+
+
+def build_engine(database_url: str, *, pool_size: int = 5, application: str = "nouba") -> Engine:
+    """An engine whose connections are checked by TCP, not by a query on every use.
+
+    `pool_size` connections are kept, and never more opened: a caller beyond that waits up to two seconds.
+    """
+    return create_engine(
+        _with_driver(database_url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=2,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": application,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            # an unplugged server must not hold a request for the kernel's fifteen minutes
+            "tcp_user_timeout": 10_000,
+        },
+    )
+
+
+def _with_driver(url: str) -> str:
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg2://" + url.removeprefix(scheme)
+    return url

@@ -1,0 +1,58 @@
+"""What every service is told by its environment, checked once at start."""
+
+from typing import Annotated, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _zone_exists(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("is not a time zone; use a name such as Africa/Algiers") from error
+    return name
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it and says the fix."""
+
+
+class DatabaseSettings(BaseSettings):
+    """What a command needs that only touches the database. A URL may hold a password, so it is a secret."""
+
+    model_config = SettingsConfigDict(env_prefix="NOUBA_", extra="ignore")
+
+    database_url: SecretStr
+
+
+class Settings(DatabaseSettings):
+    """The settings that all services share."""
+
+    rabbitmq_url: SecretStr
+    timezone: Annotated[str, AfterValidator(_zone_exists)] = "Africa/Algiers"
+    #: Where this process answers Prometheus; 0 switches it off.
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The school's zone: a day is [midnight, midnight) there."""
+        return ZoneInfo(self.timezone)
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def read_settings(kind: type[S]) -> S:
+    """The settings of `kind` from the environment. Raises SettingsError with one line a fault, and no value."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        faults = [
+            f"{prefix}{'_'.join(str(part) for part in fault['loc'])}".upper() + f": {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("\n".join(faults)) from None

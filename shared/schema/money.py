@@ -1,0 +1,142 @@
+"""What the gateway writes: the inbox of webhooks, the payments, and the double-entry ledger."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    id_column(),
+    Column("provider", Text, nullable=False),
+    Column("dedupe_key", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="received"),
+    # why the event is where it is: a sentence for the operator, without personal data
+    Column("reason", Text),
+    Column("method", Text, nullable=False, server_default="POST"),
+    # only the headers that the provider's parser needs
+    Column("headers", JSONB, nullable=False, server_default=text("'{}'")),
+    # the bytes that were signed, exactly
+    Column("body", LargeBinary, nullable=False),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("reference", Text),
+    Column("signed", Boolean, nullable=False, server_default=text("true")),
+    # which of the active secrets matched (0 is the first): says when an old one can be retired
+    Column("secret", SmallInteger),
+    Column("payment_id", BigInteger, ForeignKey("payments.id")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # when a waiting event is tried again, whatever became of its message
+    Column("next_attempt_at", INSTANT),
+    Column("received_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("processed_at", INSTANT),
+    UniqueConstraint("provider", "dedupe_key"),
+    CheckConstraint("state IN ('received', 'applied', 'ignored', 'quarantined', 'dead')", name="state_known"),
+    Index("ix_webhook_events_waiting", "next_attempt_at", postgresql_where=text("state = 'received'")),
+    Index(
+        "ix_webhook_events_waiting_reference", "provider", "reference", postgresql_where=text("state = 'received'")
+    ),
+    info={"writer": "gateway"},
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    id_column(),
+    Column("provider", Text, nullable=False),
+    Column("provider_reference", Text),
+    Column("order_number", Text),
+    Column("user_id", BigInteger, ForeignKey("users.id"), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False, server_default="DZD"),
+    Column("method", Text),
+    Column("status", Text, nullable=False, server_default="pending"),
+    Column("refunded_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("dispute", Text, nullable=False, server_default="none"),
+    # what the payer's wallet holds of this payment: the ledger's entries for it add up to this
+    Column("credited_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("fee_minor", BigInteger),
+    Column("failure_reason", Text),
+    created_at_column(),
+    Column("completed_at", INSTANT),
+    UniqueConstraint("provider", "provider_reference"),
+    CheckConstraint(
+        "status IN ('pending', 'authorized', 'expired', 'canceled', 'failed', 'completed', "
+        "'partially_refunded', 'refunded', 'disputed', 'charged_back')",
+        name="status_known",
+    ),
+    CheckConstraint("dispute IN ('none', 'open', 'won', 'lost')", name="dispute_known"),
+    CheckConstraint("amount_minor >= 0 AND refunded_minor >= 0", name="amounts_not_negative"),
+    CheckConstraint("credited_minor BETWEEN 0 AND amount_minor", name="credit_within_amount"),
+    Index(None, "provider", "order_number"),
+    Index(None, "user_id"),
+    info={"writer": "gateway"},
+)
+
+ledger_accounts = Table(
+    "ledger_accounts",
+    metadata,
+    id_column(),
+    Column("kind", Text, nullable=False),
+    Column("user_id", BigInteger, ForeignKey("users.id")),
+    Column("provider", Text),
+    UniqueConstraint("kind", "user_id", "provider", postgresql_nulls_not_distinct=True),
+    CheckConstraint(
+        "kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue')", name="kind_known"
+    ),
+    info={"writer": "gateway"},
+)
+
+ledger_transactions = Table(
+    "ledger_transactions",
+    metadata,
+    id_column(),
+    Column("kind", Text, nullable=False),
+    Column("event_id", BigInteger, ForeignKey("webhook_events.id")),
+    Column("payment_id", BigInteger, ForeignKey("payments.id")),
+    Column("subscription_id", BigInteger, ForeignKey("subscriptions.id")),
+    created_at_column(),
+    CheckConstraint("kind IN ('payment', 'activation', 'deactivation')", name="kind_known"),
+    # an event moves the money of a payment or a subscription once, whatever the code above believes
+    Index(
+        "uq_ledger_transactions_event",
+        "event_id",
+        "kind",
+        "subscription_id",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("event_id IS NOT NULL"),
+    ),
+    Index(None, "payment_id"),
+    Index(None, "subscription_id"),
+    info={"writer": "gateway"},
+)
+
+# A positive amount is what the school owes the account's owner, a negative one what it is owed.
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    id_column(),
+    Column("transaction_id", BigInteger, ForeignKey("ledger_transactions.id"), nullable=False),
+    Column("account_id", BigInteger, ForeignKey("ledger_accounts.id"), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
+    Index(None, "transaction_id"),
+    Index(None, "account_id"),
+    info={"writer": "gateway"},
+)

@@ -1,0 +1,104 @@
+"""The school's own tables: its application writes them, Nouba reads them and keeps three columns.
+
+Nouba writes `users.balance_minor` and a subscription's activation (the gateway), and the video columns of `courses`
+(the transcoder).
+"""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, SmallInteger, Table, Text, text
+
+from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
+
+users = Table(
+    "users",
+    metadata,
+    id_column(),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("email", Text),
+    Column("phone", Text),
+    Column("role", Text, nullable=False, server_default="student"),
+    Column("year_of_study", Text),
+    # the sum of the user's ledger entries, and nothing else
+    Column("balance_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_login_at", INSTANT),
+    created_at_column(),
+    info={"writer": "school"},
+)
+
+teachers = Table(
+    "teachers",
+    metadata,
+    id_column(),
+    Column("user_id", BigInteger, ForeignKey("users.id")),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("specialisation", Text),
+    created_at_column(),
+    info={"writer": "school"},
+)
+
+chapters = Table(
+    "chapters",
+    metadata,
+    id_column(),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("teacher_id", BigInteger, ForeignKey("teachers.id")),
+    Column("year_target", Text),
+    Column("price_minor", BigInteger, nullable=False, server_default=text("0")),
+    created_at_column(),
+    info={"writer": "school"},
+)
+
+courses = Table(
+    "courses",
+    metadata,
+    id_column(),
+    Column("chapter_id", BigInteger, ForeignKey("chapters.id")),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("video_ref", Text),
+    Column("transcoding_status", Text),
+    Column("pdf_summary", Text),
+    created_at_column(),
+    CheckConstraint(
+        "transcoding_status IN ('pending', 'processing', 'completed', 'failed')", name="transcoding_status_known"
+    ),
+    info={"writer": "school"},
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    id_column(),
+    Column("user_id", BigInteger, ForeignKey("users.id"), nullable=False),
+    Column("chapter_id", BigInteger, ForeignKey("chapters.id")),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("status", Text, nullable=False, server_default="pending_payment"),
+    Column("access_level", Text),
+    Column("activated_at", INSTANT),
+    Column("ends_at", INSTANT),
+    created_at_column(),
+    CheckConstraint("status IN ('pending_payment', 'active', 'expired', 'cancelled')", name="status_known"),
+    CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
+    Index(None, "user_id", "status"),
+    info={"writer": "school"},
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    id_column(),
+    Column("chapter_id", BigInteger, ForeignKey("chapters.id")),
+    Column("teacher_id", BigInteger, ForeignKey("teachers.id")),
+    Column("starts_at", INSTANT, nullable=False),
+    Column("duration_minutes", SmallInteger),
+    created_at_column(),
+    info={"writer": "school"},
+)
+
+attendances = Table(
+    "attendances",
+    metadata,
+    id_column(),
+    Column("session_id", BigInteger, ForeignKey("sessions.id"), nullable=False),
+    Column("user_id", BigInteger, ForeignKey("users.id"), nullable=False),
+    Column("checked_in_at", INSTANT, nullable=False),
+    info={"writer": "school"},
+)
