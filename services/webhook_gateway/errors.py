@@ -1,13 +1,17 @@
 """What can go wrong at the gateway, told apart by whose fault it is.
 
-    GatewayError
-    +-- TheirFault              the request is refused, nothing is kept
-    |   +-- UnknownProvider     404
-    |   +-- InvalidSignature    401
-    +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
-    +-- OurFault                never the provider's problem: tried again
-        +-- ProviderUnavailable the provider's own API did not answer
-        +-- NotReady            a setting is missing or wrong: the process refuses to start
+GatewayError
++-- TheirFault              the request is refused, nothing is kept
+|   +-- UnknownProvider     404
+|   +-- InvalidSignature    401
+|   +-- BodyTooSlow         408
+|   +-- BodyTooLarge        413
+|   +-- EncodedBody         415
+|   +-- TooManyUnverified   429
++-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
++-- OurFault                never the provider's problem: tried again
+    +-- ProviderUnavailable the provider's own API did not answer
+    +-- NotReady            a setting is missing or wrong: the process refuses to start
 """
 
 
@@ -25,6 +29,28 @@ class UnknownProvider(TheirFault):
 
 class InvalidSignature(TheirFault):
     """The request does not prove that it comes from the provider."""
+
+
+class BodyTooSlow(TheirFault):
+    """The body did not arrive in time, or not whole."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The whole body has to arrive within {seconds:g} seconds.")
+
+
+class BodyTooLarge(TheirFault):
+    """The body is larger than any webhook."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body may have at most {limit_bytes} bytes.")
+
+
+class EncodedBody(TheirFault):
+    """The body is compressed; inflating strangers' bytes before they are verified is not safe."""
+
+
+class TooManyUnverified(TheirFault):
+    """Too many requests in a short time proved nothing."""
 
 
 class Unreadable(GatewayError):

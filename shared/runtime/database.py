@@ -6,16 +6,20 @@ from sqlalchemy import Engine, create_engine
 CONNECT_TIMEOUT_SECONDS = 3
 
 
-def build_engine(database_url: str, *, pool_size: int = 5, application: str = "nouba") -> Engine:
+def build_engine(
+    database_url: str, *, pool_size: int = 5, application: str = "nouba", autocommit: bool = False
+) -> Engine:
     """An engine whose connections are checked by TCP, not by a query on every use.
 
     `pool_size` connections are kept, and never more opened: a caller beyond that waits up to two seconds.
+    With `autocommit` every statement is a transaction of its own, in one round trip.
     """
     return create_engine(
         _with_driver(database_url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=2,
+        **({"isolation_level": "AUTOCOMMIT"} if autocommit else {}),
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": application,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Identity, MetaData, TIMESTAMP, func
+from sqlalchemy import TIMESTAMP, BigInteger, Column, Identity, MetaData, func
 
 metadata = MetaData(
     naming_convention={

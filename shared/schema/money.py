@@ -47,9 +47,7 @@ webhook_events = Table(
     UniqueConstraint("provider", "dedupe_key"),
     CheckConstraint("state IN ('received', 'applied', 'ignored', 'quarantined', 'dead')", name="state_known"),
     Index("ix_webhook_events_waiting", "next_attempt_at", postgresql_where=text("state = 'received'")),
-    Index(
-        "ix_webhook_events_waiting_reference", "provider", "reference", postgresql_where=text("state = 'received'")
-    ),
+    Index("ix_webhook_events_waiting_reference", "provider", "reference", postgresql_where=text("state = 'received'")),
     info={"writer": "gateway"},
 )
 
@@ -95,9 +93,7 @@ ledger_accounts = Table(
     Column("user_id", BigInteger, ForeignKey("users.id")),
     Column("provider", Text),
     UniqueConstraint("kind", "user_id", "provider", postgresql_nulls_not_distinct=True),
-    CheckConstraint(
-        "kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue')", name="kind_known"
-    ),
+    CheckConstraint("kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue')", name="kind_known"),
     info={"writer": "gateway"},
 )
 

@@ -1,12 +1,15 @@
 """What a payment provider is to the gateway: it proves where a request comes from, and says what the request tells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from services.webhook_gateway.payments.states import Dispute, Stage, Standing
+
+#: Where an adapter that checks a signed time gets ours from; aware.
+Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,24 @@ class Psp(Protocol):
         ...
 
 
+@runtime_checkable
 class Asks(Protocol):
     """A provider whose requests are only hints: the truth comes from asking it."""
 
     def ask(self, notice: Notice) -> Notice:
         """What the provider itself says about `notice.reference`, never a hint; `key` is kept.
 
-        Raises ProviderUnavailable where it does not answer now.
+        Without a `reference` where the provider knows no such payment.
+        Raises ProviderUnavailable where it does not answer now or has not decided yet, and Unreadable where its
+        answer does not have its form.
         """
+        ...
+
+
+@runtime_checkable
+class Returns(Protocol):
+    """A provider that sends the payer's browser to us, and lets us send it on."""
+
+    def onward_url(self, request: Request) -> str | None:
+        """Where the browser goes now; None where `request` is not a browser's or no address is set."""
         ...

@@ -1,0 +1,77 @@
+"""The settings of a stack on this machine: what servers and ports it has, and secrets made for it alone."""
+
+import base64
+import secrets
+from collections.abc import Collection, Mapping
+
+from local.background import MARK
+from local.ports import HOST
+from local.remembered import Remembered
+
+_GATEWAY_PORT = 8080
+_STATS_PORT = 8081
+
+#: The processes that serve something else than metrics: the setting that holds the port, the address's name, the port
+#: that is tried first.
+_SERVING = {
+    "gateway": ("NOUBA_GATEWAY_PORT", "GATEWAY_URL", _GATEWAY_PORT),
+    "stats-api": ("NOUBA_STATS_PORT", "STATS_URL", _STATS_PORT),
+    "psp": ("NOUBA_LOCAL_PSP_PORT", "PSP_URL", None),
+}
+
+#: What steers this program, and what each process has for itself.
+_NOT_FOR_ALL = {"NOUBA_HOME", "NOUBA_LOCAL_PROCFILE", "NOUBA_METRICS_PORT", "NOUBA_PROCESS", MARK}
+
+
+def shared_environment(
+    given: Mapping[str, str], servers: Mapping[str, str], processes: Collection[str], remembered: Remembered
+) -> dict[str, str]:
+    """What all processes are told; what the caller's own environment `given` says, wins."""
+    settings = {"NOUBA_TIMEZONE": "Africa/Algiers", **servers, **_secrets(remembered)}
+    addresses = {}
+    for process in processes:
+        if process in _SERVING:
+            setting, address, preferred = _SERVING[process]
+            port = given.get(setting) or str(remembered.port(process, preferred))
+            settings[setting] = port
+            addresses[address] = f"http://{HOST}:{port}"
+    if "gateway" in processes:
+        settings["NOUBA_GATEWAY_HOST"] = HOST
+    if "PSP_URL" in addresses:
+        settings["NOUBA_PSP_SATIM_BASE_URL"] = f"{addresses['PSP_URL']}/payment/rest"
+    wishes = {name: value for name, value in given.items() if name.startswith("NOUBA_") and name not in _NOT_FOR_ALL}
+    # an empty address of a server stands for none; an empty secret is the process's to refuse
+    return {**settings, **{name: value for name, value in wishes.items() if value or name not in servers}, **addresses}
+
+
+def own_environments(processes: Collection[str], remembered: Remembered) -> dict[str, dict[str, str]]:
+    """What each process is told besides."""
+    return {
+        process: {} if process == "psp" else {"NOUBA_METRICS_PORT": str(remembered.port(f"{process} metrics"))}
+        for process in processes
+    }
+
+
+def metrics_addresses(own: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Where Prometheus reads each process, by the name that `make env` gives it: GATEWAY_METRICS_URL and so on."""
+    return {
+        f"{process.upper().replace('-', '_')}_METRICS_URL": f"http://{HOST}:{settings['NOUBA_METRICS_PORT']}/metrics"
+        for process, settings in own.items()
+        if "NOUBA_METRICS_PORT" in settings
+    }
+
+
+def _secrets(remembered: Remembered) -> dict[str, str]:
+    # each has the form that its provider gives out
+    makers = {
+        "NOUBA_API_TOKENS": lambda: f"nouba_{secrets.token_hex(20)}",
+        "NOUBA_PSP_CHARGILY_SECRETS": lambda: f"test_sk_{secrets.token_hex(20)}",
+        "NOUBA_PSP_STANDARD_WEBHOOKS_SECRETS": lambda: f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
+        "NOUBA_PSP_STRIPE_SECRETS": lambda: f"whsec_{secrets.token_hex(16)}",
+        "NOUBA_PSP_GENERIC_SECRETS": lambda: secrets.token_hex(20),
+        "NOUBA_PSP_GENERIC_HEADER": lambda: "X-Signature",
+        "NOUBA_PSP_SATIM_USERNAME": lambda: "SAT0000000001",
+        "NOUBA_PSP_SATIM_PASSWORD": lambda: secrets.token_hex(12),
+        "NOUBA_PSP_SATIM_TERMINAL": lambda: "E000000001",
+    }
+    return {name: remembered.text(name, make) for name, make in makers.items()}

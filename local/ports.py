@@ -1,0 +1,38 @@
+"""TCP ports of 127.0.0.1 that nobody uses."""
+
+import random
+import socket
+
+HOST = "127.0.0.1"
+
+# Below 32768, where Linux takes the ports of outgoing connections from: a client that keeps trying the port of a
+# server that is down would otherwise be given that very port, connect to itself, and keep the server from returning.
+LOWEST, HIGHEST = 15_000, 31_999
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    while not is_free(port := random.randint(LOWEST, HIGHEST)):  # noqa: S311 - no secret
+        pass
+    return port
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on `port` now."""
+    if accepts(port):
+        return False
+    with socket.socket() as probe:
+        # servers set this too: a connection that lingers after a restart must not make the port look taken
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on `port`."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0

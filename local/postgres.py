@@ -1,0 +1,133 @@
+"""A private PostgreSQL server in a folder: on 127.0.0.1 alone, with a password of its own."""
+
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+
+import psycopg2
+
+from local.account import unprivileged_account
+from local.background import BackgroundProcess
+from local.errors import CannotStart
+from local.ports import HOST
+from local.postgres_program import find_program
+from local.remembered import Remembered
+
+_READY_SECONDS = 60
+_STOP_SECONDS = 20
+
+
+class Postgres:
+    """PostgreSQL with all it keeps in `folder`. The same folder gives the same server again, from any command."""
+
+    name = "PostgreSQL"
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        """`durable=False` gives up safety against power failure, never against a killed server: for tests."""
+        self._folder = folder.absolute()
+        self._durable = durable
+        self._remembered = Remembered(self._folder / "server.json")
+        self._process = BackgroundProcess(self._folder)
+
+    @property
+    def url(self) -> str:
+        """The address of the database `nouba`, with the password in it."""
+        return self.url_of("nouba")
+
+    def url_of(self, database: str) -> str:
+        """The address of one database of this server."""
+        return f"postgresql://nouba:{self._remembered['password']}@{HOST}:{self._remembered['port']}/{database}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the server is there."""
+        return self._process.running
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the server's first process while it runs."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server, and make the database `nouba` the first time. Returns when it answers."""
+        if self.running:
+            return
+        self._process.kill()
+        account = unprivileged_account()
+        place = account.make_folder(self._folder / "files")
+        data = place / "data"
+        program = account.make_reachable(find_program(data), place)
+        password = self._remembered.text("password", lambda: secrets.token_hex(16))
+        if not data.exists():
+            self._initialise(program, place, password)
+        port = self._remembered.port("port")
+        self._process.start(
+            [program / "bin" / "postgres", "-D", data, *self._options(port)],
+            {"LC_ALL": "C", "TZ": "UTC"},
+            user=account.user,
+            group=account.group,
+        )
+        self._process.wait_until(self._answers, _READY_SECONDS)
+
+    def stop(self) -> None:
+        """Stop the server in good order; nothing of it remains."""
+        # SIGINT is PostgreSQL's "fast": SIGTERM would wait until the last client has gone
+        self._process.stop(signal.SIGINT, _STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End the server as a crash would; what was committed is there again after `start`."""
+        self._process.kill()
+
+    def _options(self, port: int) -> list[str]:
+        settings: dict[str, object] = {
+            "port": port,
+            "listen_addresses": HOST,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+        }
+        if not self._durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        return [f"--{name}={value}" for name, value in settings.items()]
+
+    def _initialise(self, program: Path, place: Path, password: str) -> None:
+        account = unprivileged_account()
+        password_file = place / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(password)
+        account.own(password_file)
+        # made under another name and renamed last: an interrupted first start leaves nothing that looks finished
+        draft = place / "data.new"
+        subprocess.run(["rm", "-rf", draft], check=True)
+        options = ["--username=nouba", "--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync"]
+        options += ["--encoding=UTF8", "--locale=C"]
+        result = subprocess.run(
+            [program / "bin" / "initdb", "-D", draft, *options],
+            cwd="/",
+            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+            user=account.user,
+            group=account.group,
+            extra_groups=None if account.user is None else [],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        password_file.unlink()
+        if result.returncode != 0:
+            raise CannotStart(f"PostgreSQL could not make its data folder {draft}: {result.stderr.strip()}")
+        draft.rename(place / "data")
+
+    def _answers(self) -> bool:
+        try:
+            connection = psycopg2.connect(self.url_of("postgres"), connect_timeout=2)
+        except psycopg2.OperationalError:
+            return False
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'nouba'")
+                if cursor.fetchone() is None:
+                    cursor.execute("CREATE DATABASE nouba")
+        finally:
+            connection.close()
+        return True

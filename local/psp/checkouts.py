@@ -1,0 +1,60 @@
+"""Chargily's checkouts as its API shows them: made with a bearer key, moved by a test, read back by a reconciliation."""
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from local.psp.bodies import digest
+
+STATUSES = ("paid", "failed", "canceled", "expired")
+
+
+def checkouts(secrets: tuple[str, ...]) -> Blueprint:
+    """The calls under `/api/v2` (and `/test/api/v2`), which want one of `secrets`; with none, any key will do."""
+    pages = Blueprint("checkouts", __name__)
+    kept: dict[str, dict[str, Any]] = {}
+
+    def is_allowed() -> bool:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        return scheme == "Bearer" and (key in secrets if secrets else bool(key))
+
+    def create() -> tuple[Response, int]:
+        if not is_allowed():
+            return jsonify({"message": "Unauthenticated."}), 401
+        told = request.get_json(silent=True)
+        if not isinstance(told, dict) or type(told.get("amount")) is not int or told.get("currency") != "dzd":
+            return jsonify({"message": "amount must be an integer of dinars, currency dzd."}), 422
+        checkout_id = digest("checkout", str(len(kept)), str(told))
+        kept[checkout_id] = {
+            "id": checkout_id,
+            "entity": "checkout",
+            "livemode": False,
+            "amount": told["amount"],
+            "currency": "dzd",
+            "fees_on_merchant": 0,
+            "status": "pending",
+            "metadata": told.get("metadata"),
+            "success_url": told.get("success_url"),
+            "payment_method": None,
+        }
+        return jsonify(kept[checkout_id]), 200
+
+    def show(checkout_id: str) -> tuple[Response, int]:
+        if not is_allowed():
+            return jsonify({"message": "Unauthenticated."}), 401
+        if checkout_id not in kept:
+            return jsonify({"message": "Not found."}), 404
+        return jsonify(kept[checkout_id]), 200
+
+    def move(checkout_id: str, status: str) -> tuple[Response, int]:
+        if checkout_id not in kept:
+            return jsonify({"message": "Not found."}), 404
+        kept[checkout_id]["status"] = status
+        return jsonify(kept[checkout_id]), 200
+
+    for base in ("/api/v2", "/test/api/v2"):
+        pages.add_url_rule(f"{base}/checkouts", f"create{base}".replace("/", "_"), create, methods=["POST"])
+        pages.add_url_rule(f"{base}/checkouts/<checkout_id>", f"show{base}".replace("/", "_"), show)
+    path = f"/simulator/checkouts/<checkout_id>/<any({', '.join(STATUSES)}):status>"
+    pages.add_url_rule(path, "move", move, methods=["POST"])
+    return pages

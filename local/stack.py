@@ -1,0 +1,192 @@
+"""Everything Nouba on this machine: the servers, the processes of the Procfile, and the settings that join them."""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from local.background import BackgroundProcess
+from local.environment import metrics_addresses, own_environments, shared_environment
+from local.errors import CannotStart, LocalError, NotRunning
+from local.postgres import Postgres
+from local.processes import read_procfile, run_processes
+from local.rabbitmq import RabbitMq
+from local.remembered import Remembered, read_private, write_private
+from local.s3 import BUCKET, S3, make_bucket
+
+PROJECT = Path(__file__).parent.parent
+
+_READY_SECONDS = 60
+# a worker finishes what it does before it ends
+_STOP_SECONDS = 30
+
+Say = Callable[[str], None]
+
+
+class Server(Protocol):
+    """What the three servers have in common."""
+
+    name: str
+
+    @property
+    def running(self) -> bool: ...
+    @property
+    def pid(self) -> int | None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Stack:
+    """One running Nouba with all its state in a folder, so that any later command finds it again."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        """`given` is the caller's environment: what it names is used, and not started."""
+        self._given = given
+        self.home = Path(given.get("NOUBA_HOME") or PROJECT / ".nouba").absolute()
+        self.procfile = Path(given.get("NOUBA_LOCAL_PROCFILE") or PROJECT / "Procfile").absolute()
+        self.postgres = Postgres(self.home / "postgres")
+        self.rabbitmq = RabbitMq(self.home / "rabbitmq")
+        self.s3 = S3(self.home / "s3")
+        self.processes = BackgroundProcess(self.home / "processes", log=self.home / "logs" / "processes.log")
+        self._file = self.home / "stack.json"
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers that are ours to start and stop."""
+        ours: dict[str, Server] = {
+            "NOUBA_DATABASE_URL": self.postgres,
+            "NOUBA_RABBITMQ_URL": self.rabbitmq,
+            "NOUBA_S3_ENDPOINT_URL": self.s3,
+        }
+        return [server for setting, server in ours.items() if not self._given.get(setting)]
+
+    def up(self, say: Say) -> bool:
+        """Start what does not run yet, in the background. False if all of it ran already."""
+        with self._alone(), self._all_or_nothing():
+            ran = self.processes.running and all(server.running for server in self.servers)
+            self._start_servers(say)
+            if not self.processes.running:
+                self._settle(say)
+                self.processes.start([sys.executable, "-m", "local", "processes"], {**os.environ, **self._given})
+                self._await_gateway(say)
+            return not ran
+
+    def run(self, say: Say) -> int:
+        """Start everything in the foreground; Ctrl-C, or the end of one process, stops all. Returns the exit status."""
+        with self._alone():
+            if self.processes.running:
+                raise LocalError("It runs already, in the background: `make down` first.")
+            try:
+                self._start_servers(say)
+                self._settle(say)
+                return self.run_processes(keep=False)
+            finally:
+                self._stop_all()
+
+    def run_processes(self, *, keep: bool) -> int:
+        """Run the processes with the settings that were kept, until told to stop. `keep` brings fallen ones back."""
+        kept = read_private(self._file)
+        return run_processes(read_procfile(self.procfile), kept["shared"], kept["own"], PROJECT, keep=keep)
+
+    def down(self) -> None:
+        """Stop all that runs; nothing of it remains but the data."""
+        with self._alone():
+            self._stop_all()
+
+    def environment(self) -> dict[str, str]:
+        """The settings and addresses of the running stack. Raises NotRunning where none runs."""
+        kept = read_private(self._file)
+        if not kept:
+            raise NotRunning("Nothing runs here: start it with `make up`.")
+        return {**kept["shared"], **metrics_addresses(kept["own"])}
+
+    def _start_servers(self, say: Say) -> None:
+        def start(server: Server) -> None:
+            if not server.running:
+                began = time.monotonic()
+                server.start()
+                say(f"{server.name} is up ({time.monotonic() - began:.1f} s)")
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(start, self.servers))
+
+    def _settle(self, say: Say) -> None:
+        """Choose the settings, keep them, and bring the database to the newest schema."""
+        remembered = Remembered(self.home / "chosen.json")
+        commands = read_procfile(self.procfile)
+        shared = shared_environment(self._given, self._server_settings(), commands, remembered)
+        write_private(self._file, {"shared": shared, "own": own_environments(commands, remembered)})
+        if self._given.get("NOUBA_S3_ENDPOINT_URL"):
+            keys = (shared.get("AWS_ACCESS_KEY_ID", ""), shared.get("AWS_SECRET_ACCESS_KEY", ""))
+            make_bucket(shared["NOUBA_S3_ENDPOINT_URL"], shared["NOUBA_S3_BUCKET"], *keys)
+        nouba = Path(sys.executable).parent / "nouba"
+        migration = subprocess.run(
+            [nouba, "migrate"], env={**os.environ, **shared}, cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        if migration.returncode != 0:
+            raise CannotStart(f"`nouba migrate` failed: {migration.stderr.strip() or migration.stdout.strip()}")
+        say("The database has the newest schema")
+
+    def _server_settings(self) -> dict[str, str]:
+        settings = {"NOUBA_S3_BUCKET": self._given.get("NOUBA_S3_BUCKET", BUCKET)}
+        ours = self.servers
+        if self.postgres in ours:
+            settings["NOUBA_DATABASE_URL"] = self.postgres.url
+        if self.rabbitmq in ours:
+            settings["NOUBA_RABBITMQ_URL"] = self.rabbitmq.url
+            settings["RABBITMQ_MANAGEMENT_URL"] = self.rabbitmq.management_url
+            settings["RABBITMQ_METRICS_URL"] = self.rabbitmq.metrics_url
+        if self.s3 in ours:
+            settings["NOUBA_S3_ENDPOINT_URL"] = self.s3.url
+            settings["AWS_ACCESS_KEY_ID"] = self.s3.access_key_id
+            settings["AWS_SECRET_ACCESS_KEY"] = self.s3.secret_access_key
+        else:
+            keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+            settings |= {key: self._given[key] for key in keys if key in self._given}
+        return settings
+
+    def _await_gateway(self, say: Say) -> None:
+        address = self.environment().get("GATEWAY_URL")
+        if address is None:
+            return
+
+        def ready() -> bool:
+            try:
+                return httpx.get(f"{address}/readyz", timeout=5).status_code == httpx.codes.OK
+            except httpx.TransportError:
+                return False
+
+        began = time.monotonic()
+        self.processes.wait_until(ready, _READY_SECONDS)
+        say(f"The processes are up ({time.monotonic() - began:.1f} s)")
+
+    def _stop_all(self) -> None:
+        # the processes first: they have work to finish, which needs the servers
+        self.processes.stop(grace_seconds=_STOP_SECONDS)
+        self._file.unlink(missing_ok=True)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: server.stop(), (self.postgres, self.rabbitmq, self.s3)))
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:  # Ctrl-C too
+            self._stop_all()
+            raise
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two commands at once would start everything twice; the second waits."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

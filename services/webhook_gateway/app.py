@@ -1,0 +1,36 @@
+"""The gateway's web process: puts settings, providers, inbox and routes together."""
+
+from collections.abc import Callable, Mapping
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from services.webhook_gateway.body import BodyReader
+from services.webhook_gateway.inbox import SqlInbox
+from services.webhook_gateway.psps.base import Psp
+from services.webhook_gateway.routes import Gateway, gateway
+from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.unverified import UnverifiedLimit
+
+
+def create_app(
+    settings: GatewaySettings,
+    psps: Mapping[str, Psp],
+    engine: Engine,
+    wake: Callable[[], None],
+    return_urls: Mapping[str, str] | None = None,
+) -> Flask:
+    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised."""
+    app = Flask(__package__ or "gateway", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.extensions["gateway"] = Gateway(
+        psps=psps,
+        inbox=SqlInbox(engine),
+        engine=engine,
+        bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
+        unverified=UnverifiedLimit(settings.gateway_unverified_per_second),
+        wake=wake,
+        return_urls=return_urls or {},
+    )
+    app.register_blueprint(gateway)
+    return app

@@ -1,0 +1,124 @@
+"""Take one webhook: verify it, keep it, answer. Nothing else happens while the provider waits."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from services.webhook_gateway.errors import InvalidSignature, Unreadable
+from services.webhook_gateway.payments.books import State
+from services.webhook_gateway.psps.base import Proof, Psp, Request
+from shared.runtime.failpoints import failpoint
+
+
+class Answer(StrEnum):
+    """What the provider is told; for each of them it need not send the webhook again."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer, once the event is durable."""
+
+    status: Answer
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What is kept of a webhook. `headers` are only those that the provider's parser needs."""
+
+    provider: str
+    dedupe_key: str
+    state: State
+    reason: str | None
+    request: Request
+    body_sha256: bytes
+    reference: str | None
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The row that holds the entry, or the row that held its key before."""
+
+    event_id: int
+    is_new: bool
+    body_sha256: bytes
+
+
+class Inbox(Protocol):
+    """Where webhooks are kept."""
+
+    def keep(self, entry: Entry) -> Kept:
+        """Keep `entry` and promise to tell of it, durably, in one transaction, unless its key is kept already."""
+        ...
+
+
+class Unverified(Protocol):
+    """Counts the requests that prove nothing."""
+
+    def count(self, provider: str) -> None:
+        """Count one. Raises TooManyUnverified past the limit."""
+        ...
+
+
+def accept(psp: Psp, request: Request, inbox: Inbox, wake: Callable[[], None], unverified: Unverified) -> Receipt:
+    """Keep a genuine webhook once. Raises InvalidSignature, TooManyUnverified, and what `inbox` raises: our fault."""
+    try:
+        proof = psp.verify(request)
+    except InvalidSignature:
+        unverified.count(psp.name)
+        raise
+    if not proof.signed:
+        unverified.count(psp.name)
+    failpoint("intake.after_verify")
+    entry = _read(psp, request, proof)
+    kept = inbox.keep(entry)
+    if not kept.is_new and kept.body_sha256 != entry.body_sha256:
+        kept, entry = _keep_conflict(entry, kept.event_id, inbox)
+    failpoint("intake.after_commit")
+    if not kept.is_new:
+        return Receipt(Answer.DUPLICATE, kept.event_id)
+    if entry.state is State.QUARANTINED:
+        return Receipt(Answer.QUARANTINED, kept.event_id)
+    wake()
+    return Receipt(Answer.ACCEPTED, kept.event_id)
+
+
+def _read(psp: Psp, request: Request, proof: Proof) -> Entry:
+    needed = {name: value for name, value in request.headers.items() if name in psp.kept_headers}
+    digest = hashlib.sha256(request.body).digest()
+    entry = Entry(
+        provider=psp.name,
+        dedupe_key=f"sha256:{digest.hex()}",
+        state=State.QUARANTINED,
+        reason=None,
+        request=replace(request, headers=needed),
+        body_sha256=digest,
+        reference=None,
+        proof=proof,
+    )
+    try:
+        notice = psp.parse(request)
+    except Unreadable as error:
+        return replace(entry, reason=str(error))
+    entry = replace(entry, dedupe_key=notice.key, reference=notice.reference)
+    if proof.mode and notice.mode and proof.mode is not notice.mode:
+        return replace(entry, reason=f"signed with a {proof.mode} key, but says it is {notice.mode}")
+    return replace(entry, state=State.RECEIVED)
+
+
+def _keep_conflict(entry: Entry, event_id: int, inbox: Inbox) -> tuple[Kept, Entry]:
+    """The same id with another body, and both are signed: an operator has to look, so this one is kept apart."""
+    conflict = replace(
+        entry,
+        dedupe_key=f"{entry.dedupe_key}#{entry.body_sha256.hex()}",
+        state=State.QUARANTINED,
+        reason=f"event {event_id} has the same id and another body",
+    )
+    return inbox.keep(conflict), conflict

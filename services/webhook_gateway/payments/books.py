@@ -1,0 +1,89 @@
+"""What one settlement reads and writes, and the words for what becomes of an event."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Protocol
+
+from services.webhook_gateway.payments.ledger import Transaction
+from services.webhook_gateway.payments.payment import Payment, Subscription
+
+
+class State(StrEnum):
+    """Where an event is: only `RECEIVED` is not final."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an event, and why, in words without personal data."""
+
+    state: State
+    reason: str
+    payment_id: int | None = None
+
+
+class Books(Protocol):
+    """One transaction over the gateway's tables: all that is written is kept together, or nothing is."""
+
+    def claim(self, event_id: int) -> bool:
+        """Lock the event until the end; False where it is final already."""
+        ...
+
+    def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
+        """The payment of that reference or else the first of that order, locked."""
+        ...
+
+    def open(self, payment: Payment) -> Payment:
+        """The new row for `payment`, with its id, or the row of that reference that somebody else opened; locked."""
+        ...
+
+    def save(self, payment: Payment) -> None:
+        """Write what a settlement may change of a payment."""
+        ...
+
+    def balance(self, user_id: int) -> int | None:
+        """The user's balance, locked until the end; None where there is no such user."""
+        ...
+
+    def post(self, transaction: Transaction, event_id: int) -> None:
+        """Book the entries, and move the balance of each wallet among them."""
+        ...
+
+    def pending_subscriptions(self, user_id: int) -> Iterable[Subscription]:
+        """Those that wait for payment, oldest first."""
+        ...
+
+    def paid_subscriptions(self, user_id: int) -> Iterable[Subscription]:
+        """The active ones that the wallet has paid, newest first."""
+        ...
+
+    def activate(self, subscription_id: int, at: datetime) -> None:
+        """The subscription runs from `at`."""
+        ...
+
+    def deactivate(self, subscription_id: int) -> None:
+        """The subscription waits for payment again, as if it had never run."""
+        ...
+
+    def close(self, event_id: int, verdict: Verdict) -> None:
+        """The event is final."""
+        ...
+
+    def park(self, event_id: int, reason: str, until: datetime) -> None:
+        """The event is tried again at `until`."""
+        ...
+
+    def release(self, provider: str, reference: str, at: datetime) -> None:
+        """Parked events about this payment are tried again at `at`."""
+        ...
+
+    def announce(self, payment_id: int, day: date) -> None:
+        """Promise to tell that the payment's `day` changed."""
+        ...

@@ -1,0 +1,87 @@
+"""Double entry: every movement of money is entries that sum to zero.
+
+A positive amount is what the school owes the account's owner, a negative one what it is owed:
+a payment of 25.00 with a fee of 0.63 is +25.00 on the payer's wallet, -24.37 on the provider's clearing account
+(which pays that out to the school's bank) and -0.63 on the fees.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.webhook_gateway.payments.payment import Subscription
+
+
+class AccountKind(StrEnum):
+    """What an account is for; wallets belong to a user, clearing and fees to a provider."""
+
+    WALLET = "user_wallet"
+    CLEARING = "psp_clearing"
+    FEES = "psp_fees"
+    REVENUE = "subscription_revenue"
+
+
+class TransactionKind(StrEnum):
+    """Why money moved."""
+
+    PAYMENT = "payment"
+    ACTIVATION = "activation"
+    DEACTIVATION = "deactivation"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account by its meaning; the books give it a number when it is first used."""
+
+    kind: AccountKind
+    user_id: int | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Entries that stand or fall together. Raises ValueError where they do not sum to zero."""
+
+    kind: TransactionKind
+    entries: tuple[tuple[Account, int], ...]
+    currency: str
+    payment_id: int | None = None
+    subscription_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if total := sum(amount for _, amount in self.entries):
+            raise ValueError(f"The entries of a {self.kind} sum to {total}, not to 0.")
+
+
+def payment_moved(
+    *, payment_id: int, user_id: int, provider: str, credit_minor: int, fee_minor: int, currency: str
+) -> Transaction:
+    """A payment changed the wallet by `credit_minor` (negative when money goes back) and cost `fee_minor` more."""
+    clearing = Account(AccountKind.CLEARING, provider=provider)
+    entries = (
+        (Account(AccountKind.WALLET, user_id=user_id), credit_minor),
+        (clearing, fee_minor - credit_minor),
+        (Account(AccountKind.FEES, provider=provider), -fee_minor),
+    )
+    moved = tuple(entry for entry in entries if entry[1])
+    return Transaction(TransactionKind.PAYMENT, moved, currency, payment_id=payment_id)
+
+
+def subscription_paid(subscription: Subscription, user_id: int, currency: str) -> Transaction:
+    """The wallet pays for a subscription."""
+    return _subscription(TransactionKind.ACTIVATION, subscription, user_id, subscription.amount_minor, currency)
+
+
+def subscription_returned(subscription: Subscription, user_id: int, currency: str) -> Transaction:
+    """The wallet gets back what it paid for a subscription."""
+    return _subscription(TransactionKind.DEACTIVATION, subscription, user_id, -subscription.amount_minor, currency)
+
+
+def _subscription(
+    kind: TransactionKind, subscription: Subscription, user_id: int, revenue_minor: int, currency: str
+) -> Transaction:
+    entries = (
+        (Account(AccountKind.WALLET, user_id=user_id), -revenue_minor),
+        (Account(AccountKind.REVENUE), revenue_minor),
+    )
+    moved = tuple(entry for entry in entries if entry[1])
+    return Transaction(kind, moved, currency, subscription_id=subscription.id)

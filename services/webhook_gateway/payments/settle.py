@@ -1,0 +1,88 @@
+"""Settle one kept webhook: understand it, book what is new in it, and say what became of it.
+
+All that is written is one database transaction, so a crash between any two steps leaves nothing or everything,
+and settling again finds nothing left to do.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.webhook_gateway.errors import ProviderUnavailable, Unreadable
+from services.webhook_gateway.payments.booking import Terms, book
+from services.webhook_gateway.payments.books import Books, State, Verdict
+from services.webhook_gateway.payments.payment import Event
+from services.webhook_gateway.payments.states import Stage
+from services.webhook_gateway.psps.base import Asks, Notice, Psp, Request
+from shared.runtime.failpoints import failpoint
+
+#: An event whose order or user stays unknown this long will not be settled by waiting.
+PATIENCE = timedelta(hours=24)
+#: The wait after the first vain attempt; it doubles up to the longest.
+FIRST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The use case with what it is given: `read` finds an event that is not final, `books` begins a transaction,
+    `psps` are the providers by name, and `asks` those of them that can be asked."""
+
+    read: Callable[[int], Event | None]
+    books: Callable[[], AbstractContextManager[Books]]
+    psps: Mapping[str, Psp]
+    asks: Mapping[str, Asks]
+    terms: Terms
+
+    def settle(self, event_id: int) -> Verdict | None:
+        """What became of the event; None where it was settled before. Only faults of our own are raised."""
+        event = self.read(event_id)
+        if event is None:
+            return None
+        # the provider may have to be asked, which can take seconds: no lock is held meanwhile
+        understood = self._understand(event)
+        with self.books() as books:
+            if not books.claim(event_id):
+                return None
+            failpoint("settlement.after_claim")
+            if isinstance(understood, Notice):
+                verdict = book(event, understood, books, self.terms)
+            else:
+                verdict = understood
+            failpoint("settlement.after_booking")
+            verdict = self._conclude(event, verdict, books)
+            failpoint("settlement.before_commit")
+        failpoint("settlement.after_commit")
+        return verdict
+
+    def _understand(self, event: Event) -> Notice | Verdict:
+        """What the event tells, from the provider itself where the event is only a hint; or why that is not known."""
+        psp = self.psps.get(event.provider)
+        if psp is None:
+            return Verdict(State.RECEIVED, f"provider {event.provider} is switched off: set its secrets")
+        try:
+            notice = psp.parse(Request(event.method, event.headers, event.body))
+            if not notice.hint or notice.reference is None:
+                return notice
+            told = self.asks[event.provider].ask(notice)
+        except Unreadable as error:
+            return Verdict(State.QUARANTINED, str(error))
+        except ProviderUnavailable as error:
+            return Verdict(State.RECEIVED, str(error))
+        if told.stage is Stage.PENDING:
+            return Verdict(State.RECEIVED, "the provider has not decided yet")
+        return told
+
+    def _conclude(self, event: Event, verdict: Verdict, books: Books) -> Verdict:
+        """Write the verdict down. An event that waits in vain for too long is dead, never dropped."""
+        now = self.terms.now()
+        if verdict.state is State.RECEIVED and now - event.received_at >= PATIENCE:
+            hours = PATIENCE // timedelta(hours=1)
+            verdict = Verdict(State.DEAD, f"waited {hours} hours in vain: {verdict.reason}")
+        if verdict.state is State.RECEIVED:
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(event.attempts, 10))
+            books.park(event.id, verdict.reason, now + wait)
+        else:
+            books.close(event.id, verdict)
+        return verdict

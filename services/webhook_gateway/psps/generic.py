@@ -1,0 +1,43 @@
+"""Any sender that can make an HMAC-SHA256 of a body in our own form and put it in a header of our choice."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from services.webhook_gateway.psps import fields, own_form, signatures
+from services.webhook_gateway.psps.base import Clock, Notice, Proof, Request
+from services.webhook_gateway.psps.settings import PspSettings, plain
+
+
+class Generic:
+    """The simplest thing that is safe: a JSON body and its HMAC in hexadecimal, bare or after `sha256=`."""
+
+    name = "generic"
+    methods = frozenset({"POST"})
+    kept_headers: frozenset[str] = frozenset()
+
+    def __init__(self, secrets: Sequence[str], header: str = "X-Signature") -> None:
+        self._secrets = [secret.encode() for secret in secrets]
+        self._header = header.lower()
+
+    @classmethod
+    def build(cls, settings: PspSettings, now: Clock) -> Self | None:
+        """The adapter that the settings describe, or None where they leave it off."""
+        return cls(secrets, settings.generic_header) if (secrets := plain(settings.generic_secrets)) else None
+
+    def verify(self, request: Request) -> Proof:
+        """The header is the HMAC of the body."""
+        value = signatures.required_header(request.headers, self._header)
+        signature = signatures.sha256_from_hex(value.removeprefix("sha256="))
+        return Proof(signed=True, secret=signatures.matching_secret(self._secrets, request.body, [signature]))
+
+    def parse(self, request: Request) -> Notice:
+        """One status of one transaction. Without an event_id, the same status of it again is the same event."""
+        body = fields.json_object(request.body)
+        status = own_form.status_word(body.get("status"))
+        told = own_form.read(body, status)
+        event_id = fields.optional_identifier(body.get("event_id"), "event_id")
+        return Notice(
+            key=event_id or fields.identifier(f"{told.reference}:{status}", "transaction_id with its status"),
+            kind=status,
+            **told._asdict(),
+        )

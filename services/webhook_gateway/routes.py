@@ -1,0 +1,150 @@
+"""The gateway's HTTP: addresses in, JSON out. Decisions are made in `intake`."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+from flask import Blueprint, Response, current_app, jsonify, redirect, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from services.webhook_gateway import errors, metrics, openapi, readiness
+from services.webhook_gateway.body import BodyReader
+from services.webhook_gateway.intake import Inbox, Receipt, accept
+from services.webhook_gateway.psps.base import Psp, Request
+from services.webhook_gateway.unverified import UnverifiedLimit
+
+gateway = Blueprint("gateway", __name__)
+
+#: When a provider should send again what we could not keep.
+RETRY_AFTER_SECONDS = 30
+
+_STATUS = {
+    errors.UnknownProvider: (404, "unknown_provider"),
+    errors.InvalidSignature: (401, "invalid_signature"),
+    errors.BodyTooSlow: (408, "body_too_slow"),
+    errors.BodyTooLarge: (413, "body_too_large"),
+    errors.EncodedBody: (415, "encoded_body"),
+    errors.TooManyUnverified: (429, "too_many_unverified"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the routes are given; kept in `app.extensions["gateway"]`."""
+
+    psps: Mapping[str, Psp]
+    inbox: Inbox
+    engine: Engine
+    bodies: BodyReader
+    unverified: UnverifiedLimit
+    wake: Callable[[], None]
+    return_urls: Mapping[str, str]
+
+
+@gateway.route("/webhooks/<provider>", methods=["GET", "POST"], provide_automatic_options=False)
+def receive_webhook(provider: str) -> ResponseReturnValue:
+    receipt = _receive(provider)
+    shop = _gateway().return_urls.get(provider)
+    if request.method == "GET" and shop and "orderId" in request.args:
+        # a payer's browser on its way back from the bank, not the bank itself
+        return redirect(shop, 303)
+    return jsonify(asdict(receipt))
+
+
+@gateway.route("/api/payments/webhook", methods=["POST"], provide_automatic_options=False)
+def receive_school_webhook() -> ResponseReturnValue:
+    """The address that existing school back ends call."""
+    return jsonify(asdict(_receive(request.headers.get("X-PSP-Provider", "")))), 202
+
+
+@gateway.get("/healthz")
+def show_health() -> ResponseReturnValue:
+    return jsonify(status="ok")
+
+
+@gateway.get("/readyz")
+def show_readiness() -> ResponseReturnValue:
+    found = readiness.check(_gateway().engine)
+    return jsonify(found.as_json()), 200 if found.is_ready else 503
+
+
+@gateway.get("/openapi.json")
+def show_openapi() -> ResponseReturnValue:
+    return jsonify(openapi.DOCUMENT)
+
+
+@gateway.get("/docs")
+def show_docs() -> ResponseReturnValue:
+    return openapi.page()
+
+
+def _gateway() -> Gateway:
+    found: Gateway = current_app.extensions["gateway"]
+    return found
+
+
+def _receive(provider: str) -> Receipt:
+    gateway = _gateway()
+    psp = gateway.psps.get(provider)
+    if psp is None:
+        raise errors.UnknownProvider(f"No provider {provider[:40]!r} is switched on here.")
+    if request.method not in psp.methods:
+        raise MethodNotAllowed(sorted(psp.methods))
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise errors.EncodedBody("Send the body as it is, without Content-Encoding.")
+    body = request.query_string if request.method == "GET" else gateway.bodies.read(request.environ)
+    started = time.perf_counter()
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    try:
+        receipt = accept(psp, Request(request.method, headers, body), gateway.inbox, gateway.wake, gateway.unverified)
+    except errors.InvalidSignature:
+        metrics.REQUESTS.labels(psp.name, "signature").inc()
+        raise
+    except errors.TooManyUnverified:
+        metrics.REQUESTS.labels(psp.name, "limited").inc()
+        raise
+    except SQLAlchemyError:
+        metrics.REQUESTS.labels(psp.name, "unavailable").inc()
+        raise
+    metrics.REQUESTS.labels(psp.name, receipt.status).inc()
+    metrics.ACCEPT_SECONDS.labels(psp.name).observe(time.perf_counter() - started)
+    return receipt
+
+
+@gateway.app_errorhandler(errors.TheirFault)
+def refuse(error: errors.TheirFault) -> ResponseReturnValue:
+    status, code = _STATUS[type(error)]
+    response = _problem(status, code, str(error))
+    if status == 429:
+        response.headers["Retry-After"] = "1"
+    if status in (408, 413):
+        # the rest of the body is still on its way; it must not be taken for the next request
+        response.headers["Connection"] = "close"
+    return response
+
+
+@gateway.app_errorhandler(SQLAlchemyError)
+def excuse(error: SQLAlchemyError) -> ResponseReturnValue:
+    # the exception's text holds the statement's parameters, so only its kind is logged
+    current_app.logger.error("The database did not keep a webhook: %s", type(error).__name__)
+    response = _problem(503, "unavailable", "The webhook cannot be kept now; send it again.")
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+@gateway.app_errorhandler(HTTPException)
+def explain(error: HTTPException) -> ResponseReturnValue:
+    response = _problem(error.code or 500, error.name.lower().replace(" ", "_"), error.description or error.name)
+    response.headers.extend(
+        (name, value) for name, value in error.get_headers(request.environ) if name not in ("Content-Type",)
+    )
+    return response
+
+
+def _problem(status: int, code: str, message: str) -> Response:
+    response = jsonify(error=code, message=message)
+    response.status_code = status
+    return response

@@ -1,0 +1,36 @@
+"""What the gateway is told by its environment."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.runtime.settings import Settings
+
+
+class GatewaySettings(Settings):
+    """The web process and the payments worker; the providers' own settings are in `psps.settings`."""
+
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8080
+    #: Processes and threads of the web server; each process keeps as many database connections as it has threads.
+    gateway_processes: int = Field(2, ge=1, le=64)
+    gateway_threads: int = Field(16, ge=1, le=256)
+    #: Providers send a few KiB; what is larger is no webhook.
+    gateway_body_bytes: int = Field(256 * 1024, ge=1024)
+    #: A body has to arrive within this, however slowly it drips.
+    gateway_body_seconds: float = Field(5.0, gt=0)
+    #: Requests that prove nothing, a second and a process, before the rest of them is answered 429.
+    gateway_unverified_per_second: int = Field(200, ge=1)
+    #: Where the processes of one gateway add up their metrics; emptied at every start.
+    gateway_metrics_dir: Path | None = None
+
+    worker_threads: int = Field(8, ge=1, le=64)
+    #: The currency of the school's wallets (ISO 4217): a payment in another one is put aside for an operator.
+    currency: str = Field("DZD", pattern="^[A-Z]{3}$")
+    #: How long a subscription runs that has no end of its own.
+    subscription_days: int = Field(30, ge=1)
+
+    @property
+    def subscription_period(self) -> timedelta:
+        return timedelta(days=self.subscription_days)

@@ -1,0 +1,65 @@
+"""The payments worker: the actor on queue `webhooks`, and the threads that keep it company."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from dramatiq import Broker
+
+from services.webhook_gateway.metrics import SETTLED
+from services.webhook_gateway.payments.booking import Terms
+from services.webhook_gateway.payments.settle import Settlement
+from services.webhook_gateway.payments.sql_books import SERVICE, open_books, read_event
+from services.webhook_gateway.payments.waiting import Waiting
+from services.webhook_gateway.psps.base import Asks
+from services.webhook_gateway.psps.registry import enabled
+from services.webhook_gateway.psps.settings import PspSettings
+from services.webhook_gateway.settings import GatewaySettings
+from shared.contracts.webhooks import WebhookReceived
+from shared.runtime.broker import build_broker
+from shared.runtime.database import build_engine
+from shared.runtime.messaging import handles
+from shared.runtime.metrics import serve_metrics
+from shared.runtime.publisher import Publisher
+from shared.runtime.relay import Relay
+from shared.runtime.worker import run_worker
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
+    """Work until told to stop; returns the exit status."""
+    url = settings.database_url.get_secret_value()
+    rabbitmq_url = settings.rabbitmq_url.get_secret_value()
+    engine = build_engine(url, pool_size=settings.worker_threads, application="nouba payments worker")
+    company = build_engine(url, pool_size=2, application="nouba payments relay")
+    relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
+    psps = enabled(psp_settings)
+    settlement = Settlement(
+        read=partial(read_event, engine),
+        books=partial(open_books, engine, settings.subscription_period),
+        psps=psps,
+        asks={psp.name: psp for psp in psps.values() if isinstance(psp, Asks)},
+        terms=Terms(settings.currency, settings.zone, now=lambda: datetime.now(UTC)),
+    )
+    broker = build_broker(rabbitmq_url)
+    declare(broker, settlement, relay.wake)
+    if settings.metrics_port:
+        serve_metrics(settings.metrics_port, settings.metrics_host)
+    waiting = Waiting(company, relay.wake)
+    return run_worker(broker, ["webhooks"], threads=settings.worker_threads, companions=[relay, waiting])
+
+
+def declare(broker: Broker, settlement: Settlement, wake: Callable[[], None]) -> None:
+    """The service's one actor. An event that fails for good is not lost: its row is still there and due again."""
+
+    @handles(
+        broker, WebhookReceived, max_retries=8, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000
+    )
+    def settle(message: WebhookReceived) -> None:
+        verdict = settlement.settle(message.event_id)
+        wake()
+        if verdict is not None:
+            SETTLED.labels(verdict.state).inc()
+            log.info("webhook settled", event_id=message.event_id, state=verdict.state, payment_id=verdict.payment_id)

@@ -1,0 +1,129 @@
+"""Log lines that a person and a machine can read, and that quote no data: one renderer for our code and for libraries.
+
+Call `configure("gateway")` once, first thing. NOUBA_LOG_FORMAT=json gives a JSON object a line.
+"""
+
+import logging
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+import structlog
+from dramatiq import Broker, MessageProxy
+from dramatiq.middleware import Middleware
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+#: The same complaint of a library about a connection is repeated at most this often.
+REPEAT_SECONDS = 60.0
+
+#: Exceptions whose text is known to quote no data; any other is told by its type and place alone.
+_OURS = ("shared.", "services.", "local.", "pika.", "dramatiq.")
+#: The database names constraint and column in its first line; the row itself comes after it.
+_FIRST_LINE_ONLY = ("sqlalchemy.", "psycopg2.")
+
+
+def configure(service: str) -> None:
+    """Send every log line of this process to standard error, with the time, the level and `service`."""
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _adder("service", service),
+        _without_data,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Sparingly())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer()],
+        )
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    # At DEBUG both write whole messages.
+    logging.getLogger("pika").setLevel(logging.WARNING)
+    logging.getLogger("dramatiq").setLevel(logging.INFO)
+    structlog.configure(
+        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def describe(error: BaseException) -> str:
+    """What may be told about `error` anywhere: its type, and its text where that quotes no data."""
+    origin = f"{type(error).__module__}."
+    name = type(error).__qualname__
+    if origin.startswith(_OURS) or (isinstance(error, OSError) and error.filename is None):
+        text = str(error)
+    elif origin.startswith(_FIRST_LINE_ONLY):
+        text = str(error).partition("\n")[0]
+    else:
+        return name
+    return f"{name}: {text[:300]}" if text else name
+
+
+class BindMessage(Middleware):
+    """Puts the message's id and actor on every line that its handler logs."""
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        structlog.contextvars.bind_contextvars(message_id=message.message_id, actor=message.actor_name)
+
+    def after_process_message(
+        self, broker: Broker, message: MessageProxy, *, result: object = None, exception: BaseException | None = None
+    ) -> None:
+        structlog.contextvars.unbind_contextvars("message_id", "actor")
+
+    def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
+        structlog.contextvars.unbind_contextvars("message_id", "actor")
+
+
+def _renderer() -> Processor:
+    if os.environ.get("NOUBA_LOG_FORMAT") == "json":
+        return structlog.processors.JSONRenderer()
+    colours = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    return structlog.dev.ConsoleRenderer(colors=colours and not os.environ.get("NO_COLOR"))
+
+
+def _adder(key: str, value: str) -> Processor:
+    def add(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        event[key] = value
+        return event
+
+    return add
+
+
+def _without_data(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Replace an exception by what may be told about it and about the places it came through."""
+    given = event.pop("exc_info", None)
+    error = given if isinstance(given, BaseException) else (given[1] if isinstance(given, tuple) else sys.exc_info()[1])
+    if given and error is not None:
+        frames = traceback.extract_tb(error.__traceback__)[-8:]
+        event["error"] = describe(error)
+        event["at"] = " > ".join(f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
+    return event
+
+
+def _short(filename: str) -> str:
+    return "/".join(filename.rsplit("/", 3)[1:])
+
+
+class _Sparingly(logging.Filter):
+    """Lets a complaint about a connection pass once a minute: libraries repeat it with every attempt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, Any], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(("pika.", "dramatiq.worker.ConsumerThread")):
+            return True
+        key, now = (record.name, record.msg), time.monotonic()
+        if now - self._last.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return False
+        self._last[key] = now
+        return True

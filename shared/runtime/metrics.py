@@ -1,0 +1,89 @@
+"""What the plumbing counts, in Prometheus' terms: seconds, names with `nouba_`, no label that a stranger can choose.
+
+A service with one process serves its registry. Processes that share a port (gunicorn) share a directory instead:
+set PROMETHEUS_MULTIPROC_DIR before Python starts them, empty it first, and serve the directory from one of them.
+"""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from dramatiq import Broker, MessageProxy
+from dramatiq.middleware import Middleware
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+__all__ = ["JobMetrics", "empty_multiprocess_dir", "mark_process_dead", "registry", "serve_metrics"]
+
+_JOB_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_WAIT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
+JOBS = Counter("nouba_jobs_total", "Jobs by what became of them: done, retried or dead.", ["queue", "actor", "outcome"])
+JOB_SECONDS = Histogram("nouba_job_seconds", "Time a job took.", ["queue", "actor"], buckets=_JOB_SECONDS)
+JOB_WAIT_SECONDS = Histogram(
+    "nouba_job_wait_seconds",
+    "Time from the moment a job was due until it began; a first attempt counts from the transaction that caused it.",
+    ["queue", "actor"],
+    buckets=_WAIT_SECONDS,
+)
+JOBS_IN_PROGRESS = Gauge("nouba_jobs_in_progress", "Jobs running now.", ["queue"], multiprocess_mode="livesum")
+REDELIVERIES = Counter(
+    "nouba_job_redeliveries_total", "Jobs that RabbitMQ had delivered before; a worker died with them.", ["queue"]
+)
+RELAY_PUBLISHED = Counter("nouba_relay_published_total", "Messages that RabbitMQ confirmed.", ["service"])
+RELAY_FAILED = Counter("nouba_relay_failed_total", "Messages sent without a confirm; they are sent again.", ["service"])
+RELAY_BACKLOG = Gauge(
+    "nouba_relay_backlog_messages", "Messages in the outbox.", ["service"], multiprocess_mode="livemostrecent"
+)
+RELAY_BACKLOG_AGE_SECONDS = Gauge(
+    "nouba_relay_backlog_age_seconds", "Age of the oldest message in the outbox; 0 when it is empty.", ["service"],
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
+
+
+def registry() -> CollectorRegistry:
+    """What to show: everything of this process, or of all processes that share the directory."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    shared = CollectorRegistry()
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    return shared
+
+
+def serve_metrics(port: int, host: str = "127.0.0.1") -> int:
+    """Answer Prometheus on `port` from a thread of this process, and return the port; 0 lets the system choose."""
+    server, _ = start_http_server(port, addr=host, registry=registry())
+    return int(server.server_port)
+
+
+def empty_multiprocess_dir(directory: Path) -> None:
+    """Forget the processes of the last start: their files would be counted for ever. Call it before the first fork."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in directory.glob("*.db"):
+        file.unlink(missing_ok=True)
+
+
+class JobMetrics(Middleware):
+    """Counts and times every job. Stands first in the list, so that it sees what the retries decided."""
+
+    def __init__(self) -> None:
+        self._started = threading.local()
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        self._started.at = time.monotonic()
+        due_at_ms = message.options.get("enqueued_at_ms", message.message_timestamp)
+        waited_seconds = max(0.0, time.time() - due_at_ms / 1000)
+        JOB_WAIT_SECONDS.labels(message.queue_name, message.actor_name).observe(waited_seconds)
+        JOBS_IN_PROGRESS.labels(message.queue_name).inc()
+        if getattr(message, "delivery_count", 0):
+            REDELIVERIES.labels(message.queue_name).inc()
+
+    def after_process_message(
+        self, broker: Broker, message: Any, *, result: object = None, exception: BaseException | None = None
+    ) -> None:
+        outcome = "dead" if message.failed else "retried" if exception is not None else "done"
+        JOBS.labels(message.queue_name, message.actor_name, outcome).inc()
+        JOB_SECONDS.labels(message.queue_name, message.actor_name).observe(time.monotonic() - self._started.at)
+        JOBS_IN_PROGRESS.labels(message.queue_name).dec()

@@ -1,0 +1,87 @@
+"""RabbitMQ as these tests need it: a private node that may be crashed, starved and given policies."""
+
+import subprocess
+import uuid
+from collections.abc import Mapping
+
+import httpx
+import pika
+import pika.exceptions
+from pika.adapters.blocking_connection import BlockingChannel
+
+from local.rabbitmq import _PORTS, RabbitMq
+from local.rabbitmq_program import find_program
+
+
+class Node(RabbitMq):
+    """A node of our own, with the controls of its operator."""
+
+    def new_virtual_host(self) -> "VirtualHost":
+        name = f"test-{uuid.uuid4().hex[:8]}"
+        # its maker may do anything in it
+        httpx.put(f"{self.management_url}/api/vhosts/{name}").raise_for_status()
+        return VirtualHost(self, name)
+
+    def starve(self) -> None:
+        """Raise the memory alarm: the node blocks everybody who publishes."""
+        self.control("set_vm_memory_high_watermark", "0.0000001")
+
+    def feed(self) -> None:
+        """Clear the memory alarm."""
+        self.control("set_vm_memory_high_watermark", "absolute", "2GB")
+
+    def control(self, *arguments: str) -> None:
+        environment = self._environment({name: int(self._remembered[name]) for name in _PORTS})
+        program = find_program().with_name("rabbitmqctl")
+        subprocess.run([program, "-q", *arguments], env=environment, check=True, capture_output=True, cwd="/")
+
+
+class VirtualHost:
+    """Queues that no other test sees."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node = node
+        self.name = name
+        self.url = node.url_of(name)
+
+    def set_policy(self, pattern: str, definition: Mapping[str, object]) -> None:
+        """Give the queues that match `pattern` what an operator may give them."""
+        answer = httpx.put(
+            f"{self._node.management_url}/api/policies/{self.name}/policy",
+            json={"pattern": pattern, "definition": definition, "apply-to": "queues"},
+        )
+        answer.raise_for_status()
+
+    def delete(self) -> None:
+        httpx.delete(f"{self._node.management_url}/api/vhosts/{self.name}").raise_for_status()
+
+    def ready(self, queue: str) -> int:
+        """How many messages wait in `queue`; 0 where there is no such queue."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            try:
+                declared = connection.channel().queue_declare(queue, passive=True)
+            except pika.exceptions.ChannelClosedByBroker:
+                return 0
+            return int(declared.method.message_count)
+
+    def take_all(self, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
+        """Remove and return what waits in `queue`."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel = connection.channel()
+            taken = []
+            while (message := channel.basic_get(queue, auto_ack=True))[0] is not None:
+                taken.append((message[1], message[2]))
+            return taken
+
+    def publish(self, queue: str, body: bytes) -> None:
+        """Publish `body` as it is."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            connection.channel().basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2))
+
+    def delete_queue(self, queue: str) -> None:
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            connection.channel().queue_delete(queue)
+
+    def channel(self) -> BlockingChannel:
+        """A channel of a connection of its own; closing the connection gives back what it took."""
+        return pika.BlockingConnection(pika.URLParameters(self.url)).channel()

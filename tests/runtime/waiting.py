@@ -1,0 +1,16 @@
+"""Waits for what is to happen, and no longer."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], timeout_seconds: float = 20.0) -> T:
+    """The first true answer of `condition`. Raises AssertionError with its last answer when the time is over."""
+    deadline = time.monotonic() + timeout_seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"still {answer!r} after {timeout_seconds:g} s"
+        time.sleep(0.02)
+    return answer
