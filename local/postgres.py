@@ -1,6 +1,7 @@
 """A private PostgreSQL server in a folder: on 127.0.0.1 alone, with a password of its own."""
 
 import secrets
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -79,6 +80,12 @@ class Postgres:
         """End the server as a crash would; what was committed is there again after `start`."""
         self._process.kill()
 
+    def destroy(self) -> None:
+        """End the server and remove all it keeps."""
+        self.kill()
+        for folder in (unprivileged_account().make_folder(self._folder / "files"), self._folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _options(self, port: int) -> list[str]:
         settings: dict[str, object] = {
             "port": port,
@@ -98,7 +105,7 @@ class Postgres:
         account.own(password_file)
         # made under another name and renamed last: an interrupted first start leaves nothing that looks finished
         draft = place / "data.new"
-        subprocess.run(["rm", "-rf", draft], check=True)
+        shutil.rmtree(draft, ignore_errors=True)
         options = ["--username=nouba", "--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync"]
         options += ["--encoding=UTF8", "--locale=C"]
         result = subprocess.run(

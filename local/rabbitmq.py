@@ -3,13 +3,15 @@
 import hashlib
 import os
 import secrets
+import shutil
+import subprocess
 from pathlib import Path
 
 import httpx
 import pika
 import pika.exceptions
 
-from local.background import BackgroundProcess
+from local.background import MARK, BackgroundProcess
 from local.errors import CannotStart
 from local.ports import HOST
 from local.rabbitmq_program import find_program
@@ -79,6 +81,22 @@ class RabbitMq:
     def kill(self) -> None:
         """End the node as a crash would; durable queues and their messages are there again after `start`."""
         self._process.kill()
+
+    def destroy(self) -> None:
+        """End the node and remove all it keeps."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def control(self, *arguments: str) -> str:
+        """What `rabbitmqctl` answers to `arguments` while the node runs."""
+        ports = {name: int(self._remembered[name]) for name in _PORTS}
+        program = find_program().with_name("rabbitmqctl")
+        # the mark: whatever this leaves running ends with the node
+        environment = {**self._environment(ports), MARK: str(self._folder)}
+        result = subprocess.run(
+            [program, "--quiet", *arguments], env=environment, cwd="/", capture_output=True, text=True, check=True
+        )
+        return result.stdout
 
     def _write_files(self, ports: dict[str, int], password: str) -> None:
         cookie = self._remembered.text("cookie", lambda: secrets.token_hex(16))

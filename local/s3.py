@@ -89,6 +89,11 @@ class S3:
         self._process.kill()
         self._remove_sockets()
 
+    def destroy(self) -> None:
+        """End the server and remove all it keeps."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def _remove_sockets(self) -> None:
         # these names are fixed in the program, which leaves the files behind
         for part in ("s3", "filer", "volume", "master"):

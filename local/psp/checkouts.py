@@ -1,4 +1,4 @@
-"""Chargily's checkouts as its API shows them: made with a bearer key, moved by a test, read back by a reconciliation."""
+"""Chargily's checkouts as its API shows them: made with a bearer key, moved by a test, read back to reconcile."""
 
 from typing import Any
 

@@ -15,7 +15,8 @@ REST = "/payment/rest"
 PAY_PAGE = "/payment/merchants/simulator/payment.html"
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated payment page</title>
-<h1>Order {{ order.order_number }}</h1><p>{{ "%d.%02d"|format(order.amount_minor // 100, order.amount_minor % 100) }} DZD.
+<h1>Order {{ order.order_number }}</h1>
+<p>{{ "%d.%02d"|format(order.amount_minor // 100, order.amount_minor % 100) }} DZD.
 No card, no money: choose how it ends.</p>
 {% for action in actions %}<form method="post" action="/simulator/orders/{{ order.md_order }}/{{ action }}">
 <input type="hidden" name="browser" value="1"><button>{{ action }}</button></form>{% endfor %}</html>"""

@@ -43,8 +43,9 @@ def configure(service: str) -> None:
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # At DEBUG both write whole messages.
-    logging.getLogger("pika").setLevel(logging.WARNING)
+    # pika writes eight lines about each failed attempt to connect, and raises it too: we log that once.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # At DEBUG it writes whole messages.
     logging.getLogger("dramatiq").setLevel(logging.INFO)
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -113,14 +114,14 @@ def _short(filename: str) -> str:
 
 
 class _Sparingly(logging.Filter):
-    """Lets a complaint about a connection pass once a minute: libraries repeat it with every attempt."""
+    """Lets a worker's complaint about its connection pass once a minute: dramatiq repeats it every three seconds."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[tuple[str, Any], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith(("pika.", "dramatiq.worker.ConsumerThread")):
+        if not record.name.startswith("dramatiq.worker.ConsumerThread"):
             return True
         key, now = (record.name, record.msg), time.monotonic()
         if now - self._last.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:

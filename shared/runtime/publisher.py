@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pika
 import structlog
 from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.exceptions import ChannelClosedByBroker
 
 from shared.runtime.broker import connection_parameters
 from shared.runtime.logs import describe
@@ -128,8 +129,9 @@ class Publisher:
         self._ready.set()
 
     def _channel_closed(self, channel: Any, reason: Exception) -> None:
-        # 406: a queue exists with other arguments. Nothing can be published before an operator has removed it.
-        self._complain("rabbitmq closed the channel; where a queue exists with other arguments, delete it", reason)
+        if isinstance(reason, ChannelClosedByBroker):
+            # 406: a queue exists with other arguments. Nothing can be published before an operator has removed it.
+            self._complain("rabbitmq closed the channel; where a queue exists with other arguments, delete it", reason)
         if channel.connection.is_open:
             channel.connection.close()
 
@@ -176,7 +178,7 @@ class Publisher:
         self._pump()
 
     def _complain(self, sentence: str, reason: BaseException | None) -> None:
-        if self._complaint is None:
+        if self._complaint is None and not self._stopping:
             log.warning(sentence, error=describe(reason) if reason else None)
         self._complaint = sentence
 

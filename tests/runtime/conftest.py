@@ -1,27 +1,26 @@
-"""A RabbitMQ node and a PostgreSQL server that the tests of the plumbing may hurt, and workers to kill."""
+"""A RabbitMQ node that the tests of the plumbing may hurt, and processes to kill."""
 
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from local.postgres import Postgres
 from shared.runtime.database import build_engine
-from shared.runtime.migrations import migrate
 from tests.runtime.rabbitmq import Node, VirtualHost
 
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     node = Node(tmp_path_factory.mktemp("rabbitmq"))
-    node.start()
-    yield node
-    node.stop()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.destroy()
 
 
 @pytest.fixture
@@ -31,27 +30,6 @@ def vhost(node: Node) -> Iterator[VirtualHost]:
     yield vhost
     node.start()
     vhost.delete()
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    postgres = Postgres(tmp_path_factory.mktemp("postgres"), durable=False)
-    postgres.start()
-    migrate(postgres.url)
-    yield postgres
-    postgres.stop()
-
-
-@pytest.fixture
-def database_url(postgres: Postgres) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:8]}"
-    administrator = build_engine(postgres.url).execution_options(isolation_level="AUTOCOMMIT")
-    with administrator.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE nouba"))
-    yield postgres.url_of(name)
-    with administrator.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    administrator.dispose()
 
 
 @pytest.fixture

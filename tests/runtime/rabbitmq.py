@@ -53,7 +53,7 @@ class VirtualHost:
         answer.raise_for_status()
 
     def delete(self) -> None:
-        httpx.delete(f"{self._node.management_url}/api/vhosts/{self.name}").raise_for_status()
+        httpx.delete(f"{self._node.management_url}/api/vhosts/{self.name}", timeout=30).raise_for_status()
 
     def ready(self, queue: str) -> int:
         """How many messages wait in `queue`; 0 where there is no such queue."""
@@ -64,13 +64,24 @@ class VirtualHost:
                 return 0
             return int(declared.method.message_count)
 
+    def consumers(self, queue: str) -> int:
+        """How many consume `queue`; 0 where there is no such queue."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            try:
+                declared = connection.channel().queue_declare(queue, passive=True)
+            except pika.exceptions.ChannelClosedByBroker:
+                return 0
+            return int(declared.method.consumer_count)
+
     def take_all(self, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
         """Remove and return what waits in `queue`."""
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             channel = connection.channel()
-            taken = []
-            while (message := channel.basic_get(queue, auto_ack=True))[0] is not None:
-                taken.append((message[1], message[2]))
+            left = int(channel.queue_declare(queue, passive=True).method.message_count)
+            taken: list[tuple[pika.BasicProperties, bytes]] = []
+            while len(taken) < left:
+                _, properties, body = next(channel.consume(queue, auto_ack=True))
+                taken.append((properties, body))
             return taken
 
     def publish(self, queue: str, body: bytes) -> None:

@@ -9,7 +9,7 @@ import pytest
 from shared.runtime.publisher import Outgoing, Publisher
 from shared.runtime.topology import declarations
 from tests.runtime.rabbitmq import Node, VirtualHost
-from tests.runtime.waiting import wait_until
+from tests.waiting import wait_until
 
 
 def messages(count: int, queue: str = "webhooks") -> list[Outgoing]:

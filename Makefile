@@ -1,0 +1,63 @@
+# What a person does here, by name; `make` alone lists it.
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+LOCAL := $(BIN)/python -m local
+
+export PYTHON
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+##@ Try it
+
+.PHONY: demo
+demo: up ## Start everything on this machine, send webhooks, and show what happened
+	@$(BIN)/python -m local.demo $(ARGS)
+
+##@ Run it on this machine, without Docker
+
+.PHONY: up down run env nouba
+up: .venv ## Start everything in the background and print the addresses
+	@$(LOCAL) up
+
+down: .venv ## Stop everything; the data stay
+	@$(LOCAL) down
+
+run: .venv ## Start everything in the foreground; Ctrl-C stops it
+	@$(LOCAL) run
+
+env: .venv ## Print the settings and addresses of what runs, as NAME=value
+	@$(LOCAL) env
+
+nouba: .venv ## The command line with these settings: make nouba ARGS="gateway --help"
+	@settings=$$($(LOCAL) env 2>/dev/null); set -a; eval "$$settings"; set +a; $(BIN)/nouba $(ARGS)
+
+##@ Change it
+
+.PHONY: test check lock
+test: .venv ## Run every test, on real servers: make test ARGS="-k ledger"
+	@$(LOCAL) install
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv ## Lint, formatting, types, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: ## Pin all packages anew in requirements/, with their hashes
+	@bin/lock
+
+##@ Help
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# it knows best whether there is anything to do
+.PHONY: .venv
+.venv:
+	@bin/setup

@@ -1,0 +1,166 @@
+"""What holds for each of the three servers: it starts, keeps its data through a crash, and leaves nothing behind."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pika
+import psutil
+import psycopg2
+import pytest
+
+from local.background import MARK
+from local.ports import HOST, accepts
+from local.postgres import Postgres
+from local.rabbitmq import RabbitMq
+from local.s3 import BUCKET, S3
+
+
+@dataclass
+class Case:
+    """A server, and how to keep something in it and find it again."""
+
+    server: Any
+    write: Callable[[], None]
+    read: Callable[[], str]
+    port: Callable[[], int]
+
+
+@pytest.fixture(params=["postgres", "rabbitmq", "s3"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
+    made = {"postgres": _postgres_case, "rabbitmq": _rabbitmq_case, "s3": _s3_case}[request.param](tmp_path / "server")
+    yield made
+    made.server.destroy()
+
+
+def test_a_server_keeps_address_and_data_through_a_crash_and_leaves_no_process_behind(case: Case) -> None:
+    # Given a server with something in it
+    case.server.start()
+    case.write()
+    address = case.server.url
+
+    # When it crashes
+    case.server.kill()
+
+    # Then nothing of it remains, and nobody listens
+    assert _processes_of(case.server) == []
+    assert not case.server.running
+    assert not accepts(case.port())
+
+    # When it is started again
+    case.server.start()
+
+    # Then it has the same address and the same data
+    assert case.server.url == address
+    assert case.read() == "kept"
+
+    # When it is stopped in good order
+    case.server.stop()
+
+    # Then, too, nothing of it remains
+    assert _processes_of(case.server) == []
+    assert not accepts(case.port())
+
+
+def test_a_port_that_somebody_took_meanwhile_is_replaced(case: Case) -> None:
+    # Given a server that was stopped, and somebody else on its port
+    case.server.start()
+    case.write()
+    taken = case.port()
+    case.server.stop()
+    with socket.create_server((HOST, taken)):
+        # When it is started again
+        case.server.start()
+
+        # Then it has another port and the same data
+        assert case.port() != taken
+        assert case.read() == "kept"
+
+
+def test_starting_twice_is_starting_once_and_stopping_twice_is_stopping_once(case: Case) -> None:
+    case.server.start()
+    first = case.server.pid
+    case.server.start()
+    assert case.server.pid == first
+
+    case.server.stop()
+    case.server.stop()
+    assert case.server.pid is None
+
+
+def test_a_server_listens_on_this_machine_alone(case: Case) -> None:
+    case.server.start()
+    listening = {
+        connection.laddr.ip
+        for process in _processes_of(case.server)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    # epmd insists on listening on both loopback addresses
+    assert listening - {"::1"} == {HOST}
+
+
+def _processes_of(server: Any) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(server._folder):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def _postgres_case(folder: Path) -> Case:
+    server = Postgres(folder)
+
+    def query(statement: str) -> Any:
+        with closing(psycopg2.connect(server.url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()
+
+    return Case(
+        server,
+        write=lambda: query("CREATE TABLE note AS SELECT 'kept' AS text; SELECT 1"),
+        read=lambda: query("SELECT text FROM note")[0],
+        port=lambda: int(server._remembered["port"]),
+    )
+
+
+def _rabbitmq_case(folder: Path) -> Case:
+    server = RabbitMq(folder)
+
+    def channel(use: Callable[[Any], Any]) -> Any:
+        with pika.BlockingConnection(pika.URLParameters(server.url)) as connection:
+            opened = connection.channel()
+            opened.confirm_delivery()
+            opened.queue_declare("notes", durable=True, arguments={"x-queue-type": "quorum"})
+            return use(opened)
+
+    return Case(
+        server,
+        write=lambda: channel(
+            lambda opened: opened.basic_publish("", "notes", b"kept", pika.BasicProperties(delivery_mode=2))
+        ),
+        read=lambda: channel(lambda opened: opened.basic_get("notes")[2].decode()),
+        port=lambda: int(server._remembered["amqp"]),
+    )
+
+
+def _s3_case(folder: Path) -> Case:
+    server = S3(folder)
+
+    def client() -> Any:
+        keys = {"aws_access_key_id": server.access_key_id, "aws_secret_access_key": server.secret_access_key}
+        return boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", **keys)
+
+    return Case(
+        server,
+        write=lambda: client().put_object(Bucket=BUCKET, Key="note", Body=b"kept"),
+        read=lambda: client().get_object(Bucket=BUCKET, Key="note")["Body"].read().decode(),
+        port=lambda: int(server._remembered["s3"]),
+    )

@@ -1,0 +1,35 @@
+"""Virtual hosts and queues of a RabbitMQ node, through its management API."""
+
+import uuid
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from local.rabbitmq import RabbitMq
+
+
+def make_virtual_host(server: RabbitMq) -> str:
+    """The AMQP address of a new virtual host, whose queues no other test sees."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    # whoever makes one may do everything in it
+    httpx.put(f"{server.management_url}/api/vhosts/{name}").raise_for_status()
+    return server.url_of(name)
+
+
+def delete_virtual_host(server: RabbitMq, url: str) -> None:
+    """Remove it with its queues, and close its connections."""
+    httpx.delete(f"{server.management_url}/api/vhosts/{_name_in(url)}").raise_for_status()
+
+
+def queue_depths(server: RabbitMq, url: str) -> dict[str, int]:
+    """How many messages each queue holds now: those that wait, and those that a consumer has not acknowledged yet."""
+    # the ordinary numbers are up to five seconds old; these are not
+    query = {"disable_stats": "true", "enable_queue_totals": "true"}
+    answer = httpx.get(f"{server.management_url}/api/queues/{_name_in(url)}", params=query).raise_for_status()
+    return {queue["name"]: int(queue.get("messages", 0)) for queue in answer.json()}
+
+
+def _name_in(url: str) -> str:
+    # %2F stands for "/" in an AMQP address and in the API alike
+    name = urlsplit(url).path.removeprefix("/")
+    return name if name == "%2F" else unquote(name)

@@ -1,0 +1,46 @@
+"""Processes that share a port are counted together, and those of the last start not at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from shared.runtime.metrics import empty_multiprocess_dir
+
+COUNT_ONE = """
+from shared.runtime import metrics
+metrics.RELAY_PUBLISHED.labels("gateway").inc()
+metrics.RELAY_BACKLOG.labels("gateway").set(3)
+"""
+SHOW = """
+from prometheus_client import generate_latest
+from shared.runtime import metrics
+print(generate_latest(metrics.registry()).decode())
+"""
+
+
+def python(program: str, directory: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PROMETHEUS_MULTIPROC_DIR": str(directory)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_the_directory_is_emptied_before_the_start_and_adds_up_all_processes_after_it(tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+    empty_multiprocess_dir(directory)
+    python(COUNT_ONE, directory)
+    empty_multiprocess_dir(directory)
+    for _ in range(2):
+        python(COUNT_ONE, directory)
+    shown = python(SHOW, directory)
+    assert 'nouba_relay_published_total{service="gateway"} 2.0' in shown
+    assert 'nouba_relay_backlog_messages{service="gateway"} 3.0' in shown
+
+
+def test_every_name_begins_with_nouba_and_every_one_has_a_sentence(tmp_path: Path) -> None:
+    shown = python(SHOW + "\nprint(generate_latest().decode())", tmp_path)
+    names = [line.split()[2] for line in shown.split("\n") if line.startswith("# HELP nouba_")]
+    assert len(names) >= 8
