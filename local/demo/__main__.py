@@ -1,8 +1,12 @@
 """`python -m local.demo`: play the main job on the running stack, and show what happened."""
 
 import os
+import re
 import sys
+from pathlib import Path
 
+import click
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -12,23 +16,18 @@ from local.stack import Stack
 
 #: Where the output is not a terminal, whose own width counts.
 WIDTH = 150
+COLUMNS = ("what happened", "the gateway's answer", "what became of it", "in", "balance", "active", "")
 
 
-def play() -> int:
-    """Play every scene; the exit status is 0 only if each went as it must."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+@click.command()
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Also keep the table as an SVG.")
+def play(picture: Path | None) -> None:
+    """Send signed webhooks of every provider to the running gateway. Exit status 0 only if each ended as it must."""
+    console = Console(width=None if sys.stdout.isatty() and not picture else WIDTH, record=picture is not None)
     environment = Stack(os.environ).environment()
     story = Story(environment)
     table = Table(title="Money in: what providers sent, and what became of it", title_justify="left")
-    for name in (
-        "what happened",
-        "the gateway's answer",
-        "what became of it",
-        "in",
-        "balance",
-        "active subscriptions",
-        "",
-    ):
+    for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("in", "balance") else "left")
     scenes: list[Scene] = []
     with Live(table, console=console, refresh_per_second=10):
@@ -39,23 +38,25 @@ def play() -> int:
             _add(table, scene, story)
     drift = story.school.drift()
     console.print(
-        f"The whole ledger: {drift['unbalanced_transactions']} transactions that do not sum to zero, "
+        f"\nThe whole ledger: {drift['unbalanced_transactions']} transactions that do not sum to zero, "
         f"{drift['wrong_balances']} balances that differ from their entries."
     )
+    if picture:
+        _save(console, picture)
     console.print(f"Everything is still running: {environment['GATEWAY_URL']}/docs. `make down` stops it.")
-    return 0 if all(scene.as_expected for scene in scenes) and not any(drift.values()) else 1
+    if any(drift.values()) or not all(scene.as_expected for scene in scenes):
+        sys.exit("Something did not end as it must: see the lines without a tick.")
 
 
 def _add(table: Table, scene: Scene, story: Story) -> None:
-    colour = {"4": "red", "2": "green"}.get(scene.answer[0], "green")
-    balance = _dinars(story.school.balance_minor(scene.student))
+    colour = "red" if scene.answer.startswith("4") else "green"
     states = story.school.subscriptions(scene.student)
     table.add_row(
         scene.done,
         f"[{colour}]{scene.answer}[/{colour}]",
         scene.outcome,
         f"{scene.seconds * 1000:.0f} ms" if scene.seconds is not None else "",
-        f"{scene.student.label[-1]}: {balance}",
+        f"{scene.student.label[-1]}: {_dinars(story.school.balance_minor(scene.student))}",
         f"{states.count('active')} of {len(states)}",
         "[green]✓[/green]" if scene.as_expected else "[bold red]wrong[/bold red]",
     )
@@ -65,5 +66,11 @@ def _dinars(minor: int) -> str:
     return f"{minor // 100:,}.{minor % 100:02d} DA"
 
 
+def _save(console: Console, picture: Path) -> None:
+    # rich's own format fetches a font from a stranger's address
+    code_format = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    console.save_svg(str(picture), title="make demo", code_format=code_format, unique_id="demo", clear=False)
+
+
 if __name__ == "__main__":
-    sys.exit(play())
+    play()

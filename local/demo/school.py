@@ -82,7 +82,7 @@ SELECT
         SELECT FROM ledger_entries GROUP BY transaction_id, currency HAVING sum(amount_minor) <> 0) AS unbalanced
     ) AS unbalanced_transactions,
     (SELECT count(*) FROM users WHERE balance_minor <> (
-        SELECT coalesce(sum(amount_minor), 0) FROM ledger_entries JOIN ledger_accounts ON account_id = ledger_accounts.id
-        WHERE user_id = users.id)
+        SELECT coalesce(sum(amount_minor), 0)
+        FROM ledger_entries JOIN ledger_accounts ON account_id = ledger_accounts.id WHERE user_id = users.id)
     ) AS wrong_balances
 """

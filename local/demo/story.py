@@ -1,4 +1,4 @@
-"""What happens in the demonstration: a list of scenes, each of which sends something and says what has to come of it."""
+"""What happens in the demonstration: scenes that send something, and say what has to come of it."""
 
 import random
 import time

@@ -18,11 +18,12 @@ def create_app(
     psps: Mapping[str, Psp],
     engine: Engine,
     wake: Callable[[], None],
-    return_urls: Mapping[str, str] | None = None,
 ) -> Flask:
     """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised."""
     app = Flask(__package__ or "gateway", static_folder=None)
     app.url_map.strict_slashes = False
+    # no provider follows a redirect
+    app.url_map.merge_slashes = False
     app.extensions["gateway"] = Gateway(
         psps=psps,
         inbox=SqlInbox(engine),
@@ -30,7 +31,6 @@ def create_app(
         bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
         unverified=UnverifiedLimit(settings.gateway_unverified_per_second),
         wake=wake,
-        return_urls=return_urls or {},
     )
     app.register_blueprint(gateway)
     return app

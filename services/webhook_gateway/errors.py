@@ -4,6 +4,7 @@ GatewayError
 +-- TheirFault              the request is refused, nothing is kept
 |   +-- UnknownProvider     404
 |   +-- InvalidSignature    401
+|   +-- BrokenBody          400
 |   +-- BodyTooSlow         408
 |   +-- BodyTooLarge        413
 |   +-- EncodedBody         415
@@ -31,8 +32,17 @@ class InvalidSignature(TheirFault):
     """The request does not prove that it comes from the provider."""
 
 
+class BrokenBody(TheirFault):
+    """The body ended early, or its chunks are none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The body ended before it was whole, or its chunks are not well-formed; send all of it."
+        )
+
+
 class BodyTooSlow(TheirFault):
-    """The body did not arrive in time, or not whole."""
+    """The body did not arrive in time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The whole body has to arrive within {seconds:g} seconds.")

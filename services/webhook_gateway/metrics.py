@@ -4,7 +4,8 @@ from prometheus_client import Counter, Histogram
 
 REQUESTS = Counter(
     "nouba_gateway_requests_total",
-    "Webhooks by provider and verdict: accepted, duplicate, quarantined, signature, limited, unavailable.",
+    "Webhooks by provider and verdict: accepted, duplicate, quarantined; signature, limited (refused); unavailable, "
+    "failed (our fault). Provider none, verdict malformed: not HTTP.",
     ["provider", "verdict"],
 )
 ACCEPT_SECONDS = Histogram(

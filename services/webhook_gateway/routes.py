@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from services.webhook_gateway import errors, metrics, openapi, readiness
 from services.webhook_gateway.body import BodyReader
 from services.webhook_gateway.intake import Inbox, Receipt, accept
-from services.webhook_gateway.psps.base import Psp, Request
+from services.webhook_gateway.psps.base import Psp, Request, Returns
 from services.webhook_gateway.unverified import UnverifiedLimit
 
 gateway = Blueprint("gateway", __name__)
@@ -24,6 +24,7 @@ RETRY_AFTER_SECONDS = 30
 _STATUS = {
     errors.UnknownProvider: (404, "unknown_provider"),
     errors.InvalidSignature: (401, "invalid_signature"),
+    errors.BrokenBody: (400, "broken_body"),
     errors.BodyTooSlow: (408, "body_too_slow"),
     errors.BodyTooLarge: (413, "body_too_large"),
     errors.EncodedBody: (415, "encoded_body"),
@@ -41,23 +42,24 @@ class Gateway:
     bodies: BodyReader
     unverified: UnverifiedLimit
     wake: Callable[[], None]
-    return_urls: Mapping[str, str]
 
 
 @gateway.route("/webhooks/<provider>", methods=["GET", "POST"], provide_automatic_options=False)
 def receive_webhook(provider: str) -> ResponseReturnValue:
-    receipt = _receive(provider)
-    shop = _gateway().return_urls.get(provider)
-    if request.method == "GET" and shop and "orderId" in request.args:
+    psp = _find(provider)
+    news = _read(psp)
+    receipt = _receive(psp, news)
+    if isinstance(psp, Returns) and (onward := psp.onward_url(news)):
         # a payer's browser on its way back from the bank, not the bank itself
-        return redirect(shop, 303)
+        return redirect(onward, 303)
     return jsonify(asdict(receipt))
 
 
 @gateway.route("/api/payments/webhook", methods=["POST"], provide_automatic_options=False)
 def receive_school_webhook() -> ResponseReturnValue:
     """The address that existing school back ends call."""
-    return jsonify(asdict(_receive(request.headers.get("X-PSP-Provider", "")))), 202
+    psp = _find(request.headers.get("X-PSP-Provider", ""))
+    return jsonify(asdict(_receive(psp, _read(psp)))), 202
 
 
 @gateway.get("/healthz")
@@ -86,30 +88,39 @@ def _gateway() -> Gateway:
     return found
 
 
-def _receive(provider: str) -> Receipt:
-    gateway = _gateway()
-    psp = gateway.psps.get(provider)
+def _find(provider: str) -> Psp:
+    psp = _gateway().psps.get(provider)
     if psp is None:
         raise errors.UnknownProvider(f"No provider {provider[:40]!r} is switched on here.")
     if request.method not in psp.methods:
         raise MethodNotAllowed(sorted(psp.methods))
+    return psp
+
+
+def _read(psp: Psp) -> Request:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise errors.EncodedBody("Send the body as it is, without Content-Encoding.")
-    body = request.query_string if request.method == "GET" else gateway.bodies.read(request.environ)
-    started = time.perf_counter()
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    body = request.query_string if request.method == "GET" else _gateway().bodies.read(request.environ)
+    return Request(request.method, {name.lower(): value for name, value in request.headers.items()}, body)
+
+
+def _receive(psp: Psp, news: Request) -> Receipt:
+    gateway = _gateway()
+    started, verdict = time.perf_counter(), "failed"
     try:
-        receipt = accept(psp, Request(request.method, headers, body), gateway.inbox, gateway.wake, gateway.unverified)
+        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified)
+        verdict = receipt.status
     except errors.InvalidSignature:
-        metrics.REQUESTS.labels(psp.name, "signature").inc()
+        verdict = "signature"
         raise
     except errors.TooManyUnverified:
-        metrics.REQUESTS.labels(psp.name, "limited").inc()
+        verdict = "limited"
         raise
     except SQLAlchemyError:
-        metrics.REQUESTS.labels(psp.name, "unavailable").inc()
+        verdict = "unavailable"
         raise
-    metrics.REQUESTS.labels(psp.name, receipt.status).inc()
+    finally:
+        metrics.REQUESTS.labels(psp.name, verdict).inc()
     metrics.ACCEPT_SECONDS.labels(psp.name).observe(time.perf_counter() - started)
     return receipt
 
@@ -120,8 +131,8 @@ def refuse(error: errors.TheirFault) -> ResponseReturnValue:
     response = _problem(status, code, str(error))
     if status == 429:
         response.headers["Retry-After"] = "1"
-    if status in (408, 413):
-        # the rest of the body is still on its way; it must not be taken for the next request
+    if status in (400, 408, 413):
+        # the rest of the body may still be on its way; it must not be taken for the next request
         response.headers["Connection"] = "close"
     return response
 

@@ -3,16 +3,20 @@
 Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides at import how it counts.
 """
 
-from collections.abc import Mapping
+import socket
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from services.webhook_gateway.app import create_app
+from services.webhook_gateway.connections import Connections, PropagatingLogger, honour_close
+from services.webhook_gateway.errors import NotReady
 from services.webhook_gateway.payments.sql_books import SERVICE
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.settings import GatewaySettings
-from shared.runtime import logs, metrics
+from shared.runtime import metrics
 from shared.runtime.database import build_engine
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
@@ -21,25 +25,40 @@ from shared.runtime.relay import Relay
 GRACE_SECONDS = 15
 #: A worker that does not report to gunicorn for so long is replaced; waits on database and broker are far shorter.
 HANG_SECONDS = 30
+#: Connections of a process beyond its threads: those that wait for their next request.
+IDLE_CONNECTIONS = 1024
+#: How long the processes of a killed predecessor may hold its ports.
+PREDECESSOR_SECONDS = 5.0
 
 
 class GatewayServer(BaseApplication):
-    """gunicorn, set up in Python: every setting is visible here."""
+    """gunicorn, set up in Python: every setting is visible here. `on_exit` is called when all of it has ended."""
 
-    def __init__(self, settings: GatewaySettings, psps: Mapping[str, Psp], return_urls: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: GatewaySettings, psps: Mapping[str, Psp], on_exit: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
         self._psps = psps
-        self._return_urls = return_urls
+        self._on_exit = on_exit
         self._relay: Relay | None = None
         super().__init__()
+
+    def run(self) -> None:
+        """Serve until told to stop. Raises NotReady where a port is taken."""
+        settings = self._settings
+        require_port(settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT")
+        if settings.metrics_port:
+            require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
+        super().run()
 
     def load_config(self) -> None:
         settings = self._settings
         options: dict[str, Any] = {
             "bind": f"{settings.gateway_host}:{settings.gateway_port}",
-            "worker_class": "gthread",
+            "worker_class": Connections,
             "workers": settings.gateway_processes,
             "threads": settings.gateway_threads,
+            "worker_connections": settings.gateway_threads + IDLE_CONNECTIONS,
             "backlog": 1024,
             "keepalive": 30,
             "timeout": HANG_SECONDS,
@@ -47,26 +66,27 @@ class GatewayServer(BaseApplication):
             "limit_request_line": 4094,
             "limit_request_fields": 64,
             "limit_request_field_size": 8190,
+            "logger_class": PropagatingLogger,
             # the access log would hold a payer's address and a SATIM order in the query
             "accesslog": None,
             "control_socket_disable": True,
             "when_ready": self._serve_metrics,
-            "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),
+            "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
             "worker_exit": self._stop_relay,
+            "on_exit": lambda _arbiter: self._on_exit(),
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
         """The application of one process; called after the fork, so that no connection is shared."""
-        logs.configure("gateway")
         settings = self._settings
         url = settings.database_url.get_secret_value()
-        engine = build_engine(url, pool_size=settings.gateway_threads, application="nouba gateway", autocommit=True)
+        engine = build_engine(url, pool_size=settings.gateway_connections, application="nouba gateway", autocommit=True)
         relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
         self._relay = Relay(relaying, Publisher(settings.rabbitmq_url.get_secret_value()), SERVICE)
         self._relay.start()
-        return create_app(settings, self._psps, engine, self._relay.wake, self._return_urls)
+        return honour_close(create_app(settings, self._psps, engine, self._relay.wake))
 
     def _serve_metrics(self, _arbiter: object) -> None:
         if self._settings.metrics_port:
@@ -75,3 +95,19 @@ class GatewayServer(BaseApplication):
     def _stop_relay(self, _arbiter: object, _worker: object) -> None:
         if self._relay is not None:
             self._relay.stop()
+
+
+def require_port(host: str, port: int, setting: str) -> None:
+    """Wait until a killed predecessor's processes have left the port. Raises NotReady where somebody stays on it."""
+    deadline = time.monotonic() + PREDECESSOR_SECONDS
+    while True:
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise NotReady(
+                    f"{host}:{port} cannot be used ({error.strerror}): stop what listens there, or set {setting}."
+                ) from None
+            time.sleep(0.1)
+        else:
+            return

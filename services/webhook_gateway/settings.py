@@ -13,9 +13,12 @@ class GatewaySettings(Settings):
 
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
-    #: Processes and threads of the web server; each process keeps as many database connections as it has threads.
+    #: Processes of the web server, and the requests that each of them can have under way. Threads are made when they
+    #: are needed; a slow sender holds one for seconds, so there are far more of them than work needs.
     gateway_processes: int = Field(2, ge=1, le=64)
-    gateway_threads: int = Field(16, ge=1, le=256)
+    gateway_threads: int = Field(256, ge=1, le=4096)
+    #: Database connections of each process, for the milliseconds that keeping a webhook takes.
+    gateway_connections: int = Field(8, ge=1, le=256)
     #: Providers send a few KiB; what is larger is no webhook.
     gateway_body_bytes: int = Field(256 * 1024, ge=1024)
     #: A body has to arrive within this, however slowly it drips.

@@ -52,9 +52,6 @@ class VirtualHost:
         )
         answer.raise_for_status()
 
-    def delete(self) -> None:
-        httpx.delete(f"{self._node.management_url}/api/vhosts/{self.name}", timeout=30).raise_for_status()
-
     def ready(self, queue: str) -> int:
         """How many messages wait in `queue`; 0 where there is no such queue."""
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:

@@ -81,7 +81,7 @@ def test_the_worker_may_have_declared_everything_before(publisher: Publisher, vh
 def test_a_crash_of_rabbitmq_in_the_middle_loses_nothing_that_was_confirmed(
     publisher: Publisher, vhost: VirtualHost, node: Node
 ) -> None:
-    total = 20_000
+    total = 10_000
     confirmed: set[int] = set()
 
     def publish_until_told_otherwise() -> None:

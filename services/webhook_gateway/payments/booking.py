@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from services.webhook_gateway.payments.books import Books, State, Verdict
@@ -29,7 +29,7 @@ class Terms:
 def book(event: Event, notice: Notice, books: Books, terms: Terms) -> Verdict:
     """What becomes of `event`: booked, found stale, put aside for an operator, or left to wait (`RECEIVED`)."""
     if notice.reference is None:
-        return Verdict(State.IGNORED, f"{notice.kind} says nothing about a payment")
+        return Verdict(State.IGNORED, notice.failure_reason or f"{notice.kind} says nothing about a payment")
     known = books.find(event.provider, notice.reference, notice.order_number)
     if known is not None and (fault := _mismatch(known, notice, terms)):
         return Verdict(State.QUARANTINED, fault, known.id)
@@ -51,18 +51,20 @@ def book(event: Event, notice: Notice, books: Books, terms: Terms) -> Verdict:
     books.save(moved)
     failpoint("settlement.after_payment")
     books.release(event.provider, notice.reference, terms.now())
-    books.announce(moved.id, (moved.completed_at or event.received_at).astimezone(terms.zone).date())
+    for day in _days(event, after, moved, terms):
+        books.announce(moved.id, day)
     return Verdict(State.APPLIED, f"payment {moved.id} is {moved.status}", moved.id)
 
 
 def _newcomer(provider: str, notice: Notice, order: Payment | None, books: Books, terms: Terms) -> Payment | Verdict:
-    """A payment that has no row yet, or why it has to wait. A second payment of an `order` is the same user's."""
+    """A payment that has no row yet, or why it has to wait. A second payment of an `order` is for what the first is."""
     user_id = order.user_id if order is not None else notice.user_id
+    amount_minor = order.amount_minor if order is not None else notice.amount_minor
     if user_id is None:
         return Verdict(State.RECEIVED, "no payment has this reference or order number, and no user is named")
-    if notice.amount_minor is None:
+    if amount_minor is None:
         return Verdict(State.RECEIVED, "the payment that this is about is not known yet")
-    if order is None and books.balance(user_id) is None:
+    if order is None and not books.has_user(user_id):
         return Verdict(State.RECEIVED, f"user {user_id} is not known yet")
     newcomer = Payment(
         id=0,
@@ -70,7 +72,7 @@ def _newcomer(provider: str, notice: Notice, order: Payment | None, books: Books
         reference=notice.reference,
         order_number=notice.order_number,
         user_id=user_id,
-        amount_minor=notice.amount_minor,
+        amount_minor=amount_minor,
         currency=notice.currency or terms.currency,
         standing=Standing(),
     )
@@ -94,46 +96,75 @@ def _mismatch(payment: Payment, notice: Notice, terms: Terms) -> str | None:
 
 
 def _merge(payment: Payment, notice: Notice, received_at: datetime) -> Payment:
-    """The payment after `notice`; equal to `payment` where there is nothing new."""
+    """The payment after `notice`; equal to `payment` where there is nothing new.
+
+    Every field takes the larger (or earlier) of what is known and what is told, so that the order of events is no
+    matter. Only the news that money was collected tells when that was, how it came and what it cost.
+    """
     standing = payment.standing.merge(notice.standing)
-    completed = standing.stage is Stage.COMPLETED
-    completed_at = payment.completed_at
-    if completed and completed_at is None:
-        told = notice.occurred_at
-        completed_at = told if told and received_at - LATEST_DELIVERY <= told <= received_at else received_at
+    collected = notice if notice.stage is Stage.COMPLETED else None
     return replace(
         payment,
         reference=notice.reference,
+        order_number=payment.order_number or notice.order_number,
         standing=standing,
         credited_minor=standing.credit_minor(payment.amount_minor),
-        fee_minor=max(payment.fee_minor, notice.fee_minor or 0) if completed else payment.fee_minor,
-        method=payment.method or notice.method,
-        failure_reason=payment.failure_reason or notice.failure_reason,
-        completed_at=completed_at,
+        fee_minor=max(payment.fee_minor, (collected and collected.fee_minor) or 0),
+        method=max(payment.method or "", (collected and collected.method) or "") or None,
+        failure_reason=_failure_reason(payment, notice),
+        completed_at=_earlier(payment.completed_at, collected and _collected_at(collected, received_at)),
     )
+
+
+def _failure_reason(payment: Payment, notice: Notice) -> str | None:
+    """The reason that belongs to where the payment stands: a completed one has none, a disputed one the dispute's."""
+    known = (_rank(payment.standing), payment.failure_reason or "")
+    told = (_rank(notice.standing), notice.failure_reason or "")
+    return max(known, told)[1] or None
+
+
+def _rank(standing: Standing) -> tuple[bool, int]:
+    return (True, standing.dispute) if standing.dispute else (False, standing.stage)
+
+
+def _collected_at(notice: Notice, received_at: datetime) -> datetime:
+    """The provider's own time where it can be believed."""
+    told = notice.occurred_at
+    return told if told and received_at - LATEST_DELIVERY <= told <= received_at else received_at
+
+
+def _earlier(known: datetime | None, told: datetime | None) -> datetime | None:
+    return min(known, told) if known and told else known or told
+
+
+def _days(event: Event, before: Payment, after: Payment, terms: Terms) -> list[date]:
+    """The days whose numbers changed: two where an earlier time of completion came to light."""
+    instants = [at for at in (before.completed_at, after.completed_at) if at] or [event.received_at]
+    return sorted({at.astimezone(terms.zone).date() for at in instants})
 
 
 def _move_money(event: Event, before: Payment, after: Payment, books: Books, terms: Terms) -> None:
-    credit_minor = after.credited_minor - before.credited_minor
-    fee_minor = after.fee_minor - before.fee_minor
-    if not credit_minor and not fee_minor:
+    if after.standing.stage is not Stage.COMPLETED:
         return
     balance = books.balance(after.user_id)
-    assert balance is not None, "payments.user_id is a foreign key"
-    moved = payment_moved(
-        payment_id=after.id,
-        user_id=after.user_id,
-        provider=after.provider,
-        credit_minor=credit_minor,
-        fee_minor=fee_minor,
-        currency=after.currency,
-    )
-    books.post(moved, event.id)
-    failpoint("settlement.after_credit")
-    if credit_minor > 0:
-        _activate(event, after, balance + credit_minor, books, terms)
-    elif balance + credit_minor < 0:
+    credit_minor = after.credited_minor - before.credited_minor
+    fee_minor = after.fee_minor - before.fee_minor
+    if credit_minor or fee_minor:
+        moved = payment_moved(
+            payment_id=after.id,
+            user_id=after.user_id,
+            provider=after.provider,
+            credit_minor=credit_minor,
+            fee_minor=fee_minor,
+            currency=after.currency,
+        )
+        books.post(moved, event.id)
+        failpoint("settlement.after_credit")
+    # also where no money moved: what is free, or has become due since, must not depend on which news came first
+    if balance + credit_minor < 0:
         _deactivate(event, after, balance + credit_minor, books)
+    else:
+        _activate(event, after, balance + credit_minor, books, terms)
 
 
 def _activate(event: Event, payment: Payment, balance: int, books: Books, terms: Terms) -> None:

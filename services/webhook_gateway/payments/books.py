@@ -37,7 +37,7 @@ class Books(Protocol):
         ...
 
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
-        """The payment of that reference or else the first of that order, locked."""
+        """The payment of that reference; else of that order, one without a reference first; locked."""
         ...
 
     def open(self, payment: Payment) -> Payment:
@@ -48,8 +48,12 @@ class Books(Protocol):
         """Write what a settlement may change of a payment."""
         ...
 
-    def balance(self, user_id: int) -> int | None:
-        """The user's balance, locked until the end; None where there is no such user."""
+    def has_user(self, user_id: int) -> bool:
+        """Whether there is such a user; nothing is locked."""
+        ...
+
+    def balance(self, user_id: int) -> int:
+        """The balance of a payment's user, locked until the end."""
         ...
 
     def post(self, transaction: Transaction, event_id: int) -> None:
@@ -61,7 +65,7 @@ class Books(Protocol):
         ...
 
     def paid_subscriptions(self, user_id: int) -> Iterable[Subscription]:
-        """The active ones that the wallet has paid, newest first."""
+        """The active ones that the wallet has paid, with what it paid for each, newest first."""
         ...
 
     def activate(self, subscription_id: int, at: datetime) -> None:

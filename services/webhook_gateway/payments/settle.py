@@ -70,7 +70,7 @@ class Settlement:
             return Verdict(State.QUARANTINED, str(error))
         except ProviderUnavailable as error:
             return Verdict(State.RECEIVED, str(error))
-        if told.stage is Stage.PENDING:
+        if told.reference is not None and told.stage is Stage.PENDING:
             return Verdict(State.RECEIVED, "the provider has not decided yet")
         return told
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, case, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, Engine, Row, case, cast, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.webhook_gateway.payments.books import State, Verdict
@@ -66,7 +66,7 @@ class SqlBooks:
         row = self._connection.execute(
             select(payments)
             .where(payments.c.provider == provider, either)
-            .order_by(of_reference.desc().nulls_last(), payments.c.id)
+            .order_by(case((of_reference, 0), (payments.c.provider_reference.is_(None), 1), else_=2), payments.c.id)
             .limit(1)
             .with_for_update(key_share=True)
         ).one_or_none()
@@ -96,6 +96,7 @@ class SqlBooks:
             .where(payments.c.id == payment.id)
             .values(
                 provider_reference=payment.reference,
+                order_number=payment.order_number,
                 status=payment.status,
                 refunded_minor=payment.standing.refunded_minor,
                 dispute=payment.standing.dispute.name.lower(),
@@ -107,11 +108,14 @@ class SqlBooks:
             )
         )
 
-    def balance(self, user_id: int) -> int | None:
+    def has_user(self, user_id: int) -> bool:
+        # a lock here would come before the payment's: two settlements of a new payment could wait for each other
+        return self._connection.scalar(select(users.c.id).where(users.c.id == user_id)) is not None
+
+    def balance(self, user_id: int) -> int:
         # FOR NO KEY UPDATE: a payment that is being opened for this user holds a key share of the row
-        return self._connection.scalar(
-            select(users.c.balance_minor).where(users.c.id == user_id).with_for_update(key_share=True)
-        )
+        statement = select(users.c.balance_minor).where(users.c.id == user_id).with_for_update(key_share=True)
+        return int(self._connection.execute(statement).scalar_one())
 
     def post(self, transaction: Transaction, event_id: int) -> None:
         transaction_id = self._connection.scalar(
@@ -151,11 +155,20 @@ class SqlBooks:
         )
 
     def paid_subscriptions(self, user_id: int) -> Sequence[Subscription]:
+        of_it = ledger_transactions.c.subscription_id == subscriptions.c.id
         turn = case((ledger_transactions.c.kind == TransactionKind.ACTIVATION, 1), else_=-1)
-        paid = select(func.sum(turn)).where(ledger_transactions.c.subscription_id == subscriptions.c.id)
+        turns = select(func.sum(turn)).where(of_it).scalar_subquery()
+        # what was paid: the school may have changed the price since
+        paid = (
+            select(func.coalesce(func.sum(ledger_entries.c.amount_minor), 0))
+            .join_from(ledger_entries, ledger_transactions)
+            .join(ledger_accounts, ledger_accounts.c.id == ledger_entries.c.account_id)
+            .where(of_it, ledger_accounts.c.kind == AccountKind.REVENUE)
+            .scalar_subquery()
+        )
         return self._subscriptions(
-            select(*subscriptions.c["id", "amount_minor"])
-            .where(subscriptions.c.user_id == user_id, subscriptions.c.status == "active", paid.scalar_subquery() > 0)
+            select(subscriptions.c.id, cast(paid, BigInteger).label("amount_minor"))
+            .where(subscriptions.c.user_id == user_id, subscriptions.c.status == "active", turns > 0)
             .order_by(subscriptions.c.created_at.desc(), subscriptions.c.id.desc())
         )
 
@@ -167,14 +180,16 @@ class SqlBooks:
         )
 
     def deactivate(self, subscription_id: int) -> None:
-        # an end that the school had set stays; the one that the activation set goes
+        # an end that the school had set stays; the one that the activation set goes. In seconds: the database's zone
+        # would make another instant of days, where a clock was changed in between
+        period = func.make_interval(0, 0, 0, 0, 0, 0, self._period.total_seconds())
         self._connection.execute(
             update(subscriptions)
             .where(subscriptions.c.id == subscription_id)
             .values(
                 status="pending_payment",
                 activated_at=None,
-                ends_at=func.nullif(subscriptions.c.ends_at, subscriptions.c.activated_at + self._period),
+                ends_at=func.nullif(subscriptions.c.ends_at, subscriptions.c.activated_at + period),
             )
         )
 
@@ -199,8 +214,9 @@ class SqlBooks:
         )
 
     def release(self, provider: str, reference: str, at: datetime) -> None:
-        self._connection.execute(
-            update(webhook_events)
+        # one that is being settled right now is left to that: it may hold its row while it waits for this payment
+        parked = (
+            select(webhook_events.c.id)
             .where(
                 webhook_events.c.provider == provider,
                 webhook_events.c.reference == reference,
@@ -208,7 +224,10 @@ class SqlBooks:
                 webhook_events.c.attempts > 0,
                 webhook_events.c.next_attempt_at > at,
             )
-            .values(next_attempt_at=at)
+            .with_for_update(skip_locked=True)
+        )
+        self._connection.execute(
+            update(webhook_events).where(webhook_events.c.id.in_(parked)).values(next_attempt_at=at)
         )
 
     def announce(self, payment_id: int, day: date) -> None:

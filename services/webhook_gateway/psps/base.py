@@ -116,12 +116,3 @@ class Asks(Protocol):
         answer does not have its form.
         """
         ...
-
-
-@runtime_checkable
-class Returns(Protocol):
-    """A provider that sends the payer's browser to us, and lets us send it on."""
-
-    def onward_url(self, request: Request) -> str | None:
-        """Where the browser goes now; None where `request` is not a browser's or no address is set."""
-        ...

@@ -4,11 +4,12 @@ A payer's browser comes back with `?orderId=`, which nobody signs; a bank that h
 `mdOrder, operation, status` and perhaps a `checksum`, which does not say when it was made. Either may only make us ask.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from services.webhook_gateway.errors import InvalidSignature, Unreadable
 from services.webhook_gateway.psps.base import Clock, Mode, Notice, Proof, Request
@@ -19,6 +20,7 @@ from services.webhook_gateway.psps.settings import PspSettings
 _ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _WORD = re.compile(r"[0-9A-Za-z_-]{0,40}")
 _PARAMETERS_LIMIT: Final = 50
+_DIGEST_CHARACTERS: Final = 16
 
 
 class Satim:
@@ -35,10 +37,8 @@ class Satim:
         password: str,
         base_url: str,
         checksum: Checksum | None = None,
-        return_url: str | None = None,
     ) -> None:
         self._checksum = checksum
-        self._return_url = return_url
         self._base_url = base_url
         self._credentials = {"userName": username, "password": password}
 
@@ -52,7 +52,6 @@ class Satim:
             password=settings.satim_password.get_secret_value(),
             base_url=settings.satim_base_url,
             checksum=checksum_of(settings),
-            return_url=settings.satim_return_url,
         )
 
     def verify(self, request: Request) -> Proof:
@@ -75,20 +74,13 @@ class Satim:
         if not _WORD.fullmatch(operation) or not _WORD.fullmatch(status):
             raise Unreadable("operation and status must be plain words.")
         kind = operation or "redirect"
-        return Notice(key=f"{order_id}:{kind}:{status}", kind=kind, reference=order_id, hint=True)
+        # the platform numbers no events: two callbacks that differ anywhere (a second refund) are two reasons to ask
+        digest = hashlib.sha256(request.body).hexdigest()[:_DIGEST_CHARACTERS]
+        return Notice(key=f"{order_id}:{kind}:{status}:{digest}", kind=kind, reference=order_id, hint=True)
 
     def ask(self, notice: Notice) -> Notice:
         """Confirm the order and read its state."""
         return self._orders.ask(notice)
-
-    def onward_url(self, request: Request) -> str | None:
-        """The shop's page, told which order it is; a bank's callback is answered, not sent on."""
-        parameters = _parameters(request.body)
-        if self._return_url is None or request.method != "GET" or not _is_browser(parameters):
-            return None
-        parts = urlsplit(self._return_url)
-        query = urlencode([*parse_qsl(parts.query), ("orderId", _order_id(parameters))])
-        return urlunsplit(parts._replace(query=query))
 
     @cached_property
     def _orders(self) -> OrderCalls:

@@ -17,12 +17,6 @@ EVERYTHING = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_provider_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PspSettings.model_fields:
-        monkeypatch.delenv(f"NOUBA_PSP_{name.upper()}", raising=False)
-
-
 def test_without_settings_every_provider_is_off() -> None:
     assert enabled(read_settings()) == {}
 

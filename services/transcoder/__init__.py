@@ -1,0 +1,1 @@
+"""The transcoder: turns an uploaded lesson into adaptive HLS."""

@@ -1,0 +1,29 @@
+"""What the transcoder is told by its environment about encoding; nothing here needs a server."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.transcoder.sandbox import Confinement
+
+
+class EncodingSettings(BaseSettings):
+    """Which ffmpeg, how much of the machine, and where scratch space is."""
+
+    model_config = SettingsConfigDict(env_prefix="NOUBA_", extra="ignore")
+
+    ffmpeg: str = "ffmpeg"
+    ffprobe: str = "ffprobe"
+    #: `required` refuses to run ffmpeg on a kernel that cannot confine it; `available` confines as far as it can.
+    sandbox: Confinement = Confinement.REQUIRED
+    #: Where work happens before it is published; the system's temporary folder unless set.
+    scratch_dir: Path | None = None
+    #: Private memory of one ffmpeg.
+    ffmpeg_memory_bytes: int = Field(1_200_000_000, ge=100_000_000)
+    #: Quality against processor time (x264's own words).
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "veryfast"
+    #: Chunks encoded at once by `nouba transcoder run`.
+    jobs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)

@@ -1,0 +1,85 @@
+"""gunicorn's threads and log lines, made fit for strangers: slow senders, nonsense for HTTP, no data in a log."""
+
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.glogging import Logger
+from gunicorn.http import errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from services.webhook_gateway import metrics
+from services.webhook_gateway.deadlines import Deadlines
+
+#: Head, body and answer of one request have to be over by then. gunicorn itself sets no limit to a dripping head, nor
+#: to a sender that does not read its answers. Longer than the body's own limit and the database's.
+REQUEST_SECONDS = 15.0
+
+_STATUS = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+}
+
+
+class Connections(ThreadWorker):
+    """A process of the web server: one thread for each request that is under way."""
+
+    def init_process(self) -> None:
+        self._deadlines = Deadlines()
+        super().init_process()
+
+    def handle(self, conn: TConn) -> Any:
+        """One request of a connection, cut off when its time is over."""
+        with self._deadlines.within(conn.sock, REQUEST_SECONDS, socket.SHUT_RDWR):
+            return super().handle(conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what is not HTTP in JSON like everything else. gunicorn's own way would log the sender's words."""
+        if isinstance(exc, errors.ParseException):
+            metrics.REQUESTS.labels("none", "malformed").inc()
+            status = next((status for kind, status in _STATUS.items() if isinstance(exc, kind)), HTTPStatus.BAD_REQUEST)
+        else:
+            self.log.exception("A request failed.")
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+        with contextlib.suppress(OSError):
+            client.sendall(_problem(status))
+
+
+class PropagatingLogger(Logger):
+    """Leaves gunicorn's lines to the handlers that all other lines go to."""
+
+    def _set_handler(self, log: logging.Logger, *_where: Any, **_how: Any) -> None:
+        log.propagate = True
+
+
+def honour_close(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Let `application` say `Connection: close`, which gunicorn drops from its headers.
+
+    Without it a sender would be told that it may send its next request where the rest of this one's body goes.
+    """
+
+    def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if ("Connection", "close") in headers:
+                start_response.__self__.force_close()
+            return start_response(status, headers, exc_info)
+
+        return application(environ, start)
+
+    return call
+
+
+def _problem(status: HTTPStatus) -> bytes:
+    code = status.phrase.lower().replace(" ", "_")
+    body = json.dumps({"error": code, "message": f"{status.phrase}: this server could not read the request."}).encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
