@@ -34,12 +34,11 @@ PREDECESSOR_SECONDS = 5.0
 class GatewayServer(BaseApplication):
     """gunicorn, set up in Python: every setting is visible here. `on_exit` is called when all of it has ended."""
 
-    def __init__(
-        self, settings: GatewaySettings, psps: Mapping[str, Psp], on_exit: Callable[[], None] = lambda: None
-    ) -> None:
+    on_exit: Callable[[], None] = staticmethod(lambda: None)
+
+    def __init__(self, settings: GatewaySettings, psps: Mapping[str, Psp]) -> None:
         self._settings = settings
         self._psps = psps
-        self._on_exit = on_exit
         self._relay: Relay | None = None
         super().__init__()
 
@@ -73,7 +72,7 @@ class GatewayServer(BaseApplication):
             "when_ready": self._serve_metrics,
             "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
             "worker_exit": self._stop_relay,
-            "on_exit": lambda _arbiter: self._on_exit(),
+            "on_exit": lambda _arbiter: self.on_exit(),
         }
         for name, value in options.items():
             self.cfg.set(name, value)

@@ -102,11 +102,11 @@ class Relay:
         more = claimed == BATCH_SIZE
         # More than a batch waits: let the newest not wait for all the old ones, nor the old ones for ever.
         self._newest_first = more and not self._newest_first
+        if confirmed:
+            self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
         if confirmed < claimed:
             self._back_off()
-            return
-        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
-        if not more:
+        elif not more:
             self._wake.wait(POLL_SECONDS)
 
     def _carry(self) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """RabbitMQ as these tests need it: a private node that may be crashed, starved and given policies."""
 
-import subprocess
 import uuid
 from collections.abc import Mapping
 
@@ -9,8 +8,7 @@ import pika
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
-from local.rabbitmq import _PORTS, RabbitMq
-from local.rabbitmq_program import find_program
+from local.rabbitmq import RabbitMq
 
 
 class Node(RabbitMq):
@@ -29,11 +27,6 @@ class Node(RabbitMq):
     def feed(self) -> None:
         """Clear the memory alarm."""
         self.control("set_vm_memory_high_watermark", "absolute", "2GB")
-
-    def control(self, *arguments: str) -> None:
-        environment = self._environment({name: int(self._remembered[name]) for name in _PORTS})
-        program = find_program().with_name("rabbitmqctl")
-        subprocess.run([program, "-q", *arguments], env=environment, check=True, capture_output=True, cwd="/")
 
 
 class VirtualHost:

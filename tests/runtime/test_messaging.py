@@ -45,8 +45,7 @@ def test_the_handler_gets_the_message_and_stays_a_plain_function() -> None:
 
 def test_positional_fields_break_the_contract() -> None:
     broker = StubBroker()
-    limits = {"max_retries": 0, "min_backoff_ms": 1, "max_backoff_ms": 1, "time_limit_ms": 1000}
-    handles(broker, WebhookReceived, **limits)(lambda _: None)
+    handles(broker, WebhookReceived, max_retries=0, min_backoff_ms=1, max_backoff_ms=1, time_limit_ms=1000)(print)
     with pytest.raises(ContractError, match="by name only"):
         broker.get_actor("webhooks.received.v1")(3)
 

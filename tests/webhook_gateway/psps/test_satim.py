@@ -170,10 +170,17 @@ def test_an_order_that_is_not_decided_is_asked_for_again(serve: Serve, status: i
 
 @pytest.mark.parametrize(
     "changes",
-    [{"OrderStatus": 7}, {"Amount": None, "depositAmount": None}, {"Amount": -1, "depositAmount": 0},
-     {"Amount": 12.5, "depositAmount": 0}, {"currency": None}, {"currency": "999"}, {"Amount": True, "depositAmount": 0}],
+    [
+        {"OrderStatus": 7},
+        {"Amount": None, "depositAmount": None},
+        {"Amount": -1, "depositAmount": 0},
+        {"Amount": 12.5, "depositAmount": 0},
+        {"Amount": True, "depositAmount": 0},
+        {"currency": None},
+        {"currency": "999"},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_an_answer_that_moves_money_must_be_whole(serve: Serve, changes: dict[str, Any]) -> None:
     with pytest.raises(Unreadable):
         asked(serve, PAID | changes)

@@ -1,0 +1,83 @@
+"""What is known of an uploaded file: measured facts, in our words."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """The picture track. Times are seconds after the start of the file; sizes are what a viewer should see."""
+
+    index: int
+    codec: str
+    profile: str
+    #: After rotation, and with square pixels.
+    width: int
+    height: int
+    rotation: int
+    square_pixels: bool
+    pixel_format: str
+    full_range: bool
+    #: ffmpeg's words, "" where the file does not say.
+    matrix: str
+    transfer: str
+    primaries: str
+    #: `tt` or `bb` (which field comes first), None for progressive pictures.
+    fields: str | None
+    #: Pictures a second; of a variable rate, the rate that shows each picture.
+    rate: Fraction
+    variable: bool
+    #: Packets counted, not what a header claims.
+    frames: int
+    first_seconds: float
+    end_seconds: float
+    longest_key_interval_seconds: float
+    bits_per_second: int
+
+    @property
+    def hdr(self) -> bool:
+        """Whether the picture has to be tone-mapped for ordinary screens."""
+        return self.transfer in ("smpte2084", "arib-std-b67")
+
+    @property
+    def short_side(self) -> int:
+        return min(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """One sound track. `language` is a BCP 47 tag, `und` where the file does not say."""
+
+    index: int
+    codec: str
+    profile: str
+    channels: int
+    sample_rate: int
+    language: str
+    title: str
+    default: bool
+    first_seconds: float
+    end_seconds: float
+    bits_per_second: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that passed every check: it has a picture, or sound, or both."""
+
+    #: The name of ffmpeg's demuxer.
+    container: str
+    size_bytes: int
+    video: Video | None
+    audio: tuple[Audio, ...]
+
+    @property
+    def duration_seconds(self) -> float:
+        """When the last track ends."""
+        ends = [track.end_seconds for track in self.audio]
+        return max([*ends, self.video.end_seconds] if self.video else ends)
+
+    @property
+    def seekable(self) -> bool:
+        """Whether ffmpeg finds a time in it exactly; others are put into a Matroska file before they are cut."""
+        return self.container in ("mov", "matroska")
