@@ -137,7 +137,7 @@ def _alive(process: psutil.Process) -> bool:
         if not process.is_running():
             return False
         # a zombie with other threads still holds its ports and files
-        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
+        return bool(process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
 

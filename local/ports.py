@@ -12,7 +12,7 @@ LOWEST, HIGHEST = 15_000, 31_999
 
 def free_port() -> int:
     """A port that is free now."""
-    while not is_free(port := random.randint(LOWEST, HIGHEST)):  # noqa: S311 - no secret
+    while not is_free(port := random.randint(LOWEST, HIGHEST)):
         pass
     return port
 

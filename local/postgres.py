@@ -26,10 +26,11 @@ class Postgres:
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         """`durable=False` gives up safety against power failure, never against a killed server: for tests."""
-        self._folder = folder.absolute()
+        #: Where all of it is.
+        self.folder = folder.absolute()
         self._durable = durable
-        self._remembered = Remembered(self._folder / "server.json")
-        self._process = BackgroundProcess(self._folder)
+        self._remembered = Remembered(self.folder / "server.json")
+        self._process = BackgroundProcess(self.folder)
 
     @property
     def url(self) -> str:
@@ -56,7 +57,7 @@ class Postgres:
             return
         self._process.kill()
         account = unprivileged_account()
-        place = account.make_folder(self._folder / "files")
+        place = account.make_folder(self.folder / "files")
         data = place / "data"
         program = account.make_reachable(find_program(data), place)
         password = self._remembered.text("password", lambda: secrets.token_hex(16))
@@ -83,7 +84,7 @@ class Postgres:
     def destroy(self) -> None:
         """End the server and remove all it keeps."""
         self.kill()
-        for folder in (unprivileged_account().make_folder(self._folder / "files"), self._folder):
+        for folder in (unprivileged_account().make_folder(self.folder / "files"), self.folder):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _options(self, port: int) -> list[str]:

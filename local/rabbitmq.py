@@ -29,9 +29,10 @@ class RabbitMq:
     name = "RabbitMQ"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.absolute()
-        self._remembered = Remembered(self._folder / "server.json")
-        self._process = BackgroundProcess(self._folder)
+        #: Where all of it is.
+        self.folder = folder.absolute()
+        self._remembered = Remembered(self.folder / "server.json")
+        self._process = BackgroundProcess(self.folder)
 
     @property
     def url(self) -> str:
@@ -85,14 +86,14 @@ class RabbitMq:
     def destroy(self) -> None:
         """End the node and remove all it keeps."""
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def control(self, *arguments: str) -> str:
         """What `rabbitmqctl` answers to `arguments` while the node runs."""
         ports = {name: int(self._remembered[name]) for name in _PORTS}
         program = find_program().with_name("rabbitmqctl")
         # the mark: whatever this leaves running ends with the node
-        environment = {**self._environment(ports), MARK: str(self._folder)}
+        environment = {**self._environment(ports), MARK: str(self.folder)}
         result = subprocess.run(
             [program, "--quiet", *arguments], env=environment, cwd="/", capture_output=True, text=True, check=True
         )
@@ -109,30 +110,30 @@ class RabbitMq:
             ".erlang.cookie": cookie,
         }
         for name, content in files.items():
-            path = self._folder / name
+            path = self.folder / name
             path.unlink(missing_ok=True)
             path.touch(mode=0o600)
             path.write_text(content)
 
     def _environment(self, ports: dict[str, int]) -> dict[str, str]:
-        key = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:12]
+        key = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
         return {
             "PATH": f"/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin:/usr/local/bin:{os.environ.get('PATH', '')}",
             "LANG": "C.UTF-8",
-            "HOME": str(self._folder),
+            "HOME": str(self.folder),
             # two clones of the project are two nodes
             "RABBITMQ_NODENAME": f"nouba_{key}@localhost",
             "RABBITMQ_NODE_PORT": str(ports["amqp"]),
             "RABBITMQ_DIST_PORT": str(ports["distribution"]),
-            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
-            "RABBITMQ_LOG_BASE": str(self._folder / "logs"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
             "RABBITMQ_LOGS": "-",
             # without its suffix, which the server appends
-            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "advanced"),
-            "RABBITMQ_CONF_ENV_FILE": str(self._folder / "rabbitmq-env.conf"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "enabled_plugins"),
-            "RABBITMQ_PID_FILE": str(self._folder / "node.pid"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_PID_FILE": str(self.folder / "node.pid"),
             # few cores, shared with the processes that do the work: idle schedulers must not spin
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
             "-kernel inet_dist_use_interface {127,0,0,1}",
@@ -145,7 +146,7 @@ class RabbitMq:
         try:
             overview = httpx.get(f"{self.management_url}/api/overview", timeout=5)
             if overview.status_code == httpx.codes.UNAUTHORIZED:
-                raise CannotStart(f"RabbitMQ refuses its own user; remove {self._folder} to begin anew.")
+                raise CannotStart(f"RabbitMQ refuses its own user; remove {self.folder} to begin anew.")
             if overview.status_code != httpx.codes.OK:
                 return False
             pika.BlockingConnection(pika.URLParameters(self.url)).close()

@@ -9,12 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import boto3
 import httpx
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.background import BackgroundProcess
+from local.bucket import Bucket
 from local.errors import NotInstalled
 from local.ports import HOST
 from local.remembered import Remembered
@@ -34,9 +33,10 @@ class S3:
     name = "S3"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.absolute()
-        self._remembered = Remembered(self._folder / "server.json")
-        self._process = BackgroundProcess(self._folder)
+        #: Where all of it is.
+        self.folder = folder.absolute()
+        self._remembered = Remembered(self.folder / "server.json")
+        self._process = BackgroundProcess(self.folder)
 
     @property
     def url(self) -> str:
@@ -70,14 +70,13 @@ class S3:
         self._process.kill()
         program = _find_program()
         ports = {name: self._remembered.port(name) for name in _PORTS}
-        data = self._folder / "data"
+        data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         self._write_identities()
         self._process.start(
-            [program, "-logtostderr=true", "server", *self._options(ports, data)], {"HOME": str(self._folder)}
+            [program, "-logtostderr=true", "server", *self._options(ports, data)], {"HOME": str(self.folder)}
         )
         self._process.wait_until(self._answers, _READY_SECONDS)
-        make_bucket(self.url, BUCKET, self.access_key_id, self.secret_access_key)
 
     def stop(self) -> None:
         """Stop the server in good order; nothing of it remains."""
@@ -92,7 +91,7 @@ class S3:
     def destroy(self) -> None:
         """End the server and remove all it keeps."""
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove_sockets(self) -> None:
         # these names are fixed in the program, which leaves the files behind
@@ -111,7 +110,7 @@ class S3:
             "credentials": [credentials],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
-        path = self._folder / "identities.json"
+        path = self.folder / "identities.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"identities": [identity]}))
 
@@ -126,7 +125,7 @@ class S3:
             "ip.bind": HOST,
             "dir": data,
             "s3": "true",
-            "s3.config": self._folder / "identities.json",
+            "s3.config": self.folder / "identities.json",
             # neither is part of S3, and each would take a fixed port
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
@@ -146,32 +145,21 @@ class S3:
         return [f"-{name}={value}" for name, value in options.items()]
 
     def _socket(self, part: str, port: int) -> Path:
-        path = self._folder / f"{part}.sock"
+        path = self.folder / f"{part}.sock"
         # the kernel takes no longer name for a socket than about a hundred bytes
         return path if len(os.fsencode(path)) < 100 else Path(tempfile.gettempdir()) / f"nouba-{part}-{port}.sock"
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=5).status_code == httpx.codes.OK
-        except httpx.TransportError:
+            if httpx.get(f"{self.url}/healthz", timeout=5).status_code != httpx.codes.OK:
+                return False
+            # it says so before its inner servers have found each other; so see whether an object can be kept and had
+            bucket = Bucket(self.url, BUCKET, self.access_key_id, self.secret_access_key)
+            bucket.make()
+            bucket.probe()
+        except (httpx.TransportError, ClientError, BotoCoreError):
             return False
-
-
-def make_bucket(endpoint_url: str, bucket: str, access_key_id: str, secret_access_key: str) -> None:
-    """Make `bucket` on an S3 server, unless it is there."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint_url,
-        aws_access_key_id=access_key_id,
-        aws_secret_access_key=secret_access_key,
-        region_name="us-east-1",
-        config=Config(retries={"total_max_attempts": 5, "mode": "standard"}, s3={"addressing_style": "path"}),
-    )
-    try:
-        client.create_bucket(Bucket=bucket)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-            raise
+        return True
 
 
 def _find_program() -> Path:

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.background import BackgroundProcess
+from local.bucket import Bucket
 from local.environment import metrics_addresses, own_environments, shared_environment
 from local.errors import CannotStart, LocalError, NotRunning
 from local.postgres import Postgres
 from local.processes import read_procfile, run_processes
 from local.rabbitmq import RabbitMq
 from local.remembered import Remembered, read_private, write_private
-from local.s3 import BUCKET, S3, make_bucket
+from local.s3 import BUCKET, S3
 
 PROJECT = Path(__file__).parent.parent
 
@@ -124,9 +126,7 @@ class Stack:
         commands = read_procfile(self.procfile)
         shared = shared_environment(self._given, self._server_settings(), commands, remembered)
         write_private(self._file, {"shared": shared, "own": own_environments(commands, remembered)})
-        if self._given.get("NOUBA_S3_ENDPOINT_URL"):
-            keys = (shared.get("AWS_ACCESS_KEY_ID", ""), shared.get("AWS_SECRET_ACCESS_KEY", ""))
-            make_bucket(shared["NOUBA_S3_ENDPOINT_URL"], shared["NOUBA_S3_BUCKET"], *keys)
+        _make_bucket(shared)
         nouba = Path(sys.executable).parent / "nouba"
         migration = subprocess.run(
             [nouba, "migrate"], env={**os.environ, **shared}, cwd=PROJECT, capture_output=True, text=True, check=False
@@ -190,3 +190,13 @@ class Stack:
         with (self.home / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _make_bucket(settings: Mapping[str, str]) -> None:
+    address, name = settings["NOUBA_S3_ENDPOINT_URL"], settings["NOUBA_S3_BUCKET"]
+    try:
+        Bucket(address, name, settings["AWS_ACCESS_KEY_ID"], settings["AWS_SECRET_ACCESS_KEY"]).make()
+    except KeyError as error:
+        raise CannotStart(f"NOUBA_S3_ENDPOINT_URL is set, so {error.args[0]} must be set too.") from None
+    except (BotoCoreError, ClientError) as error:
+        raise CannotStart(f"The bucket {name} cannot be made at {address}: {error}") from error

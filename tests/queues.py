@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from local.rabbitmq import RabbitMq
+from tests.waiting import wait_until
 
 
 def make_virtual_host(server: RabbitMq) -> str:
@@ -33,3 +34,17 @@ def _name_in(url: str) -> str:
     # %2F stands for "/" in an AMQP address and in the API alike
     name = urlsplit(url).path.removeprefix("/")
     return name if name == "%2F" else unquote(name)
+
+
+def wait_until_crash_safe(server: RabbitMq, queue: str) -> None:
+    """Return once a quorum queue would survive `kill()`.
+
+    RabbitMQ writes the list of its quorum queues to disk up to a second after one was declared. A node that is killed
+    before that comes back with a queue that has no leader, and everybody who uses it waits in vain
+    (rabbitmq-server issue 15725).
+    """
+    entry = f"_{queue}".encode()
+    wait_until(
+        lambda: any(entry in names.read_bytes() for names in server.folder.rglob("quorum/*/names.dets")),
+        message=f"RabbitMQ did not write down the queue {queue}",
+    )

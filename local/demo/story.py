@@ -48,8 +48,9 @@ class Story:
     def _chargily(self) -> Iterator[Scene]:
         student = self.school.enrol("student A", 150_000, 60_000)
         paid = self._payment("chargily", student, 250_000)
-        yield self._tell("Chargily: 2,500 DA paid", self._signed("chargily", paid, "paid"), student, 40_000)
-        yield self._tell_fifty_times("the same webhook, 50 times at once", paid, student, 40_000)
+        told = self._signed("chargily", paid, "paid")
+        yield self._tell("Chargily: 2,500 DA paid", told, student, 40_000)
+        yield self._tell_fifty_times("the same webhook, 50 times at once", told, student, 40_000)
         yield self._tell(
             "a late 'failed' for the same payment", self._signed("chargily", paid, "failed"), student, 40_000
         )
@@ -122,8 +123,7 @@ class Story:
         is_right = response.status_code == status and self.school.balance_minor(student) == balance_minor
         return Scene(done, answer, outcome, student, is_right, seconds)
 
-    def _tell_fifty_times(self, done: str, payment: Payment, student: Student, balance_minor: int) -> Scene:
-        delivery = self._signed("chargily", payment, "paid")
+    def _tell_fifty_times(self, done: str, delivery: Delivery, student: Student, balance_minor: int) -> Scene:
         with ThreadPoolExecutor(16) as threads:
             answers = [response.json() for response in threads.map(self._send, [delivery] * 50)]
         duplicates = sum(answer.get("status") == "duplicate" for answer in answers)

@@ -1,42 +1,14 @@
 """`python -m local.psp` answers as the bank; `python -m local.psp send` sends events as a provider."""
 
-import json
 import logging
 import os
-import random
-import secrets as randomness
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
 
 import click
-import httpx
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from werkzeug.serving import make_server
 
-from local.psp import sending
 from local.psp.bank import AUTO_CANCEL_SECONDS, Bank
-from local.psp.bodies import WORDS, Payment
-from local.psp.orders import Orders
+from local.psp.command import send, split
 from local.psp.server import REST, simulator
-
-_SECRETS = {
-    name: f"NOUBA_PSP_{name.upper()}_SECRETS" for name in ("chargily", "standard_webhooks", "stripe", "generic")
-}
-_BANKS = ("satim", "cib")
-
-_EXAMPLES = """\b
-Examples:
-  python -m local.psp send chargily --user 7 --amount 250000
-  python -m local.psp send generic --count 500 --duplicate 0.3 --shuffle --tamper 0.05 --user 1 --user 2
-  python -m local.psp send stripe --events pending,paid,refunded --shuffle --seed 42 --json
-  python -m local.psp send satim --events paid --count 3
-
-Secrets come from the NOUBA_PSP_* variables, as the gateway's own do; `make env` prints them.
-Exit status 0 only where genuine events were taken and forgeries refused.
-"""
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +16,9 @@ Exit status 0 only where genuine events were taken and forgeries refused.
 def psp(context: click.Context) -> None:
     """A payment provider on this machine. Without a command: serve."""
     if context.invoked_subcommand is None:
-        context.invoke(serve)
+        # not context.invoke, which would leave out what the environment says
+        with serve.make_context("serve", [], parent=context) as inner:
+            serve.invoke(inner)
 
 
 @psp.command()
@@ -55,7 +29,7 @@ def psp(context: click.Context) -> None:
 @click.option("--auto-cancel-seconds", default=AUTO_CANCEL_SECONDS, show_default=True, help="For an unconfirmed order.")
 def serve(host: str, port: int, username: str, password: str, auto_cancel_seconds: float) -> None:
     """Answer SATIM's calls, and Chargily's `GET /api/v2/checkouts/<id>`, until Ctrl-C."""
-    keys = _split(os.environ.get("NOUBA_PSP_CHARGILY_SECRETS", ""))
+    keys = split(os.environ.get("NOUBA_PSP_CHARGILY_SECRETS", ""))
     bank = Bank(auto_cancel_seconds=auto_cancel_seconds)
     app = simulator(bank, username=username, password=password, chargily_secrets=tuple(keys))
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
@@ -67,122 +41,7 @@ def serve(host: str, port: int, username: str, password: str, auto_cancel_second
         server.server_close()
 
 
-@psp.command(epilog=_EXAMPLES)
-@click.argument("provider", type=click.Choice(list(WORDS)))
-@click.option("--gateway", "gateway_url", envvar="GATEWAY_URL", default="http://127.0.0.1:8080", show_default=True)
-@click.option("--events", "whats", default="paid", show_default=True, help="What is told of each payment, in order.")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Payments.")
-@click.option("--amount", default=250000, show_default=True, type=click.IntRange(1), help="Minor units of each.")
-@click.option("--currency", default="DZD", show_default=True)
-@click.option("--user", "users", multiple=True, type=int, help="The payer; several take turns.")
-@click.option("--duplicate", default=0.0, type=click.FloatRange(0, 1), help="Share of events sent twice.")
-@click.option(
-    "--tamper", default=0.0, type=click.FloatRange(0, 1), help="Share of events also sent with a bit changed."
-)
-@click.option(
-    "--late", default=0.0, type=click.FloatRange(0, 1), help="Share of events also sent ten minutes too late."
-)
-@click.option("--shuffle", is_flag=True, help="Out of order.")
-@click.option("--rate", default=0.0, type=click.FloatRange(0), help="Events a second; 0 is a burst.")
-@click.option("--concurrency", default=4, show_default=True, type=click.IntRange(1, 64), help="Connections at once.")
-@click.option("--seed", type=int, help="Repeat a run: the same payments, choices and order.")
-@click.option("--json", "as_json", is_flag=True, help="For a program to read.")
-def send(
-    provider: str,
-    gateway_url: str,
-    whats: str,
-    count: int,
-    amount: int,
-    currency: str,
-    users: tuple[int, ...],
-    duplicate: float,
-    tamper: float,
-    late: float,
-    shuffle: bool,
-    rate: float,
-    concurrency: int,
-    seed: int | None,
-    as_json: bool,
-) -> None:
-    """Send events of PROVIDER to the gateway, and show what it answered."""
-    seed = randomness.randbelow(2**32) if seed is None else seed
-    words = _split(whats)
-    if unknown := set(words) - set(WORDS[provider]):
-        raise click.UsageError(f"{provider} does not tell {', '.join(unknown)}; it tells {', '.join(WORDS[provider])}.")
-    if late and provider not in sending.SIGN_THE_TIME:
-        raise click.UsageError(f"--late: {provider} signs no time; only {', '.join(sending.SIGN_THE_TIME)} do.")
-    traffic = sending.Traffic(
-        provider=provider,
-        secrets=_secrets(provider),
-        whats=words,
-        duplicate=duplicate,
-        tamper=tamper,
-        late=late,
-        shuffle=shuffle,
-        header=os.environ.get("NOUBA_PSP_GENERIC_HEADER", "X-Signature"),
-    )
-    payments = sending.payments(provider, count=count, amount_minor=amount, users=users, currency=currency, seed=seed)
-    if provider in _BANKS:
-        payments = _ordered(payments, words[-1])
-    try:
-        parcels = traffic.parcels(payments, random.Random(seed), sending.now())  # noqa: S311  # a game, not a secret
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    outcomes = sending.send(gateway_url, parcels, concurrency=concurrency, rate=rate)
-    console = Console(stderr=True, quiet=as_json)
-    results = list(track(outcomes, description=f"{provider} to {gateway_url}", total=len(parcels), console=console))
-    if as_json:
-        told = {"provider": provider, "seed": seed, **sending.summary(results)}
-        click.echo(json.dumps({**told, "payments": [asdict(payment) for payment in payments]}))
-    else:
-        _show(results, seed)
-    sys.exit(0 if all(outcome.is_expected for outcome in results) else 1)
-
-
-def _show(results: Sequence[sending.Outcome], seed: int) -> None:
-    told = sending.summary(results)
-    table = Table("sent", "event", "answer", title=f"{told['sent']} requests, seed {seed}")
-    table.add_column("how often", justify="right")
-    table.add_column("as it should")
-    for (scenario, what, status, answer, is_expected), count in sending.answers(results):
-        mark = "[green]yes[/]" if is_expected else "[red]no[/]"
-        table.add_row(scenario, what, f"{status or 'none'} {answer}", str(count), mark)
-    table.caption = "  ".join(f"{name} {value} ms" for name, value in sending.latency_ms(results).items())
-    Console().print(table)
-
-
-def _secrets(provider: str) -> list[str]:
-    if provider in _BANKS:
-        has_checksum = os.environ.get("NOUBA_PSP_SATIM_CHECKSUM_MODE", "none") == "hmac_sha256"
-        return _split(os.environ.get("NOUBA_PSP_SATIM_CHECKSUM_KEYS", "")) if has_checksum else []
-    secrets = _split(os.environ.get(_SECRETS[provider], ""))
-    if not secrets:
-        raise click.UsageError(f"Set {_SECRETS[provider]} to the gateway's value; `make env` prints it.")
-    return secrets
-
-
-def _ordered(payments: Sequence[Payment], what: str) -> list[Payment]:
-    """The payments as orders that the simulated bank knows, each ended as `what` says."""
-    port = os.environ.get("NOUBA_LOCAL_PSP_PORT", "8092")
-    orders = Orders(
-        os.environ.get("NOUBA_PSP_SATIM_BASE_URL", f"http://127.0.0.1:{port}{REST}"),
-        username=os.environ.get("NOUBA_PSP_SATIM_USERNAME", "simulator"),
-        password=os.environ.get("NOUBA_PSP_SATIM_PASSWORD", "simulator"),
-    )
-    ordered = []
-    try:
-        for payment in payments:
-            md_order = orders.open(payment.order_number or "", payment.amount_minor)
-            orders.end(md_order, what)
-            ordered.append(replace(payment, reference=md_order))
-    except (httpx.HTTPError, RuntimeError) as error:
-        raise click.ClickException(f"{error} Is the simulator running (python -m local.psp)?") from None
-    return ordered
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
+psp.add_command(send)
 
 if __name__ == "__main__":
     psp(prog_name="python -m local.psp")

@@ -107,10 +107,17 @@ def tampered(delivery: Delivery, source: random.Random) -> Delivery:
 
 
 def late(
-    provider: str, secrets: Sequence[str], payment: Payment, what: str = "paid", *, header: str = "X-Signature"
+    provider: str,
+    secrets: Sequence[str],
+    payment: Payment,
+    what: str = "paid",
+    *,
+    at: datetime | None = None,
+    header: str = "X-Signature",
 ) -> Delivery:
     """A genuine request that comes ten minutes after it was signed; only a provider that signs the time can tell."""
-    return signed(provider, secrets, payment, what, at=datetime.now(UTC) - timedelta(minutes=10), header=header)
+    signed_at = (at or datetime.now(UTC)) - timedelta(minutes=10)
+    return signed(provider, secrets, payment, what, at=signed_at, header=header)
 
 
 def _hex(key: bytes, message: bytes) -> str:

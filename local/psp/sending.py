@@ -17,7 +17,8 @@ from local.psp.bodies import Payment, digest
 HAPPY, DUPLICATE, TAMPERED, LATE = "happy", "duplicate", "tampered", "late"
 #: A gateway may also stop listening to a sender of many forgeries.
 _REFUSED = (401, 429)
-_TAKEN = (200, 202)
+#: 303 sends a payer's browser on to the shop.
+_TAKEN = (200, 202, 303)
 #: Providers that sign the time, so that a late event can be told from a fresh one.
 SIGN_THE_TIME = ("standard_webhooks", "stripe")
 
@@ -71,7 +72,7 @@ class Traffic:
                 if source.random() < self.tamper:
                     parcels.append(Parcel(events.tampered(parcel.delivery, source), TAMPERED, what))
                 if source.random() < self.late:
-                    late = events.late(self.provider, self.secrets, payment, what, header=self.header)
+                    late = events.late(self.provider, self.secrets, payment, what, at=at, header=self.header)
                     parcels.append(Parcel(late, LATE, what))
         if self.shuffle:
             source.shuffle(parcels)

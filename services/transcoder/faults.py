@@ -14,8 +14,7 @@ _PERMANENT: tuple[tuple[str, Reason, str], ...] = (
     (r"moov atom not found|EBML header parsing failed|File ended prematurely|partial file", Reason.DAMAGED, DAMAGED),
     (r"Cannot allocate memory|bad_alloc|malloc.* failed|exceeds? max_pixels|Picture size \S+ is invalid|File too large",
      Reason.TOO_LARGE, TOO_LARGE),
-    (r"not on whitelist|not in whitelist|Format not on|blacklisted|[Uu]nsafe file name|Operation not permitted"
-     r"|Permission denied", Reason.NOT_A_VIDEO, UNREADABLE),
+    (r"not on whitelist|not in whitelist|Format not on|blacklisted|[Uu]nsafe file name", Reason.NOT_A_VIDEO, UNREADABLE),
     (r"Decoder .* not found|[Uu]nknown decoder|no decoder|not (currently )?supported|Could not find codec parameters"
      r"|unspecified size|does not contain any stream|matches no streams", Reason.UNSUPPORTED, UNSUPPORTED),
     (r"Invalid data found|[Ee]rror while decoding|Error submitting|Decoding error|corrupt|[Ii]nvalid|End of file"

@@ -18,8 +18,12 @@ def create_app(
     psps: Mapping[str, Psp],
     engine: Engine,
     wake: Callable[[], None],
+    return_urls: Mapping[str, str],
 ) -> Flask:
-    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised."""
+    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised.
+
+    `return_urls` is where a payer's browser goes from a provider's address, by the provider's name there.
+    """
     app = Flask(__package__ or "gateway", static_folder=None)
     app.url_map.strict_slashes = False
     # no provider follows a redirect
@@ -31,6 +35,7 @@ def create_app(
         bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
         unverified=UnverifiedLimit(settings.gateway_unverified_per_second),
         wake=wake,
+        return_urls=return_urls,
     )
     app.register_blueprint(gateway)
     return app

@@ -52,7 +52,9 @@ def serve() -> None:
     from shared.runtime.metrics import empty_multiprocess_dir
 
     empty_multiprocess_dir(directory)
-    server = GatewayServer(settings, enabled(psp_settings))
+    shop = psp_settings.satim_return_url
+    return_urls = {"satim": shop, "cib": shop} if shop else {}
+    server = GatewayServer(settings, enabled(psp_settings), return_urls)
     if settings.gateway_metrics_dir is None:
         server.on_exit = partial(shutil.rmtree, directory)
     server.run()

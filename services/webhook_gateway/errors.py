@@ -36,9 +36,7 @@ class BrokenBody(TheirFault):
     """The body ended early, or its chunks are none."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "The body ended before it was whole, or its chunks are not well-formed; send all of it."
-        )
+        super().__init__("The body ended before it was whole, or its chunks are not well-formed; send all of it.")
 
 
 class BodyTooSlow(TheirFault):

@@ -7,28 +7,32 @@ from flask import render_template
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _RECEIPT = {"$ref": "#/components/schemas/Receipt"}
+_HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
 _READINESS = {"$ref": "#/components/schemas/Readiness"}
 
 
-def _answer(description: str, schema: dict[str, Any], **headers: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": schema}}}
+def _answer(
+    description: str, schema: dict[str, Any], media_type: str = "application/json", **headers: dict[str, Any]
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": description, "content": {media_type: {"schema": schema}}}
     if headers:
-        answer["headers"] = {
-            name.replace("_", "-"): {"description": text, "schema": {"type": "integer"}}
-            for name, text in headers.items()
-        }
+        answer["headers"] = {name.replace("_", "-"): header for name, header in headers.items()}
     return answer
 
 
+_RETRY_AFTER = {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}
+_ALLOW = {"description": "The methods that are used.", "required": True, "schema": {"type": "string"}}
+_LOCATION = {"description": "The school's page.", "required": True, "schema": {"type": "string", "format": "uri"}}
 _REFUSALS = {
+    "400": _answer("The body broke off, or its chunks are not well-formed.", _ERROR),
     "401": _answer("The signature does not prove where the request comes from. Nothing is kept.", _ERROR),
     "404": _answer("No provider of that name is switched on.", _ERROR),
-    "405": _answer("The provider does not use this method.", _ERROR),
+    "405": _answer("The provider does not use this method.", _ERROR, Allow=_ALLOW),
     "408": _answer("The body did not arrive in time.", _ERROR),
-    "413": _answer("The body is larger than 256 KiB.", _ERROR),
+    "413": _answer("The body is larger than the limit, which is 256 KiB unless the operator sets another.", _ERROR),
     "415": _answer("The body is compressed.", _ERROR),
-    "429": _answer("Too many unverified requests.", _ERROR, Retry_After="Seconds to wait."),
-    "503": _answer("The webhook cannot be kept now; send it again.", _ERROR, Retry_After="Seconds to wait."),
+    "429": _answer("Too many unverified requests.", _ERROR, Retry_After=_RETRY_AFTER),
+    "503": _answer("The webhook cannot be kept now; send it again.", _ERROR, Retry_After=_RETRY_AFTER),
 }
 
 _BODY = {
@@ -76,7 +80,10 @@ DOCUMENT: dict[str, Any] = {
                 ],
                 "responses": {
                     "200": _answer("The event is durable.", _RECEIPT),
-                    "303": {"description": "The event is durable; the payer's browser goes back to the school."},
+                    "303": {
+                        "description": "The event is durable; the payer's browser goes back to the school.",
+                        "headers": {"Location": _LOCATION},
+                    },
                     **_REFUSALS,
                 },
             },
@@ -102,9 +109,7 @@ DOCUMENT: dict[str, Any] = {
             "get": {
                 "operationId": "showHealth",
                 "summary": "The process answers",
-                "responses": {
-                    "200": _answer("It does.", {"type": "object", "properties": {"status": {"const": "ok"}}})
-                },
+                "responses": {"200": _answer("It does.", _HEALTH)},
             }
         },
         "/readyz": {
@@ -114,6 +119,20 @@ DOCUMENT: dict[str, Any] = {
                 "description": "Not ready when the database is away, when a message waited longer than 60 seconds for "
                 "RabbitMQ, or an event longer than 300 seconds for a worker.",
                 "responses": {"200": _answer("It is.", _READINESS), "503": _answer("It is not.", _READINESS)},
+            }
+        },
+        "/openapi.json": {
+            "get": {
+                "operationId": "showOpenapi",
+                "summary": "This document",
+                "responses": {"200": _answer("The document.", {"type": "object"})},
+            }
+        },
+        "/docs": {
+            "get": {
+                "operationId": "showDocs",
+                "summary": "This document for people",
+                "responses": {"200": _answer("The page.", {"type": "string"}, "text/html")},
             }
         },
     },

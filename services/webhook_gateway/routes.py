@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import Blueprint, Response, current_app, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
@@ -13,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from services.webhook_gateway import errors, metrics, openapi, readiness
 from services.webhook_gateway.body import BodyReader
 from services.webhook_gateway.intake import Inbox, Receipt, accept
-from services.webhook_gateway.psps.base import Psp, Request, Returns
+from services.webhook_gateway.psps.base import Psp, Request
 from services.webhook_gateway.unverified import UnverifiedLimit
 
 gateway = Blueprint("gateway", __name__)
@@ -42,16 +43,17 @@ class Gateway:
     bodies: BodyReader
     unverified: UnverifiedLimit
     wake: Callable[[], None]
+    return_urls: Mapping[str, str]
 
 
 @gateway.route("/webhooks/<provider>", methods=["GET", "POST"], provide_automatic_options=False)
 def receive_webhook(provider: str) -> ResponseReturnValue:
     psp = _find(provider)
-    news = _read(psp)
-    receipt = _receive(psp, news)
-    if isinstance(psp, Returns) and (onward := psp.onward_url(news)):
+    receipt = _receive(psp, _read(psp))
+    shop = _gateway().return_urls.get(provider)
+    if shop and request.method == "GET" and "mdOrder" not in request.args:
         # a payer's browser on its way back from the bank, not the bank itself
-        return redirect(onward, 303)
+        return redirect(_with_order(shop, request.args["orderId"]), 303)
     return jsonify(asdict(receipt))
 
 
@@ -102,6 +104,11 @@ def _read(psp: Psp) -> Request:
         raise errors.EncodedBody("Send the body as it is, without Content-Encoding.")
     body = request.query_string if request.method == "GET" else _gateway().bodies.read(request.environ)
     return Request(request.method, {name.lower(): value for name, value in request.headers.items()}, body)
+
+
+def _with_order(url: str, order_id: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), ("orderId", order_id)])))
 
 
 def _receive(psp: Psp, news: Request) -> Receipt:

@@ -36,9 +36,10 @@ class GatewayServer(BaseApplication):
 
     on_exit: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, settings: GatewaySettings, psps: Mapping[str, Psp]) -> None:
+    def __init__(self, settings: GatewaySettings, psps: Mapping[str, Psp], return_urls: Mapping[str, str]) -> None:
         self._settings = settings
         self._psps = psps
+        self._return_urls = return_urls
         self._relay: Relay | None = None
         super().__init__()
 
@@ -85,7 +86,7 @@ class GatewayServer(BaseApplication):
         relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
         self._relay = Relay(relaying, Publisher(settings.rabbitmq_url.get_secret_value()), SERVICE)
         self._relay.start()
-        return honour_close(create_app(settings, self._psps, engine, self._relay.wake))
+        return honour_close(create_app(settings, self._psps, engine, self._relay.wake, self._return_urls))
 
     def _serve_metrics(self, _arbiter: object) -> None:
         if self._settings.metrics_port:

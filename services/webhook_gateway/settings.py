@@ -16,7 +16,7 @@ class GatewaySettings(Settings):
     #: Processes of the web server, and the requests that each of them can have under way. Threads are made when they
     #: are needed; a slow sender holds one for seconds, so there are far more of them than work needs.
     gateway_processes: int = Field(2, ge=1, le=64)
-    gateway_threads: int = Field(256, ge=1, le=4096)
+    gateway_threads: int = Field(512, ge=1, le=4096)
     #: Database connections of each process, for the milliseconds that keeping a webhook takes.
     gateway_connections: int = Field(8, ge=1, le=256)
     #: Providers send a few KiB; what is larger is no webhook.

@@ -18,6 +18,7 @@ from local.ports import HOST, accepts
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
+from tests.queues import wait_until_crash_safe
 
 
 @dataclass
@@ -58,7 +59,8 @@ def test_a_server_keeps_address_and_data_through_a_crash_and_leaves_no_process_b
     assert case.server.url == address
     assert case.read() == "kept"
 
-    # When it is stopped in good order
+    # When it is stopped in good order, and once more
+    case.server.stop()
     case.server.stop()
 
     # Then, too, nothing of it remains
@@ -81,34 +83,34 @@ def test_a_port_that_somebody_took_meanwhile_is_replaced(case: Case) -> None:
         assert case.read() == "kept"
 
 
-def test_starting_twice_is_starting_once_and_stopping_twice_is_stopping_once(case: Case) -> None:
-    case.server.start()
-    first = case.server.pid
-    case.server.start()
-    assert case.server.pid == first
+@pytest.mark.parametrize("fixture", ["postgres_server", "rabbitmq_server", "s3_server"])
+def test_a_running_server_is_not_started_again_and_listens_on_this_machine_alone(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    # Given
+    server = request.getfixturevalue(fixture)
+    first = server.pid
 
-    case.server.stop()
-    case.server.stop()
-    assert case.server.pid is None
+    # When
+    server.start()
 
-
-def test_a_server_listens_on_this_machine_alone(case: Case) -> None:
-    case.server.start()
-    listening = {
+    # Then
+    assert server.pid == first
+    addresses = {
         connection.laddr.ip
-        for process in _processes_of(case.server)
+        for process in _processes_of(server)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    # epmd insists on listening on both loopback addresses
-    assert listening - {"::1"} == {HOST}
+    # epmd insists on both loopback addresses
+    assert addresses - {"::1"} == {HOST}
 
 
 def _processes_of(server: Any) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == str(server._folder):
+            if process.environ().get(MARK) == str(server.folder):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -141,11 +143,13 @@ def _rabbitmq_case(folder: Path) -> Case:
             opened.queue_declare("notes", durable=True, arguments={"x-queue-type": "quorum"})
             return use(opened)
 
+    def write() -> None:
+        channel(lambda opened: opened.basic_publish("", "notes", b"kept", pika.BasicProperties(delivery_mode=2)))
+        wait_until_crash_safe(server, "notes")
+
     return Case(
         server,
-        write=lambda: channel(
-            lambda opened: opened.basic_publish("", "notes", b"kept", pika.BasicProperties(delivery_mode=2))
-        ),
+        write=write,
         read=lambda: channel(lambda opened: opened.basic_get("notes")[2].decode()),
         port=lambda: int(server._remembered["amqp"]),
     )

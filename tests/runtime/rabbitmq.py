@@ -70,8 +70,11 @@ class VirtualHost:
             left = int(channel.queue_declare(queue, passive=True).method.message_count)
             taken: list[tuple[pika.BasicProperties, bytes]] = []
             while len(taken) < left:
-                _, properties, body = next(channel.consume(queue, auto_ack=True))
+                method, properties, body = next(channel.consume(queue))
                 taken.append((properties, body))
+            if taken:
+                # what has arrived beyond these goes back
+                channel.basic_ack(method.delivery_tag, multiple=True)
             return taken
 
     def publish(self, queue: str, body: bytes) -> None:

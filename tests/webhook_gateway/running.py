@@ -17,8 +17,8 @@ import httpx
 import psycopg2
 
 from local.ports import free_port
-from local.psp.events import Delivery, Payment, signed
 from local.postgres import Postgres
+from local.psp.events import Delivery, Payment, signed
 from tests.waiting import wait_until
 
 #: Nobody listens there: RabbitMQ is away.
@@ -48,7 +48,7 @@ class Running:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [NOUBA, *arguments],
-                env={**os.environ, **settings},
+                env={**{name: value for name, value in os.environ.items() if "NOUBA_" not in name}, **settings},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

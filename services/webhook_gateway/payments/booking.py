@@ -102,17 +102,22 @@ def _merge(payment: Payment, notice: Notice, received_at: datetime) -> Payment:
     matter. Only the news that money was collected tells when that was, how it came and what it cost.
     """
     standing = payment.standing.merge(notice.standing)
-    collected = notice if notice.stage is Stage.COMPLETED else None
-    return replace(
+    moved = replace(
         payment,
         reference=notice.reference,
         order_number=payment.order_number or notice.order_number,
         standing=standing,
         credited_minor=standing.credit_minor(payment.amount_minor),
-        fee_minor=max(payment.fee_minor, (collected and collected.fee_minor) or 0),
-        method=max(payment.method or "", (collected and collected.method) or "") or None,
         failure_reason=_failure_reason(payment, notice),
-        completed_at=_earlier(payment.completed_at, collected and _collected_at(collected, received_at)),
+    )
+    if notice.stage is not Stage.COMPLETED:
+        return moved
+    completed_at = _completed_at(notice, received_at)
+    return replace(
+        moved,
+        fee_minor=max(payment.fee_minor, notice.fee_minor or 0),
+        method=max(payment.method or "", notice.method or "") or None,
+        completed_at=min(payment.completed_at or completed_at, completed_at),
     )
 
 
@@ -127,14 +132,10 @@ def _rank(standing: Standing) -> tuple[bool, int]:
     return (True, standing.dispute) if standing.dispute else (False, standing.stage)
 
 
-def _collected_at(notice: Notice, received_at: datetime) -> datetime:
+def _completed_at(notice: Notice, received_at: datetime) -> datetime:
     """The provider's own time where it can be believed."""
     told = notice.occurred_at
     return told if told and received_at - LATEST_DELIVERY <= told <= received_at else received_at
-
-
-def _earlier(known: datetime | None, told: datetime | None) -> datetime | None:
-    return min(known, told) if known and told else known or told
 
 
 def _days(event: Event, before: Payment, after: Payment, terms: Terms) -> list[date]:

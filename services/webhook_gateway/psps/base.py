@@ -80,7 +80,7 @@ class Notice:
 
 
 class Psp(Protocol):
-    """One provider. To add one, write these four names in a file of its own and one line in `registry`."""
+    """One provider. To add one, write these names in a file of its own and one line in `registry`."""
 
     #: The name in the address, the settings and the tables.
     name: str

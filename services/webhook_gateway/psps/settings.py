@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.webhook_gateway.errors import NotReady
@@ -74,8 +74,8 @@ def _check_base_url(url: str) -> str:
     raise ValueError("must begin with https:// because it carries the merchant's password.")
 
 
-def _check_return_url(url: str) -> str:
-    if urlsplit(url).scheme not in ("https", "http"):
+def _check_return_url(url: str | None) -> str | None:
+    if url is not None and urlsplit(url).scheme not in ("https", "http"):
         raise ValueError("must begin with https://: it is where the payer's browser is sent.")
     return url
 
@@ -90,6 +90,7 @@ def _is_private(host: str) -> bool:
 
 Secrets = Annotated[tuple[SecretStr, ...] | None, NoDecode, BeforeValidator(_split)]
 Word = Annotated[str, BeforeValidator(_refuse_empty)]
+Text = Annotated[str | None, BeforeValidator(_refuse_empty)]
 Secret = Annotated[SecretStr | None, BeforeValidator(_refuse_empty)]
 
 
@@ -103,13 +104,13 @@ class PspSettings(BaseSettings):
     stripe_secrets: Annotated[Secrets, AfterValidator(_check_stripe)] = None
     generic_secrets: Secrets = None
     generic_header: Annotated[Word, AfterValidator(_check_header)] = "X-Signature"
-    satim_username: Annotated[str | None, BeforeValidator(_refuse_empty)] = None
+    satim_username: Text = None
     satim_password: Secret = None
-    satim_terminal: Annotated[str | None, BeforeValidator(_refuse_empty)] = None
+    satim_terminal: Text = None
     satim_base_url: Annotated[Word, AfterValidator(_check_base_url)] = "https://cib.satim.dz/payment/rest"
     satim_checksum_mode: Annotated[ChecksumMode, BeforeValidator(_refuse_empty)] = ChecksumMode.NONE
     satim_checksum_keys: Secrets = None
-    satim_return_url: Annotated[Word | None, Field(), AfterValidator(lambda url: url and _check_return_url(url))] = None
+    satim_return_url: Annotated[Text, AfterValidator(_check_return_url)] = None
 
     @model_validator(mode="after")
     def _check_satim(self) -> "PspSettings":

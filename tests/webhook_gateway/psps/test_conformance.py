@@ -18,6 +18,7 @@ every_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=called)
 every_signed_recording = pytest.mark.parametrize(
     "recording", [one for one in RECORDINGS if one.proof.signed], ids=called
 )
+JSON_PROVIDERS = [one for one in SIGNED if one.provider != "satim"]
 every_provider = pytest.mark.parametrize("recording", SIGNED, ids=lambda one: one.provider)
 
 #: Where the proof is: a header's name, or a parameter of the query.
@@ -188,6 +189,15 @@ def test_a_signed_body_with_one_surprising_field_is_read_or_unreadable_and_can_b
     except Unreadable:
         return
     assert_can_be_kept(notice)
+
+
+@pytest.mark.parametrize("recording", JSON_PROVIDERS, ids=lambda one: one.provider)
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_is_no_json_is_unreadable_even_in_a_field_that_nobody_reads(recording: Recording, constant: bytes) -> None:
+    body = recording.request.body.replace(b"{", b'{"unknown":' + constant + b",", 1)
+
+    with pytest.raises(Unreadable):
+        recording.psp.parse(recording.signed_anew(body, recording.secrets[0]))
 
 
 def assert_can_be_kept(notice: Notice) -> None:

@@ -16,7 +16,7 @@ from services.webhook_gateway.psps.satim import Satim
 from tests.webhook_gateway.psps.conftest import Serve
 from tests.webhook_gateway.psps.recordings import build
 
-MERCHANT = {"username": "merchant", "password": "merchant-password"}
+MERCHANT: dict[str, Any] = {"username": "merchant", "password": "merchant-password"}
 HINT = Notice(key="kept", kind="redirect", reference="V721uPPfNNofVQAAABL3", hint=True)
 ACKNOWLEDGE = "public/acknowledgeTransaction.do"
 #: A paid order as the certification console shows it.

@@ -1,0 +1,93 @@
+"""A new user's first minutes: every command of the README, in order, in a fresh copy of the project."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+#: The first command makes the environment and may install a server.
+LONGEST_SECONDS = 600
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What a clone would hold, and nothing that was made here."""
+    folder = tmp_path_factory.mktemp("clone") / "nouba"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, folder / name)
+    yield folder
+    run("make down", folder)
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """As a new user's shell would, whose environment knows nothing of Nouba."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NOUBA_")}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS
+    )
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+@pytest.mark.timeout(LONGEST_SECONDS * 2)
+def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
+    shown = commands()
+    assert shown[:2] == ["make demo", "make test"]
+
+    # `make test` is what runs this test; it would run itself for ever
+    done = {command: run(command, copy) for command in shown if command != "make test"}
+
+    for command, result in done.items():
+        assert result.returncode == 0, f"{command}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    demo = done["make demo"].stdout
+    assert "0 transactions that do not sum to zero, 0 balances that differ" in demo
+    assert demo.count("✓") >= 10
+    assert "wrong" not in demo.split("The whole ledger")[0]
+    assert "GATEWAY_URL=http://127.0.0.1:" in done["make env"].stdout
+
+
+@pytest.mark.timeout(LONGEST_SECONDS)
+def test_the_demonstration_can_be_repeated_and_leaves_nothing_running(copy: Path) -> None:
+    again = run("make demo && make demo", copy)
+
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    assert run("make down && make down", copy).returncode == 0
+    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    assert str(copy) not in listed
+
+
+def test_every_setting_is_described() -> None:
+    from services.stats.settings import StatsSettings
+    from services.webhook_gateway.psps.settings import PspSettings
+    from services.webhook_gateway.settings import GatewaySettings
+
+    described = "".join(path.read_text() for path in (PROJECT / "docs").glob("*.md"))
+
+    for kind in (GatewaySettings, StatsSettings, PspSettings):
+        prefix = str(kind.model_config["env_prefix"])
+        for name in kind.model_fields:
+            setting = f"{prefix}{name}".upper()
+            short = "_" + setting.removeprefix("NOUBA_PSP_SATIM_")
+            assert f"`{setting}`" in described or f"`{short}`" in described, f"{setting} is not described in docs/"
+
+
+def test_every_link_in_the_docs_leads_somewhere() -> None:
+    pages = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")]
+
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,264 @@
+"""The school in memory: books that keep a transaction or none of it, and refuse what the database would refuse."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+
+from services.webhook_gateway.payments.books import State, Verdict
+from services.webhook_gateway.payments.ledger import AccountKind, Transaction, TransactionKind
+from services.webhook_gateway.payments.payment import Event, Payment, Subscription
+from shared.contracts.payments import PaymentSettled
+from tests.webhook_gateway.payments.rows import OPENED_AT, EventRow, Line, SubscriptionRow
+
+BIGINT = range(-(2**63), 2**63)
+
+
+class Refused(Exception):
+    """What PostgreSQL would raise: the transaction is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A transaction of the ledger and the event that caused it."""
+
+    event_id: int
+    transaction: Transaction
+
+
+@dataclass(slots=True)
+class Tables:
+    """Rows are values, so a copy of the tables is a copy of everything."""
+
+    users: dict[int, int] = field(default_factory=dict)
+    payments: dict[int, Payment] = field(default_factory=dict)
+    subscriptions: dict[int, SubscriptionRow] = field(default_factory=dict)
+    events: dict[int, EventRow] = field(default_factory=dict)
+    postings: list[Posting] = field(default_factory=list)
+    messages: list[PaymentSettled] = field(default_factory=list)
+
+    def copy(self) -> "Tables":
+        return Tables(
+            dict(self.users),
+            dict(self.payments),
+            dict(self.subscriptions),
+            dict(self.events),
+            list(self.postings),
+            list(self.messages),
+        )
+
+
+class FakeSchool:
+    """Implements `School` without a database."""
+
+    refusal: type[Exception] = Refused
+
+    def __init__(self, subscription_period: timedelta = timedelta(days=30)) -> None:
+        self._period = subscription_period
+        self._tables = Tables()
+
+    def add_user(self) -> int:
+        user_id = len(self._tables.users) + 1
+        self._tables.users[user_id] = 0
+        return user_id
+
+    def add_subscription(
+        self,
+        user_id: int,
+        amount_minor: int,
+        *,
+        status: str = "pending_payment",
+        ends_at: datetime | None = None,
+        created_at: datetime = OPENED_AT,
+    ) -> int:
+        row = SubscriptionRow(len(self._tables.subscriptions) + 1, user_id, amount_minor, status, created_at, ends_at)
+        self._tables.subscriptions[row.id] = row
+        return row.id
+
+    def change_price(self, subscription_id: int, amount_minor: int) -> None:
+        row = self._tables.subscriptions[subscription_id]
+        self._tables.subscriptions[subscription_id] = replace(row, amount_minor=amount_minor)
+
+    def add_payment(self, payment: Payment) -> int:
+        payment_id = len(self._tables.payments) + 1
+        self._tables.payments[payment_id] = replace(payment, id=payment_id)
+        return payment_id
+
+    def add_event(self, provider: str, reference: str | None, body: bytes, received_at: datetime) -> int:
+        row = EventRow(
+            id=len(self._tables.events) + 1, provider=provider, reference=reference, body=body, received_at=received_at
+        )
+        self._tables.events[row.id] = row
+        return row.id
+
+    def read(self, event_id: int) -> Event | None:
+        row = self._tables.events.get(event_id)
+        if row is None or row.state is not State.RECEIVED:
+            return None
+        return Event(
+            id=row.id,
+            provider=row.provider,
+            method="POST",
+            headers={},
+            body=row.body,
+            received_at=row.received_at,
+            attempts=row.attempts,
+        )
+
+    @contextmanager
+    def books(self) -> Iterator["FakeBooks"]:
+        draft = self._tables.copy()
+        yield FakeBooks(draft, self._period)
+        self._tables = draft
+
+    def event(self, event_id: int) -> EventRow:
+        return self._tables.events[event_id]
+
+    def events(self) -> Sequence[EventRow]:
+        return list(self._tables.events.values())
+
+    def payment(self, payment_id: int) -> Payment:
+        return self._tables.payments[payment_id]
+
+    def payments(self) -> Sequence[Payment]:
+        return list(self._tables.payments.values())
+
+    def subscription(self, subscription_id: int) -> SubscriptionRow:
+        return self._tables.subscriptions[subscription_id]
+
+    def balance(self, user_id: int) -> int:
+        return self._tables.users[user_id]
+
+    def lines(self) -> Sequence[Line]:
+        return [
+            Line(posting.event_id, posting.transaction.kind, account, amount, posting.transaction.currency)
+            for posting in self._tables.postings
+            for account, amount in posting.transaction.entries
+        ]
+
+    def messages(self) -> Sequence[PaymentSettled]:
+        return list(self._tables.messages)
+
+
+class FakeBooks:
+    """Implements `Books` over tables that only its transaction sees."""
+
+    def __init__(self, tables: Tables, subscription_period: timedelta) -> None:
+        self._tables = tables
+        self._period = subscription_period
+
+    def claim(self, event_id: int) -> bool:
+        row = self._tables.events.get(event_id)
+        return row is not None and row.state is State.RECEIVED
+
+    def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
+        ranked = [
+            (0 if row.reference == reference else 1 if row.reference is None else 2, row.id)
+            for row in self._tables.payments.values()
+            if row.provider == provider
+            and (row.reference == reference or (order_number is not None and row.order_number == order_number))
+        ]
+        return self._tables.payments[min(ranked)[1]] if ranked else None
+
+    def open(self, payment: Payment) -> Payment:
+        assert payment.reference is not None
+        found = self.find(payment.provider, payment.reference, None)
+        if found is not None:
+            return found
+        _require(payment.user_id in self._tables.users, "a payment belongs to a user")
+        opened = replace(payment, id=len(self._tables.payments) + 1)
+        self._tables.payments[opened.id] = opened
+        return opened
+
+    def save(self, payment: Payment) -> None:
+        _require(0 <= payment.credited_minor <= payment.amount_minor, "credit_within_amount")
+        others = (row for row in self._tables.payments.values() if row.id != payment.id)
+        taken = any((row.provider, row.reference) == (payment.provider, payment.reference) for row in others)
+        _require(payment.reference is None or not taken, "a reference names one payment")
+        self._tables.payments[payment.id] = payment
+
+    def has_user(self, user_id: int) -> bool:
+        return user_id in self._tables.users
+
+    def balance(self, user_id: int) -> int:
+        return self._tables.users[user_id]
+
+    def post(self, transaction: Transaction, event_id: int) -> None:
+        key = (event_id, transaction.kind, transaction.subscription_id)
+        keys = {
+            (posting.event_id, posting.transaction.kind, posting.transaction.subscription_id)
+            for posting in self._tables.postings
+        }
+        _require(key not in keys, "an event moves the money of a payment or a subscription once")
+        self._tables.postings.append(Posting(event_id, transaction))
+        for account, amount_minor in transaction.entries:
+            _require(amount_minor != 0 and amount_minor in BIGINT, "an entry is an amount")
+            if account.kind is AccountKind.WALLET:
+                assert account.user_id is not None
+                balance = self._tables.users[account.user_id] + amount_minor
+                _require(balance in BIGINT, "a balance is a bigint")
+                self._tables.users[account.user_id] = balance
+
+    def pending_subscriptions(self, user_id: int) -> Sequence[Subscription]:
+        return [Subscription(row.id, row.amount_minor) for row in self._of(user_id, "pending_payment")]
+
+    def paid_subscriptions(self, user_id: int) -> Sequence[Subscription]:
+        rows = reversed(self._of(user_id, "active"))
+        return [Subscription(row.id, self._paid_minor(row.id)) for row in rows if self._is_paid(row.id)]
+
+    def activate(self, subscription_id: int, at: datetime) -> None:
+        row = self._tables.subscriptions[subscription_id]
+        self._tables.subscriptions[subscription_id] = replace(
+            row, status="active", activated_at=at, ends_at=row.ends_at or at + self._period
+        )
+
+    def deactivate(self, subscription_id: int) -> None:
+        row = self._tables.subscriptions[subscription_id]
+        assert row.activated_at is not None
+        ours = row.ends_at == row.activated_at + self._period
+        self._tables.subscriptions[subscription_id] = replace(
+            row, status="pending_payment", activated_at=None, ends_at=None if ours else row.ends_at
+        )
+
+    def close(self, event_id: int, verdict: Verdict) -> None:
+        row = self._tables.events[event_id]
+        self._tables.events[event_id] = replace(
+            row, state=verdict.state, reason=verdict.reason, payment_id=verdict.payment_id, next_attempt_at=None
+        )
+
+    def park(self, event_id: int, reason: str, until: datetime) -> None:
+        row = self._tables.events[event_id]
+        self._tables.events[event_id] = replace(row, reason=reason, attempts=row.attempts + 1, next_attempt_at=until)
+
+    def release(self, provider: str, reference: str, at: datetime) -> None:
+        for row in list(self._tables.events.values()):
+            is_about_it = (row.provider, row.reference, row.state) == (provider, reference, State.RECEIVED)
+            if is_about_it and row.attempts > 0 and row.next_attempt_at is not None and row.next_attempt_at > at:
+                self._tables.events[row.id] = replace(row, next_attempt_at=at)
+
+    def announce(self, payment_id: int, day: date) -> None:
+        self._tables.messages.append(PaymentSettled(payment_id=payment_id, day=day))
+
+    def _of(self, user_id: int, status: str) -> list[SubscriptionRow]:
+        rows = (row for row in self._tables.subscriptions.values() if (row.user_id, row.status) == (user_id, status))
+        return sorted(rows, key=lambda row: (row.created_at, row.id))
+
+    def _is_paid(self, subscription_id: int) -> bool:
+        turns = [posting.transaction.kind for posting in self._of_subscription(subscription_id)]
+        return turns.count(TransactionKind.ACTIVATION) > turns.count(TransactionKind.DEACTIVATION)
+
+    def _paid_minor(self, subscription_id: int) -> int:
+        return sum(
+            amount_minor
+            for posting in self._of_subscription(subscription_id)
+            for account, amount_minor in posting.transaction.entries
+            if account.kind is AccountKind.REVENUE
+        )
+
+    def _of_subscription(self, subscription_id: int) -> list[Posting]:
+        return [row for row in self._tables.postings if row.transaction.subscription_id == subscription_id]
+
+
+def _require(condition: bool, rule: str) -> None:
+    if not condition:
+        raise Refused(rule)
