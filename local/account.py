@@ -48,12 +48,17 @@ class Account:
         """The installation `program`, or a copy of it in `folder` where this account cannot run the first."""
         if self.reaches(program / "bin" / "postgres"):
             return program
+        package = program.parent
         copy = folder / "program"
         if not copy.exists():
             draft = folder / f"program.{os.getpid()}"
-            shutil.copytree(program, draft, symlinks=True)
+            shutil.copytree(program, draft / package.name / program.name, symlinks=True)
+            # a wheel keeps the libraries of its programs beside the package, where they look for them
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, draft / libraries.name, symlinks=True)
             draft.rename(copy)
-        return copy
+        return copy / package.name / program.name
 
     def own(self, path: Path) -> None:
         """Give `path` to this account."""

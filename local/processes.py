@@ -5,8 +5,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from honcho import manager as honcho
 from honcho.environ import parse_procfile
-from honcho.manager import Manager
+
+_STOP_SECONDS = 25
 
 # A process that falls over is started again, as it is in production; but one that never stood is broken, and then
 # everything stops, with its last words in the log. Doubled braces are for `format`.
@@ -38,7 +40,9 @@ def run_processes(
     keep: bool,
 ) -> int:
     """Run `commands` in `folder` until one ends or a signal comes, then end all. Returns the first exit status."""
-    manager = Manager()
+    # five seconds by default, which is too short for a worker to finish what it does
+    honcho.KILL_WAIT = _STOP_SECONDS
+    manager = honcho.Manager()
     # the commands name programs of our own environment, whether or not it is activated
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     base = {**os.environ, **shared, "PATH": path, "PYTHONUNBUFFERED": "1"}

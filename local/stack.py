@@ -27,7 +27,7 @@ from local.s3 import BUCKET, S3
 PROJECT = Path(__file__).parent.parent
 
 _READY_SECONDS = 60
-# a worker finishes what it does before it ends
+# the processes have a little less before they are killed one by one
 _STOP_SECONDS = 30
 
 Say = Callable[[str], None]
@@ -188,7 +188,13 @@ class Stack:
         """Two commands at once would start everything twice; the second waits."""
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(
+                    "Waiting for another command that is at work here; is `make run` open somewhere?", file=sys.stderr
+                )
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 

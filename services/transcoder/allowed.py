@@ -1,6 +1,6 @@
 """What ffmpeg may open: container formats and protocols by name, and bounds. Everything else is refused unread."""
 
-#: Real containers only. Left out on purpose: playlists (hls, dash, concat), images, subtitles, devices, network formats.
+#: Real containers only. Left out on purpose: playlists (hls, dash, concat), images, subtitles, devices, networks.
 FORMATS = ("mov", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mp3", "wav", "flac", "aac")
 
 #: 8192 x 4320.

@@ -108,9 +108,7 @@ def track_of(initialisation: bytes) -> Track:
         channels, _, _, _, rate = struct.unpack_from(">HHHHI", initialisation, entry.body + 16)
         esds = first(initialisation, "esds", entry.body + 28, entry.end)
         codec = f"mp4a.40.{_audio_object(initialisation[esds.body + 4 : esds.end])}"
-        return Track(
-            codec=codec, timescale=timescale, channels=channels, sample_rate=rate >> 16, edit_list=edits
-        )
+        return Track(codec=codec, timescale=timescale, channels=channels, sample_rate=rate >> 16, edit_list=edits)
     raise BadBoxes(f"{entry.kind} is neither H.264 nor AAC")
 
 

@@ -76,14 +76,16 @@ def encode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
 def rewrap(container: str, source: Path) -> list[str]:
     """The same packets in `source.mkv`: formats without an index (MPEG-TS) cannot be cut exactly."""
     words = [*_START, "-fflags", "+genpts", *_open(container, source), "-map", "0:v?", "-map", "0:a?"]
-    return [*words, "-c", "copy", "-bitexact", "-sn", "-dn", "-max_interleave_delta", "0", "-f", "matroska", "source.mkv"]
+    words += ["-c", "copy", "-bitexact", "-sn", "-dn", "-max_interleave_delta", "0"]
+    return [*words, "-f", "matroska", "source.mkv"]
 
 
 def poster(plan: Plan, source: Path) -> list[str]:
     """`poster.jpg`: the most typical of twenty key frames from a tenth of the way in."""
     seek = min(plan.duration_seconds / 10, Fraction(60))
     chain = ["thumbnail=20", *_still(plan, min(720, plan.rungs[0].short_side))]
-    words = [*_START, "-skip_frame", "nokey", *_input(plan.source, source, seek=seek)]
+    # not accurate: the key frame before that moment is as good, and there may be none after it
+    words = [*_START, "-noaccurate_seek", "-skip_frame", "nokey", *_input(plan.source, source, seek=seek)]
     return [*words, *_pictures(plan, chain), "-frames:v", "1", "-update", "1", "-q:v", "3", "poster.jpg"]
 
 

@@ -13,7 +13,6 @@ from services.transcoder.plan import Chunk, Plan, Sound
 from services.transcoder.progress import Progress
 
 
-
 def encode_chunk(
     plan: Plan,
     chunk: Chunk,
@@ -32,7 +31,11 @@ def encode_chunk(
     work = _fresh(folder, f".chunk{chunk.index}")
     try:
         ffmpeg.encode(
-            commands.encode_chunk(plan, chunk, source), work, reads=[source], on_progress=on_progress, cancelled=cancelled
+            commands.encode_chunk(plan, chunk, source),
+            work,
+            reads=[source],
+            on_progress=on_progress,
+            cancelled=cancelled,
         )
         return [_collect(plan, chunk, rung.name, work, folder / rung.name) for rung in plan.rungs]
     finally:
@@ -53,7 +56,11 @@ def encode_audio(
     work = _fresh(folder, f".{sound.name}")
     try:
         ffmpeg.encode(
-            commands.encode_audio(plan, sound, source), work, reads=[source], on_progress=on_progress, cancelled=cancelled
+            commands.encode_audio(plan, sound, source),
+            work,
+            reads=[source],
+            on_progress=on_progress,
+            cancelled=cancelled,
         )
         return collect_whole(sound.name, work, folder / sound.name, pictures=False)
     finally:

@@ -14,7 +14,7 @@ _PERMANENT: tuple[tuple[str, Reason, str], ...] = (
     (r"moov atom not found|EBML header parsing failed|File ended prematurely|partial file", Reason.DAMAGED, DAMAGED),
     (r"Cannot allocate memory|bad_alloc|malloc.* failed|exceeds? max_pixels|Picture size \S+ is invalid|File too large",
      Reason.TOO_LARGE, TOO_LARGE),
-    (r"not on whitelist|not in whitelist|Format not on|blacklisted|[Uu]nsafe file name", Reason.NOT_A_VIDEO, UNREADABLE),
+    (r"not (on|in) whitelist|Format not on|blacklisted|[Uu]nsafe file name", Reason.NOT_A_VIDEO, UNREADABLE),
     (r"Decoder .* not found|[Uu]nknown decoder|no decoder|not (currently )?supported|Could not find codec parameters"
      r"|unspecified size|does not contain any stream|matches no streams", Reason.UNSUPPORTED, UNSUPPORTED),
     (r"Invalid data found|[Ee]rror while decoding|Error submitting|Decoding error|corrupt|[Ii]nvalid|End of file"
@@ -29,7 +29,9 @@ def fault_of(status: int, errors: str) -> TranscoderError:
     if status == -signal.SIGXFSZ:
         return Refused(Reason.TOO_LARGE, TOO_LARGE, "the output passed its size limit")
     if status in (-signal.SIGXCPU, -signal.SIGKILL):
-        return EncoderFailed("ffmpeg was killed by the system: it ran out of its processor time, or the machine's memory.")
+        return EncoderFailed(
+            "ffmpeg was killed by the system: it ran out of its processor time, or the machine's memory."
+        )
     for pattern, reason, sentence in _PERMANENT:
         if re.search(pattern, errors):
             return Refused(reason, sentence, errors[-2000:])

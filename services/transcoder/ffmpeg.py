@@ -118,8 +118,8 @@ class Ffmpeg:
             status = child.wait()
         if status == sandbox.NOT_STARTED and "sandbox:" in errors:
             raise NotReady(
-                f"ffmpeg was not started, because it cannot be confined here ({errors.strip()[-200:]}). Use a kernel with"
-                " Landlock, or set NOUBA_SANDBOX=available where the machine reads trusted files alone."
+                f"ffmpeg was not started, because it cannot be confined here ({errors.strip()[-200:]}). Use a kernel"
+                " with Landlock, or set NOUBA_SANDBOX=available where the machine reads trusted files alone."
             )
         if status != 0:
             raise fault_of(status, errors)
@@ -175,7 +175,7 @@ def _child(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 def _watch(
     child: subprocess.Popen[bytes], limits: Limits, on_line: Callable[[str], bool], cancelled: Callable[[], bool]
 ) -> str:
-    """Read both streams to their ends, and give up on cancellation, deadline or stall. Returns what stderr began with."""
+    """Read both streams to their ends; give up on cancellation, deadline or stall. Returns what stderr began with."""
     assert child.stdout is not None
     assert child.stderr is not None
     errors, rest = bytearray(), b""

@@ -46,7 +46,11 @@ def still(video: Video, width: int, height: int) -> list[str]:
     """A picture of the source as JPEG wants it: full range, in the matrix of its standard."""
     jpeg = ":out_color_matrix=smpte170m:out_range=pc"
     if video.hdr:
-        first = [_scale(width, height), *tone_map(video), _scale(width, height, f":in_color_matrix=bt709:in_range=tv{jpeg}")]
+        first = [
+            _scale(width, height),
+            *tone_map(video),
+            _scale(width, height, f":in_color_matrix=bt709:in_range=tv{jpeg}"),
+        ]
     else:
         read = _colours(video).replace(":out_color_matrix=bt709:out_range=tv", jpeg)
         first = [_scale(width, height, read)]

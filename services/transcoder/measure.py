@@ -74,6 +74,7 @@ def segment_name(number: int) -> str:
 def measure(number: int, data: bytes, *, pictures: bool) -> Segment:
     """The facts of one segment. Raises BadBoxes where `data` is none."""
     parts = fragments(data)
+    frames = [_key_frame(one) for one in parts if one.samples and one.samples[0].key] if pictures else []
     return Segment(
         number=number,
         name=segment_name(number),
@@ -82,7 +83,7 @@ def measure(number: int, data: bytes, *, pictures: bool) -> Segment:
         time=parts[0].time if parts else 0,
         duration=sum(part.duration for part in parts),
         samples=sum(len(part.samples) for part in parts),
-        key_frames=tuple(_key_frame(part) for part in parts if part.samples and part.samples[0].key) if pictures else (),
+        key_frames=tuple(frames),
     )
 
 

@@ -1,4 +1,4 @@
-"""Plans a lesson: which renditions, cut where, in which chunks; values that can be kept and read on any machine. Pure."""
+"""Plans a lesson: which renditions, cut where, in which chunks; values that any machine can keep and read. Pure."""
 
 import hashlib
 import math

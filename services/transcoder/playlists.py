@@ -63,7 +63,10 @@ def master_playlist(pictures: Sequence[Rendition], sounds: Sequence[tuple[Sound,
     if not pictures:
         default = next(sound for sound, _ in sounds if sound.default)
         rates_text = f"BANDWIDTH={sound_peak},AVERAGE-BANDWIDTH={sound_average}"
-        lines += [f'#EXT-X-STREAM-INF:{rates_text},CODECS="{",".join(sound_codecs)}"{group}', f"{default.name}/{MEDIA_NAME}"]
+        lines += [
+            f'#EXT-X-STREAM-INF:{rates_text},CODECS="{",".join(sound_codecs)}"{group}',
+            f"{default.name}/{MEDIA_NAME}",
+        ]
     for rendition in _in_order(pictures, target):
         peak, average = _rates(rendition, target)
         lines.append(

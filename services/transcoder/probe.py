@@ -98,7 +98,9 @@ def _video(stream: _Stream, survey: Survey) -> Video:
     rate, variable = source_rate(track.times(), declared)
     width, height = display_size(stream)
     if min(width, height) < allowed.MIN_SIDE or rate > allowed.MAX_RATE:
-        raise Refused(Reason.UNSUPPORTED, f"The picture must have at least {allowed.MIN_SIDE} x {allowed.MIN_SIDE} pixels.")
+        raise Refused(
+            Reason.UNSUPPORTED, f"The picture must have at least {allowed.MIN_SIDE} x {allowed.MIN_SIDE} pixels."
+        )
     if stream["width"] * stream["height"] > allowed.MAX_PIXELS or width * height > allowed.MAX_PIXELS:
         raise Refused(Reason.TOO_LARGE, TOO_LARGE)
     first = track.first - survey.start

@@ -1,10 +1,9 @@
 """Chooses the picture rate: what the source really has, and what we make of it. Pure."""
 
+import itertools
 from fractions import Fraction
 
-STANDARD = tuple(
-    Fraction(*rate) for rate in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
-)
+STANDARD = tuple(Fraction(text) for text in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
 #: Apple's limit for delivery, and the least at which a group of pictures of 2 s is worth the name.
 HIGHEST, LOWEST = 60, 5
 
@@ -14,7 +13,7 @@ def source_rate(times: list[float], declared: list[Fraction]) -> tuple[Fraction,
     claim = next((rate for rate in declared if 0 < rate <= 1000), Fraction(25))
     if len(times) < 3 or times[-1] <= times[0]:
         return snapped(claim), False
-    steps = sorted(after - before for before, after in zip(times, times[1:], strict=False))
+    steps = sorted(after - before for before, after in itertools.pairwise(times))
     median = steps[len(steps) // 2]
     measured = (len(times) - 1) / (times[-1] - times[0])
     # timestamps are whole milliseconds in some containers
@@ -26,7 +25,9 @@ def source_rate(times: list[float], declared: list[Fraction]) -> tuple[Fraction,
     nearest = min(STANDARD, key=lambda rate: abs(float(rate) - base))
     if abs(float(nearest) - base) < 0.06 * base:
         return nearest, True
-    return next((rate for rate in STANDARD if rate >= base * 0.98), STANDARD[-1]) if base > LOWEST else Fraction(24), True
+    if base <= LOWEST:
+        return Fraction(24), True
+    return next((rate for rate in STANDARD if rate >= base * 0.98), STANDARD[-1]), True
 
 
 def snapped(rate: Fraction) -> Fraction:

@@ -1,5 +1,6 @@
 """Puts the parts of a rendition together, in order, and refuses what does not fit. Pure."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,7 +28,7 @@ class Rendition:
     def durations(self) -> list[Fraction]:
         """How long each segment lasts, in seconds: until the next begins, so that the sum follows the media."""
         starts = [segment.time for segment in self.segments] + [self.segments[-1].end]
-        return [Fraction(end - start, self.track.timescale) for start, end in zip(starts, starts[1:], strict=False)]
+        return [Fraction(end - start, self.track.timescale) for start, end in itertools.pairwise(starts)]
 
     @property
     def sizes(self) -> list[int]:
@@ -42,7 +43,9 @@ class Rendition:
         found = [(segment, frame) for segment in self.segments for frame in segment.key_frames]
         times = [frame.time for _, frame in found] + [self.segments[-1].end]
         scale = self.track.timescale
-        return [(segment, frame, Fraction(times[i + 1] - frame.time, scale)) for i, (segment, frame) in enumerate(found)]
+        return [
+            (segment, frame, Fraction(times[i + 1] - frame.time, scale)) for i, (segment, frame) in enumerate(found)
+        ]
 
 
 def put_together(parts: Iterable[Part]) -> dict[str, Rendition]:
@@ -77,7 +80,7 @@ def _rendition(name: str, parts: list[Part]) -> Rendition:
     segments = sorted((segment for part in parts for segment in part.segments), key=lambda segment: segment.number)
     if [segment.number for segment in segments] != list(range(len(segments))):
         raise WrongOutput(f"Segments of {name} are missing or double.")
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in itertools.pairwise(segments):
         if abs(after.time - before.end) > SLACK_TICKS:
             raise WrongOutput(f"{name} has a gap before segment {after.number}: {before.end} to {after.time}.")
     if segments[0].time != 0:
@@ -87,4 +90,6 @@ def _rendition(name: str, parts: list[Part]) -> Rendition:
 
 def _check_length(made: Rendition, planned: Fraction, slack: Fraction) -> None:
     if abs(made.duration_seconds - planned) > slack:
-        raise WrongOutput(f"{made.name} lasts {float(made.duration_seconds):.3f} s; {float(planned):.3f} s were planned.")
+        raise WrongOutput(
+            f"{made.name} lasts {float(made.duration_seconds):.3f} s; {float(planned):.3f} s were planned."
+        )

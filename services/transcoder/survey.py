@@ -1,5 +1,6 @@
 """Reads the times and sizes of every packet of a file once, without decoding: the truth behind its header."""
 
+import itertools
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -104,4 +105,4 @@ class Survey:
 
 
 def _longest_step(times: list[float]) -> float:
-    return max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
+    return max((after - before for before, after in itertools.pairwise(times)), default=0.0)

@@ -15,10 +15,6 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from services.webhook_gateway import metrics
 from services.webhook_gateway.deadlines import Deadlines
 
-#: Head, body and answer of one request have to be over by then. gunicorn itself sets no limit to a dripping head, nor
-#: to a sender that does not read its answers. Longer than the body's own limit and the database's.
-REQUEST_SECONDS = 15.0
-
 _STATUS = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -28,15 +24,21 @@ _STATUS = {
 
 
 class Connections(ThreadWorker):
-    """A process of the web server: one thread for each request that is under way."""
+    """A process of the web server: one thread for each request that is under way.
+
+    Each request has to be over by a fixed time: gunicorn itself sets no limit to a dripping head, nor to a sender that
+    does not read its answers.
+    """
 
     def init_process(self) -> None:
         self._deadlines = Deadlines()
+        server: Any = self.app
+        self._limit_seconds: float = server.settings.gateway_request_seconds
         super().init_process()
 
     def handle(self, conn: TConn) -> Any:
         """One request of a connection, cut off when its time is over."""
-        with self._deadlines.within(conn.sock, REQUEST_SECONDS, socket.SHUT_RDWR):
+        with self._deadlines.within(conn.sock, self._limit_seconds, socket.SHUT_RDWR):
             return super().handle(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:

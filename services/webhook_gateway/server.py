@@ -37,7 +37,7 @@ class GatewayServer(BaseApplication):
     on_exit: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, settings: GatewaySettings, psps: Mapping[str, Psp], return_urls: Mapping[str, str]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._psps = psps
         self._return_urls = return_urls
         self._relay: Relay | None = None
@@ -45,14 +45,14 @@ class GatewayServer(BaseApplication):
 
     def run(self) -> None:
         """Serve until told to stop. Raises NotReady where a port is taken."""
-        settings = self._settings
+        settings = self.settings
         require_port(settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT")
         if settings.metrics_port:
             require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
         super().run()
 
     def load_config(self) -> None:
-        settings = self._settings
+        settings = self.settings
         options: dict[str, Any] = {
             "bind": f"{settings.gateway_host}:{settings.gateway_port}",
             "worker_class": Connections,
@@ -80,7 +80,7 @@ class GatewayServer(BaseApplication):
 
     def load(self) -> Any:
         """The application of one process; called after the fork, so that no connection is shared."""
-        settings = self._settings
+        settings = self.settings
         url = settings.database_url.get_secret_value()
         engine = build_engine(url, pool_size=settings.gateway_connections, application="nouba gateway", autocommit=True)
         relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
@@ -89,8 +89,8 @@ class GatewayServer(BaseApplication):
         return honour_close(create_app(settings, self._psps, engine, self._relay.wake, self._return_urls))
 
     def _serve_metrics(self, _arbiter: object) -> None:
-        if self._settings.metrics_port:
-            metrics.serve_metrics(self._settings.metrics_port, self._settings.metrics_host)
+        if self.settings.metrics_port:
+            metrics.serve_metrics(self.settings.metrics_port, self.settings.metrics_host)
 
     def _stop_relay(self, _arbiter: object, _worker: object) -> None:
         if self._relay is not None:

@@ -23,6 +23,8 @@ class GatewaySettings(Settings):
     gateway_body_bytes: int = Field(256 * 1024, ge=1024)
     #: A body has to arrive within this, however slowly it drips.
     gateway_body_seconds: float = Field(5.0, gt=0)
+    #: Head, body and answer of one request: longer than the body's limit and the database's together.
+    gateway_request_seconds: float = Field(15.0, gt=0)
     #: Requests that prove nothing, a second and a process, before the rest of them is answered 429.
     gateway_unverified_per_second: int = Field(200, ge=1)
     #: Where the processes of one gateway add up their metrics; emptied at every start.

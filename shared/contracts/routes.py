@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shared.contracts.message import Message
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.stats import ComputeDay
 from shared.contracts.webhooks import WebhookReceived
 
 
@@ -20,6 +21,7 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route(WebhookReceived, publisher="gateway", queue="webhooks", handler="services.webhook_gateway.worker"),
     Route(PaymentSettled, publisher="gateway", queue="default", handler="services.stats.worker"),
+    Route(ComputeDay, publisher="stats", queue="default", handler="services.stats.worker"),
 )
 
 QUEUES: tuple[str, ...] = tuple(sorted({route.queue for route in ROUTES}))

@@ -1,9 +1,9 @@
 """What every service writes for itself: the messages it has promised to send."""
 
-from sqlalchemy import Column, Date, Index, Table, Text, text
+from sqlalchemy import Column, Index, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
+from shared.schema.metadata import created_at_column, id_column, metadata
 
 # A row is a message that its transaction promised; it goes when RabbitMQ has confirmed the message.
 outbox = Table(
@@ -15,13 +15,4 @@ outbox = Table(
     created_at_column(),
     Index(None, "service", "id"),
     info={"writer": "every service, its own rows"},
-)
-
-# A day whose facts changed since its statistics were computed.
-changed_days = Table(
-    "changed_days",
-    metadata,
-    Column("day", Date, primary_key=True),
-    Column("changed_at", INSTANT, nullable=False, server_default=text("now()")),
-    info={"writer": "stats"},
 )

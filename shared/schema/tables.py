@@ -8,14 +8,17 @@ from shared.schema.money import (
     payments,
     webhook_events,
 )
-from shared.schema.plumbing import changed_days, outbox
+from shared.schema.plumbing import outbox
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
+from shared.schema.stats import changed_days, daily_stats, daily_stats_newest
 
 __all__ = [
     "attendances",
     "changed_days",
     "chapters",
     "courses",
+    "daily_stats",
+    "daily_stats_newest",
     "ledger_accounts",
     "ledger_entries",
     "ledger_transactions",

@@ -72,9 +72,8 @@ class VirtualHost:
             while len(taken) < left:
                 method, properties, body = next(channel.consume(queue))
                 taken.append((properties, body))
-            if taken:
-                # what has arrived beyond these goes back
-                channel.basic_ack(method.delivery_tag, multiple=True)
+                # one by one: what was delivered beyond these goes back
+                channel.basic_ack(method.delivery_tag)
             return taken
 
     def publish(self, queue: str, body: bytes) -> None:

@@ -74,22 +74,20 @@ class Running:
 class RunningGateway(Running):
     """`nouba gateway serve`, ready to take webhooks."""
 
-    def __init__(self, log: Path, database_url: str, rabbitmq_url: str = NO_RABBITMQ, **settings: str) -> None:
+    def __init__(self, log: Path, database_url: str, rabbitmq_url: str = NO_RABBITMQ, **settings: str | None) -> None:
         self.port, metrics_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
-        super().__init__(
-            ["gateway", "serve"],
-            log,
-            {
-                **SETTINGS,
-                "NOUBA_DATABASE_URL": database_url,
-                "NOUBA_RABBITMQ_URL": rabbitmq_url,
-                "NOUBA_GATEWAY_PORT": str(self.port),
-                "NOUBA_METRICS_PORT": str(metrics_port),
-                **settings,
-            },
-        )
+        all_settings = {
+            **SETTINGS,
+            "NOUBA_DATABASE_URL": database_url,
+            "NOUBA_RABBITMQ_URL": rabbitmq_url,
+            "NOUBA_GATEWAY_PORT": str(self.port),
+            "NOUBA_METRICS_PORT": str(metrics_port),
+            **settings,
+        }
+        given = {name: value for name, value in all_settings.items() if value is not None}
+        super().__init__(["gateway", "serve"], log, given)
         wait_until(self._answers, 30, "the gateway did not answer")
 
     @property
@@ -125,12 +123,11 @@ class Database:
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
             cursor.execute(query, values)
-            return cursor.fetchall()
+            return [tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in cursor.fetchall()]
 
     def events(self) -> list[tuple[Any, ...]]:
         """(id, dedupe_key, state, body) of every event, oldest first."""
-        found = self.rows("SELECT id, dedupe_key, state, body FROM webhook_events ORDER BY id")
-        return [(*row[:3], bytes(row[3])) for row in found]
+        return self.rows("SELECT id, dedupe_key, state, body FROM webhook_events ORDER BY id")
 
     def counts(self) -> dict[str, int]:
         """How many rows each table of the gateway has."""

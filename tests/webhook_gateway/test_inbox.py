@@ -121,4 +121,4 @@ def test_bytes_and_headers_are_kept_exactly(engine: Engine, database: Database) 
     SqlInbox(engine).keep(entry("é ' \\ %(x)s", body, headers))
 
     row = database.rows("SELECT dedupe_key, body, headers, reference, signed, secret FROM webhook_events")[0]
-    assert (row[0], bytes(row[1]), row[2], *row[3:]) == ("é ' \\ %(x)s", body, headers, "t1", True, 1)
+    assert row == ("é ' \\ %(x)s", body, headers, "t1", True, 1)

@@ -1,0 +1,1 @@
+"""Checks a published lesson against Apple's authoring specification and RFC 8216."""

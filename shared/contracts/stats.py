@@ -1,0 +1,15 @@
+"""What the statistics' scheduler tells their worker."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import ClassVar
+
+from shared.contracts.message import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeDay(Message):
+    """The statistics of `day` (in the school's zone) are due; a day that is no longer due is left as it is."""
+
+    name: ClassVar[str] = "stats.compute_day"
+    day: date

@@ -1,0 +1,70 @@
+"""What the statistics write: every version of every day, which version is shown, and which days' facts changed."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.schema.metadata import INSTANT, metadata
+from shared.schema.money import ledger_transactions, payments, webhook_events
+from shared.schema.school import attendances, sessions, subscriptions
+
+# A version is never changed (the database refuses it); a day whose facts changed gets another one.
+daily_stats = Table(
+    "daily_stats",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("payload", JSONB, nullable=False),
+    # SHA-256 of the canonical JSON, in hexadecimal
+    Column("etag", Text, nullable=False),
+    # the canonical JSON itself, as it is sent
+    Column("body_gzip", LargeBinary, nullable=False),
+    # false where a section failed: such a version is kept, but never shown instead of a whole one
+    Column("complete", Boolean, nullable=False),
+    # which transactions the computation saw (pg_current_snapshot)
+    Column("watermark", Text, nullable=False),
+    Column("computed_at", INSTANT, nullable=False, server_default=sql("now()")),
+    info={"writer": "stats"},
+)
+
+# One row a day: its newest complete version, and when it was last compared with the facts.
+daily_stats_newest = Table(
+    "daily_stats_newest",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("version", Integer),
+    # whether a section failed at the last attempt, which makes the day due again
+    Column("failed", Boolean, nullable=False),
+    Column("checked_at", INSTANT, nullable=False),
+    ForeignKeyConstraint(["day", "version"], ["daily_stats.day", "daily_stats.version"]),
+    info={"writer": "stats"},
+)
+
+# A day whose facts changed since its statistics were computed. `changes` counts, so that a change which comes while
+# the day is being computed is not taken for one that was seen.
+changed_days = Table(
+    "changed_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("changes", BigInteger, nullable=False, server_default=sql("1")),
+    Column("changed_at", INSTANT, nullable=False, server_default=sql("now()")),
+    info={"writer": "stats"},
+)
+
+# Facts are written in the order of time, so a few kilobytes a table say where a day's rows are.
+for _column in (
+    attendances.c.checked_in_at,
+    ledger_transactions.c.created_at,
+    payments.c.completed_at,
+    payments.c.created_at,
+    sessions.c.starts_at,
+    subscriptions.c.created_at,
+    webhook_events.c.processed_at,
+    webhook_events.c.received_at,
+):
+    Index(
+        f"brin_{_column.table.name}_{_column.name}",
+        _column,
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+    )
