@@ -12,6 +12,7 @@ from services.transcoder import allowed, filters
 from services.transcoder.geometry import even
 from services.transcoder.plan import Chunk, Plan, Sound, audio_shift, picture_frames
 from services.transcoder.source import Source
+from services.transcoder.storyboard import Board
 
 _START = ("-nostdin", "-hide_banner", "-v", "error", "-xerror", "-y")
 _PLAIN = ("-bitexact", "-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn")
@@ -49,7 +50,9 @@ def encode_chunk(plan: Plan, chunk: Chunk, source: Path) -> list[str]:
     words += ["-hls_time", _seconds((plan.group_frames - Fraction(1, 2)) / plan.rate)]
     words += ["-hls_segment_options", f"{_CMAF}:video_track_timescale={TIMESCALE}"]
     words += ["-start_number", str(chunk.first_frame // plan.group_frames)]
-    words += ["-hls_fmp4_init_filename", "init_%v.mp4", "-hls_segment_filename", "%v_%05d.m4s"]
+    # with one rendition alone the muxer takes this name as it stands
+    init = "init_%v.mp4" if len(plan.rungs) > 1 else f"init_{plan.rungs[0].name}.mp4"
+    words += ["-hls_fmp4_init_filename", init, "-hls_segment_filename", "%v_%05d.m4s"]
     words += ["-var_stream_map", " ".join(f"v:{i},name:{rung.name}" for i, rung in enumerate(plan.rungs))]
     return [*words, "%v.m3u8"]
 
@@ -80,21 +83,21 @@ def rewrap(container: str, source: Path) -> list[str]:
     return [*words, "-f", "matroska", "source.mkv"]
 
 
-def poster(plan: Plan, source: Path) -> list[str]:
+def poster(plan: Plan, source: Path, *, key_frames: bool = True) -> list[str]:
     """`poster.jpg`: the most typical of twenty key frames from a tenth of the way in."""
     seek = min(plan.duration_seconds / 10, Fraction(60))
     chain = ["thumbnail=20", *_still(plan, min(720, plan.rungs[0].short_side))]
     # not accurate: the key frame before that moment is as good, and there may be none after it
-    words = [*_START, "-noaccurate_seek", "-skip_frame", "nokey", *_input(plan.source, source, seek=seek)]
+    words = [*_START, "-noaccurate_seek", *_decoded(key_frames), *_input(plan.source, source, seek=seek)]
     return [*words, *_pictures(plan, chain), "-frames:v", "1", "-update", "1", "-q:v", "3", "poster.jpg"]
 
 
-def storyboard(plan: Plan, source: Path, interval: int, columns: int, rows: int, height: int) -> list[str]:
-    """`storyboard_<n>.jpg`: sheets of small pictures, one each `interval` seconds, from key frames alone."""
-    count = math.ceil(plan.duration_seconds / interval)
-    chain = [f"fps=1/{interval}:start_time=0:round=up", f"tpad=stop={count}:stop_mode=clone", f"trim=end_frame={count}"]
-    chain += [*_still(plan, height), f"tile={columns}x{rows}"]
-    words = [*_START, "-skip_frame", "nokey", *_input(plan.source, source), *_pictures(plan, chain)]
+def storyboard(plan: Plan, source: Path, board: Board, *, key_frames: bool = True) -> list[str]:
+    """`storyboard_<n>.jpg`: sheets of small pictures, from key frames alone where the source has any."""
+    rate = f"fps=1/{board.interval_seconds}:start_time=0:round=up"
+    chain = [rate, f"tpad=stop={board.pictures}:stop_mode=clone", f"trim=end_frame={board.pictures}"]
+    chain += [*_still(plan, board.height), f"tile={board.columns}x{board.rows}"]
+    words = [*_START, *_decoded(key_frames), *_input(plan.source, source), *_pictures(plan, chain)]
     return [*words, "-q:v", "5", "-start_number", "0", "storyboard_%03d.jpg"]
 
 
@@ -120,14 +123,21 @@ def _preroll(plan: Plan, chunk: Chunk) -> int:
     assert video is not None
     if not plan.source.seekable:
         return chunk.first_frame
-    own = picture_frames(video, plan.rate)
-    second = round(plan.rate)
-    return chunk.first_frame - max(0, min(chunk.first_frame, own) - second)
+    start = max(0, min(chunk.first_frame, picture_frames(video, plan.rate)) - round(plan.rate))
+    for before, after in video.holes:
+        if before < start / plan.rate <= after:
+            # the picture that is shown through the hole stands at its beginning
+            start = max(0, math.floor(Fraction(before) * plan.rate) - 1)
+    return chunk.first_frame - start
 
 
 def _input(source: Source, path: Path, seek: Fraction = Fraction(0)) -> list[str]:
     found = ["-ss", _seconds(seek)] if seek > 0 else []
     return ["-threads", _DECODER_THREADS, "-reinit_filter", "0", *found, *_open(source.container, path)]
+
+
+def _decoded(key_frames: bool) -> list[str]:
+    return ["-skip_frame", "nokey"] if key_frames else []
 
 
 def _open(container: str, path: Path) -> list[str]:

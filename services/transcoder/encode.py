@@ -74,9 +74,9 @@ def collect_whole(name: str, work: Path, target: Path, *, pictures: bool) -> Par
     for number, file in enumerate(sorted(work.glob("[0-9]*.m4s"))):
         segments.append(_measured(number, file.read_bytes(), pictures=pictures))
         file.replace(target / segment_name(number))
-    if not segments or not (work / INIT_NAME).exists():
+    initialisation = _bytes_of(work / INIT_NAME)
+    if not segments:
         raise WrongOutput(f"ffmpeg ended without an error, but wrote nothing for {name}.")
-    initialisation = (work / INIT_NAME).read_bytes()
     (target / INIT_NAME).write_bytes(initialisation)
     return part(name, initialisation, segments)
 
@@ -89,16 +89,13 @@ def _collect(plan: Plan, chunk: Chunk, name: str, work: Path, target: Path) -> P
     segments: list[Segment] = []
     for group in range(first, end, per_segment):
         files = [work / f"{name}_{i:05d}.m4s" for i in range(group, min(group + per_segment, end))]
-        missing = [file.name for file in files if not file.exists()]
-        if missing:
-            raise WrongOutput(f"ffmpeg ended without an error, but {missing[0]} of chunk {chunk.index} is missing.")
-        data = joined([file.read_bytes() for file in files])
+        data = joined([_bytes_of(file) for file in files])
         segment = _measured(group // per_segment, data, pictures=True)
         (target / segment.name).write_bytes(data)
         for file in files:
             file.unlink()
         segments.append(segment)
-    initialisation = (work / f"init_{name}.mp4").read_bytes()
+    initialisation = _bytes_of(work / f"init_{name}.mp4")
     (target / INIT_NAME).write_bytes(initialisation)
     made = part(name, initialisation, segments)
     if made.samples != chunk.frames:
@@ -111,6 +108,13 @@ def _measured(number: int, data: bytes, *, pictures: bool) -> Segment:
         return measure(number, data, pictures=pictures)
     except BadBoxes as error:
         raise WrongOutput(f"Segment {number} is no segment: {error}.") from error
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise WrongOutput(f"ffmpeg ended without an error, but did not write {file.name}.") from error
 
 
 def _fresh(folder: Path, name: str) -> Path:

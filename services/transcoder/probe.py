@@ -16,6 +16,9 @@ from services.transcoder.rate import source_rate
 from services.transcoder.source import Audio, Source, Video
 from services.transcoder.survey import Survey, Track
 
+#: Shorter than the second that is decoded before each chunk, so that no longer hole goes unseen.
+HOLE_SECONDS = 0.5
+
 _Stream = dict[str, Any]
 
 
@@ -44,7 +47,7 @@ def inspect(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bo
         _check_complete(picture, described["format"], survey)
         video = _video(picture, survey)
     source = Source(container=container, size_bytes=size, video=video, audio=audio)
-    _check_bounds(source, survey)
+    _check_bounds(source)
     return source
 
 
@@ -125,6 +128,7 @@ def _video(stream: _Stream, survey: Survey) -> Video:
         first_seconds=first,
         end_seconds=end - survey.start,
         longest_key_interval_seconds=track.longest_key_interval(),
+        holes=tuple((before - survey.start, after - survey.start) for before, after in track.holes(HOLE_SECONDS)),
         bits_per_second=_bit_rate(track),
     )
 
@@ -170,7 +174,7 @@ def _check_complete(stream: _Stream, container: dict[str, Any], survey: Survey) 
         raise Refused(Reason.DAMAGED, DAMAGED, f"{survey.end - survey.start:.1f} of {duration:.1f} s came")
 
 
-def _check_bounds(source: Source, survey: Survey) -> None:
+def _check_bounds(source: Source) -> None:
     if source.duration_seconds > allowed.MAX_SECONDS:
         hours = allowed.MAX_SECONDS / 3600
         raise Refused(Reason.TOO_LONG, f"The video is longer than {hours:g} hours: cut it into lessons.")
@@ -178,5 +182,5 @@ def _check_bounds(source: Source, survey: Survey) -> None:
         raise Refused(Reason.DAMAGED, DAMAGED, "no track holds packets")
     if source.duration_seconds < allowed.MIN_SECONDS:
         raise Refused(Reason.TOO_SHORT, "The video is shorter than a moment: upload the whole lesson.")
-    if source.video and survey.track(source.video.index).longest_hole() > allowed.MAX_HOLE_SECONDS:
+    if source.video and any(after - before > allowed.MAX_HOLE_SECONDS for before, after in source.video.holes):
         raise Refused(Reason.DAMAGED, DAMAGED, "half an hour passes between two pictures")

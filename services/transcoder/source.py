@@ -32,6 +32,8 @@ class Video:
     first_seconds: float
     end_seconds: float
     longest_key_interval_seconds: float
+    #: Where no new picture comes for a while: the picture to show there has to be decoded before.
+    holes: tuple[tuple[float, float], ...]
     bits_per_second: int
 
     @property

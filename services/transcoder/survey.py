@@ -40,9 +40,9 @@ class Track:
         """The times of all shown packets in the order of showing."""
         return sorted(self._times)
 
-    def longest_hole(self) -> float:
-        """The longest time between two packets."""
-        return _longest_step(self.times())
+    def holes(self, least_seconds: float) -> list[tuple[float, float]]:
+        """From which time to which no packet is shown, where that is longer than `least_seconds`."""
+        return [(before, after) for before, after in itertools.pairwise(self.times()) if after - before > least_seconds]
 
     def longest_key_interval(self) -> float:
         """The longest time between two pictures at which a player can start."""

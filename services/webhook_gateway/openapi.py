@@ -49,6 +49,8 @@ _PROVIDER = {
     "example": "chargily",
 }
 
+_BANK = {**_PROVIDER, "description": "Two names of one bank.", "schema": {"enum": ["satim", "cib"]}, "example": "satim"}
+
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {
@@ -69,7 +71,7 @@ DOCUMENT: dict[str, Any] = {
                 "operationId": "receiveRedirect",
                 "summary": "A payer comes back from the bank, or a provider tells by query (satim only)",
                 "parameters": [
-                    _PROVIDER,
+                    _BANK,
                     {"name": "orderId", "in": "query", "schema": {"type": "string"}, "description": "SATIM's order."},
                     {
                         "name": "mdOrder",

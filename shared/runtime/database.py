@@ -18,6 +18,8 @@ def build_engine(
         _with_driver(database_url),
         pool_size=pool_size,
         max_overflow=0,
+        # the parameters of a statement are what a stranger sent
+        hide_parameters=True,
         pool_timeout=2,
         **({"isolation_level": "AUTOCOMMIT"} if autocommit else {}),
         connect_args={

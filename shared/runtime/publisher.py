@@ -179,7 +179,7 @@ class Publisher:
 
     def _complain(self, sentence: str, reason: BaseException | None) -> None:
         if self._complaint is None and not self._stopping:
-            log.warning(sentence, error=describe(reason) if reason else None)
+            log.warning(sentence, **({"error": describe(reason)} if reason else {}))
         self._complaint = sentence
 
     # The messages.

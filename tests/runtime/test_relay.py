@@ -101,7 +101,8 @@ def test_a_woken_relay_publishes_within_milliseconds(engine: Engine, vhost: Virt
     latencies_ms.sort()
     p50, p99 = latencies_ms[50], latencies_ms[98]
     print(f"\ncommit to confirmed and deleted: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    assert p50 < 20
+    # far below the second that a poll takes, and wide enough for a busy machine
+    assert p50 < 100
 
 
 def test_a_row_that_nobody_announced_is_found_by_polling(engine: Engine, vhost: VirtualHost) -> None:

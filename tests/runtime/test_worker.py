@@ -81,6 +81,16 @@ def test_a_worker_waits_for_rabbitmq_and_recovers_when_it_comes_back(
     assert worker.wait(20) == 0
 
 
+def test_a_worker_that_never_reached_rabbitmq_stops_as_well(run: Run, journal: Path) -> None:
+    worker = run("worker", "amqp://nobody:nothing@127.0.0.1:1/%2F", str(journal), "1", "0")
+    wait_until(lambda: "metrics" in journal.read_text())
+    assert worker.stderr is not None
+    while "connection error" not in worker.stderr.readline():
+        pass
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
 def test_a_worker_tells_prometheus_what_became_of_its_jobs(vhost: VirtualHost, run: Run, journal: Path) -> None:
     run("worker", vhost.url, str(journal), "1", "0")
     wait_until(lambda: vhost.consumers("webhooks"))

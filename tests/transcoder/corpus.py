@@ -1,5 +1,6 @@
 """Makes small films of every kind that schools upload, with ffmpeg's own sources; each is made once a session."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -64,7 +65,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "square": ("mp4", _film(size="120x120")),
     "very wide": ("mp4", _film(size="640x272")),
     "three renditions": ("mp4", _film(size="640x480", seconds=3)),
-    "odd size": ("mkv", _codec("ffv1", size="321x181", seconds=3)),
+    "odd size": ("mkv", _codec("ffv1", size="321x181", pixels="yuv444p", seconds=3)),
     "smallest": ("mp4", _film(size="16x16")),
     "pixels that are wide": ("mp4", _film(filters="setsar=128/117", size="176x144")),
     "pixels that are tall": ("mp4", _film(filters="setsar=1/2", size="320x90")),
@@ -94,7 +95,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "sound starts early": ("mp4", ["-itsoffset", "0.52", *_picture(seconds=6.48), *_tone(), *_FAST, *_AAC]),
     "sound ends late": ("mp4", [*_picture(seconds=5), *_tone(9), *_FAST, *_AAC]),
     "sound ends early": ("mp4", [*_picture(), *_tone(2), *_FAST, *_AAC]),
-    "negative start": ("mkv", _film("-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled")),
+    "negative start": ("mp4", _film("-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled")),
     "start at an hour": ("mp4", _film("-output_ts_offset", "3600")),
     "MPEG-TS": ("ts", _film("-g", "50")),
     "MPEG-TS, clock wraps": ("ts", _film("-g", "50", "-output_ts_offset", "95440", "-muxdelay", "0")),
@@ -118,7 +119,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "one key frame": ("mp4", _film("-g", "9999")),
     "open groups": ("mp4", [*_film("-preset", "veryfast", "-bf", "3", "-g", "25"), "-x264-params", "open-gop=1"]),
     "half a second": ("mp4", _film(seconds=0.5)),
-    "one picture": ("mp4", [*_picture(seconds=1), *_tone(2), "-frames:v", "1", *_FAST, *_AAC]),
+    "one picture under sound": ("mp4", [*_picture(rate="1", seconds=1), *_tone(4), *_FAST, *_AAC]),
     "two pictures tracks": ("mkv", [*_picture("64x48"), *_picture("160x90"), *_tone(), "-map", "0:v", "-map", "1:v",
                                     "-map", "2:a", *_FAST, *_AAC, "-disposition:v:0", "0", "-disposition:v:1", "default"]),
     "untagged 4:3 in standard definition": ("mp4", _film(size="320x240", seconds=3)),
@@ -128,7 +129,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
 def build(name: str, folder: Path) -> Path:
     """The film of kind `name` in `folder`, made unless it is there."""
     ending, arguments = KINDS[name]
-    path = folder / f"{sorted(KINDS).index(name):02d}.{ending}"
+    path = folder / f"{re.sub('[^a-z0-9]+', '_', name.lower())}.{ending}"
     if not path.exists():
         _make(arguments, path)
     return path
@@ -171,13 +172,12 @@ def _with_cover(folder: Path, path: Path) -> None:
 
 
 def _changing_size(folder: Path, path: Path) -> None:
-    small, large = folder / "small.ts", folder / "large.ts"
-    _make([*_film(size="160x90", seconds=3)], small)
-    _make([*_film("-output_ts_offset", "3", size="320x180", seconds=4)], large)
-    with path.with_name("new").open("wb") as joined:
-        for piece in (small, large):
-            joined.write(piece.read_bytes())
-    path.with_name("new").rename(path)
+    pieces = [(folder / "small.h264", "160x90"), (folder / "large.h264", "320x180")]
+    for piece, size in pieces:
+        _make([*_picture(size, seconds=3), *_FAST], piece)
+    joined = folder / "joined.h264"
+    joined.write_bytes(b"".join(piece.read_bytes() for piece, _ in pieces))
+    _make(["-r", "25", "-i", str(joined), "-c", "copy", "-f", "mpegts"], path)
 
 
 def _hostile_name(folder: Path, path: Path) -> None:

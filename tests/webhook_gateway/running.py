@@ -75,7 +75,8 @@ class RunningGateway(Running):
     """`nouba gateway serve`, ready to take webhooks."""
 
     def __init__(self, log: Path, database_url: str, rabbitmq_url: str = NO_RABBITMQ, **settings: str | None) -> None:
-        self.port, metrics_port = free_port(), free_port()
+        self.port = int(settings.get("NOUBA_GATEWAY_PORT") or free_port())
+        metrics_port = int(settings.get("NOUBA_METRICS_PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         all_settings = {
@@ -160,7 +161,7 @@ def head(delivery: Delivery, *more: str, method: str = "POST") -> bytes:
     """The head of the request as bytes for a socket; `more` are header lines."""
     lines = [f"{method} {delivery.path} HTTP/1.1", "Host: gateway", *more]
     lines += [f"{name}: {value}" for name, value in delivery.headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:

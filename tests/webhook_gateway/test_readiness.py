@@ -47,8 +47,7 @@ def promise(engine: Engine) -> Keep:
     def promise(service: str, age_seconds: int) -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql(
-                "INSERT INTO outbox (service, message, created_at) "
-                "VALUES (%s, '{}', now() - %s * interval '1 second')",
+                "INSERT INTO outbox (service, message, created_at) VALUES (%s, '{}', now() - %s * interval '1 second')",
                 (service, age_seconds),
             )
 

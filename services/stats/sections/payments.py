@@ -1,0 +1,173 @@
+"""Payments: what came in, how, what went back, and how fast it was credited."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.stats.activity import span
+from services.stats.days import Days
+from services.stats.numbers import (
+    FOREVER,
+    Ask,
+    Number,
+    Section,
+    Unit,
+    Value,
+    Values,
+    breakdown,
+    by_bucket,
+    keyed,
+    rounded,
+)
+
+NUMBERS = (
+    Number("started", Unit.COUNT, "Payments begun (created_at) in the day, in any currency."),
+    Number("started_by_status", Unit.COUNT, "Payments begun in the day, by what became of them.", by="status"),
+    Number("pending", Unit.COUNT, "Payments begun in the day that are still pending or only authorised."),
+    Number("failed", Unit.COUNT, "Payments begun in the day that failed."),
+    Number("failure_reasons", Unit.COUNT, "Payments begun in the day that failed.", by="reason"),
+    Number("completed", Unit.COUNT, "Payments completed (completed_at) in the day, in the school's currency."),
+    Number("revenue", Unit.MINOR, "Gross revenue: the amounts of the payments completed in the day."),
+    Number(
+        "refunded",
+        Unit.MINOR,
+        "What is no longer held of the payments completed in the day: refunded, charged back, or withheld in a dispute.",
+    ),
+    Number("refunds", Unit.COUNT, "Payments completed in the day of which something is no longer held."),
+    Number("revenue_net", Unit.MINOR, "Net revenue: revenue less refunded."),
+    Number("fees", Unit.MINOR, "What the providers kept of the payments completed in the day, where they say so."),
+    Number("mean", Unit.MINOR, "revenue by completed, rounded; left out without payments."),
+    Number("completed_by_provider", Unit.COUNT, "Payments completed in the day.", by="provider"),
+    Number("completed_by_method", Unit.COUNT, "Payments completed in the day.", by="method"),
+    Number("revenue_by_provider", Unit.MINOR, "revenue of the day.", by="provider"),
+    Number("revenue_by_method", Unit.MINOR, "revenue of the day.", by="method"),
+    Number("revenue_to_date", Unit.MINOR, "The amounts of all payments completed before the day's end.", reach_days=FOREVER),
+    Number("completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER),
+    Number("other_currency", Unit.COUNT, "Payments completed in the day in another currency; no amount includes them."),
+    Number("credited", Unit.COUNT, "Webhooks about payments that were booked (processed_at) in the day."),
+    Number("credit_p50", Unit.MILLISECONDS, "Time from the arrival of a webhook of `credited` until it was booked: half took at most this long."),
+    Number("credit_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this long."),
+    Number("credit_max", Unit.MILLISECONDS, "The same: the longest."),
+)  # fmt: skip
+
+_PAYMENTS = """
+SELECT begun, done, status, provider, method, reason, grouping(begun, done, status, provider, method, reason) AS kind,
+       count(*) AS payments, count(*) FILTER (WHERE ours) AS completed,
+       coalesce(sum(amount_minor) FILTER (WHERE ours), 0)::bigint AS amount_minor,
+       coalesce(sum(amount_minor - credited_minor) FILTER (WHERE ours), 0)::bigint AS refunded_minor,
+       count(*) FILTER (WHERE ours AND credited_minor < amount_minor) AS refunds,
+       coalesce(sum(fee_minor) FILTER (WHERE ours), 0)::bigint AS fee_minor
+FROM (
+    SELECT width_bucket(created_at, %(edges)s) AS begun, width_bucket(completed_at, %(edges)s) AS done, status,
+           provider, method, CASE WHEN status = 'failed' THEN coalesce(failure_reason, '~none') END AS reason,
+           currency = %(currency)s AS ours, amount_minor, credited_minor, fee_minor
+    FROM payments
+    WHERE (created_at >= %(begins_at)s AND created_at < %(ends_at)s)
+       OR (completed_at >= %(begins_at)s AND completed_at < %(ends_at)s)
+) AS found
+GROUP BY GROUPING SETS ((begun, status), (begun, reason), (done, provider), (done, method))
+"""
+# grouping() has a bit for every column that was not grouped by: begun, done, status, provider, method, reason
+_BY_STATUS, _BY_REASON, _BY_PROVIDER, _BY_METHOD = 0b010111, 0b011110, 0b101011, 0b101101
+
+_BEFORE = """
+SELECT count(*) AS completed, coalesce(sum(amount_minor), 0)::bigint AS amount_minor FROM payments
+WHERE completed_at < %(begins_at)s AND currency = %(currency)s
+"""
+
+_CREDITED = """
+SELECT bucket, count(*) AS webhooks, max(waited_ms) AS longest,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY waited_ms) AS half,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY waited_ms) AS most
+FROM (
+    SELECT width_bucket(processed_at, %(edges)s) AS bucket,
+           floor(extract(epoch FROM processed_at - received_at) * 1000)::bigint AS waited_ms
+    FROM webhook_events
+    WHERE processed_at >= %(begins_at)s AND processed_at < %(ends_at)s
+      AND state = 'applied' AND payment_id IS NOT NULL
+) AS found GROUP BY bucket
+"""
+
+
+def compute(ask: Ask, days: Days, currency: str) -> Values:
+    rows = ask(_PAYMENTS, **span(days), currency=currency)
+    before = ask(_BEFORE, begins_at=days.begins_at, currency=currency)[0]
+    begun = _begun(days, rows)
+    done = _done(days, rows, before)
+    credited = {row.bucket: row for row in ask(_CREDITED, **span(days))}
+    values: Values = {}
+    for bucket, day in enumerate(days, start=1):
+        values[day] = {**begun[bucket - 1], **done[bucket - 1], "credited": 0}
+        if row := credited.get(bucket):
+            values[day] |= {
+                "credited": row.webhooks,
+                "credit_p50": row.half,
+                "credit_p95": row.most,
+                "credit_max": row.longest,
+            }
+    return values
+
+
+def _begun(days: Days, rows: Sequence[Any]) -> list[dict[str, Value]]:
+    """The numbers of the payments that were begun in each day."""
+    statuses = keyed(days, ((row.begun, row.status, row.payments) for row in rows if row.kind == _BY_STATUS))
+    reasons = keyed(
+        days, ((row.begun, row.reason, row.payments) for row in rows if row.kind == _BY_REASON and row.reason)
+    )
+
+    def of(bucket: int, *names: str) -> int:
+        return sum(statuses[name][bucket] for name in names if name in statuses)
+
+    return [
+        {
+            "started": of(bucket, *statuses),
+            "started_by_status": breakdown(statuses, bucket),
+            "pending": of(bucket, "pending", "authorized"),
+            "failed": of(bucket, "failed"),
+            "failure_reasons": breakdown(reasons, bucket),
+        }
+        for bucket in range(1, len(days) + 1)
+    ]
+
+
+def _done(days: Days, rows: Sequence[Any], before: Any) -> list[dict[str, Value]]:
+    """The numbers of the payments that were completed in each day."""
+    by_provider = [row for row in rows if row.kind == _BY_PROVIDER and row.done is not None]
+    by_method = [row for row in rows if row.kind == _BY_METHOD and row.done is not None]
+    sums = {
+        name: by_bucket(days, ((row.done, getattr(row, name)) for row in by_provider))
+        for name in ("payments", "completed", "amount_minor", "refunded_minor", "refunds", "fee_minor")
+    }
+    providers, methods = (
+        {
+            name: keyed(days, ((row.done, getattr(row, key), getattr(row, name)) for row in found))
+            for name in ("completed", "amount_minor")
+        }
+        for key, found in (("provider", by_provider), ("method", by_method))
+    )
+    to_date = {"completed": before.completed, "amount_minor": before.amount_minor}
+    found: list[dict[str, Value]] = []
+    for bucket in range(1, len(days) + 1):
+        of = {name: buckets[bucket] for name, buckets in sums.items()}
+        to_date = {name: amount + of[name] for name, amount in to_date.items()}
+        numbers: dict[str, Value] = {
+            "completed": of["completed"],
+            "revenue": of["amount_minor"],
+            "refunded": of["refunded_minor"],
+            "refunds": of["refunds"],
+            "revenue_net": of["amount_minor"] - of["refunded_minor"],
+            "fees": of["fee_minor"],
+            "completed_by_provider": breakdown(providers["completed"], bucket),
+            "completed_by_method": breakdown(methods["completed"], bucket),
+            "revenue_by_provider": breakdown(providers["amount_minor"], bucket),
+            "revenue_by_method": breakdown(methods["amount_minor"], bucket),
+            "revenue_to_date": to_date["amount_minor"],
+            "completed_to_date": to_date["completed"],
+            "other_currency": of["payments"] - of["completed"],
+        }
+        if of["completed"]:
+            numbers["mean"] = rounded(of["amount_minor"], of["completed"])
+        found.append(numbers)
+    return found
+
+
+SECTION = Section("payments", NUMBERS, compute)

@@ -1,0 +1,53 @@
+"""Platform: what became of the webhooks."""
+
+from services.stats.activity import span
+from services.stats.days import Days
+from services.stats.numbers import Ask, Number, Section, Unit, Values, breakdown, by_bucket, keyed
+
+NUMBERS = (
+    Number("webhooks", Unit.COUNT, "Webhooks kept (received_at) in the day."),
+    Number("webhooks_by_provider", Unit.COUNT, "Webhooks kept in the day.", by="provider"),
+    Number("webhooks_unsigned", Unit.COUNT, "Webhooks kept in the day that prove nothing; the provider was asked."),
+    Number("jobs_done", Unit.COUNT, "Webhooks settled (processed_at) in the day: booked, or with nothing new."),
+    Number("jobs_quarantined", Unit.COUNT, "Webhooks put aside for an operator in the day."),
+    Number("jobs_dead", Unit.COUNT, "Webhooks given up in the day."),
+    Number("jobs_retried", Unit.COUNT, "How often the webhooks that were finished in the day had to wait and try again."),
+)  # fmt: skip
+
+_RECEIVED = """
+SELECT width_bucket(received_at, %(edges)s) AS bucket, provider, count(*) AS webhooks,
+       count(*) FILTER (WHERE NOT signed) AS unsigned
+FROM webhook_events WHERE received_at >= %(begins_at)s AND received_at < %(ends_at)s
+GROUP BY bucket, provider
+"""
+
+_FINISHED = """
+SELECT width_bucket(processed_at, %(edges)s) AS bucket, sum(attempts)::bigint AS retried,
+       count(*) FILTER (WHERE state IN ('applied', 'ignored')) AS done,
+       count(*) FILTER (WHERE state = 'quarantined') AS quarantined,
+       count(*) FILTER (WHERE state = 'dead') AS dead
+FROM webhook_events WHERE processed_at >= %(begins_at)s AND processed_at < %(ends_at)s AND state <> 'received'
+GROUP BY bucket
+"""
+
+
+def compute(ask: Ask, days: Days, currency: str) -> Values:
+    received = ask(_RECEIVED, **span(days))
+    providers = keyed(days, ((row.bucket, row.provider, row.webhooks) for row in received))
+    unsigned = by_bucket(days, ((row.bucket, row.unsigned) for row in received))
+    finished = {row.bucket: row for row in ask(_FINISHED, **span(days))}
+    return {
+        day: {
+            "webhooks": sum(counts[bucket] for counts in providers.values()),
+            "webhooks_by_provider": breakdown(providers, bucket),
+            "webhooks_unsigned": unsigned[bucket],
+            **{
+                f"jobs_{name}": getattr(finished[bucket], name) if bucket in finished else 0
+                for name in ("done", "quarantined", "dead", "retried")
+            },
+        }
+        for bucket, day in enumerate(days, start=1)
+    }
+
+
+SECTION = Section("platform", NUMBERS, compute)

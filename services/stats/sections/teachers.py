@@ -1,0 +1,70 @@
+"""Teachers: how many, who taught, and what students paid for their chapters."""
+
+from services.stats.activity import span
+from services.stats.days import Days
+from services.stats.numbers import FOREVER, Ask, Number, Section, Unit, Values, breakdown, by_bucket, keyed, running
+
+NUMBERS = (
+    Number("total", Unit.COUNT, "Teachers registered (created_at) before the day's end.", reach_days=FOREVER),
+    Number("new", Unit.COUNT, "Teachers registered in the day."),
+    Number("active", Unit.COUNT, "Teachers with a session that starts in the day."),
+    Number(
+        "by_specialisation", Unit.COUNT, "Teachers registered before the day's end.", by="specialisation", observed=True
+    ),
+    Number(
+        "revenue",
+        Unit.MINOR,
+        "What wallets paid in the day for subscriptions to chapters that have a teacher, less what was given back in "
+        "the day: the ledger's revenue entries, by the time they were booked.",
+    ),
+    Number("revenue_by_teacher", Unit.MINOR, "The same, by the chapter's teacher.", by="teacher's id"),
+)
+
+_TEACHERS = """
+SELECT bucket, specialisation, grouping(specialisation) AS kind, count(*) AS teachers
+FROM (SELECT width_bucket(created_at, %(edges)s) AS bucket, specialisation FROM teachers) AS found
+GROUP BY GROUPING SETS ((bucket), (bucket, specialisation))
+"""
+
+_TAUGHT = """
+SELECT bucket, count(DISTINCT teacher_id) AS teachers
+FROM (SELECT width_bucket(starts_at, %(edges)s) AS bucket, teacher_id FROM sessions
+      WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s) AS found
+GROUP BY bucket
+"""
+
+_REVENUE = """
+SELECT width_bucket(booked.created_at, %(edges)s) AS bucket, chapter.teacher_id,
+       sum(entry.amount_minor)::bigint AS amount_minor
+FROM ledger_transactions AS booked
+JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
+JOIN ledger_accounts AS account ON account.id = entry.account_id AND account.kind = 'subscription_revenue'
+JOIN subscriptions AS subscription ON subscription.id = booked.subscription_id
+JOIN chapters AS chapter ON chapter.id = subscription.chapter_id AND chapter.teacher_id IS NOT NULL
+WHERE booked.created_at >= %(begins_at)s AND booked.created_at < %(ends_at)s
+GROUP BY bucket, chapter.teacher_id
+"""
+
+
+def compute(ask: Ask, days: Days, currency: str) -> Values:
+    rows = ask(_TEACHERS, edges=days.edges)
+    new = by_bucket(days, ((row.bucket, row.teachers) for row in rows if row.kind == 1))
+    total = running(new)
+    found = keyed(days, ((row.bucket, row.specialisation, row.teachers) for row in rows if row.kind == 0))
+    specialisations = {key: running(counts) for key, counts in found.items()}
+    active = by_bucket(days, ((row.bucket, row.teachers) for row in ask(_TAUGHT, **span(days))))
+    revenue = keyed(days, ((row.bucket, row.teacher_id, row.amount_minor) for row in ask(_REVENUE, **span(days))))
+    return {
+        day: {
+            "total": total[bucket],
+            "new": new[bucket],
+            "active": active[bucket],
+            "by_specialisation": breakdown(specialisations, bucket),
+            "revenue": sum(amounts[bucket] for amounts in revenue.values()),
+            "revenue_by_teacher": breakdown(revenue, bucket),
+        }
+        for bucket, day in enumerate(days, start=1)
+    }
+
+
+SECTION = Section("teachers", NUMBERS, compute)

@@ -1,0 +1,154 @@
+"""A payments worker to kill, the events it settles, and what must be true of the books afterwards."""
+
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pika
+from sqlalchemy import Engine, text
+
+from services.webhook_gateway.inbox import SqlInbox
+from services.webhook_gateway.intake import accept
+from services.webhook_gateway.psps.base import Request
+from services.webhook_gateway.psps.generic import Generic
+from shared.runtime.database import build_engine
+from tests.waiting import wait_until
+
+SECRET = "the-secret-of-the-tests"
+GENERIC = Generic([SECRET])
+
+
+class NobodyCounts:
+    """Signed requests are not counted."""
+
+    def count(self, provider: str) -> None:
+        raise AssertionError(f"a request of {provider} was not believed")
+
+
+class Bench:
+    """One school on real servers."""
+
+    def __init__(self, database_url: str, rabbitmq_url: str, folder: Path) -> None:
+        self.database_url = database_url
+        self.engine: Engine = build_engine(database_url)
+        self._inbox = SqlInbox(build_engine(database_url, pool_size=1, autocommit=True))
+        self._rabbitmq_url = rabbitmq_url
+        self._folder = folder
+        self._told = 0
+
+    def add_user(self, *subscriptions_minor: int) -> int:
+        """A user with pending subscriptions of these amounts."""
+        with self.engine.begin() as connection:
+            user_id = int(connection.scalar(text("INSERT INTO users DEFAULT VALUES RETURNING id")) or 0)
+            for amount in subscriptions_minor:
+                connection.execute(
+                    text("INSERT INTO subscriptions (user_id, amount_minor) VALUES (:user_id, :amount)"),
+                    {"user_id": user_id, "amount": amount},
+                )
+        return user_id
+
+    def pay(self, user_id: int, amount_minor: int, **told: object) -> int:
+        """A signed webhook of a paid transaction, kept as the gateway keeps it; returns the event's id."""
+        self._told += 1
+        body = {
+            "transaction_id": f"T{self._told}",
+            "amount": amount_minor,
+            "currency": "DZD",
+            "status": "paid",
+            "user_id": user_id,
+            **told,
+        }
+        raw = json.dumps(body).encode()
+        signature = hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()
+        request = Request("POST", {"x-signature": signature}, raw)
+        return accept(GENERIC, request, self._inbox, lambda: None, NobodyCounts()).event_id
+
+    @contextmanager
+    def worker(self, failpoints: str = "") -> Iterator["subprocess.Popen[bytes]"]:
+        """`nouba gateway worker`, as a supervisor starts it; killed at the end if it still runs."""
+        environment = {
+            **os.environ,
+            "NOUBA_DATABASE_URL": self.database_url,
+            "NOUBA_RABBITMQ_URL": self._rabbitmq_url,
+            "NOUBA_PSP_GENERIC_SECRETS": SECRET,
+            "NOUBA_FAILPOINTS": failpoints,
+        }
+        with (self._folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [Path(sys.executable).with_name("nouba"), "gateway", "worker"],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def settled(self) -> int:
+        """How many events are applied."""
+        return self.scalar("SELECT count(*) FROM webhook_events WHERE state = 'applied'")
+
+    def scalar(self, query: str, **values: object) -> int:
+        with self.engine.connect() as connection:
+            return int(connection.scalar(text(query), values) or 0)
+
+    def work_until_settled(self, count: int) -> None:
+        """A sound worker settles what is left, and stops in good order; nothing waits anywhere afterwards."""
+        for _ in range(3):
+            with self.worker() as worker:
+                self.wait_until_settled(count)
+                worker.terminate()
+                assert worker.wait(30) == 0
+            # a message that was told twice may have come back unread: then once more
+            if self.waiting_messages() == 0:
+                return
+        raise AssertionError(f"{self.waiting_messages()} messages came back again and again")
+
+    def wait_until_settled(self, count: int, timeout_seconds: float = 30.0) -> None:
+        """All events are applied, what they promised has been told, and no message waits for a worker."""
+        self._wait(lambda: self.settled() == count, timeout_seconds, f"{count} events are applied")
+        self._wait(lambda: self.scalar("SELECT count(*) FROM outbox") == 0, timeout_seconds, "the outbox is empty")
+        self._wait(lambda: self.waiting_messages() == 0, timeout_seconds, "the queues are empty")
+
+    def waiting_messages(self) -> int:
+        """The messages of the worker's own queues that no consumer holds."""
+        return sum(self.ready(name) for name in ("webhooks", "webhooks.DQ", "webhooks.XQ"))
+
+    def ready(self, queue: str) -> int:
+        """Asked over AMQP: the management API's numbers of a quorum queue are seconds old."""
+        with pika.BlockingConnection(pika.URLParameters(self._rabbitmq_url)) as connection:
+            return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+
+    def assert_booked_once(self, event_id: int, user_id: int, balance_minor: int) -> None:
+        """The event has one posting, the wallet holds what it should, and the user's subscriptions are active."""
+        postings = "SELECT count(*) FROM ledger_transactions WHERE event_id = :event_id AND kind = 'payment'"
+        assert self.scalar(postings, event_id=event_id) == 1
+        assert self.scalar("SELECT balance_minor FROM users WHERE id = :id", id=user_id) == balance_minor
+        pending = "SELECT count(*) FROM subscriptions WHERE user_id = :id AND status <> 'active'"
+        assert self.scalar(pending, id=user_id) == 0
+
+    def assert_books_balance(self) -> None:
+        """Every entry has its counterpart, and every balance is the sum of its wallet's entries."""
+        assert self.scalar("SELECT sum(amount_minor) FROM ledger_entries") == 0
+        drifted = """
+            SELECT count(*) FROM users WHERE balance_minor <> (
+                SELECT coalesce(sum(amount_minor), 0) FROM ledger_entries
+                JOIN ledger_accounts ON ledger_accounts.id = account_id WHERE user_id = users.id)
+        """
+        assert self.scalar(drifted) == 0
+
+    def _wait(self, condition: Callable[[], bool], timeout_seconds: float, what: str) -> None:
+        log = self._folder / "worker.log"
+        try:
+            wait_until(condition, timeout_seconds, f"not: {what}")
+        except AssertionError as error:
+            error.add_note(log.read_text()[-4000:] if log.exists() else "no worker was started")
+            raise
