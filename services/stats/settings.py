@@ -1,11 +1,31 @@
 """What the statistics are told by their environment."""
 
-from pydantic import Field
+from typing import Annotated
 
-from shared.runtime.settings import Settings
+from pydantic import AfterValidator, Field
+
+from shared.runtime.settings import DatabaseSettings, Settings, Zone
+
+
+def _is_cron(spec: str) -> str:
+    import periodiq  # type: ignore[import-untyped]
+
+    try:
+        periodiq.cron(spec)
+    except (ValueError, IndexError, KeyError) as error:
+        raise ValueError("is not a cron line of five fields, such as */5 * * * *") from error
+    return spec
 
 
 class StatsSettings(Settings):
-    """The statistics worker."""
+    """The statistics worker and scheduler."""
 
+    #: Computations at once; the days themselves are computed one after the other.
     worker_threads: int = Field(2, ge=1, le=64)
+    #: The currency of the school's wallets (ISO 4217); amounts in another one are counted, never added.
+    currency: str = Field("DZD", pattern="^[A-Z]{3}$")
+    #: When the scheduler looks for due days. The zone is no matter: a multiple of a quarter of an hour is midnight in
+    #: each of them.
+    stats_schedule: Annotated[str, AfterValidator(_is_cron)] = "*/5 * * * *"
+    #: So many of the last days are compared with the facts every hour, even if nobody said that they changed.
+    stats_lookback_days: int = Field(3, ge=1, le=366)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,6 @@ class Bench:
         self._inbox = SqlInbox(build_engine(database_url, pool_size=1, autocommit=True))
         self._rabbitmq_url = rabbitmq_url
         self._folder = folder
-        self._told = 0
 
     def add_user(self, *subscriptions_minor: int) -> int:
         """A user with pending subscriptions of these amounts."""
@@ -55,9 +55,8 @@ class Bench:
 
     def pay(self, user_id: int, amount_minor: int, **told: object) -> int:
         """A signed webhook of a paid transaction, kept as the gateway keeps it; returns the event's id."""
-        self._told += 1
         body = {
-            "transaction_id": f"T{self._told}",
+            "transaction_id": str(uuid.uuid4()),
             "amount": amount_minor,
             "currency": "DZD",
             "status": "paid",

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from local.background import MARK
+from local.postgres import Postgres
 from tests.waiting import wait_until
 
 _GATEWAY = """\
@@ -49,6 +50,8 @@ def local(tmp_path: Path) -> Iterator[Local]:
 
     yield call
     call("down")
+    # its data may be outside the home, where root's other account reaches them
+    Postgres(tmp_path / "home" / "postgres").destroy()
 
 
 def test_up_starts_everything_twice_changes_nothing_and_down_leaves_nothing(local: Local, tmp_path: Path) -> None:

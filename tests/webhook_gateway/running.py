@@ -110,8 +110,9 @@ class RunningGateway(Running):
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log
+        # a killed predecessor's processes may still answer on the same port
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/healthz").status_code == 200
+            return "Booting worker" in self.log and httpx.get(f"{self.url}/healthz").status_code == 200
         return False
 
 

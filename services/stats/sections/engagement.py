@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.stats.activity import ACTIVE, TRACES, span
+from services.stats.activity import ACTIVE, WITH_ACTIVE, span
 from services.stats.days import Days
 from services.stats.numbers import Ask, Number, Section, Unit, Value, Values, by_bucket, rounded, running
 
@@ -33,11 +33,10 @@ NUMBERS = (
     ),
 )
 
-# A user counts in a window from the first trace that finds him outside it until the window has passed the last one.
+# A user counts in a window from the first trace outside of it until the window has passed the last one.
 _ACTIVITY = (
-    "WITH active AS ("
-    + TRACES
-    + """), spaced AS (
+    WITH_ACTIVE
+    + """, spaced AS (
     SELECT bucket, user_id, bucket - lag(bucket) OVER traces AS since, lead(bucket) OVER traces - bucket AS until
     FROM active WINDOW traces AS (PARTITION BY user_id ORDER BY bucket)
 )

@@ -30,7 +30,7 @@ NUMBERS = (
     Number(
         "refunded",
         Unit.MINOR,
-        "What is no longer held of the payments completed in the day: refunded, charged back, or withheld in a dispute.",
+        "What is no longer held of the payments completed in the day: refunded, charged back, withheld in a dispute.",
     ),
     Number("refunds", Unit.COUNT, "Payments completed in the day of which something is no longer held."),
     Number("revenue_net", Unit.MINOR, "Net revenue: revenue less refunded."),

@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.stats.days import ONE_DAY, Days
-from services.stats.numbers import FOREVER, Ask, Number, Section, Unit, Value, Values, breakdown, keyed, running
+from services.stats.numbers import (
+    FOREVER,
+    NONE,
+    Ask,
+    Number,
+    Section,
+    Unit,
+    Value,
+    Values,
+    breakdown,
+    keyed,
+    largest,
+    running,
+)
 from services.stats.sections import mrr
 
 NUMBERS = (
@@ -74,7 +87,7 @@ def _terms(terms: Sequence[Any], bucket: int) -> dict[str, Value]:
     run = [row for row in terms if row.begins <= bucket < row.ends]
     levels: dict[str, int] = {}
     for row in run:
-        level = row.access_level or "~none"
+        level = NONE if row.access_level is None else row.access_level
         levels[level] = levels.get(level, 0) + row.subscriptions
     return {
         "activated": sum(row.subscriptions for row in terms if row.begins == bucket),
@@ -82,7 +95,7 @@ def _terms(terms: Sequence[Any], bucket: int) -> dict[str, Value]:
         "expired": sum(row.subscriptions for row in terms if row.ends == bucket),
         "expiring_7": sum(row.subscriptions for row in run if row.ends <= bucket + 7),
         "expiring_30": sum(row.subscriptions for row in run if row.ends <= bucket + 30),
-        "active_by_level": levels,
+        "active_by_level": largest(levels),
     }
 
 

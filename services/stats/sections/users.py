@@ -1,6 +1,6 @@
 """Users: how many, how many new ones and active ones, who they are, and what they hold in their wallets."""
 
-from services.stats.activity import ACTIVE, TRACES, span
+from services.stats.activity import ACTIVE, WITH_ACTIVE, span
 from services.stats.days import Days
 from services.stats.numbers import (
     FOREVER,
@@ -50,7 +50,7 @@ WHERE booked.created_at >= %(begins_at)s
 GROUP BY bucket
 """
 
-_ACTIVE = "SELECT bucket, count(*) AS users FROM (" + TRACES + ") AS active GROUP BY bucket"
+_ACTIVE = WITH_ACTIVE + "SELECT bucket, count(*) AS users FROM active GROUP BY bucket"
 
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:

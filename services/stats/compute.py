@@ -1,0 +1,230 @@
+"""Compute days: read all sections at one moment, compare with what is kept, keep what is new."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from services.stats.days import ONE_DAY, Days, midnight, yesterday
+from services.stats.definitions import REVISION, observed_names, reach_of
+from services.stats.errors import DayNotOver
+from services.stats.numbers import Values
+from shared.runtime.failpoints import failpoint
+
+Payload = dict[str, Any]
+
+#: So many days are computed in one pass over the tables.
+CHUNK_DAYS = 92
+#: What keeps no history is believed for so long after the day's end.
+OBSERVED_WITHIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a section could not be computed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the database said at one moment."""
+
+    watermark: str
+    #: The days of the reading that were marked as changed, and how often.
+    marks: Mapping[date, int]
+    sections: Mapping[str, Values | Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The newest version of a day, complete or not."""
+
+    version: int
+    payload: Payload
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of one day, ready to be kept."""
+
+    day: date
+    version: int
+    payload: Payload
+    etag: str
+    body_gzip: bytes
+    complete: bool
+    watermark: str
+
+
+class Facts(Protocol):
+    """Reads all sections of a run of days, at one moment."""
+
+    def read(self, days: Days) -> Reading: ...
+
+
+class Book(Protocol):
+    """The kept days, held by one computation at a time, in one transaction."""
+
+    def due(self, first: date, last: date) -> list[date]: ...
+
+    def newest(self, first: date, last: date) -> dict[date, Kept]: ...
+
+    def keep(self, versions: list[Version]) -> None: ...
+
+    def checked(self, days: Mapping[date, bool], marks: Mapping[date, int]) -> None:
+        """Note that `days` were compared (and whether a section failed), and take off the `marks` that were seen."""
+
+    def mark(self, first: date, last: date) -> None:
+        """Mark the kept days of this run as changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a computation did."""
+
+    days: int = 0
+    new_versions: int = 0
+    #: Days of which a section failed: its name and the reason.
+    failed: Mapping[date, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """Computes days, with what it needs for that."""
+
+    facts: Facts
+    open_book: Callable[[], AbstractContextManager[Book]]
+    zone: ZoneInfo
+    currency: str
+    now: Callable[[], datetime]
+
+    def compute_due(self, day: date) -> Outcome:
+        """Compute `day`, and the days right after it that are due too, if it is due."""
+        last = min(self._last(day), day + ONE_DAY * (CHUNK_DAYS - 1))
+        with self.open_book() as book:
+            due = set(book.due(day, last))
+            end = day
+            while end in due:
+                end += ONE_DAY
+            if end == day:
+                return Outcome()
+            return self._compute(book, Days(day, end - ONE_DAY, self.zone))
+
+    def compute(self, first: date, last: date) -> Outcome:
+        """Compute all days from `first` to `last`, due or not."""
+        self._last(last)
+        with self.open_book() as book:
+            return self._compute(book, Days(first, last, self.zone))
+
+    def rebuild(self, first: date, last: date) -> dict[date, Payload]:
+        """What the days would be if they were computed now; nothing is kept."""
+        days = Days(first, last, self.zone)
+        reading = self.facts.read(days)
+        return {day: self._payload(day, reading, None) for day in days}
+
+    def _last(self, day: date) -> date:
+        last = yesterday(self.now(), self.zone)
+        if day > last:
+            raise DayNotOver(day, last)
+        return last
+
+    def _compute(self, book: Book, days: Days) -> Outcome:
+        failpoint("stats.before_read")
+        reading = self.facts.read(days)
+        failpoint("stats.after_read")
+        known = book.newest(days.first, days.last)
+        payloads = {day: self._payload(day, reading, known.get(day)) for day in days}
+        versions = []
+        for day, payload in payloads.items():
+            body = canonical(payload)
+            etag = hashlib.sha256(body).hexdigest()
+            before = known.get(day)
+            if before is None or before.etag != etag:
+                number = before.version + 1 if before else 1
+                # no time stamp in it: the same day is the same bytes
+                zipped = gzip.compress(body, 9, mtime=0)
+                complete = bool(payload["complete"])
+                versions.append(Version(day, number, payload, etag, zipped, complete, reading.watermark))
+        book.keep(versions)
+        failpoint("stats.after_keep")
+        book.checked({day: not payload["complete"] for day, payload in payloads.items()}, reading.marks)
+        self._mark_what_follows(book, days, versions, known)
+        failpoint("stats.before_commit")
+        return Outcome(len(days), len(versions), _failures(payloads))
+
+    def _payload(self, day: date, reading: Reading, before: Kept | None) -> Payload:
+        sections: dict[str, Any] = {}
+        fresh = self.now() < midnight(day + ONE_DAY, self.zone) + OBSERVED_WITHIN
+        for name, values in reading.sections.items():
+            if isinstance(values, Failure):
+                sections[name] = {"failed": values.reason}
+                continue
+            known = before.payload["sections"].get(name, {}).get("numbers", {}) if before else {}
+            numbers = dict(values[day])
+            for observed in observed_names(name):
+                # what was seen first is nearest to the day's end
+                if observed in known:
+                    numbers[observed] = known[observed]
+                elif not fresh:
+                    numbers.pop(observed, None)
+            sections[name] = {"numbers": numbers}
+        return {
+            "day": day.isoformat(),
+            "zone": self.zone.key,
+            "currency": self.currency,
+            "definitions": REVISION,
+            "complete": all("numbers" in section for section in sections.values()),
+            "sections": sections,
+        }
+
+    def _mark_what_follows(self, book: Book, days: Days, versions: list[Version], known: Mapping[date, Kept]) -> None:
+        """A number that changed may have a say in later days; those that are kept already are computed again."""
+        reached = days.last
+        for version in versions:
+            if before := known.get(version.day):
+                changed = differences(before.payload, version.payload)
+                reach = max((reach_of(name) for name in changed), default=0)
+                reached = max(reached, version.day + ONE_DAY * min(reach, 36500))
+        last = yesterday(self.now(), self.zone)
+        if days.last < min(reached, last):
+            book.mark(days.last + ONE_DAY, min(reached, last))
+
+
+def canonical(payload: Payload) -> bytes:
+    """The one way to write `payload`: keys in order, no spaces, UTF-8."""
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def differences(one: Payload, other: Payload) -> dict[str, tuple[Any, Any]]:
+    """The numbers that differ, by id; None where one of the two does not have it."""
+    found = {}
+    flat, compared = flatten(one), flatten(other)
+    for name in sorted({*flat, *compared}):
+        pair = (flat.get(name), compared.get(name))
+        if pair[0] != pair[1]:
+            found[name] = pair
+    return found
+
+
+def flatten(payload: Payload) -> dict[str, Any]:
+    """The numbers of a payload by id, such as `payments.revenue`; a failed section has none."""
+    return {
+        f"{section}.{name}": value
+        for section, found in payload["sections"].items()
+        for name, value in found.get("numbers", {}).items()
+    }
+
+
+def _failures(payloads: Mapping[date, Payload]) -> dict[date, dict[str, str]]:
+    return {
+        day: {name: found["failed"] for name, found in payload["sections"].items() if "failed" in found}
+        for day, payload in payloads.items()
+        if not payload["complete"]
+    }

@@ -1,0 +1,56 @@
+"""What every number means, by its id; the reference page docs/statistics.md is written from here."""
+
+from functools import cache
+
+from services.stats.numbers import Number, Section
+from services.stats.sections import SECTIONS
+
+#: Raised with every change of what a number means, so that older days are seen to be of older definitions.
+REVISION = 1
+
+#: What the issue of daily statistics would like to know and the data do not say; a number is never made up.
+LEFT_OUT = {
+    "users who logged in": "only the last login of a user is kept, so a day's logins are forgotten at the next one",
+    "webhooks that came twice": "a repetition leaves no row; Prometheus counts it (nouba_gateway_requests_total)",
+    "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
+    "jobs of the queues": "done, retried and dead messages are counted by Prometheus (nouba_jobs_total); "
+    "here is what became of the webhooks, which is in the database",
+    "minutes and bytes of video, time of transcoding, storage": "no table holds the length or the size of a video yet",
+    "when a subscription was cancelled": "only that it was; it counts until its end",
+    "when a payment failed": "only that it did; it counts in the day in which it was begun",
+}
+
+
+def find(name: str) -> list[tuple[Section, Number]]:
+    """The numbers whose id is `name` or begins like it; all of a section for a section's name."""
+    return [
+        (section, number)
+        for section in SECTIONS
+        for number in section.numbers
+        if f"{section.name}.{number.name}".startswith(name)
+    ]
+
+
+@cache
+def observed_names(section_name: str) -> tuple[str, ...]:
+    """The numbers of a section that can be known at the day's end only."""
+    return tuple(
+        number.name
+        for section in SECTIONS
+        for number in section.numbers
+        if section.name == section_name and number.observed
+    )
+
+
+@cache
+def reach_of(name: str) -> int:
+    """For how many days a fact in this number has a say; 0 for what no definition names."""
+    return max(
+        (number.reach_days for section, number in find(name) if f"{section.name}.{number.name}" == name), default=0
+    )
+
+
+def is_observed(name: str) -> bool:
+    """Whether the number `section.name` is known at the day's end only."""
+    section, _, number = name.partition(".")
+    return number in observed_names(section)

@@ -1,0 +1,37 @@
+"""What can go wrong with the statistics.
+
+StatsError
++-- DayNotOver     a day can be counted when it is over: tried again
++-- SectionFailed  the other sections are kept, and the day is due again
++-- NoStatistics   nothing is kept for the day that was asked for
++-- Refused        what was asked for makes no sense here; the message says what does
+"""
+
+from datetime import date
+
+
+class StatsError(Exception):
+    """The root of every error this service raises on purpose."""
+
+
+class DayNotOver(StatsError):
+    """The day has not ended yet, by the clock of this machine."""
+
+    def __init__(self, day: date, last: date) -> None:
+        super().__init__(f"{day} is not over in the school's zone; the last day that can be computed is {last}.")
+
+
+class SectionFailed(StatsError):
+    """A section could not be computed; the rest of its day is kept."""
+
+    def __init__(self, day: date, reasons: dict[str, str]) -> None:
+        told = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
+        super().__init__(f"{day} is not complete and stays due. {told}")
+
+
+class NoStatistics(StatsError):
+    """Nothing is kept for that day."""
+
+
+class Refused(StatsError):
+    """What was asked for makes no sense here."""

@@ -1,0 +1,30 @@
+"""What the statistics' processes count about themselves."""
+
+import time
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SWEEPS = Counter("nouba_stats_sweeps_total", "Looks for due days that succeeded.")
+SWEEP_FAILURES = Counter("nouba_stats_sweep_failures_total", "Looks for due days that failed; the next one may not.")
+_HEARTBEAT = Gauge(
+    "nouba_stats_scheduler_heartbeat_timestamp_seconds", "When the scheduler last looked for due days with success."
+)
+_DUE = Gauge("nouba_stats_days_due", "Days that were due at the last look.")
+COMPUTE_SECONDS = Histogram(
+    "nouba_stats_compute_seconds",
+    "Time that a computation of one or more days took.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+DAYS_COMPUTED = Counter("nouba_stats_days_computed_total", "Days that were computed.")
+VERSIONS = Counter("nouba_stats_versions_total", "Versions that were kept, because a day was new or had changed.")
+SECTIONS_FAILED = Counter("nouba_stats_sections_failed_total", "Sections that could not be computed.", ["section"])
+
+
+def heartbeat() -> None:
+    """The scheduler is alive and reaches the database."""
+    _HEARTBEAT.set(time.time())
+
+
+def days_due(number: int) -> None:
+    """So many days wait to be computed."""
+    _DUE.set(number)

@@ -1,0 +1,158 @@
+"""The kept days in PostgreSQL: immutable versions, and a pointer to the newest complete one of every day."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, insert, or_, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.stats.compute import Kept, Payload, Version
+from shared.schema.tables import changed_days, daily_stats, daily_stats_newest, users
+
+#: Held while days are computed: an older reading must never be kept after a newer one.
+LOCK = 0x4E4F55424153
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of a day as it is kept; `body_gzip` is the canonical JSON of `payload`, whose SHA-256 is `etag`."""
+
+    day: date
+    version: int
+    payload: Payload
+    etag: str
+    body_gzip: bytes
+    complete: bool
+    computed_at: datetime
+
+
+def latest(engine: Engine) -> Snapshot | None:
+    """The last day that is complete."""
+    found = _complete(engine, None, None, newest_first=True, limit=1)
+    return found[0] if found else None
+
+
+def on(engine: Engine, day: date) -> Snapshot | None:
+    """The newest complete version of `day`."""
+    found = _complete(engine, day, day)
+    return found[0] if found else None
+
+
+def between(engine: Engine, first: date | None, last: date | None) -> list[Snapshot]:
+    """The newest complete version of every day from `first` to `last`, oldest first; None is no limit."""
+    return _complete(engine, first, last)
+
+
+def attempt_on(engine: Engine, day: date) -> Snapshot | None:
+    """The newest version of `day`, even if a section failed."""
+    query = select(daily_stats).where(daily_stats.c.day == day).order_by(daily_stats.c.version.desc()).limit(1)
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _snapshot(row)
+
+
+@contextmanager
+def open_book(engine: Engine) -> Iterator["SqlBook"]:
+    """The kept days for one computation: others wait; all or nothing is kept."""
+    with engine.begin() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+        yield SqlBook(connection)
+
+
+class SqlBook:
+    """Implements `Book`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def due(self, first: date, last: date) -> list[date]:
+        return find_due(self._connection, first, last)
+
+    def newest(self, first: date, last: date) -> dict[date, Kept]:
+        rows = self._connection.execute(
+            select(*daily_stats.c["day", "version", "payload", "etag"])
+            .distinct(daily_stats.c.day)
+            .where(daily_stats.c.day.between(first, last))
+            .order_by(daily_stats.c.day, daily_stats.c.version.desc())
+        )
+        return {row.day: Kept(row.version, row.payload, row.etag) for row in rows}
+
+    def keep(self, versions: list[Version]) -> None:
+        if not versions:
+            return
+        names = ("day", "version", "payload", "etag", "body_gzip", "complete", "watermark")
+        self._connection.execute(
+            insert(daily_stats), [{name: getattr(version, name) for name in names} for version in versions]
+        )
+
+    def checked(self, days: Mapping[date, bool], marks: Mapping[date, int]) -> None:
+        table = daily_stats_newest
+        version = (
+            select(func.max(daily_stats.c.version))
+            .where(daily_stats.c.day == bindparam("of_day"), daily_stats.c.complete)
+            .scalar_subquery()
+        )
+        statement = upsert(table).values(
+            day=bindparam("of_day"), version=version, failed=bindparam("has_failed"), checked_at=func.now()
+        )
+        self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["day"],
+                set_={name: statement.excluded[name] for name in ("version", "failed", "checked_at")},
+            ),
+            [{"of_day": day, "has_failed": failed} for day, failed in days.items()],
+        )
+        # a change that came after the reading has raised the count, and its mark stays
+        for day, changes in marks.items():
+            self._connection.execute(
+                delete(changed_days).where(and_(changed_days.c.day == day, changed_days.c.changes == changes))
+            )
+
+    def mark(self, first: date, last: date) -> None:
+        kept = select(daily_stats_newest.c.day).where(daily_stats_newest.c.day.between(first, last))
+        statement = upsert(changed_days).from_select(["day"], kept)
+        self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["day"], set_={"changes": changed_days.c.changes + 1, "changed_at": func.now()}
+            )
+        )
+
+
+_DUE = text("""
+SELECT days.day FROM (SELECT generate_series(CAST(:first AS date), CAST(:last AS date), '1 day')::date AS day) AS days
+LEFT JOIN daily_stats_newest AS newest ON newest.day = days.day
+LEFT JOIN changed_days AS changed ON changed.day = days.day
+WHERE newest.day IS NULL OR newest.failed OR changed.day IS NOT NULL
+ORDER BY days.day
+""")
+
+
+def find_due(connection: Connection, first: date, last: date) -> list[date]:
+    """The days of the run that are missing, failed or marked as changed, oldest first."""
+    return list(connection.execute(_DUE, {"first": first, "last": last}).scalars())
+
+
+def first_fact(connection: Connection) -> datetime | None:
+    """When the first user registered: there are no facts without one."""
+    return connection.execute(select(func.min(users.c.created_at))).scalar_one()
+
+
+def _complete(
+    engine: Engine, first: date | None, last: date | None, *, newest_first: bool = False, limit: int | None = None
+) -> list[Snapshot]:
+    newest, table = daily_stats_newest, daily_stats
+    query = select(table).join(newest, and_(newest.c.day == table.c.day, newest.c.version == table.c.version))
+    if first is not None:
+        query = query.where(newest.c.day >= first)
+    if last is not None:
+        query = query.where(newest.c.day <= last)
+    query = query.order_by(newest.c.day.desc() if newest_first else newest.c.day).limit(limit)
+    with engine.connect() as connection:
+        return [_snapshot(row) for row in connection.execute(query)]
+
+
+def _snapshot(row: Row[Any]) -> Snapshot:
+    return Snapshot(row.day, row.version, row.payload, row.etag, bytes(row.body_gzip), row.complete, row.computed_at)

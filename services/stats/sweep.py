@@ -1,0 +1,61 @@
+"""Finds the days that are missing, failed or changed late, and promises a message for them, oldest first."""
+
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, func, select
+
+from services.stats.changes import mark
+from services.stats.compute import CHUNK_DAYS
+from services.stats.days import ONE_DAY, day_of, yesterday
+from services.stats.snapshots import find_due, first_fact
+from shared.contracts.stats import ComputeDay
+from shared.runtime import outbox
+from shared.runtime.failpoints import failpoint
+from shared.schema.tables import daily_stats_newest
+
+SERVICE = "stats"
+
+#: The last days are compared again and again, because not everybody who writes a fact late says so.
+COMPARED_EVERY = timedelta(hours=1)
+
+
+def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int) -> list[date]:
+    """The days that are due; a message is promised for the first of every run of them.
+
+    Many sweeps at once, and messages that come twice, do no harm: a message asks only for what is still due.
+    """
+    last = yesterday(now, zone)
+    with engine.begin() as connection:
+        begun_at = first_fact(connection)
+        if begun_at is None:
+            return []
+        failpoint("sweep.before_look")
+        mark(connection, _not_compared_lately(connection, last - ONE_DAY * (lookback_days - 1), last))
+        due = find_due(connection, day_of(begun_at, zone), last)
+        for day in runs(due):
+            outbox.add(connection, SERVICE, ComputeDay(day=day))
+        failpoint("sweep.before_commit")
+    failpoint("sweep.after_commit")
+    return due
+
+
+def runs(days: list[date]) -> list[date]:
+    """The first day of every run of consecutive days, and of every CHUNK_DAYS within a long one."""
+    first: list[date] = []
+    before, length = None, 0
+    for day in days:
+        if before is None or day != before + ONE_DAY or length == CHUNK_DAYS:
+            first.append(day)
+            length = 0
+        before, length = day, length + 1
+    return first
+
+
+def _not_compared_lately(connection: Connection, first: date, last: date) -> list[date]:
+    table = daily_stats_newest
+    return list(
+        connection.scalars(
+            select(table.c.day).where(table.c.day.between(first, last), table.c.checked_at < func.now() - COMPARED_EVERY)
+        )
+    )
