@@ -18,13 +18,16 @@ def note_payment(engine: Engine, payment_id: int, day: date, zone: ZoneInfo) -> 
         mark(connection, {day} if begun_at is None else {day, day_of(begun_at, zone)})
 
 
+def note_day(engine: Engine, day: date) -> None:
+    """The facts of `day` changed."""
+    with engine.begin() as connection:
+        mark(connection, [day])
+
+
 def mark(connection: Connection, days: Iterable[date]) -> None:
     """The facts of `days` changed now. In order, so that two of these never wait for each other."""
-    for day in sorted(days):
-        connection.execute(
-            insert(changed_days)
-            .values(day=day)
-            .on_conflict_do_update(
-                index_elements=["day"], set_={"changes": changed_days.c.changes + 1, "changed_at": func.now()}
-            )
-        )
+    rows = [{"day": day} for day in sorted(days)]
+    if rows:
+        changed = {"changes": changed_days.c.changes + 1, "changed_at": func.now()}
+        statement = insert(changed_days).on_conflict_do_update(index_elements=["day"], set_=changed)
+        connection.execute(statement, rows)

@@ -1,26 +1,242 @@
 """`nouba stats`: the daily numbers."""
 
-import click
+import json
+from datetime import UTC, date, datetime
+from typing import Any
 
+import click
+from sqlalchemy import Engine
+
+from services.stats.api.cli import api
+from services.stats.errors import StatsError
+from services.stats.settings import CountSettings, StatsSettings
 from shared.runtime import logs
+from shared.runtime.database import build_engine
 from shared.runtime.settings import read_settings
 
 
-@click.group()
+class Stats(click.Group):
+    """A group whose faults are sentences."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except StatsError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Stats)
 def stats() -> None:
-    """Numbers every morning.
+    """Numbers every morning: count what happened in each day of the school.
 
     \b
     Examples:
-      nouba stats worker     notes which days' facts changed
+      nouba stats show                            the last day
+      nouba stats show 2026-11-01 --json          one day, for a program
+      nouba stats backfill 2025-01-01 2025-12-31  compute a year
+      nouba stats verify                          do the kept days equal the facts?
+      nouba stats explain payments                what the numbers mean
+      nouba stats scheduler                       say each midnight that a day is due
+      nouba stats worker                          compute what is due
     """
+
+
+class Day(click.ParamType[date]):
+    """A day as 2026-11-23, or `yesterday`."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        if value == "yesterday":
+            from services.stats.days import yesterday
+
+            return yesterday(datetime.now(UTC), read_settings(CountSettings).zone)
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write it as 2026-11-23, or as yesterday", param, ctx)
+
+
+@stats.command()
+@click.argument("day", type=Day(), required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs: exactly what the API answers.")
+def show(day: date | None, as_json: bool) -> None:
+    """Show DAY, or the last day that is complete.
+
+    A day of which a section failed is shown with the reason, where no complete version is kept.
+    """
+    from services.stats import report, snapshots
+    from services.stats.compute import canonical
+
+    engine = _engine()
+    found = snapshots.latest(engine) if day is None else snapshots.on(engine, day) or snapshots.attempt_on(engine, day)
+    if found is None:
+        raise click.ClickException(
+            f"Nothing is kept for {day}; compute it with: nouba stats compute {day}"
+            if day
+            else "Nothing is kept yet; compute a day with: nouba stats compute yesterday"
+        )
+    if as_json:
+        click.echo(canonical(found.payload))
+    else:
+        report.show(found)
+    if not found.complete:
+        raise SystemExit(1)
+
+
+@stats.command()
+@click.argument("day", type=Day())
+def compute(day: date) -> None:
+    """Compute DAY now, whether it is due or not. A new version is kept only where a number differs."""
+    from services.stats import report
+
+    report.computed(_computation().compute(day, day), day, day)
+
+
+@stats.command()
+@click.argument("first", metavar="FROM", type=Day())
+@click.argument("last", metavar="TO", type=Day())
+def backfill(first: date, last: date) -> None:
+    """Compute all days from FROM to TO, both included, a quarter of a year in one pass over the tables.
+
+    \b
+    Example:
+      nouba stats backfill 2024-09-01 yesterday
+    """
+    from services.stats import report
+    from services.stats.backfill import backfill as run
+
+    with report.progress("computing days") as tell:
+        outcome = run(_computation(), first, last, tell)
+    report.computed(outcome, first, last)
+
+
+@stats.command()
+@click.argument("first", metavar="[FROM]", type=Day(), required=False)
+@click.argument("last", metavar="[TO]", type=Day(), required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def verify(first: date | None, last: date | None, as_json: bool) -> None:
+    """Prove that the kept days equal a rebuild from the facts; name each day and number that differs.
+
+    Numbers whose source keeps no history are known at their day's end only and are not compared (see explain).
+    """
+    from services.stats import report
+    from services.stats.backfill import verify as run
+    from services.stats.snapshots import SqlShelf
+
+    with report.progress("comparing days") as tell:
+        verdict = run(SqlShelf(_engine()), _computation(), first, last, tell)
+    if as_json:
+        click.echo(json.dumps(report.verdict_as_json(verdict)))
+    else:
+        report.verified(verdict)
+    if verdict.differing or verdict.missing:
+        raise SystemExit(1)
+
+
+@stats.command()
+@click.argument("one", type=Day())
+@click.argument("other", type=Day())
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def diff(one: date, other: date, as_json: bool) -> None:
+    """Show what differs between two days."""
+    from services.stats import report, snapshots
+    from services.stats.compute import differences
+    from services.stats.errors import NoStatistics
+
+    engine = _engine()
+    kept = {day: snapshots.on(engine, day) for day in (one, other)}
+    for day, snapshot in kept.items():
+        if snapshot is None:
+            raise NoStatistics(f"No complete version of {day} is kept; compute it with: nouba stats compute {day}")
+    before, after = (snapshot.payload for snapshot in kept.values() if snapshot) if one != other else ({}, {})
+    found = differences(before, after) if one != other else {}
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        report.differing(one, other, found)
+
+
+@stats.command()
+@click.argument("name", required=False, default="")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--markdown", is_flag=True, help="The reference page docs/statistics.md.")
+def explain(name: str, as_json: bool, markdown: bool) -> None:
+    """Say what a number means: NAME is an id, or how some begin; all of them without it.
+
+    \b
+    Examples:
+      nouba stats explain payments.revenue
+      nouba stats explain subscriptions
+    """
+    from services.stats import report
+    from services.stats.definitions import as_markdown, find
+
+    found = find(name)
+    if not found:
+        raise click.ClickException(f"No number is called {name!r}; nouba stats explain lists them all.")
+    if markdown:
+        click.echo(as_markdown(), nl=False)
+    elif as_json:
+        click.echo(json.dumps(report.definitions_as_json(found), ensure_ascii=False))
+    else:
+        report.explained(found)
+
+
+@stats.command()
+@click.option("--size", type=click.Choice(["small", "medium", "10m"]), default="small", show_default=True)
+@click.option("--seed", "number", type=click.IntRange(0, 1_000_000), default=1, show_default=True, help="Which school.")
+@click.option("--until", type=Day(), help="The day after the last one.  [default: today]")
+def seed(size: str, number: int, until: date | None) -> None:
+    """Fill an empty database with a made-up school and two years of its history.
+
+    \b
+    small    1,000 users        10,000 payments      50,000 check-ins
+    medium   100,000 users   1,000,000 payments   5,000,000 check-ins
+    10m      1,000,000 users 10,000,000 payments 50,000,000 check-ins
+    """
+    from services.stats import report
+    from services.stats.days import day_of
+    from services.stats.seeder import SIZES
+    from services.stats.seeder import seed as run
+
+    settings = read_settings(CountSettings)
+    end = until or day_of(datetime.now(UTC), settings.zone)
+    with report.seeding() as tell:
+        done = run(_engine(), SIZES[size], number, end, settings.zone, tell)
+    click.echo(f"{done.rows:,} rows in {done.seconds:.1f} s: {done.rows_per_second:,} rows/s")
 
 
 @stats.command()
 def worker() -> None:
-    """Handle what is told on queue `default`."""
-    from services.stats.settings import StatsSettings
+    """Compute what is due: the actors on queue `default`."""
     from services.stats.worker import run
 
     logs.configure("stats-worker")
     raise SystemExit(run(read_settings(StatsSettings)))
+
+
+@stats.command()
+def scheduler() -> None:
+    """Say which days are due, at midnight, every few minutes and at start. Any number of these may run."""
+    from services.stats.schedule import run
+
+    logs.configure("stats-scheduler")
+    raise SystemExit(run(read_settings(StatsSettings)))
+
+
+def _engine() -> Engine:
+    return build_engine(
+        read_settings(CountSettings).database_url.get_secret_value(), pool_size=3, application="nouba stats"
+    )
+
+
+def _computation() -> Any:
+    from services.stats.assembly import build_computation
+
+    return build_computation(_engine(), read_settings(CountSettings))
+
+
+stats.add_command(api)

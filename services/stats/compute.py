@@ -84,6 +84,9 @@ class Book(Protocol):
     def mark(self, first: date, last: date) -> None:
         """Mark the kept days of this run as changed."""
 
+    def mark_next(self, day: date) -> None:
+        """Mark the first kept day after `day` as changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -185,16 +188,18 @@ class Computation:
         }
 
     def _mark_what_follows(self, book: Book, days: Days, versions: list[Version], known: Mapping[date, Kept]) -> None:
-        """A number that changed may have a say in later days; those that are kept already are computed again."""
+        """Days that are kept already and depend on what is new here are computed again."""
         reached = days.last
         for version in versions:
             if before := known.get(version.day):
                 changed = differences(before.payload, version.payload)
                 reach = max((reach_of(name) for name in changed), default=0)
-                reached = max(reached, version.day + ONE_DAY * min(reach, 36500))
-        last = yesterday(self.now(), self.zone)
-        if days.last < min(reached, last):
-            book.mark(days.last + ONE_DAY, min(reached, last))
+                reached = max(reached, version.day + ONE_DAY * reach)
+        if reached > days.last:
+            book.mark(days.last + ONE_DAY, reached)
+        elif days.last not in known:
+            # What is kept of later days has most likely seen these facts; if not, the next of them will differ too.
+            book.mark_next(days.last)
 
 
 def canonical(payload: Payload) -> bytes:

@@ -54,3 +54,29 @@ def is_observed(name: str) -> bool:
     """Whether the number `section.name` is known at the day's end only."""
     section, _, number = name.partition(".")
     return number in observed_names(section)
+
+
+def as_markdown() -> str:
+    """The reference page."""
+    lines = [
+        "# What the statistics count",
+        "",
+        "Written by `nouba stats explain --markdown`; a test keeps it true.",
+        "",
+        "A day is [midnight, midnight) in the school's zone. Every number is an integer: amounts in minor units of the "
+        "school's currency (centimes), ratios in basis points (hundredths of a percent), means in hundredths, times in "
+        "milliseconds. Rounding is to the nearest, halves up. A breakdown names the 50 largest keys; `~others` is the "
+        "rest and `~none` an empty field.",
+        "",
+        "A number marked *end* has a source that keeps no history. It is read within 24 hours of the day's end, kept "
+        "in all later versions of the day, and left out where the day was first computed later.",
+    ]
+    for section in SECTIONS:
+        lines += ["", f"## {section.name}", "", "| number | unit | what it is |", "|---|---|---|"]
+        for number in section.numbers:
+            by = f" By {number.by}." if number.by else ""
+            end = " *end*" if number.observed else ""
+            lines.append(f"| `{number.name}` | {number.unit} | {number.definition}{by}{end} |")
+    lines += ["", "## What is left out", "", "A number that the data do not say is not made up.", ""]
+    lines += [f"- {what}: {why}." for what, why in LEFT_OUT.items()]
+    return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ Value = int | dict[str, int]
 Values = dict[date, dict[str, Value]]
 
 #: Numbers that go on adding up: a late fact changes every day after its own.
-FOREVER = 100_000
+FOREVER = 100_000  # days; longer than any school has kept any
 #: How many keys of an open-ended breakdown are kept by name.
 LARGEST = 50
 #: The key for the rest of a breakdown, and for rows whose field is empty. A key of the school's cannot begin like this.

@@ -15,7 +15,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-import periodiq  # type: ignore[import-untyped]
+import periodiq
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -81,7 +81,7 @@ class Scheduler(periodiq.Scheduler):  # type: ignore[misc]
     def __init__(self, periodic: Periodic) -> None:
         super().__init__(actors=[periodic])
         # a signal handler may interrupt a `get` of periodiq's own queue, whose lock it would then wait for for ever
-        self.alarm_q = queue.SimpleQueue()
+        self.alarm_q: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._periodic = periodic
 
     def run(self) -> None:

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
-from shared.runtime.settings import DatabaseSettings, Settings, Zone
+from shared.runtime.settings import Settings
 
 
 def _is_cron(spec: str) -> str:
-    import periodiq  # type: ignore[import-untyped]
+    import periodiq
 
     try:
         periodiq.cron(spec)
@@ -17,13 +17,20 @@ def _is_cron(spec: str) -> str:
     return spec
 
 
-class StatsSettings(Settings):
-    """The statistics worker and scheduler."""
+class CountSettings(Settings):
+    """What counting needs: the database, the zone and the currency; RabbitMQ has no part in it."""
 
-    #: Computations at once; the days themselves are computed one after the other.
-    worker_threads: int = Field(2, ge=1, le=64)
+    rabbitmq_url: SecretStr = SecretStr("")
     #: The currency of the school's wallets (ISO 4217); amounts in another one are counted, never added.
     currency: str = Field("DZD", pattern="^[A-Z]{3}$")
+
+
+class StatsSettings(CountSettings):
+    """The statistics worker and scheduler."""
+
+    rabbitmq_url: SecretStr
+    #: Messages handled at once; the days themselves are computed one after the other.
+    worker_threads: int = Field(2, ge=1, le=64)
     #: When the scheduler looks for due days. The zone is no matter: a multiple of a quarter of an hour is midnight in
     #: each of them.
     stats_schedule: Annotated[str, AfterValidator(_is_cron)] = "*/5 * * * *"

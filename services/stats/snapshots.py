@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, insert, or_, select, text
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, insert, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.stats.changes import mark
 from services.stats.compute import Kept, Payload, Version
 from shared.schema.tables import changed_days, daily_stats, daily_stats_newest, users
 
@@ -74,7 +76,7 @@ class SqlBook:
     def newest(self, first: date, last: date) -> dict[date, Kept]:
         rows = self._connection.execute(
             select(*daily_stats.c["day", "version", "payload", "etag"])
-            .distinct(daily_stats.c.day)
+            .ext(distinct_on(daily_stats.c.day))
             .where(daily_stats.c.day.between(first, last))
             .order_by(daily_stats.c.day, daily_stats.c.version.desc())
         )
@@ -112,13 +114,13 @@ class SqlBook:
             )
 
     def mark(self, first: date, last: date) -> None:
-        kept = select(daily_stats_newest.c.day).where(daily_stats_newest.c.day.between(first, last))
-        statement = upsert(changed_days).from_select(["day"], kept)
-        self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["day"], set_={"changes": changed_days.c.changes + 1, "changed_at": func.now()}
-            )
-        )
+        days = select(daily_stats_newest.c.day).where(daily_stats_newest.c.day.between(first, last))
+        mark(self._connection, self._connection.scalars(days.order_by(daily_stats_newest.c.day)).all())
+
+    def mark_next(self, day: date) -> None:
+        query = select(func.min(daily_stats_newest.c.day)).where(daily_stats_newest.c.day > day)
+        if (following := self._connection.scalar(query)) is not None:
+            mark(self._connection, [following])
 
 
 _DUE = text("""
@@ -137,7 +139,8 @@ def find_due(connection: Connection, first: date, last: date) -> list[date]:
 
 def first_fact(connection: Connection) -> datetime | None:
     """When the first user registered: there are no facts without one."""
-    return connection.execute(select(func.min(users.c.created_at))).scalar_one()
+    first: datetime | None = connection.scalar(select(func.min(users.c.created_at)))
+    return first
 
 
 def _complete(
@@ -156,3 +159,20 @@ def _complete(
 
 def _snapshot(row: Row[Any]) -> Snapshot:
     return Snapshot(row.day, row.version, row.payload, row.etag, bytes(row.body_gzip), row.complete, row.computed_at)
+
+
+class SqlShelf:
+    """Implements `Shelf`: what is kept, to compare it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def reach(self) -> tuple[date, date] | None:
+        table = daily_stats_newest
+        query = select(func.min(table.c.day), func.max(table.c.day)).where(table.c.version.is_not(None))
+        with self._engine.connect() as connection:
+            first, last = connection.execute(query).one()
+        return None if first is None else (first, last)
+
+    def payloads(self, first: date, last: date) -> dict[date, Payload]:
+        return {snapshot.day: snapshot.payload for snapshot in between(self._engine, first, last)}

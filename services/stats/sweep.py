@@ -56,6 +56,8 @@ def _not_compared_lately(connection: Connection, first: date, last: date) -> lis
     table = daily_stats_newest
     return list(
         connection.scalars(
-            select(table.c.day).where(table.c.day.between(first, last), table.c.checked_at < func.now() - COMPARED_EVERY)
+            select(table.c.day).where(
+                table.c.day.between(first, last), table.c.checked_at < func.now() - COMPARED_EVERY
+            )
         )
     )

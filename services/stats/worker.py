@@ -1,33 +1,73 @@
 """The statistics worker: the actors on queue `default`."""
 
+from zoneinfo import ZoneInfo
+
+import structlog
 from dramatiq import Broker
 from sqlalchemy import Engine
 
-from services.stats.changes import mark_changed
+from services.stats.assembly import build_computation
+from services.stats.changes import note_day, note_payment
+from services.stats.compute import Computation, Outcome
+from services.stats.errors import SectionFailed
+from services.stats.metrics import COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
 from services.stats.settings import StatsSettings
+from services.stats.sweep import SERVICE
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.stats import ComputeDay
+from shared.contracts.videos import VideoReady
 from shared.runtime.broker import build_broker
 from shared.runtime.database import build_engine
 from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
+from shared.runtime.publisher import Publisher
+from shared.runtime.relay import Relay
 from shared.runtime.worker import run_worker
+
+log = structlog.get_logger(__name__)
 
 
 def run(settings: StatsSettings) -> int:
     """Work until told to stop; returns the exit status."""
-    engine = build_engine(
-        settings.database_url.get_secret_value(), pool_size=settings.worker_threads, application="nouba stats worker"
-    )
-    broker = build_broker(settings.rabbitmq_url.get_secret_value())
-    declare(broker, engine)
+    url, rabbitmq_url = settings.database_url.get_secret_value(), settings.rabbitmq_url.get_secret_value()
+    engine = build_engine(url, pool_size=2 * settings.worker_threads, application="nouba stats worker")
+    company = build_engine(url, pool_size=1, application="nouba stats relay")
+    broker = build_broker(rabbitmq_url)
+    declare(broker, engine, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    return run_worker(broker, ["default"], threads=settings.worker_threads)
+    # for what a scheduler promised that is no longer there
+    relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
+    return run_worker(broker, ["default"], threads=settings.worker_threads, companions=[relay])
 
 
-def declare(broker: Broker, engine: Engine) -> None:
+def declare(broker: Broker, engine: Engine, computation: Computation, zone: ZoneInfo) -> None:
     """The actors of this service."""
 
     @handles(broker, PaymentSettled, max_retries=8, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
-    def note_payment(message: PaymentSettled) -> None:
-        mark_changed(engine, message.day)
+    def note_settlement(message: PaymentSettled) -> None:
+        note_payment(engine, message.payment_id, message.day, zone)
+
+    @handles(broker, VideoReady, max_retries=8, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
+    def note_video(message: VideoReady) -> None:
+        note_day(engine, message.day)
+
+    # One attempt more in a short time is worth it (a clock a little behind, a database that restarts); what fails
+    # then is still due, and the sweep asks again.
+    @handles(broker, ComputeDay, max_retries=6, min_backoff_ms=500, max_backoff_ms=60_000, time_limit_ms=900_000)
+    def compute_day(message: ComputeDay) -> None:
+        with COMPUTE_SECONDS.time():
+            outcome = computation.compute_due(message.day)
+        report(outcome)
+
+
+def report(outcome: Outcome) -> None:
+    """Tell what was computed. Raises SectionFailed, so that a section that failed is tried again."""
+    DAYS_COMPUTED.inc(outcome.days)
+    VERSIONS.inc(outcome.new_versions)
+    if outcome.days:
+        log.info("days computed", days=outcome.days, new_versions=outcome.new_versions)
+    for day, reasons in outcome.failed.items():
+        for name in reasons:
+            SECTIONS_FAILED.labels(name).inc()
+        raise SectionFailed(day, reasons)

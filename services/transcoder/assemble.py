@@ -1,11 +1,11 @@
 """Use case: from the measured parts of a lesson to its playlists, once everything is proved to be there. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from services.transcoder.measure import INIT_NAME, Part
-from services.transcoder.plan import Plan
+from services.transcoder.plan import Plan, Sound
 from services.transcoder.playlists import (
     IFRAMES_NAME,
     MASTER_NAME,
@@ -35,15 +35,24 @@ def assemble(plan: Plan, parts: Iterable[Part], lock: Lock | None = None) -> Ass
     check_against(plan, renditions)
     pictures = [renditions[rung.name] for rung in plan.rungs]
     sounds = [(sound, renditions[sound.name]) for sound in plan.sounds]
-    target = target_seconds(list(renditions.values()))
-    playlists: dict[str, str] = {}
-    for name, rendition in renditions.items():
-        playlists[f"{name}/{MEDIA_NAME}"] = media_playlist(rendition, target, lock)
-    for rendition in pictures:
-        playlists[f"{rendition.name}/{IFRAMES_NAME}"] = iframe_playlist(rendition, lock)
-    playlists[MASTER_NAME] = master_playlist(pictures, sounds, plan.rate)
-    media = [name for rendition in renditions.values() for name in _files(rendition)]
-    return Assembly(tuple(media), playlists, renditions, plan.duration_seconds)
+    return playlists_of(pictures, sounds, plan.rate, lock)
+
+
+def playlists_of(
+    pictures: Sequence[Rendition],
+    sounds: Sequence[tuple[Sound, Rendition]],
+    rate: Fraction,
+    lock: Lock | None = None,
+) -> Assembly:
+    """All playlists for renditions that are known to be whole."""
+    renditions = [*pictures, *(rendition for _, rendition in sounds)]
+    target = target_seconds(renditions)
+    playlists = {f"{one.name}/{MEDIA_NAME}": media_playlist(one, target, lock) for one in renditions}
+    playlists |= {f"{one.name}/{IFRAMES_NAME}": iframe_playlist(one, lock) for one in pictures}
+    playlists[MASTER_NAME] = master_playlist(pictures, sounds, rate)
+    media = tuple(name for one in renditions for name in _files(one))
+    lasts = max(one.duration_seconds for one in renditions)
+    return Assembly(media, playlists, {one.name: one for one in renditions}, lasts)
 
 
 def _files(rendition: Rendition) -> list[str]:

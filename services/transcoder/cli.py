@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from services.transcoder.errors import Refused, TranscoderError
 from services.transcoder.ffmpeg import Ffmpeg, Limits
+from services.transcoder.job_cli import COMMANDS
 from services.transcoder.lesson import Lesson, Standing, make_lesson
 from services.transcoder.lint.commands import lint
 from services.transcoder.playlists import MASTER_NAME
@@ -35,6 +36,8 @@ def transcoder() -> None:
 
 
 transcoder.add_command(lint)
+for command in COMMANDS:
+    transcoder.add_command(command)
 
 
 @transcoder.command()

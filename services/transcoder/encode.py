@@ -21,23 +21,32 @@ def encode_chunk(
     ffmpeg: Ffmpeg,
     *,
     on_progress: Callable[[Progress], None] = ignore,
+    on_segment: Callable[[Path], None] = lambda _: None,
     cancelled: Callable[[], bool] = never,
 ) -> list[Part]:
     """Encode `chunk` of `source` in every rendition: `<folder>/<rung>/init.mp4` and `<folder>/<rung>/<segment>.m4s`.
 
+    Each segment is given to `on_segment` as soon as it is finished, while the next is encoded.
     Running it again gives the same bytes. Raises Refused, Passing or Cancelled; a WrongOutput is also raised where
     ffmpeg ended well but pictures are missing.
     """
     work = _fresh(folder, f".chunk{chunk.index}")
+    joiners = [_Joiner(plan, chunk, rung.name, work, folder / rung.name, on_segment) for rung in plan.rungs]
+
+    def advance(progress: Progress) -> None:
+        for joiner in joiners:
+            joiner.join_finished()
+        on_progress(progress)
+
     try:
         ffmpeg.encode(
             commands.encode_chunk(plan, chunk, source),
             work,
             reads=[source],
-            on_progress=on_progress,
+            on_progress=advance,
             cancelled=cancelled,
         )
-        return [_collect(plan, chunk, rung.name, work, folder / rung.name) for rung in plan.rungs]
+        return [joiner.join_rest() for joiner in joiners]
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -81,26 +90,53 @@ def collect_whole(name: str, work: Path, target: Path, *, pictures: bool) -> Par
     return part(name, initialisation, segments)
 
 
-def _collect(plan: Plan, chunk: Chunk, name: str, work: Path, target: Path) -> Part:
-    """Join the groups of one rendition into segments."""
-    target.mkdir(parents=True, exist_ok=True)
-    per_segment = plan.recipe.groups_per_segment
-    first, end = chunk.first_frame // plan.group_frames, -(-chunk.end_frame // plan.group_frames)
-    segments: list[Segment] = []
-    for group in range(first, end, per_segment):
-        files = [work / f"{name}_{i:05d}.m4s" for i in range(group, min(group + per_segment, end))]
+class _Joiner:
+    """Joins the groups of one rendition into segments, in order, as ffmpeg finishes them."""
+
+    def __init__(
+        self, plan: Plan, chunk: Chunk, name: str, work: Path, target: Path, on_segment: Callable[[Path], None]
+    ) -> None:
+        self._chunk, self._name, self._work, self._target = chunk, name, work, target
+        self._on_segment = on_segment
+        self._per_segment = plan.recipe.groups_per_segment
+        self._next = chunk.first_frame // plan.group_frames
+        self._end = -(-chunk.end_frame // plan.group_frames)
+        self._segments: list[Segment] = []
+
+    def join_finished(self) -> None:
+        """Join what is known to be whole: a group is, once ffmpeg has begun and ended the one after it."""
+        while self._next + self._per_segment < self._end and self._file(self._next + self._per_segment).exists():
+            self._join()
+
+    def join_rest(self) -> Part:
+        """Join what is left now that ffmpeg has ended. Raises WrongOutput where pictures are missing."""
+        while self._next < self._end:
+            self._join()
+        initialisation = _bytes_of(self._work / f"init_{self._name}.mp4")
+        self._target.mkdir(parents=True, exist_ok=True)
+        (self._target / INIT_NAME).write_bytes(initialisation)
+        made = part(self._name, initialisation, self._segments)
+        if made.samples != self._chunk.frames:
+            raise WrongOutput(
+                f"Chunk {self._chunk.index} of {self._name} has {made.samples} pictures; "
+                f"{self._chunk.frames} were planned."
+            )
+        return made
+
+    def _join(self) -> None:
+        files = [self._file(i) for i in range(self._next, min(self._next + self._per_segment, self._end))]
         data = joined([_bytes_of(file) for file in files])
-        segment = _measured(group // per_segment, data, pictures=True)
-        (target / segment.name).write_bytes(data)
+        segment = _measured(self._next // self._per_segment, data, pictures=True)
+        self._target.mkdir(parents=True, exist_ok=True)
+        (self._target / segment.name).write_bytes(data)
         for file in files:
             file.unlink()
-        segments.append(segment)
-    initialisation = _bytes_of(work / f"init_{name}.mp4")
-    (target / INIT_NAME).write_bytes(initialisation)
-    made = part(name, initialisation, segments)
-    if made.samples != chunk.frames:
-        raise WrongOutput(f"Chunk {chunk.index} of {name} has {made.samples} pictures; {chunk.frames} were planned.")
-    return made
+        self._segments.append(segment)
+        self._next += self._per_segment
+        self._on_segment(self._target / segment.name)
+
+    def _file(self, group: int) -> Path:
+        return self._work / f"{self._name}_{group:05d}.m4s"
 
 
 def _measured(number: int, data: bytes, *, pictures: bool) -> Segment:

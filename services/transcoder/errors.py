@@ -7,7 +7,11 @@ TranscoderError
 |   +-- Stalled        ffmpeg made no progress
 |   +-- EncoderFailed  ffmpeg ended with a fault that does not name the file
 |   +-- WrongOutput    what came out is not what was planned
+|   +-- StorageAway    S3 did not answer as it should
 +-- Cancelled          somebody asked for the work to stop
++-- NoSuchObject       what was looked for is not in S3
++-- UnknownCourse      no such course
++-- UnknownJob         no such job, or not in the state that this needs
 +-- NotReady           this machine cannot do the work: the message says the fix
 """
 
@@ -60,6 +64,25 @@ class EncoderFailed(Passing):
 
 class WrongOutput(Passing):
     """ffmpeg said that all went well, but what it wrote is not what was planned."""
+
+
+class StorageAway(Passing):
+    """S3 did not answer, or answered with a fault of its own."""
+
+
+class NoSuchObject(TranscoderError):
+    """S3 has no such object, or has other bytes under its name by now."""
+
+
+class UnknownCourse(TranscoderError):
+    """A message names a course that does not exist; trying again cannot help."""
+
+    def __init__(self, course_id: int) -> None:
+        super().__init__(f"There is no course {course_id}: look at the number.")
+
+
+class UnknownJob(TranscoderError):
+    """There is no such job, or it is not in the state that this needs; the message says which."""
 
 
 class Cancelled(TranscoderError):

@@ -2,15 +2,13 @@
 
 import re
 
-_TWO_LETTERS = dict(
-    pair.split(":")
-    for pair in (
-        "ara:ar bul:bg cat:ca ces:cs cze:cs chi:zh zho:zh dan:da deu:de ger:de ell:el gre:el eng:en spa:es est:et fas:fa"
-        " per:fa fin:fi fra:fr fre:fr heb:he hin:hi hrv:hr hun:hu ind:id ita:it jpn:ja kor:ko lit:lt lav:lv may:ms msa:ms"
-        " nld:nl dut:nl nor:no pol:pl por:pt ron:ro rum:ro rus:ru slk:sk slo:sk slv:sl srp:sr swe:sv tha:th tur:tr ukr:uk"
-        " urd:ur vie:vi"
-    ).split()
-)
+_CODES = """
+    ara:ar bul:bg cat:ca ces:cs cze:cs chi:zh zho:zh dan:da deu:de ger:de ell:el gre:el eng:en spa:es est:et
+    fas:fa per:fa fin:fi fra:fr fre:fr heb:he hin:hi hrv:hr hun:hu ind:id ita:it jpn:ja kor:ko lit:lt lav:lv
+    may:ms msa:ms nld:nl dut:nl nor:no pol:pl por:pt ron:ro rum:ro rus:ru slk:sk slo:sk slv:sl srp:sr swe:sv
+    tha:th tur:tr ukr:uk urd:ur vie:vi
+"""
+_TWO_LETTERS = dict(pair.split(":") for pair in _CODES.split())
 
 NAMES = {"ar": "العربية", "ber": "Tamaziɣt", "kab": "Taqbaylit", "de": "Deutsch", "en": "English", "es": "Español",
          "fr": "Français", "it": "Italiano", "pt": "Português", "tr": "Türkçe"}  # fmt: skip

@@ -12,11 +12,15 @@ class Recipe:
 
     #: x264's own word for quality against processor time.
     preset: str = "veryfast"
-    #: Fixed, because x264 writes other bytes with another number of threads.
-    encoder_threads: int = 2
+    #: Of one rendition. With more, a rate ceiling makes x264's bytes depend on which thread is first: 12 encodes of one
+    #: film with two threads gave 6 different files. Chunks and renditions are what keeps the cores busy.
+    encoder_threads: int = 1
     segment_seconds: int = 6
     groups_per_segment: int = 3
     #: No message carries more work than this.
     chunk_seconds: int = 60
+    #: A short lesson is cut finer, so that several workers can share it.
+    least_chunk_seconds: int = 24
+    wanted_chunks: int = 8
     audio_kbps: int = 128
     version: int = VERSION

@@ -48,12 +48,12 @@ class Rendition:
         ]
 
 
-def put_together(parts: Iterable[Part]) -> dict[str, Rendition]:
+def put_together(parts: Iterable[Part], *, latest_start: Fraction = Fraction(0)) -> dict[str, Rendition]:
     """The renditions that `parts` make up, by name. Raises WrongOutput where parts do not fit each other."""
     grouped: dict[str, list[Part]] = {}
     for part in parts:
         grouped.setdefault(part.rendition, []).append(part)
-    return {name: _rendition(name, group) for name, group in grouped.items()}
+    return {name: _rendition(name, group, latest_start) for name, group in grouped.items()}
 
 
 def check_against(plan: Plan, renditions: dict[str, Rendition]) -> None:
@@ -74,7 +74,7 @@ def check_against(plan: Plan, renditions: dict[str, Rendition]) -> None:
         _check_length(renditions[sound.name], plan.duration_seconds, packets)
 
 
-def _rendition(name: str, parts: list[Part]) -> Rendition:
+def _rendition(name: str, parts: list[Part], latest_start: Fraction) -> Rendition:
     if len({part.init_sha256 for part in parts}) != 1:
         raise WrongOutput(f"The parts of {name} were made by different encoders: their initialisations differ.")
     segments = sorted((segment for part in parts for segment in part.segments), key=lambda segment: segment.number)
@@ -83,7 +83,7 @@ def _rendition(name: str, parts: list[Part]) -> Rendition:
     for before, after in itertools.pairwise(segments):
         if abs(after.time - before.end) > SLACK_TICKS:
             raise WrongOutput(f"{name} has a gap before segment {after.number}: {before.end} to {after.time}.")
-    if segments[0].time != 0:
+    if not 0 <= segments[0].time <= latest_start * parts[0].track.timescale:
         raise WrongOutput(f"{name} starts at {segments[0].time}, not at 0.")
     return Rendition(name=name, track=parts[0].track, segments=tuple(segments))
 

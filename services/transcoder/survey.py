@@ -42,7 +42,8 @@ class Track:
 
     def holes(self, least_seconds: float) -> list[tuple[float, float]]:
         """From which time to which no packet is shown, where that is longer than `least_seconds`."""
-        return [(before, after) for before, after in itertools.pairwise(self.times()) if after - before > least_seconds]
+        moments = [*self.times(), self.end]
+        return [(before, after) for before, after in itertools.pairwise(moments) if after - before > least_seconds]
 
     def longest_key_interval(self) -> float:
         """The longest time between two pictures at which a player can start."""

@@ -6,11 +6,14 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from services.webhook_gateway.body import BodyReader
+from services.webhook_gateway.courses import SqlCourses
 from services.webhook_gateway.inbox import SqlInbox
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.routes import Gateway, gateway
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.unverified import UnverifiedLimit
+from services.webhook_gateway.upload_routes import Uploads, uploads
+from services.webhook_gateway.uploads import Objects
 
 
 def create_app(
@@ -19,10 +22,12 @@ def create_app(
     engine: Engine,
     wake: Callable[[], None],
     return_urls: Mapping[str, str],
+    objects: Objects | None = None,
 ) -> Flask:
     """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised.
 
     `return_urls` is where a payer's browser goes from a provider's address, by the provider's name there.
+    Without `objects` no uploads are taken.
     """
     app = Flask(__package__ or "gateway", static_folder=None)
     app.url_map.strict_slashes = False
@@ -38,4 +43,11 @@ def create_app(
         return_urls=return_urls,
     )
     app.register_blueprint(gateway)
+    app.extensions["uploads"] = Uploads(
+        tokens=tuple(token.encode() for token in settings.tokens),
+        objects=objects,
+        courses=SqlCourses(engine, wake),
+        bodies=app.extensions["gateway"].bodies,
+    )
+    app.register_blueprint(uploads)
     return app

@@ -9,9 +9,14 @@ GatewayError
 |   +-- BodyTooLarge        413
 |   +-- EncodedBody         415
 |   +-- TooManyUnverified   429
+|   +-- Unauthorised        401
+|   +-- BadUpload           400
+|   +-- UnknownCourse       404
+|   +-- UploadMissing       409
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
     +-- ProviderUnavailable the provider's own API did not answer
+    +-- StorageAway         S3 did not answer
     +-- NotReady            a setting is missing or wrong: the process refuses to start
 """
 
@@ -61,6 +66,31 @@ class TooManyUnverified(TheirFault):
     """Too many requests in a short time proved nothing."""
 
 
+class Unauthorised(TheirFault):
+    """The request lacks a token that we gave out."""
+
+    def __init__(self) -> None:
+        super().__init__("Send one of the school's API tokens: Authorization: Bearer <token>.")
+
+
+class BadUpload(TheirFault):
+    """The request about an upload does not have the form that the documentation shows."""
+
+
+class UnknownCourse(TheirFault):
+    """There is no such course."""
+
+    def __init__(self, course_id: int) -> None:
+        super().__init__(f"There is no course {course_id}.")
+
+
+class UploadMissing(TheirFault):
+    """What is said to be uploaded is not there."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"There is no upload {key!r} for this course; upload it first, all parts of it.")
+
+
 class Unreadable(GatewayError):
     """The request is genuine, but says nothing that we understand; the message says what was expected."""
 
@@ -71,6 +101,10 @@ class OurFault(GatewayError):
 
 class ProviderUnavailable(OurFault):
     """The provider's own API could not be asked; asking again later may help."""
+
+
+class StorageAway(OurFault):
+    """S3 could not be asked; asking again later may help."""
 
 
 class NotReady(OurFault):

@@ -5,6 +5,8 @@ from typing import Any
 
 from flask import render_template
 
+from services.webhook_gateway.upload_openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
+
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _RECEIPT = {"$ref": "#/components/schemas/Receipt"}
 _HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
@@ -107,6 +109,7 @@ DOCUMENT: dict[str, Any] = {
                 "responses": {"202": _answer("The event is durable.", _RECEIPT), **_REFUSALS},
             }
         },
+        **PATHS,
         "/healthz": {
             "get": {
                 "operationId": "showHealth",
@@ -139,7 +142,9 @@ DOCUMENT: dict[str, Any] = {
         },
     },
     "components": {
+        "securitySchemes": SECURITY_SCHEMES,
         "schemas": {
+            **SCHEMAS,
             "Receipt": {
                 "type": "object",
                 "required": ["status", "event_id"],

@@ -30,6 +30,10 @@ _STATUS = {
     errors.BodyTooLarge: (413, "body_too_large"),
     errors.EncodedBody: (415, "encoded_body"),
     errors.TooManyUnverified: (429, "too_many_unverified"),
+    errors.Unauthorised: (401, "unauthorised"),
+    errors.BadUpload: (400, "bad_upload"),
+    errors.UnknownCourse: (404, "unknown_course"),
+    errors.UploadMissing: (409, "upload_missing"),
 }
 
 
@@ -136,6 +140,8 @@ def _receive(psp: Psp, news: Request) -> Receipt:
 def refuse(error: errors.TheirFault) -> ResponseReturnValue:
     status, code = _STATUS[type(error)]
     response = _problem(status, code, str(error))
+    if isinstance(error, errors.Unauthorised):
+        response.headers["WWW-Authenticate"] = "Bearer"
     if status == 429:
         response.headers["Retry-After"] = "1"
     if status in (400, 408, 413):
@@ -149,6 +155,13 @@ def excuse(error: SQLAlchemyError) -> ResponseReturnValue:
     # the exception's text holds the statement's parameters, so only its kind is logged
     current_app.logger.error("The database did not keep a webhook: %s", type(error).__name__)
     response = _problem(503, "unavailable", "The webhook cannot be kept now; send it again.")
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+@gateway.app_errorhandler(errors.StorageAway)
+def postpone(error: errors.StorageAway) -> ResponseReturnValue:
+    response = _problem(503, "storage_away", str(error))
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 

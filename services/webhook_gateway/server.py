@@ -16,6 +16,7 @@ from services.webhook_gateway.errors import NotReady
 from services.webhook_gateway.payments.sql_books import SERVICE
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.uploads import Objects
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
 from shared.runtime.publisher import Publisher
@@ -86,7 +87,8 @@ class GatewayServer(BaseApplication):
         relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
         self._relay = Relay(relaying, Publisher(settings.rabbitmq_url.get_secret_value()), SERVICE)
         self._relay.start()
-        return honour_close(create_app(settings, self._psps, engine, self._relay.wake, self._return_urls))
+        objects = _objects(settings)
+        return honour_close(create_app(settings, self._psps, engine, self._relay.wake, self._return_urls, objects))
 
     def _serve_metrics(self, _arbiter: object) -> None:
         if self.settings.metrics_port:
@@ -95,6 +97,15 @@ class GatewayServer(BaseApplication):
     def _stop_relay(self, _arbiter: object, _worker: object) -> None:
         if self._relay is not None:
             self._relay.stop()
+
+
+def _objects(settings: GatewaySettings) -> Objects | None:
+    if not settings.s3_bucket:
+        return None
+    # boto3 takes 30 MB of every process, and only uploads need it
+    from services.webhook_gateway.objects import S3Objects
+
+    return S3Objects(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url)
 
 
 def require_port(host: str, port: int, setting: str) -> None:

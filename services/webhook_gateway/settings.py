@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.runtime.settings import Settings
 
@@ -30,11 +30,23 @@ class GatewaySettings(Settings):
     #: Where the processes of one gateway add up their metrics; emptied at every start.
     gateway_metrics_dir: Path | None = None
 
+    #: Who may ask for uploads: comma-separated bearer tokens.
+    api_tokens: SecretStr = SecretStr("")
+    #: Where uploads go; without a bucket none are taken. The public address is the one that browsers reach S3 by.
+    s3_bucket: str | None = None
+    s3_endpoint_url: str | None = None
+    s3_public_url: str | None = None
+
     worker_threads: int = Field(8, ge=1, le=64)
     #: The currency of the school's wallets (ISO 4217): a payment in another one is put aside for an operator.
     currency: str = Field("DZD", pattern="^[A-Z]{3}$")
     #: How long a subscription runs that has no end of its own.
     subscription_days: int = Field(30, ge=1)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The API tokens, in the order of the setting."""
+        return tuple(token.strip() for token in self.api_tokens.get_secret_value().split(",") if token.strip())
 
     @property
     def subscription_period(self) -> timedelta:

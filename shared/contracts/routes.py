@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from shared.contracts.message import Message
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.stats import ComputeDay
+from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo, VideoReady
 from shared.contracts.webhooks import WebhookReceived
 
 
@@ -21,6 +22,11 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route(WebhookReceived, publisher="gateway", queue="webhooks", handler="services.webhook_gateway.worker"),
     Route(PaymentSettled, publisher="gateway", queue="default", handler="services.stats.worker"),
+    Route(TranscodeVideo, publisher="gateway", queue="videos", handler="services.transcoder.worker"),
+    Route(EncodeChunk, publisher="transcoder", queue="videos", handler="services.transcoder.worker"),
+    Route(EncodeAudio, publisher="transcoder", queue="videos", handler="services.transcoder.worker"),
+    Route(PublishLesson, publisher="transcoder", queue="videos", handler="services.transcoder.worker"),
+    Route(VideoReady, publisher="transcoder", queue="default", handler="services.stats.worker"),
     Route(ComputeDay, publisher="stats", queue="default", handler="services.stats.worker"),
 )
 

@@ -11,6 +11,7 @@ from shared.schema.money import (
 from shared.schema.plumbing import outbox
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
 from shared.schema.stats import changed_days, daily_stats, daily_stats_newest
+from shared.schema.videos import transcode_chunks, transcode_jobs
 
 __all__ = [
     "attendances",
@@ -28,6 +29,8 @@ __all__ = [
     "sessions",
     "subscriptions",
     "teachers",
+    "transcode_chunks",
+    "transcode_jobs",
     "users",
     "webhook_events",
 ]

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pika
 from sqlalchemy import Engine, text
@@ -101,15 +102,18 @@ class Bench:
 
     def work_until_settled(self, count: int) -> None:
         """A sound worker settles what is left, and stops in good order; nothing waits anywhere afterwards."""
-        for _ in range(3):
-            with self.worker() as worker:
-                self.wait_until_settled(count)
-                worker.terminate()
-                assert worker.wait(30) == 0
-            # a message that was told twice may have come back unread: then once more
-            if self.waiting_messages() == 0:
-                return
-        raise AssertionError(f"{self.waiting_messages()} messages came back again and again")
+        with self.worker() as worker:
+            self.finish(worker, count)
+
+    def finish(self, worker: "subprocess.Popen[bytes]", count: int) -> None:
+        """`worker` settles what is left, and stops in good order; nothing waits anywhere afterwards."""
+        self.wait_until_settled(count)
+        self._wait(lambda: self._declared("webhooks").consumer_count > 0, 30.0, "the worker has started")
+        worker.terminate()
+        assert worker.wait(30) == 0
+        if self.waiting_messages():
+            # a message that was told twice came back unread: there is nothing left to do for it
+            self.work_until_settled(count)
 
     def wait_until_settled(self, count: int, timeout_seconds: float = 30.0) -> None:
         """All events are applied, what they promised has been told, and no message waits for a worker."""
@@ -122,9 +126,13 @@ class Bench:
         return sum(self.ready(name) for name in ("webhooks", "webhooks.DQ", "webhooks.XQ"))
 
     def ready(self, queue: str) -> int:
-        """Asked over AMQP: the management API's numbers of a quorum queue are seconds old."""
+        """How many messages of `queue` no consumer holds."""
+        return int(self._declared(queue).message_count)
+
+    def _declared(self, queue: str) -> Any:
+        # asked over AMQP: the management API's numbers of a quorum queue are seconds old
         with pika.BlockingConnection(pika.URLParameters(self._rabbitmq_url)) as connection:
-            return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+            return connection.channel().queue_declare(queue, passive=True).method
 
     def assert_booked_once(self, event_id: int, user_id: int, balance_minor: int) -> None:
         """The event has one posting, the wallet holds what it should, and the user's subscriptions are active."""

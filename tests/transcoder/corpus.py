@@ -20,7 +20,9 @@ def _tone(seconds: float = SECONDS, rate: int = 48_000, extra: str = "") -> list
     return ["-f", "lavfi", "-i", f"sine=frequency=440:sample_rate={rate}:duration={seconds}{extra}"]
 
 
-def _film(*options: str, size: str = "160x90", rate: str = "25", seconds: float = SECONDS, filters: str = "") -> list[str]:
+def _film(
+    *options: str, size: str = "160x90", rate: str = "25", seconds: float = SECONDS, filters: str = ""
+) -> list[str]:
     return [*_picture(size, rate, seconds, filters), *_tone(seconds), *_FAST, *_AAC, *options]
 
 
@@ -37,8 +39,9 @@ def _hdr(transfer: str) -> list[str]:
 
 
 _LANGUAGES = [
-    *_picture(), *_tone(), *_tone(extra=",volume=0.5"), *_tone(), "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:a",
-    *_FAST, *_AAC, "-metadata:s:a:0", "language=ara", "-metadata:s:a:1", "language=fra", "-metadata:s:a:2", "language=ara",
+    *_picture(), *_tone(), *_tone(extra=",volume=0.5"), *_tone(),
+    "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:a", *_FAST, *_AAC,
+    "-metadata:s:a:0", "language=ara", "-metadata:s:a:1", "language=fra", "-metadata:s:a:2", "language=ara",
 ]  # fmt: skip
 _VFR = "select='not(mod(n,3))+lt(mod(n,10),5)'"
 _HOLE = "select='not(between(t,2.2,2.75))'"
@@ -65,7 +68,8 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "square": ("mp4", _film(size="120x120")),
     "very wide": ("mp4", _film(size="640x272")),
     "three renditions": ("mp4", _film(size="640x480", seconds=3)),
-    "odd size": ("mkv", _codec("ffv1", size="321x181", pixels="yuv444p", seconds=3)),
+    "odd size": ("mkv", [*_picture("322x182", seconds=3, filters="format=yuv444p,crop=321:181"), *_tone(3),
+                         "-c:v", "ffv1", *_AAC]),
     "smallest": ("mp4", _film(size="16x16")),
     "pixels that are wide": ("mp4", _film(filters="setsar=128/117", size="176x144")),
     "pixels that are tall": ("mp4", _film(filters="setsar=1/2", size="320x90")),
@@ -121,7 +125,8 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "half a second": ("mp4", _film(seconds=0.5)),
     "one picture under sound": ("mp4", [*_picture(rate="1", seconds=1), *_tone(4), *_FAST, *_AAC]),
     "two pictures tracks": ("mkv", [*_picture("64x48"), *_picture("160x90"), *_tone(), "-map", "0:v", "-map", "1:v",
-                                    "-map", "2:a", *_FAST, *_AAC, "-disposition:v:0", "0", "-disposition:v:1", "default"]),
+                                    "-map", "2:a", *_FAST, *_AAC, "-disposition:v:0", "0",
+                                    "-disposition:v:1", "default"]),
     "untagged 4:3 in standard definition": ("mp4", _film(size="320x240", seconds=3)),
 }  # fmt: skip
 
@@ -167,8 +172,8 @@ def _with_cover(folder: Path, path: Path) -> None:
     cover = folder / "cover.png"
     _make(["-f", "lavfi", "-i", "testsrc2=size=300x300", "-frames:v", "1"], cover)
     sound = build("sound alone", folder)
-    _make(["-i", str(sound), "-i", str(cover), "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"],
-          path)  # fmt: skip
+    both = ["-i", str(sound), "-i", str(cover), "-map", "0", "-map", "1"]
+    _make([*both, "-c", "copy", "-disposition:v:0", "attached_pic"], path)
 
 
 def _changing_size(folder: Path, path: Path) -> None:

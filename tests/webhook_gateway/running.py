@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 import psycopg2
@@ -54,6 +54,20 @@ class Running:
                 start_new_session=True,
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def ready_when(self, condition: Callable[[], bool]) -> None:
+        """Wait for it; what does not become ready does not stay either."""
+        try:
+            wait_until(condition, 30, "the process did not become ready")
+        except BaseException:
+            self.kill()
+            raise
+
     @property
     def log(self) -> str:
         """All that it has written to standard output and error."""
@@ -89,7 +103,7 @@ class RunningGateway(Running):
         }
         given = {name: value for name, value in all_settings.items() if value is not None}
         super().__init__(["gateway", "serve"], log, given)
-        wait_until(self._answers, 30, "the gateway did not answer")
+        self.ready_when(self._answers)
 
     @property
     def children(self) -> list[int]:
@@ -116,6 +130,23 @@ class RunningGateway(Running):
         return False
 
 
+class RunningWorker(Running):
+    """`nouba gateway worker`, taking messages."""
+
+    def __init__(self, log: Path, database_url: str, rabbitmq_url: str, **settings: str) -> None:
+        metrics_port = free_port()
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        given = {
+            **SETTINGS,
+            "NOUBA_DATABASE_URL": database_url,
+            "NOUBA_RABBITMQ_URL": rabbitmq_url,
+            "NOUBA_METRICS_PORT": str(metrics_port),
+            **settings,
+        }
+        super().__init__(["gateway", "worker"], log, given)
+        self.ready_when(lambda: "worker started" in self.log)
+
+
 class Database:
     """What the gateway keeps."""
 
@@ -127,6 +158,11 @@ class Database:
             cursor.execute(query, values)
             return [tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in cursor.fetchall()]
 
+    def execute(self, statement: str, *values: object) -> None:
+        with contextlib.closing(psycopg2.connect(self.url)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statement, values)
+
     def events(self) -> list[tuple[Any, ...]]:
         """(id, dedupe_key, state, body) of every event, oldest first."""
         return self.rows("SELECT id, dedupe_key, state, body FROM webhook_events ORDER BY id")
@@ -135,6 +171,13 @@ class Database:
         """How many rows each table of the gateway has."""
         tables = ("webhook_events", "outbox", "payments", "ledger_transactions", "ledger_entries")
         return {table: self.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables}  # noqa: S608
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Nothing is kept meanwhile."""
+        before = self.counts()
+        yield
+        assert self.counts() == before
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from flask import Flask
 from local.postgres import Postgres
 from services.webhook_gateway import openapi
 from services.webhook_gateway.routes import gateway as routes
+from services.webhook_gateway.upload_routes import uploads
 from tests.webhook_gateway.running import NOUBA, RunningGateway, deliver, new_database, paid
 
 #: The one check that cannot hold: X-PSP-Provider is a part of the address, so without it the answer is 404.
@@ -67,8 +68,9 @@ def test_what_no_fuzzer_can_sign_is_answered_as_documented_too(gateway: RunningG
 def test_every_route_is_documented_and_every_documented_one_exists() -> None:
     app = Flask("routes", static_folder=None)
     app.register_blueprint(routes)
+    app.register_blueprint(uploads)
     served = {
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
+        (re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }

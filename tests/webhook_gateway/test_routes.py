@@ -1,10 +1,7 @@
 """Every row of the interface table, asked of a real server: status, headers, JSON, and what was kept."""
 
 import gzip
-import json
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +14,8 @@ from tests.webhook_gateway.running import (
     Database,
     RunningGateway,
     deliver,
-    head,
-    is_closed,
     new_database,
     paid,
-    read_answer,
 )
 
 KEY = "bank-callback-key"
@@ -48,13 +42,6 @@ def gateway(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def client(gateway: RunningGateway) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=gateway.url) as client:
         yield client
-
-
-@contextmanager
-def nothing_kept(database: Database) -> Iterator[None]:
-    before = database.counts()
-    yield
-    assert database.counts() == before
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
@@ -96,7 +83,7 @@ def test_the_address_of_existing_school_back_ends_answers_202(client: httpx.Clie
 def test_without_a_provider_that_address_answers_404(
     client: httpx.Client, database: Database, named: dict[str, str]
 ) -> None:
-    with nothing_kept(database):
+    with database.unchanged():
         assert_problem(client.post("/api/payments/webhook", headers=named, content=b"{}"), 404, "unknown_provider")
 
 
@@ -125,12 +112,12 @@ def test_a_callback_of_the_bank_is_answered_in_json(client: httpx.Client, databa
 
 @pytest.mark.parametrize("query", ["", "?orderId=", "?orderId=a&orderId=b", "?orderId=%27%3B--", "?x=1"])
 def test_a_hint_that_names_no_order_is_refused(client: httpx.Client, database: Database, query: str) -> None:
-    with nothing_kept(database):
+    with database.unchanged():
         assert_problem(client.get(f"/webhooks/satim{query}"), 401, "invalid_signature")
 
 
 def test_an_unknown_provider_is_answered_404(client: httpx.Client, database: Database) -> None:
-    with nothing_kept(database):
+    with database.unchanged():
         assert_problem(client.post("/webhooks/nobody", content=b"{}"), 404, "unknown_provider")
 
 
@@ -151,7 +138,7 @@ def test_an_unknown_provider_is_answered_404(client: httpx.Client, database: Dat
 def test_another_method_is_answered_405_with_those_that_are_allowed(
     client: httpx.Client, database: Database, method: str, path: str, allowed: set[str]
 ) -> None:
-    with nothing_kept(database):
+    with database.unchanged():
         answer = client.request(method, path)
 
     assert answer.status_code == 405
@@ -173,7 +160,7 @@ def test_a_compressed_body_is_answered_415(client: httpx.Client, database: Datab
     news = paid()
     news = replace(news, body=gzip.compress(news.body), headers={**news.headers, "Content-Encoding": encoding})
 
-    with nothing_kept(database):
+    with database.unchanged():
         assert_problem(deliver(client, news), 415, "encoded_body")
 
 
@@ -192,130 +179,6 @@ def test_pages_answer_get_and_head_alike(client: httpx.Client, path: str) -> Non
     assert got.status_code == asked.status_code == 200
     assert asked.content == b""
     assert got.headers["Content-Type"] == asked.headers["Content-Type"]
-
-
-# What no client would send.
-
-NOT_HTTP = {
-    "nonsense": (b"nonsense\r\n\r\n", 400),
-    "a header without a colon": (b"POST /webhooks/generic HTTP/1.1\r\nHost\r\n\r\n", 400),
-    "a folded header": (b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400),
-    "a length and chunks": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\n"
-        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "two lengths": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
-        400,
-    ),
-    "a length that is no number": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde",
-        400,
-    ),
-    "chunks twice": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "compressed without chunks": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nabc",
-        400,
-    ),
-    "an unknown transfer coding": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: magic\r\n\r\nabc",
-        501,
-    ),
-    "an unknown expectation": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\nContent-Length: 1\r\n\r\na",
-        417,
-    ),
-    "a long address": (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-    "a long header": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 431),
-    "many headers": (b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 100 + b"\r\n", 431),
-    "chunks that are none": (
-        b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
-        400,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", NOT_HTTP)
-def test_what_is_not_http_is_refused_in_json_and_the_connection_closed(
-    gateway: RunningGateway, database: Database, name: str
-) -> None:
-    sent, expected = NOT_HTTP[name]
-
-    with nothing_kept(database), gateway.connect() as connection:
-        connection.sendall(sent)
-        status, headers, body = read_answer(connection)
-
-        assert status == expected
-        assert headers["content-type"] == "application/json"
-        assert headers["connection"] == "close"
-        assert set(json.loads(body)) == {"error", "message"}
-        assert is_closed(connection)
-
-
-def test_a_header_with_an_underscore_does_not_stand_in_for_one_with_a_dash(
-    gateway: RunningGateway, database: Database
-) -> None:
-    news = paid()
-    spoofed = replace(news, headers={"X_Signature": news.headers["X-Signature"]})
-
-    with nothing_kept(database), gateway.connect() as connection:
-        connection.sendall(head(spoofed, f"Content-Length: {len(news.body)}") + news.body)
-        assert read_answer(connection)[0] == 401
-
-
-# One connection, many requests.
-
-REFUSED_ON_KEEP_ALIVE = [
-    (b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 401),
-    (b"POST /webhooks/nobody HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 404),
-    (b"POST /webhooks/nobody HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 404),
-    (b"PUT /webhooks/generic HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 405),
-    (b"POST /webhooks/generic HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 415),
-    (b"GET /webhooks/satim?orderId=keep-alive HTTP/1.1\r\nHost: a\r\n\r\n", 303),
-    (b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-    (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 200),
-]
-
-
-def test_the_connection_goes_on_after_every_answer(gateway: RunningGateway) -> None:
-    with gateway.connect() as connection:
-        for sent, expected in REFUSED_ON_KEEP_ALIVE:
-            connection.sendall(sent)
-            status, headers, _ = read_answer(connection)
-            assert (status, headers["connection"]) == (expected, "keep-alive"), sent
-
-            news = paid()
-            connection.sendall(head(news, f"Content-Length: {len(news.body)}") + news.body)
-            assert read_answer(connection)[0] == 200, sent
-
-
-def test_a_request_sent_before_the_last_one_was_answered_is_answered_too(gateway: RunningGateway) -> None:
-    both = [paid(), paid()]
-
-    with gateway.connect() as connection:
-        connection.sendall(b"".join(head(news, f"Content-Length: {len(news.body)}") + news.body for news in both))
-        # one answer at a time: what is read of the second with the first would be lost
-        received = b""
-        while received.count(b'"accepted"') < 2:
-            piece = connection.recv(65536)
-            assert piece, received
-            received += piece
-
-    assert received.count(b"HTTP/1.1 200") == 2
-
-
-def test_a_sender_that_closes_its_half_is_answered(gateway: RunningGateway) -> None:
-    news = paid()
-
-    with gateway.connect() as connection:
-        connection.sendall(head(news, f"Content-Length: {len(news.body)}") + news.body)
-        connection.shutdown(socket.SHUT_WR)
-
-        assert read_answer(connection)[0] == 200
 
 
 def test_a_hint_nobody_signed_is_kept_as_such(client: httpx.Client, database: Database) -> None:

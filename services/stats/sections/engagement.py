@@ -34,9 +34,7 @@ NUMBERS = (
 )
 
 # A user counts in a window from the first trace outside of it until the window has passed the last one.
-_ACTIVITY = (
-    WITH_ACTIVE
-    + """, spaced AS (
+_ACTIVITY = f"""{WITH_ACTIVE}, spaced AS (
     SELECT bucket, user_id, bucket - lag(bucket) OVER traces AS since, lead(bucket) OVER traces - bucket AS until
     FROM active WINDOW traces AS (PARTITION BY user_id ORDER BY bucket)
 )
@@ -53,8 +51,7 @@ FROM spaced LEFT JOIN (
     WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
 ) AS newcomer ON newcomer.id = spaced.user_id
 GROUP BY bucket
-"""
-)
+"""  # noqa: S608
 
 _REGISTERED = """
 SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS users FROM users

@@ -40,12 +40,12 @@ NUMBERS = (
     Number("completed_by_method", Unit.COUNT, "Payments completed in the day.", by="method"),
     Number("revenue_by_provider", Unit.MINOR, "revenue of the day.", by="provider"),
     Number("revenue_by_method", Unit.MINOR, "revenue of the day.", by="method"),
-    Number("revenue_to_date", Unit.MINOR, "The amounts of all payments completed before the day's end.", reach_days=FOREVER),
+    Number("revenue_to_date", Unit.MINOR, "revenue of all days up to this one.", reach_days=FOREVER),
     Number("completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER),
     Number("other_currency", Unit.COUNT, "Payments completed in the day in another currency; no amount includes them."),
     Number("credited", Unit.COUNT, "Webhooks about payments that were booked (processed_at) in the day."),
-    Number("credit_p50", Unit.MILLISECONDS, "Time from the arrival of a webhook of `credited` until it was booked: half took at most this long."),
-    Number("credit_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this long."),
+    Number("credit_p50", Unit.MILLISECONDS, "From a webhook's arrival until it was booked: half took at most this."),
+    Number("credit_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this."),
     Number("credit_max", Unit.MILLISECONDS, "The same: the longest."),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ NUMBERS = (
     Number("jobs_done", Unit.COUNT, "Webhooks settled (processed_at) in the day: booked, or with nothing new."),
     Number("jobs_quarantined", Unit.COUNT, "Webhooks put aside for an operator in the day."),
     Number("jobs_dead", Unit.COUNT, "Webhooks given up in the day."),
-    Number("jobs_retried", Unit.COUNT, "How often the webhooks that were finished in the day had to wait and try again."),
+    Number("jobs_retried", Unit.COUNT, "How often the webhooks finished in the day had to wait and try again."),
 )  # fmt: skip
 
 _RECEIVED = """

@@ -50,7 +50,7 @@ WHERE booked.created_at >= %(begins_at)s
 GROUP BY bucket
 """
 
-_ACTIVE = WITH_ACTIVE + "SELECT bucket, count(*) AS users FROM active GROUP BY bucket"
+_ACTIVE = f"{WITH_ACTIVE} SELECT bucket, count(*) AS users FROM active GROUP BY bucket"  # noqa: S608
 
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:

@@ -14,21 +14,13 @@ from services.webhook_gateway.payments.ledger import (
     subscription_paid,
     subscription_returned,
 )
-from services.webhook_gateway.payments.payment import Payment, Subscription
+from services.webhook_gateway.payments.payment import Subscription
 from services.webhook_gateway.payments.states import Dispute, Stage, Standing
 from shared.contracts.payments import PaymentSettled
 from tests.webhook_gateway.payments.rows import OPENED_AT, School
+from tests.webhook_gateway.payments.samples import a_payment, an_event
 
 LATER = OPENED_AT + timedelta(hours=1)
-
-
-def a_payment(user_id: int, amount_minor: int = 1000, **known: object) -> Payment:
-    row = {"reference": "R1", "order_number": None, "currency": "DZD", "standing": Standing(), **known}
-    return Payment(id=0, provider="psp", user_id=user_id, amount_minor=amount_minor, **row)  # type: ignore[arg-type]
-
-
-def an_event(school: School, name: str = "e1", reference: str = "R1") -> int:
-    return school.add_event("psp", reference, name.encode(), OPENED_AT)
 
 
 def credit(school: School, user_id: int, amount_minor: int, event_id: int, payment_id: int, fee_minor: int = 0) -> None:
@@ -123,59 +115,6 @@ def test_every_standing_is_read_as_it_was_written(school: School) -> None:
                 found = books.find("psp", reference, None)
             assert found is not None
             assert found.standing == standing
-
-
-def test_an_event_is_claimed_until_it_is_final(school: School) -> None:
-    event_id = an_event(school)
-    with school.books() as books:
-        assert books.claim(event_id)
-    with school.books() as books:
-        assert books.claim(event_id), "nothing was said about it yet"
-        books.close(event_id, Verdict(State.APPLIED, "done"))
-    with school.books() as books:
-        assert not books.claim(event_id)
-        assert not books.claim(event_id + 1), "nobody knows that one"
-    assert school.read(event_id) is None
-    assert school.read(event_id + 1) is None
-
-
-@pytest.mark.parametrize("state", [state for state in State if state is not State.RECEIVED])
-def test_a_closed_event_keeps_its_state_and_reason_and_waits_no_more(school: School, state: State) -> None:
-    event_id = an_event(school)
-    payment_id = school.add_payment(a_payment(school.add_user()))
-    with school.books() as books:
-        books.park(event_id, "not yet", LATER)
-        books.close(event_id, Verdict(state, "because", payment_id))
-    row = school.event(event_id)
-    assert (row.state, row.reason, row.payment_id, row.next_attempt_at) == (state, "because", payment_id, None)
-
-
-def test_a_parked_event_counts_its_attempts_and_knows_when_it_is_due(school: School) -> None:
-    event_id = an_event(school)
-    for attempt in (1, 2):
-        with school.books() as books:
-            books.park(event_id, "not yet", LATER)
-        read = school.read(event_id)
-        assert read is not None
-        assert read.attempts == attempt
-    row = school.event(event_id)
-    assert (row.state, row.reason, row.next_attempt_at) == (State.RECEIVED, "not yet", LATER)
-
-
-def test_only_parked_events_of_that_payment_are_released(school: School) -> None:
-    names = ("parked", "due before", "fresh", "final", "elsewhere")
-    ids = {name: an_event(school, name, "R2" if name == "elsewhere" else "R1") for name in names}
-    with school.books() as books:
-        for name in ("parked", "final", "elsewhere"):
-            books.park(ids[name], "not yet", LATER)
-        books.park(ids["due before"], "not yet", OPENED_AT)
-        books.close(ids["final"], Verdict(State.IGNORED, "nothing new"))
-    now = OPENED_AT + timedelta(minutes=1)
-    with school.books() as books:
-        books.release("psp", "R1", now)
-        books.release("another", "R2", now)
-    due = {name: school.event(event_id).next_attempt_at for name, event_id in ids.items()}
-    assert due == {"parked": now, "due before": OPENED_AT, "fresh": None, "final": None, "elsewhere": LATER}
 
 
 def test_users_are_known_or_not(school: School) -> None:

@@ -45,9 +45,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("day", name=op.f("pk_daily_stats_newest")),
     )
-    op.add_column(
-        "changed_days", sa.Column("changes", sa.BigInteger(), server_default=sa.text("1"), nullable=False)
-    )
+    op.add_column("changed_days", sa.Column("changes", sa.BigInteger(), server_default=sa.text("1"), nullable=False))
     for table, column in (
         ("attendances", "checked_in_at"),
         ("ledger_transactions", "created_at"),

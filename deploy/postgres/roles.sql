@@ -1,0 +1,70 @@
+-- One role a service, with the rights of its row in the table of writers and no more. Applied after every migration,
+-- any number of times: psql --single-transaction --file roles.sql
+\set ON_ERROR_STOP on
+\set gateway_password `cat /run/secrets/migrate/gateway_password`
+\set transcoder_password `cat /run/secrets/migrate/transcoder_password`
+\set stats_password `cat /run/secrets/migrate/stats_password`
+\set school_password `cat /run/secrets/migrate/school_password`
+
+-- the text of a statement with a password in it is for no log
+SET LOCAL log_statement = 'none';
+SET LOCAL log_min_error_statement = 'panic';
+
+SELECT format('CREATE ROLE %I LOGIN', name)
+FROM unnest(ARRAY['nouba_gateway', 'nouba_transcoder', 'nouba_stats', 'nouba_school']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
+ALTER ROLE nouba_gateway PASSWORD :'gateway_password';
+ALTER ROLE nouba_transcoder PASSWORD :'transcoder_password';
+ALTER ROLE nouba_stats PASSWORD :'stats_password';
+ALTER ROLE nouba_school PASSWORD :'school_password';
+
+-- begin from nothing, so that a right that leaves this file is gone
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nouba_gateway, nouba_transcoder, nouba_stats, nouba_school;
+REVOKE ALL ON DATABASE nouba FROM PUBLIC;
+GRANT CONNECT ON DATABASE nouba TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_school;
+GRANT USAGE ON SCHEMA public TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_school;
+
+-- Every service writes its own rows of the outbox and sees no others. To lock a row needs the right to change one of
+-- its columns.
+GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON outbox TO nouba_gateway, nouba_transcoder, nouba_stats;
+ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS own_rows ON outbox;
+CREATE POLICY own_rows ON outbox TO nouba_gateway, nouba_transcoder, nouba_stats USING ('nouba_' || service = current_user);
+
+-- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
+GRANT SELECT, INSERT, UPDATE ON webhook_events, payments TO nouba_gateway;
+GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries TO nouba_gateway;
+GRANT SELECT ON users, subscriptions TO nouba_gateway;
+GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
+GRANT UPDATE (status, activated_at, ends_at) ON subscriptions TO nouba_gateway;
+GRANT SELECT (id, transcoding_status) ON courses TO nouba_gateway;
+
+-- The transcoder: its jobs and their parts, and what a course shows.
+GRANT SELECT, INSERT, UPDATE, DELETE ON transcode_jobs, transcode_chunks TO nouba_transcoder;
+GRANT SELECT (id, transcoding_status, video_ref) ON courses TO nouba_transcoder;
+GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
+
+-- The statistics: read the facts, write the days. Who a person is and what a provider sent are not among the facts.
+GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
+    ledger_transactions, ledger_entries, daily_stats, daily_stats_newest, changed_days, transcode_chunks TO nouba_stats;
+GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
+GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
+GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
+    first_shown_at, finished_at) ON transcode_jobs TO nouba_stats;
+GRANT INSERT ON daily_stats TO nouba_stats;
+GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;
+GRANT INSERT, UPDATE, DELETE ON changed_days TO nouba_stats;
+
+-- The school's own application: everything of its own but the balance and the video, a payment before it is sent to
+-- the provider, and what became of it.
+GRANT SELECT, INSERT, UPDATE, DELETE ON teachers, chapters, sessions, attendances, subscriptions TO nouba_school;
+GRANT SELECT, DELETE ON users, courses TO nouba_school;
+GRANT INSERT (id, name, email, phone, role, year_of_study, last_login_at, created_at),
+    UPDATE (name, email, phone, role, year_of_study, last_login_at) ON users TO nouba_school;
+GRANT INSERT (id, chapter_id, title, pdf_summary, created_at), UPDATE (chapter_id, title, pdf_summary) ON courses
+    TO nouba_school;
+GRANT SELECT, INSERT (provider, provider_reference, order_number, user_id, amount_minor, currency) ON payments
+    TO nouba_school;
+GRANT SELECT (id, provider, state, reason, received_at, processed_at, payment_id) ON webhook_events TO nouba_school;
+GRANT SELECT ON ledger_accounts, ledger_transactions, ledger_entries, daily_stats, daily_stats_newest TO nouba_school;

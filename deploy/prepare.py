@@ -1,0 +1,148 @@
+"""Makes what only this machine may know, the first time: a folder of secrets for each reader, in a volume of Docker.
+
+Runs before everything else, as root with the one right to give files away, and again at every start, when it finds
+what it made and writes the same. Standard library alone: it runs in the plain Python image.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+
+VOLUME = Path("/run/secrets")
+S3_DATA = Path("/data")
+#: Who may read which folder, by the group that docker-compose.yml gives to the containers.
+READERS = {
+    "gateway": 10001,
+    "transcoder": 10002,
+    "stats": 10003,
+    "postgres": 10004,
+    "rabbitmq": 10005,
+    "s3": 10006,
+    "migrate": 10007,
+    "bucket": 10008,
+    "demo": 10009,
+}
+#: Each has a role in PostgreSQL and a user of RabbitMQ with its own few rights.
+SERVICES = ("gateway", "transcoder", "stats")
+BUCKET = "nouba"
+S3_ACTIONS = {
+    "bucket": ["Admin", "Read", "Write", "List", "Tagging"],
+    "gateway": [f"{action}:{BUCKET}" for action in ("Read", "Write", "List")],
+    "transcoder": [f"{action}:{BUCKET}" for action in ("Read", "Write", "List", "Tagging")],
+}
+
+
+def main() -> None:
+    """Bring the volume to what it has to be."""
+    os.umask(0o077)
+    made = Made(VOLUME / "made.json")
+    folders: dict[str, dict[str, str]] = {reader: {} for reader in READERS}
+    add_postgres(folders, made)
+    add_rabbitmq(folders, made)
+    add_s3(folders, made)
+    add_providers(folders, made)
+    made.keep()
+    for reader, files in folders.items():
+        write(VOLUME / reader, files, READERS[reader])
+    os.chown(S3_DATA, READERS["s3"], READERS["s3"])
+    print("The secrets are there.")
+
+
+class Made:
+    """What was made up once stays for ever."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._values: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values.setdefault(name, secrets.token_hex(24))
+
+    def keep(self) -> None:
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps(self._values))
+        new.replace(self._path)
+
+
+def add_postgres(folders: dict[str, dict[str, str]], made: Made) -> None:
+    """The superuser, who migrates, and a role for each service and for the school's own application."""
+    address = "postgresql://{}:{}@postgres:5432/nouba"
+    folders["postgres"]["password"] = made["postgres"]
+    folders["migrate"]["NOUBA_DATABASE_URL"] = address.format("nouba", made["postgres"])
+    for role in (*SERVICES, "school"):
+        folders["migrate"][f"{role}_password"] = made[f"postgres {role}"]
+        reader = "demo" if role == "school" else role
+        folders[reader]["NOUBA_DATABASE_URL"] = address.format(f"nouba_{role}", made[f"postgres {role}"])
+
+
+def add_rabbitmq(folders: dict[str, dict[str, str]], made: Made) -> None:
+    """The definitions with the users' passwords in them, salted and hashed as RabbitMQ does it."""
+    definitions = json.loads(Path("/deploy/rabbitmq/definitions.json").read_text())
+    for user in definitions["users"]:
+        password = made[f"rabbitmq {user['name']}"]
+        user["hashing_algorithm"] = "rabbit_password_hashing_sha256"
+        user["password_hash"] = rabbitmq_hash(password, made[f"salt {user['name']}"])
+        folders[user["name"]]["NOUBA_RABBITMQ_URL"] = f"amqp://{user['name']}:{password}@rabbitmq:5672/nouba"
+    folders["rabbitmq"]["definitions.json"] = json.dumps(definitions, indent=1)
+
+
+def rabbitmq_hash(password: str, salt: str) -> str:
+    """Four bytes of salt, and SHA-256 of them and the password."""
+    four = bytes.fromhex(salt)[:4]
+    return base64.b64encode(four + hashlib.sha256(four + password.encode()).digest()).decode()
+
+
+def add_s3(folders: dict[str, dict[str, str]], made: Made) -> None:
+    """SeaweedFS' identities, and each one's key in the form that every S3 client reads."""
+    identities = []
+    for name, actions in S3_ACTIONS.items():
+        key_id, secret = made[f"s3 {name} id"][:20].upper(), made[f"s3 {name}"]
+        credentials = [{"accessKey": key_id, "secretKey": secret}]
+        identities.append({"name": name, "credentials": credentials, "actions": actions})
+        folders[name]["aws_credentials"] = (
+            f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+        )
+    folders["s3"]["identities.json"] = json.dumps({"identities": identities}, indent=1)
+
+
+def add_providers(folders: dict[str, dict[str, str]], made: Made) -> None:
+    """The school's providers come from the environment. Before there is any, those of the demonstration are on."""
+    folders["gateway"]["NOUBA_API_TOKENS"] = folders["demo"]["NOUBA_API_TOKENS"] = f"nouba_{made['api token']}"
+    whsec = base64.b64encode(bytes.fromhex(made["standard_webhooks"])).decode()
+    providers = {
+        "NOUBA_PSP_CHARGILY_SECRETS": f"test_sk_{made['chargily']}",
+        "NOUBA_PSP_STANDARD_WEBHOOKS_SECRETS": f"whsec_{whsec}",
+        "NOUBA_PSP_STRIPE_SECRETS": f"whsec_{made['stripe']}",
+        "NOUBA_PSP_GENERIC_SECRETS": made["generic"],
+        "NOUBA_PSP_GENERIC_HEADER": "X-Signature",
+        "NOUBA_PSP_SATIM_USERNAME": "SAT0000000001",
+        "NOUBA_PSP_SATIM_PASSWORD": made["satim"],
+        "NOUBA_PSP_SATIM_TERMINAL": "E000000001",
+        "NOUBA_PSP_SATIM_BASE_URL": "http://psp:8092/payment/rest",
+    }
+    folders["demo"].update(providers)
+    if not any(name.startswith("NOUBA_PSP_") for name in os.environ):
+        folders["gateway"].update(providers)
+
+
+def write(folder: Path, files: dict[str, str], group: int) -> None:
+    """Make the folder hold these files and no others, for root and for `group` alone."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        if old.name not in files:
+            old.unlink()
+    for name, content in files.items():
+        new = folder / f".{name}"
+        new.write_text(content)
+        os.chown(new, 0, group)
+        new.chmod(0o440)
+        new.replace(folder / name)
+    os.chown(folder, 0, group)
+    folder.chmod(0o750)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""The read API's web process: puts the watch over the kept days and the routes together."""
+
+from flask import Flask
+
+from services.stats.api.routes import Reading, stats
+from services.stats.api.settings import ApiSettings
+from services.stats.api.watch import Watch
+
+
+def create_app(settings: ApiSettings, watch: Watch) -> Flask:
+    """The WSGI application; `watch` has been started."""
+    app = Flask(__package__ or "stats", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.json.compact = True  # type: ignore[attr-defined]
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.extensions["reading"] = Reading(watch, settings.required_tokens(), settings.zone, settings.stats_ready_hours)
+    app.register_blueprint(stats)
+    return app

@@ -1,0 +1,41 @@
+"""`nouba stats api`: the read API and its page."""
+
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import click
+
+from services.stats.api.errors import NotReady
+from services.stats.api.settings import ApiSettings
+from shared.runtime import logs
+from shared.runtime.settings import read_settings
+
+
+@click.command()
+def api() -> None:
+    """Serve the numbers: gunicorn on NOUBA_STATS_HOST and NOUBA_STATS_PORT, with a page at /.
+
+    On 127.0.0.1, which is the default, everybody on this machine may read. Any other address needs NOUBA_API_TOKENS,
+    and readers send one of them: `Authorization: Bearer TOKEN`, or as the password that a browser asks for.
+    """
+    logs.configure("stats-api")
+    settings = read_settings(ApiSettings)
+    settings.required_tokens()
+    directory = settings.stats_metrics_dir or Path(tempfile.mkdtemp(prefix="nouba-stats-metrics-"))
+    # prometheus_client looks for this when it is first imported, so it is set before `server` is
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+
+    from services.stats.api.server import StatsServer
+    from shared.runtime.metrics import empty_multiprocess_dir
+
+    empty_multiprocess_dir(directory)
+    server = StatsServer(settings)
+    if settings.stats_metrics_dir is None:
+        server.on_exit = partial(shutil.rmtree, directory)
+    try:
+        server.run()
+    except NotReady as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,66 @@
+"""What a reader can be told instead of numbers.
+
+ReaderError
++-- Malformed       400  what was asked for is not a day or a range of days
++-- NoToken         401  the reader proved nothing
++-- DayNotKept      404  there are no statistics of that day
++-- NothingKnown    503  the database has not answered since the start: ask again
+
+NotReady is for the operator: the API cannot start.
+"""
+
+from datetime import date
+
+from services.stats.errors import StatsError
+
+
+class ReaderError(StatsError):
+    """The root of what a reader is told; `code` names it for programs."""
+
+    status = 400
+    code = "malformed"
+
+
+class Malformed(ReaderError):
+    """What was asked for makes no sense; the message says what does."""
+
+
+class NoToken(ReaderError):
+    """The reader showed none of the tokens."""
+
+    status = 401
+    code = "no_token"
+
+    def __init__(self) -> None:
+        super().__init__("Send one of NOUBA_API_TOKENS as `Authorization: Bearer TOKEN`.")
+
+
+class DayNotKept(ReaderError):
+    """There are no statistics of the day that was asked for."""
+
+    status = 404
+    code = "day_not_kept"
+
+    def __init__(self, day: date | None, first: date | None, last: date | None) -> None:
+        self.day, self.first, self.last = day, first, last
+        if first is None:
+            told = "No day is kept yet; the first one is when it is over and computed."
+        elif day is not None and first < day < (last or day):
+            told = f"{day} is not kept, though days from {first} to {last} are; it is computed at the next look."
+        else:
+            told = f"{day} is not kept; the days from {first} to {last} are."
+        super().__init__(told)
+
+
+class NothingKnown(ReaderError):
+    """The database has not answered since this process started."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The statistics cannot be read yet: the database does not answer. Ask again.")
+
+
+class NotReady(StatsError):
+    """The API cannot start here; the message says why."""

@@ -1,0 +1,62 @@
+"""What the read API tells Prometheus; the processes of one API share a directory and add up."""
+
+import time
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.stats.api.shelf import Shelf
+from services.stats.days import ONE_DAY, midnight
+
+REQUESTS = Counter("nouba_stats_requests_total", "Requests by route and status.", ["route", "status"])
+REQUEST_SECONDS = Histogram(
+    "nouba_stats_request_seconds",
+    "Time to make an answer.",
+    ["route"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5),
+)
+REFRESHES = Counter(
+    "nouba_stats_cache_refreshes_total",
+    "Looks for newer versions by what they found: same, changed or failed.",
+    ["outcome"],
+)
+_DAYS = Gauge("nouba_stats_cache_days", "Days in a process's memory.", multiprocess_mode="livemin")
+_SILENT = Gauge(
+    "nouba_stats_cache_silent_seconds",
+    "Time since the database last said which versions are the newest; -1 where it never did.",
+    multiprocess_mode="livemax",
+)
+_LAST_SUCCESS = Gauge(
+    "nouba_stats_last_success_timestamp_seconds",
+    "When the newest day was computed.",
+    multiprocess_mode="livemax",
+)
+_DAY_END = Gauge(
+    "nouba_stats_newest_day_end_timestamp_seconds", "When the newest day ended.", multiprocess_mode="livemax"
+)
+_AGE = Gauge("nouba_stats_age_seconds", "Time since the newest day ended.", multiprocess_mode="livemax")
+_DELAY = Gauge(
+    "nouba_stats_delay_seconds",
+    "Time from the end of the newest day until its newest version was kept.",
+    multiprocess_mode="livemax",
+)
+
+
+def show(shelf: Shelf | None, silent_seconds: float) -> None:
+    """What a process knows at this moment."""
+    _SILENT.set(-1 if shelf is None else silent_seconds)
+    _DAYS.set(len(shelf.days) if shelf else 0)
+    newest = shelf.newest if shelf else None
+    if newest is not None:
+        ended = ended_at(newest.payload["zone"], newest.day).timestamp()
+        computed = newest.computed_at.timestamp()
+        _LAST_SUCCESS.set(computed)
+        _DAY_END.set(ended)
+        _AGE.set(time.time() - ended)
+        _DELAY.set(computed - ended)
+
+
+def ended_at(zone: str, day: date) -> datetime:
+    """The instant at which `day` ended in `zone`."""
+    return midnight(day + ONE_DAY, ZoneInfo(zone))

@@ -1,0 +1,255 @@
+"""What the read API promises, as OpenAPI 3.1 and as a page without any external address."""
+
+from importlib.metadata import version
+from typing import Any
+
+from flask import render_template
+
+#: For what is no page, and for the page of this document, whose only style is its own.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+
+_ERROR = {"$ref": "#/components/schemas/Error"}
+_DAY = {"$ref": "#/components/schemas/Day"}
+_READINESS = {"$ref": "#/components/schemas/Readiness"}
+_DATE = {"type": "string", "format": "date"}
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any], place: str = "query", **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": place, "description": description, "schema": schema, **more}
+
+
+def _header(description: str, *, required: bool = True, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": {"type": kind}}
+
+
+def _answer(
+    description: str, schema: dict[str, Any], media_type: str = "application/json", **headers: dict[str, Any]
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": description, "content": {media_type: {"schema": schema}}}
+    if headers:
+        answer["headers"] = {name.replace("_", "-"): header for name, header in headers.items()}
+    return answer
+
+
+_CACHED = {
+    "ETag": _header("Strong; another one for each coding. Either of the two in If-None-Match is answered 304."),
+    "Cache-Control": _header("A minute, and longer while a newer answer is fetched."),
+    "Vary": _header("Accept-Encoding: gzip is sent where it is accepted."),
+    "Nouba-Stale-Seconds": _header(
+        "Only while the database is away: how long ago it last said what the newest versions are.",
+        required=False,
+        kind="integer",
+    ),
+}
+_OF_A_DAY = {
+    "Nouba-Day": _header("The day."),
+    "Nouba-Version": _header("The day's version, counted from 1.", kind="integer"),
+    "Nouba-Computed-At": _header("When it was computed."),
+}
+_UNCHANGED = {"description": "What If-None-Match names is still the newest.", "headers": {"ETag": _CACHED["ETag"]}}
+_MALFORMED = _answer("What was asked for is not a day, or not a range of days.", _ERROR)
+_NOT_KEPT = _answer("The day is not kept; the message says which days are.", _ERROR)
+_REFUSALS = {
+    "401": _answer(
+        "A token is missing or wrong; only where the API listens on an address that others can reach.",
+        _ERROR,
+        WWW_Authenticate=_header("Bearer and Basic."),
+    ),
+    "503": _answer(
+        "The database has not answered since the start.",
+        _ERROR,
+        Retry_After=_header("Seconds to wait.", kind="integer"),
+    ),
+}
+_COMPARE = _parameter(
+    "compare", "1 adds the key `comparison`: beside the day, the week and the month before.", {"enum": ["0", "1"]}
+)
+_IF_NONE_MATCH = _parameter("If-None-Match", "Entity tags that the reader has.", {"type": "string"}, "header")
+_EXAMPLE = "2026-11-22"
+
+
+def _read(
+    operation: str, summary: str, answer: dict[str, Any], parameters: list[dict[str, Any]], *refusals: str, **more: Any
+) -> dict[str, Any]:
+    found = {"400": _MALFORMED, "404": _NOT_KEPT, **_REFUSALS}
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary,
+            "parameters": [*parameters, _IF_NONE_MATCH],
+            "responses": {"200": answer, "304": _UNCHANGED, **{status: found[status] for status in refusals}},
+            "security": [{}, {"token": []}],
+            **more,
+        }
+    }
+
+
+def _plain(operation: str, summary: str, **responses: Any) -> dict[str, Any]:
+    found = {status.removeprefix("status_"): answer for status, answer in responses.items()}
+    return {"get": {"operationId": operation, "summary": summary, "responses": found}}
+
+
+_DAY_ANSWER = _answer("The day as canonical JSON; the tag of the plain bytes is their SHA-256.", _DAY)
+_DAY_ANSWER["headers"] = {**_CACHED, **_OF_A_DAY}
+_SERIES_ANSWER = _answer("A list for every number, a value a day.", {"$ref": "#/components/schemas/Series"})
+_SERIES_ANSWER["headers"] = _CACHED
+_PAGE_ANSWER = _answer("The page.", {"type": "string"}, "text/html")
+_PAGE_ANSWER["headers"] = _CACHED
+
+DOCUMENT: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "info": {
+        "title": "Nouba statistics",
+        "version": version("nouba"),
+        "description": "The numbers of every day that is over, each from its newest complete version. On 127.0.0.1 "
+        "everybody on the machine may read; any other address asks for one of NOUBA_API_TOKENS.",
+    },
+    "paths": {
+        "/api/stats/latest": _read("showLatest", "The newest day", _DAY_ANSWER, [_COMPARE], "400", "404", "401", "503"),
+        "/api/stats/{day}": _read(
+            "showDay",
+            "One day",
+            _DAY_ANSWER,
+            [_parameter("day", "A day in the school's zone.", _DATE, "path", required=True, example=_EXAMPLE), _COMPARE],
+            "400",
+            "404",
+            "401",
+            "503",
+        ),
+        "/api/stats": _read(
+            "showSeries",
+            "Every number over a range of at most 366 days",
+            _SERIES_ANSWER,
+            [
+                _parameter("from", "The first day.", _DATE, required=True, example="2026-10-24"),
+                _parameter("to", "The last day.", _DATE, required=True, example=_EXAMPLE),
+            ],
+            "400",
+            "401",
+            "503",
+        ),
+        "/": _read(
+            "showPage",
+            "A page for people",
+            _PAGE_ANSWER,
+            [
+                _parameter("day", "The newest one unless it is given.", _DATE, example=_EXAMPLE),
+                _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"}),
+            ],
+            "400",
+            "401",
+            "503",
+        ),
+        "/healthz": _plain(
+            "showHealth",
+            "The process answers",
+            status_200=_answer("It does.", {"type": "object", "properties": {"status": {"const": "ok"}}}),
+        ),
+        "/readyz": _plain(
+            "showReadiness",
+            "The newest day is fresh and the database answers",
+            status_200=_answer("So it is.", _READINESS),
+            status_503=_answer("It is not; `reason` says why.", _READINESS),
+        ),
+        "/openapi.json": _plain(
+            "showOpenapi", "This document", status_200=_answer("The document.", {"type": "object"})
+        ),
+        "/docs": _plain(
+            "showDocs",
+            "This document for people",
+            status_200=_answer("The page.", {"type": "string"}, "text/html"),
+        ),
+    },
+    "components": {
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        "schemas": {
+            "Day": {
+                "type": "object",
+                "required": ["day", "zone", "currency", "definitions", "complete", "sections"],
+                "properties": {
+                    "day": _DATE,
+                    "zone": {"type": "string"},
+                    "currency": {"type": "string"},
+                    "definitions": {"type": "integer"},
+                    "complete": {"const": True},
+                    "sections": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Section"}},
+                    "comparison": {"$ref": "#/components/schemas/Comparison"},
+                },
+            },
+            "Section": {
+                "type": "object",
+                "required": ["numbers"],
+                "properties": {
+                    "numbers": {
+                        "type": "object",
+                        "additionalProperties": {
+                            "anyOf": [
+                                {"type": "integer"},
+                                {"type": "object", "additionalProperties": {"type": "integer"}},
+                            ]
+                        },
+                    }
+                },
+            },
+            "Comparison": {
+                "type": "object",
+                "required": ["day_before", "week_before", "month_before"],
+                "additionalProperties": {
+                    "type": ["object", "null"],
+                    "required": ["day", "etag", "numbers"],
+                    "properties": {
+                        "day": _DATE,
+                        "etag": {"type": "string"},
+                        "numbers": {
+                            "type": "object",
+                            "additionalProperties": {
+                                "type": "object",
+                                "required": ["then", "change"],
+                                "properties": {
+                                    "then": {"type": "integer"},
+                                    "change": {"type": "integer"},
+                                    "change_basis_points": {"type": "integer"},
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+            "Series": {
+                "type": "object",
+                "required": ["from", "to", "days", "missing", "currency", "sections"],
+                "properties": {
+                    "from": _DATE,
+                    "to": _DATE,
+                    "days": {"type": "array", "items": _DATE},
+                    "missing": {"type": "array", "items": _DATE, "description": "Days of the range that are not kept."},
+                    "currency": {"type": ["string", "null"]},
+                    "sections": {"type": "object"},
+                },
+            },
+            "Error": {
+                "type": "object",
+                "required": ["error", "message"],
+                "additionalProperties": False,
+                "properties": {"error": {"type": "string"}, "message": {"type": "string"}},
+            },
+            "Readiness": {
+                "type": "object",
+                "required": ["status", "database", "newest_day", "age_seconds", "reason"],
+                "additionalProperties": False,
+                "properties": {
+                    "status": {"enum": ["ready", "not ready"]},
+                    "database": {"type": "boolean"},
+                    "newest_day": {"type": ["string", "null"], "format": "date"},
+                    "age_seconds": {"type": ["number", "null"]},
+                    "reason": {"type": ["string", "null"]},
+                },
+            },
+        },
+    },
+}
+
+
+def page() -> str:
+    """The document for people."""
+    return render_template("docs.html", info=DOCUMENT["info"], paths=DOCUMENT["paths"])

@@ -1,0 +1,107 @@
+"""The page's languages: which one a reader wants, its words, and how it writes numbers, money and dates."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_datetime
+from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
+from werkzeug.datastructures import LanguageAccept
+
+from services.stats.numbers import Number, Section, Unit
+
+#: Each language as Algeria writes it, and its own name.
+LANGUAGES = {"en": ("en_GB", "English"), "fr": ("fr_DZ", "Français"), "ar": ("ar_DZ", "العربية")}
+#: English has no habit of writing dinars: the code, a space, and the amount.
+_MONEY_FORMATS = {"en": "¤\u00a0#,##0.00"}
+_FOLDER = Path(__file__).parent.parent / "translations"
+
+
+def choose_language(asked: str | None, accepted: LanguageAccept) -> str:
+    """What the address asks for, or else the browser; English where that is none of ours."""
+    return asked if asked in LANGUAGES else accepted.best_match(LANGUAGES, "en") or "en"
+
+
+@cache
+def words_of(language: str) -> "Words":
+    """The words of one of LANGUAGES."""
+    found = tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
+    return Words(language, Locale.parse(LANGUAGES[language][0]), found)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language."""
+
+    language: str
+    locale: Locale
+    _found: Mapping[str, Any]
+
+    @property
+    def direction(self) -> str:
+        return self.locale.text_direction
+
+    def __getitem__(self, key: str) -> str:
+        """A phrase of the page itself."""
+        return str(self._found["page"][key])
+
+    def section(self, section: str) -> str:
+        return str(self._found["sections"].get(section, section))
+
+    def number(self, section: str, number: str) -> str:
+        """The name of a number; its id where a newer version of the statistics has one that is not translated."""
+        return str(self._entry(section, number).get("name", f"{section}.{number}"))
+
+    def definition(self, section: Section, number: Number) -> tuple[str, str]:
+        """The definition of a number, and the language it is in."""
+        translated = self._entry(section.name, number.name).get("definition")
+        return (translated, self.language) if translated else (number.definition, "en")
+
+    def key(self, by: str, key: str) -> str:
+        """What a breakdown's key is called."""
+        keys = self._found["keys"]
+        kind = by.removesuffix("'s id")
+        if kind != by and key.isdigit():
+            return str(keys[kind]).format(id=key)
+        return str(keys.get(key, key))
+
+    def day(self, day: date, form: str = "full") -> str:
+        return format_date(day, form, locale=self.locale)
+
+    def moment(self, moment: datetime, zone: ZoneInfo) -> str:
+        return format_datetime(moment, "medium", tzinfo=zone, locale=self.locale)
+
+    def count(self, value: int) -> str:
+        return format_decimal(value, locale=self.locale)
+
+    def decimal(self, value: Decimal, pattern: str) -> str:
+        return format_decimal(value, pattern, locale=self.locale)
+
+    def percent(self, basis_points: int, pattern: str = "#,##0.0\u00a0%") -> str:
+        return format_percent(Decimal(basis_points).scaleb(-4), pattern, locale=self.locale)
+
+    def value(self, value: int, unit: Unit, currency: str) -> str:
+        """A number with its unit."""
+        match unit:
+            case Unit.MINOR:
+                amount = Decimal(value).scaleb(-get_currency_precision(currency))
+                return format_currency(amount, currency, _MONEY_FORMATS.get(self.language), locale=self.locale)
+            case Unit.BASIS_POINTS:
+                return self.percent(value)
+            case Unit.HUNDREDTHS:
+                return self.decimal(Decimal(value).scaleb(-2), "#,##0.00")
+            case Unit.MILLISECONDS:
+                return f"{self.count(value)}\u00a0{self['milliseconds']}"
+            case _:
+                return self.count(value)
+
+    def _entry(self, section: str, number: str) -> Mapping[str, str]:
+        found: Mapping[str, str] = self._found["numbers"].get(section, {}).get(number, {})
+        return found

@@ -1,0 +1,52 @@
+"""The series of every number over a range of days, in the shape of a day's own document."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from services.stats.api.shelf import Day
+from services.stats.numbers import OTHERS
+
+Values = list[int | None]
+
+
+def series(days: Mapping[date, Day | None]) -> dict[str, Any]:
+    """A list where a day has a number; null for a day that is not kept or does not have it."""
+    payloads = [day.payload if day else None for day in days.values()]
+    kept = [payload for payload in payloads if payload]
+    names: dict[str, set[str]] = {}
+    for payload in kept:
+        for section, found in payload["sections"].items():
+            names.setdefault(section, set()).update(found["numbers"])
+    return {
+        "from": min(days).isoformat(),
+        "to": max(days).isoformat(),
+        "days": [day.isoformat() for day in days],
+        "missing": [day.isoformat() for day, found in days.items() if found is None],
+        "currency": kept[-1]["currency"] if kept else None,
+        "sections": {
+            section: {"numbers": {name: _over(payloads, section, name) for name in found}}
+            for section, found in names.items()
+        },
+    }
+
+
+def _over(payloads: list[dict[str, Any] | None], section: str, name: str) -> Values | dict[str, Values]:
+    values = [_number(payload, section, name) for payload in payloads]
+    if not any(isinstance(value, dict) for value in values):
+        return values
+    return {
+        key: [_part(value, key) for value in values] for key in sorted({key for value in values for key in value or ()})
+    }
+
+
+def _number(payload: dict[str, Any] | None, section: str, name: str) -> Any:
+    found = payload["sections"].get(section, {}) if payload else {}
+    return found.get("numbers", {}).get(name)
+
+
+def _part(breakdown: dict[str, int] | None, key: str) -> int | None:
+    """A breakdown leaves zeros out; where it adds up the rest under one name, nothing is known of a missing key."""
+    if breakdown is None:
+        return None
+    return breakdown.get(key, None if OTHERS in breakdown else 0)

@@ -1,0 +1,143 @@
+"""Runs the read API: gunicorn with several processes, each with all kept days in its memory.
+
+Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides at import how it counts.
+"""
+
+import contextlib
+import gc
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from gunicorn.http import errors
+from gunicorn.workers.gthread import ThreadWorker
+
+from services.stats.api.app import create_app
+from services.stats.api.errors import NotReady
+from services.stats.api.settings import ApiSettings
+from services.stats.api.shelf import refresh
+from services.stats.api.watch import Watch
+from shared.runtime import metrics
+from shared.runtime.database import build_engine
+
+#: How long a stopping process may take to answer what it has begun.
+GRACE_SECONDS = 10
+#: A worker that does not report to gunicorn for so long is replaced.
+HANG_SECONDS = 30
+#: How long the processes of a killed predecessor may hold its ports.
+PREDECESSOR_SECONDS = 5.0
+
+
+class StatsServer(BaseApplication):
+    """gunicorn, set up in Python: every setting is visible here. `on_exit` is called when all of it has ended."""
+
+    on_exit: Callable[[], None] = staticmethod(lambda: None)
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.settings = settings
+        self._watch: Watch | None = None
+        super().__init__()
+
+    def run(self) -> None:
+        """Serve until told to stop. Raises NotReady where a port is taken."""
+        settings = self.settings
+        _require_port(settings.stats_host, settings.stats_port, "NOUBA_STATS_PORT")
+        if settings.metrics_port:
+            _require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
+        super().run()
+
+    def load_config(self) -> None:
+        settings = self.settings
+        options: dict[str, Any] = {
+            "bind": f"{settings.stats_host}:{settings.stats_port}",
+            "worker_class": Readers,
+            "workers": settings.stats_processes,
+            "threads": settings.stats_threads,
+            "backlog": 1024,
+            "keepalive": 30,
+            "timeout": HANG_SECONDS,
+            "graceful_timeout": GRACE_SECONDS,
+            "limit_request_line": 4094,
+            "limit_request_fields": 64,
+            "logger_class": PropagatingLogger,
+            "accesslog": None,
+            "control_socket_disable": True,
+            "when_ready": self._serve_metrics,
+            "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
+            "worker_exit": self._stop_watch,
+            "on_exit": lambda _arbiter: self.on_exit(),
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The application of one process; called after the fork, so that no connection is shared."""
+        url = self.settings.database_url.get_secret_value()
+        engine = build_engine(url, pool_size=1, application="nouba stats api", autocommit=True)
+        self._watch = Watch(partial(refresh, engine))
+        self._watch.start()
+        app = create_app(self.settings, self._watch)
+        # what is here now stays: the collector need not walk it while a reader waits
+        gc.freeze()
+        return app
+
+    def _serve_metrics(self, _arbiter: object) -> None:
+        if self.settings.metrics_port:
+            metrics.serve_metrics(self.settings.metrics_port, self.settings.metrics_host)
+
+    def _stop_watch(self, _arbiter: object, _worker: object) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+
+
+class Readers(ThreadWorker):
+    """gunicorn's threads, which answer what is not HTTP in JSON like everything else."""
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        status = HTTPStatus.BAD_REQUEST
+        if isinstance(exc, errors.LimitRequestLine):
+            status = HTTPStatus.REQUEST_URI_TOO_LONG
+        elif isinstance(exc, errors.LimitRequestHeaders):
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        elif not isinstance(exc, errors.ParseException):
+            self.log.exception("A request failed.")
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+        code = status.phrase.lower().replace(" ", "_")
+        told = {"error": code, "message": f"{status.phrase}: this server could not read the request."}
+        body = json.dumps(told).encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode() + body)
+
+
+class PropagatingLogger(Logger):
+    """Leaves gunicorn's lines to the handlers that all other lines go to."""
+
+    def _set_handler(self, log: logging.Logger, *_where: Any, **_how: Any) -> None:
+        log.propagate = True
+
+
+def _require_port(host: str, port: int, setting: str) -> None:
+    """Wait until a killed predecessor's processes have left the port. Raises NotReady where somebody stays on it."""
+    deadline = time.monotonic() + PREDECESSOR_SECONDS
+    while True:
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise NotReady(
+                    f"{host}:{port} cannot be used ({error.strerror}): stop what listens there, or set {setting}."
+                ) from None
+            time.sleep(0.1)
+        else:
+            return

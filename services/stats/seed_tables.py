@@ -1,0 +1,173 @@
+"""How a made-up school is written, a table a statement: PostgreSQL counts from 1 and derives every column by hashing.
+
+So the same seed gives the same school, whatever writes it and in whichever pieces. Rows come in the order of time, and
+the school grows evenly: of `n` rows in a span, row `i` lies at sqrt(i / n) of it. Users of a row are among those that
+had registered by then.
+"""
+
+from dataclasses import dataclass
+
+#: pick(i, salt, n) is 0 .. n - 1; at(i, n) is the instant of row i of n. Both are immutable, so that they are inlined.
+FUNCTIONS = """
+CREATE FUNCTION pg_temp.pick(i bigint, salt bigint, n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT (hashint8extended(i, {seed} * 1000 + salt) & 9223372036854775807) % n $$;
+CREATE FUNCTION pg_temp.at(i bigint, n bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT to_timestamp({begins_at} + floor({seconds} * sqrt((i - 0.5) / n))) $$;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One statement: so many rows are made of numbers from 1 to `of`, on average `each` of every number."""
+
+    table: str
+    of: str
+    statement: str
+    each: float = 1.0
+
+
+_TEACHERS = """
+INSERT INTO teachers (id, name, specialisation, created_at) OVERRIDING SYSTEM VALUE
+SELECT i, 'Teacher ' || i, (ARRAY['mathematics', 'physics', 'science', 'arabic', 'french', 'english'])[1 + i %% 6],
+       pg_temp.at(1 + i / 4, {teachers})
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
+"""
+
+_CHAPTERS = """
+INSERT INTO chapters (id, title, teacher_id, year_target, price_minor, created_at) OVERRIDING SYSTEM VALUE
+SELECT i, 'Chapter ' || i, 1 + pg_temp.pick(i, 1, {teachers}), (1 + i %% 3) || 'AS',
+       100000 + 50000 * pg_temp.pick(i, 2, 7), pg_temp.at(1 + i / 4, {chapters})
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
+"""
+
+_COURSES = """
+INSERT INTO courses (id, chapter_id, title, video_ref, transcoding_status, pdf_summary, created_at)
+    OVERRIDING SYSTEM VALUE
+SELECT i, 1 + i * {chapters} / ({courses} + 1), 'Lesson ' || i, CASE WHEN film < 90 THEN 'videos/' || i END,
+       CASE WHEN film < 90 THEN 'completed' WHEN film < 93 THEN 'failed' WHEN film < 95 THEN 'pending' END,
+       CASE WHEN pg_temp.pick(i, 4, 10) < 6 THEN 'summaries/' || i || '.pdf' END, pg_temp.at(i, {courses})
+FROM (SELECT i, pg_temp.pick(i, 3, 100) AS film
+      FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
+"""
+
+_SESSIONS = """
+INSERT INTO sessions (id, chapter_id, teacher_id, starts_at, duration_minutes, created_at) OVERRIDING SYSTEM VALUE
+SELECT i, chapter, 1 + pg_temp.pick(chapter, 1, {teachers}), pg_temp.at(i, {sessions}), 90,
+       pg_temp.at(i, {sessions}) - interval '7 days'
+FROM (SELECT i, 1 + pg_temp.pick(i, 5, {chapters}) AS chapter
+      FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
+"""
+
+_ATTENDANCES = """
+INSERT INTO attendances (id, session_id, user_id, checked_in_at) OVERRIDING SYSTEM VALUE
+SELECT i, 1 + (i - 1) * {sessions} / {attendances},
+       1 + pg_temp.pick(i, 6, greatest(1, i * {users} / {attendances})),
+       pg_temp.at(1 + (i - 1) * {sessions} / {attendances}, {sessions})
+       + make_interval(secs => pg_temp.pick(i, 7, 1800))
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
+"""
+
+_SUBSCRIPTIONS = """
+INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor, status, access_level, activated_at, ends_at,
+                           created_at) OVERRIDING SYSTEM VALUE
+SELECT i, 1 + pg_temp.pick(i, 8, greatest(1, i * {users} / {subscriptions})), 1 + pg_temp.pick(i, 9, {chapters}),
+       months * (100000 + 50000 * pg_temp.pick(i, 10, 5)),
+       CASE WHEN fate < 8 THEN 'pending_payment' WHEN fate < 10 THEN 'cancelled'
+            WHEN created_at + term < '{ends_at}' THEN 'expired' ELSE 'active' END,
+       (ARRAY['full', 'live', 'recorded'])[1 + i %% 3],
+       CASE WHEN fate >= 8 THEN created_at + interval '5 minutes' END,
+       CASE WHEN fate >= 8 THEN created_at + interval '5 minutes' + term END, created_at
+FROM (SELECT *, make_interval(days => CASE months WHEN 12 THEN 365 ELSE 30 * months END) AS term
+      FROM (SELECT i, pg_temp.at(i, {subscriptions}) AS created_at, pg_temp.pick(i, 11, 100) AS fate,
+                   (ARRAY[1, 1, 1, 1, 3, 3, 12])[1 + pg_temp.pick(i, 12, 7)] AS months
+            FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made) AS timed
+"""
+
+_PAYMENTS = """
+INSERT INTO payments (id, provider, provider_reference, user_id, amount_minor, method, status, refunded_minor,
+                      credited_minor, fee_minor, failure_reason, created_at, completed_at) OVERRIDING SYSTEM VALUE
+SELECT i, provider, 'seed-' || i, 1 + pg_temp.pick(i, 13, greatest(1, i * {users} / {payments})), amount,
+       CASE WHEN fate < 90 THEN CASE WHEN provider = 'satim' THEN 'cib' ELSE 'edahabia' END END,
+       CASE WHEN fate < 87 THEN 'completed' WHEN fate < 88 THEN 'refunded' WHEN fate < 90 THEN 'partially_refunded'
+            WHEN fate < 96 THEN 'failed' WHEN fate < 99 THEN 'expired' ELSE 'canceled' END,
+       CASE WHEN fate = 87 THEN amount WHEN fate IN (88, 89) THEN amount / 2 ELSE 0 END,
+       CASE WHEN fate < 87 THEN amount WHEN fate IN (88, 89) THEN amount - amount / 2 ELSE 0 END,
+       CASE WHEN fate < 90 THEN amount / 40 END,
+       CASE WHEN fate BETWEEN 90 AND 95
+            THEN (ARRAY['insufficient funds', 'card expired', 'not authenticated'])[1 + pg_temp.pick(i, 14, 3)] END,
+       created_at,
+       CASE WHEN fate < 90 THEN created_at + make_interval(secs => 20 + pg_temp.pick(i, 15, 600)) END
+FROM (SELECT i, pg_temp.at(i, {payments}) AS created_at, pg_temp.pick(i, 16, 100) AS fate,
+             100000 + 50000 * pg_temp.pick(i, 17, 10) AS amount,
+             CASE WHEN pg_temp.pick(i, 18, 3) = 0 THEN 'satim' ELSE 'chargily' END AS provider
+      FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
+"""
+
+_EVENTS = """
+INSERT INTO webhook_events (id, provider, dedupe_key, state, method, body, body_sha256, payment_id, received_at,
+                            processed_at) OVERRIDING SYSTEM VALUE
+SELECT id, provider, 'seed-' || id, 'applied', 'POST', '', '', id, heard_at,
+       heard_at + make_interval(secs => (20 + pg_temp.pick(id, 19, 400)) / 1000.0)
+FROM (SELECT id, provider, coalesce(completed_at, created_at + interval '5 minutes')
+             + make_interval(secs => pg_temp.pick(id, 20, 3)) AS heard_at
+      FROM payments WHERE id BETWEEN %(first)s AND %(last)s) AS heard
+"""
+
+# The accounts: a wallet has its user's number, and the school's own three come after them.
+_ACCOUNTS = """
+INSERT INTO ledger_accounts (id, kind, user_id, provider) OVERRIDING SYSTEM VALUE
+SELECT i, 'user_wallet', i, NULL FROM generate_series(%(first)s::bigint, least(%(last)s::bigint, {users})) AS i
+UNION ALL
+SELECT {users} + own.ordinality, own.kind, NULL, own.provider
+FROM unnest(ARRAY['psp_clearing', 'psp_clearing', 'subscription_revenue'], ARRAY['chargily', 'satim', NULL])
+     WITH ORDINALITY AS own (kind, provider, ordinality) WHERE %(first)s = 1
+"""
+
+_CREDITS = """
+WITH booked AS (
+    INSERT INTO ledger_transactions (id, kind, payment_id, created_at) OVERRIDING SYSTEM VALUE
+    SELECT id, 'payment', id, completed_at + interval '1 second' FROM payments
+    WHERE id BETWEEN %(first)s AND %(last)s AND credited_minor > 0
+)
+INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
+SELECT id, account, amount, currency FROM payments, LATERAL (VALUES
+    (user_id, credited_minor), ({users} + CASE provider WHEN 'satim' THEN 2 ELSE 1 END, -credited_minor)
+) AS side (account, amount) WHERE id BETWEEN %(first)s AND %(last)s AND credited_minor > 0
+"""
+
+_ACTIVATIONS = """
+WITH booked AS (
+    INSERT INTO ledger_transactions (id, kind, subscription_id, created_at) OVERRIDING SYSTEM VALUE
+    SELECT {payments} + id, 'activation', id, activated_at FROM subscriptions
+    WHERE id BETWEEN %(first)s AND %(last)s AND activated_at IS NOT NULL
+)
+INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
+SELECT {payments} + id, account, amount, 'DZD' FROM subscriptions, LATERAL (VALUES
+    (user_id, -amount_minor), ({users} + 3, amount_minor)
+) AS side (account, amount) WHERE id BETWEEN %(first)s AND %(last)s AND activated_at IS NOT NULL
+"""
+
+_USERS = """
+INSERT INTO users (id, name, role, year_of_study, balance_minor, created_at) OVERRIDING SYSTEM VALUE
+SELECT i, 'Student ' || i, 'student', (1 + pg_temp.pick(i, 21, 3)) || 'AS', coalesce(held.amount_minor, 0),
+       pg_temp.at(i, {users})
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
+LEFT JOIN (SELECT account_id, sum(amount_minor) AS amount_minor FROM ledger_entries
+           WHERE account_id BETWEEN %(first)s AND %(last)s GROUP BY account_id) AS held ON held.account_id = i
+"""
+
+#: In this order: what a later statement reads is there, and foreign keys are not looked at meanwhile.
+TABLES = (
+    Rows("teachers", "teachers", _TEACHERS),
+    Rows("chapters", "chapters", _CHAPTERS),
+    Rows("courses", "courses", _COURSES),
+    Rows("sessions", "sessions", _SESSIONS),
+    Rows("attendances", "attendances", _ATTENDANCES),
+    Rows("subscriptions", "subscriptions", _SUBSCRIPTIONS),
+    Rows("payments", "payments", _PAYMENTS),
+    Rows("webhook_events", "payments", _EVENTS),
+    Rows("ledger_accounts", "users", _ACCOUNTS),
+    Rows("ledger_entries", "payments", _CREDITS, 2.67),
+    Rows("ledger_entries", "subscriptions", _ACTIVATIONS, 2.76),
+    Rows("users", "users", _USERS),
+)

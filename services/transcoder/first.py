@@ -1,0 +1,48 @@
+"""Use case: something to watch before the whole lesson is made: the upload's own bytes, or the first minute, small.
+
+It has a master playlist of its own, because its segments may be cut elsewhere than the lesson's.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from services.transcoder.assemble import Assembly, assemble
+from services.transcoder.encode import encode_audio, encode_chunk
+from services.transcoder.errors import Refused, WrongOutput
+from services.transcoder.ffmpeg import Ffmpeg, never
+from services.transcoder.plan import Plan
+from services.transcoder.remux import can_remux, remux
+
+
+def has_first(plan: Plan) -> bool:
+    """Whether anything can be shown sooner than the lesson itself."""
+    return can_remux(plan.source) or len(plan.chunks) > 1
+
+
+def make_first(
+    plan: Plan, source: Path, folder: Path, ffmpeg: Ffmpeg, *, cancelled: Callable[[], bool] = never
+) -> Assembly:
+    """Write the media to `folder`, and say what its playlists are. Raises WrongOutput where nothing can be shown."""
+    if can_remux(plan.source):
+        try:
+            return remux(plan.source, source, folder, ffmpeg, cancelled=cancelled)
+        except (Refused, WrongOutput):
+            # an encoder may mend what a copy cannot hold; where there is one chunk, that is the lesson itself
+            if len(plan.chunks) < 2:
+                raise
+    beginning = first_minute(plan)
+    parts = encode_chunk(beginning, beginning.chunks[0], source, folder, ffmpeg, cancelled=cancelled)
+    parts += [encode_audio(beginning, sound, source, folder, ffmpeg, cancelled=cancelled) for sound in beginning.sounds]
+    return assemble(beginning, parts)
+
+
+def first_minute(plan: Plan) -> Plan:
+    """The first chunk in the smallest rendition, as a lesson of its own."""
+    assert plan.source.video is not None
+    chunk = plan.chunks[0]
+    ends = min(plan.source.video.end_seconds, float(chunk.end_frame / plan.rate))
+    video = replace(plan.source.video, end_seconds=ends)
+    sounds = tuple(sound for sound in plan.sounds if sound.default)
+    beginning = replace(plan, source=replace(plan.source, video=video), frames=chunk.end_frame)
+    return replace(beginning, rungs=plan.rungs[-1:], chunks=(chunk,), sounds=sounds)

@@ -1,0 +1,146 @@
+"""The worker's scratch space: uploads in work, fetched once, and never left behind, even by a worker that was killed."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from services.transcoder.errors import OutOfSpace
+
+#: Free space that encoding one chunk needs besides the upload.
+RESERVE_BYTES = 1 << 30
+#: Uploads kept at once: a worker that gets chunks of several lessons in turn need not fetch them each time.
+KEPT_UPLOADS = 3
+_PREFIX = "nouba-worker-"
+
+log = structlog.get_logger(__name__)
+
+
+class Scratch:
+    """One folder of one process. Whoever holds the lock on it is alive; all others are swept away."""
+
+    def __init__(self, parent: Path | None = None, reserve_bytes: int = RESERVE_BYTES) -> None:
+        self._parent = parent or Path(tempfile.gettempdir())
+        self._parent.mkdir(parents=True, exist_ok=True)
+        self._reserve_bytes = reserve_bytes
+        self.folder, self._lock = _own_folder(self._parent)
+        self._uploads: dict[int, float] = {}
+        self._in_use: set[int] = set()
+        self._guard = threading.Lock()
+        sweep(self._parent)
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[Path]:
+        """An empty folder for one part, removed in every case."""
+        folder = Path(tempfile.mkdtemp(prefix="part-", dir=self.folder))
+        try:
+            with _disk():
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def upload(self, job_id: int, size_bytes: int, fetch: Callable[[Path], None]) -> Iterator[Path]:
+        """The folder with a job's upload, filled by `fetch` unless it is there. Raises OutOfSpace beforehand."""
+        folder = self.folder / f"job-{job_id}"
+        with self._guard:
+            self._in_use.add(job_id)
+        try:
+            if job_id not in self._uploads:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._make_room(size_bytes, KEPT_UPLOADS - 1)
+                folder.mkdir()
+                try:
+                    with _disk():
+                        fetch(folder)
+                except BaseException:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
+            with self._guard:
+                self._uploads[job_id] = time.monotonic()
+            yield folder
+        finally:
+            with self._guard:
+                self._in_use.discard(job_id)
+
+    def kept(self) -> list[int]:
+        """The jobs whose uploads are here."""
+        with self._guard:
+            return list(self._uploads)
+
+    def forget(self, job_id: int) -> None:
+        """Remove a job's upload, unless it is in use just now."""
+        with self._guard:
+            if job_id in self._in_use or self._uploads.pop(job_id, None) is None:
+                return
+            shutil.rmtree(self.folder / f"job-{job_id}", ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+    def _make_room(self, size_bytes: int, keep: int) -> None:
+        # an upload without an index is put into another container: twice its size
+        needed = 2 * size_bytes + self._reserve_bytes
+        for job_id, _ in sorted(self._uploads.items(), key=lambda entry: entry[1]):
+            if len(self._uploads) > keep or shutil.disk_usage(self.folder).free < needed:
+                self.forget(job_id)
+        if shutil.disk_usage(self.folder).free < needed:
+            raise OutOfSpace
+
+
+def sweep(parent: Path) -> int:
+    """Remove the folders of workers that are gone; how many there were."""
+    gone = 0
+    for folder in parent.glob(f"{_PREFIX}*"):
+        try:
+            lock = _locked(folder)
+        except OSError:  # its worker lives, or another sweep was faster
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+        gone += 1
+        log.info("removed what a worker left behind", folder=folder.name)
+    return gone
+
+
+def _own_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder with its lock. Another worker's sweep may take it in the moment before it is locked."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        try:
+            lock = _locked(folder)
+        except OSError:
+            continue
+        if folder.exists():
+            return folder, lock
+        os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfSpace from error
+        raise

@@ -1,0 +1,86 @@
+"""What the transcoder writes: a job for each upload, and a row for each part of its work."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
+
+transcode_jobs = Table(
+    "transcode_jobs",
+    metadata,
+    id_column(),
+    Column("course_id", BigInteger, ForeignKey("courses.id"), nullable=False),
+    Column("source_key", Text, nullable=False),
+    # S3's name for the very bytes: the same key with other bytes is another upload
+    Column("source_etag", Text, nullable=False),
+    Column("source_bytes", BigInteger, nullable=False),
+    # when S3 had the whole upload: of two uploads for one course, the later one counts, whichever was told of first
+    Column("uploaded_at", INSTANT, nullable=False),
+    Column("state", Text, nullable=False, server_default="queued"),
+    # why the job failed or was cancelled: one sentence that a teacher understands
+    Column("reason", Text),
+    # what the operator has to know of the same
+    Column("detail", Text),
+    Column("plan", JSONB),
+    # the name of the lesson's bytes: source, ladder and encoder; its objects are under hls/<course>/<content key>/
+    Column("content_key", Text),
+    # the build of ffmpeg that made the first byte; another one's bytes would not fit
+    Column("encoder", Text),
+    # whether the format had no index, so that it is put into another container before it is cut
+    Column("rewrapped", Boolean, nullable=False, server_default=text("false")),
+    Column("duration_seconds", Double),
+    created_at_column(),
+    Column("planned_at", INSTANT),
+    # when a first picture could be watched, before the whole lesson
+    Column("first_shown_at", INSTANT),
+    Column("finished_at", INSTANT),
+    # when the objects of a job that came to nothing were removed
+    Column("cleaned_at", INSTANT),
+    UniqueConstraint("course_id", "source_key", "source_etag"),
+    CheckConstraint(
+        "state IN ('queued', 'probing', 'encoding', 'publishing', 'completed', 'failed', 'cancelled')",
+        name="state_known",
+    ),
+    Index("ix_transcode_jobs_active", "id", postgresql_where=text("finished_at IS NULL")),
+    info={"writer": "transcoder"},
+)
+
+# One row is what one worker does at one time. Whoever moved `lease_until` into the future as `lease_owner` does it.
+transcode_chunks = Table(
+    "transcode_chunks",
+    metadata,
+    id_column(),
+    Column("job_id", BigInteger, ForeignKey("transcode_jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("lease_owner", Text),
+    Column("lease_until", INSTANT),
+    # when its message is sent (again); infinity: other parts come first
+    Column("due_at", INSTANT, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # what went wrong last
+    Column("error", Text),
+    # seconds of the lesson that are made
+    Column("done_seconds", Double, nullable=False, server_default=text("0")),
+    Column("result", JSONB),
+    Column("finished_at", INSTANT),
+    UniqueConstraint("job_id", "kind", "number"),
+    CheckConstraint("kind IN ('plan', 'first', 'video', 'audio', 'stills', 'publish')", name="kind_known"),
+    CheckConstraint("state IN ('waiting', 'running', 'done')", name="state_known"),
+    Index("ix_transcode_chunks_due", "due_at", postgresql_where=text("state <> 'done'")),
+    info={"writer": "transcoder"},
+)

@@ -1,0 +1,192 @@
+"""Histories of small schools for Hypothesis: late, refunded and cancelled, and many events at the edge of midnight."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import strategies as st
+
+from tests.stats.oracle import Row, School
+
+#: Zones, and days in them whose neighbourhood is worth a look: both clock changes, a leap day, a turn of the year.
+PLACES = (
+    (ZoneInfo("Africa/Algiers"), date(2026, 3, 29)),
+    (ZoneInfo("Africa/Algiers"), date(2028, 2, 29)),
+    (ZoneInfo("Africa/Algiers"), date(2026, 1, 1)),
+    (ZoneInfo("Europe/Paris"), date(2026, 3, 29)),
+    (ZoneInfo("Europe/Paris"), date(2026, 10, 25)),
+)
+STATUSES = (
+    "pending", "authorized", "expired", "canceled", "failed", "completed", "partially_refunded", "refunded",
+    "disputed", "charged_back",
+)  # fmt: skip
+#: Those that mean that the money was collected.
+COLLECTED = STATUSES[5:]
+
+#: An instant is told by days from the day in question, hours from that midnight, and microseconds from that.
+Moment = tuple[int, int, int]
+History = tuple[School, ZoneInfo, date]
+
+
+def _instant(zone: ZoneInfo, day: date, moment: Moment) -> datetime:
+    days, hours, microseconds = moment
+    midnight = datetime.combine(day + timedelta(days=days), time.min, tzinfo=zone)
+    # in UTC: to add to an aware time of a zone would add on the clock's face
+    return midnight.astimezone(UTC) + timedelta(hours=hours, microseconds=microseconds)
+
+
+_days = st.one_of(st.integers(-3, 3), st.sampled_from((-61, -31, -30, -29, -8, -7, -6, 7, 30)))
+_moments = st.tuples(_days, st.one_of(st.just(0), st.integers(-25, 25)), st.integers(-1, 1))
+_words = st.sampled_from((None, "A", "B", "ب"))
+#: Which row of another table is meant; None where it may be none.
+_some = st.integers(0, 7)
+_maybe = st.one_of(st.none(), _some)
+_amounts = st.one_of(st.integers(0, 7), st.integers(0, 1_000_003))
+
+_payments = st.fixed_dictionaries(
+    {
+        "user_id": _some,
+        "provider": st.sampled_from(("chargily", "satim", "stripe")),
+        "amount_minor": _amounts,
+        "given_back": st.integers(0, 1000),
+        "currency": st.sampled_from(("DZD", "DZD", "DZD", "EUR")),
+        "method": st.sampled_from((None, "edahabia", "cib")),
+        "status": st.sampled_from(STATUSES),
+        "fee_minor": st.one_of(st.none(), st.integers(0, 1000)),
+        "failure_reason": _words,
+        "created_at": _moments,
+        "completed_at": _moments,
+    }
+)
+_terms = st.one_of(
+    st.none(),
+    st.tuples(st.sampled_from((0, 1, 7, 28, 30, 31, 32, 59, 62, 90, 93, 365, -1)), st.integers(-1, 1)),
+)
+_subscriptions = st.fixed_dictionaries(
+    {
+        "user_id": _some,
+        "chapter_id": _maybe,
+        "amount_minor": _amounts,
+        "status": st.sampled_from(("pending_payment", "active", "active", "active", "expired", "cancelled")),
+        "access_level": _words,
+        "activated_at": st.one_of(st.none(), _moments),
+        "term": _terms,
+        "ends_at": st.one_of(st.none(), _moments),
+        "created_at": _moments,
+    }
+)
+_events = st.fixed_dictionaries(
+    {
+        "provider": st.sampled_from(("chargily", "satim", "stripe")),
+        "state": st.sampled_from(("received", "applied", "applied", "ignored", "quarantined", "dead")),
+        "signed": st.booleans(),
+        "attempts": st.integers(0, 3),
+        "payment_id": _maybe,
+        "received_at": _moments,
+        "waited": st.integers(0, 10**10),
+    }
+)
+_entries = st.fixed_dictionaries(
+    {"paid": st.booleans(), "at": _moments, "amount_minor": st.integers(1, 5000), "back": st.booleans(), "whose": _some}
+)
+_raw = st.fixed_dictionaries(
+    {
+        "users": st.lists(
+            st.fixed_dictionaries(
+                {"created_at": _moments, "role": st.sampled_from(("student", "teacher")), "year_of_study": _words}
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+        "teachers": st.lists(st.fixed_dictionaries({"created_at": _moments, "specialisation": _words}), max_size=2),
+        "chapters": st.lists(
+            st.fixed_dictionaries({"created_at": _moments, "teacher_id": _maybe, "year_target": _words}), max_size=3
+        ),
+        "courses": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "created_at": _moments,
+                    "chapter_id": _maybe,
+                    "video_ref": _words,
+                    "pdf_summary": _words,
+                    "transcoding_status": st.sampled_from((None, "pending", "completed", "failed")),
+                }
+            ),
+            max_size=4,
+        ),
+        "sessions": st.lists(
+            st.fixed_dictionaries({"starts_at": _moments, "chapter_id": _maybe, "teacher_id": _maybe}), max_size=3
+        ),
+        "attendances": st.lists(
+            st.fixed_dictionaries({"session_id": _some, "user_id": _some, "checked_in_at": _moments}), max_size=8
+        ),
+        "payments": st.lists(_payments, max_size=8),
+        "subscriptions": st.lists(_subscriptions, max_size=8),
+        "webhook_events": st.lists(_events, max_size=6),
+        "ledger": st.lists(_entries, max_size=6),
+    }
+)
+
+
+def _build(place: tuple[ZoneInfo, date], raw: School) -> History:
+    zone, day = place
+    school: School = {}
+    for table, rows in raw.items():
+        school[table] = [
+            {"id": number, **{name: _typed(zone, day, raw, name, value) for name, value in row.items()}}
+            for number, row in enumerate(rows, start=1)
+        ]
+    if not school["sessions"]:
+        school["attendances"] = []
+    for payment in school["payments"]:
+        _finish_payment(payment)
+    for subscription in school["subscriptions"]:
+        _finish_subscription(subscription)
+    for event in school["webhook_events"]:
+        waited = timedelta(microseconds=event.pop("waited"))
+        event["processed_at"] = None if event["state"] == "received" else event["received_at"] + waited
+    school["ledger"] = [_entry(school, entry) for entry in school["ledger"]]
+    return school, zone, day
+
+
+def _typed(zone: ZoneInfo, day: date, raw: School, name: str, value: Any) -> Any:
+    if name.endswith("_at") or name == "at":
+        return None if value is None else _instant(zone, day, value)
+    if name.endswith("_id"):
+        table = name.removesuffix("_id") + "s"
+        return None if value is None or not raw[table] else 1 + value % len(raw[table])
+    return value
+
+
+def _finish_payment(payment: Row) -> None:
+    amount, thousandths = payment["amount_minor"], payment.pop("given_back")
+    gone = {"refunded": amount, "disputed": amount, "charged_back": amount}.get(payment["status"], 0)
+    if payment["status"] == "partially_refunded":
+        gone = amount * thousandths // 1000
+    collected = payment["status"] in COLLECTED
+    payment["credited_minor"] = amount - gone if collected else 0
+    payment["refunded_minor"] = gone
+    if not collected:
+        payment["completed_at"] = payment["fee_minor"] = None
+
+
+def _finish_subscription(subscription: Row) -> None:
+    term = subscription.pop("term")
+    if term is not None and subscription["activated_at"] is not None:
+        days, microseconds = term
+        subscription["ends_at"] = subscription["activated_at"] + timedelta(days=days, microseconds=microseconds)
+
+
+def _entry(school: School, entry: Row) -> Row:
+    terms, users = school["subscriptions"], school["users"]
+    paid = entry["paid"] and bool(terms)
+    return {
+        "account": "subscription_revenue" if paid else "user_wallet",
+        "at": entry["at"],
+        "amount_minor": -entry["amount_minor"] if entry["back"] else entry["amount_minor"],
+        "user_id": None if paid else 1 + entry["whose"] % len(users),
+        "subscription_id": 1 + entry["whose"] % len(terms) if paid else None,
+    }
+
+
+schools = st.builds(_build, st.sampled_from(PLACES), _raw)

@@ -1,0 +1,98 @@
+"""Puts a history into PostgreSQL, and asks the sections about it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import psycopg2.extensions
+from psycopg2.extras import NamedTupleCursor, execute_values
+
+from services.stats.days import Days
+from services.stats.sections import SECTIONS
+from tests.stats.oracle import Row, School
+
+Connection = psycopg2.extensions.connection
+
+_TABLES = ("users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions")
+
+
+def load(connection: Connection, school: School) -> None:
+    """Write all of `school`; the caller ends the transaction."""
+    with connection.cursor() as cursor:
+        # one side of each ledger transaction is enough here, and the database would refuse that at commit
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        held: Counter[int] = Counter()
+        for entry in school["ledger"]:
+            if entry["account"] == "user_wallet":
+                held[entry["user_id"]] += entry["amount_minor"]
+        users = [{**user, "balance_minor": held[user["id"]]} for user in school["users"]]
+        for table in _TABLES:
+            insert(cursor, table, users if table == "users" else school[table])
+        events = [
+            {**event, "dedupe_key": str(event["id"]), "body": b"", "body_sha256": b""}
+            for event in school["webhook_events"]
+        ]
+        insert(cursor, "webhook_events", events)
+        _load_ledger(cursor, school["ledger"])
+
+
+def count(connection: Connection, days: Days, currency: str = "DZD") -> dict[date, dict[str, Any]]:
+    """All numbers of `days` by id, as the sections' SQL finds them."""
+
+    def ask(query: str, /, **values: Any) -> Sequence[Any]:
+        with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
+            cursor.execute(query, values)
+            return cursor.fetchall()
+
+    found: dict[date, dict[str, Any]] = {day: {} for day in days}
+    for section in SECTIONS:
+        for day, numbers in section.compute(ask, days, currency).items():
+            found[day] |= {f"{section.name}.{name}": value for name, value in numbers.items()}
+    return found
+
+
+def insert(cursor: Any, table: str, rows: list[Row]) -> None:
+    """Insert `rows`, which have the same keys, into `table`."""
+    if rows:
+        columns = list(rows[0])
+        values = [[row[column] for column in columns] for row in rows]
+        names = ", ".join(columns)
+        execute_values(cursor, f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE VALUES %s", values)  # noqa: S608
+
+
+def _load_ledger(cursor: Any, entries: list[Row]) -> None:
+    accounts: dict[tuple[str, int | None], int] = {}
+    for entry in entries:
+        accounts.setdefault((entry["account"], entry["user_id"]), len(accounts) + 1)
+    insert(
+        cursor,
+        "ledger_accounts",
+        [{"id": number, "kind": kind, "user_id": user_id} for (kind, user_id), number in accounts.items()],
+    )
+    insert(
+        cursor,
+        "ledger_transactions",
+        [
+            {
+                "id": number,
+                "kind": "activation" if entry["subscription_id"] else "payment",
+                "subscription_id": entry["subscription_id"],
+                "created_at": entry["at"],
+            }
+            for number, entry in enumerate(entries, start=1)
+        ],
+    )
+    insert(
+        cursor,
+        "ledger_entries",
+        [
+            {
+                "transaction_id": number,
+                "account_id": accounts[entry["account"], entry["user_id"]],
+                "amount_minor": entry["amount_minor"],
+                "currency": "DZD",
+            }
+            for number, entry in enumerate(entries, start=1)
+        ],
+    )

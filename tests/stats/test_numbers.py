@@ -1,0 +1,37 @@
+"""The SQL of every section finds what the definitions say, for any history, in any zone, for any run of days."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from services.stats.days import Days
+from tests.stats.histories import History, schools
+from tests.stats.oracle import numbers
+from tests.stats.school import Connection, count, load
+
+slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    with closing(psycopg2.connect(database_url)) as connection:
+        yield connection
+
+
+@slowly
+@given(history=schools)
+def test_every_number_of_every_section_is_what_its_definition_says(connection: Connection, history: History) -> None:
+    school, zone, day = history
+    days = Days(day - timedelta(days=2), day + timedelta(days=2), zone)
+    try:
+        load(connection, school)
+        found = count(connection, days)
+        for each in days:
+            assert found[each] == numbers(school, each, zone, "DZD"), each
+        assert count(connection, Days(day, day, zone))[day] == found[day], "a day alone, and within a run"
+    finally:
+        connection.rollback()

@@ -1,0 +1,1 @@
+"""The transcoder's jobs on real servers."""

@@ -1,0 +1,45 @@
+"""A bench on the servers of all tests, and films that are made once."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from local.s3 import S3
+from tests.transcoder.jobs.bench import Bench, Files, made_alone, make_film
+
+
+@pytest.fixture
+def s3_keys(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The S3 server, with its keys where boto3 looks for them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
+    return s3_server
+
+
+@pytest.fixture
+def bench(
+    database_url: str,
+    rabbitmq_url: str,
+    s3_keys: S3,
+    queue_depths: Callable[[str], dict[str, int]],
+    tmp_path: Path,
+) -> Iterator[Bench]:
+    bench = Bench(database_url, rabbitmq_url, s3_keys.url, tmp_path, partial(queue_depths, rabbitmq_url))
+    yield bench
+    # the objects of one test are no other's: its database begins with course 1 again
+    bench.storage.remove("")
+    bench.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 seconds, which are four chunks of two renditions; browsers do not play it as it is."""
+    return make_film(tmp_path_factory.mktemp("film") / "film.mp4")
+
+
+@pytest.fixture(scope="session")
+def alone(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """What one process makes of the film without any server."""
+    return made_alone(film, tmp_path_factory.mktemp("alone"))
