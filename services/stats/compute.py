@@ -118,7 +118,9 @@ class Computation:
                 end += ONE_DAY
             if end == day:
                 return Outcome()
-            return self._compute(book, Days(day, end - ONE_DAY, self.zone))
+            outcome = self._compute(book, Days(day, end - ONE_DAY, self.zone))
+        failpoint("stats.after_commit")
+        return outcome
 
     def compute(self, first: date, last: date) -> Outcome:
         """Compute all days from `first` to `last`, due or not."""

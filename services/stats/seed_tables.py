@@ -12,7 +12,7 @@ FUNCTIONS = """
 CREATE FUNCTION pg_temp.pick(i bigint, salt bigint, n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT (hashint8extended(i, {seed} * 1000 + salt) & 9223372036854775807) % n $$;
 CREATE FUNCTION pg_temp.at(i bigint, n bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-$$ SELECT to_timestamp({begins_at} + floor({seconds} * sqrt((i - 0.5) / n))) $$;
+$$ SELECT to_timestamp({begins_at} + floor({seconds} * sqrt((i - 0.5::float8) / n))) $$;
 """
 
 

@@ -9,16 +9,13 @@ import structlog
 from services.transcoder.jobs import Jobs, Lease
 from services.transcoder.metrics import LEASES_LOST
 
-#: How soon a worker sees that its job was cancelled.
-BEAT_SECONDS = 1.0
-
 log = structlog.get_logger(__name__)
 
 
 class Heart:
-    """A thread that renews one lease each second, tells how far the part is, and notices when it is lost."""
+    """A thread that renews one lease, tells how far the part is, and notices when it is lost."""
 
-    def __init__(self, jobs: Jobs, lease: Lease, stopping: threading.Event, beat_seconds: float = BEAT_SECONDS) -> None:
+    def __init__(self, jobs: Jobs, lease: Lease, stopping: threading.Event, beat_seconds: float) -> None:
         self._jobs = jobs
         self._lease = lease
         self._stopping = stopping

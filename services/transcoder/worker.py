@@ -45,6 +45,7 @@ def run(settings: WorkerSettings) -> int:
         today=lambda: datetime.now(settings.zone).date(),
         attempts=settings.part_attempts,
         backoff_seconds=settings.part_backoff_seconds,
+        beat_seconds=min(1.0, settings.lease_seconds / 3),
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)

@@ -25,7 +25,7 @@ from services.transcoder.ffmpeg import Ffmpeg
 from services.transcoder.first import has_first, make_first
 from services.transcoder.jobs import FIRST_FOLDER, Done, Job, Jobs, Kind, Lease, Upload
 from services.transcoder.lease import Heart
-from services.transcoder.measure import Part, dump_parts
+from services.transcoder.measure import INIT_NAME, Part, dump_parts
 from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, PART_SECONDS, SPEED
 from services.transcoder.objects import Objects
 from services.transcoder.plan import Plan, make_plan
@@ -65,6 +65,8 @@ class Terms:
     attempts: int = 8
     #: The first wait after a fault; it doubles.
     backoff_seconds: float = 2.0
+    #: How often a lease is renewed, and how soon a worker sees that its job was cancelled.
+    beat_seconds: float = 1.0
 
 
 class Workshop:
@@ -124,7 +126,7 @@ class Workshop:
         started = time.monotonic()
         outcome = "again"
         try:
-            with Heart(self._jobs, lease, self.stopping) as heart:
+            with Heart(self._jobs, lease, self.stopping, self._terms.beat_seconds) as heart:
                 self._check_encoder(lease)
                 self._steps[kind](lease, heart)
             outcome = "done"
@@ -226,6 +228,10 @@ class Workshop:
                 cancelled=heart.stop,
                 on_segment=shipment.send,
             )
+            if lease.number > 0:
+                # all chunks have the same initialisation, and one of them sends it
+                for rung in plan.rungs:
+                    (folder / rung.name / INIT_NAME).unlink()
             SPEED.observe(seconds / max(0.001, time.monotonic() - started))
             self._deliver(lease, shipment, parts, seconds)
 

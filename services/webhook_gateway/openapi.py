@@ -174,7 +174,7 @@ DOCUMENT: dict[str, Any] = {
                     "unsettled_seconds": {"type": ["number", "null"]},
                 },
             },
-        }
+        },
     },
 }
 

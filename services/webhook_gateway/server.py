@@ -22,6 +22,8 @@ from shared.runtime.database import build_engine
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
 
+#: A webhook is refused with 503 rather than kept waiting for a lock.
+LONGEST_STATEMENT_MS = 5000
 #: How long a stopping process may take to answer what it has begun.
 GRACE_SECONDS = 15
 #: A worker that does not report to gunicorn for so long is replaced; waits on database and broker are far shorter.
@@ -83,7 +85,13 @@ class GatewayServer(BaseApplication):
         """The application of one process; called after the fork, so that no connection is shared."""
         settings = self.settings
         url = settings.database_url.get_secret_value()
-        engine = build_engine(url, pool_size=settings.gateway_connections, application="nouba gateway", autocommit=True)
+        engine = build_engine(
+            url,
+            pool_size=settings.gateway_connections,
+            application="nouba gateway",
+            autocommit=True,
+            statement_timeout_ms=LONGEST_STATEMENT_MS,
+        )
         relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
         self._relay = Relay(relaying, Publisher(settings.rabbitmq_url.get_secret_value()), SERVICE)
         self._relay.start()

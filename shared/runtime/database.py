@@ -7,11 +7,17 @@ CONNECT_TIMEOUT_SECONDS = 3
 
 
 def build_engine(
-    database_url: str, *, pool_size: int = 5, application: str = "nouba", autocommit: bool = False
+    database_url: str,
+    *,
+    pool_size: int = 5,
+    application: str = "nouba",
+    autocommit: bool = False,
+    statement_timeout_ms: int = 0,
 ) -> Engine:
     """An engine whose connections are checked by TCP, not by a query on every use.
 
     `pool_size` connections are kept, and never more opened: a caller beyond that waits up to two seconds.
+    A statement that waits longer than `statement_timeout_ms` (for a lock, say) is given up; 0 waits for ever.
     With `autocommit` every statement is a transaction of its own, in one round trip.
     """
     return create_engine(
@@ -25,6 +31,7 @@ def build_engine(
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": application,
+            "options": f"-c statement_timeout={statement_timeout_ms}",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,

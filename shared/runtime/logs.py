@@ -11,7 +11,7 @@ import traceback
 from typing import Any
 
 import structlog
-from dramatiq import Broker, MessageProxy
+from dramatiq import Broker, Message, MessageProxy
 from dramatiq.middleware import Middleware
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -34,6 +34,7 @@ def configure(service: str) -> None:
         _without_data,
     ]
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_name_messages)
     handler.addFilter(_Sparingly())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -45,7 +46,9 @@ def configure(service: str) -> None:
     logging.captureWarnings(True)
     # pika writes eight lines about each failed attempt to connect, and raises it too: we log that once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    # At DEBUG it writes whole messages.
+    # a line for every call to a provider, with the address in it
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # At DEBUG it writes whole messages, before they are messages.
     logging.getLogger("dramatiq").setLevel(logging.INFO)
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -111,6 +114,18 @@ def _without_data(logger: WrappedLogger, method: str, event: EventDict) -> Event
 
 def _short(filename: str) -> str:
     return "/".join(filename.rsplit("/", 3)[1:])
+
+
+def _name_messages(record: logging.LogRecord) -> bool:
+    """Let dramatiq name a message by its id and actor, where it would write all its fields."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            f"{argument.message_id} of {argument.actor_name}"
+            if isinstance(argument, (Message, MessageProxy))
+            else argument
+            for argument in record.args
+        )
+    return True
 
 
 class _Sparingly(logging.Filter):

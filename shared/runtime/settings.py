@@ -73,5 +73,7 @@ def secrets_dir() -> Path | None:
         return None
     folder = Path(named)
     if not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
-        raise SettingsError(f"NOUBA_SECRETS_DIR: {folder} is no folder that this process may read; mount it, or unset it")
+        raise SettingsError(
+            f"NOUBA_SECRETS_DIR: {folder} is no folder that this process may read; mount it, or unset it"
+        )
     return folder

@@ -55,6 +55,20 @@ def test_json_lines_have_time_level_event_and_service_for_us_and_for_libraries()
     }
 
 
+def test_a_message_is_named_by_its_id_and_never_by_its_fields() -> None:
+    program = """
+import dramatiq, logging
+from shared.runtime import logs
+logs.configure("gateway")
+message = dramatiq.Message("webhooks", "webhooks.received.v1", (), {"event_id": "canary"}, {}, message_id="m-7")
+logging.getLogger("dramatiq.worker").warning("Failed to process message %s.", message)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "Failed to process message m-7 of webhooks.received.v1." in result.stderr
+    assert "canary" not in result.stderr
+
+
 def test_libraries_that_repeat_themselves_are_heard_once() -> None:
     events = [json.loads(line)["event"] for line in lines(NOUBA_LOG_FORMAT="json")]
     assert events == [

@@ -51,8 +51,8 @@ def pay(engine: Engine, at: datetime, amount_minor: int = 250_000, reference: st
         return int(
             connection.execute(
                 text(
-                    "INSERT INTO payments (provider, provider_reference, user_id, amount_minor, credited_minor, status, "
-                    "created_at, completed_at) VALUES ('satim', :reference, 1, :amount, :amount, 'completed', :at, "
+                    "INSERT INTO payments (provider, provider_reference, user_id, amount_minor, credited_minor, "
+                    "status, created_at, completed_at) VALUES ('satim', :reference, 1, :amount, :amount, 'completed', :at, "
                     ":at) RETURNING id"
                 ),
                 {"reference": reference, "amount": amount_minor, "at": at},

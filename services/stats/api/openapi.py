@@ -14,7 +14,9 @@ _READINESS = {"$ref": "#/components/schemas/Readiness"}
 _DATE = {"type": "string", "format": "date"}
 
 
-def _parameter(name: str, description: str, schema: dict[str, Any], place: str = "query", **more: Any) -> dict[str, Any]:
+def _parameter(
+    name: str, description: str, schema: dict[str, Any], place: str = "query", **more: Any
+) -> dict[str, Any]:
     return {"name": name, "in": place, "description": description, "schema": schema, **more}
 
 
@@ -64,6 +66,7 @@ _REFUSALS = {
 _COMPARE = _parameter(
     "compare", "1 adds the key `comparison`: beside the day, the week and the month before.", {"enum": ["0", "1"]}
 )
+_PATH_DAY = _parameter("day", "A day in the school's zone.", _DATE, "path", required=True, example="2026-11-22")
 _IF_NONE_MATCH = _parameter("If-None-Match", "Entity tags that the reader has.", {"type": "string"}, "header")
 _EXAMPLE = "2026-11-22"
 
@@ -110,7 +113,7 @@ DOCUMENT: dict[str, Any] = {
             "showDay",
             "One day",
             _DAY_ANSWER,
-            [_parameter("day", "A day in the school's zone.", _DATE, "path", required=True, example=_EXAMPLE), _COMPARE],
+            [_PATH_DAY, _COMPARE],
             "400",
             "404",
             "401",

@@ -29,7 +29,7 @@ def keep(database_url: str, first: date, last: date, *, complete: bool = True, v
         versions = [version_of(day, version, complete=complete) for day in days]
         with open_book(engine) as book:
             book.keep(versions)
-            book.checked({day: not complete for day in days}, {})
+            book.checked(dict.fromkeys(days, not complete), {})
         return {kept.day: kept.etag for kept in versions}
     finally:
         engine.dispose()

@@ -125,7 +125,9 @@ class Bench:
         """Nothing is promised, and nothing queued."""
         names = ("videos", "videos.DQ")
         self.wait(lambda: self.scalar("SELECT count(*) FROM outbox") == 0, "the outbox is not empty", timeout_seconds)
-        self.wait(lambda: not any(self.depths().get(name, 0) for name in names), "queues are not empty", timeout_seconds)
+        self.wait(
+            lambda: not any(self.depths().get(name, 0) for name in names), "queues are not empty", timeout_seconds
+        )
 
     def scalar(self, query: str, **values: object) -> Any:
         with self.engine.connect() as connection:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from tests.transcoder.jobs.bench import Bench, Files
+from services.transcoder.storage import IMMUTABLE
+from tests.transcoder.jobs.bench import Bench, Files, make_film
+from tests.waiting import wait_until
 
 
 def test_two_workers_make_the_same_bytes_as_one_process_without_a_server(
@@ -13,9 +15,65 @@ def test_two_workers_make_the_same_bytes_as_one_process_without_a_server(
     with bench.worker(), bench.worker():
         job = bench.wait_for(course_id)
         bench.wait_until_quiet()
+        bench.wait(lambda: not bench.left_in_scratch(), "scratch space is not empty")
 
     assert bench.course(course_id) == ("completed", job.master)
     assert bench.lesson(course_id) == alone
     assert job.chunks == job.chunks_done == 4
-    assert bench.depths()["default"] == 1, "the statistics are told once"
     assert bench.scalar("SELECT max(attempts) FROM transcode_chunks") == 1
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
+
+
+def test_objects_say_what_they_are_and_that_they_never_change(bench: Bench, film: Path) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker():
+        job = bench.wait_for(course_id)
+
+    assert job.master
+    told = {}
+    for key in bench.storage.list(job.master.removesuffix("master.m3u8")):
+        answer = bench.storage.client.head_object(Bucket=bench.storage.bucket, Key=key)
+        assert answer["CacheControl"] == IMMUTABLE
+        told[key.rpartition(".")[2]] = (answer["ContentType"], answer.get("ContentEncoding", ""))
+    assert told == {
+        "m3u8": ("application/vnd.apple.mpegurl", "gzip"),
+        "vtt": ("text/vtt; charset=utf-8", "gzip"),
+        "m4s": ("video/iso.segment", ""),
+        "mp4": ("video/mp4", ""),
+        "jpg": ("image/jpeg", ""),
+    }
+
+
+def test_an_upload_that_browsers_play_is_shown_at_once_and_replaced_by_the_lesson(bench: Bench, tmp_path: Path) -> None:
+    course_id, _ = bench.submit(make_film(tmp_path / "web.mp4", codec="libx264"))
+
+    # the lesson itself is kept back, as if it took an hour
+    with bench.worker("transcoder.after_encode=delay:3600"), bench.worker("transcoder.after_encode=delay:3600"):
+        bench.wait(lambda: bench.course(course_id)[1], "nothing is shown")
+        status, first = bench.course(course_id)
+    assert status == "processing"
+    assert first
+    assert first.endswith("/first/master.m3u8")
+    shown = bench.objects(first.removesuffix("master.m3u8"))
+    assert {"master.m3u8", "source/media.m3u8", "source/00000.m4s", "sourceaudio/00000.m4s"} <= set(shown)
+
+    with bench.worker():
+        job = bench.wait_for(course_id)
+    assert bench.course(course_id) == ("completed", job.master)
+    assert job.first_shown_at
+    assert job.finished_at
+    assert bench.objects(first.removesuffix("master.m3u8")) == shown, "who watches the first goes on"
+
+
+def test_any_other_long_upload_shows_its_first_minute_small(bench: Bench, film: Path) -> None:
+    course_id, _ = bench.submit(film)
+
+    with bench.worker("transcoder.after_encode=delay:3600"), bench.worker("transcoder.after_encode=delay:3600"):
+        bench.wait(lambda: bench.course(course_id)[1], "nothing is shown")
+    _, first = bench.course(course_id)
+
+    assert first
+    shown = bench.objects(first.removesuffix("master.m3u8"))
+    assert {name.split("/")[0] for name in shown} == {"master.m3u8", "240p", "audio0"}
+    assert "240p/00000.m4s" in shown
+    assert "240p/00001.m4s" not in shown, "the first chunk has one segment here"

@@ -33,14 +33,16 @@ def page_of(shelf: Shelf, day: date | None, language: str) -> Document:
     """The page of `day`; a page that says so where it is not kept."""
     words = words_of(language)
     languages = {code: name for code, (_, name) in LANGUAGES.items()}
-    given = {"words": words, "languages": languages, "style": Markup(STYLE), "shelf": shelf, "day": day}  # noqa: S704
+    # the stylesheet is a file of ours
+    given = {"words": words, "say": words.page, "languages": languages, "style": Markup(STYLE), "shelf": shelf}  # noqa: S704
     found = None if day is None else shelf.days.get(day)
     if day is None or found is None:
-        return document(render_template("absent.html", **given).encode(), "text/html; charset=utf-8")
+        return document(render_template("absent.html", day=day, **given).encode(), "text/html; charset=utf-8")
     zone = ZoneInfo(found.payload["zone"])
     earlier, later = day - timedelta(days=1), day + timedelta(days=1)
     html = render_template(
         "page.html",
+        day=day,
         view=view_of(shelf, found, words),
         kept=found,
         zone=zone,

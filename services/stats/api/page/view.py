@@ -131,7 +131,9 @@ class _Reader:
             told = self._tell(value, number)
             spark = sparkline([_value(day, section, number) for day in self.history])
             if spark:
-                text = words["spark"].format(low=self._tell(spark.low, number), high=self._tell(spark.high, number))
+                text = words.page["spark"].format(
+                    low=self._tell(spark.low, number), high=self._tell(spark.high, number)
+                )
             changes = tuple(self._change(name, section, number, value) for name in self.earlier)
         name = words.number(section.name, number.name)
         return Shown(
@@ -143,13 +145,13 @@ class _Reader:
 
     def _change(self, name: str, section: Section, number: Number, now: int) -> Change:
         words, (then, kept) = self.words, self.earlier[name]
-        label, short = words[name], words[f"{name}_short"]
+        label, short = words.page[name], words.page[f"{name}_short"]
         earlier = _value(kept, section, number)
         if earlier is None:
-            return Change(label, short, "–", "none", "even", words["absent"])
-        told = words["then"].format(day=words.day(then, "long"), value=self._tell(earlier, number))
+            return Change(label, short, "–", "none", "even", words.page["absent"])
+        told = words.page["then"].format(day=words.day(then, "long"), value=self._tell(earlier, number))
         if now == earlier:
-            return Change(label, short, "=", "same", "even", f"{words['unchanged']}. {told}")
+            return Change(label, short, "=", "same", "even", f"{words.page['unchanged']}. {told}")
         better = (now > earlier) != (f"{section.name}.{number.name}" in _LESS_IS_BETTER)
         sign, mood = ("up" if now > earlier else "down"), ("good" if better else "bad")
         return Change(label, short, self._difference(now, earlier, number), sign, mood, told)
@@ -159,7 +161,7 @@ class _Reader:
         words, change = self.words, now - earlier
         if number.unit is Unit.BASIS_POINTS:
             points = words.percent(change, "+#,##0.0\u00a0%;−#,##0.0\u00a0%")
-            return f"{points.replace('%', '').strip()}\u00a0{words['points']}"
+            return f"{points.replace('%', '').strip()}\u00a0{words.page['points']}"
         if earlier > 0:
             share = rounded(10_000 * change, earlier)
             pattern = "+#,##0.0\u00a0%;−#,##0.0\u00a0%" if abs(share) < 10_000 else "+#,##0\u00a0%;−#,##0\u00a0%"
@@ -179,7 +181,7 @@ class _Reader:
             for key, amount in ordered[:SHOWN_KEYS]
         )
         rest = len(ordered) - len(shown)
-        return shown, self.words["more"].format(count=self.words.count(rest)) if rest else ""
+        return shown, self.words.page["more"].format(count=self.words.count(rest)) if rest else ""
 
 
 def _value(day: Day | None, section: Section, number: Number) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
 from werkzeug.datastructures import LanguageAccept
 
@@ -48,9 +48,11 @@ class Words:
     def direction(self) -> str:
         return self.locale.text_direction
 
-    def __getitem__(self, key: str) -> str:
-        """A phrase of the page itself."""
-        return str(self._found["page"][key])
+    @property
+    def page(self) -> Mapping[str, str]:
+        """The phrases of the page itself."""
+        found: Mapping[str, str] = self._found["page"]
+        return found
 
     def section(self, section: str) -> str:
         return str(self._found["sections"].get(section, section))
@@ -76,7 +78,7 @@ class Words:
         return format_date(day, form, locale=self.locale)
 
     def moment(self, moment: datetime, zone: ZoneInfo) -> str:
-        return format_datetime(moment, "medium", tzinfo=zone, locale=self.locale)
+        return f"{self.day(moment.astimezone(zone).date(), 'long')}, {moment.astimezone(zone):%H:%M}"
 
     def count(self, value: int) -> str:
         return format_decimal(value, locale=self.locale)
@@ -98,7 +100,7 @@ class Words:
             case Unit.HUNDREDTHS:
                 return self.decimal(Decimal(value).scaleb(-2), "#,##0.00")
             case Unit.MILLISECONDS:
-                return f"{self.count(value)}\u00a0{self['milliseconds']}"
+                return f"{self.count(value)}\u00a0{self.page['milliseconds']}"
             case _:
                 return self.count(value)
 
