@@ -110,7 +110,9 @@ def add_s3(folders: dict[str, dict[str, str]], made: Made) -> None:
 
 def add_providers(folders: dict[str, dict[str, str]], made: Made) -> None:
     """The school's providers come from the environment. Before there is any, those of the demonstration are on."""
-    folders["gateway"]["NOUBA_API_TOKENS"] = folders["demo"]["NOUBA_API_TOKENS"] = f"nouba_{made['api token']}"
+    tokens = os.environ.get("NOUBA_API_TOKENS") or f"nouba_{made['api token']}"
+    for reader in ("gateway", "stats", "demo"):
+        folders[reader]["NOUBA_API_TOKENS"] = tokens
     whsec = base64.b64encode(bytes.fromhex(made["standard_webhooks"])).decode()
     providers = {
         "NOUBA_PSP_CHARGILY_SECRETS": f"test_sk_{made['chargily']}",

@@ -92,7 +92,9 @@ class Scheduler(periodiq.Scheduler):  # type: ignore[misc]
         signal.signal(signal.SIGALRM, self.signal_handler)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._stop)
-        self._periodic.fire()
+        # in a minute that is due anyway, `schedule` fires
+        if not self._periodic.options["periodic"].validate(datetime.now(UTC).astimezone()):
+            self._periodic.fire()
         self.schedule()
         self.loop()
 

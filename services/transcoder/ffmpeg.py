@@ -163,10 +163,11 @@ def _child(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield child
     finally:
-        # its output is scratch, so there is nothing to end politely
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        # its output is scratch, so there is nothing to end politely; once it is reaped its number may be another's
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
         for stream in (child.stdout, child.stderr):
             if stream:
                 stream.close()

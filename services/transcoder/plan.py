@@ -139,8 +139,8 @@ def _frames(source: Source, rate: Fraction) -> int:
 
 
 def _chunks(frames: int, segment_frames: int, rate: Fraction, recipe: Recipe) -> tuple[Chunk, ...]:
-    wanted = max(recipe.least_chunk_seconds, frames / rate / recipe.wanted_chunks)
-    segments = max(1, math.floor(min(recipe.chunk_seconds, wanted) * rate / segment_frames))
+    wanted = max(Fraction(recipe.least_chunk_seconds), frames / rate / recipe.wanted_chunks)
+    segments = max(1, math.floor(min(Fraction(recipe.chunk_seconds), wanted) * rate / segment_frames))
     size = segments * segment_frames
     return tuple(
         Chunk(index=index, first_frame=first, end_frame=min(first + size, frames))

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from services.transcoder import commands
-from services.transcoder.errors import Refused
+from services.transcoder.errors import Cancelled, Refused
 from services.transcoder.ffmpeg import Ffmpeg, never
 from services.transcoder.probe import inspect
 from services.transcoder.recipe import Recipe
@@ -61,7 +61,7 @@ def file_sha256(path: Path, cancelled: Callable[[], bool] = never) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
             if cancelled():
-                break
+                raise Cancelled("The work was cancelled.")
     return digest.hexdigest()
 
 

@@ -63,13 +63,19 @@ def _describe(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], 
     try:
         ffmpeg.probe(call, folder, reads=[path], on_line=keep, cancelled=cancelled)
     except Refused as error:
-        if error.reason is Reason.DAMAGED and "moov atom not found" not in error.detail:
+        if error.reason is Reason.DAMAGED and not _looks_like_mp4(path):
             raise Refused(Reason.NOT_A_VIDEO, UNREADABLE, error.detail) from error
         raise
     found: dict[str, Any] = json.loads("\n".join(lines))
     if not found.get("streams") or found["format"]["format_name"].split(",")[0] not in allowed.FORMATS:
         raise Refused(Reason.NOT_A_VIDEO, UNREADABLE)
     return found
+
+
+def _looks_like_mp4(path: Path) -> bool:
+    """Whether an MP4 was begun: then its end is missing, and the teacher should know that."""
+    with path.open("rb") as file:
+        return file.read(8)[4:] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 def _picture(streams: list[_Stream]) -> _Stream | None:

@@ -38,7 +38,7 @@ class PartAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """How to upload: one PUT to `url`, or `part_size` bytes (the last part fewer) to each of `parts`; `headers` go along."""
+    """How to upload: one PUT to `url`, or `part_size` bytes (the last one fewer) to each of `parts`, with `headers`."""
 
     upload_id: str
     key: str

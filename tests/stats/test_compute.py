@@ -46,15 +46,18 @@ def computation(engine: Engine, database_url: str) -> Computation:
     return build_computation(engine, settings, now=lambda: datetime(2026, 3, 11, 11, tzinfo=UTC))
 
 
+_PAY = """
+INSERT INTO payments (provider, provider_reference, user_id, amount_minor, credited_minor, status, created_at,
+                      completed_at)
+VALUES ('satim', :reference, 1, :amount, :amount, 'completed', :at, :at) RETURNING id
+"""
+
+
 def pay(engine: Engine, at: datetime, amount_minor: int = 250_000, reference: str = "a") -> int:
     with engine.begin() as connection:
         return int(
             connection.execute(
-                text(
-                    "INSERT INTO payments (provider, provider_reference, user_id, amount_minor, credited_minor, "
-                    "status, created_at, completed_at) VALUES ('satim', :reference, 1, :amount, :amount, 'completed', :at, "
-                    ":at) RETURNING id"
-                ),
+                text(_PAY),
                 {"reference": reference, "amount": amount_minor, "at": at},
             ).scalar_one()
         )

@@ -1,11 +1,7 @@
 """The SQL of every section finds what the definitions say, for any history, in any zone, for any run of days."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 
-import psycopg2
-import pytest
 from hypothesis import HealthCheck, given, settings
 
 from services.stats.days import Days
@@ -14,12 +10,6 @@ from tests.stats.oracle import numbers
 from tests.stats.school import Connection, count, load
 
 slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with closing(psycopg2.connect(database_url)) as connection:
-        yield connection
 
 
 @slowly

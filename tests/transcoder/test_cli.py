@@ -68,16 +68,8 @@ def test_a_folder_with_something_in_it_is_left_alone(film: Callable[[str], Path]
 def test_interrupting_removes_everything_at_once(tmp_path: Path) -> None:
     # Given a lesson that takes long
     long = tmp_path / "long.mp4"
-    made = [
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=size=640x360:rate=30:duration=120",
-        "-preset",
-        "ultrafast",
-        "-pix_fmt",
-        "yuv420p",
-    ]
+    picture = "testsrc2=size=640x360:rate=30:duration=60"
+    made = ["-f", "lavfi", "-i", picture, "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
     subprocess.run(["ffmpeg", "-v", "error", *made, str(long)], check=True, timeout=120)
     run = [sys.executable, "-c", PROGRAM, "run", str(long), "--out", str(tmp_path / "out"), "--jobs", "2"]
     process = subprocess.Popen(run, stderr=subprocess.PIPE, env={**os.environ, "NOUBA_PRESET": "medium"}, text=True)

@@ -38,12 +38,12 @@ def test_a_player_decrypts_every_picture(locked: Lesson) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/272p/media.m3u8"
-        call = ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames",
-                "-of", "csv=p=0", address]  # fmt: skip
+        shows = ["-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames"]
+        call = ["ffprobe", "-v", "error", *shows, "-of", "csv=p=0", address]
         shown = subprocess.run(call, check=True, capture_output=True, text=True, timeout=60)
         server.shutdown()
 
-    assert shown.stdout.strip() == str(locked.plan.frames)
+    assert set(shown.stdout.split()) == {str(locked.plan.frames)}
     assert shown.stderr == ""
 
 

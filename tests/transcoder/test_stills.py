@@ -1,5 +1,6 @@
 """Poster and storyboard: pictures that exist, cues that cover the lesson and point into the sheets."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -46,4 +47,4 @@ def test_a_long_lesson_has_bounded_sheets_and_cues_without_gaps() -> None:
     assert board.pictures <= 501
     assert cues[0][0] == "00:00:00.000"
     assert cues[-1][1] == "03:00:01.000"
-    assert all(before[1] == after[0] for before, after in zip(cues, cues[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(cues))

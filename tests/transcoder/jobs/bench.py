@@ -178,7 +178,7 @@ def made_alone(film: Path, folder: Path) -> Files:
     return files
 
 
-def make_film(path: Path, *, seconds: int = 24, size: str = "480x360", codec: str = "mpeg4") -> Path:
+def make_film(path: Path, *, seconds: int = 20, size: str = "352x288", codec: str = "mpeg4") -> Path:
     """A film with sound. With `libx264` it plays in browsers as it is."""
     picture = f"testsrc2=size={size}:rate=25:duration={seconds}"
     sound = f"sine=frequency=440:sample_rate=48000:duration={seconds}"

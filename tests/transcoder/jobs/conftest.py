@@ -35,7 +35,7 @@ def bench(
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 seconds, which are four chunks of two renditions; browsers do not play it as it is."""
+    """20 seconds, which are four chunks of two renditions; browsers do not play it as it is."""
     return make_film(tmp_path_factory.mktemp("film") / "film.mp4")
 
 

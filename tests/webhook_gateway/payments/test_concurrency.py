@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from services.webhook_gateway.payments.books import State, Verdict
-from services.webhook_gateway.payments.states import Dispute, Stage, Status
+from services.webhook_gateway.payments.payment import Payment
+from services.webhook_gateway.payments.states import Dispute, Stage, Standing, Status
 from tests.webhook_gateway.payments.desk import Desk
 from tests.webhook_gateway.payments.rows import OPENED_AT
 from tests.webhook_gateway.payments.sql_school import SqlSchool
@@ -22,6 +23,10 @@ PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
 
 @pytest.fixture
 def desk(sql_school: SqlSchool) -> Desk:
+    """A lock that is waited for too long is an error here, and not a test that hangs."""
+    with sql_school.engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {sql_school.engine.url.database} SET lock_timeout = '10s'"))
+    sql_school.engine.dispose()
     return Desk(sql_school)
 
 
@@ -166,12 +171,30 @@ def test_a_payment_releases_a_parked_event_without_waiting_for_one_that_is_in_ha
     assert desk.school.balance(user_id) == 1000
 
 
+def test_looking_for_a_user_waits_for_nobody_who_holds_the_row(desk: Desk) -> None:
+    """A payment is locked before its user: a new one that locked its user first could meet a known one halfway."""
+    user_id = desk.school.add_user()
+    with desk.school.books() as holding, desk.school.books() as looking:
+        holding.balance(user_id)
+        assert looking.has_user(user_id)
+        payment = Payment(
+            id=0,
+            provider="psp",
+            reference="R1",
+            order_number=None,
+            user_id=user_id,
+            amount_minor=1000,
+            currency="DZD",
+            standing=Standing(),
+        )
+        assert looking.open(payment).user_id == user_id
+
+
 def test_the_schools_own_application_may_write_beside_a_settlement(desk: Desk, sql_school: SqlSchool) -> None:
     user_id = desk.school.add_user()
     with desk.school.books() as books:
         books.balance(user_id)
         with sql_school.engine.begin() as connection:
-            connection.execute(text("SET LOCAL lock_timeout = '1s'"))
             connection.execute(
                 text("INSERT INTO subscriptions (user_id, amount_minor) VALUES (:user_id, 5)"), {"user_id": user_id}
             )

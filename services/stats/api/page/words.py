@@ -68,11 +68,10 @@ class Words:
 
     def key(self, by: str, key: str) -> str:
         """What a breakdown's key is called."""
-        keys = self._found["keys"]
-        kind = by.removesuffix("'s id")
-        if kind != by and key.isdigit():
-            return str(keys[kind]).format(id=key)
-        return str(keys.get(key, key))
+        pattern = self._found["ids"].get(by.removesuffix("'s id"))
+        if pattern and key.isdigit():
+            return str(pattern).format(id=key)
+        return str(self._found["keys"].get(key, key))
 
     def day(self, day: date, form: str = "full") -> str:
         return format_date(day, form, locale=self.locale)

@@ -1,0 +1,123 @@
+"""Whatever is killed, fails or restarts while a lesson is made, its bytes are the same in the end.
+
+KILLS=30 in the environment kills more workers than the default run does.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from local.postgres import Postgres
+from local.s3 import S3
+from shared.runtime.migrations import migrate
+from tests.transcoder.jobs.bench import Bench, Files
+from tests.transcoder.jobs.flaky import FlakyS3
+from tests.waiting import wait_until
+
+SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
+PLACES = (
+    "after_claim", "before_plan_commit", "after_first", "after_encode", "before_finish_commit", "after_finish",
+    "before_publish", "after_master", "before_commit",
+)  # fmt: skip
+
+
+def test_workers_killed_at_every_step_one_after_the_other_leave_the_same_lesson(
+    bench: Bench, film: Path, alone: Files
+) -> None:
+    course_id, _ = bench.submit(film)
+
+    left_behind = []
+    for place in PLACES:
+        with bench.worker(f"transcoder.{place}=kill*1", **SHORT_LEASE) as worker:
+            assert worker.wait(60) == -signal.SIGKILL, f"nobody came to {place}"
+        left_behind += bench.left_in_scratch()
+    assert left_behind, "a killed worker cannot clean up"
+    with bench.worker(**SHORT_LEASE):
+        bench.wait_for(course_id)
+        bench.wait_until_quiet()
+        bench.wait(lambda: not bench.left_in_scratch(), "nobody cleaned up for the dead")
+
+    assert bench.lesson(course_id) == alone
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
+
+
+def test_workers_killed_at_random_instants_leave_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
+    kills, dice = int(os.environ.get("KILLS", "8")), random.Random(11)
+    course_id, _ = bench.submit(film)
+    # slowed down, so that there is something to kill
+    slow = partial(bench.start_worker, "transcoder.after_encode=delay:0.7", **SHORT_LEASE)
+    workers = [slow(), slow()]
+    try:
+        for _ in range(kills):
+            time.sleep(dice.uniform(0.5, 3.0))
+            victim = dice.randrange(len(workers))
+            workers[victim].kill()
+            workers[victim].wait()
+            workers[victim] = slow()
+        bench.wait_for(course_id, timeout_seconds=120)
+        bench.wait_until_quiet()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+    assert bench.lesson(course_id) == alone
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_part_back_at_once(bench: Bench, film: Path, alone: Files) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker(NOUBA_LEASE_SECONDS="600") as worker:
+        bench.wait(lambda: bench.scalar("SELECT id FROM transcode_chunks WHERE state = 'running'"), "nothing runs")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
+
+    with bench.worker():
+        bench.wait_for(course_id)
+    assert bench.lesson(course_id) == alone
+
+
+@pytest.fixture
+def durable_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """Durable: a commit that only PostgreSQL's memory knows would be lost with it."""
+    server = Postgres(tmp_path / "postgres", durable=True)
+    try:
+        server.start()
+        migrate(server.url)
+        yield server
+    finally:
+        server.destroy()
+
+
+def test_s3_that_fails_and_a_database_that_restarts_change_nothing(
+    durable_postgres: Postgres,
+    rabbitmq_url: str,
+    s3_keys: S3,
+    queue_depths: Callable[[str], dict[str, int]],
+    tmp_path: Path,
+    film: Path,
+    alone: Files,
+) -> None:
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    with FlakyS3(s3_keys.url, share=0.05) as flaky:
+        bench = Bench(durable_postgres.url, rabbitmq_url, s3_keys.url, folder, partial(queue_depths, rabbitmq_url))
+        bench.environment["NOUBA_S3_ENDPOINT_URL"] = flaky.url
+        course_id, _ = bench.submit(film)
+
+        with bench.worker(), bench.worker():
+            bench.wait(lambda: bench.scalar("SELECT id FROM transcode_chunks WHERE state = 'running'"), "nothing runs")
+            durable_postgres.kill()
+            durable_postgres.start()
+            bench.wait_for(course_id, timeout_seconds=120)
+
+        assert sum(flaky.spoilt.values()) >= 3, "too few requests failed to tell anything"
+        assert bench.lesson(course_id) == alone
+        bench.storage.remove("")
+        bench.engine.dispose()

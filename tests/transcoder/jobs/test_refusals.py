@@ -1,0 +1,109 @@
+"""What can become no lesson fails with a sentence, and leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+from services.transcoder.jobs import State
+from services.transcoder.workshop import GONE
+from shared.contracts.videos import TranscodeVideo
+from tests.transcoder.jobs.bench import Bench, make_film
+
+BODIES = {
+    "text": b"not a video\n" * 100,
+    "a playlist": b"#EXTM3U\n#EXTINF:6,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n",
+    "nothing": b"",
+}
+
+
+def assert_nothing_left(bench: Bench, course_id: int) -> None:
+    bench.wait(lambda: not bench.left_in_scratch(), "scratch space is not empty")
+    bench.wait(lambda: not bench.storage.list(f"hls/{course_id}/"), "objects are left in S3")
+
+
+def test_bodies_that_are_no_video_fail_with_a_sentence_and_leave_nothing(bench: Bench, tmp_path: Path) -> None:
+    courses = {}
+    for name, body in BODIES.items():
+        path = tmp_path / f"{name}.mp4"
+        path.write_bytes(body)
+        courses[name], _ = bench.submit(path)
+
+    with bench.worker():
+        for course_id in courses.values():
+            job = bench.wait_for(course_id, State.FAILED)
+            assert job.reason
+            assert job.reason.endswith(".")
+            assert "upload" in job.reason
+            assert bench.course(course_id) == ("failed", None)
+            assert_nothing_left(bench, course_id)
+        bench.wait_until_quiet()
+
+    assert bench.scalar("SELECT max(attempts) FROM transcode_chunks") == 1, "trying again could not help"
+    assert bench.scalar("SELECT count(*) FROM transcode_chunks WHERE kind <> 'plan'") == 0
+    assert "default" not in bench.depths()
+
+
+def test_a_film_that_is_damaged_in_its_middle_fails_and_what_was_made_of_it_goes(bench: Bench, tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mp4", codec="libx264")
+    data = bytearray(film.read_bytes())
+    middle = len(data) // 2
+    # the index says that all is there
+    data[middle : middle + len(data) // 5] = bytes(byte ^ 0x55 for byte in data[middle : middle + len(data) // 5])
+    film.write_bytes(data)
+    course_id, _ = bench.submit(film)
+
+    with bench.worker():
+        job = bench.wait_for(course_id, State.FAILED)
+        assert_nothing_left(bench, course_id)
+
+    assert job.reason
+    assert "damaged" in job.reason
+    assert bench.course(course_id) == ("failed", None)
+
+
+def test_an_upload_that_is_not_there_fails_its_course(bench: Bench) -> None:
+    course_id = bench.add_course()
+    with bench.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE courses SET transcoding_status = 'pending'")
+    bench.tell(TranscodeVideo(course_id=course_id, source_key="uploads/1/nothing"))
+
+    with bench.worker():
+        bench.wait(lambda: bench.course(course_id)[0] == "failed", "the course is not failed")
+    assert bench.job(course_id) is None
+
+
+def test_an_upload_that_goes_while_it_is_encoded_fails_its_job(bench: Bench, film: Path) -> None:
+    course_id, key = bench.submit(film)
+    with bench.worker("transcoder.before_plan_commit=kill*1") as worker:
+        worker.wait(30)
+    bench.storage.remove(key)
+
+    with bench.worker():
+        job = bench.wait_for(course_id, State.FAILED)
+    assert job.reason == GONE
+
+
+def test_a_message_for_a_course_that_does_not_exist_is_dead_at_once(bench: Bench, tmp_path: Path) -> None:
+    course_id = bench.add_course()
+    path = tmp_path / "file"
+    path.write_bytes(b"anything")
+    _, key = bench.submit(path, course_id)
+    with bench.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outbox")
+    bench.tell(TranscodeVideo(course_id=course_id + 1, source_key=key))
+
+    with bench.worker():
+        bench.wait(lambda: bench.depths().get("videos.XQ") == 1, "the message is not dead")
+    assert bench.scalar("SELECT count(*) FROM transcode_jobs") == 0
+
+
+@pytest.mark.parametrize("attempts", [2])
+def test_a_fault_of_our_own_is_tried_again_and_then_told(bench: Bench, film: Path, attempts: int) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker("transcoder.after_encode=raise", NOUBA_PART_ATTEMPTS=str(attempts)):
+        job = bench.wait_for(course_id, State.FAILED)
+    assert job.reason
+    assert "our side" in job.reason
+    assert job.detail
+    assert "FailpointError" in job.detail
+    assert bench.scalar("SELECT max(attempts) FROM transcode_chunks WHERE kind = 'video'") == attempts
