@@ -12,8 +12,9 @@ import secrets
 from pathlib import Path
 
 VOLUME = Path("/run/secrets")
-S3_DATA = Path("/data")
-#: Who may read which folder, by the group that docker-compose.yml gives to the containers.
+#: Volumes that are made empty, and whose they are.
+OWNERS = {"/data": "s3", "/scratch": "transcoder"}
+#: Who may read which folder, by the group that docker-compose.yml gives to its container.
 READERS = {
     "gateway": 10001,
     "transcoder": 10002,
@@ -47,7 +48,8 @@ def main() -> None:
     made.keep()
     for reader, files in folders.items():
         write(VOLUME / reader, files, READERS[reader])
-    os.chown(S3_DATA, READERS["s3"], READERS["s3"])
+    for path, owner in OWNERS.items():
+        os.chown(path, READERS[owner], READERS[owner])
     print("The secrets are there.")
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local import ffmpeg_program
 from local.background import BackgroundProcess
 from local.bucket import Bucket
 from local.environment import metrics_addresses, own_environments, shared_environment
@@ -73,6 +74,8 @@ class Stack:
     def up(self, say: Say) -> bool:
         """Start what does not run yet, in the background. False if all of it ran already."""
         with self._alone(), self._all_or_nothing():
+            # the transcoder needs it; the servers install what they need themselves
+            ffmpeg_program.require_programs()
             ran = self.processes.running and all(server.running for server in self.servers)
             self._start_servers(say)
             if not self.processes.running:

@@ -18,8 +18,8 @@ from shared.runtime.failpoints import failpoint
 
 Payload = dict[str, Any]
 
-#: So many days are computed in one pass over the tables.
-CHUNK_DAYS = 92
+#: So many days are computed in one pass over the tables: what lies before them is read once a pass.
+CHUNK_DAYS = 184
 #: What keeps no history is believed for so long after the day's end.
 OBSERVED_WITHIN = timedelta(hours=24)
 

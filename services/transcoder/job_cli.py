@@ -17,7 +17,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
-from sqlalchemy import Engine
 
 from services.transcoder.errors import TranscoderError
 from services.transcoder.jobs import State
@@ -55,13 +54,13 @@ def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
     from services.transcoder.job_settings import BucketSettings
 
     settings = read_settings(BucketSettings)
-    engine = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba submit")
+    database = _database(settings)
     with _told(), _upload_bar(file, hidden=as_json) as advance:
-        key = use_case.submit(engine, settings.storage, file, course_id, advance)
+        key = use_case.submit(database, settings.storage, file, course_id, advance)
     if as_json:
         click.echo(json.dumps({"course_id": course_id, "source_key": key}))
     if follow:
-        raise SystemExit(_follow(engine, key, as_json=as_json))
+        raise SystemExit(_follow(database, key, as_json=as_json))
     if not as_json:
         click.echo(f"{key}\nIt is in the queue: `nouba transcoder jobs` shows how far it is.")
 
@@ -71,7 +70,7 @@ def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
 @click.option("--limit", default=20, type=click.IntRange(1, 1000), help="How many, the newest first.")
 def jobs(as_json: bool, limit: int) -> None:
     """Show the newest jobs, how far they are, and why one failed."""
-    found = read_standings(_engine(), limit=limit)
+    found = read_standings(_database(read_settings(DatabaseSettings)), limit=limit)
     if as_json:
         click.echo(json.dumps([one.as_json() for one in found]))
         return
@@ -114,7 +113,7 @@ def _told() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def _follow(engine: Engine, key: str, *, as_json: bool) -> int:
+def _follow(database: PatientEngine, key: str, *, as_json: bool) -> int:
     from services.transcoder.submit import follow
 
     columns = (
@@ -128,7 +127,7 @@ def _follow(engine: Engine, key: str, *, as_json: bool) -> int:
     last = None
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
         task = progress.add_task("waiting", total=100.0, speed="", left="")
-        for last in follow(engine, key, lambda: time.sleep(_LOOK_EVERY_SECONDS)):
+        for last in follow(database, key, lambda: time.sleep(_LOOK_EVERY_SECONDS)):
             if last is None:
                 continue
             speed = f"{last.speed:.1f}x" if last.speed else ""
@@ -159,10 +158,10 @@ def _upload_bar(file: Path, *, hidden: bool) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.update(task, advance=count)
 
 
-def _engine() -> Engine:
-    url = read_settings(DatabaseSettings).database_url.get_secret_value()
-    return build_engine(url, pool_size=1, application="nouba transcoder jobs")
+def _database(settings: DatabaseSettings) -> PatientEngine:
+    url = settings.database_url.get_secret_value()
+    return PatientEngine(build_engine(url, pool_size=1, application="nouba transcoder jobs"))
 
 
 def _jobs() -> SqlJobs:
-    return SqlJobs(PatientEngine(_engine(), patience_seconds=5.0), lease_seconds=30.0)
+    return SqlJobs(_database(read_settings(DatabaseSettings)), lease_seconds=30.0)

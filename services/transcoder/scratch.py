@@ -1,4 +1,4 @@
-"""The worker's scratch space: uploads in work, fetched once, and never left behind, even by a worker that was killed."""
+"""The worker's scratch space: uploads in work, fetched once, and never left behind, even by a killed worker."""
 
 import contextlib
 import errno

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, case, func, select
+from sqlalchemy import Row, case, func, select
 
 from services.transcoder.jobs import Kind, State, prefix_of
+from services.transcoder.patience import PatientEngine
 from services.transcoder.playlists import MASTER_NAME
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
@@ -49,7 +50,7 @@ class JobStanding:
 
 
 def read_standings(
-    engine: Engine, *, job_ids: Sequence[int] = (), source_key: str | None = None, limit: int = 50
+    database: PatientEngine, *, job_ids: Sequence[int] = (), source_key: str | None = None, limit: int = 50
 ) -> list[JobStanding]:
     """The newest jobs first."""
     video = chunks.c.kind == Kind.VIDEO
@@ -77,8 +78,8 @@ def read_standings(
         query = query.where(jobs.c.id.in_(job_ids))
     if source_key is not None:
         query = query.where(jobs.c.source_key == source_key)
-    with engine.connect() as connection:
-        return [_standing(row) for row in connection.execute(query)]
+    rows = database.run(lambda connection: connection.execute(query).all())
+    return [_standing(row) for row in rows]
 
 
 def _standing(row: Row[*tuple[Any, ...]]) -> JobStanding:

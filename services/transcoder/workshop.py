@@ -146,6 +146,10 @@ class Workshop:
     def _cope(self, lease: Lease, error: Exception) -> str:
         """Write down what went wrong, and what is next; the outcome in one word."""
         tired = lease.attempts >= self._terms.attempts
+        if isinstance(error, StorageAway | OutOfSpace | NotReady):
+            log.warning("part waits for its surroundings", job_id=lease.job.id, error=str(error))
+            self._jobs.give_back(lease, str(error), AWAY_SECONDS, counted=False)
+            return "again"
         if lease.kind is Kind.FIRST and (tired or isinstance(error, Refused | Passing)):
             # a convenience: its failure is no failure of the lesson
             log.warning("nothing can be shown before the lesson is whole", job_id=lease.job.id, error=str(error))
@@ -155,10 +159,6 @@ class Workshop:
             return self._fail(lease, str(error), error.detail)
         if isinstance(error, NoSuchObject):
             return self._fail(lease, GONE, str(error))
-        if isinstance(error, StorageAway | OutOfSpace | NotReady):
-            log.warning("part waits for its surroundings", job_id=lease.job.id, error=str(error))
-            self._jobs.give_back(lease, str(error), AWAY_SECONDS, counted=False)
-            return "again"
         if tired:
             return self._fail(lease, OUR_FAULT, f"{type(error).__name__}: {error}")
         wait = min(LONGEST_BACKOFF_SECONDS, self._terms.backoff_seconds * 2.0 ** (lease.attempts - 1))

@@ -48,12 +48,12 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def read_settings(kind: type[S]) -> S:
-    """The settings of `kind` from the environment, and from `secrets_dir` what is not there.
+    """The settings of `kind` from the environment, and from `settings_dir` what is not there.
 
     Raises SettingsError with one line a fault, and no value.
     """
     try:
-        return kind(_secrets_dir=secrets_dir())
+        return kind(_secrets_dir=settings_dir())
     except ValidationError as error:
         prefix = kind.model_config.get("env_prefix", "")
         faults = [
@@ -63,17 +63,17 @@ def read_settings(kind: type[S]) -> S:
         raise SettingsError("\n".join(faults)) from None
 
 
-def secrets_dir() -> Path | None:
-    """The folder that NOUBA_SECRETS_DIR names: a file for a setting, with its name and its value; None where unset.
+def settings_dir() -> Path | None:
+    """The folder that NOUBA_SETTINGS_DIR names: a file for a setting, with its name and its value; None where unset.
 
     For what must not be in the environment, where `docker inspect` and every child process would see it.
     """
-    named = os.environ.get("NOUBA_SECRETS_DIR")
+    named = os.environ.get("NOUBA_SETTINGS_DIR")
     if not named:
         return None
     folder = Path(named)
     if not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
         raise SettingsError(
-            f"NOUBA_SECRETS_DIR: {folder} is no folder that this process may read; mount it, or unset it"
+            f"NOUBA_SETTINGS_DIR: {folder} is no folder that this process may read; mount it, or unset it"
         )
     return folder

@@ -16,7 +16,7 @@ from local.postgres import Postgres
 
 
 def test_root_installs_rabbitmq_with_apt() -> None:
-    command = rabbitmq_program.install_command(_tools("apt-get"), user_id=0)
+    command = rabbitmq_program.PACKAGE.install_command(_tools("apt-get"), user_id=0)
 
     assert command is not None
     assert command[:2] == ["sh", "-c"]
@@ -24,20 +24,25 @@ def test_root_installs_rabbitmq_with_apt() -> None:
 
 
 def test_another_user_installs_rabbitmq_with_sudo_but_is_never_asked_for_a_password() -> None:
-    command = rabbitmq_program.install_command(_tools("apt-get", "sudo"), user_id=1000)
+    command = rabbitmq_program.PACKAGE.install_command(_tools("apt-get", "sudo"), user_id=1000)
 
     assert command is not None
     assert command[:4] == ["sudo", "-n", "sh", "-c"]
 
 
 def test_on_a_mac_rabbitmq_comes_from_brew_which_refuses_root() -> None:
-    assert rabbitmq_program.install_command(_tools("brew"), user_id=501) == ["brew", "install", "--quiet", "rabbitmq"]
-    assert rabbitmq_program.install_command(_tools("brew"), user_id=0) is None
+    assert rabbitmq_program.PACKAGE.install_command(_tools("brew"), user_id=501) == [
+        "brew",
+        "install",
+        "--quiet",
+        "rabbitmq",
+    ]
+    assert rabbitmq_program.PACKAGE.install_command(_tools("brew"), user_id=0) is None
 
 
 def test_without_rights_or_tools_there_is_no_way_to_install_rabbitmq() -> None:
-    assert rabbitmq_program.install_command(_tools("apt-get"), user_id=1000) is None
-    assert rabbitmq_program.install_command(_tools(), user_id=0) is None
+    assert rabbitmq_program.PACKAGE.install_command(_tools("apt-get"), user_id=1000) is None
+    assert rabbitmq_program.PACKAGE.install_command(_tools(), user_id=0) is None
 
 
 @pytest.mark.parametrize("present", [True, False])
@@ -51,7 +56,7 @@ def test_the_installation_starts_no_node_of_the_system_and_leaves_a_policy_that_
     apt = tmp_path / "apt-get"
     apt.write_text(f'#!/bin/sh\necho "$* $DEBIAN_FRONTEND"\ncat {policy}\n')
     apt.chmod(0o755)
-    command = rabbitmq_program.install_command(_tools("apt-get"), user_id=0)
+    command = rabbitmq_program.PACKAGE.install_command(_tools("apt-get"), user_id=0)
     assert command is not None
     script = command[2].replace("/usr/sbin/policy-rc.d", str(policy))
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from tests.stats.oracle import Row, School
+from tests.stats.oracle_day import Row, School
 
 #: Zones, and days in them whose neighbourhood is worth a look: both clock changes, a leap day, a turn of the year.
 PLACES = (

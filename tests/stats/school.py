@@ -10,7 +10,7 @@ from psycopg2.extras import NamedTupleCursor, execute_values
 
 from services.stats.days import Days
 from services.stats.sections import SECTIONS
-from tests.stats.oracle import Row, School
+from tests.stats.oracle_day import Row, School
 
 Connection = psycopg2.extensions.connection
 

@@ -22,7 +22,7 @@ from services.stats.settings import CountSettings
 from shared.runtime.database import build_engine
 from shared.schema.tables import metadata
 from tests.stats.histories import History, schools
-from tests.stats.oracle import School
+from tests.stats.oracle_day import School
 from tests.stats.school import Connection, count, load
 
 slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)

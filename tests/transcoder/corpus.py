@@ -1,4 +1,4 @@
-"""Makes small films of every kind that schools upload, with ffmpeg's own sources; each is made once a session."""
+"""Makes small films of every kind that schools upload, with ffmpeg's own sources; each is made once a test run."""
 
 import re
 import shutil

@@ -74,7 +74,8 @@ _EXAMPLE = "2026-11-22"
 def _read(
     operation: str, summary: str, answer: dict[str, Any], parameters: list[dict[str, Any]], *refusals: str, **more: Any
 ) -> dict[str, Any]:
-    found = {"400": _MALFORMED, "404": _NOT_KEPT, **_REFUSALS}
+    not_kept = _NO_PAGE if operation == "showPage" else _NOT_KEPT
+    found = {"400": _MALFORMED, "404": not_kept, **_REFUSALS}
     return {
         "get": {
             "operationId": operation,
@@ -98,6 +99,7 @@ _SERIES_ANSWER = _answer("A list for every number, a value a day.", {"$ref": "#/
 _SERIES_ANSWER["headers"] = _CACHED
 _PAGE_ANSWER = _answer("The page.", {"type": "string"}, "text/html")
 _PAGE_ANSWER["headers"] = _CACHED
+_NO_PAGE = _answer("The day is not kept; the page says which days are.", {"type": "string"}, "text/html")
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
@@ -140,6 +142,7 @@ DOCUMENT: dict[str, Any] = {
                 _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"}),
             ],
             "400",
+            "404",
             "401",
             "503",
         ),

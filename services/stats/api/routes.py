@@ -68,7 +68,7 @@ def show_series() -> ResponseReturnValue:
 def show_page() -> ResponseReturnValue:
     asked = request.args.get("day")
     shelf = _shelf()
-    day = _date(asked, "day") if asked else shelf.last
+    day = shelf.last if asked is None else _date(asked, "day")
     language = choose_language(request.args.get("lang"), request.accept_languages)
     response = _answer(
         shelf.make(("page", day, language), lambda: page_of(shelf, day, language)),

@@ -42,24 +42,30 @@ NUMBERS = (
     ),
 )
 
-# Instants are whole microseconds here, so that every quotient is exact.
+# Instants are whole microseconds here, so that every quotient is exact. A term of `length` has `months` parts; part p
+# begins at p * length / months, rounded up, which is p * whole + (p * rest + months - 1) / months without large
+# products. Only the parts that touch the days are made: whole and whole + 1 are the least and the most a part takes.
 _MOVEMENTS = """
-WITH terms AS (
-    SELECT user_id, amount_minor, begins, ends, greatest(1, div(ends - begins + month - 1, month))::bigint AS months
-    FROM (
-        SELECT user_id, amount_minor, 31 * 86400000000::numeric AS month,
-               extract(epoch FROM activated_at) * 1000000 AS begins, extract(epoch FROM ends_at) * 1000000 AS ends
-        FROM subscriptions
-        WHERE status <> 'pending_payment' AND amount_minor > 0 AND activated_at < %(ends_at)s
-          AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))
-    ) AS found
+WITH found AS (
+    SELECT user_id, amount_minor, (extract(epoch FROM activated_at) * 1000000)::bigint AS begins,
+           (extract(epoch FROM ends_at - activated_at) * 1000000)::bigint AS length
+    FROM subscriptions
+    WHERE status <> 'pending_payment' AND amount_minor > 0 AND activated_at < %(ends_at)s
+      AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))
+), terms AS (
+    SELECT *, length / months AS whole, length %% months AS rest
+    FROM (SELECT *, (length + 2678400000000 - 1) / 2678400000000 AS months FROM found) AS counted
 ), parts AS (
-    SELECT user_id, amount_minor / coalesce(months, 1) + (part < amount_minor %% coalesce(months, 1))::int AS mrr,
-           begins + coalesce(div(part * (ends - begins) + months - 1, months), 0) AS begins,
-           begins + div((part + 1) * (ends - begins) + months - 1, months) AS ends
-    FROM terms, generate_series(0, coalesce(months, 1) - 1) AS part
+    SELECT user_id, amount_minor / months + (part < amount_minor %% months)::int AS mrr,
+           begins + part * whole + (part * rest + months - 1) / months AS begins,
+           begins + (part + 1) * whole + ((part + 1) * rest + months - 1) / months AS ends
+    FROM terms, generate_series(greatest(0, (%(begins_us)s - begins) / (whole + 1)),
+                                least(months - 1, (%(ends_us)s - begins) / whole)) AS part
+    WHERE months IS NOT NULL
+    UNION ALL
+    SELECT user_id, amount_minor, begins, NULL FROM terms WHERE months IS NULL
 ), steps AS (
-    SELECT user_id, width_bucket(at, %(edges_us)s::numeric[]) AS bucket, sum(step) AS step
+    SELECT user_id, width_bucket(at, %(edges_us)s::bigint[]) AS bucket, sum(step)::bigint AS step
     FROM (
         SELECT user_id, begins AS at, mrr AS step FROM parts
         UNION ALL
@@ -68,7 +74,7 @@ WITH terms AS (
     WHERE at < %(ends_us)s
     GROUP BY user_id, bucket
 ), levels AS (
-    SELECT user_id, bucket, step, sum(step) OVER (PARTITION BY user_id ORDER BY bucket) AS after FROM steps
+    SELECT user_id, bucket, step, (sum(step) OVER (PARTITION BY user_id ORDER BY bucket))::bigint AS after FROM steps
 ), moves AS (
     SELECT bucket, after - step AS before, after, CASE WHEN after = step AND after > 0 AND bucket > 0 THEN EXISTS (
         SELECT FROM subscriptions AS earlier
@@ -98,6 +104,7 @@ def compute(ask: Ask, days: Days) -> Values:
         _MOVEMENTS,
         edges=edges,
         edges_us=[_microseconds(edge) for edge in edges],
+        begins_us=_microseconds(edges[0]),
         ends_us=_microseconds(edges[-1]),
         begins_at=edges[0],
         ends_at=edges[-1],

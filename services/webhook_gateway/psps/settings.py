@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.webhook_gateway.errors import NotReady
-from shared.runtime.settings import secrets_dir
+from shared.runtime.settings import settings_dir
 
 
 class ChecksumMode(StrEnum):
@@ -23,12 +23,12 @@ class ChecksumMode(StrEnum):
 
 
 def read_settings(**values: Any) -> "PspSettings":
-    """The settings from the environment or the files of NOUBA_SECRETS_DIR, `values` before both.
+    """The settings from the environment or the files of NOUBA_SETTINGS_DIR, `values` before both.
 
     Raises NotReady with the variable's name and the fix.
     """
     try:
-        return PspSettings(**{"_secrets_dir": secrets_dir(), **values})
+        return PspSettings(**{"_secrets_dir": settings_dir(), **values})
     except ValidationError as error:
         # never the value: it may be a secret with a typing error in it
         raise NotReady(" ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors())) from None

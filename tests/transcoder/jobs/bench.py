@@ -16,6 +16,7 @@ from sqlalchemy import Engine, text
 from services.transcoder.ffmpeg import Ffmpeg
 from services.transcoder.jobs import State
 from services.transcoder.lesson import make_lesson
+from services.transcoder.patience import PatientEngine
 from services.transcoder.recipe import Recipe
 from services.transcoder.standing import JobStanding, read_standings
 from services.transcoder.storage import Storage
@@ -41,6 +42,7 @@ class Bench:
         self, database_url: str, rabbitmq_url: str, s3_url: str, folder: Path, depths: Callable[[], dict[str, int]]
     ) -> None:
         self.engine: Engine = build_engine(database_url)
+        self.database = PatientEngine(self.engine)
         self.storage = Storage(BUCKET, s3_url)
         self.folder = folder
         self.scratch = folder / "scratch"
@@ -66,7 +68,7 @@ class Bench:
     def submit(self, film: Path, course_id: int | None = None) -> tuple[int, str]:
         """The course, and the key of the upload."""
         course_id = course_id or self.add_course()
-        return course_id, submit(self.engine, self.storage, film, course_id)
+        return course_id, submit(self.database, self.storage, film, course_id)
 
     def tell(self, *messages: Message) -> None:
         """Promise messages, as often as they are named."""
@@ -100,7 +102,7 @@ class Bench:
 
     def job(self, course_id: int) -> JobStanding | None:
         """The newest job of a course."""
-        found = [one for one in read_standings(self.engine, limit=1000) if one.course_id == course_id]
+        found = [one for one in read_standings(self.database, limit=1000) if one.course_id == course_id]
         return found[0] if found else None
 
     def wait_for(self, course_id: int, state: State = State.COMPLETED, timeout_seconds: float = 60.0) -> JobStanding:

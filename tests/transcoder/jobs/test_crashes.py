@@ -83,6 +83,26 @@ def test_a_worker_that_is_told_to_stop_gives_its_part_back_at_once(bench: Bench,
     assert bench.lesson(course_id) == alone
 
 
+def test_a_job_that_was_begun_with_a_build_of_ffmpeg_that_is_gone_is_made_anew(
+    bench: Bench, film: Path, alone: Files
+) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker("transcoder.after_first=kill*1") as worker:
+        assert worker.wait(60) == -signal.SIGKILL
+    with bench.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE transcode_jobs SET plan = jsonb_set(plan, '{encoder}', '\"gone\"'),"
+            " planned_at = now() - interval '1 hour'"
+        )
+        connection.exec_driver_sql(
+            "UPDATE transcode_chunks SET finished_at = now() - interval '1 hour', lease_until = now()"
+        )
+
+    with bench.worker():
+        bench.wait_for(course_id)
+    assert bench.lesson(course_id) == alone
+
+
 @pytest.fixture
 def durable_postgres(tmp_path: Path) -> Iterator[Postgres]:
     """Durable: a commit that only PostgreSQL's memory knows would be lost with it."""

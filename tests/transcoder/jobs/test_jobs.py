@@ -251,6 +251,7 @@ def test_a_job_of_a_build_that_is_gone_is_planned_anew_after_long(school: School
     school.plan(job_id)
     assert not school.jobs.replan(job_id), "its own workers may come back"
     school.scalar("UPDATE transcode_jobs SET planned_at = now() - interval '1 hour' RETURNING 1")
+    school.scalar("UPDATE transcode_chunks SET finished_at = now() - interval '1 hour' RETURNING 1")
     assert school.jobs.replan(job_id)
     assert school.state(job_id) == State.QUEUED
     assert school.jobs.claim(job_id, Kind.VIDEO, 0) is None

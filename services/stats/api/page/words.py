@@ -1,7 +1,7 @@
 """The page's languages: which one a reader wants, its words, and how it writes numbers, money and dates."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
-from werkzeug.datastructures import LanguageAccept
 
 from services.stats.numbers import Number, Section, Unit
 
@@ -24,9 +23,13 @@ _MONEY_FORMATS = {"en": "¤\u00a0#,##0.00"}
 _FOLDER = Path(__file__).parent.parent / "translations"
 
 
-def choose_language(asked: str | None, accepted: LanguageAccept) -> str:
+def choose_language(asked: str | None, accepted: Iterable[tuple[str, float]]) -> str:
     """What the address asks for, or else the browser; English where that is none of ours."""
-    return asked if asked in LANGUAGES else accepted.best_match(LANGUAGES, "en") or "en"
+    if asked in LANGUAGES:
+        return asked
+    # "ar-DZ" asks for Arabic; the browser's list is in the order of its wishes
+    wishes = (wish.partition("-")[0].lower() for wish, quality in accepted if quality > 0)
+    return next((wish for wish in wishes if wish in LANGUAGES), "en")
 
 
 @cache

@@ -1,0 +1,103 @@
+"""Drives docker compose as a user would, under a project name and on ports of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from local.ports import free_port
+
+PROJECT = Path(__file__).parents[3]
+#: Beside the project there may be a script that brings an engine; the project does not need it.
+ENGINE_SCRIPT = PROJECT.parent / "shared" / "docker-lab" / "up"
+ENGINE_SECONDS = 900
+
+SCALED = {"transcoder": 2, "payments-worker": 2}
+
+
+def engine_or_reason() -> str | None:
+    """None where a Docker engine with Compose answers, started if that is possible; else why there is none."""
+    if _answers():
+        return None
+    if not ENGINE_SCRIPT.exists():
+        return "There is no Docker engine with Compose v2: install and start one to test the containers."
+    subprocess.run([ENGINE_SCRIPT], check=True, capture_output=True, timeout=ENGINE_SECONDS)
+    return None if _answers() else f"{ENGINE_SCRIPT} brought no Docker engine."
+
+
+def _answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    asked = (["docker", "info"], ["docker", "compose", "version"])
+    return all(subprocess.run(command, capture_output=True).returncode == 0 for command in asked)
+
+
+class Containers:
+    """One running system."""
+
+    def __init__(self) -> None:
+        self.name = f"nouba-test-{uuid.uuid4().hex[:8]}"
+        gateway, stats, s3 = (free_port() for _ in range(3))
+        self.gateway_url = f"http://127.0.0.1:{gateway}"
+        self.stats_url = f"http://127.0.0.1:{stats}"
+        self.s3_url = f"http://127.0.0.1:{s3}"
+        ours = {"NOUBA_GATEWAY_PORT": gateway, "NOUBA_STATS_PORT": stats, "NOUBA_S3_PORT": s3}
+        given = {name: value for name, value in os.environ.items() if not name.startswith("NOUBA_")}
+        self._environment = given | {name: str(port) for name, port in ours.items()}
+
+    def up(self, timeout_seconds: float) -> None:
+        """Everything, from nothing."""
+        scales = [f"--scale={service}={count}" for service, count in SCALED.items() if service in self.services]
+        self.run("--profile", "demo", "build", "--quiet", timeout_seconds=timeout_seconds)
+        self.run("up", "--build", "--wait", *scales, timeout_seconds=timeout_seconds)
+
+    def down(self) -> None:
+        """Nothing of it stays but the images."""
+        self.run("--profile", "demo", "down", "--volumes", "--remove-orphans", "--timeout", "20", timeout_seconds=180)
+
+    def run(self, *arguments: str, timeout_seconds: float = 120) -> str:
+        """What `docker compose` prints; raises AssertionError with all it said where it fails."""
+        result = self.ask(*arguments, timeout_seconds=timeout_seconds)
+        assert result.returncode == 0, f"docker compose {' '.join(arguments)}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    def ask(self, *arguments: str, timeout_seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        """The same where failing is an answer too."""
+        return subprocess.run(
+            ["docker", "compose", "--project-name", self.name, *arguments],
+            cwd=PROJECT, env=self._environment, capture_output=True, text=True, timeout=timeout_seconds,
+        )  # fmt: skip
+
+    @cached_property
+    def services(self) -> list[str]:
+        """The names of those that run, and of those that run once."""
+        return self.run("config", "--services").split()
+
+    def python(self, service: str, program: str) -> subprocess.CompletedProcess[str]:
+        """Run `program` in a container of `service`, as its process would."""
+        return self.ask("exec", "--no-TTY", service, "/opt/nouba/bin/python", "-c", program)
+
+    def sql(self, role: str, statement: str) -> subprocess.CompletedProcess[str]:
+        """Run `statement` as `role`."""
+        return self.ask(
+            "exec", "--no-TTY", "postgres", "psql", "--username", role, "--dbname", "nouba", "--quiet",
+            "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1", "--command", statement,
+        )  # fmt: skip
+
+    def states(self) -> list[dict[str, Any]]:
+        """Every container that is there, as `docker compose ps` has it."""
+        return [json.loads(line) for line in self.run("ps", "--all", "--format", "json").splitlines()]
+
+    def inspect(self, service: str) -> list[dict[str, Any]]:
+        """What Docker knows of the containers of `service`."""
+        ids = self.run("ps", "--all", "--quiet", service).split()
+        found = subprocess.run(["docker", "inspect", *ids], check=True, capture_output=True, text=True)
+        return list(json.loads(found.stdout))
+
+    def play(self) -> str:
+        """The demonstration's own words; raises AssertionError where something did not end as it must."""
+        return self.run("--profile", "demo", "run", "--rm", "demo", timeout_seconds=180)

@@ -1,0 +1,189 @@
+"""What each container may not do: to the machine, to the database, to the queues, to the objects."""
+
+import pytest
+
+from tests.e2e.compose.containers import Containers
+from tests.e2e.compose.test_containers import ONE_SHOTS
+
+
+def test_no_container_has_more_rights_than_an_ordinary_user(containers: Containers) -> None:
+    for service in containers.services:
+        for container in containers.inspect(service):
+            host, config = container["HostConfig"], container["Config"]
+            assert host["ReadonlyRootfs"], service
+            assert host["CapDrop"] == ["ALL"], service
+            assert host["SecurityOpt"] == ["no-new-privileges:true"], service
+            assert host["Memory"] > 0, service
+            assert host["PidsLimit"] > 0, service
+            assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, service
+            assert not any(word in variable for variable in config["Env"] for word in ("PASSWORD=", "amqp:", "whsec"))
+            for bindings in (host["PortBindings"] or {}).values():
+                assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"], service
+            if service == "secrets-maker":
+                assert (host["CapAdd"], host["NetworkMode"]) == (["CHOWN"], "none")
+                continue
+            assert not host["CapAdd"], service
+            assert config["User"].split(":")[0] not in ("", "0", "root"), service
+            assert host["RestartPolicy"]["Name"] == ("no" if service in ONE_SHOTS else "unless-stopped"), service
+
+
+def test_nothing_but_its_own_folder_of_secrets_can_be_read(containers: Containers) -> None:
+    readable = containers.run(
+        "exec",
+        "--no-TTY",
+        "stats-worker",
+        "sh",
+        "-c",
+        "cat /run/secrets/*/* 2>/dev/null | wc -c; ls /run/secrets/stats",
+    )
+    denied = containers.ask("exec", "--no-TTY", "stats-worker", "cat", "/run/secrets/gateway/NOUBA_DATABASE_URL")
+    kept = containers.ask("exec", "--no-TTY", "stats-worker", "sh", "-c", "echo x > /run/secrets/stats/x")
+
+    assert "NOUBA_DATABASE_URL" in readable
+    assert "Permission denied" in denied.stderr
+    assert kept.returncode != 0
+
+
+def test_the_database_is_reached_from_inside_alone(containers: Containers) -> None:
+    for service in ("postgres", "rabbitmq"):
+        for container in containers.inspect(service):
+            assert list(container["NetworkSettings"]["Networks"]) == [f"{containers.name}_inside"]
+            assert not any(container["NetworkSettings"]["Ports"].values())
+
+
+FORBIDDEN = [
+    ("nouba_gateway", "UPDATE users SET name = 'x'"),
+    ("nouba_gateway", "UPDATE subscriptions SET amount_minor = 0"),
+    ("nouba_gateway", "INSERT INTO users (name) VALUES ('x')"),
+    ("nouba_gateway", "DELETE FROM webhook_events"),
+    ("nouba_gateway", "DELETE FROM payments"),
+    ("nouba_gateway", "UPDATE ledger_entries SET amount_minor = 1"),
+    ("nouba_gateway", "DELETE FROM ledger_entries"),
+    ("nouba_gateway", "SELECT FROM daily_stats"),
+    ("nouba_gateway", "INSERT INTO changed_days (day) VALUES (now())"),
+    ("nouba_gateway", "UPDATE courses SET title = 'x'"),
+    ("nouba_gateway", "INSERT INTO outbox (service, message) VALUES ('stats', '{}')"),
+    ("nouba_gateway", "CREATE TABLE mine (x int)"),
+    ("nouba_transcoder", "SELECT FROM users"),
+    ("nouba_transcoder", "SELECT FROM payments"),
+    ("nouba_transcoder", "SELECT FROM webhook_events"),
+    ("nouba_transcoder", "UPDATE courses SET title = 'x'"),
+    ("nouba_transcoder", "DELETE FROM courses"),
+    ("nouba_transcoder", "INSERT INTO outbox (service, message) VALUES ('gateway', '{}')"),
+    ("nouba_stats", "SELECT email FROM users"),
+    ("nouba_stats", "SELECT body FROM webhook_events"),
+    ("nouba_stats", "UPDATE users SET balance_minor = 1"),
+    ("nouba_stats", "UPDATE payments SET status = 'completed'"),
+    (
+        "nouba_stats",
+        "INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency) VALUES (1,1,1,'X')",
+    ),
+    ("nouba_stats", "UPDATE daily_stats SET etag = ''"),
+    ("nouba_stats", "DELETE FROM daily_stats"),
+    ("nouba_stats", "INSERT INTO outbox (service, message) VALUES ('gateway', '{}')"),
+    ("nouba_stats", "CREATE TABLE mine (x int)"),
+    ("nouba_school", "UPDATE users SET balance_minor = 1"),
+    ("nouba_school", "INSERT INTO users (name, balance_minor) VALUES ('x', 1)"),
+    ("nouba_school", "UPDATE payments SET status = 'completed'"),
+    ("nouba_school", "INSERT INTO payments (provider, user_id, amount_minor, status) VALUES ('x', 1, 1, 'completed')"),
+    ("nouba_school", "SELECT body FROM webhook_events"),
+    ("nouba_school", "SELECT FROM outbox"),
+    ("nouba_school", "DELETE FROM ledger_entries"),
+]
+
+
+@pytest.mark.parametrize(("role", "statement"), FORBIDDEN)
+def test_a_role_may_do_nothing_but_its_work(containers: Containers, role: str, statement: str) -> None:
+    result = containers.sql(role, f"BEGIN; {statement}; ROLLBACK")
+
+    assert result.returncode != 0
+    assert "permission denied" in result.stderr or "row-level security policy" in result.stderr
+
+
+def test_a_service_sees_its_own_promises_alone(containers: Containers) -> None:
+    look = (
+        "BEGIN; INSERT INTO outbox (service, message) VALUES ('stats', '{}'); SET LOCAL ROLE %s; "
+        "SELECT count(*) FROM outbox"
+    )
+
+    seen = {role: containers.sql("nouba", look % f"nouba_{role}") for role in ("gateway", "stats")}
+
+    assert int(seen["gateway"].stdout) == 0
+    assert int(seen["stats"].stdout) >= 1
+
+
+_TRY = """
+import pika, sys
+from pathlib import Path
+url = Path("/run/secrets/{service}/NOUBA_RABBITMQ_URL").read_text()
+channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+channel.confirm_delivery()
+try:
+    {attempt}
+except pika.exceptions.ChannelClosedByBroker as error:
+    sys.exit(error.reply_code == 403 and "refused: " + error.reply_text)
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "attempt"),
+    [
+        ("stats", "channel.basic_get('webhooks')"),
+        ("stats", "channel.basic_get('videos')"),
+        ("stats", "channel.queue_declare('webhooks', durable=True)"),
+        ("stats", "channel.queue_delete('webhooks')"),
+        ("stats", "channel.queue_declare('mine')"),
+        ("stats", "channel.basic_publish('amq.topic', 'x', b'')"),
+        ("stats", "channel.exchange_declare('mine')"),
+        ("gateway", "channel.basic_get('default')"),
+        ("gateway", "channel.basic_get('videos')"),
+        ("gateway", "channel.queue_purge('videos')"),
+    ],
+)
+def test_a_user_of_rabbitmq_may_do_nothing_but_its_work(containers: Containers, service: str, attempt: str) -> None:
+    runs_in = {"stats": "stats-worker", "gateway": "gateway"}[service]
+
+    result = containers.python(runs_in, _TRY.format(service=service, attempt=attempt))
+
+    assert "refused: ACCESS_REFUSED" in result.stderr, result.stderr
+
+
+def test_rabbitmq_has_no_guest(containers: Containers) -> None:
+    users = containers.run("exec", "--no-TTY", "rabbitmq", "rabbitmqctl", "--quiet", "list_users")
+
+    assert sorted(line.split()[0] for line in users.splitlines()[1:]) == ["gateway", "stats", "transcoder"]
+
+
+_TRY_S3 = """
+import boto3, sys
+from botocore.exceptions import ClientError
+client = boto3.client("s3", endpoint_url="http://s3:8333", region_name="us-east-1")
+try:
+    {attempt}
+except ClientError as error:
+    sys.exit("refused: " + error.response["Error"]["Code"])
+"""
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "client.create_bucket(Bucket='mine')",
+        "client.delete_bucket(Bucket='nouba')",
+        "client.put_object(Bucket='other', Key='x', Body=b'')",
+        "client.put_bucket_cors(Bucket='nouba', CORSConfiguration={'CORSRules': []})",
+    ],
+)
+def test_the_gateway_may_do_nothing_to_s3_but_keep_uploads(containers: Containers, attempt: str) -> None:
+    result = containers.python("gateway", _TRY_S3.format(attempt=attempt))
+
+    assert "refused: AccessDenied" in result.stderr, result.stderr
+
+
+def test_a_stranger_may_do_nothing_to_s3(containers: Containers) -> None:
+    stranger = "client = boto3.client('s3', endpoint_url='http://s3:8333', region_name='us-east-1', "
+    stranger += "aws_access_key_id='A' * 20, aws_secret_access_key='x'); client.list_buckets()"
+
+    result = containers.python("gateway", _TRY_S3.format(attempt=stranger))
+
+    assert "refused: InvalidAccessKeyId" in result.stderr, result.stderr

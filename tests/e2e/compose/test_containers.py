@@ -1,0 +1,87 @@
+"""`docker compose up --build --wait` and the demonstration, with real containers."""
+
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from tests.e2e.compose.containers import SCALED, Containers
+from tests.waiting import wait_until
+
+ONE_SHOTS = {"secrets-maker", "migrate", "roles", "bucket"}
+IMAGE_MEGABYTES = 200
+
+
+def test_everything_is_up_and_the_tasks_at_the_start_are_done(containers: Containers) -> None:
+    states = containers.states()
+
+    for state in states:
+        if state["Service"] in ONE_SHOTS:
+            assert (state["State"], state["ExitCode"]) == ("exited", 0), state
+        else:
+            assert (state["State"], state["Health"]) == ("running", "healthy"), state
+    for service, count in SCALED.items():
+        if service in containers.services:
+            assert sum(state["Service"] == service for state in states) == count
+
+
+def test_a_signed_payment_is_credited_and_a_subscription_active(containers: Containers) -> None:
+    told = containers.play()
+
+    assert "student A: balance 40000 centimes, 2 of 2 subscriptions active" in told
+    assert "0 transactions that do not sum to zero, 0 balances that differ" in told
+    assert "✗" not in told
+
+
+def test_a_killed_worker_comes_back_and_nothing_is_lost(containers: Containers) -> None:
+    # Given every payments worker, killed in the middle of whatever it does
+    before = [container["RestartCount"] for container in containers.inspect("payments-worker")]
+    for index in range(1, len(before) + 1):
+        containers.ask("exec", "--no-TTY", "--index", str(index), "payments-worker", "sh", "-c", "kill -9 -1")
+
+    # When payments come at once
+    told = containers.play()
+
+    # Then they are booked, by workers that came back by themselves
+    assert "✗" not in told
+
+    def are_back() -> bool:
+        now = containers.inspect("payments-worker")
+        healthy = all(container["State"]["Health"]["Status"] == "healthy" for container in now)
+        return healthy and [container["RestartCount"] for container in now] == [count + 1 for count in before]
+
+    wait_until(are_back, 60, "the workers are not healthy again")
+
+
+def test_a_day_is_counted_and_read(containers: Containers) -> None:
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    containers.run("exec", "--no-TTY", "stats-worker", "nouba", "stats", "compute", yesterday)
+    token = containers.run("exec", "--no-TTY", "stats-api", "cat", "/run/secrets/stats/NOUBA_API_TOKENS").strip()
+
+    answer = httpx.get(f"{containers.stats_url}/api/stats/{yesterday}", headers={"Authorization": f"Bearer {token}"})
+
+    assert answer.status_code == httpx.codes.OK, answer.text
+    assert answer.json()["complete"], "a section failed: see what its role may read"
+    assert httpx.get(f"{containers.stats_url}/api/stats/{yesterday}").status_code == httpx.codes.UNAUTHORIZED
+
+
+@pytest.mark.parametrize(
+    ("service", "other"),
+    [("gateway", "services.stats"), ("stats-worker", "services.webhook_gateway"), ("gateway", "local")],
+)
+def test_an_image_holds_its_own_service_alone(containers: Containers, service: str, other: str) -> None:
+    result = containers.python(service, f"import {other}")
+
+    assert result.returncode != 0
+    assert "ModuleNotFoundError" in result.stderr
+
+
+@pytest.mark.parametrize("service", ["gateway", "stats"])
+def test_an_image_is_small(containers: Containers, service: str) -> None:
+    names = ["python:3.13-slim-trixie", f"nouba-{service}:local"]
+    shown = subprocess.run(["docker", "image", "inspect", *names], check=True, capture_output=True, text=True)
+    base, image = (found["Size"] / 1e6 for found in json.loads(shown.stdout))
+
+    assert image - base <= IMAGE_MEGABYTES, f"{image - base:.0f} MB over its base"

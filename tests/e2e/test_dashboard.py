@@ -1,0 +1,235 @@
+"""The statistics' page in a real browser: nothing but itself is loaded, and everybody can read it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from local.chromium_program import FLAGS, find_driver, find_program
+from local.postgres import Postgres
+from services.stats.days import yesterday
+from services.stats.sections import SECTIONS
+from tests.stats.api.kept import keep
+from tests.stats.api.running import RunningApi
+from tests.waiting import wait_until
+from tests.webhook_gateway.running import new_database
+
+LAST = yesterday(datetime.now(UTC), ZoneInfo("Africa/Algiers"))
+WIDE, NARROW = (1280, 1600), (390, 844)
+LANGUAGES = ("en", "fr", "ar")
+
+# The contrast of every text with what lies behind it (WCAG 2, 1.4.3): below 4.5, or 3 where it is large.
+FAINT_TEXTS = """
+const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+const light = colour => { const [r, g, b] = numbers(colour).map(c => { c /= 255;
+  return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4 }); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+const behind = element => { for (let e = element; e; e = e.parentElement) {
+  const c = getComputedStyle(e).backgroundColor;
+  const n = numbers(c); if (n.length === 3 || n[3] > 0) return c } return 'rgb(255, 255, 255)' };
+const found = [];
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) { const e = texts.currentNode.parentElement;
+  if (!texts.currentNode.data.trim() || !e.getClientRects().length) continue;
+  const style = getComputedStyle(e), a = light(style.color), b = light(behind(e));
+  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), size = parseFloat(style.fontSize);
+  const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+  if (contrast < (large ? 3 : 4.5)) found.push([texts.currentNode.data.trim(), contrast, style.color]) }
+return found;
+"""
+
+
+class Browser:
+    """Chromium, and what it did to show a page."""
+
+    def __init__(self, profile: Path) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(find_program())
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(str(find_driver())))
+
+    def open(self, url: str, size: tuple[int, int] = WIDE, *, dark: bool = False) -> None:
+        width, height = size
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == NARROW}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        wish = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [wish]})
+        self.requests()
+        self.driver.get(url)
+
+    def ask(self, script: str) -> Any:
+        return self.driver.execute_script(f"return {script}")  # type: ignore[no-untyped-call]
+
+    def texts(self, selector: str) -> list[str]:
+        return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, selector)]
+
+    def complaints(self) -> list[Any]:
+        return list(self.driver.get_log("browser"))  # type: ignore[no-untyped-call]
+
+    def requests(self) -> list[str]:
+        """The addresses that were asked for since the last call, without those that hold their own data."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]  # type: ignore[no-untyped-call]
+        urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [url for url in urls if not url.startswith("data:")]
+
+
+@pytest.fixture(scope="module")
+def api(migrated_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
+    with new_database(migrated_server) as database:
+        keep(database.url, LAST - timedelta(days=40), LAST)
+        api = RunningApi(tmp_path_factory.mktemp("stats") / "log", database.url, NOUBA_STATS_PROCESSES="1")
+        yield api
+        api.kill()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.driver.quit()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_request_brings_all_of_it_and_nothing_is_complained_of(
+    api: RunningApi, browser: Browser, language: str
+) -> None:
+    url = f"{api.url}/?lang={language}"
+
+    browser.open(url)
+
+    assert browser.requests() == [url]
+    assert browser.complaints() == []
+    assert browser.ask("document.documentElement.lang") == language
+    assert browser.ask("document.documentElement.dir") == ("rtl" if language == "ar" else "ltr")
+    assert browser.ask("getComputedStyle(document.body).direction") == ("rtl" if language == "ar" else "ltr")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_section_and_number_is_there_to_see(api: RunningApi, browser: Browser, language: str) -> None:
+    browser.open(f"{api.url}/?lang={language}")
+
+    shown = browser.ask("[...document.querySelectorAll('.sections > section')].map(section => section.id)")
+    assert shown == [section.name for section in SECTIONS]
+    assert len(browser.texts(".cards .big")) == 6
+    assert all(browser.texts(".cards .big"))
+    plain = sum(number.by is None for section in SECTIONS for number in section.numbers)
+    assert len([text for text in browser.texts(".numbers tbody .value") if text]) == plain
+    assert browser.ask("document.querySelectorAll('.numbers .spark .line').length") == plain
+    assert browser.ask("document.querySelectorAll('.breakdown').length") == sum(
+        bool(number.by) for section in SECTIONS for number in section.numbers
+    )
+
+
+def test_arabic_begins_at_the_right(api: RunningApi, browser: Browser) -> None:
+    cells = "['.numbers tbody th', '.numbers tbody .value']"
+    edges = f"{cells}.map(cell => document.querySelector(cell).getBoundingClientRect().left)"
+
+    browser.open(f"{api.url}/?lang=ar")
+    name, value = browser.ask(edges)
+    assert name > value
+
+    browser.open(f"{api.url}/?lang=fr")
+    name, value = browser.ask(edges)
+    assert name < value
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_and_nothing_is_wider_than_a_phone(
+    api: RunningApi, browser: Browser, language: str, dark: bool
+) -> None:
+    for size in (WIDE, NARROW):
+        browser.open(f"{api.url}/?lang={language}", size, dark=dark)
+
+        faint = browser.driver.execute_script(FAINT_TEXTS)  # type: ignore[no-untyped-call]
+        assert faint == []
+        assert browser.ask("[document.documentElement.scrollWidth, innerWidth]") == [size[0], size[0]]
+        page = browser.ask("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, page.strip("rgb()").split(","))) < 150) == dark
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_a_definition_is_shown_to_the_keyboard_and_to_the_mouse(
+    api: RunningApi, browser: Browser, size: tuple[int, int]
+) -> None:
+    browser.open(f"{api.url}/?lang=en", size)
+    name = browser.driver.find_element(By.CSS_SELECTOR, "[aria-describedby='d-users.total']")
+    definition = browser.driver.find_element(By.ID, "d-users.total")
+    assert not definition.is_displayed()
+
+    before = browser.driver.find_elements(By.CSS_SELECTOR, ".contents a")[-1]
+    browser.driver.execute_script("arguments[0].focus()", before)  # type: ignore[no-untyped-call]
+    before.send_keys(Keys.TAB)
+
+    assert browser.driver.switch_to.active_element == name
+    assert definition.is_displayed()
+    assert definition.text == SECTIONS[0].numbers[0].definition
+    assert name.text == "Users"
+    box = definition.rect
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= size[0]
+
+
+def test_what_a_screen_reader_needs_is_there(api: RunningApi, browser: Browser) -> None:
+    browser.open(f"{api.url}/?lang=fr")
+
+    levels = browser.ask("[...document.querySelectorAll('h1, h2, h3')].map(heading => Number(heading.tagName[1]))")
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+    count = "document.querySelectorAll('{}').length".format
+    assert browser.ask(count("th:not([scope])")) == 0
+    assert browser.ask(count("table:not(:has(caption))")) == 0
+    assert browser.ask(count("svg:not([aria-hidden]):not([aria-label])")) == 0
+    assert browser.ask(count("main")) == 1
+    assert browser.ask("[...document.querySelectorAll('nav')].every(nav => nav.ariaLabel)")
+    unnamed = [
+        element.tag_name
+        for element in browser.driver.find_elements(By.CSS_SELECTOR, "a, button, input:not([type=hidden])")
+        if not element.accessible_name
+    ]
+    assert unnamed == []
+
+
+def test_the_first_key_leads_past_the_head(api: RunningApi, browser: Browser) -> None:
+    browser.open(f"{api.url}/?lang=en")
+
+    browser.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+
+    assert browser.driver.switch_to.active_element.text == "Skip to the numbers"
+    assert browser.driver.switch_to.active_element.rect["y"] >= 0
+
+
+def test_links_and_the_form_lead_to_other_days_and_languages(api: RunningApi, browser: Browser) -> None:
+    browser.open(f"{api.url}/?lang=en")
+
+    browser.driver.find_element(By.CSS_SELECTOR, "[rel=prev]").click()
+    wait_until(lambda: browser.driver.current_url.endswith(f"?day={LAST - timedelta(days=1)}&lang=en"))
+    browser.driver.find_element(By.CSS_SELECTOR, "[hreflang=fr]").click()
+    wait_until(lambda: browser.ask("document.documentElement.lang") == "fr")
+    earlier = LAST - timedelta(days=30)
+    browser.ask(f"document.querySelector('#day').value = '{earlier}'")
+    browser.driver.find_element(By.CSS_SELECTOR, "form button").click()
+
+    wait_until(lambda: browser.driver.current_url.endswith(f"?lang=fr&day={earlier}"))
+    assert browser.ask("document.documentElement.lang") == "fr"
+    assert browser.complaints() == []
+
+
+def test_a_browser_shows_it_without_scripts(api: RunningApi, browser: Browser) -> None:
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.open(f"{api.url}/?lang=ar")
+        assert len([text for text in browser.texts(".cards .big") if text]) == 6
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

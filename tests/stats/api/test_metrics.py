@@ -1,0 +1,76 @@
+"""What Prometheus reads: the processes add up, and no label comes from a reader."""
+
+import re
+import time
+from datetime import timedelta
+
+import httpx
+
+from tests.stats.api.conftest import LAST, Start
+from tests.stats.api.kept import keep
+from tests.stats.api.running import PLAIN
+from tests.waiting import wait_until
+
+
+def test_the_processes_of_one_api_add_up(start: Start, database_url: str) -> None:
+    keep(database_url, LAST - timedelta(days=3), LAST)
+    api = start(database_url, NOUBA_STATS_PROCESSES="3")
+    tag = api.get("/api/stats/latest").headers["ETag"]
+
+    # a connection each, so that all processes get some
+    for _ in range(20):
+        api.get("/api/stats/latest")
+        api.get("/api/stats/latest", headers={**PLAIN, "If-None-Match": tag})
+        api.get(f"/api/stats/{LAST}")
+    api.get("/api/stats/2001-01-01")
+    api.get("/made-up-by-a-reader")
+
+    def count(route: str, status: int) -> float | None:
+        return api.metric(f'nouba_stats_requests_total{{route="{route}",status="{status}"}}')
+
+    assert (count("/api/stats/latest", 200), count("/api/stats/latest", 304)) == (21, 20)
+    assert (count("/api/stats/<day>", 200), count("/api/stats/<day>", 404)) == (20, 1)
+    assert count("none", 404) == 1
+    assert api.metric('nouba_stats_request_seconds_count{route="/api/stats/latest"}') == 41
+    assert "made-up" not in httpx.get(api.metrics_url).text
+
+
+def test_the_age_of_the_newest_day_and_the_state_of_the_memory_are_shown(start: Start, database_url: str) -> None:
+    keep(database_url, LAST - timedelta(days=3), LAST)
+    api = start(database_url)
+
+    ended = wait_until(lambda: api.metric("nouba_stats_newest_day_end_timestamp_seconds"))
+    computed = api.metric("nouba_stats_last_success_timestamp_seconds")
+
+    assert ended is not None
+    assert computed is not None
+    assert abs(computed - time.time()) < 120
+    assert abs((api.metric("nouba_stats_age_seconds") or 0) - (time.time() - ended)) < 10
+    assert abs((api.metric("nouba_stats_delay_seconds") or 0) - (computed - ended)) < 0.001
+    assert api.metric("nouba_stats_cache_days") == 4
+    assert 0 <= (api.metric("nouba_stats_cache_silent_seconds") or 0) < 5
+    assert (api.metric('nouba_stats_cache_refreshes_total{outcome="changed"}') or 0) >= 2
+    wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="same"}'))
+
+
+def test_a_database_that_never_answered_is_seen(start: Start) -> None:
+    api = start("postgresql://nobody@127.0.0.1:1/nothing")
+
+    assert wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="failed"}'))
+    assert api.metric("nouba_stats_cache_silent_seconds") == -1
+    assert api.metric("nouba_stats_cache_days") == 0
+
+
+def test_the_database_is_asked_once_a_second_however_many_read(start: Start, database_url: str) -> None:
+    keep(database_url, LAST, LAST)
+    api = start(database_url, NOUBA_STATS_PROCESSES="1")
+    began = time.monotonic()
+
+    with httpx.Client(base_url=api.url) as client:
+        for _ in range(300):
+            client.get("/api/stats/latest")
+
+    shown = httpx.get(api.metrics_url).text
+    looks = sum(float(number) for number in re.findall(r"cache_refreshes_total\{.*\} (\S+)", shown))
+    # one at the start, one a second from then on, and the time that the start itself took
+    assert looks <= time.monotonic() - began + 12

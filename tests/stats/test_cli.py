@@ -1,0 +1,111 @@
+"""`nouba stats` as a person and a program use it: real commands on a small made-up school."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from local.postgres import Postgres
+
+NOUBA = Path(sys.executable).with_name("nouba")
+ROOT = Path(__file__).parents[2]
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def run(migrated_server: Postgres) -> Iterator[Run]:
+    """`run("show", "2026-11-01")` on a small school, whose last quarter is computed."""
+    administrator = psycopg2.connect(migrated_server.url_of("postgres"))
+    administrator.autocommit = True
+    administrator.cursor().execute("CREATE DATABASE stats_cli TEMPLATE migrated")
+    settings = {"NOUBA_DATABASE_URL": migrated_server.url_of("stats_cli"), "COLUMNS": "160"}
+
+    def run(*arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [NOUBA, "stats", *arguments],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        return done
+
+    assert "rows/s" in run("seed", "--size", "small", "--until", "2026-11-01").stdout
+    assert "already has users" in run("seed", status=1).stderr
+    assert "31 days computed, 31 of them new" in run("backfill", "2026-10-01", "2026-10-31").stdout
+    yield run
+    administrator.cursor().execute("DROP DATABASE stats_cli WITH (FORCE)")
+    administrator.close()
+
+
+def shown(run: Run, *arguments: str) -> Any:
+    return json.loads(run("show", *arguments, "--json").stdout)
+
+
+def test_show_without_a_day_shows_the_last_one_with_its_amounts_in_full(run: Run) -> None:
+    text = run("show").stdout
+    assert "Saturday 31 October 2026" in text
+    assert "DZD" in text
+    assert shown(run)["day"] == "2026-10-31"
+    assert shown(run, "2026-10-05")["sections"]["users"]["numbers"]["total"] > 900
+
+
+def test_computing_a_day_again_changes_nothing(run: Run) -> None:
+    assert "1 days computed, 0 of them new or changed" in run("compute", "2026-10-20").stdout
+
+
+def test_verify_proves_the_days_and_fails_where_one_is_missing(run: Run) -> None:
+    assert "31 days equal a rebuild" in run("verify").stdout
+    verdict = json.loads(run("verify", "2026-09-30", "2026-10-02", "--json", status=1).stdout)
+    assert verdict == {"days": 3, "missing": ["2026-09-30"], "differing": {}}
+
+
+def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
+    found = json.loads(run("diff", "2026-10-01", "2026-10-02", "--json").stdout)
+    before, after = found["users.total"]
+    assert before < after
+    assert "users.total" in run("diff", "2026-10-01", "2026-10-02").stdout
+    assert "the same numbers" in run("diff", "2026-10-01", "2026-10-01").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("show", "2020-01-01"), "nouba stats compute 2020-01-01"),
+        (("show", "01/02/2026"), "write it as 2026-11-23"),
+        (("compute", "2999-01-01"), "is not over"),
+        (("backfill", "2026-10-05", "2026-10-01"), "give the earlier day first"),
+        (("diff", "2020-01-01", "2026-10-01"), "nouba stats compute 2020-01-01"),
+        (("explain", "payments.profit"), "No number is called"),
+    ],
+)
+def test_a_fault_is_a_sentence_that_says_the_fix(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    done = run(*arguments, status=2 if arguments[1] == "01/02/2026" else 1)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_number_is_explained_and_every_explanation_has_its_number(run: Run) -> None:
+    explained = {each["id"]: each for each in json.loads(run("explain", "--json").stdout)}
+    kept = {
+        f"{section}.{name}"
+        for section, found in shown(run, "2026-10-31")["sections"].items()
+        for name in found["numbers"]
+    }
+    assert kept <= set(explained)
+    # what is left out of this day needs something that it does not have
+    observed = {name for name, each in explained.items() if each["observed"]}
+    assert set(explained) - kept - observed == set()
+    assert "Gross revenue" in run("explain", "payments.revenue").stdout
+
+
+def test_the_reference_page_is_what_the_definitions_say(run: Run) -> None:
+    assert run("explain", "--markdown").stdout == (ROOT / "docs" / "statistics.md").read_text()

@@ -1,0 +1,83 @@
+"""Scratch space: an upload is fetched once, and nothing is left, whoever dies."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.transcoder.errors import OutOfSpace
+from services.transcoder.scratch import KEPT_UPLOADS, Scratch, sweep
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Scratch:
+    return Scratch(tmp_path / "scratch", reserve_bytes=0)
+
+
+def test_an_upload_is_fetched_once_and_the_oldest_yields_to_the_newest(scratch: Scratch) -> None:
+    fetched: list[int] = []
+
+    def use(job_id: int) -> None:
+        def fetch(folder: Path) -> None:
+            fetched.append(job_id)
+            (folder / "upload").write_bytes(b"film")
+
+        with scratch.upload(job_id, 4, fetch) as folder:
+            assert (folder / "upload").read_bytes() == b"film"
+
+    for job_id in (1, 1, 2, 3, 1, 4, 1, 2):
+        use(job_id)
+    assert fetched == [1, 2, 3, 4, 2]
+    assert len(scratch.kept()) == KEPT_UPLOADS
+
+
+def test_a_fetch_that_fails_leaves_nothing(scratch: Scratch) -> None:
+    def fetch(folder: Path) -> None:
+        (folder / "upload").write_bytes(b"half a fi")
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError), scratch.upload(1, 4, fetch):
+        pass
+    assert scratch.kept() == []
+    assert list(scratch.folder.iterdir()) == []
+
+
+def test_an_upload_that_does_not_fit_is_not_fetched(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path / "scratch", reserve_bytes=1 << 62)
+    with pytest.raises(OutOfSpace), scratch.upload(1, 4, lambda _: pytest.fail("it was fetched")):
+        pass
+
+
+def test_an_upload_in_use_is_not_forgotten(scratch: Scratch) -> None:
+    with scratch.upload(1, 4, lambda folder: (folder / "upload").touch()) as folder:
+        scratch.forget(1)
+        assert (folder / "upload").exists()
+    scratch.forget(1)
+    assert scratch.kept() == []
+
+
+def test_work_that_fails_is_cleaned_up(scratch: Scratch) -> None:
+    def fail() -> None:
+        with scratch.work() as folder:
+            (folder / "segment").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list(scratch.folder.iterdir()) == []
+
+
+def test_the_folder_of_a_dead_worker_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
+    parent = tmp_path / "scratch"
+    living = Scratch(parent)
+    program = (
+        "import os, sys, pathlib; from services.transcoder.scratch import Scratch;"
+        "s = Scratch(pathlib.Path(sys.argv[1])); (s.folder / 'left').touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(parent)], check=False, cwd=Path(__file__).parents[3])
+    assert len(list(parent.iterdir())) == 2
+    assert sweep(parent) == 1
+    assert list(parent.iterdir()) == [living.folder]
+    living.close()
+    assert list(parent.iterdir()) == []
