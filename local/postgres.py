@@ -25,7 +25,7 @@ class Postgres:
     name = "PostgreSQL"
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        """`durable=False` gives up safety against power failure, never against a killed server: for tests."""
+        """`durable=False` may lose the last commits when the server is killed: for tests that do not kill it."""
         #: Where all of it is.
         self.folder = folder.absolute()
         self._durable = durable

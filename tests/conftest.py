@@ -104,7 +104,7 @@ def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
     """A PostgreSQL for one test to `kill()` and `start()` again; its database `nouba` has the newest schema."""
     from shared.runtime.migrations import migrate
 
-    server = Postgres(tmp_path / "postgres", durable=False)
+    server = Postgres(tmp_path / "postgres")
     try:
         server.start()
         migrate(server.url)

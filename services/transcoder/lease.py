@@ -12,6 +12,10 @@ from services.transcoder.metrics import LEASES_LOST
 log = structlog.get_logger(__name__)
 
 
+class LeaseLost(Exception):
+    """Another worker has the part, or the job is over: what was made here counts for nothing."""
+
+
 class Heart:
     """A thread that renews one lease, tells how far the part is, and notices when it is lost."""
 

@@ -55,7 +55,7 @@ def declare(broker: Broker, settlement: Settlement, wake: Callable[[], None]) ->
     """The service's one actor. An event that fails for good is not lost: its row is still there and due again."""
 
     @handles(
-        broker, WebhookReceived, max_retries=8, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000
+        broker, WebhookReceived, max_retries=16, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000
     )
     def settle(message: WebhookReceived) -> None:
         verdict = settlement.settle(message.event_id)
