@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from local.demo.story import Scene, Story
+from local.demo.video import FILM_SECONDS, upload_film
 from local.stack import Stack
 
 #: Where the output is not a terminal, whose own width counts.
@@ -41,11 +42,23 @@ def play(picture: Path | None) -> None:
         f"\nThe whole ledger: {drift['unbalanced_transactions']} transactions that do not sum to zero, "
         f"{drift['wrong_balances']} balances that differ from their entries."
     )
+    _show_lesson(console, environment, story)
     if picture:
         _save(console, picture)
     console.print(f"Everything is still running: {environment['GATEWAY_URL']}/docs. `make down` stops it.")
     if any(drift.values()) or not all(scene.as_expected for scene in scenes):
         sys.exit("Something did not end as it must: see the lines without a tick.")
+
+
+def _show_lesson(console: Console, environment: dict[str, str], story: Story) -> None:
+    console.print("\n[italic]Video out: a film that a teacher uploads[/italic]")
+    with console.status("The film becomes a lesson ..."):
+        lesson = upload_film(environment, story.school)
+    console.print(
+        f"{FILM_SECONDS} seconds of film ({lesson.film_bytes / 1e6:.1f} MB) went into S3 by a presigned address; it "
+        f"could be watched after {lesson.first_seconds:.1f} s, and in full ({', '.join(lesson.renditions)}) after "
+        f"{lesson.whole_seconds:.1f} s: {lesson.master_key} [green]✓[/green]"
+    )
 
 
 def _add(table: Table, scene: Scene, story: Story) -> None:

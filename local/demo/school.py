@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, insert, select, text
 
-from shared.schema.tables import chapters, payments, subscriptions, users, webhook_events
+from shared.schema.tables import chapters, courses, payments, subscriptions, users, webhook_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,18 @@ class School:
                 user_id=student.id,
                 amount_minor=amount_minor,
             )
+
+    def open_course(self, title: str) -> int:
+        """A course without a video."""
+        with self._engine.begin() as connection:
+            return _new(connection, courses, title=title)
+
+    def course(self, course_id: int) -> tuple[str | None, str | None]:
+        """How far a course's video is, and the key of its master playlist."""
+        query = select(courses.c.transcoding_status, courses.c.video_ref).where(courses.c.id == course_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one()
+        return row.transcoding_status, row.video_ref
 
     def balance_minor(self, student: Student) -> int:
         with self._engine.connect() as connection:

@@ -55,7 +55,8 @@ def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
         assert result.returncode == 0, f"{command}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
     demo = done["make demo"].stdout
     assert "0 transactions that do not sum to zero, 0 balances that differ" in demo
-    assert demo.count("✓") >= 10
+    assert demo.count("✓") >= 11
+    assert "in full (640x360, 426x240)" in demo.replace("\n", " ")
     assert "wrong" not in demo.split("The whole ledger")[0]
     assert "GATEWAY_URL=http://127.0.0.1:" in done["make env"].stdout
 

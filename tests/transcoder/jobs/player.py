@@ -1,0 +1,141 @@
+"""A page with hls.js in Chromium, and the bucket behind it: what a student's browser does with a lesson."""
+
+import base64
+import hashlib
+import json
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from local.chromium_program import FLAGS, find_driver, find_program
+from services.transcoder.storage import Storage
+
+VERSION = "1.7.4"
+#: npm's own word for the package's bytes.
+_SHA512 = "3GlxGdPvT2YHvQYOt+yOzT/DEior/qJVNIylHA77kgeoBTdQQqi70GwefNEUmHQeNGyjC8U62+bruqW/Tpm+tg=="
+_PAGE = b"""<!doctype html><title>lesson</title><video muted playsinline width=640></video><script src=/hls.js></script>
+<script>
+const video = document.querySelector('video'), seen = {errors: [], levels: []};
+const hls = new Hls({enableWorker: false});
+hls.on(Hls.Events.ERROR, (_, data) => seen.errors.push(data.details + ': ' + (data.error || data.reason || '')));
+hls.on(Hls.Events.FRAG_BUFFERED, (_, data) => { if (data.frag.type === 'main') seen.levels.push(data.frag.level) });
+const until = (ready, seconds) => new Promise((resolve, reject) => {
+  const end = performance.now() + 1000 * seconds;
+  const look = () => ready() ? resolve() : performance.now() > end ? reject(new Error('not in time: ' + ready +
+    ' at ' + video.currentTime + ' ' + JSON.stringify(seen.errors))) : setTimeout(look, 20); look() });
+async function open(url) {
+  hls.loadSource(url); hls.attachMedia(video);
+  await until(() => video.readyState >= 3 && video.duration > 0, 30); await video.play();
+  return {duration: video.duration, levels: hls.levels.length, sounds: hls.audioTracks.length} }
+async function seek(second, level) {
+  hls.nextLevel = level; video.currentTime = second;
+  await until(() => !video.seeking && video.readyState >= 3, 20);
+  const from = video.currentTime;
+  await until(() => video.currentTime > from + 0.2 || video.ended, 20) }
+</script>"""
+
+
+def fetch_hls_js(folder: Path) -> bytes:
+    """The script, from the package of that version and no other."""
+    call = ["npm", "pack", f"hls.js@{VERSION}", "--silent", "--pack-destination", str(folder)]
+    subprocess.run(call, check=True, capture_output=True, timeout=120, cwd=folder)
+    package = folder / f"hls.js-{VERSION}.tgz"
+    assert base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode() == _SHA512, "another hls.js"
+    with tarfile.open(package) as archive:
+        file = archive.extractfile("package/dist/hls.min.js")
+        assert file
+        return file.read()
+
+
+@contextmanager
+def site(storage: Storage, script: bytes) -> Iterator[str]:
+    """The address of a site that shows the bucket's objects as they are, with the page in front."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = urlsplit(self.path).path
+            if path == "/":
+                self._answer(200, {"Content-Type": "text/html"}, _PAGE)
+            elif path == "/hls.js":
+                self._answer(200, {"Content-Type": "text/javascript"}, script)
+            else:
+                self._object(path.removeprefix("/"))
+
+        def _object(self, key: str) -> None:
+            wanted = {"Range": self.headers["Range"]} if "Range" in self.headers else {}
+            try:
+                found = storage.client.get_object(Bucket=storage.bucket, Key=key, **wanted)  # type: ignore[arg-type]
+            except ClientError:
+                self._answer(404, {}, b"")
+                return
+            headers = {"Content-Type": found["ContentType"]}
+            if found.get("ContentEncoding"):
+                headers["Content-Encoding"] = found["ContentEncoding"]
+            self._answer(206 if wanted else 200, headers, found["Body"].read())
+
+        def _answer(self, status: int, headers: dict[str, str], data: bytes) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Player:
+    """One page in Chromium."""
+
+    def __init__(self, address: str, profile: Path) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(find_program())
+        for flag in (*FLAGS, f"--user-data-dir={profile}", "--autoplay-policy=no-user-gesture-required"):
+            options.add_argument(flag)
+        self._driver = webdriver.Chrome(options=options, service=Service(str(find_driver())))
+        self._driver.set_script_timeout(60)
+        self._driver.get(address)
+
+    def open(self, key: str) -> dict[str, Any]:
+        """Play a master playlist; what the player knows of it."""
+        return dict(self._do(f"open({json.dumps('/' + key)})"))
+
+    def seek(self, second: float, level: int) -> None:
+        """Go to a moment, in one of the qualities, and see that the film goes on there."""
+        self._do(f"seek({second}, {level})")
+
+    def seen(self) -> dict[str, Any]:
+        """Errors, and the qualities of the segments that were played."""
+        return dict(self._do("seen"))
+
+    def close(self) -> None:
+        self._driver.quit()
+
+    def _do(self, script: str) -> Any:
+        done = self._driver.execute_async_script(  # type: ignore[no-untyped-call]
+            "const done = arguments[arguments.length - 1];"
+            f"(async () => ({{value: await {script}}}))().then(done, error => done({{error: String(error)}}))"
+        )
+        assert "error" not in done, done["error"]
+        return done.get("value")

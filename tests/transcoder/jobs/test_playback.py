@@ -1,0 +1,57 @@
+"""A film goes through upload, queue, worker and S3, and plays in hls.js in Chromium, wherever a student clicks."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.transcoder.jobs.bench import Bench, make_film
+from tests.transcoder.jobs.player import Player, fetch_hls_js, site
+
+SEEKS = 20
+
+
+@pytest.fixture(scope="session")
+def hls_js(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return fetch_hls_js(tmp_path_factory.mktemp("npm"))
+
+
+@pytest.fixture
+def player(bench: Bench, hls_js: bytes, tmp_path: Path) -> Iterator[Player]:
+    with site(bench.storage, hls_js) as address:
+        player = Player(address, tmp_path / "profile")
+        yield player
+        player.close()
+
+
+def assert_plays(player: Player, master: str, seconds: float, levels: int) -> None:
+    told = player.open(master)
+    assert told["duration"] == pytest.approx(seconds, abs=0.1)
+    assert told["levels"] == levels
+    dice = random.Random(3)
+    for number in range(SEEKS):
+        player.seek(dice.uniform(0, seconds - 1), number % levels)
+    seen = player.seen()
+    assert seen["errors"] == []
+    assert set(seen["levels"]) == set(range(levels)), "every quality was played"
+
+
+def test_a_published_lesson_plays_from_twenty_random_places_without_an_error(
+    bench: Bench, film: Path, player: Player
+) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker():
+        job = bench.wait_for(course_id)
+    assert job.master
+    assert_plays(player, job.master, seconds=20, levels=2)
+
+
+def test_what_is_shown_first_of_an_upload_plays_too(bench: Bench, player: Player, tmp_path: Path) -> None:
+    course_id, _ = bench.submit(make_film(tmp_path / "web.mp4", codec="libx264"))
+    with bench.worker("transcoder.after_encode=delay:3600"):
+        bench.wait(lambda: bench.course(course_id)[1], "nothing is shown")
+    _, first = bench.course(course_id)
+    assert first
+    assert first.endswith("/first/master.m3u8")
+    assert_plays(player, first, seconds=20, levels=1)
