@@ -47,12 +47,18 @@ def find_program() -> Path:
 
 
 def find_driver() -> Path:
-    """chromedriver, which steers Chromium. Raises NotInstalled where there is none."""
+    """chromedriver, which steers Chromium; installed with it. Raises NotInstalled where that is not possible."""
     find_program()
-    found = os.environ.get("NOUBA_LOCAL_CHROMEDRIVER_BIN") or shutil.which("chromedriver")
+    if _find_driver() is None:
+        PACKAGE.install()
+    found = _find_driver()
     if found is None:
         raise NotInstalled("There is no chromedriver on PATH; name one in NOUBA_LOCAL_CHROMEDRIVER_BIN.")
     return Path(found)
+
+
+def _find_driver() -> str | None:
+    return os.environ.get("NOUBA_LOCAL_CHROMEDRIVER_BIN") or shutil.which("chromedriver")
 
 
 def _find() -> Path | None:

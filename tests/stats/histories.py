@@ -60,7 +60,7 @@ _payments = st.fixed_dictionaries(
 )
 _terms = st.one_of(
     st.none(),
-    st.tuples(st.sampled_from((0, 1, 7, 28, 30, 31, 32, 59, 62, 90, 93, 365, -1)), st.integers(-1, 1)),
+    st.tuples(st.sampled_from((0, 0, 1, 7, 28, 30, 31, 32, 59, 62, 90, 93, 365, -1)), st.integers(-1, 1)),
 )
 _subscriptions = st.fixed_dictionaries(
     {

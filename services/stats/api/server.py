@@ -55,8 +55,9 @@ class StatsServer(BaseApplication):
 
     def load_config(self) -> None:
         settings = self.settings
+        host = settings.stats_host.strip("[]")
         options: dict[str, Any] = {
-            "bind": f"{settings.stats_host}:{settings.stats_port}",
+            "bind": f"{f'[{host}]' if ':' in host else host}:{settings.stats_port}",
             "worker_class": Readers,
             "workers": settings.stats_processes,
             "threads": settings.stats_threads,
@@ -130,9 +131,10 @@ class PropagatingLogger(Logger):
 def _require_port(host: str, port: int, setting: str) -> None:
     """Wait until a killed predecessor's processes have left the port. Raises NotReady where somebody stays on it."""
     deadline = time.monotonic() + PREDECESSOR_SECONDS
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
         try:
-            socket.create_server((host, port)).close()
+            socket.create_server((host.strip("[]"), port), family=family).close()
         except OSError as error:
             if time.monotonic() > deadline:
                 raise NotReady(

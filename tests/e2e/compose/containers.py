@@ -51,7 +51,7 @@ class Containers:
 
     def up(self, timeout_seconds: float) -> None:
         """Everything, from nothing."""
-        scales = [f"--scale={service}={count}" for service, count in SCALED.items() if service in self.services]
+        scales = [f"--scale={service}={count}" for service, count in SCALED.items()]
         self.run("--profile", "demo", "build", "--quiet", timeout_seconds=timeout_seconds)
         result = self.ask("up", "--build", "--wait", *scales, timeout_seconds=timeout_seconds)
         if result.returncode != 0:
@@ -79,6 +79,23 @@ class Containers:
     def services(self) -> list[str]:
         """The names of those that run, and of those that run once."""
         return self.run("config", "--services").split()
+
+    @cached_property
+    def token(self) -> str:
+        """What the gateway's uploads and the statistics ask for."""
+        return self.run("exec", "--no-TTY", "gateway", "cat", "/run/secrets/gateway/NOUBA_API_TOKENS").strip()
+
+    def film(self, seconds: int) -> bytes:
+        """A test card with a tone."""
+        command = (
+            "exec --no-TTY transcoder ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine "
+            f"-t {seconds} -c:v libx264 -preset ultrafast -c:a aac -movflags frag_keyframe+empty_moov -f mp4 pipe:1"
+        )
+        made = subprocess.run(
+            ["docker", "compose", "--project-name", self.name, *command.split()],
+            cwd=PROJECT, env=self._environment, check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        return made.stdout
 
     def python(self, service: str, program: str) -> subprocess.CompletedProcess[str]:
         """Run `program` in a container of `service`, as its process would."""

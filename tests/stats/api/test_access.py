@@ -2,17 +2,20 @@
 
 import socket
 import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
 
+from local.ports import free_port
 from services.stats.api.access import require_token
 from services.stats.api.errors import NoToken
 from services.stats.api.settings import is_loopback
 from tests.stats.api.conftest import LAST, Start
 from tests.stats.api.kept import keep
 from tests.stats.api.running import PLAIN
-from tests.webhook_gateway.running import NOUBA
+from tests.waiting import wait_until
+from tests.webhook_gateway.running import NOUBA, Running
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -87,6 +90,18 @@ def test_elsewhere_a_token_is_asked_for(start: Start, database_url: str) -> None
     for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
         assert ask(path, None).status_code == 200
     assert "first-token" not in api.log
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_it_listens_on_an_address_of_version_6_too(host: str, tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"NOUBA_DATABASE_URL": NOWHERE, "NOUBA_STATS_HOST": host, "NOUBA_STATS_PORT": str(port)}
+    api = Running(["stats", "api"], tmp_path / "log", settings)
+    try:
+        wait_until(lambda: "Booting worker" in api.log or api.process.poll() is not None)
+        assert httpx.get(f"http://[::1]:{port}/healthz", timeout=10).status_code == 200
+    finally:
+        api.kill()
 
 
 def test_on_this_machine_no_token_is_asked_for_even_where_some_are_set(start: Start, database_url: str) -> None:

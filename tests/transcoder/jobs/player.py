@@ -27,7 +27,9 @@ _PAGE = b"""<!doctype html><title>lesson</title><video muted playsinline width=6
 <script>
 const video = document.querySelector('video'), seen = {errors: [], levels: []};
 const hls = new Hls({enableWorker: false});
-hls.on(Hls.Events.ERROR, (_, data) => seen.errors.push(data.details + ': ' + (data.error || data.reason || '')));
+// a seek breaks off what is being loaded, and hls.js tells of that too
+hls.on(Hls.Events.ERROR, (_, data) => { if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED)
+  seen.errors.push(data.details + ': ' + (data.error || data.reason || '')) });
 hls.on(Hls.Events.FRAG_BUFFERED, (_, data) => { if (data.frag.type === 'main') seen.levels.push(data.frag.level) });
 const until = (ready, seconds) => new Promise((resolve, reject) => {
   const end = performance.now() + 1000 * seconds;
@@ -55,6 +57,11 @@ def fetch_hls_js(folder: Path) -> bytes:
         file = archive.extractfile("package/dist/hls.min.js")
         assert file
         return file.read()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A player that goes elsewhere breaks off what it was loading; anything else it would complain of."""
 
 
 @contextmanager
@@ -95,7 +102,7 @@ def site(storage: Storage, script: bytes) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -115,10 +122,11 @@ class Player:
             options.add_argument(flag)
         self._driver = webdriver.Chrome(options=options, service=Service(str(find_driver())))
         self._driver.set_script_timeout(60)
-        self._driver.get(address)
+        self._address = address
 
     def open(self, key: str) -> dict[str, Any]:
-        """Play a master playlist; what the player knows of it."""
+        """Play a master playlist on a fresh page; what the player knows of it."""
+        self._driver.get(self._address)
         return dict(self._do(f"open({json.dumps('/' + key)})"))
 
     def seek(self, second: float, level: int) -> None:
