@@ -87,7 +87,11 @@ def send(port: int, requests: Sequence[bytes], *, connections: int, rate: float 
             while idle and sent < len(requests) and (rate is None or began + sent / rate <= now):
                 idle.popleft().ask(requests[sent], now if rate is None else began + sent / rate)
                 sent += 1
-            for key, _ in selector.select(_patience(began, sent, rate, len(requests), bool(idle))):
+            patience = _patience(began, sent, rate, len(requests), bool(idle))
+            ready = selector.select(patience)
+            if not ready and patience == _LONGEST_SILENCE_SECONDS:
+                raise click.ClickException(f"The server did not answer for {_LONGEST_SILENCE_SECONDS} s.")
+            for key, _ in ready:
                 status = key.data.read()
                 if status is not None:
                     outcome.latencies_ms.append((time.perf_counter() - key.data.due) * 1000)

@@ -31,7 +31,8 @@ SERVICES = ("gateway", "transcoder", "stats")
 BUCKET = "nouba"
 S3_ACTIONS = {
     "bucket": ["Admin", "Read", "Write", "List", "Tagging"],
-    "gateway": [f"{action}:{BUCKET}" for action in ("Read", "Write", "List")],
+    # a right to the whole bucket would be one to its settings too
+    "gateway": [f"{action}:{BUCKET}/uploads/*" for action in ("Read", "Write")],
     "transcoder": [f"{action}:{BUCKET}" for action in ("Read", "Write", "List", "Tagging")],
 }
 

@@ -2,13 +2,11 @@
 
 import contextlib
 import json
-import logging
 import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -51,13 +49,6 @@ class Connections(ThreadWorker):
             status = HTTPStatus.INTERNAL_SERVER_ERROR
         with contextlib.suppress(OSError):
             client.sendall(_problem(status))
-
-
-class PropagatingLogger(Logger):
-    """Leaves gunicorn's lines to the handlers that all other lines go to."""
-
-    def _set_handler(self, log: logging.Logger, *_where: Any, **_how: Any) -> None:
-        log.propagate = True
 
 
 def honour_close(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

@@ -3,16 +3,13 @@
 Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides at import how it counts.
 """
 
-import socket
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from services.webhook_gateway.app import create_app
-from services.webhook_gateway.connections import Connections, PropagatingLogger, honour_close
-from services.webhook_gateway.errors import NotReady
+from services.webhook_gateway.connections import Connections, honour_close
 from services.webhook_gateway.payments.sql_books import SERVICE
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.settings import GatewaySettings
@@ -21,6 +18,7 @@ from shared.runtime import metrics
 from shared.runtime.database import build_engine
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
+from shared.runtime.web import PropagatingLogger, require_port
 
 #: A webhook is refused with 503 rather than kept waiting for a lock.
 LONGEST_STATEMENT_MS = 5000
@@ -30,8 +28,6 @@ GRACE_SECONDS = 15
 HANG_SECONDS = 30
 #: Connections of a process beyond its threads: those that wait for their next request.
 IDLE_CONNECTIONS = 1024
-#: How long the processes of a killed predecessor may hold its ports.
-PREDECESSOR_SECONDS = 5.0
 
 
 class GatewayServer(BaseApplication):
@@ -47,7 +43,7 @@ class GatewayServer(BaseApplication):
         super().__init__()
 
     def run(self) -> None:
-        """Serve until told to stop. Raises NotReady where a port is taken."""
+        """Serve until told to stop. Raises SettingsError where a port is taken."""
         settings = self.settings
         require_port(settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT")
         if settings.metrics_port:
@@ -114,19 +110,3 @@ def _objects(settings: GatewaySettings) -> Objects | None:
     from services.webhook_gateway.objects import S3Objects
 
     return S3Objects(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url)
-
-
-def require_port(host: str, port: int, setting: str) -> None:
-    """Wait until a killed predecessor's processes have left the port. Raises NotReady where somebody stays on it."""
-    deadline = time.monotonic() + PREDECESSOR_SECONDS
-    while True:
-        try:
-            socket.create_server((host, port)).close()
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise NotReady(
-                    f"{host}:{port} cannot be used ({error.strerror}): stop what listens there, or set {setting}."
-                ) from None
-            time.sleep(0.1)
-        else:
-            return

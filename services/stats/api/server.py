@@ -6,33 +6,28 @@ Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides a
 import contextlib
 import gc
 import json
-import logging
 import socket
-import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
 from services.stats.api.app import create_app
-from services.stats.api.errors import NotReady
 from services.stats.api.settings import ApiSettings
 from services.stats.api.shelf import refresh
 from services.stats.api.watch import Watch
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
+from shared.runtime.web import PropagatingLogger, require_port
 
 #: How long a stopping process may take to answer what it has begun.
 GRACE_SECONDS = 10
 #: A worker that does not report to gunicorn for so long is replaced.
 HANG_SECONDS = 30
-#: How long the processes of a killed predecessor may hold its ports.
-PREDECESSOR_SECONDS = 5.0
 
 
 class StatsServer(BaseApplication):
@@ -46,11 +41,11 @@ class StatsServer(BaseApplication):
         super().__init__()
 
     def run(self) -> None:
-        """Serve until told to stop. Raises NotReady where a port is taken."""
+        """Serve until told to stop. Raises SettingsError where a port is taken."""
         settings = self.settings
-        _require_port(settings.stats_host, settings.stats_port, "NOUBA_STATS_PORT")
+        require_port(settings.stats_host, settings.stats_port, "NOUBA_STATS_PORT")
         if settings.metrics_port:
-            _require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
+            require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
         super().run()
 
     def load_config(self) -> None:
@@ -119,27 +114,3 @@ class Readers(ThreadWorker):
         )
         with contextlib.suppress(OSError):
             client.sendall(head.encode() + body)
-
-
-class PropagatingLogger(Logger):
-    """Leaves gunicorn's lines to the handlers that all other lines go to."""
-
-    def _set_handler(self, log: logging.Logger, *_where: Any, **_how: Any) -> None:
-        log.propagate = True
-
-
-def _require_port(host: str, port: int, setting: str) -> None:
-    """Wait until a killed predecessor's processes have left the port. Raises NotReady where somebody stays on it."""
-    deadline = time.monotonic() + PREDECESSOR_SECONDS
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    while True:
-        try:
-            socket.create_server((host.strip("[]"), port), family=family).close()
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise NotReady(
-                    f"{host}:{port} cannot be used ({error.strerror}): stop what listens there, or set {setting}."
-                ) from None
-            time.sleep(0.1)
-        else:
-            return

@@ -87,12 +87,12 @@ class Containers:
 
     def film(self, seconds: int) -> bytes:
         """A test card with a tone."""
-        command = (
-            "exec --no-TTY transcoder ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine "
-            f"-t {seconds} -c:v libx264 -preset ultrafast -c:a aac -movflags frag_keyframe+empty_moov -f mp4 pipe:1"
+        make = (
+            "ffmpeg -v error -y -f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine "
+            f"-t {seconds} -c:v libx264 -preset ultrafast -c:a aac /tmp/film.mp4 && cat /tmp/film.mp4"
         )
         made = subprocess.run(
-            ["docker", "compose", "--project-name", self.name, *command.split()],
+            ["docker", "compose", "--project-name", self.name, "exec", "--no-TTY", "transcoder", "sh", "-c", make],
             cwd=PROJECT, env=self._environment, check=True, capture_output=True, timeout=60,
         )  # fmt: skip
         return made.stdout

@@ -1,0 +1,64 @@
+"""`python -m bench`: measure Nouba beside its rivals on this machine, and print what was found."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import machine, report
+from bench.figures import Measure, Options, Tell
+
+#: Each is a module of this package with `measure(options, tell)`.
+PARTS = ("gateway", "payments", "queue", "transcoder", "stats")
+ROUNDS = 3
+PROJECT = Path(__file__).parent.parent
+RESULTS = PROJECT / "bench" / "results.json"
+PAGE = PROJECT / "docs" / "performance.md"
+
+
+@click.command()
+@click.argument("parts", metavar="[PART]...", type=click.Choice(PARTS), nargs=-1)
+@click.option("--quick", is_flag=True, help="Seconds rather than minutes: shows that it works, not how fast it is.")
+@click.option("--rounds", type=click.IntRange(1, 20), help=f"How often each contender has its turn.  [default: {ROUNDS}]")
+@click.option("--stats-size", type=click.Choice(["small", "medium", "10m"]), help="The school; else the largest that fits.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
+@click.option("--write-docs", is_flag=True, help="Put the table into docs/performance.md.")
+def bench(
+    parts: Sequence[str], quick: bool, rounds: int | None, stats_size: str | None, path: Path | None, write_docs: bool
+) -> None:
+    """Measure the PARTs, or all: gateway, payments, queue, transcoder, stats.
+
+    Real servers and processes are started on this machine for each part and removed after it. Subject and rivals take
+    turns in one run, so compare the ratios; the figures themselves are this machine's, and only while it is idle.
+    """
+    if write_docs and quick:
+        raise click.UsageError("--quick measures nothing worth writing down; leave out one of --quick and --write-docs.")
+    described = machine.describe()
+    console = Console(stderr=True)
+    measures: list[Measure] = []
+    for part in parts or PARTS:
+        with tempfile.TemporaryDirectory(prefix="nouba-bench-") as folder, _bar(console, part) as tell:
+            options = Options(
+                folder=Path(folder), quick=quick, rounds=rounds or (1 if quick else ROUNDS), stats_size=stats_size
+            )
+            measure: Callable[[Options, Tell], Iterator[Measure]] = import_module(f"bench.{part}").measure
+            measures += measure(options, tell)
+    found = report.as_json(measures, described, quick=quick)
+    if path is not None and str(path) == "-":
+        click.echo(json.dumps(found))
+        return
+    # a pipe has no width of its own, and no column may be lost in it
+    report.show(measures, described, Console(width=None if sys.stdout.isatty() else 200))
+    report.write_json(path or RESULTS, found)
+    if write_docs:
+        report.write_docs(PAGE, measures, described)
+
+
+class _bar:
+    """A bar on standard error for one part, as a context manager that gives the function to tell it with."""

@@ -1,0 +1,147 @@
+"""The part `transcoder`: a lesson's price beside bare ffmpeg, the first picture, and what a second worker brings."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import click
+import psycopg2
+
+from bench import films
+from bench.figures import Measure, Options, Tell, alternate
+from bench.films import PICTURES_PER_SECOND
+from bench.rivals import ladder
+from bench.running import NOUBA, Cost, postgres, rabbitmq, run, running, s3
+from local.s3 import BUCKET
+
+PART = "transcoder"
+_ALONE, _EACH, _FREE = "one bare ffmpeg", "one ffmpeg a rendition", "one bare ffmpeg, threads as it likes"
+
+
+def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+    """CPU and wall time of both kinds of film, then time to the first picture and two workers beside one."""
+    height, seconds = (360, 4) if options.quick else (1080, 24)
+    for kind in films.KINDS:
+        tell(f"making the {kind} film", 0, 1)
+        film = films.make(kind, options.folder / f"{kind}.mp4", height=height, seconds=seconds)
+        costs = _costs(options, film, height, partial(_told, tell, kind))
+        title = f"{kind} {height}p, {seconds} s"
+        # the sizes of a lesson's parts are its own affair; who has more cores gets the same goal
+        cpu = {who: [one.cpu_seconds for one in found] for who, found in costs.items()}
+        goal = f"at most 1.11 of {_ALONE}"
+        yield Measure(part=PART, name=f"CPU, {title}", unit="s", samples=cpu, goal=goal)
+        wall = {who: [one.wall_seconds for one in found] for who, found in costs.items()}
+        yield Measure(part=PART, name=f"wall time, {title}", unit="s", samples=wall, goal=goal)
+    yield from _together(options, options.folder / "natural.mp4", seconds, tell)
+
+
+def _told(tell: Tell, kind: str, who: str, done: int, steps: int) -> None:
+    tell(f"{kind}: {who}", done, steps)
+
+
+def _costs(options: Options, film: Path, height: int, tell: Tell) -> dict[str, list[Cost]]:
+    rate = PICTURES_PER_SECOND
+
+    def with_folder(make: Callable[[Path], Cost]) -> Cost:
+        folder = options.folder / "made"
+        folder.mkdir()
+        try:
+            return make(folder)
+        finally:
+            shutil.rmtree(folder)
+
+    def nouba(folder: Path) -> Cost:
+        cost = run([NOUBA, "transcoder", "run", film, "--out", folder / "lesson", "--json"], {})
+        _require(folder / "lesson" / "master.m3u8")
+        return cost
+
+    def alone(folder: Path, threads: int | None = None) -> Cost:
+        cost = run(ladder.one_process(str(film), height, rate, threads=threads), {}, folder=folder)
+        _require(folder / "master.m3u8")
+        return cost
+
+    def each(folder: Path) -> Cost:
+        costs = [run(call, {}, folder=folder) for call in ladder.process_each(str(film), height, rate)]
+        return Cost(sum(one.wall_seconds for one in costs), sum(one.cpu_seconds for one in costs))
+
+    makers = {"nouba transcoder run": nouba, _ALONE: alone, _FREE: partial(alone, threads=0), _EACH: each}
+    return alternate(options.rounds, {who: partial(with_folder, make) for who, make in makers.items()}, tell)
+
+
+def _together(options: Options, film: Path, seconds: int, tell: Tell) -> Iterator[Measure]:
+    """The path that uploads take: S3, RabbitMQ, PostgreSQL, and workers that share a lesson's chunks."""
+    with _School(options, film, seconds) as school:
+        contenders = {"two workers": partial(school.make_lesson, 2), "one worker": partial(school.make_lesson, 1)}
+        found = alternate(options.rounds, contenders, tell)
+    first = {who: [one for one, _ in pairs] for who, pairs in found.items()}
+    name = f"H.264 upload of {seconds} s to first picture"
+    yield Measure(part=PART, name=name, unit="s", samples={"one worker": first["one worker"]}, goal="seconds")
+    whole = {who: [one for _, one in pairs] for who, pairs in found.items()}
+    yield Measure(part=PART, name=f"upload of {seconds} s to whole lesson", unit="s", samples=whole)
+
+
+class _School(contextlib.ExitStack):
+    """The servers, a course at a time, and workers for it."""
+
+    def __init__(self, options: Options, film: Path, seconds: int) -> None:
+        super().__init__()
+        self._folder, self._film = options.folder, film
+        database = self.enter_context(postgres(self._folder))
+        broker = self.enter_context(rabbitmq(self._folder))
+        storage = self.enter_context(s3(self._folder))
+        (self._folder / "scratch").mkdir()
+        self._count = 0
+        self._connection = self.enter_context(contextlib.closing(psycopg2.connect(database.url)))
+        self._connection.autocommit = True
+        self._settings = {
+            "NOUBA_DATABASE_URL": database.url,
+            "NOUBA_RABBITMQ_URL": broker.url,
+            "NOUBA_S3_ENDPOINT_URL": storage.url,
+            "NOUBA_S3_BUCKET": BUCKET,
+            "AWS_ACCESS_KEY_ID": storage.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": storage.secret_access_key,
+            "AWS_REGION": "us-east-1",
+            "NOUBA_SCRATCH_DIR": str(self._folder / "scratch"),
+            "NOUBA_SCRATCH_RESERVE_BYTES": "1000000",
+            # so short a film has to be cut finer than a lesson, or one worker would make all of it
+            "NOUBA_CHUNK_SECONDS": str(max(6, seconds // 4)),
+        }
+
+    def make_lesson(self, workers: int) -> tuple[float, float]:
+        """Seconds from the end of the upload to the first picture, and to the whole lesson."""
+        self._count += 1
+        film = films.copy(self._film, self._folder / "upload.mp4", f"lesson {self._count}")
+        course_id = int(self._ask("INSERT INTO courses DEFAULT VALUES RETURNING id")[0])
+        with contextlib.ExitStack() as stack:
+            hands = []
+            for number in range(workers):
+                log = self._folder / f"worker-{self._count}-{number}.log"
+                hands.append(stack.enter_context(running([NOUBA, "transcoder", "worker"], self._settings, log)))
+            for hand in hands:
+                hand.wait(lambda hand=hand: "worker started" in hand.log, "did not start")  # type: ignore[misc]
+            run([NOUBA, "transcoder", "submit", film, "--course", str(course_id), "--json"], self._settings)
+            began = time.monotonic()
+            hands[0].wait(lambda: self._course(course_id)[1], "showed no picture", 300)
+            first_seconds = time.monotonic() - began
+            hands[0].wait(lambda: self._course(course_id)[0] == "completed", "did not finish", 600)
+            return first_seconds, time.monotonic() - began
+
+    def _course(self, course_id: int) -> tuple[str | None, str | None]:
+        status, shown = self._ask(f"SELECT transcoding_status, video_ref FROM courses WHERE id = {course_id}")
+        if status == "failed":
+            raise click.ClickException("The transcoder failed to make the lesson; `bench` made the film wrong.")
+        return status, shown
+
+    def _ask(self, query: str) -> tuple[str, ...]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query)
+            found: tuple[str, ...] = cursor.fetchone() or ()
+        return found
+
+
+def _require(master: Path) -> None:
+    if not master.exists():
+        raise click.ClickException(f"{master.name} was not written: what was measured is not a lesson.")
