@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -60,5 +61,17 @@ def bench(
         report.write_docs(PAGE, measures, described)
 
 
-class _bar:
-    """A bar on standard error for one part, as a context manager that gives the function to tell it with."""
+@contextmanager
+def _bar(console: Console, part: str) -> Iterator[Tell]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(part)
+
+        def tell(doing: str, done: int, steps: int) -> None:
+            progress.update(task, description=f"{part}: {doing}", completed=done, total=steps)
+
+        yield tell
+
+
+if __name__ == "__main__":
+    bench(prog_name="python -m bench")

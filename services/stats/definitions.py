@@ -15,7 +15,7 @@ LEFT_OUT = {
     "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
     "jobs of the queues": "done, retried and dead messages are counted by Prometheus (nouba_jobs_total); "
     "here is what became of the webhooks, which is in the database",
-    "minutes and bytes of video, time of transcoding, storage": "the transcoder has only begun to keep them (transcode_jobs)",
+    "minutes and bytes of video, time of transcoding, storage": "they are not counted yet",
     "when a subscription was cancelled": "only that it was; it counts until its end",
     "when a payment failed": "only that it did; it counts in the day in which it was begun",
 }

@@ -21,6 +21,7 @@ from services.transcoder.objects import Stored
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import PutObjectRequestTypeDef
 
 #: Names tell the content, so what once was there never changes.
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -86,18 +87,22 @@ class Storage:
     def put(self, key: str, data: bytes) -> int:
         """Keep `data` under an immutable name; the number of bytes that S3 has now."""
         ending = Path(key).suffix
-        if ending in COMPRESSED:
-            # no time in it, so that the same text is always the same bytes
-            data = gzip.compress(data, mtime=0)
-        digest = b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        retrying(
-            lambda: self.client.put_object(
-                Bucket=self.bucket, Key=key, Body=data, ContentMD5=digest, ContentType=CONTENT_TYPES[ending],
-                CacheControl=IMMUTABLE, ContentEncoding="gzip" if ending in COMPRESSED else "",
-            )
-        )  # fmt: skip
-        STORAGE_BYTES.labels("up").inc(len(data))
-        return len(data)
+        compressed = ending in COMPRESSED
+        # no time in it, so that the same text is always the same bytes
+        body = gzip.compress(data, mtime=0) if compressed else data
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self.bucket,
+            "Key": key,
+            "Body": body,
+            "ContentMD5": b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+            "ContentType": CONTENT_TYPES[ending],
+            "CacheControl": IMMUTABLE,
+        }
+        if compressed:
+            request["ContentEncoding"] = "gzip"
+        retrying(lambda: self.client.put_object(**request))
+        STORAGE_BYTES.labels("up").inc(len(body))
+        return len(body)
 
     def list(self, prefix: str) -> dict[str, Stored]:
         """All objects whose key begins with `prefix`."""

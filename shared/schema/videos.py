@@ -27,7 +27,8 @@ transcode_jobs = Table(
     # S3's name for the very bytes: the same key with other bytes is another upload
     Column("source_etag", Text, nullable=False),
     Column("source_bytes", BigInteger, nullable=False),
-    # when S3 had the whole upload: of two uploads for one course, the later one counts, whichever was told of first
+    # S3's time of the upload (Amazon takes the beginning of one in pieces): of two uploads for one course the later one
+    # counts, whichever was told of first
     Column("uploaded_at", INSTANT, nullable=False),
     Column("state", Text, nullable=False, server_default="queued"),
     # why the job failed or was cancelled: one sentence that a teacher understands

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from services.stats.api.errors import NotReady
 from services.stats.api.settings import ApiSettings
 from shared.runtime import logs
 from shared.runtime.settings import read_settings
@@ -35,7 +34,4 @@ def api() -> None:
     server = StatsServer(settings)
     if settings.stats_metrics_dir is None:
         server.on_exit = partial(shutil.rmtree, directory)
-    try:
-        server.run()
-    except NotReady as error:
-        raise click.ClickException(str(error)) from error
+    server.run()

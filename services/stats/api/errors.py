@@ -5,8 +5,6 @@ ReaderError
 +-- NoToken         401  the reader proved nothing
 +-- DayNotKept      404  there are no statistics of that day
 +-- NothingKnown    503  the database has not answered since the start: ask again
-
-NotReady is for the operator: the API cannot start.
 """
 
 from datetime import date
@@ -60,7 +58,3 @@ class NothingKnown(ReaderError):
 
     def __init__(self) -> None:
         super().__init__("The statistics cannot be read yet: the database does not answer. Ask again.")
-
-
-class NotReady(StatsError):
-    """The API cannot start here; the message says why."""

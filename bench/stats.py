@@ -1,0 +1,169 @@
+"""The part `stats`: seeding, a full rebuild, one more day beside one scan of its tables, and the API at a bounded rate."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import click
+import httpx
+import psycopg2
+from psycopg2 import sql
+
+from bench.figures import Measure, Options, Tell, alternate
+from bench.load import Outcome, request, send
+from bench.running import NOUBA, environment, postgres, run, running
+from local.ports import accepts, free_port
+from services.stats.assembly import build_computation
+from services.stats.days import midnight
+from services.stats.seeder import HISTORY_DAYS, SIZES, counts
+from services.stats.settings import CountSettings
+from shared.runtime.database import build_engine
+
+PART = "stats"
+#: The school is the largest that is seeded within this, and takes at most half of the free disk.
+LONGEST_SEEDING_SECONDS = 300
+RATE = 1000
+CONNECTIONS = 32
+#: The facts of a day, and when each of them happened: what a rebuild reads and a scan has to read too.
+_FACTS = {
+    "attendances": "checked_in_at",
+    "payments": "created_at",
+    "ledger_transactions": "created_at",
+    "subscriptions": "created_at",
+    "users": "created_at",
+}
+
+
+def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+    """Seed, one more day beside a scan, rebuild everything, read the API."""
+    with postgres(options.folder) as server:
+        size, rate = _seed(options, server, tell)
+        url = server.url_of(size)
+        students, payments = SIZES[size], counts(SIZES[size])["payments"]
+        school = f"{students:,} users, {payments:,} payments, {counts(students)['attendances']:,} check-ins"
+        yield Measure(
+            part=PART,
+            name=f"seeding ({school})",
+            unit="rows/s",
+            samples={"nouba stats seed": [rate]},
+            goal="at least 200,000",
+            digits=0,
+        )
+        yield from _increment(options, url, tell)
+        yield _rebuild(options, url, tell)
+        yield from _api(options, url, tell)
+
+
+def _seed(options: Options, server: Any, tell: Tell) -> tuple[str, float]:
+    """The name of the school, which is its database's too, and how many rows a second were written."""
+    size = options.stats_size or ("small" if options.quick else "medium")
+    rate, seconds = _seed_one(server, size, tell)
+    if options.quick or options.stats_size:
+        return size, rate
+    growth = SIZES["10m"] / SIZES["medium"]
+    with closing(psycopg2.connect(server.url_of("medium"))) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_database_size(current_database())")
+        bytes_needed = growth * cursor.fetchone()[0]
+    if growth * seconds > LONGEST_SEEDING_SECONDS or bytes_needed > shutil.disk_usage(options.folder).free / 2:
+        return size, rate
+    return "10m", _seed_one(server, "10m", tell)[0]
+
+
+def _seed_one(server: Any, size: str, tell: Tell) -> tuple[float, float]:
+    tell(f"seeding the school {size}", 0, 1)
+    with closing(psycopg2.connect(server.url_of("postgres"))) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nouba").format(sql.Identifier(size)))
+    began = time.monotonic()
+    settings = {"NOUBA_DATABASE_URL": server.url_of(size)}
+    command = [NOUBA, "stats", "seed", "--size", size, "--until", _today().isoformat()]
+    answer = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
+    found = re.search(r"([\d,]+) rows/s", answer.stdout)
+    if answer.returncode != 0 or found is None:
+        raise click.ClickException(f"`nouba stats seed` failed: {answer.stderr.strip()[-2000:]}")
+    return float(found[1].replace(",", "")), time.monotonic() - began
+
+
+def _increment(options: Options, url: str, tell: Tell) -> Iterator[Measure]:
+    """Days that were never computed, one at a time, beside reading the tables they come from once from end to end."""
+    settings = CountSettings(database_url=url)  # type: ignore[arg-type]
+    engine = build_engine(url, pool_size=3, application="nouba bench")
+    computation = build_computation(engine, settings)
+    days = iter(_today() - timedelta(days=number) for number in range(1, 100))
+
+    def compute() -> float:
+        day, began = next(days), time.monotonic()
+        outcome = computation.compute(day, day)
+        if outcome.new_versions != 1 or outcome.failed:
+            raise click.ClickException(f"{day} was not computed: {outcome}.")
+        return time.monotonic() - began
+
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        contenders = {
+            "nouba, one more day": compute,
+            "one sequential scan of the tables": partial(_read_day, connection, "off"),
+            "reading the day's rows by their indexes": partial(_read_day, connection, "on"),
+        }
+        # the first of each pays for what the server has to read from disk
+        for contender in contenders.values():
+            contender()
+        found = alternate(max(options.rounds, 3), contenders, tell)
+    engine.dispose()
+    yield Measure(part=PART, name="one day's increment", unit="s", samples=found, goal="at most 2 s", digits=3)
+
+
+def _read_day(connection: Any, indexes: str) -> float:
+    """Seconds to read all columns of yesterday's rows, in one process of the server."""
+    day = _today() - timedelta(days=1)
+    begins, ends = midnight(day, CountSettings.model_fields_zone), midnight(_today(), None)
+    return 0.0
+
+
+def _rebuild(options: Options, url: str, tell: Tell) -> Measure:
+    tell("rebuilding all days", 0, 1)
+    first, last = _today() - timedelta(days=HISTORY_DAYS), _today() - timedelta(days=1)
+    command = [NOUBA, "stats", "backfill", first.isoformat(), last.isoformat()]
+    seconds = run(command, {"NOUBA_DATABASE_URL": url}).wall_seconds
+    return Measure(
+        part=PART,
+        name=f"full rebuild of {HISTORY_DAYS} days",
+        unit="s",
+        samples={"nouba stats backfill": [seconds]},
+        goal="at most 60 s",
+    )
+
+
+def _api(options: Options, url: str, tell: Tell) -> Iterator[Measure]:
+    port, seconds = free_port(), 1 if options.quick else 10
+    settings = {"NOUBA_DATABASE_URL": url, "NOUBA_STATS_PORT": str(port)}
+    with running([NOUBA, "stats", "api"], settings, options.folder / "api.log") as process:
+        process.wait(lambda: accepts(port), "does not listen")
+        etag = httpx.get(f"http://127.0.0.1:{port}/api/stats/latest").headers["ETag"]
+        whole = request("GET", "/api/stats/latest", {"Accept-Encoding": "gzip"})
+        known = request("GET", "/api/stats/latest", {"Accept-Encoding": "gzip", "If-None-Match": etag})
+
+        def ask(one: bytes, status: int) -> Outcome:
+            return send(port, [one] * RATE * seconds, connections=CONNECTIONS, rate=RATE).require(status)
+
+        asking = {"200, gzip": partial(ask, whole, 200), "304, If-None-Match": partial(ask, known, 304)}
+        outcomes = alternate(options.rounds, asking, tell)
+    for share, goal in ((0.5, ""), (0.99, "at most 5 ms")):
+        yield Measure(
+            part=PART,
+            name=f"API p{share * 100:.0f} at {RATE:,}/s",
+            unit="ms",
+            samples={what: [one.percentile_ms(share) for one in found] for what, found in outcomes.items()},
+            goal=goal,
+        )
+
+
+def _today() -> date:
+    return datetime.now(UTC).astimezone(_zone()).date()
