@@ -35,7 +35,7 @@ nouba: .venv ## The command line with these settings: make nouba ARGS="gateway -
 
 ##@ Change it
 
-.PHONY: test check lock
+.PHONY: test check bench lock
 test: .venv ## Run every test, on real servers: make test ARGS="-k ledger"
 	@$(LOCAL) install
 	@$(BIN)/pytest $(ARGS)
@@ -45,6 +45,10 @@ check: .venv ## Lint, formatting, types, and who may import whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench: .venv ## Measure beside what else could be picked: make bench PART=gateway ARGS=--quick
+	@$(LOCAL) install
+	@$(BIN)/python -m bench $(PART) $(ARGS)
 
 lock: ## Pin all packages anew in requirements/, with their hashes
 	@bin/lock

@@ -1,6 +1,7 @@
 """`python -m bench`: measure Nouba beside its rivals on this machine, and print what was found."""
 
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +27,12 @@ PAGE = PROJECT / "docs" / "performance.md"
 @click.command()
 @click.argument("parts", metavar="[PART]...", type=click.Choice(PARTS), nargs=-1)
 @click.option("--quick", is_flag=True, help="Seconds rather than minutes: shows that it works, not how fast it is.")
-@click.option("--rounds", type=click.IntRange(1, 20), help=f"How often each contender has its turn.  [default: {ROUNDS}]")
-@click.option("--stats-size", type=click.Choice(["small", "medium", "10m"]), help="The school; else the largest that fits.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 20), help=f"How often each contender has its turn.  [default: {ROUNDS}]"
+)
+@click.option(
+    "--stats-size", type=click.Choice(["small", "medium", "10m"]), help="The school; else the largest that fits."
+)
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
 @click.option("--write-docs", is_flag=True, help="Put the table into docs/performance.md.")
 def bench(
@@ -39,7 +44,11 @@ def bench(
     turns in one run, so compare the ratios; the figures themselves are this machine's, and only while it is idle.
     """
     if write_docs and quick:
-        raise click.UsageError("--quick measures nothing worth writing down; leave out one of --quick and --write-docs.")
+        raise click.UsageError(
+            "--quick measures nothing worth writing down; leave out one of --quick and --write-docs."
+        )
+    # to be ended by a signal is as good a reason to stop the servers as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     described = machine.describe()
     console = Console(stderr=True)
     measures: list[Measure] = []
@@ -56,7 +65,8 @@ def bench(
         return
     # a pipe has no width of its own, and no column may be lost in it
     report.show(measures, described, Console(width=None if sys.stdout.isatty() else 200))
-    report.write_json(path or RESULTS, found)
+    if path is not None or not quick:
+        report.write_json(path or RESULTS, found)
     if write_docs:
         report.write_docs(PAGE, measures, described)
 

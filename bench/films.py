@@ -32,6 +32,6 @@ def make(kind: str, path: Path, *, height: int, seconds: int) -> Path:
 
 def copy(film: Path, path: Path, title: str) -> Path:
     """The same film in other bytes: the transcoder does no work twice for the same ones."""
-    call = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", film, "-c", "copy", "-metadata", f"title={title}", path]
-    run(call, {})
+    call = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(film), "-c", "copy", "-metadata", f"title={title}"]
+    run([*call, path], {})
     return path

@@ -29,7 +29,6 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         film = films.make(kind, options.folder / f"{kind}.mp4", height=height, seconds=seconds)
         costs = _costs(options, film, height, partial(_told, tell, kind))
         title = f"{kind} {height}p, {seconds} s"
-        # the sizes of a lesson's parts are its own affair; who has more cores gets the same goal
         cpu = {who: [one.cpu_seconds for one in found] for who, found in costs.items()}
         goal = f"at most 1.11 of {_ALONE}"
         yield Measure(part=PART, name=f"CPU, {title}", unit="s", samples=cpu, goal=goal)
@@ -67,13 +66,19 @@ def _costs(options: Options, film: Path, height: int, tell: Tell) -> dict[str, l
         costs = [run(call, {}, folder=folder) for call in ladder.process_each(str(film), height, rate)]
         return Cost(sum(one.wall_seconds for one in costs), sum(one.cpu_seconds for one in costs))
 
-    makers = {"nouba transcoder run": nouba, _ALONE: alone, _FREE: partial(alone, threads=0), _EACH: each}
+    makers: dict[str, Callable[[Path], Cost]] = {
+        "nouba transcoder run": nouba,
+        _ALONE: alone,
+        _FREE: partial(alone, threads=0),
+        _EACH: each,
+    }
     return alternate(options.rounds, {who: partial(with_folder, make) for who, make in makers.items()}, tell)
 
 
 def _together(options: Options, film: Path, seconds: int, tell: Tell) -> Iterator[Measure]:
     """The path that uploads take: S3, RabbitMQ, PostgreSQL, and workers that share a lesson's chunks."""
-    with _School(options, film, seconds) as school:
+    with contextlib.ExitStack() as stack:
+        school = _School(options, film, seconds, stack)
         contenders = {"two workers": partial(school.make_lesson, 2), "one worker": partial(school.make_lesson, 1)}
         found = alternate(options.rounds, contenders, tell)
     first = {who: [one for one, _ in pairs] for who, pairs in found.items()}
@@ -83,18 +88,17 @@ def _together(options: Options, film: Path, seconds: int, tell: Tell) -> Iterato
     yield Measure(part=PART, name=f"upload of {seconds} s to whole lesson", unit="s", samples=whole)
 
 
-class _School(contextlib.ExitStack):
-    """The servers, a course at a time, and workers for it."""
+class _School:
+    """The servers, a course at a time, and workers for it; `stack` ends the servers."""
 
-    def __init__(self, options: Options, film: Path, seconds: int) -> None:
-        super().__init__()
+    def __init__(self, options: Options, film: Path, seconds: int, stack: contextlib.ExitStack) -> None:
         self._folder, self._film = options.folder, film
-        database = self.enter_context(postgres(self._folder))
-        broker = self.enter_context(rabbitmq(self._folder))
-        storage = self.enter_context(s3(self._folder))
+        database = stack.enter_context(postgres(self._folder))
+        broker = stack.enter_context(rabbitmq(self._folder))
+        storage = stack.enter_context(s3(self._folder))
         (self._folder / "scratch").mkdir()
         self._count = 0
-        self._connection = self.enter_context(contextlib.closing(psycopg2.connect(database.url)))
+        self._connection = stack.enter_context(contextlib.closing(psycopg2.connect(database.url)))
         self._connection.autocommit = True
         self._settings = {
             "NOUBA_DATABASE_URL": database.url,
@@ -130,14 +134,14 @@ class _School(contextlib.ExitStack):
             return first_seconds, time.monotonic() - began
 
     def _course(self, course_id: int) -> tuple[str | None, str | None]:
-        status, shown = self._ask(f"SELECT transcoding_status, video_ref FROM courses WHERE id = {course_id}")
+        status, shown = self._ask("SELECT transcoding_status, video_ref FROM courses WHERE id = %s", course_id)
         if status == "failed":
             raise click.ClickException("The transcoder failed to make the lesson; `bench` made the film wrong.")
         return status, shown
 
-    def _ask(self, query: str) -> tuple[str, ...]:
+    def _ask(self, query: str, *values: object) -> tuple[str, ...]:
         with self._connection.cursor() as cursor:
-            cursor.execute(query)
+            cursor.execute(query, values)
             found: tuple[str, ...] = cursor.fetchone() or ()
         return found
 

@@ -163,7 +163,7 @@ class Stack:
 
         def ready() -> bool:
             try:
-                return httpx.get(f"{address}/readyz", timeout=5).status_code == httpx.codes.OK
+                return httpx.get(f"{address}/healthz", timeout=5).status_code == httpx.codes.OK
             except httpx.TransportError:
                 return False
 

@@ -21,7 +21,12 @@ def one_process(film: str, height: int, rate: int, *, threads: int | None = None
     words += ["-map", "0:a", *_encoders(recipe, rate, threads)]
     streams = [f"v:{i},name:{rung.name},agroup:sound" for i, rung in enumerate(chosen)]
     words += [*_hls(recipe), "-master_pl_name", "master.m3u8", "-hls_fmp4_init_filename", "init_%v.mp4"]
-    words += ["-hls_segment_filename", "%v_%05d.m4s", "-var_stream_map", " ".join([*streams, "a:0,name:a,agroup:sound"])]
+    words += [
+        "-hls_segment_filename",
+        "%v_%05d.m4s",
+        "-var_stream_map",
+        " ".join([*streams, "a:0,name:a,agroup:sound"]),
+    ]
     return [*words, "%v.m3u8"]
 
 

@@ -10,14 +10,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 #: The server says that it is healthy a little before its inner servers have found each other.
 LONGEST_WAIT_SECONDS = 60
-#: An upload is allowed by the signature in its address, so the page that it comes from need not be known here.
-RULE = {
-    "AllowedOrigins": ["*"],
-    "AllowedMethods": ["GET", "HEAD", "PUT"],
-    "AllowedHeaders": ["*"],
-    "ExposeHeaders": ["ETag"],
-    "MaxAgeSeconds": 3600,
-}
 
 
 def main() -> None:
@@ -42,7 +34,21 @@ def prepare(endpoint_url: str, bucket: str) -> None:
     client = boto3.client("s3", endpoint_url=endpoint_url, region_name="us-east-1", config=config)
     if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
         client.create_bucket(Bucket=bucket)
-    client.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [RULE]})
+    client.put_bucket_cors(
+        Bucket=bucket,
+        CORSConfiguration={
+            "CORSRules": [
+                {
+                    # the signature in its address allows an upload: the page that it comes from need not be known
+                    "AllowedOrigins": ["*"],
+                    "AllowedMethods": ["GET", "HEAD", "PUT"],
+                    "AllowedHeaders": ["*"],
+                    "ExposeHeaders": ["ETag"],
+                    "MaxAgeSeconds": 3600,
+                }
+            ]
+        },
+    )
     client.put_object(Bucket=bucket, Key=".probe", Body=b"kept")
     client.get_object(Bucket=bucket, Key=".probe")["Body"].read()
     client.delete_object(Bucket=bucket, Key=".probe")

@@ -13,6 +13,7 @@ from services.stats.backfill import Verdict
 from services.stats.compute import Outcome
 from services.stats.definitions import find
 from services.stats.numbers import Number, Section, Unit
+from services.stats.sections import SECTIONS
 from services.stats.snapshots import Snapshot
 
 _console = Console()
@@ -29,7 +30,8 @@ def show(snapshot: Snapshot) -> None:
     _console.print(
         f"[bold]{snapshot.day:%A %d %B %Y}[/] in {payload['zone']}, version {snapshot.version} of {computed_at}"
     )
-    for name, found in payload["sections"].items():
+    for section in SECTIONS:
+        name, found = section.name, payload["sections"].get(section.name, {})
         table = Table(title=name, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
         if "failed" in found:
             table.add_row("[red]failed[/]", found["failed"])

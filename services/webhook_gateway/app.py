@@ -38,7 +38,7 @@ def create_app(
         inbox=SqlInbox(engine),
         engine=engine,
         bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
-        unverified=UnverifiedLimit(settings.gateway_unverified_per_second),
+        unverified=UnverifiedLimit(settings.gateway_unverified_per_second, settings.gateway_hints_per_second),
         wake=wake,
         return_urls=return_urls,
     )

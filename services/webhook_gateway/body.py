@@ -6,7 +6,7 @@ from typing import Any
 from gunicorn.http.errors import ParseException
 
 from services.webhook_gateway.deadlines import Deadlines
-from services.webhook_gateway.errors import BodyTooLarge, BodyTooSlow, BrokenBody
+from services.webhook_gateway.errors import BodyTooLarge, BodyTooSlow, BrokenBody, EncodedBody
 
 
 class BodyReader:
@@ -18,7 +18,9 @@ class BodyReader:
         self._deadlines = Deadlines()
 
     def read(self, environ: Mapping[str, Any]) -> bytes:
-        """The body, exactly as it was sent. Raises BodyTooLarge, BodyTooSlow or BrokenBody."""
+        """The body, exactly as it was sent. Raises EncodedBody, BodyTooLarge, BodyTooSlow or BrokenBody."""
+        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            raise EncodedBody
         declared = int(environ.get("CONTENT_LENGTH") or 0)
         if declared > self._limit_bytes:
             raise BodyTooLarge(self._limit_bytes)

@@ -61,6 +61,9 @@ class BodyTooLarge(TheirFault):
 class EncodedBody(TheirFault):
     """The body is compressed; inflating strangers' bytes before they are verified is not safe."""
 
+    def __init__(self) -> None:
+        super().__init__("Send the body as it is, without Content-Encoding.")
+
 
 class TooManyUnverified(TheirFault):
     """Too many requests in a short time proved nothing."""

@@ -62,8 +62,12 @@ class Inbox(Protocol):
 class Unverified(Protocol):
     """Counts the requests that prove nothing."""
 
-    def count(self, provider: str) -> None:
-        """Count one. Raises TooManyUnverified past the limit."""
+    def count_refusal(self, provider: str) -> None:
+        """Count a request that was not genuine. Raises TooManyUnverified past the limit."""
+        ...
+
+    def count_hint(self, provider: str) -> None:
+        """Count a request that nobody signed. Raises TooManyUnverified past the limit."""
         ...
 
 
@@ -72,10 +76,10 @@ def accept(psp: Psp, request: Request, inbox: Inbox, wake: Callable[[], None], u
     try:
         proof = psp.verify(request)
     except InvalidSignature:
-        unverified.count(psp.name)
+        unverified.count_refusal(psp.name)
         raise
     if not proof.signed:
-        unverified.count(psp.name)
+        unverified.count_hint(psp.name)
     failpoint("intake.after_verify")
     entry = _read(psp, request, proof)
     kept = inbox.keep(entry)
@@ -107,10 +111,10 @@ def _read(psp: Psp, request: Request, proof: Proof) -> Entry:
         notice = psp.parse(request)
     except Unreadable as error:
         return replace(entry, reason=str(error))
-    entry = replace(entry, dedupe_key=notice.key, reference=notice.reference)
     if proof.mode and notice.mode and proof.mode is not notice.mode:
+        # under a key of its own: whoever has a test key must not take the place of a genuine event
         return replace(entry, reason=f"signed with a {proof.mode} key, but says it is {notice.mode}")
-    return replace(entry, state=State.RECEIVED)
+    return replace(entry, state=State.RECEIVED, dedupe_key=notice.key, reference=notice.reference)
 
 
 def _keep_conflict(entry: Entry, event_id: int, inbox: Inbox) -> tuple[Kept, Entry]:

@@ -1,5 +1,6 @@
 """The bucket that teachers upload to, through boto3."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -79,7 +80,8 @@ def _client(endpoint_url: str | None) -> "S3Client":
         read_timeout=10,
         s3={"addressing_style": "path"} if endpoint_url else {},
     )
-    return boto3.client("s3", endpoint_url=endpoint_url, region_name="us-east-1", config=config)
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
 
 
 def _asked(ask: Callable[[], T]) -> T:

@@ -104,8 +104,6 @@ def _find(provider: str) -> Psp:
 
 
 def _read(psp: Psp) -> Request:
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise errors.EncodedBody("Send the body as it is, without Content-Encoding.")
     body = request.query_string if request.method == "GET" else _gateway().bodies.read(request.environ)
     return Request(request.method, {name.lower(): value for name, value in request.headers.items()}, body)
 

@@ -27,6 +27,8 @@ class GatewaySettings(Settings):
     gateway_request_seconds: float = Field(15.0, gt=0)
     #: Requests that prove nothing, a second and a process, before the rest of them is answered 429.
     gateway_unverified_per_second: int = Field(200, ge=1)
+    #: Hints that nobody signed (SATIM), likewise: each is kept, and makes us ask the bank.
+    gateway_hints_per_second: int = Field(10, ge=1)
     #: Where the processes of one gateway add up their metrics; emptied at every start.
     gateway_metrics_dir: Path | None = None
 

@@ -11,13 +11,24 @@ WINDOW_SECONDS = 5
 
 
 class UnverifiedLimit:
-    """Counts per provider, in this process alone. Genuine signed requests are never counted."""
+    """Counts per provider, in this process alone. Genuine signed requests are never counted.
 
-    def __init__(self, per_second: int) -> None:
-        self._rate = RateLimitItemPerSecond(per_second * WINDOW_SECONDS, WINDOW_SECONDS)
+    A refusal costs us nothing but the answer; a hint that nobody signed is kept, and makes us ask the provider.
+    """
+
+    def __init__(self, refusals_per_second: int, hints_per_second: int) -> None:
+        self._refusals = RateLimitItemPerSecond(refusals_per_second * WINDOW_SECONDS, WINDOW_SECONDS)
+        self._hints = RateLimitItemPerSecond(hints_per_second * WINDOW_SECONDS, WINDOW_SECONDS)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def count(self, provider: str) -> None:
-        """Count one. Raises TooManyUnverified past the limit."""
-        if not self._limiter.hit(self._rate, provider):
+    def count_refusal(self, provider: str) -> None:
+        """Count a request that was not genuine. Raises TooManyUnverified past the limit."""
+        self._count(self._refusals, "refusal", provider)
+
+    def count_hint(self, provider: str) -> None:
+        """Count a hint. Raises TooManyUnverified past the limit."""
+        self._count(self._hints, "hint", provider)
+
+    def _count(self, rate: RateLimitItemPerSecond, kind: str, provider: str) -> None:
+        if not self._limiter.hit(rate, kind, provider):
             raise TooManyUnverified("Too many unverified requests; slow down.")

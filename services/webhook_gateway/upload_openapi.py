@@ -55,6 +55,7 @@ _REFUSALS = {
     "404": _answer("There is no such course.", _ERROR),
     "408": _answer("The body did not arrive in time.", _ERROR),
     "413": _answer("The body is larger than the limit.", _ERROR),
+    "415": _answer("The body is compressed.", _ERROR),
     "503": _answer("The database or S3 is away, or uploads are off.", _ERROR, {"Retry-After": _RETRY_AFTER}),
 }
 

@@ -1,6 +1,7 @@
 """Let a teacher's browser put a video straight into S3, and say when it is there."""
 
 import math
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ def complete(
     if not courses.exists(course_id):
         raise UnknownCourse(course_id)
     # a ticket for one course must not start another's
-    if not key.startswith(_folder(course_id)):
+    if not re.fullmatch(re.escape(_folder(course_id)) + r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?", key):
         raise UploadMissing(key)
     if parts:
         objects.join_parts(key, upload_id, parts)

@@ -15,15 +15,20 @@ from services.webhook_gateway.payments.waiting import Waiting
 from services.webhook_gateway.psps.base import Asks
 from services.webhook_gateway.psps.registry import enabled
 from services.webhook_gateway.psps.settings import PspSettings
+from services.webhook_gateway.psps.sparing import AskSparingly
 from services.webhook_gateway.settings import GatewaySettings
 from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.broker import build_broker
 from shared.runtime.database import build_engine
+from shared.runtime.logs import describe
 from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
 from shared.runtime.worker import run_worker
+
+#: A thread that waits for a lock of the school's own application gives up, and tries the event again later.
+LONGEST_STATEMENT_MS = 30_000
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +37,12 @@ def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
     """Work until told to stop; returns the exit status."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
-    engine = build_engine(url, pool_size=settings.worker_threads, application="nouba payments worker")
+    engine = build_engine(
+        url,
+        pool_size=settings.worker_threads,
+        application="nouba payments worker",
+        statement_timeout_ms=LONGEST_STATEMENT_MS,
+    )
     company = build_engine(url, pool_size=2, application="nouba payments relay")
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
     psps = enabled(psp_settings)
@@ -40,7 +50,7 @@ def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
         read=partial(read_event, engine),
         books=partial(open_books, engine, settings.subscription_period),
         psps=psps,
-        asks={psp.name: psp for psp in psps.values() if isinstance(psp, Asks)},
+        asks={psp.name: AskSparingly(psp) for psp in psps.values() if isinstance(psp, Asks)},
         terms=Terms(settings.currency, settings.zone, now=lambda: datetime.now(UTC)),
     )
     broker = build_broker(rabbitmq_url)
@@ -58,7 +68,11 @@ def declare(broker: Broker, settlement: Settlement, wake: Callable[[], None]) ->
         broker, WebhookReceived, max_retries=16, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000
     )
     def settle(message: WebhookReceived) -> None:
-        verdict = settlement.settle(message.event_id)
+        try:
+            verdict = settlement.settle(message.event_id)
+        except Exception as error:
+            log.exception("webhook not settled", event_id=message.event_id)
+            verdict = settlement.postpone(message.event_id, describe(error))
         wake()
         if verdict is not None:
             SETTLED.labels(verdict.state).inc()

@@ -60,6 +60,8 @@ payments = Table(
     Column("order_number", Text),
     Column("user_id", BigInteger, ForeignKey("users.id"), nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
+    # a checkout says what is to be paid, a collection what was; a hold or a failed attempt only what was tried
+    Column("amount_is_final", Boolean, nullable=False, server_default=text("true")),
     Column("currency", Text, nullable=False, server_default="DZD"),
     Column("method", Text),
     Column("status", Text, nullable=False, server_default="pending"),

@@ -77,7 +77,7 @@ class Intake:
     """`accept` with all that it needs."""
 
     inbox: Inbox
-    unverified: UnverifiedLimit = field(default_factory=lambda: UnverifiedLimit(10))
+    unverified: UnverifiedLimit = field(default_factory=lambda: UnverifiedLimit(10, 10))
     woken: int = 0
 
     def take(self, delivery: Delivery) -> Receipt:
@@ -211,7 +211,7 @@ def test_a_refusal_keeps_nothing(inbox: Shown) -> None:
 
 
 def test_what_nobody_signed_is_accepted_up_to_the_limit_and_then_refused(inbox: Shown) -> None:
-    intake = Intake(inbox, UnverifiedLimit(1))
+    intake = Intake(inbox, UnverifiedLimit(1, 1))
     hints = [signed("satim", [], Payment(reference=f"order-{n}", amount_minor=100)) for n in range(WINDOW_SECONDS + 1)]
     for hint in hints[:-1]:
         assert intake.take(hint).status is Answer.ACCEPTED
@@ -223,7 +223,7 @@ def test_what_nobody_signed_is_accepted_up_to_the_limit_and_then_refused(inbox: 
 
 
 def test_signed_events_are_never_counted_against_the_limit(inbox: Shown) -> None:
-    intake = Intake(inbox, UnverifiedLimit(1))
+    intake = Intake(inbox, UnverifiedLimit(1, 1))
 
     receipts = [intake.take(paid()) for _ in range(WINDOW_SECONDS + 5)]
 
@@ -231,7 +231,7 @@ def test_signed_events_are_never_counted_against_the_limit(inbox: Shown) -> None
 
 
 def test_what_proves_nothing_is_limited_too(inbox: Shown) -> None:
-    intake, news = Intake(inbox, UnverifiedLimit(1)), paid()
+    intake, news = Intake(inbox, UnverifiedLimit(1, 1)), paid()
     forged = replace(news, body=news.body + b" ")
 
     def outcome(action: Callable[[], object]) -> type[Exception]:

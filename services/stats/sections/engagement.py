@@ -7,12 +7,13 @@ from services.stats.sections.presence import AGES, NOBODY, presence
 
 NUMBERS = (
     Number("daily", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
-    Number("weekly", Unit.COUNT, "Users who left a trace in the 7 days that end with the day."),
-    Number("monthly", Unit.COUNT, "Users who left a trace in the 30 days that end with the day."),
+    Number("weekly", Unit.COUNT, "Users who left a trace in the 7 days that end with the day.", reach_days=7),
+    Number("monthly", Unit.COUNT, "Users who left a trace in the 30 days that end with the day.", reach_days=30),
     Number(
         "stickiness",
         Unit.BASIS_POINTS,
         "The mean of `daily` over the 30 days that end with the day, by `monthly`, rounded; left out where that is 0.",
+        reach_days=30,
     ),
     *(
         number

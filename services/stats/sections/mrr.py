@@ -39,6 +39,7 @@ NUMBERS = (
         "churn_rate_30",
         Unit.BASIS_POINTS,
         "mrr_churn of the last 30 days by the MRR before them, rounded; left out where that was 0.",
+        reach_days=30,
     ),
 )
 

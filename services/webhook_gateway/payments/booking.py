@@ -44,6 +44,8 @@ def book(event: Event, notice: Notice, books: Books, terms: Terms) -> Verdict:
         # somebody else may have opened it meanwhile, for another amount
         if fault := _mismatch(after, notice, terms):
             return Verdict(State.QUARANTINED, fault, after.id)
+    if notice.refunded_minor and notice.stage is not Stage.COMPLETED and not after.amount_is_final:
+        return Verdict(State.RECEIVED, "how much was paid is not known yet", after.id)
     moved = _merge(after, notice, event.received_at)
     if moved == before:
         return Verdict(State.IGNORED, f"nothing new: payment {moved.id} is {moved.status}", moved.id)
@@ -73,6 +75,7 @@ def _newcomer(provider: str, notice: Notice, order: Payment | None, books: Books
         order_number=notice.order_number,
         user_id=user_id,
         amount_minor=amount_minor,
+        amount_is_final=order is not None or notice.stage is Stage.COMPLETED,
         currency=notice.currency or terms.currency,
         standing=Standing(),
     )
@@ -86,11 +89,13 @@ def _mismatch(payment: Payment, notice: Notice, terms: Terms) -> str | None:
         return f"the school's wallets are in {terms.currency}, the payment is in {payment.currency}"
     if notice.currency is not None and notice.currency != payment.currency:
         return f"registered in {payment.currency}, told {notice.currency}"
-    if notice.amount_minor is not None and notice.amount_minor != payment.amount_minor:
+    # a hold or a failed attempt may be for another amount: it moves no money
+    is_collected = notice.stage is Stage.COMPLETED and payment.amount_is_final
+    if is_collected and notice.amount_minor not in (None, payment.amount_minor):
         return f"registered {payment.amount_minor} {payment.currency}, told {notice.amount_minor} (minor units)"
     if notice.user_id is not None and notice.user_id != payment.user_id:
         return f"registered for user {payment.user_id}, told user {notice.user_id}"
-    if notice.refunded_minor > payment.amount_minor:
+    if payment.amount_is_final and notice.refunded_minor > payment.amount_minor:
         return f"paid {payment.amount_minor}, told {notice.refunded_minor} refunded (minor units)"
     return None
 
@@ -102,12 +107,18 @@ def _merge(payment: Payment, notice: Notice, received_at: datetime) -> Payment:
     matter. Only the news that money was collected tells when that was, how it came and what it cost.
     """
     standing = payment.standing.merge(notice.standing)
+    amount_minor = payment.amount_minor
+    if not payment.amount_is_final and notice.amount_minor is not None:
+        is_collected = notice.stage is Stage.COMPLETED
+        amount_minor = notice.amount_minor if is_collected else max(amount_minor, notice.amount_minor)
     moved = replace(
         payment,
+        amount_minor=amount_minor,
+        amount_is_final=payment.amount_is_final or notice.stage is Stage.COMPLETED,
         reference=notice.reference,
         order_number=payment.order_number or notice.order_number,
         standing=standing,
-        credited_minor=standing.credit_minor(payment.amount_minor),
+        credited_minor=standing.credit_minor(amount_minor),
         failure_reason=_failure_reason(payment, notice),
     )
     if notice.stage is not Stage.COMPLETED:

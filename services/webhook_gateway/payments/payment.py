@@ -22,7 +22,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """One row of `payments`. `fee_minor` is what the ledger has booked of the provider's fee."""
+    """One row of `payments`. `fee_minor` is what the ledger has booked of the provider's fee.
+
+    `amount_is_final` is false while only a hold or a failed attempt told the amount: less may be collected.
+    """
 
     id: int
     provider: str
@@ -32,6 +35,7 @@ class Payment:
     amount_minor: int
     currency: str
     standing: Standing
+    amount_is_final: bool = True
     credited_minor: int = 0
     fee_minor: int = 0
     method: str | None = None

@@ -56,6 +56,14 @@ class Settlement:
         failpoint("settlement.after_commit")
         return verdict
 
+    def postpone(self, event_id: int, reason: str) -> Verdict | None:
+        """Let the event wait that could not be settled for a fault of our own; the reason must hold no data."""
+        event = self.read(event_id)
+        if event is None:
+            return None
+        with self.books() as books:
+            return self._conclude(event, Verdict(State.RECEIVED, reason), books) if books.claim(event_id) else None
+
     def _understand(self, event: Event) -> Notice | Verdict:
         """What the event tells, from the provider itself where the event is only a hint; or why that is not known."""
         psp = self.psps.get(event.provider)

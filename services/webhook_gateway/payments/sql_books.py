@@ -81,6 +81,7 @@ class SqlBooks:
                 order_number=payment.order_number,
                 user_id=payment.user_id,
                 amount_minor=payment.amount_minor,
+                amount_is_final=payment.amount_is_final,
                 currency=payment.currency,
             )
             .on_conflict_do_nothing(index_elements=["provider", "provider_reference"])
@@ -97,6 +98,8 @@ class SqlBooks:
             .values(
                 provider_reference=payment.reference,
                 order_number=payment.order_number,
+                amount_minor=payment.amount_minor,
+                amount_is_final=payment.amount_is_final,
                 status=payment.status,
                 refunded_minor=payment.standing.refunded_minor,
                 dispute=payment.standing.dispute.name.lower(),
@@ -266,6 +269,7 @@ def _payment(row: Row[Any]) -> Payment:
         order_number=row.order_number,
         user_id=row.user_id,
         amount_minor=row.amount_minor,
+        amount_is_final=row.amount_is_final,
         currency=row.currency,
         standing=Standing(stage, row.refunded_minor, Dispute[row.dispute.upper()]),
         credited_minor=row.credited_minor,

@@ -15,6 +15,8 @@ from services.webhook_gateway.errors import Unreadable
 IDENTIFIER_LIMIT_CHARACTERS: Final = 200
 #: PostgreSQL's bigint.
 BIGINT_MAX: Final = 2**63 - 1
+#: No school is paid ten trillion dinars; sums of what is below it fit into a bigint.
+LARGEST_AMOUNT_MINOR: Final = 10**15
 
 _USER_ID = re.compile(r"[0-9]{1,19}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
@@ -74,8 +76,8 @@ def amount_minor(value: Any, name: str, minor_units: int = 1) -> int:
     """An amount told in units of `minor_units` minor units. Raises Unreadable for a bool, float, text or overflow."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise Unreadable(f"{name} must be an integer, without quotes or a decimal point.")
-    if not 0 <= value * minor_units <= BIGINT_MAX:
-        raise Unreadable(f"{name} must be between 0 and {BIGINT_MAX // minor_units}.")
+    if not 0 <= value * minor_units <= LARGEST_AMOUNT_MINOR:
+        raise Unreadable(f"{name} must be between 0 and {LARGEST_AMOUNT_MINOR // minor_units}.")
     return value * minor_units
 
 

@@ -31,13 +31,21 @@ class Generic:
         return Proof(signed=True, secret=signatures.matching_secret(self._secrets, request.body, [signature]))
 
     def parse(self, request: Request) -> Notice:
-        """One status of one transaction. Without an event_id, the same status of it again is the same event."""
+        """One status of one transaction. Without an event_id, the same status of it again is the same event.
+
+        A refund tells all that was given back so far, so another total is another event.
+        """
         body = fields.json_object(request.body)
         status = own_form.status_word(body.get("status"))
         told = own_form.read(body, status)
         event_id = fields.optional_identifier(body.get("event_id"), "event_id")
         return Notice(
-            key=event_id or fields.identifier(f"{told.reference}:{status}", "transaction_id with its status"),
+            key=event_id or fields.identifier(_key(told, status), "transaction_id with its status"),
             kind=status,
             **told._asdict(),
         )
+
+
+def _key(told: own_form.Told, status: str) -> str:
+    total = f":{told.refunded_minor}" if told.refunded_minor else ""
+    return f"{told.reference}:{status}{total}"

@@ -110,7 +110,6 @@ class PspSettings(BaseSettings):
     generic_header: Annotated[Word, AfterValidator(_check_header)] = "X-Signature"
     satim_username: Text = None
     satim_password: Secret = None
-    satim_terminal: Text = None
     satim_base_url: Annotated[Word, AfterValidator(_check_base_url)] = "https://cib.satim.dz/payment/rest"
     satim_checksum_mode: Annotated[ChecksumMode, BeforeValidator(_refuse_empty)] = ChecksumMode.NONE
     satim_checksum_keys: Secrets = None
@@ -131,7 +130,7 @@ class PspSettings(BaseSettings):
     @property
     def satim_is_on(self) -> bool:
         """Whether any of SATIM's own credentials is set; addresses alone switch nothing on."""
-        credentials = (self.satim_username, self.satim_password, self.satim_terminal, self.satim_checksum_keys)
+        credentials = (self.satim_username, self.satim_password, self.satim_checksum_keys)
         return any(credential is not None for credential in credentials)
 
 

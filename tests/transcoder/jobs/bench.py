@@ -79,22 +79,19 @@ class Bench:
     @contextmanager
     def worker(self, failpoints: str = "", **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
         """`nouba transcoder worker`, as a supervisor starts it; killed at the end if it still runs."""
-        process = self.start_worker(failpoints, **settings)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def start_worker(self, failpoints: str = "", **settings: str) -> "subprocess.Popen[bytes]":
         environment = {**os.environ, **self.environment, "NOUBA_FAILPOINTS": failpoints, **settings}
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [Path(sys.executable).with_name("nouba"), "transcoder", "worker"],
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     @property
     def log(self) -> Path:

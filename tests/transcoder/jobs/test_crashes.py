@@ -6,8 +6,10 @@ KILLS=30 in the environment kills more workers than the default run does.
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -50,22 +52,24 @@ def test_workers_killed_at_every_step_one_after_the_other_leave_the_same_lesson(
 def test_workers_killed_at_random_instants_leave_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
     kills, dice = int(os.environ.get("KILLS", "8")), random.Random(11)
     course_id, _ = bench.submit(film)
-    # slowed down, so that there is something to kill
-    slow = partial(bench.start_worker, "transcoder.after_encode=delay:0.7", **SHORT_LEASE)
-    workers = [slow(), slow()]
-    try:
+    # slowed down, and not let to the end, so that there is something to kill
+    slow = "transcoder.after_encode=delay:1.5;transcoder.before_publish=delay:3600"
+    with ExitStack() as all_of_them:
+
+        def start(failpoints: str) -> "subprocess.Popen[bytes]":
+            return all_of_them.enter_context(bench.worker(failpoints, **SHORT_LEASE))
+
+        workers = [start(slow), start(slow)]
         for _ in range(kills):
-            time.sleep(dice.uniform(0.5, 3.0))
+            time.sleep(dice.uniform(0.4, 2.4))
             victim = dice.randrange(len(workers))
             workers[victim].kill()
-            workers[victim].wait()
-            workers[victim] = slow()
-        bench.wait_for(course_id, timeout_seconds=120)
-        bench.wait_until_quiet()
-    finally:
+            workers[victim] = start(slow)
         for worker in workers:
             worker.kill()
-            worker.wait()
+        start("")
+        bench.wait_for(course_id, timeout_seconds=120)
+        bench.wait_until_quiet()
 
     assert bench.lesson(course_id) == alone
     wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")

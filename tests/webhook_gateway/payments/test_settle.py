@@ -88,6 +88,19 @@ def test_an_early_failure_is_forgotten_when_the_money_comes(desk: Desk) -> None:
     assert desk.school.balance(user_id) == 2500
 
 
+@pytest.mark.parametrize("hold_is_first", [True, False])
+def test_what_is_collected_counts_and_not_what_was_held(desk: Desk, hold_is_first: bool) -> None:
+    user_id = desk.school.add_user()
+    hold = {"user_id": user_id, "stage": Stage.AUTHORIZED, "amount_minor": 1000}
+    collection = {"user_id": user_id, "stage": Stage.COMPLETED, "amount_minor": 600}
+
+    for told in (hold, collection) if hold_is_first else (collection, hold):
+        verdict = desk.book(**told)
+        assert verdict.state in (State.APPLIED, State.IGNORED)
+
+    assert desk.school.balance(user_id) == 600
+
+
 def test_a_fee_is_booked_apart_and_only_once(desk: Desk) -> None:
     user_id = desk.school.add_user()
     told = {"stage": COMPLETED, "amount_minor": 2500, "user_id": user_id}

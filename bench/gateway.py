@@ -1,0 +1,105 @@
+"""The part `gateway`: webhooks kept per second beside routes that keep nothing, or only send a message."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+import psycopg2
+
+from bench import webhooks
+from bench.figures import Measure, Options, Tell, alternate
+from bench.load import send
+from bench.running import NOUBA, postgres, rabbitmq, running
+from local.ports import accepts, free_port
+from services.webhook_gateway.settings import GatewaySettings
+
+PART = "gateway"
+CONNECTIONS = 16
+STEADY_RATE = 300
+#: Requests to each server before anything is measured.
+WARMING = 100
+_PROJECT = Path(__file__).parent.parent
+_NOUBA = "nouba gateway serve"
+_RIVALS = {
+    "the bare route, keeping nothing": "bare_app",
+    "Flask and celery.send_task": "celery_app",
+    "Flask and dramatiq.send": "dramatiq_app",
+}
+
+
+def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+    """All four servers run throughout and are asked in turn; those that are not asked only wait."""
+    if find_spec("celery") is None:
+        raise click.ClickException("The part gateway is measured beside Celery: pip install celery")
+    count, steady_seconds = (200, 1) if options.quick else (6000, 10)
+    tell("starting the servers", 0, 1)
+    with contextlib.ExitStack() as stack:
+        servers = _Servers(options.folder, stack)
+        contenders = {who: partial(servers.flood, who, count) for who in servers.ports}
+        found = alternate(options.rounds, contenders, tell)
+        goal = "0.5 of the bare route, 3 times Celery, 2 times dramatiq"
+        name = f"webhooks answered, {CONNECTIONS} connections, 1 KiB"
+        yield Measure(part=PART, name=name, unit="/s", samples=found, goal=goal, digits=0)
+        steady = alternate(options.rounds, {_NOUBA: partial(servers.answer_p99_ms, steady_seconds)}, tell)
+        servers.require_kept(WARMING + options.rounds * (count + STEADY_RATE * steady_seconds))
+        name = f"p99 of an answer at {STEADY_RATE}/s"
+        yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 25 ms")
+
+
+class _Servers:
+    """The gateway and its rivals, each on a port of its own, warm; `stack` ends them."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self._database_url = stack.enter_context(postgres(folder)).url
+        broker = stack.enter_context(rabbitmq(folder))
+        self.ports = {who: free_port() for who in (_NOUBA, *_RIVALS)}
+        settings = {
+            **webhooks.SETTINGS,
+            "NOUBA_DATABASE_URL": self._database_url,
+            "NOUBA_RABBITMQ_URL": broker.url,
+            "NOUBA_GATEWAY_PORT": str(self.ports[_NOUBA]),
+        }
+        self._gateway = stack.enter_context(running([NOUBA, "gateway", "serve"], settings, folder / "gateway.log"))
+        serving = [self._gateway]
+        for who, module in _RIVALS.items():
+            command, told = _gunicorn(module, self.ports[who]), {"BENCH_RABBITMQ_URL": broker.url}
+            serving.append(stack.enter_context(running(command, told, folder / f"{module}.log", folder=_PROJECT)))
+        for process, port in zip(serving, self.ports.values(), strict=True):
+            process.wait(partial(accepts, port), "does not listen")
+            # connections to database and broker are opened by the first requests
+            send(port, webhooks.make(WARMING), connections=CONNECTIONS).require(200)
+
+    def flood(self, who: str, count: int) -> float:
+        """Requests answered in a second."""
+        outcome = send(self.ports[who], webhooks.make(count), connections=CONNECTIONS).require(200)
+        # what the gateway has promised must not be sent in a rival's turn
+        self._gateway.wait(partial(webhooks.all_sent, self._database_url), "its outbox does not empty")
+        return outcome.per_second
+
+    def answer_p99_ms(self, seconds: int) -> float:
+        """How long the slowest hundredth of answers takes, at the steady rate."""
+        requests = webhooks.make(STEADY_RATE * seconds)
+        outcome = send(self.ports[_NOUBA], requests, connections=CONNECTIONS, rate=STEADY_RATE)
+        return outcome.require(200).percentile_ms(0.99)
+
+    def require_kept(self, expected: int) -> None:
+        """Raises ClickException where fewer webhooks are kept than were answered 200."""
+        with contextlib.closing(psycopg2.connect(self._database_url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM webhook_events")
+            (kept,) = cursor.fetchone() or (0,)
+        if kept != expected:
+            raise click.ClickException(f"{expected} webhooks were answered 200, and {kept} are kept.")
+
+
+def _gunicorn(module: str, port: int) -> list[str]:
+    """The rival's server with as many processes and threads as the gateway has."""
+    ours = GatewaySettings.model_fields
+    return [
+        *(sys.executable, "-m", "gunicorn", f"bench.rivals.{module}:app", "--bind", f"127.0.0.1:{port}"),
+        *("--worker-class", "gthread", "--keep-alive", "30", "--backlog", "1024", "--no-control-socket"),
+        *("--workers", str(ours["gateway_processes"].default), "--threads", str(ours["gateway_threads"].default)),
+    ]

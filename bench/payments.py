@@ -1,0 +1,173 @@
+"""The part `payments`: events settled per second by one worker process, beside pgbench sending the same statements."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg2
+from psycopg2 import sql
+
+from bench import webhooks
+from bench.figures import Measure, Options, Tell, alternate, percentile
+from bench.load import send
+from bench.running import NOUBA, Process, environment, postgres, rabbitmq, running
+from local.ports import accepts, free_port
+from local.postgres import Postgres
+from local.postgres_program import find_program
+from services.webhook_gateway.settings import GatewaySettings
+
+PART = "payments"
+STUDENTS = 1000
+STEADY_RATE = 200
+_CONNECTIONS = 16
+_SCRIPT = Path(__file__).parent / "rivals" / "settlement.sql"
+
+
+def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+    """How many a second with work waiting, and how soon a balance changes without."""
+    with contextlib.ExitStack() as stack:
+        school = _School(options, stack)
+        contenders: dict[str, Callable[[], float]] = {
+            "nouba gateway worker, one process": partial(school.settle, workers=1, students=STUDENTS),
+            "pgbench, as many connections": school.pgbench,
+            "two worker processes": partial(school.settle, workers=2, students=STUDENTS),
+        }
+        # connections, caches and the accounts of all students
+        for contender in contenders.values():
+            tell("the first round does not count", 0, 1)
+            contender()
+        found = alternate(options.rounds, contenders, tell)
+        goal = "0.15 of pgbench"
+        yield Measure(part=PART, name="events settled", unit="/s", samples=found, goal=goal, digits=0)
+        hot = alternate(options.rounds, {"all events of one user": partial(school.settle, workers=1, students=1)}, tell)
+        yield Measure(part=PART, name="events settled", unit="/s", samples=hot, goal="at least 300/s", digits=0)
+        seconds = 1 if options.quick else 10
+        steady = alternate(options.rounds, {"one worker process": partial(school.wait_for_balances, seconds)}, tell)
+        name = f"p99 from accept to balance at {STEADY_RATE}/s"
+        yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 250 ms")
+
+
+class _School:
+    """PostgreSQL, RabbitMQ, a gateway and students; a second database of the same students for pgbench.
+
+    `stack` ends all of it.
+    """
+
+    def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
+        self._folder = options.folder
+        self._events = 200 if options.quick else 4000
+        self._server = stack.enter_context(postgres(options.folder))
+        broker = stack.enter_context(rabbitmq(options.folder))
+        _fill(self._server.url)
+        _copy(self._server, "rival", self._events * (options.rounds + 1))
+        self._connection = stack.enter_context(contextlib.closing(psycopg2.connect(self._server.url)))
+        self._connection.autocommit = True
+        self._port = free_port()
+        self._settings = {
+            **webhooks.SETTINGS,
+            "NOUBA_DATABASE_URL": self._server.url,
+            "NOUBA_RABBITMQ_URL": broker.url,
+            "NOUBA_GATEWAY_PORT": str(self._port),
+        }
+        log = options.folder / "gateway.log"
+        self._gateway = stack.enter_context(running([NOUBA, "gateway", "serve"], self._settings, log))
+        self._gateway.wait(partial(accepts, self._port), "does not listen")
+
+    def settle(self, *, workers: int, students: int) -> float:
+        """Events a second: all of them wait in the queue when the workers start."""
+        last = self._last_event()
+        send(self._port, webhooks.make(self._events, students), connections=_CONNECTIONS).require(200)
+        self._gateway.wait(partial(webhooks.all_sent, self._server.url), "its outbox does not empty")
+        with contextlib.ExitStack() as stack:
+            hands = [stack.enter_context(self._worker()) for _ in range(workers)]
+            self._wait_until_settled(hands[0])
+        # from the first tenth to the last: until then, the processes may still be starting
+        at = sorted(self._ask("SELECT extract(epoch FROM processed_at) FROM webhook_events WHERE id > %s", last))
+        first = len(at) // 10
+        return (len(at) - first - 1) / float(at[-1] - at[first])
+
+    def wait_for_balances(self, seconds: int) -> float:
+        """The 99th percentile of milliseconds from an event's row to its balance, with a worker that has time."""
+        with self._worker() as worker:
+            worker.wait(lambda: "worker started" in worker.log, "did not start")
+            last = self._last_event()
+            requests = webhooks.make(STEADY_RATE * seconds, STUDENTS)
+            send(self._port, requests, connections=_CONNECTIONS, rate=STEADY_RATE).require(200)
+            self._wait_until_settled(worker)
+        taken = "SELECT 1000 * extract(epoch FROM processed_at - received_at) FROM webhook_events WHERE id > %s"
+        return percentile([float(one) for one in self._ask(taken, last)], 0.99)
+
+    def pgbench(self) -> float:
+        """Transactions a second of the same statements, prepared, over as many connections as a worker has threads."""
+        clients = GatewaySettings.model_fields["worker_threads"].default
+        command = [
+            _pgbench(),
+            "--no-vacuum",
+            "--protocol=prepared",
+            f"--file={_SCRIPT}",
+            f"--define=students={STUDENTS}",
+        ]
+        command += [f"--client={clients}", "--jobs=2", f"--transactions={self._events // clients}"]
+        answer = subprocess.run(
+            [*command, self._server.url_of("rival")], env=environment({}), capture_output=True, text=True, check=False
+        )
+        found = re.search(r"tps = ([\d.]+)", answer.stdout)
+        if answer.returncode != 0 or found is None:
+            raise click.ClickException(f"pgbench failed: {answer.stderr.strip()[-2000:]}")
+        return float(found[1])
+
+    def _worker(self) -> contextlib.AbstractContextManager[Process]:
+        return running([NOUBA, "gateway", "worker"], self._settings, self._folder / "worker.log")
+
+    def _wait_until_settled(self, worker: Process) -> None:
+        waiting = "SELECT count(*) FROM webhook_events WHERE state = 'received'"
+        worker.wait(lambda: self._ask(waiting) == [0], "events are left", 300)
+        (others,) = self._ask("SELECT count(*) FROM webhook_events WHERE state <> 'applied'")
+        if others:
+            raise click.ClickException(f"{others} events were not applied; see `reason` in webhook_events.")
+
+    def _last_event(self) -> int:
+        return int(self._ask("SELECT coalesce(max(id), 0) FROM webhook_events")[0])
+
+    def _ask(self, query: str, *values: object) -> Sequence[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query, values)
+            return [row[0] for row in cursor.fetchall()]
+
+
+def _fill(url: str) -> None:
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO users (name) SELECT 'student' FROM generate_series(1, %s)", (STUDENTS,))
+        connection.commit()
+
+
+def _copy(server: Postgres, name: str, events: int) -> None:
+    """A database with so many events that wait, and with the accounts that a first payment would open."""
+    with contextlib.closing(psycopg2.connect(server.url_of("postgres"))) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nouba").format(sql.Identifier(name)))
+    with contextlib.closing(psycopg2.connect(server.url_of(name))) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO webhook_events (provider, dedupe_key, state, body, body_sha256) "
+            "SELECT 'generic', n::text, 'received', convert_to(repeat('x', %s), 'UTF8'), ''"
+            "FROM generate_series(1, %s) AS n",
+            (webhooks.BODY_BYTES, events),
+        )
+        cursor.execute("INSERT INTO ledger_accounts (kind, user_id) SELECT 'user_wallet', id FROM users")
+        cursor.execute("INSERT INTO ledger_accounts (kind, provider) VALUES ('psp_clearing', 'generic')")
+        cursor.execute("CREATE SEQUENCE bench_event")
+        connection.commit()
+
+
+def _pgbench() -> str:
+    beside = find_program(Path("no data")) / "bin" / "pgbench"
+    found = str(beside) if beside.exists() else shutil.which("pgbench")
+    if found is None:
+        raise click.ClickException("There is no pgbench: install PostgreSQL's server package, which has it.")
+    return found

@@ -1,0 +1,77 @@
+"""The part `queue`: how fast the relay empties the outbox, beside publishing that has no table to read and write."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import click
+import psycopg2
+from sqlalchemy import Engine
+
+from bench import webhooks
+from bench.figures import Measure, Options, Tell, alternate
+from bench.rivals import publishing
+from bench.running import postgres, rabbitmq
+from services.webhook_gateway.payments.sql_books import SERVICE
+from shared.contracts.webhooks import WebhookReceived
+from shared.runtime.database import build_engine
+from shared.runtime.messaging import envelope
+from shared.runtime.publisher import Publisher
+from shared.runtime.relay import Relay
+
+PART = "queue"
+_LONGEST_SECONDS = 120
+
+
+def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+    """Messages a second, each confirmed by RabbitMQ; the relay's rows are committed at once, before it is woken."""
+    count = 1000 if options.quick else 20_000
+    body = json.dumps(envelope(WebhookReceived(event_id=1)))
+    with contextlib.ExitStack() as stack:
+        tell("starting the servers", 0, 1)
+        database = stack.enter_context(postgres(options.folder))
+        broker = stack.enter_context(rabbitmq(options.folder))
+        relay = stack.enter_context(_relay(database.url, broker.url))
+        contenders = {
+            "nouba's relay, from the outbox": partial(_carry, relay, database.url, body, count),
+            "pika, pipelined": partial(publishing.pipelined, broker.url, "pipelined_rival", body.encode(), count),
+            # ten times slower, so a tenth is enough
+            "dramatiq.send": partial(publishing.dramatiq_send, broker.url, body.encode(), count // 10),
+        }
+        _carry(relay, database.url, body, 100)
+        found = alternate(options.rounds, contenders, tell)
+    goal = "0.5 of pipelined"
+    yield Measure(part=PART, name="messages relayed, confirmed", unit="/s", samples=found, goal=goal, digits=0)
+
+
+@contextlib.contextmanager
+def _relay(database_url: str, rabbitmq_url: str) -> Iterator[Relay]:
+    engine: Engine = build_engine(database_url, pool_size=1, application="nouba bench")
+    publisher = Publisher(rabbitmq_url)
+    relay = Relay(engine, publisher, SERVICE)
+    relay.start()
+    try:
+        if not publisher.wait_until_ready(_LONGEST_SECONDS):
+            raise click.ClickException("RabbitMQ takes no messages.")
+        yield relay
+    finally:
+        relay.stop()
+        engine.dispose()
+
+
+def _carry(relay: Relay, database_url: str, body: str, count: int) -> float:
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox (service, message) SELECT %s, %s::jsonb FROM generate_series(1, %s)",
+            (SERVICE, body, count),
+        )
+        connection.commit()
+    began = time.perf_counter()
+    relay.wake()
+    while not webhooks.all_sent(database_url):
+        if time.perf_counter() - began > _LONGEST_SECONDS:
+            raise click.ClickException(f"The relay did not empty the outbox within {_LONGEST_SECONDS} s.")
+        time.sleep(0.02)
+    return count / (time.perf_counter() - began)

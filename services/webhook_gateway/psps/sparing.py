@@ -1,0 +1,26 @@
+"""Asks a provider about few payments at once, so that a slow one does not hold the threads that book the others'."""
+
+from threading import BoundedSemaphore
+
+from services.webhook_gateway.errors import ProviderUnavailable
+from services.webhook_gateway.psps.base import Asks, Notice
+
+#: In one process. Anybody can make us ask, since a hint is signed by nobody.
+AT_ONCE = 2
+
+
+class AskSparingly:
+    """Asks through another, or puts the question off while too many are open."""
+
+    def __init__(self, asks: Asks, at_once: int = AT_ONCE) -> None:
+        self._asks = asks
+        self._open = BoundedSemaphore(at_once)
+
+    def ask(self, notice: Notice) -> Notice:
+        """What the provider says. Raises ProviderUnavailable, also where it is being asked about others."""
+        if not self._open.acquire(blocking=False):
+            raise ProviderUnavailable("the provider is being asked about other payments")
+        try:
+            return self._asks.ask(notice)
+        finally:
+            self._open.release()

@@ -1,0 +1,99 @@
+"""Each part of the benchmark runs here in seconds, on real servers; how fast anything is, no test says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+GATEWAY = {
+    "nouba gateway serve",
+    "the bare route, keeping nothing",
+    "Flask and celery.send_task",
+    "Flask and dramatiq.send",
+}
+WORKERS = {"nouba gateway worker, one process", "pgbench, as many connections", "two worker processes"}
+RELAYS = {"nouba's relay, from the outbox", "pika, pipelined", "dramatiq.send"}
+LADDERS = {
+    "nouba transcoder run",
+    "one bare ffmpeg",
+    "one bare ffmpeg, threads as it likes",
+    "one ffmpeg a rendition",
+}
+READERS = {"200, gzip", "304, If-None-Match"}
+
+#: By part: every measure, in order, and who takes part in it.
+EXPECTED = {
+    "gateway": [
+        ("webhooks answered, 16 connections, 1 KiB", GATEWAY),
+        ("p99 of an answer at 300/s", {"nouba gateway serve"}),
+    ],
+    "payments": [
+        ("events settled", WORKERS),
+        ("events settled", {"all events of one user"}),
+        ("p99 from accept to balance at 200/s", {"one worker process"}),
+    ],
+    "queue": [("messages relayed, confirmed", RELAYS)],
+    "transcoder": [
+        ("CPU, natural 360p, 4 s", LADDERS),
+        ("wall time, natural 360p, 4 s", LADDERS),
+        ("CPU, slides 360p, 4 s", LADDERS),
+        ("wall time, slides 360p, 4 s", LADDERS),
+        ("H.264 upload of 4 s to first picture", {"one worker"}),
+        ("upload of 4 s to whole lesson", {"two workers", "one worker"}),
+    ],
+    "stats": [
+        ("seeding (1,000 users, 10,000 payments, 50,000 check-ins)", {"nouba stats seed"}),
+        (
+            "one day's increment",
+            {
+                "nouba, one more day",
+                "one sequential scan of the tables",
+                "reading the day's rows by their indexes",
+            },
+        ),
+        ("full rebuild of 731 days", {"nouba stats backfill"}),
+        ("API p50 at 1,000/s", READERS),
+        ("API p99 at 1,000/s", READERS),
+    ],
+}
+
+
+@pytest.mark.parametrize("part", EXPECTED)
+def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path: Path) -> None:
+    # When
+    found = json.loads(bench(part, "--quick", "--json", "-", folder=tmp_path))
+
+    # Then
+    assert [(one["measure"], set(one["samples"])) for one in found["measures"]] == EXPECTED[part]
+    assert all(value > 0 for one in found["measures"] for values in one["samples"].values() for value in values)
+    assert {"cores", "memory", "kernel", "postgresql", "rabbitmq"} <= set(found["machine"])
+    # and nothing of it remains
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_names_every_part() -> None:
+    answer = bench("--help")
+
+    assert all(part in answer for part in EXPECTED)
+
+
+def bench(*arguments: str, folder: Path | None = None) -> str:
+    """What `python -m bench` prints on standard output."""
+    environment: dict[str, Any] = dict(os.environ) | ({"TMPDIR": str(folder)} if folder else {})
+    result = subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
