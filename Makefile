@@ -33,6 +33,26 @@ env: .venv ## Print the settings and addresses of what runs, as NAME=value
 nouba: .venv ## The command line with these settings: make nouba ARGS="gateway --help"
 	@settings=$$($(LOCAL) env 2>/dev/null); set -a; eval "$$settings"; set +a; $(BIN)/nouba $(ARGS)
 
+##@ Run it in containers
+
+.PHONY: compose-up compose-demo compose-down compose-test compose-lint
+compose-up: ## Build and start everything in containers
+	@docker compose up --build --wait
+
+compose-demo: compose-up ## Play the main job against the containers
+	@docker compose --profile demo build --quiet
+	@docker compose --profile demo run --rm demo
+
+compose-down: ## Stop the containers; the data stay
+	@docker compose --profile demo down
+
+compose-test: .venv ## Test the containers, with a project of their own
+	@$(BIN)/pytest --override-ini addopts=-ra tests/e2e/compose $(ARGS)
+
+compose-lint: .venv ## Lint the Dockerfiles and the compose file
+	@$(BIN)/hadolint services/*/Dockerfile deploy/demo/Dockerfile
+	@$(BIN)/compose-lint docker-compose.yml
+
 ##@ Change it
 
 .PHONY: test check bench lock
@@ -59,7 +79,7 @@ lock: ## Pin all packages anew in requirements/, with their hashes
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # it knows best whether there is anything to do
 .PHONY: .venv

@@ -25,18 +25,7 @@ def checkouts(secrets: tuple[str, ...]) -> Blueprint:
         if not isinstance(told, dict) or type(told.get("amount")) is not int or told.get("currency") != "dzd":
             return jsonify({"message": "amount must be an integer of dinars, currency dzd."}), 422
         checkout_id = digest("checkout", str(len(kept)), str(told))
-        kept[checkout_id] = {
-            "id": checkout_id,
-            "entity": "checkout",
-            "livemode": False,
-            "amount": told["amount"],
-            "currency": "dzd",
-            "fees_on_merchant": 0,
-            "status": "pending",
-            "metadata": told.get("metadata"),
-            "success_url": told.get("success_url"),
-            "payment_method": None,
-        }
+        kept[checkout_id] = _checkout(checkout_id, told)
         return jsonify(kept[checkout_id]), 200
 
     def show(checkout_id: str) -> tuple[Response, int]:
@@ -58,3 +47,18 @@ def checkouts(secrets: tuple[str, ...]) -> Blueprint:
     path = f"/simulator/checkouts/<checkout_id>/<any({', '.join(STATUSES)}):status>"
     pages.add_url_rule(path, "move", move, methods=["POST"])
     return pages
+
+
+def _checkout(checkout_id: str, told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": checkout_id,
+        "entity": "checkout",
+        "livemode": False,
+        "amount": told["amount"],
+        "currency": "dzd",
+        "fees_on_merchant": 0,
+        "status": "pending",
+        "metadata": told.get("metadata"),
+        "success_url": told.get("success_url"),
+        "payment_method": None,
+    }

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -49,7 +50,14 @@ async function seek(second, level) {
 
 def fetch_hls_js(folder: Path) -> bytes:
     """The script, from the package of that version and no other."""
-    call = ["npm", "pack", f"hls.js@{VERSION}", "--silent", "--pack-destination", str(folder)]
+    call = [
+        Path(sys.executable).with_name("npm"),
+        "pack",
+        f"hls.js@{VERSION}",
+        "--silent",
+        "--pack-destination",
+        str(folder),
+    ]
     subprocess.run(call, check=True, capture_output=True, timeout=120, cwd=folder)
     package = folder / f"hls.js-{VERSION}.tgz"
     assert base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode() == _SHA512, "another hls.js"
