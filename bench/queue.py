@@ -1,4 +1,4 @@
-"""The part `queue`: how fast the relay empties the outbox, beside publishing that has no table to read and write."""
+"""The part `queue`: how fast the relay empties the outbox, and how fast a worker takes messages."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import click
 import psycopg2
 from sqlalchemy import Engine
 
-from bench import webhooks
+from bench import consuming, webhooks
 from bench.figures import Measure, Options, Tell, alternate
 from bench.rivals import publishing
 from bench.running import postgres, rabbitmq
@@ -42,8 +42,12 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         }
         _carry(relay, database.url, body, 100)
         found = alternate(options.rounds, contenders, tell)
-    goal = "0.5 of pipelined"
-    yield Measure(part=PART, name="messages relayed, confirmed", unit="/s", samples=found, goal=goal, digits=0)
+        goal = "0.5 of pipelined"
+        yield Measure(part=PART, name="messages relayed, confirmed", unit="/s", samples=found, goal=goal, digits=0)
+        workers = consuming.contenders(broker.url, options.folder, count)
+        taken = alternate(options.rounds, workers, tell)
+    goal = "not below dramatiq"
+    yield Measure(part=PART, name="messages taken, nothing done", unit="/s", samples=taken, goal=goal, digits=0)
 
 
 @contextlib.contextmanager

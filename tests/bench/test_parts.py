@@ -38,7 +38,10 @@ EXPECTED = {
         ("events settled", {"all events of one user"}),
         ("p99 from accept to balance at 200/s", {"one worker process"}),
     ],
-    "queue": [("messages relayed, confirmed", RELAYS)],
+    "queue": [
+        ("messages relayed, confirmed", RELAYS),
+        ("messages taken, nothing done", {"nouba's worker", "dramatiq as it comes"}),
+    ],
     "transcoder": [
         ("CPU, natural 360p, 4 s", LADDERS),
         ("wall time, natural 360p, 4 s", LADDERS),

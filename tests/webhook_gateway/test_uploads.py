@@ -162,6 +162,19 @@ def test_a_ticket_of_one_course_does_not_start_another(teacher: httpx.Client, da
     assert promised(database) == []
 
 
+@pytest.mark.parametrize("key", ["uploads/7/../7/x", "uploads/7/", "uploads/7/" + "A" * 32, "hls/7/master.m3u8"])
+def test_a_key_that_no_ticket_gave_is_not_looked_for(teacher: httpx.Client, key: str) -> None:
+    answer = teacher.post(f"/api/courses/{COURSE}/video/complete", json={"upload_id": "u", "key": key})
+
+    assert (answer.status_code, answer.json()["error"]) == (409, "upload_missing")
+
+
+def test_a_compressed_request_is_refused(teacher: httpx.Client) -> None:
+    answer = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000), headers={"Content-Encoding": "gzip"})
+
+    assert (answer.status_code, answer.json()["error"]) == (415, "encoded_body")
+
+
 def test_an_unknown_course_is_told(teacher: httpx.Client) -> None:
     answers = [
         teacher.post("/api/courses/999/video", json=wish(1000)),

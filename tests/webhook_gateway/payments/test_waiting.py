@@ -57,6 +57,20 @@ def test_the_waits_double_up_to_a_quarter_of_an_hour_and_end_after_a_day(desk: D
     assert_nothing_moved(desk)
 
 
+def test_what_fails_for_a_fault_of_our_own_waits_like_any_other_and_is_dead_after_a_day(desk: Desk) -> None:
+    event_id = desk.tell(stage=Stage.COMPLETED, amount_minor=100, user_id=desk.school.add_user())
+
+    verdict = desk.settlement.postpone(event_id, "DataError: out of range")
+
+    assert verdict == Verdict(State.RECEIVED, "DataError: out of range")
+    assert desk.school.event(event_id).attempts == 1
+    desk.pass_time(timedelta(days=2))
+    dead = desk.settlement.postpone(event_id, "DataError: out of range")
+    assert dead is not None
+    assert dead.state is State.DEAD
+    assert desk.settlement.postpone(event_id, "again") is None
+
+
 def test_it_is_settled_when_its_user_appears(desk: Desk) -> None:
     event_id = desk.tell(**PAID, user_id=1)
     desk.settle(event_id)

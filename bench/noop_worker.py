@@ -1,0 +1,25 @@
+"""A worker of Nouba whose handler does nothing; `python -m bench.noop_worker` runs it as a service would."""
+
+import os
+
+from bench.counting import Count
+from services.webhook_gateway.settings import GatewaySettings
+from shared.contracts.webhooks import WebhookReceived
+from shared.runtime.broker import build_broker
+from shared.runtime.messaging import handles
+from shared.runtime.worker import run_worker
+
+
+def main() -> int:
+    """Work until told to stop; returns the exit status."""
+    broker, count = build_broker(os.environ["BENCH_RABBITMQ_URL"]), Count()
+
+    @handles(broker, WebhookReceived, max_retries=0, min_backoff_ms=1000, max_backoff_ms=1000, time_limit_ms=60_000)
+    def nothing(_message: WebhookReceived) -> None:
+        count.add()
+
+    return run_worker(broker, ["webhooks"], threads=GatewaySettings.model_fields["worker_threads"].default)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
