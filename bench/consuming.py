@@ -24,7 +24,7 @@ _RIVAL_QUEUE = "dramatiq_noop"
 
 def contenders(rabbitmq_url: str, folder: Path, count: int) -> dict[str, Callable[[], float]]:
     """One process with as many threads: Nouba's worker, and dramatiq's command with dramatiq's own queue."""
-    ours = dramatiq.Message(**{**envelope(WebhookReceived(event_id=1)), "args": ()})
+    ours: dramatiq.Message[None] = dramatiq.Message(**{**envelope(WebhookReceived(event_id=1)), "args": ()})
     theirs = ours.copy(queue_name=_RIVAL_QUEUE, actor_name="nothing")
     start = partial(_consume, rabbitmq_url, folder, count)
     return {
@@ -45,6 +45,7 @@ def _consume(
         broker.declare_queue(message.queue_name, ensure=True)
     with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq_url))) as connection:
         channel, body = connection.channel(), message.encode()
+        channel.queue_purge(message.queue_name)
         for _ in range(count):
             channel.basic_publish("", message.queue_name, body, pika.BasicProperties(delivery_mode=2))
     result = folder / "rate"

@@ -2,7 +2,7 @@
 
 import os
 
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 

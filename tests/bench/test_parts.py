@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bench.figures import Measure, alternate
+from bench.report import BEGIN, END, write_docs
 
 PROJECT = Path(__file__).parents[2]
 
@@ -78,6 +82,40 @@ def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path: Pat
     assert {"cores", "memory", "kernel", "postgresql", "rabbitmq"} <= set(found["machine"])
     # and nothing of it remains
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> None:
+    # Given
+    page = tmp_path / "performance.md"
+    page.write_text(f"Above.\n\n{BEGIN}\nold\n{END}\n\nBelow.\n")
+    measure = Measure(part="queue", name="relayed", unit="/s", samples={"ours": [4.0, 2.0, 3.0], "theirs": [6.0]})
+
+    # When
+    for _ in range(2):
+        write_docs(page, [measure], {"cores": "2"})
+
+    # Then
+    text = page.read_text()
+    assert text.startswith("Above.")
+    assert text.endswith("Below.\n")
+    assert "old" not in text
+    assert text.count("| queue | relayed | theirs | 6.00 /s | 6.00 to 6.00 | 0.50 |  |") == 1
+    assert "| ours | 3.00 /s | 2.00 to 4.00 |" in text
+
+
+def test_the_projects_page_has_a_place_for_the_table() -> None:
+    text = (PROJECT / "docs" / "performance.md").read_text()
+
+    assert 0 < text.index(BEGIN) < text.index(END)
+
+
+def test_contenders_take_turns_and_every_second_round_is_reversed() -> None:
+    turns: list[str] = []
+
+    found = alternate(2, {who: partial(turns.append, who) for who in "ab"}, lambda *_: None)
+
+    assert turns == ["a", "b", "b", "a"]
+    assert {who: len(samples) for who, samples in found.items()} == {"a": 2, "b": 2}
 
 
 def test_the_help_names_every_part() -> None:
