@@ -34,7 +34,6 @@ SETTINGS: Final = {
     **{f"NOUBA_PSP_{name.upper()}_SECRETS": secret for name, secret in SECRETS.items()},
     "NOUBA_PSP_SATIM_USERNAME": "school",
     "NOUBA_PSP_SATIM_PASSWORD": "bank-password",
-    "NOUBA_PSP_SATIM_TERMINAL": "E010",
     "NOUBA_PSP_SATIM_RETURN_URL": "https://school.example/paid",
 }
 NOUBA: Final = Path(sys.executable).with_name("nouba")
