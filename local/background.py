@@ -14,6 +14,8 @@ from local.errors import CannotStart, CannotStop
 
 #: Every process we start carries its folder under this name in its environment, and so do all its descendants.
 MARK = "NOUBA_STARTED_IN"
+#: The time of a process's birth is reckoned from the machine's clock, which may be set right meanwhile.
+SAME_BIRTH_SECONDS = 5.0
 
 
 class BackgroundProcess:
@@ -50,7 +52,7 @@ class BackgroundProcess:
                 group=group,
                 extra_groups=None if user is None else [],
             )
-        self._pid_file.write_text(str(process.pid))
+        self._pid_file.write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
         # the process is found through its folder from now on, and is meant to run when this object is gone
         process.returncode = 0
 
@@ -108,11 +110,14 @@ class BackgroundProcess:
 
     def _find(self) -> psutil.Process | None:
         try:
-            process = psutil.Process(int(self._pid_file.read_text()))
+            pid, born_at = self._pid_file.read_text().split()
+            process = psutil.Process(int(pid))
+            # a number that the system has given to somebody else since is of a younger process; the mark would say
+            # so too, but root in a container may not read the environment of another account's process
+            is_ours = abs(process.create_time() - float(born_at)) < SAME_BIRTH_SECONDS
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        # a number that the system has given to somebody else since lacks our mark
-        return process if _alive(process) and self._is_marked(process) else None
+        return process if is_ours and _alive(process) else None
 
     def _family(self) -> set[psutil.Process]:
         family = self._marked()

@@ -114,7 +114,7 @@ def test_a_process_that_falls_comes_back_and_a_killed_supervisor_leaves_nothing_
     assert second != first
 
     # When the supervisor itself is killed, and then everything stopped
-    supervisor = psutil.Process(int((tmp_path / "home" / "processes" / "pid").read_text()))
+    supervisor = psutil.Process(int((tmp_path / "home" / "processes" / "pid").read_text().split()[0]))
     supervisor.kill()
     assert local("down", **given).returncode == 0
 
