@@ -211,7 +211,7 @@ def test_a_refusal_keeps_nothing(inbox: Shown) -> None:
 
 
 def test_what_nobody_signed_is_accepted_up_to_the_limit_and_then_refused(inbox: Shown) -> None:
-    intake = Intake(inbox, UnverifiedLimit(1, 1))
+    intake = Intake(inbox, UnverifiedLimit(refusals_per_second=1000, hints_per_second=1))
     hints = [signed("satim", [], Payment(reference=f"order-{n}", amount_minor=100)) for n in range(WINDOW_SECONDS + 1)]
     for hint in hints[:-1]:
         assert intake.take(hint).status is Answer.ACCEPTED
@@ -231,7 +231,8 @@ def test_signed_events_are_never_counted_against_the_limit(inbox: Shown) -> None
 
 
 def test_what_proves_nothing_is_limited_too(inbox: Shown) -> None:
-    intake, news = Intake(inbox, UnverifiedLimit(1, 1)), paid()
+    limit = UnverifiedLimit(refusals_per_second=1, hints_per_second=1000)
+    intake, news = Intake(inbox, limit), paid()
     forged = replace(news, body=news.body + b" ")
 
     def outcome(action: Callable[[], object]) -> type[Exception]:
