@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import click
 
+from shared.runtime.doctor.cli import doctor
 from shared.runtime.settings import SettingsError
 
 
@@ -40,6 +41,8 @@ def migrate() -> None:
     apply(read_settings(DatabaseSettings).database_url.get_secret_value())
     click.echo("The database has the newest schema.")
 
+
+main.add_command(doctor)
 
 for entry in entry_points(group="nouba.commands"):
     # an image holds its own service alone

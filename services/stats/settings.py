@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from shared.runtime.settings import Settings
+from shared.runtime.settings import RabbitMqUrl, Settings
 
 
 def _is_cron(spec: str) -> str:
@@ -28,7 +28,7 @@ class CountSettings(Settings):
 class StatsSettings(CountSettings):
     """The statistics worker and scheduler."""
 
-    rabbitmq_url: SecretStr
+    rabbitmq_url: RabbitMqUrl
     #: Messages handled at once; the days themselves are computed one after the other.
     worker_threads: int = Field(2, ge=1, le=64)
     #: When the scheduler looks for due days. The zone is no matter: a multiple of a quarter of an hour is midnight in

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import text
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 from shared.runtime.database import build_engine
 
@@ -20,9 +22,21 @@ def migrate(database_url: str) -> None:
     try:
         with engine.connect() as guard, engine.begin() as connection:
             guard.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-            config = Config()
-            config.set_main_option("script_location", str(_SCRIPTS))
+            config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
         engine.dispose()
+
+
+def schema_revisions(connection: Connection) -> tuple[str | None, str]:
+    """The revision that the database has (None without any), and the newest one there is."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    assert newest is not None, "the migrations are part of the package"
+    return MigrationContext.configure(connection).get_current_revision(), newest
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    return config

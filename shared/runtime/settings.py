@@ -1,6 +1,7 @@
 """What every service is told by its environment or by files, checked once at start."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +18,20 @@ def _zone_exists(name: str) -> str:
     return name
 
 
+def _is_url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
+    def check(url: SecretStr) -> SecretStr:
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        if scheme not in schemes or not separator or not rest:
+            raise ValueError(f"has to be an address such as {schemes[0]}://user:password@host/name")
+        return url
+
+    return check
+
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_is_url("postgresql", "postgres", "postgresql+psycopg2"))]
+RabbitMqUrl = Annotated[SecretStr, AfterValidator(_is_url("amqp", "amqps"))]
+
+
 class SettingsError(Exception):
     """A setting is missing or wrong; the message names it and says the fix."""
 
@@ -26,13 +41,13 @@ class DatabaseSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NOUBA_", extra="ignore")
 
-    database_url: SecretStr
+    database_url: DatabaseUrl
 
 
 class Settings(DatabaseSettings):
     """The settings that all services share."""
 
-    rabbitmq_url: SecretStr
+    rabbitmq_url: RabbitMqUrl
     timezone: Annotated[str, AfterValidator(_zone_exists)] = "Africa/Algiers"
     #: Where this process answers Prometheus; 0 switches it off.
     metrics_port: int = 0
