@@ -35,7 +35,8 @@ _HLS = (
 def encode_chunk(plan: Plan, chunk: Chunk, source: Path) -> list[str]:
     """All renditions of `chunk` from one decode: `init_<rung>.mp4` and `<rung>_<group>.m4s`, one file a group."""
     preroll = _preroll(plan, chunk)
-    words = [*_START, *_input(plan.source, source, seek=(chunk.first_frame - preroll) / plan.rate)]
+    start = (chunk.first_frame - preroll) / plan.rate
+    words = [*_START, *_input(plan.source, source, seek=start)]
     words += ["-filter_complex", filters.chunk_graph(plan, chunk, preroll)]
     for i, rung in enumerate(plan.rungs):
         words += ["-map", f"[v{i}]", f"-crf:v:{i}", str(rung.crf)]
@@ -45,7 +46,7 @@ def encode_chunk(plan: Plan, chunk: Chunk, source: Path) -> list[str]:
     words += ["-threads", str(plan.recipe.encoder_threads)]
     words += ["-g", group, "-keyint_min", group, "-sc_threshold", "0", "-flags", "+cgop"]
     words += ["-color_range", "tv", "-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709"]
-    words += ["-fps_mode", "passthrough", *_PLAIN, "-output_ts_offset", _seconds(chunk.first_frame / plan.rate), *_HLS]
+    words += ["-fps_mode", "passthrough", *_PLAIN, "-output_ts_offset", _seconds(start), *_HLS]
     # half a frame less than a group: rounding must not skip a cut
     words += ["-hls_time", _seconds((plan.group_frames - Fraction(1, 2)) / plan.rate)]
     words += ["-hls_segment_options", f"{_CMAF}:video_track_timescale={TIMESCALE}"]
@@ -85,7 +86,8 @@ def rewrap(container: str, source: Path) -> list[str]:
 
 def poster(plan: Plan, source: Path, *, key_frames: bool = True) -> list[str]:
     """`poster.jpg`: the most typical of twenty key frames from a tenth of the way in."""
-    seek = min(plan.duration_seconds / 10, Fraction(60))
+    # without an index a seek may end where no key frame comes any more
+    seek = min(plan.duration_seconds / 10, Fraction(60)) if plan.source.seekable else Fraction(0)
     chain = ["thumbnail=20", *_still(plan, min(720, plan.rungs[0].short_side))]
     # not accurate: the key frame before that moment is as good, and there may be none after it
     words = [*_START, "-noaccurate_seek", *_decoded(key_frames), *_input(plan.source, source, seek=seek)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services.transcoder import commands
 from services.transcoder.boxes import BadBoxes
+from services.transcoder.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
 from services.transcoder.errors import WrongOutput
 from services.transcoder.ffmpeg import Ffmpeg, ignore, never
 from services.transcoder.measure import INIT_NAME, Part, Segment, joined, measure, part, segment_name
@@ -20,18 +21,20 @@ def encode_chunk(
     folder: Path,
     ffmpeg: Ffmpeg,
     *,
+    key: Key | None = None,
     on_progress: Callable[[Progress], None] = ignore,
     on_segment: Callable[[Path], None] = lambda _: None,
     cancelled: Callable[[], bool] = never,
 ) -> list[Part]:
     """Encode `chunk` of `source` in every rendition: `<folder>/<rung>/init.mp4` and `<folder>/<rung>/<segment>.m4s`.
 
-    Each segment is given to `on_segment` as soon as it is finished, while the next is encoded.
+    Each segment, encrypted where there is a `key`, is given to `on_segment` as soon as it is finished, while the next
+    is encoded.
     Running it again gives the same bytes. Raises Refused, Passing or Cancelled; a WrongOutput is also raised where
     ffmpeg ended well but pictures are missing.
     """
     work = _fresh(folder, f".chunk{chunk.index}")
-    joiners = [_Joiner(plan, chunk, rung.name, work, folder / rung.name, on_segment) for rung in plan.rungs]
+    joiners = [_Joiner(plan, chunk, rung.name, work, folder / rung.name, key, on_segment) for rung in plan.rungs]
 
     def advance(progress: Progress) -> None:
         for joiner in joiners:
@@ -58,6 +61,7 @@ def encode_audio(
     folder: Path,
     ffmpeg: Ffmpeg,
     *,
+    key: Key | None = None,
     on_progress: Callable[[Progress], None] = ignore,
     cancelled: Callable[[], bool] = never,
 ) -> Part:
@@ -71,7 +75,8 @@ def encode_audio(
             on_progress=on_progress,
             cancelled=cancelled,
         )
-        return collect_whole(sound.name, work, folder / sound.name, pictures=False)
+        made = collect_whole(sound.name, work, folder / sound.name, pictures=False)
+        return encrypt_part(made, folder / sound.name, key) if key else made
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -94,10 +99,17 @@ class _Joiner:
     """Joins the groups of one rendition into segments, in order, as ffmpeg finishes them."""
 
     def __init__(
-        self, plan: Plan, chunk: Chunk, name: str, work: Path, target: Path, on_segment: Callable[[Path], None]
+        self,
+        plan: Plan,
+        chunk: Chunk,
+        name: str,
+        work: Path,
+        target: Path,
+        key: Key | None,
+        on_segment: Callable[[Path], None],
     ) -> None:
         self._chunk, self._name, self._work, self._target = chunk, name, work, target
-        self._on_segment = on_segment
+        self._key, self._on_segment = key, on_segment
         self._per_segment = plan.recipe.groups_per_segment
         self._next = chunk.first_frame // plan.group_frames
         self._end = -(-chunk.end_frame // plan.group_frames)
@@ -115,6 +127,8 @@ class _Joiner:
         initialisation = _bytes_of(self._work / f"init_{self._name}.mp4")
         self._target.mkdir(parents=True, exist_ok=True)
         (self._target / INIT_NAME).write_bytes(initialisation)
+        if self._key:
+            encrypt_initialisation(self._target, self._key)
         made = part(self._name, initialisation, self._segments)
         if made.samples != self._chunk.frames:
             raise WrongOutput(
@@ -131,6 +145,8 @@ class _Joiner:
         (self._target / segment.name).write_bytes(data)
         for file in files:
             file.unlink()
+        if self._key:
+            segment = encrypt_segment(segment, self._target, self._key, self._per_segment)
         self._segments.append(segment)
         self._next += self._per_segment
         self._on_segment(self._target / segment.name)

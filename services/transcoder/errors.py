@@ -6,7 +6,7 @@ TranscoderError
 |   +-- OutOfSpace     the scratch disk is full
 |   +-- Stalled        ffmpeg made no progress
 |   +-- EncoderFailed  ffmpeg ended with a fault that does not name the file
-|   +-- WrongOutput    what came out is not what was planned
+|   +-- WrongOutput    what came out is not what was planned; final where it comes again
 |   +-- StorageAway    S3 did not answer as it should
 +-- Cancelled          somebody asked for the work to stop
 +-- NoSuchObject       what was looked for is not in S3
@@ -63,7 +63,7 @@ class EncoderFailed(Passing):
 
 
 class WrongOutput(Passing):
-    """ffmpeg said that all went well, but what it wrote is not what was planned."""
+    """ffmpeg said that all went well, but what it wrote is not what was planned. A few times is for ever."""
 
 
 class StorageAway(Passing):

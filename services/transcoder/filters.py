@@ -22,8 +22,9 @@ def chunk_graph(plan: Plan, chunk: Chunk, preroll_frames: int) -> str:
         *deinterlace(video),
         f"fps={plan.rate.numerator}/{plan.rate.denominator}:start_time=0",
         f"tpad=stop={plan.frames - own + END_SLACK_FRAMES}:stop_mode=clone",
+        # the muxer moves the times back: since ffmpeg 7 `setpts` forgets the rate, and with it how long a picture lasts
+        # that is alone in the last group
         f"trim=start_pts={preroll_frames}:end_pts={preroll_frames + chunk.frames}",
-        f"setpts=PTS-{preroll_frames}",
     ]
     if video.hdr:
         # once, at the largest size that is needed

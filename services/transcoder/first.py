@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.transcoder.assemble import Assembly, assemble
 from services.transcoder.encode import encode_audio, encode_chunk
+from services.transcoder.encryption import Key
 from services.transcoder.errors import Refused, WrongOutput
 from services.transcoder.ffmpeg import Ffmpeg, never
 from services.transcoder.plan import Plan
@@ -21,20 +22,27 @@ def has_first(plan: Plan) -> bool:
 
 
 def make_first(
-    plan: Plan, source: Path, folder: Path, ffmpeg: Ffmpeg, *, cancelled: Callable[[], bool] = never
+    plan: Plan,
+    source: Path,
+    folder: Path,
+    ffmpeg: Ffmpeg,
+    *,
+    key: Key | None = None,
+    cancelled: Callable[[], bool] = never,
 ) -> Assembly:
     """Write the media to `folder`, and say what its playlists are. Raises WrongOutput where nothing can be shown."""
     if can_remux(plan.source):
         try:
-            return remux(plan.source, source, folder, ffmpeg, cancelled=cancelled)
+            return remux(plan.source, source, folder, ffmpeg, key=key, cancelled=cancelled)
         except (Refused, WrongOutput):
             # an encoder may mend what a copy cannot hold; where there is one chunk, that is the lesson itself
             if len(plan.chunks) < 2:
                 raise
     beginning = first_minute(plan)
-    parts = encode_chunk(beginning, beginning.chunks[0], source, folder, ffmpeg, cancelled=cancelled)
-    parts += [encode_audio(beginning, sound, source, folder, ffmpeg, cancelled=cancelled) for sound in beginning.sounds]
-    return assemble(beginning, parts)
+    parts = encode_chunk(beginning, beginning.chunks[0], source, folder, ffmpeg, key=key, cancelled=cancelled)
+    for sound in beginning.sounds:
+        parts.append(encode_audio(beginning, sound, source, folder, ffmpeg, key=key, cancelled=cancelled))
+    return assemble(beginning, parts, key.lock if key else None)
 
 
 def first_minute(plan: Plan) -> Plan:

@@ -1,8 +1,11 @@
 """What the transcoder is told by its environment about the servers it works with."""
 
-from pydantic import Field
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.transcoder.locks import Encrypt
 from services.transcoder.settings import EncodingSettings
 from services.transcoder.storage import Storage
 from shared.runtime.settings import DatabaseSettings, Settings
@@ -38,3 +41,17 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
     orphan_hours: float = Field(7 * 24.0, ge=0)
     #: How long an upload may take before its pieces are removed.
     upload_hours: float = Field(24.0, ge=0)
+    #: Which lessons are encrypted (AES-128).
+    transcoder_encrypt: Encrypt = Encrypt.NEVER
+    #: Where players get a key, with {course_id} and {key_id}: an address of the school's own, which knows who may.
+    transcoder_key_url: str = Field("", pattern=r'^[^\s"]*$', validate_default=True)
+
+    @field_validator("transcoder_key_url")
+    @classmethod
+    def _says_where_keys_are(cls, url: str, known: ValidationInfo) -> str:
+        named = urlsplit(url).scheme in ("http", "https") and "{key_id}" in url
+        if known.data.get("transcoder_encrypt", Encrypt.NEVER) is not Encrypt.NEVER and not named:
+            raise ValueError(
+                "has to say where players get keys: https://school.example/courses/{course_id}/keys/{key_id}"
+            )
+        return url

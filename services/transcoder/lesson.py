@@ -12,7 +12,7 @@ from typing import Any
 
 from services.transcoder.assemble import Assembly, assemble
 from services.transcoder.encode import encode_audio, encode_chunk
-from services.transcoder.encryption import Key, encrypt_initialisation, encrypt_segments
+from services.transcoder.encryption import Key
 from services.transcoder.errors import NotReady
 from services.transcoder.ffmpeg import Ffmpeg, never
 from services.transcoder.measure import Part
@@ -71,10 +71,8 @@ def make_lesson(
         prepared = prepare(path, work, ffmpeg, chosen, cancelled=cancelled)
         plan = make_plan(prepared.source, prepared.sha256, ffmpeg.build, chosen)
         (work / "lesson").mkdir()
-        parts, stills = _Workshop(plan, prepared, work / "lesson", ffmpeg, tell, cancelled).run(jobs)
+        parts, stills = _Workshop(plan, prepared, work / "lesson", ffmpeg, key, tell, cancelled).run(jobs)
         tell(Standing("writing playlists", 0.99, 0.0))
-        if key:
-            parts = _encrypted(parts, work / "lesson", key, chosen.groups_per_segment)
         assembly = assemble(plan, parts, key.lock if key else None)
         _publish(assembly, work / "lesson", folder)
         tell(Standing("done", 1.0, 0.0))
@@ -92,11 +90,12 @@ class _Workshop:
         prepared: Prepared,
         folder: Path,
         ffmpeg: Ffmpeg,
+        key: Key | None,
         tell: Callable[[Standing], None],
         cancelled: Callable[[], bool],
     ) -> None:
         self._plan, self._prepared, self._folder, self._ffmpeg = plan, prepared, folder, ffmpeg
-        self._tell, self._cancelled = tell, cancelled
+        self._key, self._tell, self._cancelled = key, tell, cancelled
         self._failed = threading.Event()
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
@@ -139,6 +138,7 @@ class _Workshop:
             self._prepared.path,
             self._folder,
             self._ffmpeg,
+            key=self._key,
             on_progress=advance,
             cancelled=self._stopped,
         )
@@ -156,6 +156,7 @@ class _Workshop:
             self._prepared.path,
             self._folder,
             self._ffmpeg,
+            key=self._key,
             on_progress=advance,
             cancelled=self._stopped,
         )
@@ -169,12 +170,6 @@ class _Workshop:
             made = sum(self._seconds.values())
             share = min(1.0, made / float(self._plan.duration_seconds))
             self._tell(Standing("encoding", 0.98 * share, made / max(0.001, time.monotonic() - self._started)))
-
-
-def _encrypted(parts: list[Part], folder: Path, key: Key, groups: int) -> list[Part]:
-    for name in sorted({part.rendition for part in parts}):
-        encrypt_initialisation(folder / name, key)
-    return [encrypt_segments(part, folder / part.rendition, key, groups) for part in parts]
 
 
 def _publish(assembly: Assembly, made: Path, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What the transcoder counts; labels are chosen by us, never by an upload."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 PART_SECONDS = Histogram(
     "nouba_transcoder_part_seconds",
@@ -23,3 +23,8 @@ LEASES_LOST = Counter("nouba_transcoder_leases_lost_total", "Parts that another 
 STORAGE_BYTES = Counter("nouba_transcoder_storage_bytes_total", "Bytes to (up) and from (down) S3.", ["direction"])
 JOBS_ENDED = Counter("nouba_transcoder_jobs_total", "Jobs that this worker ended: completed or failed.", ["state"])
 REMOVED = Counter("nouba_transcoder_objects_removed_total", "Objects removed from S3 because no lesson needs them.")
+OPEN_JOBS = Gauge("nouba_transcoder_open_jobs", "Jobs that are not over; every worker says the same.")
+WAITING_PARTS = Gauge("nouba_transcoder_waiting_parts", "Parts of open jobs that nobody works on.")
+OLDEST_JOB_AGE_SECONDS = Gauge(
+    "nouba_transcoder_oldest_job_age_seconds", "Time since the oldest open job was told of; 0 where there is none."
+)

@@ -43,6 +43,14 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPlace:
+    """Which key opens an encrypted lesson, and where players get it; never the key itself."""
+
+    key_id: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All that is needed to encode any part of a lesson, apart from the source's bytes."""
 
@@ -58,6 +66,8 @@ class Plan:
     rungs: tuple[Rung, ...]
     chunks: tuple[Chunk, ...]
     sounds: tuple[Sound, ...]
+    #: None where the lesson is not encrypted.
+    key_place: KeyPlace | None = None
 
     @property
     def segment_frames(self) -> int:
@@ -74,9 +84,10 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """The name of this lesson's bytes: the same source, ladder and encoder always make the same."""
+        """The name of this lesson's bytes: the same source, ladder, encoder and key always make the same."""
         ladder = hashlib.sha256(_STEPS.dump_json((self.recipe, self.rungs))).hexdigest()
-        return hashlib.sha256(f"{self.source_sha256} {ladder} {self.encoder}".encode()).hexdigest()[:32]
+        lock = f" {self.key_place.key_id} {self.key_place.uri}" if self.key_place else ""
+        return hashlib.sha256(f"{self.source_sha256} {ladder} {self.encoder}{lock}".encode()).hexdigest()[:32]
 
     def dump(self) -> dict[str, Any]:
         """The plan as JSON can carry it."""

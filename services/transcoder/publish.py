@@ -7,7 +7,7 @@ from services.transcoder.errors import WrongOutput
 from services.transcoder.jobs import Done, Job, Kind
 from services.transcoder.measure import load_parts
 from services.transcoder.objects import Objects
-from services.transcoder.playlists import MASTER_NAME
+from services.transcoder.playlists import MASTER_NAME, Lock
 from shared.runtime.failpoints import failpoint
 
 Results = Mapping[tuple[Kind, int], Done]
@@ -19,14 +19,14 @@ def absent(job: Job, results: Results, objects: Objects) -> list[tuple[Kind, int
     return [part for part, done in results.items() if any(there.get(name) != size for name, size in done.files.items())]
 
 
-def publish(job: Job, results: Results, objects: Objects) -> str:
-    """Write the playlists of a lesson whose media are there; the key of its master. Writing them again is harmless.
+def publish(job: Job, results: Results, objects: Objects, lock: Lock | None = None) -> str:
+    """Write the playlists of a lesson whose media are there; where its master is. Writing them again is harmless.
 
     Raises WrongOutput where the parts do not make up what was planned.
     """
     assert job.plan is not None
     parts = load_parts([dict(part) for done in results.values() for part in done.parts])
-    assembly = assemble(job.plan, parts)
+    assembly = assemble(job.plan, parts, lock)
     sent = {name for done in results.values() for name in done.files}
     if unsent := set(assembly.media) - sent:
         raise WrongOutput(f"{len(unsent)} files were made, but never sent: {min(unsent)} is one.")

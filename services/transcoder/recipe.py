@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 #: Raised with every change of commands or filters that changes bytes.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Recipe:
     #: No message carries more work than this.
     chunk_seconds: int = 60
     #: A short lesson is cut finer, so that several workers can share it.
-    least_chunk_seconds: int = 24
+    least_chunk_seconds: int = 12
     wanted_chunks: int = 8
     audio_kbps: int = 128
     version: int = VERSION

@@ -13,6 +13,7 @@ from services.transcoder import commands
 from services.transcoder.assemble import Assembly, playlists_of
 from services.transcoder.boxes import fragments
 from services.transcoder.encode import collect_whole
+from services.transcoder.encryption import Key, encrypt_part
 from services.transcoder.errors import WrongOutput
 from services.transcoder.ffmpeg import Ffmpeg, never
 from services.transcoder.h264 import starts_with_idr
@@ -43,7 +44,13 @@ def can_remux(source: Source) -> bool:
 
 
 def remux(
-    source: Source, path: Path, folder: Path, ffmpeg: Ffmpeg, *, cancelled: Callable[[], bool] = never
+    source: Source,
+    path: Path,
+    folder: Path,
+    ffmpeg: Ffmpeg,
+    *,
+    key: Key | None = None,
+    cancelled: Callable[[], bool] = never,
 ) -> Assembly:
     """Cut `path` into `<folder>/source` (and its first sound into `<folder>/sourceaudio`); the playlists to publish.
 
@@ -67,10 +74,12 @@ def remux(
         finally:
             shutil.rmtree(work, ignore_errors=True)
     _check_cuts(parts[0], folder / PICTURE_NAME)
-    return _assembly(source, video, parts)
+    if key:
+        parts = [encrypt_part(part, folder / part.rendition, key) for part in parts]
+    return _assembly(source, video, parts, key)
 
 
-def _assembly(source: Source, video: Video, parts: list[Part]) -> Assembly:
+def _assembly(source: Source, video: Video, parts: list[Part], key: Key | None) -> Assembly:
     if parts[0].samples != video.frames:
         raise WrongOutput(f"The remux has {parts[0].samples} of {video.frames} pictures.")
     renditions = put_together(parts, latest_start=Fraction(START_SLACK_SECONDS).limit_denominator(1000))
@@ -82,7 +91,7 @@ def _assembly(source: Source, video: Video, parts: list[Part]) -> Assembly:
     # what was really there, not the rate that a varying source is rounded to
     rate = Fraction(parts[0].samples) / picture.duration_seconds
     declared = video.rate if abs(rate - video.rate) < video.rate / 2000 else Fraction(half_up(rate * 1000), 1000)
-    return playlists_of([picture], sounds, declared)
+    return playlists_of([picture], sounds, declared, key.lock if key else None)
 
 
 def _check_cuts(part: Part, folder: Path) -> None:
@@ -90,6 +99,8 @@ def _check_cuts(part: Part, folder: Path) -> None:
         data = (folder / segment.name).read_bytes()
         if not starts_with_idr(data, fragments(data)):
             raise WrongOutput(f"Segment {segment.number} of the remux does not start with an IDR picture.")
+        if len(segment.key_frames) != 1:
+            raise WrongOutput(f"Segment {segment.number} of the remux has {len(segment.key_frames)} groups, not one.")
 
 
 def _plays(video: Video) -> bool:

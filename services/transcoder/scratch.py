@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Scratch:
         self._reserve_bytes = reserve_bytes
         self.folder, self._lock = _own_folder(self._parent)
         self._uploads: dict[int, float] = {}
-        self._in_use: set[int] = set()
+        self._in_use: Counter[int] = Counter()
+        self._fetching: dict[int, threading.Lock] = {}
         self._guard = threading.Lock()
         sweep(self._parent)
 
@@ -50,26 +52,17 @@ class Scratch:
     @contextlib.contextmanager
     def upload(self, job_id: int, size_bytes: int, fetch: Callable[[Path], None]) -> Iterator[Path]:
         """The folder with a job's upload, filled by `fetch` unless it is there. Raises OutOfSpace beforehand."""
-        folder = self.folder / f"job-{job_id}"
         with self._guard:
-            self._in_use.add(job_id)
+            self._in_use[job_id] += 1
+            fetching = self._fetching.setdefault(job_id, threading.Lock())
         try:
-            if job_id not in self._uploads:
-                shutil.rmtree(folder, ignore_errors=True)
-                self._make_room(size_bytes, KEPT_UPLOADS - 1)
-                folder.mkdir()
-                try:
-                    with _disk():
-                        fetch(folder)
-                except BaseException:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    raise
-            with self._guard:
-                self._uploads[job_id] = time.monotonic()
+            # of the parts of one lesson that begin at once, one fetches it
+            with fetching:
+                folder = self._fetched(job_id, size_bytes, fetch)
             yield folder
         finally:
             with self._guard:
-                self._in_use.discard(job_id)
+                self._in_use[job_id] -= 1
 
     def kept(self) -> list[int]:
         """The jobs whose uploads are here."""
@@ -79,8 +72,9 @@ class Scratch:
     def forget(self, job_id: int) -> None:
         """Remove a job's upload, unless it is in use just now."""
         with self._guard:
-            if job_id in self._in_use or self._uploads.pop(job_id, None) is None:
+            if self._in_use[job_id] or self._uploads.pop(job_id, None) is None:
                 return
+            del self._fetching[job_id]
             shutil.rmtree(self.folder / f"job-{job_id}", ignore_errors=True)
 
     def close(self) -> None:
@@ -88,10 +82,28 @@ class Scratch:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
 
+    def _fetched(self, job_id: int, size_bytes: int, fetch: Callable[[Path], None]) -> Path:
+        folder = self.folder / f"job-{job_id}"
+        if job_id not in self._uploads:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._make_room(size_bytes, KEPT_UPLOADS - 1)
+            folder.mkdir()
+            try:
+                with _disk():
+                    fetch(folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        with self._guard:
+            self._uploads[job_id] = time.monotonic()
+        return folder
+
     def _make_room(self, size_bytes: int, keep: int) -> None:
         # an upload without an index is put into another container: twice its size
         needed = 2 * size_bytes + self._reserve_bytes
-        for job_id, _ in sorted(self._uploads.items(), key=lambda entry: entry[1]):
+        with self._guard:
+            oldest = sorted(self._uploads, key=self._uploads.__getitem__)
+        for job_id in oldest:
             if len(self._uploads) > keep or shutil.disk_usage(self.folder).free < needed:
                 self.forget(job_id)
         if shutil.disk_usage(self.folder).free < needed:

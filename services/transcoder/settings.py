@@ -25,5 +25,5 @@ class EncodingSettings(BaseSettings):
     ffmpeg_memory_bytes: int = Field(1_200_000_000, ge=100_000_000)
     #: Quality against processor time (x264's own words).
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "veryfast"
-    #: Chunks encoded at once by `nouba transcoder run`.
-    jobs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
+    #: Parts made at once, by a worker and by `nouba transcoder run`. Each is one ffmpeg with about one processor.
+    jobs: int = Field(default_factory=lambda: min(64, os.cpu_count() or 1), ge=1, le=64)

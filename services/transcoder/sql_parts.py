@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.jobs import MADE, SERVICE, STATE_OF, Done, Job, Kind, Lease, State
@@ -146,7 +146,9 @@ class SqlParts:
     def send_back(self, lease: Lease, parts: Sequence[tuple[Kind, int]]) -> None:
         def work(connection: Connection) -> None:
             _lock(connection, lease.job.id)
-            if connection.execute(delete(chunks).where(_held(lease))).rowcount != 1:
+            # the row stays, and with it how often this happened
+            rest = {"state": "waiting", "lease_owner": None, "lease_until": None, "due_at": _LATER}
+            if connection.execute(update(chunks).where(_held(lease)).values(rest)).rowcount != 1:
                 return
             for kind, number in parts:
                 again = update(chunks).where(
@@ -214,9 +216,9 @@ class SqlParts:
             outbox.add(connection, SERVICE, EncodeChunk(job_id=job_id, chunk=number))
         elif not connection.scalar(select(func.count()).where(made)):
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(state=State.PUBLISHING))
-            connection.execute(
-                insert(chunks).values(job_id=job_id, kind=Kind.PUBLISH, number=0, due_at=func.now() + RETELL)
-            )
+            due = upsert(chunks).values(job_id=job_id, kind=Kind.PUBLISH, number=0, due_at=func.now() + RETELL)
+            known = [chunks.c.job_id, chunks.c.kind, chunks.c.number]
+            connection.execute(due.on_conflict_do_update(index_elements=known, set_={"due_at": due.excluded.due_at}))
             outbox.add(connection, SERVICE, PublishLesson(job_id=job_id))
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import structlog
 
 from services.transcoder.encode import encode_audio, encode_chunk
-from services.transcoder.errors import Cancelled, StorageAway
+from services.transcoder.errors import Cancelled, Passing
 from services.transcoder.ffmpeg import Ffmpeg
 from services.transcoder.first import has_first, make_first
 from services.transcoder.jobs import FIRST_FOLDER, Done, Job, Jobs, Kind, Lease
 from services.transcoder.lease import Heart, LeaseLost
+from services.transcoder.locks import Locksmith
 from services.transcoder.measure import INIT_NAME, Part, dump_parts
 from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, SPEED
 from services.transcoder.objects import Objects
@@ -29,6 +30,8 @@ from services.transcoder.stills import make_stills
 from shared.runtime.failpoints import failpoint
 
 _UPLOAD_NAME = "upload"
+#: How often a lesson whose objects are missing is made again before it is given up.
+MOST_SENT_BACK = 3
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +45,12 @@ class Steps:
         objects: Objects,
         scratch: Scratch,
         ffmpeg: Ffmpeg,
+        locksmith: Locksmith,
         recipe: Recipe,
         today: Callable[[], date],
     ) -> None:
         self._jobs, self._objects, self._scratch, self._ffmpeg = jobs, objects, scratch, ffmpeg
+        self._locksmith = locksmith
         self._recipe, self._today = recipe, today
         self._steps = {
             Kind.PLAN: self._plan,
@@ -68,14 +73,16 @@ class Steps:
             prepared = prepare(upload, folder, self._ffmpeg, self._recipe, cancelled=heart.stop)
             if heart.stop():
                 raise Cancelled("The work was cancelled.")
-            plan = make_plan(prepared.source, prepared.sha256, self._ffmpeg.build, self._recipe)
+            clear = make_plan(prepared.source, prepared.sha256, self._ffmpeg.build, self._recipe)
+            plan = self._locksmith.lock(clear, job.course_id)
         rewrapped = prepared.path != upload
         _kept(self._jobs.planned(lease, plan, rewrapped, show_first=has_first(plan)))
 
     def _first(self, lease: Lease, heart: Heart) -> None:
         with self._parts_of(lease, heart) as (plan, source, folder, shipment):
             (folder / FIRST_FOLDER).mkdir()
-            first = make_first(plan, source, folder / FIRST_FOLDER, self._ffmpeg, cancelled=heart.stop)
+            key = self._locksmith.key(plan)
+            first = make_first(plan, source, folder / FIRST_FOLDER, self._ffmpeg, key=key, cancelled=heart.stop)
             shipment.send_all()
             files = shipment.arrived()
             prefix = lease.job.prefix + FIRST_FOLDER
@@ -99,6 +106,7 @@ class Steps:
                 source,
                 folder,
                 self._ffmpeg,
+                key=self._locksmith.key(plan),
                 on_progress=advance,
                 cancelled=heart.stop,
                 on_segment=shipment.send,
@@ -117,7 +125,16 @@ class Steps:
                 heart.done_seconds = progress.seconds
 
             sound = plan.sounds[lease.number]
-            part = encode_audio(plan, sound, source, folder, self._ffmpeg, on_progress=advance, cancelled=heart.stop)
+            part = encode_audio(
+                plan,
+                sound,
+                source,
+                folder,
+                self._ffmpeg,
+                key=self._locksmith.key(plan),
+                on_progress=advance,
+                cancelled=heart.stop,
+            )
             self._deliver(lease, shipment, [part], float(plan.duration_seconds))
 
     def _stills(self, lease: Lease, heart: Heart) -> None:
@@ -129,10 +146,14 @@ class Steps:
         results = self._jobs.results(lease.job.id)
         failpoint("transcoder.before_publish")
         if lost := absent(lease.job, results, self._objects):
+            if lease.attempts > MOST_SENT_BACK:
+                raise Passing(f"S3 lost what was sent there, again and again; {len(lost)} parts this time.")
             log.warning("objects are missing in S3, their parts are made again", job_id=lease.job.id, parts=len(lost))
             self._jobs.send_back(lease, lost)
             raise LeaseLost
-        master = publish(lease.job, results, self._objects)
+        assert lease.job.plan is not None
+        key = self._locksmith.key(lease.job.plan)
+        master = publish(lease.job, results, self._objects, key.lock if key else None)
         _kept(self._jobs.complete(lease, master, self._today()))
         JOBS_ENDED.labels("completed").inc()
         self._scratch.forget(lease.job.id)
@@ -168,7 +189,7 @@ class Steps:
             if job.rewrapped:
                 prepare(path, folder, self._ffmpeg, job.plan.recipe, cancelled=heart.stop)
             elif file_sha256(path, heart.stop) != job.plan.source_sha256 and not heart.stop():
-                raise StorageAway("S3 sent other bytes than those that were planned for.")
+                raise Passing("S3 sent other bytes than those that were planned for.")
 
         with self._scratch.upload(job.id, job.source_bytes, fetch) as folder:
             if heart.stop():

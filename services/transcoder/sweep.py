@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.transcoder.backlog import measure_backlog
 from services.transcoder.errors import Passing
 from services.transcoder.jobs import FIRST_FOLDER, ROOT, SERVICE, Kind, State, prefix_of
 from services.transcoder.metrics import REMOVED
@@ -24,6 +25,7 @@ from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
 LOOK_EVERY_SECONDS = 1.0
+MEASURE_EVERY_SECONDS = 5.0
 ORPHANS_EVERY_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
@@ -112,6 +114,10 @@ class Sweep:
                     removed += self._remove(prefix)
         return removed
 
+    def measure_backlog(self) -> None:
+        """Tell the metrics what waits."""
+        measure_backlog(self._engine)
+
     def abort_uploads(self) -> int:
         """Remove the pieces of uploads that were never completed."""
         return abort_old(self._storage, UPLOADS, datetime.now(UTC) - self._upload_age)
@@ -174,6 +180,7 @@ class Sweeper:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._orphans_at = time.monotonic()
+        self._measured_at = float("-inf")
 
     def start(self) -> None:
         self._thread.start()
@@ -196,6 +203,9 @@ class Sweeper:
             self._wake()
         self._sweep.forget_uploads()
         self._sweep.clean_one()
+        if time.monotonic() - self._measured_at > MEASURE_EVERY_SECONDS:
+            self._measured_at = time.monotonic()
+            self._sweep.measure_backlog()
         if time.monotonic() - self._orphans_at > ORPHANS_EVERY_SECONDS:
             self._orphans_at = time.monotonic()
             self._sweep.remove_orphans()

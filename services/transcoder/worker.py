@@ -11,10 +11,12 @@ from services.transcoder.errors import UnknownCourse
 from services.transcoder.ffmpeg import Ffmpeg, Limits
 from services.transcoder.job_settings import WorkerSettings
 from services.transcoder.jobs import SERVICE
+from services.transcoder.locks import Locksmith
 from services.transcoder.patience import PatientEngine
 from services.transcoder.recipe import Recipe
 from services.transcoder.scratch import Scratch
 from services.transcoder.sql_jobs import SqlJobs
+from services.transcoder.sql_keys import SqlKeys
 from services.transcoder.sweep import Sweep, Sweeper
 from services.transcoder.workshop import Terms, Workshop
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
@@ -22,21 +24,22 @@ from shared.runtime.broker import build_broker
 from shared.runtime.database import build_engine
 from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
+from shared.runtime.operated import operated
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
-from shared.runtime.worker import run_worker
+from shared.runtime.worker import Companion, run_worker
 
 #: Never reached: ffmpeg has a deadline and a watchdog of its own, and no correctness depends on the message.
 TIME_LIMIT_MS = 3 * 3600 * 1000
 
 
 def run(settings: WorkerSettings) -> int:
-    """Work until told to stop; returns the exit status. One part at a time: more of these make more at once."""
+    """Work until told to stop; returns the exit status. An encoder has one thread; parts at once use the others."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
-    # one for the part, one for its lease
-    engine = build_engine(url, pool_size=3, application="nouba transcoder")
-    company = build_engine(url, pool_size=2, application="nouba transcoder relay")
+    # one for each part, one for its lease
+    engine = build_engine(url, pool_size=2 * settings.jobs + 1, application="nouba transcoder")
+    company = build_engine(url, pool_size=4, application="nouba transcoder relay")
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
     jobs = SqlJobs(PatientEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, Scratch(settings.scratch_dir, settings.scratch_reserve_bytes)
@@ -49,7 +52,8 @@ def run(settings: WorkerSettings) -> int:
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
-    workshop = Workshop(jobs, storage, scratch, ffmpeg, terms)
+    locksmith = Locksmith(SqlKeys(PatientEngine(engine)), settings.transcoder_encrypt, settings.transcoder_key_url)
+    workshop = Workshop(jobs, storage, scratch, ffmpeg, locksmith, terms)
     broker = build_broker(rabbitmq_url)
     broker.add_middleware(_Stopping(workshop))
     declare(broker, workshop, relay.wake)
@@ -62,8 +66,10 @@ def run(settings: WorkerSettings) -> int:
         orphan_age=timedelta(hours=settings.orphan_hours),
         upload_age=timedelta(hours=settings.upload_hours),
     )
+    in_hand = operated(broker, company, rabbitmq_url, ["videos"])
+    companions: list[Companion] = [relay, Sweeper(sweep, relay.wake), *in_hand]
     try:
-        return run_worker(broker, ["videos"], threads=1, prefetch=1, companions=[relay, Sweeper(sweep, relay.wake)])
+        return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
     finally:
         scratch.close()
 

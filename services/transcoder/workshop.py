@@ -17,10 +17,12 @@ from services.transcoder.errors import (
     Refused,
     StorageAway,
     TranscoderError,
+    WrongOutput,
 )
 from services.transcoder.ffmpeg import Ffmpeg
 from services.transcoder.jobs import Done, Jobs, Kind, Lease, Upload
 from services.transcoder.lease import Heart, LeaseLost
+from services.transcoder.locks import Locksmith
 from services.transcoder.metrics import JOBS_ENDED, PART_SECONDS
 from services.transcoder.objects import Objects
 from services.transcoder.recipe import Recipe
@@ -32,6 +34,12 @@ GONE = "The uploaded file is no longer there: upload it again."
 OUR_FAULT = (
     "The video could not be converted because of a fault on our side: tell the school's operators, or try again."
 )
+WRONG_OUTPUT = (
+    "The video could not be converted, because its pictures or their times do not fit together:"
+    " export it again as MP4 (H.264 and AAC), and upload the new file."
+)
+#: The same bytes give the same measures: what is wrong so often stays wrong, unless the machine made it so.
+MOST_WRONG_OUTPUTS = 3
 #: How long a part waits whose fault is the surroundings': S3, the disk, the machine.
 AWAY_SECONDS = 15.0
 LONGEST_BACKOFF_SECONDS = 15 * 60.0
@@ -56,9 +64,11 @@ class Terms:
 class Workshop:
     """One worker's tools. Its public methods are the messages."""
 
-    def __init__(self, jobs: Jobs, objects: Objects, scratch: Scratch, ffmpeg: Ffmpeg, terms: Terms) -> None:
+    def __init__(
+        self, jobs: Jobs, objects: Objects, scratch: Scratch, ffmpeg: Ffmpeg, locksmith: Locksmith, terms: Terms
+    ) -> None:
         self._jobs, self._objects, self._scratch, self._ffmpeg, self._terms = jobs, objects, scratch, ffmpeg, terms
-        self._steps = Steps(jobs, objects, scratch, ffmpeg, terms.recipe, terms.today)
+        self._steps = Steps(jobs, objects, scratch, ffmpeg, locksmith, terms.recipe, terms.today)
         #: Set when the worker is to end: the part in hand is given back at once.
         self.stopping = threading.Event()
 
@@ -136,6 +146,8 @@ class Workshop:
             return self._fail(lease, str(error), error.detail)
         if isinstance(error, NoSuchObject):
             return self._fail(lease, GONE, str(error))
+        if isinstance(error, WrongOutput) and lease.attempts >= MOST_WRONG_OUTPUTS:
+            return self._fail(lease, WRONG_OUTPUT, str(error))
         if tired:
             return self._fail(lease, OUR_FAULT, f"{type(error).__name__}: {error}")
         wait = min(LONGEST_BACKOFF_SECONDS, self._terms.backoff_seconds * 2.0 ** (lease.attempts - 1))

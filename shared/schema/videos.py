@@ -1,4 +1,4 @@
-"""What the transcoder writes: a job for each upload, and a row for each part of its work."""
+"""What the transcoder writes: a job for each upload, a row for each part of its work, and the keys of what is paid."""
 
 from sqlalchemy import (
     BigInteger,
@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
     UniqueConstraint,
@@ -83,5 +84,22 @@ transcode_chunks = Table(
     CheckConstraint("kind IN ('plan', 'first', 'video', 'audio', 'stills', 'publish')", name="kind_known"),
     CheckConstraint("state IN ('waiting', 'running', 'done')", name="state_known"),
     Index("ix_transcode_chunks_due", "due_at", postgresql_where=text("state <> 'done'")),
+    info={"writer": "transcoder"},
+)
+
+# Apart from the jobs, because it is a secret: one role writes it, one more reads it, no other sees that it is there.
+# It is not encrypted again: who reads this table as one of the two roles would find the key to it in their settings.
+course_keys = Table(
+    "course_keys",
+    metadata,
+    # what playlists name; nobody can guess one, and knowing one opens nothing
+    Column("id", Text, primary_key=True),
+    Column("course_id", BigInteger, ForeignKey("courses.id"), nullable=False),
+    # what the lesson would be without a key: the same upload gets the same key again, and so the same bytes
+    Column("content_key", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    created_at_column(),
+    UniqueConstraint("course_id", "content_key"),
+    CheckConstraint("octet_length(secret) = 16", name="secret_length"),
     info={"writer": "transcoder"},
 )

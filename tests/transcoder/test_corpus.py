@@ -84,3 +84,13 @@ def test_sound_alone_has_no_picture_and_no_stills(lesson_of: Callable[[str], Les
     assert lesson.plan.rungs == ()
     assert lesson.stills == ()
     assert "RESOLUTION" not in (lesson.folder / MASTER_NAME).read_text()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in corpus.KINDS if "fragment" in kind])
+def test_fragments_last_as_long_as_they_are(kind: str, lesson_of: Callable[[str], Lesson]) -> None:
+    lesson = lesson_of(kind)
+
+    assert lesson.plan.source.video
+    seconds = 7 if kind == "fragmented MP4" else 6
+    assert lesson.plan.source.video.frames == 25 * seconds
+    assert seconds <= lesson.assembly.duration_seconds <= seconds + Fraction(1, 10)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.transcoder.filters import chunk_graph
 from services.transcoder.geometry import display_size
 from services.transcoder.ladder import rungs
-from services.transcoder.plan import Plan, audio_shift, make_plan
+from services.transcoder.plan import KeyPlace, Plan, audio_shift, make_plan
 from services.transcoder.rate import output_rate, source_rate
 from services.transcoder.recipe import Recipe
 from services.transcoder.source import Audio, Source, Video
@@ -118,6 +119,22 @@ def test_the_key_names_source_ladder_and_encoder_and_nothing_else() -> None:
     assert make_plan(SOURCE, "1" * 64, "build").key != key
     assert make_plan(SOURCE, SHA, "other build").key != key
     assert make_plan(SOURCE, SHA, "build", Recipe(preset="fast")).key != key
+
+
+def test_the_key_of_an_encrypted_lesson_is_part_of_its_name_and_no_secret() -> None:
+    plan = make_plan(SOURCE, SHA, "build")
+    places = [KeyPlace(key_id=name, uri=f"https://school.example/{name}") for name in ("1", "2")]
+    locked = [replace(plan, key_place=place) for place in places]
+
+    assert len({plan.key, *(one.key for one in locked)}) == 3
+    assert Plan.load(locked[0].dump()) == locked[0]
+
+
+def test_no_filter_of_a_chunk_makes_ffmpeg_7_forget_how_long_a_picture_lasts() -> None:
+    plan = make_plan(SOURCE, SHA, "build")
+
+    for chunk in plan.chunks:
+        assert "setpts" not in chunk_graph(plan, chunk, 0)
 
 
 def test_sound_moves_with_a_first_picture_that_was_off_the_grid() -> None:

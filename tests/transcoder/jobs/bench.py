@@ -58,6 +58,8 @@ class Bench:
             "NOUBA_PRESET": RECIPE.preset,
             "NOUBA_CHUNK_SECONDS": str(CHUNK_SECONDS),
             "NOUBA_LEASE_SECONDS": str(LEASE_SECONDS),
+            # more than one, so that what parts of one worker share is tried, and so many on every machine
+            "NOUBA_JOBS": "2",
             "NOUBA_PART_BACKOFF_SECONDS": "0.2",
         }
 
@@ -99,8 +101,12 @@ class Bench:
 
     def job(self, course_id: int) -> JobStanding | None:
         """The newest job of a course."""
-        found = [one for one in read_standings(self.database, limit=1000) if one.course_id == course_id]
+        found = [one for one in self.jobs() if one.course_id == course_id]
         return found[0] if found else None
+
+    def jobs(self) -> list[JobStanding]:
+        """The newest first."""
+        return read_standings(self.database, limit=1000)
 
     def wait_for(self, course_id: int, state: State = State.COMPLETED, timeout_seconds: float = 60.0) -> JobStanding:
         """The newest job of a course, once it is in `state`."""
@@ -143,13 +149,17 @@ class Bench:
 
     def objects(self, prefix: str) -> Files:
         """The hash of every object below `prefix` by its name there, text unpacked."""
+        return {name: hashlib.sha256(body).hexdigest() for name, body in self.bodies(prefix).items()}
+
+    def bodies(self, prefix: str) -> dict[str, bytes]:
+        """Every object below `prefix` by its name there, text unpacked."""
         found = {}
         for key in self.storage.list(prefix):
             answer = self.storage.client.get_object(Bucket=BUCKET, Key=key)
             data = answer["Body"].read()
             if answer.get("ContentEncoding") == "gzip":
                 data = gzip.decompress(data)
-            found[key.removeprefix(prefix)] = hashlib.sha256(data).hexdigest()
+            found[key.removeprefix(prefix)] = data
         return found
 
     def lesson(self, course_id: int) -> Files:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,8 +73,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def site(storage: Storage, script: bytes) -> Iterator[str]:
-    """The address of a site that shows the bucket's objects as they are, with the page in front."""
+def site(storage: Storage, script: bytes, give_key: Callable[[str], tuple[int, bytes]] | None = None) -> Iterator[str]:
+    """The address of a site that shows the bucket's objects as they are, with the page in front.
+
+    Below `/keys/` it answers what `give_key` has for the rest of the path: a student may watch, and needs a key.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -85,6 +88,9 @@ def site(storage: Storage, script: bytes) -> Iterator[str]:
                 self._answer(200, {"Content-Type": "text/html"}, _PAGE)
             elif path == "/hls.js":
                 self._answer(200, {"Content-Type": "text/javascript"}, script)
+            elif give_key and path.startswith("/keys/"):
+                status, key = give_key(path.removeprefix("/keys/"))
+                self._answer(status, {"Content-Type": "application/octet-stream"}, key)
             else:
                 self._object(path.removeprefix("/"))
 

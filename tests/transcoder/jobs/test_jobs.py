@@ -229,6 +229,8 @@ def test_parts_whose_objects_are_gone_are_made_again_before_publishing(school: S
     assert school.jobs.waiting(job_id, (Kind.VIDEO, Kind.AUDIO)) == [(Kind.VIDEO, 1)]
     school.make_all(job_id)
     assert school.state(job_id) == State.PUBLISHING
+    assert school.told().count("publish") == 2
+    assert school.claim(job_id, Kind.PUBLISH).attempts == 2, "a store that always loses them is not asked for ever"
 
 
 def test_what_is_shown_first_yields_to_no_older_lesson_and_goes_when_the_job_fails(school: School) -> None:

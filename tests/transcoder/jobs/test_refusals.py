@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.transcoder.jobs import State
-from services.transcoder.workshop import GONE
+from services.transcoder.workshop import GONE, MOST_WRONG_OUTPUTS, WRONG_OUTPUT
 from shared.contracts.videos import TranscodeVideo
 from tests.transcoder.jobs.bench import Bench, make_film
 
@@ -61,6 +61,27 @@ def test_a_film_that_is_damaged_in_its_middle_fails_and_what_was_made_of_it_goes
     assert bench.course(course_id) == ("failed", None)
 
 
+def test_what_is_not_what_was_planned_is_made_a_few_times_and_then_told_to_the_teacher(
+    bench: Bench, film: Path
+) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker("transcoder.after_first=kill*1") as worker:
+        worker.wait(60)
+    # as if the header had promised more than there is: every encode comes out alike
+    with bench.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE transcode_jobs SET plan = jsonb_set(plan, '{frames}', '501')")
+
+    with bench.worker(NOUBA_PART_ATTEMPTS="100"):
+        job = bench.wait_for(course_id, State.FAILED, timeout_seconds=120)
+        assert_nothing_left(bench, course_id)
+
+    assert job.reason == WRONG_OUTPUT
+    assert job.detail
+    assert "501 were planned" in job.detail
+    assert bench.scalar("SELECT max(attempts) FROM transcode_chunks WHERE kind = 'publish'") == MOST_WRONG_OUTPUTS
+    assert bench.course(course_id) == ("failed", None)
+
+
 def test_an_upload_that_is_not_there_fails_its_course(bench: Bench) -> None:
     course_id = bench.add_course()
     with bench.engine.begin() as connection:
@@ -93,7 +114,8 @@ def test_a_message_for_a_course_that_does_not_exist_is_dead_at_once(bench: Bench
     bench.tell(TranscodeVideo(course_id=course_id + 1, source_key=key))
 
     with bench.worker():
-        bench.wait(lambda: bench.depths().get("videos.XQ") == 1, "the message is not dead")
+        dead = "SELECT count(*) FROM dead_letters WHERE queue = 'videos' AND cause = 'permanent'"
+        bench.wait(lambda: bench.scalar(dead) == 1, "the message is not dead")
     assert bench.scalar("SELECT count(*) FROM transcode_jobs") == 0
 
 

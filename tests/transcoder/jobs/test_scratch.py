@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,26 @@ def test_an_upload_is_fetched_once_and_the_oldest_yields_to_the_newest(scratch: 
         use(job_id)
     assert fetched == [1, 2, 3, 4, 2]
     assert len(scratch.kept()) == KEPT_UPLOADS
+
+
+def test_parts_of_one_lesson_that_begin_at_once_fetch_its_upload_once(scratch: Scratch) -> None:
+    fetched: list[int] = []
+
+    def fetch(folder: Path) -> None:
+        fetched.append(1)
+        time.sleep(0.2)
+        (folder / "upload").write_bytes(b"film")
+
+    def use(_: int) -> bytes:
+        with scratch.upload(1, 4, fetch) as folder:
+            scratch.forget(1)
+            return (folder / "upload").read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(use, range(4))) == [b"film"] * 4
+    assert fetched == [1]
+    scratch.forget(1)
+    assert list(scratch.folder.iterdir()) == []
 
 
 def test_a_fetch_that_fails_leaves_nothing(scratch: Scratch) -> None:

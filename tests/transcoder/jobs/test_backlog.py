@@ -1,0 +1,38 @@
+"""What Prometheus is told of lessons that wait."""
+
+from services.transcoder.backlog import measure_backlog
+from services.transcoder.jobs import Kind
+from services.transcoder.metrics import OLDEST_JOB_AGE_SECONDS, OPEN_JOBS, WAITING_PARTS
+from tests.transcoder.jobs.test_jobs import School
+from tests.transcoder.jobs.test_jobs import school as school  # a fixture
+
+
+def told(school: School) -> tuple[float, float]:
+    measure_backlog(school.engine)
+    return OPEN_JOBS._value.get(), WAITING_PARTS._value.get()
+
+
+def test_an_empty_workshop_has_nothing_that_waits(school: School) -> None:
+    assert told(school) == (0, 0)
+    assert OLDEST_JOB_AGE_SECONDS._value.get() == 0
+
+
+def test_a_lesson_is_open_until_it_is_whole_and_its_parts_wait_until_somebody_takes_them(school: School) -> None:
+    # Given a lesson that was uploaded an hour ago
+    job_id = school.open("a")
+    school.scalar("UPDATE transcode_jobs SET created_at = now() - interval '1 hour' RETURNING id")
+
+    # Then its plan waits, and after the plan its parts
+    assert told(school) == (1, 1)
+    assert 3600 <= OLDEST_JOB_AGE_SECONDS._value.get() < 3700
+    school.plan(job_id)
+    waiting = told(school)[1]
+    assert waiting > 1
+
+    # And who takes one leaves one less
+    school.claim(job_id, Kind.AUDIO)
+    assert told(school) == (1, waiting - 1)
+
+    # And a lesson that is over is not open
+    school.scalar("UPDATE transcode_jobs SET finished_at = now(), state = 'failed' RETURNING id")
+    assert told(school) == (0, 0)

@@ -1,0 +1,45 @@
+"""A transcoder that is killed, fails or is slow at any step between the upload and the lesson makes the same lesson."""
+
+import signal
+from pathlib import Path
+
+from tests.failpoint_places import DELAY, KILL, RAISE, TRANSCODER
+from tests.transcoder.jobs.bench import Bench, Files
+
+SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
+
+
+def test_workers_killed_at_every_place_leave_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
+    course_id, _ = bench.submit(film)
+    for place in TRANSCODER:
+        with bench.worker(f"{place}={KILL}", **SHORT_LEASE) as worker:
+            assert worker.wait(60) == -signal.SIGKILL, f"nobody came to {place}"
+    with bench.worker(**SHORT_LEASE):
+        bench.wait_for(course_id)
+        bench.wait_until_quiet()
+    assert bench.lesson(course_id) == alone
+
+
+def test_a_worker_that_fails_once_at_every_place_makes_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker(";".join(f"{place}={RAISE}" for place in TRANSCODER), **SHORT_LEASE):
+        bench.wait_for(course_id, timeout_seconds=120)
+        bench.wait_until_quiet()
+    assert bench.lesson(course_id) == alone
+    assert_all_passed(bench)
+
+
+def test_a_worker_that_is_slow_once_at_every_place_makes_the_same_lesson(
+    bench: Bench, film: Path, alone: Files
+) -> None:
+    course_id, _ = bench.submit(film)
+    with bench.worker(";".join(f"{place}={DELAY}" for place in TRANSCODER), **SHORT_LEASE):
+        bench.wait_for(course_id, timeout_seconds=120)
+        bench.wait_until_quiet()
+    assert bench.lesson(course_id) == alone
+    assert_all_passed(bench)
+
+
+def assert_all_passed(bench: Bench) -> None:
+    told = bench.log.read_text()
+    assert [place for place in TRANSCODER if f"failpoint {place}: " not in told] == []
