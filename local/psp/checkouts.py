@@ -1,15 +1,17 @@
 """Chargily's checkouts as its API shows them: made with a bearer key, moved by a test, read back to reconcile."""
 
+import time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
 from local.psp.bodies import digest
+from local.psp.faults import Faults
 
 STATUSES = ("paid", "failed", "canceled", "expired")
 
 
-def checkouts(secrets: tuple[str, ...]) -> Blueprint:
+def checkouts(secrets: tuple[str, ...], faults: Faults) -> Blueprint:
     """The calls under `/api/v2` (and `/test/api/v2`), which want one of `secrets`; with none, any key will do."""
     pages = Blueprint("checkouts", __name__)
     kept: dict[str, dict[str, Any]] = {}
@@ -28,7 +30,9 @@ def checkouts(secrets: tuple[str, ...]) -> Blueprint:
         kept[checkout_id] = _checkout(checkout_id, told)
         return jsonify(kept[checkout_id]), 200
 
-    def show(checkout_id: str) -> tuple[Response, int]:
+    def show(checkout_id: str) -> tuple[Response, int] | Response:
+        if wrong := faults.answer_instead("chargily"):
+            return wrong
         if not is_allowed():
             return jsonify({"message": "Unauthenticated."}), 401
         if checkout_id not in kept:
@@ -38,7 +42,9 @@ def checkouts(secrets: tuple[str, ...]) -> Blueprint:
     def move(checkout_id: str, status: str) -> tuple[Response, int]:
         if checkout_id not in kept:
             return jsonify({"message": "Not found."}), 404
-        kept[checkout_id]["status"] = status
+        kept[checkout_id] |= {"status": status, "updated_at": int(time.time())}
+        if status == "paid":
+            kept[checkout_id]["payment_method"] = "edahabia"
         return jsonify(kept[checkout_id]), 200
 
     for base in ("/api/v2", "/test/api/v2"):
@@ -61,4 +67,6 @@ def _checkout(checkout_id: str, told: dict[str, Any]) -> dict[str, Any]:
         "metadata": told.get("metadata"),
         "success_url": told.get("success_url"),
         "payment_method": None,
+        "created_at": int(time.time()),
+        "updated_at": int(time.time()),
     }

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from local.psp.bank import ACTIONS, DECLINED, PAID, REFUNDED, REVERSED, Bank, Order, RefusedError
 from local.psp.checkouts import checkouts
+from local.psp.faults import Faults
 
 REST = "/payment/rest"
 PAY_PAGE = "/payment/merchants/simulator/payment.html"
@@ -25,11 +26,15 @@ No card, no money: choose how it ends.</p>
 def simulator(bank: Bank, *, username: str, password: str, chargily_secrets: tuple[str, ...] = ()) -> Flask:
     """The web application; SATIM's calls want `username` and `password`, Chargily's one of its secrets."""
     app = Flask("local.psp")
-    app.register_blueprint(checkouts(chargily_secrets))
+    faults = Faults()
+    app.register_blueprint(faults.pages())
+    app.register_blueprint(checkouts(chargily_secrets, faults))
     pairs = (("userName", username), ("password", password))
 
     def rest(path: str, answer: Callable[[Mapping[str, str]], dict[str, Any]], code_name: str) -> None:
         def view() -> Response:
+            if wrong := faults.answer_instead("satim"):
+                return wrong
             form = request.values.to_dict()
             if not all(hmac.compare_digest(form.get(name, "").encode(), value.encode()) for name, value in pairs):
                 return jsonify({code_name: "5", code_name.replace("Code", "Message"): "Access denied"})

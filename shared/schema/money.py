@@ -43,6 +43,8 @@ webhook_events = Table(
     # when a waiting event is tried again, whatever became of its message
     Column("next_attempt_at", INSTANT),
     Column("received_at", INSTANT, nullable=False, server_default=text("now()")),
+    # when it left the gateway's spool, where it waited for this database; most events never see one
+    Column("drained_at", INSTANT),
     Column("processed_at", INSTANT),
     UniqueConstraint("provider", "dedupe_key"),
     CheckConstraint("state IN ('received', 'applied', 'ignored', 'quarantined', 'dead')", name="state_known"),
@@ -73,6 +75,10 @@ payments = Table(
     Column("failure_reason", Text),
     created_at_column(),
     Column("completed_at", INSTANT),
+    # how often and when the provider was asked about it, and when it is asked again; never again where that is null
+    Column("asks", Integer, nullable=False, server_default=text("0")),
+    Column("asked_at", INSTANT),
+    Column("next_ask_at", INSTANT, server_default=text("(now() + '00:02:00'::interval)")),
     UniqueConstraint("provider", "provider_reference"),
     CheckConstraint(
         "status IN ('pending', 'authorized', 'expired', 'canceled', 'failed', 'completed', "
@@ -84,6 +90,12 @@ payments = Table(
     CheckConstraint("credited_minor BETWEEN 0 AND amount_minor", name="credit_within_amount"),
     Index(None, "provider", "order_number"),
     Index(None, "user_id"),
+    Index(
+        "ix_payments_unfinished",
+        "provider",
+        "next_ask_at",
+        postgresql_where=text("status IN ('pending', 'authorized')"),
+    ),
     info={"writer": "gateway"},
 )
 
@@ -136,5 +148,21 @@ ledger_entries = Table(
     CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
     Index(None, "transaction_id"),
     Index(None, "account_id"),
+    info={"writer": "gateway"},
+)
+
+# A chain: each digest is the SHA-256 of the one before it and of one row, so that no row and no seal can be changed,
+# taken out or put in without all that follow.
+seals = Table(
+    "seals",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("what", Text, nullable=False),
+    Column("row_id", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("sealed_at", INSTANT, nullable=False, server_default=text("now()")),
+    UniqueConstraint("what", "row_id"),
+    CheckConstraint("what IN ('event', 'account', 'transaction')", name="what_known"),
+    CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
     info={"writer": "gateway"},
 )

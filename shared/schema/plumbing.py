@@ -1,9 +1,9 @@
-"""What every service writes for itself: the messages it has promised to send."""
+"""What every service writes for itself: the messages it has promised to send, those that died, and operators' acts."""
 
-from sqlalchemy import Column, Index, Table, Text
+from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.schema.metadata import created_at_column, id_column, metadata
+from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
 
 # A row is a message that its transaction promised; it goes when RabbitMQ has confirmed the message.
 outbox = Table(
@@ -15,4 +15,66 @@ outbox = Table(
     created_at_column(),
     Index(None, "service", "id"),
     info={"writer": "every service, its own rows"},
+)
+
+# A message that nobody could handle, as it lay in the queue's .XQ, and what an operator decided about it.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    id_column(),
+    Column("queue", Text, nullable=False),
+    # the message's own, or a digest of a body that has none
+    Column("message_id", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="dead"),
+    # retries, contract, permanent, unknown_actor, undecodable; else RabbitMQ's word: delivery_limit, expired, maxlen
+    Column("cause", Text, nullable=False),
+    # a sentence for the operator, without personal data; empty until the worker that gave it up has told
+    Column("error", Text),
+    Column("actor", Text),
+    Column("arguments", JSONB),
+    Column("attempts", Integer, nullable=False),
+    # the bytes, exactly
+    Column("message", LargeBinary, nullable=False),
+    Column("x_death", JSONB),
+    # which death this is: the same one, delivered twice, is kept once
+    Column("death", Text, nullable=False),
+    Column("deaths", Integer, nullable=False, server_default=text("1")),
+    Column("replays", Integer, nullable=False, server_default=text("0")),
+    Column("died_at", INSTANT, nullable=False),
+    Column("collected_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("replayed_at", INSTANT),
+    Column("decided_by", Text),
+    Column("decided_why", Text),
+    Column("decided_at", INSTANT),
+    UniqueConstraint("queue", "message_id"),
+    CheckConstraint("state IN ('dead', 'replayed', 'discarded')", name="state_known"),
+    Index(None, "state", "queue", "id"),
+    info={"writer": "runtime"},
+)
+
+# What an operator did to many things at once, written in the transaction that did it.
+operator_acts = Table(
+    "operator_acts",
+    metadata,
+    id_column(),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("why", Text),
+    # to which rows, and how they were chosen
+    Column("ids", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("chosen_by", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("acted_at", INSTANT, nullable=False, server_default=text("now()")),
+    Index(None, "what", "id"),
+    info={"writer": "runtime"},
+)
+
+# A queue in here is consumed by no worker until its row is gone.
+queue_pauses = Table(
+    "queue_pauses",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("why", Text),
+    Column("paused_at", INSTANT, nullable=False, server_default=text("now()")),
+    info={"writer": "runtime"},
 )

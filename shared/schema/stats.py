@@ -36,6 +36,9 @@ daily_stats_newest = Table(
     # whether a section failed at the last attempt, which makes the day due again
     Column("failed", Boolean, nullable=False),
     Column("checked_at", INSTANT, nullable=False),
+    # when this version was last compared with a rebuild from the facts alone, and how many numbers differed
+    Column("verified_at", INSTANT),
+    Column("differences", Integer),
     ForeignKeyConstraint(["day", "version"], ["daily_stats.day", "daily_stats.version"]),
     info={"writer": "stats"},
 )

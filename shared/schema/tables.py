@@ -6,26 +6,32 @@ from shared.schema.money import (
     ledger_entries,
     ledger_transactions,
     payments,
+    seals,
     webhook_events,
 )
-from shared.schema.plumbing import outbox
+from shared.schema.plumbing import dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
 from shared.schema.stats import changed_days, daily_stats, daily_stats_newest
-from shared.schema.videos import transcode_chunks, transcode_jobs
+from shared.schema.videos import course_keys, transcode_chunks, transcode_jobs
 
 __all__ = [
     "attendances",
     "changed_days",
     "chapters",
+    "course_keys",
     "courses",
     "daily_stats",
     "daily_stats_newest",
+    "dead_letters",
     "ledger_accounts",
     "ledger_entries",
     "ledger_transactions",
     "metadata",
+    "operator_acts",
     "outbox",
     "payments",
+    "queue_pauses",
+    "seals",
     "sessions",
     "subscriptions",
     "teachers",

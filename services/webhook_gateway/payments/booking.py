@@ -6,10 +6,10 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from services.webhook_gateway.payments.books import Books, State, Verdict
-from services.webhook_gateway.payments.ledger import payment_moved, subscription_paid, subscription_returned
+from services.webhook_gateway.payments.ledger import payment_moved
 from services.webhook_gateway.payments.payment import Event, Payment
 from services.webhook_gateway.payments.states import Stage, Standing
-from services.webhook_gateway.payments.subscriptions import covered, no_longer_covered
+from services.webhook_gateway.payments.wallets import pay_subscriptions, return_subscriptions
 from services.webhook_gateway.psps.base import Notice
 from shared.runtime.failpoints import failpoint
 
@@ -158,7 +158,7 @@ def _days(event: Event, before: Payment, after: Payment, terms: Terms) -> list[d
 def _move_money(event: Event, before: Payment, after: Payment, books: Books, terms: Terms) -> None:
     if after.standing.stage is not Stage.COMPLETED:
         return
-    balance = books.balance(after.user_id)
+    balance_before = books.balance(after.user_id)
     credit_minor = after.credited_minor - before.credited_minor
     fee_minor = after.fee_minor - before.fee_minor
     if credit_minor or fee_minor:
@@ -173,20 +173,8 @@ def _move_money(event: Event, before: Payment, after: Payment, books: Books, ter
         books.post(moved, event.id)
         failpoint("settlement.after_credit")
     # also where no money moved: what is free, or has become due since, must not depend on which news came first
-    if balance + credit_minor < 0:
-        _deactivate(event, after, balance + credit_minor, books)
+    balance = balance_before + credit_minor
+    if balance < 0:
+        return_subscriptions(after.user_id, balance, after.currency, books, event.id)
     else:
-        _activate(event, after, balance + credit_minor, books, terms)
-
-
-def _activate(event: Event, payment: Payment, balance: int, books: Books, terms: Terms) -> None:
-    for subscription in covered(balance, books.pending_subscriptions(payment.user_id)):
-        books.post(subscription_paid(subscription, payment.user_id, payment.currency), event.id)
-        books.activate(subscription.id, terms.now())
-        failpoint("settlement.after_activation")
-
-
-def _deactivate(event: Event, payment: Payment, balance: int, books: Books) -> None:
-    for subscription in no_longer_covered(balance, books.paid_subscriptions(payment.user_id)):
-        books.post(subscription_returned(subscription, payment.user_id, payment.currency), event.id)
-        books.deactivate(subscription.id)
+        pay_subscriptions(after.user_id, balance, after.currency, books, terms.now(), event.id)

@@ -56,8 +56,8 @@ class Books(Protocol):
         """The balance of a payment's user, locked until the end."""
         ...
 
-    def post(self, transaction: Transaction, event_id: int) -> None:
-        """Book the entries, and move the balance of each wallet among them."""
+    def post(self, transaction: Transaction, event_id: int | None) -> None:
+        """Book the entries, and move the balance of each wallet among them; `event_id` is the cause, if it is one."""
         ...
 
     def pending_subscriptions(self, user_id: int) -> Iterable[Subscription]:

@@ -1,6 +1,8 @@
 """The books in PostgreSQL: one connection, one transaction, rows locked until its end.
 
 Locks are taken in one order (event, payment, user, subscriptions), so that two settlements never wait for each other.
+What is written is held back until the end, or until something is read that it could change, and goes out in one round
+trip with the commit: while a wallet is locked, the next event of its user waits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,43 +10,45 @@ from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Engine, Row, case, cast, func, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, Engine, Row
+from sqlalchemy.exc import SQLAlchemyError
 
+from services.webhook_gateway.payments import statements
 from services.webhook_gateway.payments.books import State, Verdict
-from services.webhook_gateway.payments.ledger import Account, AccountKind, Transaction, TransactionKind
+from services.webhook_gateway.payments.ledger import Account, AccountKind, Transaction
 from services.webhook_gateway.payments.payment import Event, Payment, Subscription
 from services.webhook_gateway.payments.states import Dispute, Stage, Standing
 from shared.contracts.payments import PaymentSettled
 from shared.runtime import outbox
-from shared.schema.tables import (
-    ledger_accounts,
-    ledger_entries,
-    ledger_transactions,
-    payments,
-    subscriptions,
-    users,
-    webhook_events,
-)
 
 SERVICE = "gateway"
 
 
 def read_event(engine: Engine, event_id: int) -> Event | None:
     """The event as it was kept; None where it does not exist or is final."""
-    statement = select(
-        *webhook_events.c["id", "provider", "method", "headers", "body", "received_at", "attempts"]
-    ).where(webhook_events.c.id == event_id, webhook_events.c.state == State.RECEIVED)
-    with engine.connect() as connection:
-        row = connection.execute(statement).one_or_none()
+    with _alone(engine) as connection:
+        row = connection.exec_driver_sql(statements.READ, (event_id,)).one_or_none()
     return None if row is None else Event(**{**row._mapping, "body": bytes(row.body)})
 
 
 @contextmanager
 def open_books(engine: Engine, subscription_period: timedelta) -> Iterator["SqlBooks"]:
     """The books for one settlement: committed at the end, rolled back where anything is raised."""
-    with engine.begin() as connection:
-        yield SqlBooks(connection, subscription_period)
+    with _alone(engine) as connection:
+        books = SqlBooks(connection, subscription_period)
+        try:
+            yield books
+            books.commit()
+        except BaseException:
+            books.roll_back()
+            raise
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A connection on which nobody else begins or ends a transaction: that would be round trips of their own."""
+    with engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 class SqlBooks:
@@ -53,210 +57,144 @@ class SqlBooks:
     def __init__(self, connection: Connection, subscription_period: timedelta) -> None:
         self._connection = connection
         self._period = subscription_period
+        self._has_begun = False
+        self._written: list[str] = []
+        self._values: list[Any] = []
+        # what was read, and locked, along with something else
+        self._found: tuple[str, str | None, Payment | None] | None = None
+        self._pending: tuple[int, Sequence[Subscription]] | None = None
+
+    def commit(self) -> None:
+        """Write what was held back, and make all of it durable."""
+        if self._has_begun or self._written:
+            self._ask("COMMIT")
+            self._has_begun = False
+
+    def roll_back(self) -> None:
+        """Forget all of it. A connection that cannot do that is not used again."""
+        if self._has_begun:
+            try:
+                self._connection.exec_driver_sql("ROLLBACK")
+            except SQLAlchemyError:
+                self._connection.invalidate()
 
     def claim(self, event_id: int) -> bool:
-        state = self._connection.scalar(
-            select(webhook_events.c.state).where(webhook_events.c.id == event_id).with_for_update()
-        )
-        return bool(state == State.RECEIVED)
+        row = self._ask(statements.CLAIM, event_id, event_id).one_or_none()
+        if row is None:
+            return False
+        payment = None if row.id is None else _payment(row)
+        self._found = (row.event_provider, row.event_reference, payment)
+        return bool(row.event_state == State.RECEIVED)
 
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
-        of_reference = payments.c.provider_reference == reference
-        either = of_reference if order_number is None else or_(of_reference, payments.c.order_number == order_number)
-        row = self._connection.execute(
-            select(payments)
-            .where(payments.c.provider == provider, either)
-            .order_by(case((of_reference, 0), (payments.c.provider_reference.is_(None), 1), else_=2), payments.c.id)
-            .limit(1)
-            .with_for_update(key_share=True)
-        ).one_or_none()
+        if self._found is not None and self._found[:2] == (provider, reference):
+            payment = self._found[2]
+            if payment is not None or order_number is None:
+                return payment
+        row = self._ask(statements.FIND, provider, reference, order_number, reference).one_or_none()
         return None if row is None else _payment(row)
 
     def open(self, payment: Payment) -> Payment:
-        self._connection.execute(
-            upsert(payments)
-            .values(
-                provider=payment.provider,
-                provider_reference=payment.reference,
-                order_number=payment.order_number,
-                user_id=payment.user_id,
-                amount_minor=payment.amount_minor,
-                amount_is_final=payment.amount_is_final,
-                currency=payment.currency,
-            )
-            .on_conflict_do_nothing(index_elements=["provider", "provider_reference"])
-        )
         assert payment.reference is not None
-        opened = self.find(payment.provider, payment.reference, None)
-        assert opened is not None, "inserted above, or kept by whoever was first"
-        return opened
+        self._found = None
+        key = (payment.provider, payment.reference)
+        told = (payment.order_number, payment.user_id, payment.amount_minor, payment.amount_is_final, payment.currency)
+        # inserted, or kept by whoever was first
+        return _payment(self._ask(statements.OPEN, *key, *told, *key).one())
 
     def save(self, payment: Payment) -> None:
-        self._connection.execute(
-            update(payments)
-            .where(payments.c.id == payment.id)
-            .values(
-                provider_reference=payment.reference,
-                order_number=payment.order_number,
-                amount_minor=payment.amount_minor,
-                amount_is_final=payment.amount_is_final,
-                status=payment.status,
-                refunded_minor=payment.standing.refunded_minor,
-                dispute=payment.standing.dispute.name.lower(),
-                credited_minor=payment.credited_minor,
-                fee_minor=payment.fee_minor or None,
-                method=payment.method,
-                failure_reason=payment.failure_reason,
-                completed_at=payment.completed_at,
-            )
+        self._found = None
+        self._write(
+            statements.SAVE,
+            payment.reference,
+            payment.order_number,
+            payment.amount_minor,
+            payment.amount_is_final,
+            payment.status,
+            payment.standing.refunded_minor,
+            payment.standing.dispute.name.lower(),
+            payment.credited_minor,
+            payment.fee_minor or None,
+            payment.method,
+            payment.failure_reason,
+            payment.completed_at,
+            payment.id,
         )
 
     def has_user(self, user_id: int) -> bool:
-        # a lock here would come before the payment's: two settlements of a new payment could wait for each other
-        return self._connection.scalar(select(users.c.id).where(users.c.id == user_id)) is not None
+        return self._ask(statements.HAS_USER, user_id).one_or_none() is not None
 
     def balance(self, user_id: int) -> int:
-        # FOR NO KEY UPDATE: a payment that is being opened for this user holds a key share of the row
-        statement = select(users.c.balance_minor).where(users.c.id == user_id).with_for_update(key_share=True)
-        return int(self._connection.execute(statement).scalar_one())
+        first, *others = self._ask(statements.BALANCE, user_id, user_id, user_id).all()
+        rows = [] if first.id is None else [first, *others]
+        self._pending = (user_id, [Subscription(row.id, row.amount_minor) for row in rows])
+        return int(first.balance_minor)
 
-    def post(self, transaction: Transaction, event_id: int) -> None:
-        transaction_id = self._connection.scalar(
-            insert(ledger_transactions)
-            .values(
-                kind=transaction.kind,
-                event_id=event_id,
-                payment_id=transaction.payment_id,
-                subscription_id=transaction.subscription_id,
-            )
-            .returning(ledger_transactions.c.id)
-        )
-        entries = [
-            {
-                "transaction_id": transaction_id,
-                "account_id": self._account_id(account),
-                "amount_minor": amount_minor,
-                "currency": transaction.currency,
-            }
-            for account, amount_minor in transaction.entries
-        ]
-        if entries:
-            self._connection.execute(insert(ledger_entries), entries)
+    def post(self, transaction: Transaction, event_id: int | None) -> None:
+        found_by, entries = [], []
+        for account, amount_minor in transaction.entries:
+            columns, values = _account(account)
+            self._write(statements.open_account(columns), *values, *values)
+            found_by.append(columns)
+            entries += [*values, amount_minor, transaction.currency]
+        caused_by = (event_id, transaction.payment_id, transaction.subscription_id)
+        self._write(statements.post(found_by), transaction.kind, *caused_by, *entries)
         for account, amount_minor in transaction.entries:
             if account.kind is AccountKind.WALLET:
-                self._connection.execute(
-                    update(users)
-                    .where(users.c.id == account.user_id)
-                    .values(balance_minor=users.c.balance_minor + amount_minor)
-                )
+                self._write(statements.CREDIT, amount_minor, account.user_id)
 
     def pending_subscriptions(self, user_id: int) -> Sequence[Subscription]:
-        return self._subscriptions(
-            select(*subscriptions.c["id", "amount_minor"])
-            .where(subscriptions.c.user_id == user_id, subscriptions.c.status == "pending_payment")
-            .order_by(subscriptions.c.created_at, subscriptions.c.id)
-        )
+        if self._pending is not None and self._pending[0] == user_id:
+            return self._pending[1]
+        return self._subscriptions(statements.PENDING, user_id)
 
     def paid_subscriptions(self, user_id: int) -> Sequence[Subscription]:
-        of_it = ledger_transactions.c.subscription_id == subscriptions.c.id
-        turn = case((ledger_transactions.c.kind == TransactionKind.ACTIVATION, 1), else_=-1)
-        turns = select(func.sum(turn)).where(of_it).scalar_subquery()
-        # what was paid: the school may have changed the price since
-        paid = (
-            select(func.coalesce(func.sum(ledger_entries.c.amount_minor), 0))
-            .join_from(ledger_entries, ledger_transactions)
-            .join(ledger_accounts, ledger_accounts.c.id == ledger_entries.c.account_id)
-            .where(of_it, ledger_accounts.c.kind == AccountKind.REVENUE)
-            .scalar_subquery()
-        )
-        return self._subscriptions(
-            select(subscriptions.c.id, cast(paid, BigInteger).label("amount_minor"))
-            .where(subscriptions.c.user_id == user_id, subscriptions.c.status == "active", turns > 0)
-            .order_by(subscriptions.c.created_at.desc(), subscriptions.c.id.desc())
-        )
+        return self._subscriptions(statements.PAID, user_id)
 
     def activate(self, subscription_id: int, at: datetime) -> None:
-        self._connection.execute(
-            update(subscriptions)
-            .where(subscriptions.c.id == subscription_id)
-            .values(status="active", activated_at=at, ends_at=func.coalesce(subscriptions.c.ends_at, at + self._period))
-        )
+        self._pending = None
+        self._write(statements.ACTIVATE, at, at + self._period, subscription_id)
 
     def deactivate(self, subscription_id: int) -> None:
-        # an end that the school had set stays; the one that the activation set goes. In seconds: the database's zone
-        # would make another instant of days, where a clock was changed in between
-        period = func.make_interval(0, 0, 0, 0, 0, 0, self._period.total_seconds())
-        self._connection.execute(
-            update(subscriptions)
-            .where(subscriptions.c.id == subscription_id)
-            .values(
-                status="pending_payment",
-                activated_at=None,
-                ends_at=func.nullif(subscriptions.c.ends_at, subscriptions.c.activated_at + period),
-            )
-        )
+        self._pending = None
+        self._write(statements.DEACTIVATE, self._period.total_seconds(), subscription_id)
 
     def close(self, event_id: int, verdict: Verdict) -> None:
-        self._connection.execute(
-            update(webhook_events)
-            .where(webhook_events.c.id == event_id)
-            .values(
-                state=verdict.state,
-                reason=verdict.reason,
-                payment_id=verdict.payment_id,
-                processed_at=func.clock_timestamp(),
-                next_attempt_at=None,
-            )
-        )
+        self._write(statements.CLOSE, verdict.state, verdict.reason, verdict.payment_id, event_id)
 
     def park(self, event_id: int, reason: str, until: datetime) -> None:
-        self._connection.execute(
-            update(webhook_events)
-            .where(webhook_events.c.id == event_id)
-            .values(reason=reason, attempts=webhook_events.c.attempts + 1, next_attempt_at=until)
-        )
+        self._write(statements.PARK, reason, until, event_id)
 
     def release(self, provider: str, reference: str, at: datetime) -> None:
-        # one that is being settled right now is left to that: it may hold its row while it waits for this payment
-        parked = (
-            select(webhook_events.c.id)
-            .where(
-                webhook_events.c.provider == provider,
-                webhook_events.c.reference == reference,
-                webhook_events.c.state == State.RECEIVED,
-                webhook_events.c.attempts > 0,
-                webhook_events.c.next_attempt_at > at,
-            )
-            .with_for_update(skip_locked=True)
-        )
-        self._connection.execute(
-            update(webhook_events).where(webhook_events.c.id.in_(parked)).values(next_attempt_at=at)
-        )
+        self._write(statements.RELEASE, at, provider, reference, at)
 
     def announce(self, payment_id: int, day: date) -> None:
-        outbox.add(self._connection, SERVICE, PaymentSettled(payment_id=payment_id, day=day))
+        self._write(outbox.ADD, SERVICE, outbox.encode(PaymentSettled(payment_id=payment_id, day=day)).body)
 
-    def _account_id(self, account: Account) -> int:
-        """The account's number; the account is opened where this is its first entry."""
-        table = ledger_accounts
-        number = select(table.c.id).where(
-            table.c.kind == account.kind,
-            table.c.user_id.is_not_distinct_from(account.user_id),
-            table.c.provider.is_not_distinct_from(account.provider),
-        )
-        if (found := self._connection.scalar(number)) is None:
-            self._connection.execute(
-                upsert(table)
-                .values(kind=account.kind, user_id=account.user_id, provider=account.provider)
-                .on_conflict_do_nothing()
-            )
-            found = self._connection.scalar(number)
-        assert found is not None, "inserted above, or kept by whoever was first"
-        return int(found)
+    def _write(self, statement: str, *values: Any) -> None:
+        self._written.append(statement)
+        self._values += values
 
-    def _subscriptions(self, statement: Any) -> Sequence[Subscription]:
-        rows = self._connection.execute(statement.with_for_update(of=subscriptions)).all()
-        return [Subscription(row.id, row.amount_minor) for row in rows]
+    def _ask(self, statement: str, *values: Any) -> Any:
+        """The rows of `statement`, which goes out after all that was held back, in one round trip with it."""
+        texts, all_values = [*self._written, statement], (*self._values, *values)
+        self._written, self._values = [], []
+        if not self._has_begun:
+            texts.insert(0, "BEGIN")
+        self._has_begun = True
+        return self._connection.exec_driver_sql(";".join(texts), all_values)
+
+    def _subscriptions(self, statement: str, user_id: int) -> Sequence[Subscription]:
+        return [Subscription(row.id, row.amount_minor) for row in self._ask(statement, user_id)]
+
+
+def _account(account: Account) -> tuple[str, tuple[Any, ...]]:
+    """By which columns the account is found, and their values."""
+    if account.user_id is not None:
+        return statements.OF_USER, (account.kind, account.user_id)
+    if account.provider is not None:
+        return statements.OF_PROVIDER, (account.kind, account.provider)
+    return statements.OF_SCHOOL, (account.kind,)
 
 
 def _payment(row: Row[Any]) -> Payment:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from services.webhook_gateway.payments.states import Dispute, Stage, Standing
 
@@ -79,6 +79,20 @@ class Notice:
         return Standing(self.stage, self.refunded_minor, self.dispute)
 
 
+#: The method of a request that is a provider's answer to a question of ours. No server of ours takes it from outside.
+ANSWER: Final = "ANSWER"
+#: The header of such a request that says which payment was asked about, where the answer itself may not.
+ASKED_ABOUT: Final = "asked-about"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a provider said when it was asked: its own bytes, as a request of method `ANSWER` that `parse` reads."""
+
+    request: Request
+    proof: Proof
+
+
 class Psp(Protocol):
     """One provider. To add one, write these names in a file of its own and one line in `registry`."""
 
@@ -114,5 +128,17 @@ class Asks(Protocol):
         Without a `reference` where the provider knows no such payment.
         Raises ProviderUnavailable where it does not answer now or has not decided yet, and Unreadable where its
         answer does not have its form.
+        """
+        ...
+
+
+@runtime_checkable
+class Enquires(Psp, Protocol):
+    """A provider that can be asked how a payment stands, so that one whose webhook was lost is found."""
+
+    def enquire(self, reference: str) -> Reply | None:
+        """What the provider says of the payment `reference` now; None where it knows none.
+
+        Raises ProviderUnavailable where it gives no answer that can be used.
         """
         ...

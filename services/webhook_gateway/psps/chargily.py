@@ -1,12 +1,15 @@
 """Chargily Pay V2: JSON, signed with the merchant's own API secret key, amounts in whole dinars."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final, Self
 
 from services.webhook_gateway.errors import Unreadable
 from services.webhook_gateway.payments.states import Stage
 from services.webhook_gateway.psps import fields, signatures
-from services.webhook_gateway.psps.base import Clock, Mode, Notice, Proof, Request
+from services.webhook_gateway.psps.base import ANSWER, Clock, Mode, Notice, Proof, Reply, Request
+from services.webhook_gateway.psps.chargily_checkouts import CheckoutCalls
 from services.webhook_gateway.psps.settings import PspSettings, plain
 
 #: The events that dev.chargily.com documents; there is none for a refund.
@@ -16,7 +19,14 @@ STAGES: Final[Mapping[str, Stage]] = {
     "checkout.canceled": Stage.CANCELED,
     "checkout.expired": Stage.EXPIRED,
 }
+#: The statuses of a checkout that is read back.
+STATUSES: Final[Mapping[str, Stage]] = {
+    "pending": Stage.PENDING,
+    "processing": Stage.PENDING,
+    **{kind.removeprefix("checkout."): stage for kind, stage in STAGES.items()},
+}
 CENTIMES_PER_DINAR: Final = 100
+BASE_URL: Final = "https://pay.chargily.net"
 
 
 class Chargily:
@@ -26,14 +36,16 @@ class Chargily:
     methods = frozenset({"POST"})
     kept_headers: frozenset[str] = frozenset()
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, secrets: Sequence[str], base_url: str = BASE_URL) -> None:
         self._secrets = [secret.encode() for secret in secrets]
         self._modes = [_mode_of_key(secret) for secret in secrets]
+        self._base_url = base_url
 
     @classmethod
     def build(cls, settings: PspSettings, now: Clock) -> Self | None:
         """The adapter that the settings describe, or None where they leave it off."""
-        return cls(secrets) if (secrets := plain(settings.chargily_secrets)) else None
+        secrets = plain(settings.chargily_secrets)
+        return cls(secrets, settings.chargily_base_url) if secrets else None
 
     def verify(self, request: Request) -> Proof:
         """The header `signature` is the HMAC of the body; which mode's key made it tells the mode."""
@@ -43,6 +55,8 @@ class Chargily:
 
     def parse(self, request: Request) -> Notice:
         """One checkout event; an event of another kind tells nothing about a payment."""
+        if request.method == ANSWER:
+            return _read_back(request.body)
         event = fields.json_object(request.body)
         key = fields.identifier(event.get("id"), "id")
         kind = fields.identifier(event.get("type"), "type")
@@ -52,24 +66,51 @@ class Chargily:
         checkout = fields.section(event, "data")
         if stage is Stage.COMPLETED and checkout.get("status", "paid") != "paid":
             raise Unreadable("type says paid, data.status does not; find the checkout in Chargily's dashboard.")
-        if fields.currency(checkout.get("currency") or "dzd") != "DZD":
-            raise Unreadable("data.currency is not dzd, the one currency whose unit Chargily documents.")
-        metadata = _metadata(checkout.get("metadata"))
-        fee = checkout.get("fees_on_merchant")
-        return Notice(
-            key=key,
-            kind=kind,
-            reference=fields.identifier(checkout.get("id"), "data.id"),
-            order_number=fields.loose_identifier(metadata.get("order_id")),
-            user_id=fields.user_id(metadata.get("user_id")),
-            stage=stage,
-            amount_minor=fields.amount_minor(checkout.get("amount"), "data.amount", CENTIMES_PER_DINAR),
-            fee_minor=None if fee is None else fields.amount_minor(fee, "data.fees_on_merchant", CENTIMES_PER_DINAR),
-            currency="DZD",
-            method=fields.description(checkout.get("payment_method")),
-            mode=_livemode(event.get("livemode", checkout.get("livemode"))),
-            occurred_at=fields.instant(event.get("created_at")),
-        )
+        told = _notice(key, kind, stage, checkout)
+        mode = _livemode(event.get("livemode", checkout.get("livemode")))
+        return replace(told, mode=mode, occurred_at=fields.instant(event.get("created_at")))
+
+    def enquire(self, reference: str) -> Reply | None:
+        """The checkout as Chargily has it now."""
+        return self._checkouts.enquire(reference)
+
+    @cached_property
+    def _checkouts(self) -> CheckoutCalls:
+        # made where it is first used, after the process forked: only workers ask
+        keys = [secret.decode() for secret in self._secrets]
+        return CheckoutCalls(self._base_url, list(zip(keys, self._modes, strict=True)))
+
+
+def _read_back(body: bytes) -> Notice:
+    """What a checkout that was read back tells. It has no event's id: the status is what can be told again."""
+    checkout = fields.json_object(body)
+    reference = fields.identifier(checkout.get("id"), "id")
+    stage = STATUSES.get(status := fields.identifier(checkout.get("status"), "status"))
+    if stage is None:
+        raise Unreadable("status is none of a checkout's; find the checkout in Chargily's dashboard.")
+    told = _notice(f"answer:{reference}:{status}", "answer", stage, checkout)
+    mode = _livemode(checkout.get("livemode"))
+    return replace(told, mode=mode, occurred_at=fields.instant(checkout.get("updated_at")))
+
+
+def _notice(key: str, kind: str, stage: Stage, checkout: Mapping[str, Any]) -> Notice:
+    """What a checkout tells, wherever it was found; `data` is its name in an event."""
+    if fields.currency(checkout.get("currency") or "dzd") != "DZD":
+        raise Unreadable("data.currency is not dzd, the one currency whose unit Chargily documents.")
+    metadata = _metadata(checkout.get("metadata"))
+    fee = checkout.get("fees_on_merchant")
+    return Notice(
+        key=key,
+        kind=kind,
+        reference=fields.identifier(checkout.get("id"), "data.id"),
+        order_number=fields.loose_identifier(metadata.get("order_id")),
+        user_id=fields.user_id(metadata.get("user_id")),
+        stage=stage,
+        amount_minor=fields.amount_minor(checkout.get("amount"), "data.amount", CENTIMES_PER_DINAR),
+        fee_minor=None if fee is None else fields.amount_minor(fee, "data.fees_on_merchant", CENTIMES_PER_DINAR),
+        currency="DZD",
+        method=fields.description(checkout.get("payment_method")),
+    )
 
 
 def _mode_of_key(secret: str) -> Mode | None:

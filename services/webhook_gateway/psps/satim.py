@@ -7,12 +7,13 @@ A payer's browser comes back with `?orderId=`, which nobody signs; a bank that h
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from services.webhook_gateway.errors import InvalidSignature, Unreadable
-from services.webhook_gateway.psps.base import Clock, Mode, Notice, Proof, Request
+from services.webhook_gateway.psps.base import ANSWER, ASKED_ABOUT, Clock, Mode, Notice, Proof, Reply, Request
 from services.webhook_gateway.psps.bpc_checksum import Checksum, checksum_of
 from services.webhook_gateway.psps.satim_orders import OrderCalls
 from services.webhook_gateway.psps.settings import PspSettings
@@ -68,6 +69,8 @@ class Satim:
 
     def parse(self, request: Request) -> Notice:
         """Which order to ask for, never more."""
+        if request.method == ANSWER:
+            return self._read(request)
         parameters = _parameters(request.body)
         order_id = _order_id(parameters)
         operation, status = parameters.get("operation", ""), parameters.get("status", "")
@@ -81,6 +84,19 @@ class Satim:
     def ask(self, notice: Notice) -> Notice:
         """Confirm the order and read its state."""
         return self._orders.ask(notice)
+
+    def enquire(self, reference: str) -> Reply | None:
+        """The same as it came; confirming keeps the bank from cancelling what was paid."""
+        body = self._orders.enquire(reference)
+        if body is None:
+            return None
+        return Reply(Request(ANSWER, {ASKED_ABOUT: reference}, body), Proof(signed=True, mode=_mode(self._base_url)))
+
+    def _read(self, answer: Request) -> Notice:
+        reference = answer.headers[ASKED_ABOUT]
+        told = self._orders.read(Notice(key="", kind="answer", reference=reference), answer.body)
+        # the platform numbers no events: the state is what can be told again
+        return replace(told, key=f"answer:{reference}:{told.stage.name.lower()}:{told.refunded_minor}")
 
     @cached_property
     def _orders(self) -> OrderCalls:

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import httpx
 
-from services.webhook_gateway.errors import ProviderUnavailable, Unreadable
+from services.webhook_gateway.errors import NotDecided, ProviderUnavailable, Unreadable
 from services.webhook_gateway.payments.states import Stage
 from services.webhook_gateway.psps import fields
 from services.webhook_gateway.psps.base import Mode, Notice
+from services.webhook_gateway.psps.calls import TIMEOUT, fetch
 
 #: In this order: the first confirms (an order that nobody confirms is cancelled after a while), the others only read.
 #: Which of the two a merchant may use is the bank's choice.
@@ -38,7 +39,6 @@ _UNKNOWN_ORDER: Final = 6
 _ACTIONS: Final[Mapping[int, Stage]] = {10: Stage.CANCELED, -2007: Stage.EXPIRED}
 _CURRENCIES: Final[Mapping[str, str]] = {"012": "DZD", "12": "DZD", "978": "EUR", "840": "USD"}
 _INTEGER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
-_TIMEOUT = httpx.Timeout(10, connect=5)
 
 
 class OrderCalls:
@@ -47,45 +47,53 @@ class OrderCalls:
     def __init__(self, base_url: str, credentials: Mapping[str, str], mode: Mode | None) -> None:
         self._credentials = credentials
         self._mode = mode
-        self._client = httpx.Client(base_url=base_url, timeout=_TIMEOUT)
+        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
 
     def ask(self, notice: Notice) -> Notice:
         """What the bank says of `notice.reference`; see `Asks.ask`."""
         assert notice.reference is not None
+        body = self.enquire(notice.reference)
+        if body is None:
+            return replace(notice, reference=None, hint=False, failure_reason="SATIM knows no such order")
+        told = self.read(notice, body)
+        if told.stage is Stage.PENDING:
+            raise NotDecided("The payer has not finished at the bank; the order will be asked for again.")
+        return told
+
+    def enquire(self, order_id: str) -> bytes | None:
+        """The bank's answer about the order as it came, from the first call that gives its state."""
         codes = []
         for call, parameter in CALLS:
-            answer = self._call(call, {parameter: notice.reference})
+            body = self._call(call, {parameter: order_id})
+            answer = _object(body) or {}
             status, code = _integer(answer, "orderStatus"), _integer(answer, "errorCode")
             if status is not None and (code == 0 or status in _DECLINED):
-                return self._told(notice, answer, status)
+                return body
             codes.append(code)
         if all(code == _UNKNOWN_ORDER for code in codes):
-            return replace(notice, reference=None, hint=False, failure_reason="SATIM knows no such order")
+            return None
         raise ProviderUnavailable(
             f"SATIM answered with ErrorCode {', '.join(map(str, codes))}; "
             "5 means that NOUBA_PSP_SATIM_USERNAME or _PASSWORD is wrong or may not make this call."
         )
 
-    def _call(self, call: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        try:
-            # by POST, so that the password stays out of every access log
-            response = self._client.post(call, data={**self._credentials, **parameters, "language": "FR"})
-            if response.is_client_error:
-                return {}  # a call that the bank has not switched on for this merchant: the next one is tried
-            response.raise_for_status()
-            answer = json.loads(response.text, parse_float=str)
-        except httpx.HTTPError as error:
-            raise ProviderUnavailable(f"SATIM's {call} did not answer ({type(error).__name__}).") from None
-        except (ValueError, RecursionError):
-            raise ProviderUnavailable(f"SATIM's {call} did not answer in JSON.") from None
-        if not isinstance(answer, dict):
-            raise ProviderUnavailable(f"SATIM's {call} did not answer with an object.")
-        return {str(name).lower(): value for name, value in answer.items()}
+    def _call(self, call: str, parameters: Mapping[str, str]) -> bytes:
+        # by POST, so that the password stays out of every access log
+        form = {**self._credentials, **parameters, "language": "FR"}
+        fetched = fetch(self._client, "POST", call, name=f"SATIM's {call}", data=form)
+        if 400 <= fetched.status < 500:
+            return b"{}"  # a call that the bank has not switched on for this merchant: the next one is tried
+        if fetched.status != 200 or _object(fetched.body) is None:
+            raise ProviderUnavailable(f"SATIM's {call} did not answer with a JSON object.")
+        return fetched.body
 
-    def _told(self, notice: Notice, answer: Mapping[str, Any], status: int) -> Notice:
+    def read(self, notice: Notice, body: bytes) -> Notice:
+        """What the bank's answer `body` says of the order in `notice`. Raises Unreadable where it says no state."""
+        answer = _object(body) or {}
+        status = _integer(answer, "orderStatus")
+        if status is None:
+            raise Unreadable("SATIM's answer has no OrderStatus.")
         stage = _stage(answer, status)
-        if stage is Stage.PENDING:
-            raise ProviderUnavailable("The payer has not finished at the bank; the order will be asked for again.")
         amount = _amount(answer, stage, status)
         return replace(
             notice,
@@ -99,6 +107,15 @@ class OrderCalls:
             failure_reason=None if stage is Stage.COMPLETED else _reason(answer),
             mode=self._mode,
         )
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    """The answer with its names in lower case; None where it is no JSON object."""
+    try:
+        answer = json.loads(body.decode(), parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return {str(name).lower(): value for name, value in answer.items()} if isinstance(answer, dict) else None
 
 
 def _stage(answer: Mapping[str, Any], status: int) -> Stage:

@@ -75,7 +75,7 @@ def _check_base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "https" or (parts.scheme == "http" and _is_private(parts.hostname or "")):
         return url.rstrip("/")
-    raise ValueError("must begin with https:// because it carries the merchant's password.")
+    raise ValueError("must begin with https:// because it carries the merchant's password or key.")
 
 
 def _check_return_url(url: str | None) -> str | None:
@@ -104,6 +104,7 @@ class PspSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="NOUBA_PSP_", frozen=True, hide_input_in_errors=True)
 
     chargily_secrets: Annotated[Secrets, AfterValidator(_check_chargily)] = None
+    chargily_base_url: Annotated[Word, AfterValidator(_check_base_url)] = "https://pay.chargily.net"
     standard_webhooks_secrets: Secrets = None
     stripe_secrets: Annotated[Secrets, AfterValidator(_check_stripe)] = None
     generic_secrets: Secrets = None

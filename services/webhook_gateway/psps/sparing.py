@@ -4,16 +4,18 @@ from threading import BoundedSemaphore
 
 from services.webhook_gateway.errors import ProviderUnavailable
 from services.webhook_gateway.psps.base import Asks, Notice
+from services.webhook_gateway.psps.breaker import Breaker
 
 #: In one process. Anybody can make us ask, since a hint is signed by nobody.
 AT_ONCE = 2
 
 
 class AskSparingly:
-    """Asks through another, or puts the question off while too many are open."""
+    """Asks through another, or puts the question off while too many are open or the provider fails."""
 
-    def __init__(self, asks: Asks, at_once: int = AT_ONCE) -> None:
+    def __init__(self, asks: Asks, breaker: Breaker, at_once: int = AT_ONCE) -> None:
         self._asks = asks
+        self._breaker = breaker
         self._open = BoundedSemaphore(at_once)
 
     def ask(self, notice: Notice) -> Notice:
@@ -21,6 +23,7 @@ class AskSparingly:
         if not self._open.acquire(blocking=False):
             raise ProviderUnavailable("the provider is being asked about other payments")
         try:
-            return self._asks.ask(notice)
+            with self._breaker.watch():
+                return self._asks.ask(notice)
         finally:
             self._open.release()

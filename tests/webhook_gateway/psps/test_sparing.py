@@ -6,6 +6,7 @@ import pytest
 
 from services.webhook_gateway.errors import ProviderUnavailable
 from services.webhook_gateway.psps.base import Notice
+from services.webhook_gateway.psps.breaker import Breaker
 from services.webhook_gateway.psps.sparing import AskSparingly
 
 
@@ -24,7 +25,7 @@ class SlowBank:
 
 def test_one_question_too_many_is_put_off_until_another_is_answered() -> None:
     bank = SlowBank()
-    asks = AskSparingly(bank, at_once=1)
+    asks = AskSparingly(bank, Breaker("bank"), at_once=1)
     first = threading.Thread(target=asks.ask, args=[Notice(key="1", kind="return")])
     first.start()
     assert bank.asked.wait(10)
@@ -42,7 +43,7 @@ def test_a_question_that_failed_leaves_its_place_to_the_next() -> None:
         def ask(self, notice: Notice) -> Notice:
             raise ProviderUnavailable("the bank does not answer")
 
-    asks = AskSparingly(NoBank(), at_once=1)
+    asks = AskSparingly(NoBank(), Breaker("bank"), at_once=1)
 
     for _ in range(3):
         with pytest.raises(ProviderUnavailable, match="does not answer"):
