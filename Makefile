@@ -49,13 +49,16 @@ compose-down: ## Stop the containers; the data stay
 compose-test: .venv ## Test the containers, with a project of their own
 	@$(BIN)/pytest --override-ini addopts=-ra tests/e2e/compose $(ARGS)
 
-compose-lint: .venv ## Lint the Dockerfiles and the compose file
+compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheus reads
 	@$(BIN)/hadolint services/*/Dockerfile deploy/demo/Dockerfile
 	@$(BIN)/compose-lint docker-compose.yml
+	@$(LOCAL) install
+	@promtool check config deploy/prometheus/prometheus.yml
+	@promtool check rules --lint=all --lint-fatal deploy/prometheus/rules/*.yml
 
 ##@ Change it
 
-.PHONY: test check bench lock
+.PHONY: test check bench chaos lock
 test: .venv ## Run every test, on real servers: make test ARGS="-k ledger"
 	@$(LOCAL) install
 	@$(BIN)/pytest $(ARGS)
@@ -69,6 +72,10 @@ check: .venv ## Lint, formatting, types, and who may import whom
 bench: .venv ## Measure beside what else could be picked: make bench PART=gateway ARGS=--quick
 	@$(LOCAL) install
 	@$(BIN)/python -m bench $(PART) $(ARGS)
+
+chaos: .venv ## Kill everything under load, lose nothing: make chaos SEED=7 ARGS="--kills 50"
+	@$(LOCAL) install
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: ## Pin all packages anew in requirements/, with their hashes
 	@bin/lock

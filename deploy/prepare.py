@@ -13,7 +13,7 @@ from pathlib import Path
 
 VOLUME = Path("/run/secrets")
 #: Volumes that are made empty, and whose they are.
-OWNERS = {"/data": "s3", "/scratch": "transcoder"}
+OWNERS = {"/data": "s3", "/scratch": "transcoder", "/spool": "gateway"}
 #: Who may read which folder, by the group that docker-compose.yml gives to its container.
 READERS = {
     "gateway": 10001,
@@ -25,9 +25,11 @@ READERS = {
     "migrate": 10007,
     "bucket": 10008,
     "demo": 10009,
+    "grafana": 10010,
+    "console": 10011,
 }
 #: Each has a role in PostgreSQL and a user of RabbitMQ with its own few rights.
-SERVICES = ("gateway", "transcoder", "stats")
+SERVICES = ("gateway", "transcoder", "stats", "console")
 BUCKET = "nouba"
 S3_ACTIONS = {
     "bucket": ["Admin", "Read", "Write", "List", "Tagging"],
@@ -46,6 +48,10 @@ def main() -> None:
     add_rabbitmq(folders, made)
     add_s3(folders, made)
     add_providers(folders, made)
+    folders["grafana"]["admin_password"] = made["grafana"]
+    for role in ("VIEWER", "OPERATOR"):
+        setting = f"NOUBA_CONSOLE_{role}_TOKENS"
+        folders["console"][setting] = os.environ.get(setting) or made[f"console {role.lower()}"]
     made.keep()
     for reader, files in folders.items():
         write(VOLUME / reader, files, READERS[reader])
@@ -127,6 +133,7 @@ def add_providers(folders: dict[str, dict[str, str]], made: Made) -> None:
         "NOUBA_PSP_SATIM_PASSWORD": made["satim"],
         "NOUBA_PSP_SATIM_TERMINAL": "E000000001",
         "NOUBA_PSP_SATIM_BASE_URL": "http://psp:8092/payment/rest",
+        "NOUBA_PSP_CHARGILY_BASE_URL": "http://psp:8092",
     }
     folders["demo"].update(providers)
     if not any(name.startswith("NOUBA_PSP_") for name in os.environ):

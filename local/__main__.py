@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from local import chromium_program, ffmpeg_program, rabbitmq_program
+from local import chromium_program, ffmpeg_program, prometheus_program, rabbitmq_program
 from local.errors import LocalError
 from local.stack import Stack
 
@@ -79,11 +79,12 @@ def status(stack: Stack) -> None:
 
 @local.command()
 def install() -> None:
-    """Install what no package of Python brings: RabbitMQ, ffmpeg, Chromium. Does nothing for what is there."""
+    """Install what Python's packages do not bring: RabbitMQ, ffmpeg, Chromium, promtool; nothing that is there."""
     if not os.environ.get("NOUBA_RABBITMQ_URL"):
         rabbitmq_program.find_program()
     ffmpeg_program.require_programs()
     chromium_program.find_program()
+    prometheus_program.find_promtool()
 
 
 @local.command(hidden=True)

@@ -10,12 +10,14 @@ from local.remembered import Remembered
 
 _GATEWAY_PORT = 8080
 _STATS_PORT = 8081
+_CONSOLE_PORT = 8082
 
 #: The processes that serve something else than metrics: the setting that holds the port, the address's name, the port
 #: that is tried first.
 _SERVING = {
     "gateway": ("NOUBA_GATEWAY_PORT", "GATEWAY_URL", _GATEWAY_PORT),
     "stats-api": ("NOUBA_STATS_PORT", "STATS_URL", _STATS_PORT),
+    "console": ("NOUBA_CONSOLE_PORT", "CONSOLE_URL", _CONSOLE_PORT),
     "psp": ("NOUBA_LOCAL_PSP_PORT", "PSP_URL", None),
 }
 
@@ -39,6 +41,7 @@ def shared_environment(
         settings["NOUBA_GATEWAY_HOST"] = HOST
     if "PSP_URL" in addresses:
         settings["NOUBA_PSP_SATIM_BASE_URL"] = f"{addresses['PSP_URL']}/payment/rest"
+        settings["NOUBA_PSP_CHARGILY_BASE_URL"] = addresses["PSP_URL"]
     wishes = {name: value for name, value in given.items() if name.startswith("NOUBA_") and name not in _NOT_FOR_ALL}
     # an empty address of a server stands for none; an empty secret is the process's to refuse
     return {**settings, **{name: value for name, value in wishes.items() if value or name not in servers}, **addresses}
@@ -65,6 +68,8 @@ def _secrets(remembered: Remembered) -> dict[str, str]:
     # each has the form that its provider gives out
     makers = {
         "NOUBA_API_TOKENS": lambda: f"nouba_{secrets.token_hex(20)}",
+        "NOUBA_CONSOLE_OPERATOR_TOKENS": lambda: secrets.token_hex(20),
+        "NOUBA_CONSOLE_VIEWER_TOKENS": lambda: secrets.token_hex(20),
         "NOUBA_PSP_CHARGILY_SECRETS": lambda: f"test_sk_{secrets.token_hex(20)}",
         "NOUBA_PSP_STANDARD_WEBHOOKS_SECRETS": lambda: f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
         "NOUBA_PSP_STRIPE_SECRETS": lambda: f"whsec_{secrets.token_hex(16)}",

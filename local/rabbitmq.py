@@ -49,6 +49,11 @@ class RabbitMq:
         return f"http://nouba:{self._remembered['password']}@{HOST}:{self._remembered['management']}"
 
     @property
+    def management_address(self) -> str:
+        """The same without user and password."""
+        return f"http://{HOST}:{self._remembered['management']}"
+
+    @property
     def metrics_url(self) -> str:
         """Where Prometheus reads the broker's own metrics."""
         return f"http://{HOST}:{self._remembered['prometheus']}/metrics"

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from local.errors import NotInstalled
-from local.system_package import SystemPackage
+from local.system_package import SystemPackage, stopped_apt_script
 
 # Not Debian's /usr/sbin/rabbitmq-server: that wrapper is for the system's own node and changes the user.
 _USUAL_PLACES = (
@@ -14,28 +14,10 @@ _USUAL_PLACES = (
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
 )
 
-# The package starts a node on the standard port as soon as it is there, and again at every boot. Nobody asked for
-# that one, so Debian's own switch (policy-rc.d) says no during the installation, unless the machine has one already.
-_APT_SCRIPT = """
-set -e
-policy=/usr/sbin/policy-rc.d
-if [ ! -e "$policy" ]; then
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 130' INT TERM
-    printf '#!/bin/sh\\nexit 101\\n' > "$policy"
-    chmod 755 "$policy"
-fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get -qq update
-apt-get -qq install --yes --no-install-recommends rabbitmq-server
-if command -v systemctl >/dev/null; then
-    systemctl disable rabbitmq-server >/dev/null 2>&1 || true
-fi
-"""
-
 PACKAGE = SystemPackage(
     name="RabbitMQ",
-    apt_script=_APT_SCRIPT,
+    # the package would start a node on the standard port at once
+    apt_script=stopped_apt_script("rabbitmq-server"),
     brew=("rabbitmq",),
     by_hand="install it, for example with `sudo apt-get install rabbitmq-server`, or name one in NOUBA_RABBITMQ_URL",
 )

@@ -139,12 +139,16 @@ class Stack:
         say("The database has the newest schema")
 
     def _server_settings(self) -> dict[str, str]:
-        settings = {"NOUBA_S3_BUCKET": self._given.get("NOUBA_S3_BUCKET", BUCKET)}
+        settings = {
+            "NOUBA_S3_BUCKET": self._given.get("NOUBA_S3_BUCKET", BUCKET),
+            "NOUBA_GATEWAY_SPOOL_DIR": str(self.home / "spool"),
+        }
         ours = self.servers
         if self.postgres in ours:
             settings["NOUBA_DATABASE_URL"] = self.postgres.url
         if self.rabbitmq in ours:
             settings["NOUBA_RABBITMQ_URL"] = self.rabbitmq.url
+            settings["NOUBA_RABBITMQ_MANAGEMENT_URL"] = self.rabbitmq.management_address
             settings["RABBITMQ_MANAGEMENT_URL"] = self.rabbitmq.management_url
             settings["RABBITMQ_METRICS_URL"] = self.rabbitmq.metrics_url
         if self.s3 in ours:

@@ -49,3 +49,25 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
 apt-get -qq install --yes --no-install-recommends {" ".join(packages)}
 """
+
+
+def stopped_apt_script(package: str) -> str:
+    """Installs Debian's `package`, and lets no server of it start, neither now nor at a boot.
+
+    Nobody asked for that one, so Debian's own switch (policy-rc.d) says no during the installation, unless the machine
+    has one already.
+    """
+    return f"""
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\\nexit 101\\n' > "$policy"
+    chmod 755 "$policy"
+fi
+{apt_script(package)}
+if command -v systemctl >/dev/null; then
+    systemctl disable {package} >/dev/null 2>&1 || true
+fi
+"""

@@ -1,16 +1,34 @@
 """`nouba`: one command, made of the commands of the services that are installed here."""
 
+from importlib import import_module
 from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 
 import click
 
-from shared.runtime.doctor.cli import doctor
 from shared.runtime.settings import SettingsError
+
+#: Imported when they are asked for and not before: they count, and prometheus_client decides at its first import how
+#: processes that share a port add up, which a server has to have said by then.
+COMMANDS = {
+    "dead": "shared.runtime.dead_letters.cli",
+    "doctor": "shared.runtime.doctor.cli",
+    "queues": "shared.runtime.queues.cli",
+}
 
 
 class Nouba(click.Group):
     """A group whose faults are sentences: a wrong setting is no traceback."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *COMMANDS])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return super().get_command(context, name)
+        command = getattr(import_module(COMMANDS[name]), name)
+        assert isinstance(command, click.Command)
+        return command
 
     def invoke(self, context: click.Context) -> object:
         try:
@@ -42,9 +60,11 @@ def migrate() -> None:
     click.echo("The database has the newest schema.")
 
 
-main.add_command(doctor)
-
 for entry in entry_points(group="nouba.commands"):
     # an image holds its own service alone
     if find_spec(entry.module.rsplit(".", 1)[0]) is not None:
-        main.add_command(entry.load())
+        service = entry.load()
+        main.add_command(service)
+        # what operators use daily is reached without the service's name too
+        if "events" in service.commands:
+            main.add_command(service.commands["events"])

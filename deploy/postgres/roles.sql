@@ -4,6 +4,7 @@
 \set gateway_password `cat /run/secrets/migrate/gateway_password`
 \set transcoder_password `cat /run/secrets/migrate/transcoder_password`
 \set stats_password `cat /run/secrets/migrate/stats_password`
+\set console_password `cat /run/secrets/migrate/console_password`
 \set school_password `cat /run/secrets/migrate/school_password`
 
 -- the text of a statement with a password in it is for no log
@@ -11,19 +12,21 @@ SET LOCAL log_statement = 'none';
 SET LOCAL log_min_error_statement = 'panic';
 
 SELECT format('CREATE ROLE %I LOGIN', name)
-FROM unnest(ARRAY['nouba_gateway', 'nouba_transcoder', 'nouba_stats', 'nouba_school']) AS name
+FROM unnest(ARRAY['nouba_gateway', 'nouba_transcoder', 'nouba_stats', 'nouba_console', 'nouba_school']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 ALTER ROLE nouba_gateway PASSWORD :'gateway_password';
 ALTER ROLE nouba_transcoder PASSWORD :'transcoder_password';
 ALTER ROLE nouba_stats PASSWORD :'stats_password';
+ALTER ROLE nouba_console PASSWORD :'console_password';
 ALTER ROLE nouba_school PASSWORD :'school_password';
 
 -- begin from nothing, so that a right that leaves this file is gone
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nouba_gateway, nouba_transcoder, nouba_stats, nouba_school;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
+    nouba_school;
 REVOKE ALL ON DATABASE nouba FROM PUBLIC;
-GRANT CONNECT ON DATABASE nouba TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_school;
-GRANT USAGE ON SCHEMA public TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_school;
+GRANT CONNECT ON DATABASE nouba TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
+GRANT USAGE ON SCHEMA public TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
 
 -- Every service writes its own rows of the outbox and sees no others. To lock a row needs the right to change one of
 -- its columns.
@@ -32,18 +35,39 @@ ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS own_rows ON outbox;
 CREATE POLICY own_rows ON outbox TO nouba_gateway, nouba_transcoder, nouba_stats USING ('nouba_' || service = current_user);
 
+-- Every service keeps what died in its queues, and obeys the pauses. Operators decide from the gateway's seat.
+GRANT SELECT, INSERT, UPDATE ON dead_letters TO nouba_gateway, nouba_transcoder, nouba_stats;
+GRANT SELECT ON queue_pauses TO nouba_gateway, nouba_transcoder, nouba_stats;
+GRANT INSERT, DELETE ON queue_pauses TO nouba_gateway;
+GRANT SELECT, INSERT ON operator_acts TO nouba_gateway;
+
 -- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
 GRANT SELECT, INSERT, UPDATE ON webhook_events, payments TO nouba_gateway;
-GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries TO nouba_gateway;
+GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
 GRANT UPDATE (status, activated_at, ends_at) ON subscriptions TO nouba_gateway;
 GRANT SELECT (id, transcoding_status) ON courses TO nouba_gateway;
+GRANT SELECT ON course_keys TO nouba_gateway;
 
 -- The transcoder: its jobs and their parts, and what a course shows.
 GRANT SELECT, INSERT, UPDATE, DELETE ON transcode_jobs, transcode_chunks TO nouba_transcoder;
-GRANT SELECT (id, transcoding_status, video_ref) ON courses TO nouba_transcoder;
+GRANT SELECT (id, chapter_id, transcoding_status, video_ref) ON courses TO nouba_transcoder;
+GRANT SELECT (id, price_minor) ON chapters TO nouba_transcoder;
+GRANT SELECT, INSERT ON course_keys TO nouba_transcoder;
 GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
+
+-- The console: how everything stands, without names, bodies of webhooks and keys; and what operators decide, whose
+-- messages leave through the gateway's outbox.
+GRANT SELECT ON dead_letters, queue_pauses, operator_acts, outbox, transcode_jobs, transcode_chunks, daily_stats,
+    daily_stats_newest, changed_days, payments, ledger_accounts, ledger_transactions, ledger_entries TO nouba_console;
+GRANT SELECT (id, provider, reference, state, reason, signed, attempts, payment_id, received_at, drained_at, processed_at,
+    next_attempt_at), UPDATE (state, attempts, processed_at, next_attempt_at) ON webhook_events TO nouba_console;
+GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) ON dead_letters TO nouba_console;
+GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
+GRANT INSERT ON operator_acts, outbox TO nouba_console;
+DROP POLICY IF EXISTS operators_rows ON outbox;
+CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 
 -- The statistics: read the facts, write the days. Who a person is and what a provider sent are not among the facts.
 GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
@@ -52,6 +76,7 @@ GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at)
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
     first_shown_at, finished_at) ON transcode_jobs TO nouba_stats;
+GRANT SELECT (queue, died_at) ON dead_letters TO nouba_stats;
 GRANT INSERT ON daily_stats TO nouba_stats;
 GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;
 GRANT INSERT, UPDATE, DELETE ON changed_days TO nouba_stats;

@@ -5,8 +5,8 @@ from typing import Any
 
 from gunicorn.http.errors import ParseException
 
-from services.webhook_gateway.deadlines import Deadlines
 from services.webhook_gateway.errors import BodyTooLarge, BodyTooSlow, BrokenBody, EncodedBody
+from shared.runtime.deadlines import Deadlines
 
 
 class BodyReader:

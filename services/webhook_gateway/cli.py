@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 
 from services.webhook_gateway.errors import NotReady
+from services.webhook_gateway.event_cli import events
 from services.webhook_gateway.psps.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.watch.cli import ledger
 from shared.runtime import logs
 from shared.runtime.settings import read_settings
 
@@ -35,6 +37,7 @@ def gateway() -> None:
       nouba gateway serve               the web process, on 127.0.0.1:8080
       nouba gateway worker              the payments worker
       nouba gateway providers --json    which providers are switched on
+      nouba gateway reconcile           ask the providers about unfinished payments
     """
 
 
@@ -70,6 +73,48 @@ def worker() -> None:
 
 
 @gateway.command()
+def console() -> None:
+    """Show the operators' pages on NOUBA_CONSOLE_HOST and NOUBA_CONSOLE_PORT (127.0.0.1:8082 unless set)."""
+    from services.webhook_gateway.console.server import ConsoleServer
+    from services.webhook_gateway.console.settings import ConsoleSettings
+
+    logs.configure("console")
+    ConsoleServer(read_settings(ConsoleSettings)).run()
+
+
+@gateway.command()
+@click.option("--provider", help="Only this one: chargily or satim.")
+@click.option("--older-than", default="30m", show_default=True, help="Begun so long ago, as 90s, 30m, 12h or 3d.")
+@click.option("--dry-run", is_flag=True, help="Show what would be asked about; ask nobody.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def reconcile(provider: str | None, older_than: str, dry_run: bool, as_json: bool) -> None:
+    """Ask the providers about payments that nobody has told the end of.
+
+    The worker does so by itself, for three days; this asks about every unfinished payment, now. Answers are kept like
+    webhooks, and booked by the worker. The exit status is 1 where a provider did not answer.
+
+    \b
+    Examples:
+      nouba gateway reconcile --dry-run
+      nouba gateway reconcile --provider satim --older-than 10m
+      nouba gateway reconcile --older-than 7d --json
+    """
+    from services.webhook_gateway.reconcile_command import duration
+    from services.webhook_gateway.reconcile_command import reconcile as ask
+
+    logs.configure("gateway-reconcile")
+    status = ask(
+        read_settings(GatewaySettings),
+        read_psp_settings(),
+        provider=provider,
+        older_than=duration(older_than),
+        is_rehearsal=dry_run,
+        as_json=as_json,
+    )
+    raise SystemExit(status)
+
+
+@gateway.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def providers(as_json: bool) -> None:
     """Show which providers are switched on, and where their webhooks go."""
@@ -82,3 +127,7 @@ def providers(as_json: bool) -> None:
         return
     for name, state in found.items():
         click.echo(f"{name:20} {'on ' if state['on'] else 'off'} {state['path'] if state['on'] else ''}")
+
+
+gateway.add_command(ledger)
+gateway.add_command(events)

@@ -11,7 +11,7 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from services.webhook_gateway import metrics
-from services.webhook_gateway.deadlines import Deadlines
+from shared.runtime.deadlines import Deadlines
 
 _STATUS = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,

@@ -11,12 +11,19 @@ GatewayError
 |   +-- TooManyUnverified   429
 |   +-- Unauthorised        401
 |   +-- BadUpload           400
+|   +-- BadPayment          400
+|   +-- UnknownUser         404
+|   +-- ConflictingPayment  409
 |   +-- UnknownCourse       404
 |   +-- UploadMissing       409
+|   +-- UnknownKey          404
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
     +-- ProviderUnavailable the provider's own API did not answer
+    |   +-- NotDecided      it did, but the payer has not finished
+    |   +-- AskedTooOften   it wants to be left alone for a while
     +-- StorageAway         S3 did not answer
+    +-- CannotKeep          503: neither the database nor the spool took the webhook
     +-- NotReady            a setting is missing or wrong: the process refuses to start
 """
 
@@ -80,6 +87,26 @@ class BadUpload(TheirFault):
     """The request about an upload does not have the form that the documentation shows."""
 
 
+class BadPayment(TheirFault):
+    """What the school says of a payment does not have the form that the documentation shows."""
+
+
+class UnknownUser(TheirFault):
+    """There is no such user."""
+
+    def __init__(self, user_id: int) -> None:
+        super().__init__(f"There is no user {user_id}.")
+
+
+class ConflictingPayment(TheirFault):
+    """The payment is known already, and is another one."""
+
+    def __init__(self, payment_id: int) -> None:
+        super().__init__(
+            f"Payment {payment_id} has this reference, and another user, amount or order; give each payment its own."
+        )
+
+
 class UnknownCourse(TheirFault):
     """There is no such course."""
 
@@ -94,6 +121,13 @@ class UploadMissing(TheirFault):
         super().__init__(f"There is no upload {key!r} for this course; upload it first, all parts of it.")
 
 
+class UnknownKey(TheirFault):
+    """The course has no such key."""
+
+    def __init__(self, course_id: int) -> None:
+        super().__init__(f"Course {course_id} has no such key: ask for the one that its playlists name.")
+
+
 class Unreadable(GatewayError):
     """The request is genuine, but says nothing that we understand; the message says what was expected."""
 
@@ -106,8 +140,24 @@ class ProviderUnavailable(OurFault):
     """The provider's own API could not be asked; asking again later may help."""
 
 
+class NotDecided(ProviderUnavailable):
+    """The provider answered, and the payment can still end either way."""
+
+
+class AskedTooOften(ProviderUnavailable):
+    """The provider wants to be asked less; `retry_after_seconds` where it says for how long."""
+
+    def __init__(self, retry_after_seconds: float | None) -> None:
+        super().__init__("The provider answered 429: it is asked too often.")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class StorageAway(OurFault):
     """S3 could not be asked; asking again later may help."""
+
+
+class CannotKeep(OurFault):
+    """Neither the database nor the spool took the webhook; the provider has to send it again."""
 
 
 class NotReady(OurFault):

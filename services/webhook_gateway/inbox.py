@@ -1,82 +1,143 @@
-"""The inbox in PostgreSQL: one statement keeps a webhook and promises its message."""
+"""The inbox in PostgreSQL: one statement keeps all webhooks that arrived together, and promises their messages."""
 
 import json
+import time
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from services.webhook_gateway.bounded import connect_within
+from services.webhook_gateway.gathering import Gathering
 from services.webhook_gateway.intake import Entry, Kept
-from services.webhook_gateway.payments.books import State
 from services.webhook_gateway.payments.sql_books import SERVICE
 from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.messaging import envelope
 
 #: An event that was not settled by then is tried again, even if its message was lost with the broker's disk.
 SETTLED_WITHIN = "15 minutes"
+#: How long one attempt at the database may take, whatever happens there.
+LONGEST_SECONDS = 5.5
+#: A connection that broke this soon was an old one; later, the database is in trouble, and is not asked twice.
+FIRST_TRY_SECONDS = 0.5
+#: Webhooks of one statement; with the largest bodies that is 16 MiB.
+MOST_AT_ONCE = 64
 
-# One statement is one transaction and one round trip. The message is the template with the new row's id in it.
+# One statement is one transaction, one round trip and one wait for the disk. The messages are a template with the new
+# rows' ids in it.
 _KEEP = """
-WITH event AS (
+WITH news AS (
+    SELECT * FROM unnest(
+        %(provider)s::text[], %(dedupe_key)s::text[], %(state)s::text[], %(reason)s::text[], %(method)s::text[],
+        %(headers)s::text[], %(body)s::bytea[], %(body_sha256)s::bytea[], %(reference)s::text[], %(signed)s::boolean[],
+        %(secret)s::smallint[], %(received_at)s::timestamptz[]
+    ) AS news (provider, dedupe_key, state, reason, method, headers, body, body_sha256, reference, signed, secret,
+               received_at)
+), event AS (
     INSERT INTO webhook_events
         (provider, dedupe_key, state, reason, method, headers, body, body_sha256, reference, signed, secret,
-         next_attempt_at, processed_at)
-    VALUES
-        (%(provider)s, %(dedupe_key)s, %(state)s, %(reason)s, %(method)s, %(headers)s::jsonb, %(body)s,
-         %(body_sha256)s, %(reference)s, %(signed)s, %(secret)s,
-         CASE WHEN %(waits)s THEN now() + %(settled_within)s::interval END, CASE WHEN NOT %(waits)s THEN now() END)
+         received_at, drained_at, next_attempt_at, processed_at)
+    SELECT
+        provider, dedupe_key, state, reason, method, headers::jsonb, body, body_sha256, reference, signed, secret,
+        coalesce(received_at, now()), CASE WHEN received_at IS NOT NULL THEN now() END,
+        CASE WHEN state = 'received' THEN now() + %(settled_within)s::interval END,
+        CASE WHEN state <> 'received' THEN now() END
+    FROM news
     ON CONFLICT (provider, dedupe_key) DO NOTHING
-    RETURNING id
+    RETURNING id, provider, dedupe_key, state
 ), promise AS (
     INSERT INTO outbox (service, message)
-    SELECT %(service)s, jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)) FROM event WHERE %(waits)s
+    SELECT %(service)s, jsonb_set(
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
+        '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM event WHERE state = 'received'
 )
-SELECT id FROM event
+SELECT id, provider, dedupe_key FROM event
 """
 
-_FIND = "SELECT id, body_sha256 FROM webhook_events WHERE provider = %(provider)s AND dedupe_key = %(dedupe_key)s"
+_FIND = "SELECT id, body_sha256 FROM webhook_events WHERE provider = %s AND dedupe_key = %s"
 
 
 class SqlInbox:
     """Implements `Inbox`. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, longest_seconds: float = LONGEST_SECONDS) -> None:
         self._engine = engine
+        self._longest_seconds = longest_seconds
+        self._gathering = Gathering(self._keep_all, MOST_AT_ONCE)
 
     def keep(self, entry: Entry) -> Kept:
-        values = _values(entry)
+        return self._gathering(entry)
+
+    def _keep_all(self, entries: Sequence[Entry]) -> Sequence[Kept | BaseException]:
         try:
-            return self._keep(values)
+            return self._try_twice(entries)
+        except (DataError, IntegrityError) as error:
+            if len(entries) == 1:
+                return [error]
+            # none of the others is refused for what one of them holds
+            return [outcome for entry in entries for outcome in self._keep_all([entry])]
+
+    def _try_twice(self, entries: Sequence[Entry]) -> Sequence[Kept]:
+        started = time.monotonic()
+        try:
+            return self._try(entries)
         except DBAPIError as error:
-            if not error.connection_invalidated:
+            if not error.connection_invalidated or time.monotonic() - started > FIRST_TRY_SECONDS:
                 raise
             # The server was restarted and the pool held its old connections; asking twice keeps once.
-            return self._keep(values)
+            return self._try(entries)
 
-    def _keep(self, values: dict[str, Any]) -> Kept:
-        with self._engine.connect() as connection:
-            if row := connection.exec_driver_sql(_KEEP, values).first():
-                return Kept(row.id, True, values["body_sha256"])
-            # The first statement cannot see a row that was committed while it waited for it; the second can.
-            row = connection.exec_driver_sql(_FIND, values).one()
-            return Kept(row.id, False, bytes(row.body_sha256))
+    def _try(self, entries: Sequence[Entry]) -> Sequence[Kept]:
+        with connect_within(self._engine, self._longest_seconds) as connection:
+            return OpenInbox(connection).keep_all(entries)
 
 
-def _values(entry: Entry) -> dict[str, Any]:
+class OpenInbox:
+    """Implements `Inbox` on one connection: what is kept is durable when that commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def keep(self, entry: Entry) -> Kept:
+        (kept,) = self.keep_all([entry])
+        return kept
+
+    def keep_all(self, entries: Sequence[Entry]) -> Sequence[Kept]:
+        """Each in turn: of two with one key, the first is new."""
+        # In one order everywhere: two batches with the same two keys would otherwise wait for each other.
+        ordered = sorted(entries, key=_key)
+        rows = self._connection.exec_driver_sql(_KEEP, _values(ordered)).all()
+        new = {(row.provider, row.dedupe_key): int(row.id) for row in rows}
+        return [self._kept(entry, new.pop(_key(entry), None)) for entry in entries]
+
+    def _kept(self, entry: Entry, new_id: int | None) -> Kept:
+        if new_id is not None:
+            return Kept(new_id, True, entry.body_sha256)
+        # The first statement cannot see a row that was committed while it waited for it; the second can.
+        row = self._connection.exec_driver_sql(_FIND, _key(entry)).one()
+        return Kept(row.id, False, bytes(row.body_sha256))
+
+
+def _key(entry: Entry) -> tuple[str, str]:
+    return entry.provider, entry.dedupe_key
+
+
+def _values(entries: Sequence[Entry]) -> dict[str, Any]:
     return {
-        "provider": entry.provider,
-        "dedupe_key": entry.dedupe_key,
-        "state": entry.state,
-        "reason": entry.reason,
-        "method": entry.request.method,
-        "headers": json.dumps(dict(entry.request.headers)),
-        "body": entry.request.body,
-        "body_sha256": entry.body_sha256,
-        "reference": entry.reference,
-        "signed": entry.proof.signed,
-        "secret": entry.proof.secret,
+        "provider": [entry.provider for entry in entries],
+        "dedupe_key": [entry.dedupe_key for entry in entries],
+        "state": [entry.state.value for entry in entries],
+        "reason": [entry.reason for entry in entries],
+        "method": [entry.request.method for entry in entries],
+        "headers": [json.dumps(dict(entry.request.headers)) for entry in entries],
+        "body": [entry.request.body for entry in entries],
+        "body_sha256": [entry.body_sha256 for entry in entries],
+        "reference": [entry.reference for entry in entries],
+        "signed": [entry.proof.signed for entry in entries],
+        "secret": [entry.proof.secret for entry in entries],
+        "received_at": [entry.received_at for entry in entries],
         "service": SERVICE,
         "settled_within": SETTLED_WITHIN,
-        "waits": entry.state is State.RECEIVED,
         "message": json.dumps(envelope(WebhookReceived(event_id=0))),
     }

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from services.webhook_gateway.errors import InvalidSignature, Unreadable
 from services.webhook_gateway.payments.books import State
-from services.webhook_gateway.psps.base import Proof, Psp, Request
+from services.webhook_gateway.psps.base import ANSWER, Proof, Psp, Request
 from shared.runtime.failpoints import failpoint
 
 
@@ -22,15 +23,18 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The answer, once the event is durable."""
+    """The answer, once the event is durable; one that waits in the spool has no id yet."""
 
     status: Answer
-    event_id: int
+    event_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is kept of a webhook. `headers` are only those that the provider's parser needs."""
+    """What is kept of a webhook. `headers` are only those that the provider's parser needs.
+
+    `received_at` is set where that was earlier than now: the entry has waited in the spool.
+    """
 
     provider: str
     dedupe_key: str
@@ -40,13 +44,14 @@ class Entry:
     body_sha256: bytes
     reference: str | None
     proof: Proof
+    received_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The row that holds the entry, or the row that held its key before."""
+    """The row that holds the entry, or the row that held its key before; the spool's have no id yet."""
 
-    event_id: int
+    event_id: int | None
     is_new: bool
     body_sha256: bytes
 
@@ -81,21 +86,28 @@ def accept(psp: Psp, request: Request, inbox: Inbox, wake: Callable[[], None], u
     if not proof.signed:
         unverified.count_hint(psp.name)
     failpoint("intake.after_verify")
-    entry = _read(psp, request, proof)
+    receipt = keep_once(read_entry(psp, request, proof), inbox)
+    failpoint("intake.after_commit")
+    if receipt.status is Answer.ACCEPTED:
+        wake()
+    return receipt
+
+
+def keep_once(entry: Entry, inbox: Inbox) -> Receipt:
+    """Keep `entry`, unless it is kept already. Raises what `inbox` raises."""
     kept = inbox.keep(entry)
     if not kept.is_new and kept.body_sha256 != entry.body_sha256:
         kept, entry = _keep_conflict(entry, kept.event_id, inbox)
-    failpoint("intake.after_commit")
     if not kept.is_new:
         return Receipt(Answer.DUPLICATE, kept.event_id)
-    if entry.state is State.QUARANTINED:
-        return Receipt(Answer.QUARANTINED, kept.event_id)
-    wake()
-    return Receipt(Answer.ACCEPTED, kept.event_id)
+    quarantined = entry.state is State.QUARANTINED
+    return Receipt(Answer.QUARANTINED if quarantined else Answer.ACCEPTED, kept.event_id)
 
 
-def _read(psp: Psp, request: Request, proof: Proof) -> Entry:
-    needed = {name: value for name, value in request.headers.items() if name in psp.kept_headers}
+def read_entry(psp: Psp, request: Request, proof: Proof) -> Entry:
+    """What is kept of `request`; put aside for an operator where it cannot be read, or is of another mode."""
+    is_answer = request.method == ANSWER  # then no stranger chose the headers
+    needed = {name: value for name, value in request.headers.items() if is_answer or name in psp.kept_headers}
     digest = hashlib.sha256(request.body).digest()
     entry = Entry(
         provider=psp.name,
@@ -117,7 +129,7 @@ def _read(psp: Psp, request: Request, proof: Proof) -> Entry:
     return replace(entry, state=State.RECEIVED, dedupe_key=notice.key, reference=notice.reference)
 
 
-def _keep_conflict(entry: Entry, event_id: int, inbox: Inbox) -> tuple[Kept, Entry]:
+def _keep_conflict(entry: Entry, event_id: int | None, inbox: Inbox) -> tuple[Kept, Entry]:
     """The same id with another body, and both are signed: an operator has to look, so this one is kept apart."""
     conflict = replace(
         entry,

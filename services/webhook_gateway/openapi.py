@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import render_template
 
+from services.webhook_gateway import key_openapi, payment_openapi
 from services.webhook_gateway.upload_openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
@@ -110,6 +111,8 @@ DOCUMENT: dict[str, Any] = {
             }
         },
         **PATHS,
+        **payment_openapi.PATHS,
+        **key_openapi.PATHS,
         "/healthz": {
             "get": {
                 "operationId": "showHealth",
@@ -121,8 +124,9 @@ DOCUMENT: dict[str, Any] = {
             "get": {
                 "operationId": "showReadiness",
                 "summary": "The work is flowing",
-                "description": "Not ready when the database is away, when a message waited longer than 60 seconds for "
-                "RabbitMQ, or an event longer than 300 seconds for a worker.",
+                "description": "Not ready when the database is away and the spool does not take its place, when a "
+                "message waited longer than 60 seconds for RabbitMQ, or an event longer than 300 seconds for a worker. "
+                "Spooling: the database is away, and webhooks are kept on the gateway's disk until it is back.",
                 "responses": {"200": _answer("It is.", _READINESS), "503": _answer("It is not.", _READINESS)},
             }
         },
@@ -154,7 +158,11 @@ DOCUMENT: dict[str, Any] = {
                         "enum": ["accepted", "duplicate", "quarantined"],
                         "description": "quarantined: genuine, but put aside for an operator; do not send it again.",
                     },
-                    "event_id": {"type": "integer", "minimum": 1},
+                    "event_id": {
+                        "type": ["integer", "null"],
+                        "minimum": 1,
+                        "description": "null while the database is away: the event is durable, and has no number yet.",
+                    },
                 },
             },
             "Error": {
@@ -165,13 +173,22 @@ DOCUMENT: dict[str, Any] = {
             },
             "Readiness": {
                 "type": "object",
-                "required": ["status", "database", "unpublished_seconds", "unsettled_seconds"],
+                "required": [
+                    "status",
+                    "database",
+                    "unpublished_seconds",
+                    "unsettled_seconds",
+                    "spool",
+                    "spool_events",
+                ],
                 "additionalProperties": False,
                 "properties": {
-                    "status": {"enum": ["ready", "not ready"]},
+                    "status": {"enum": ["ready", "spooling", "not ready"]},
                     "database": {"type": "boolean"},
                     "unpublished_seconds": {"type": ["number", "null"]},
                     "unsettled_seconds": {"type": ["number", "null"]},
+                    "spool": {"enum": ["off", "ready", "full", "failing"]},
+                    "spool_events": {"type": "integer", "minimum": 0},
                 },
             },
         },

@@ -7,15 +7,17 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import Blueprint, Response, current_app, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from services.webhook_gateway import errors, metrics, openapi, readiness
+from services.webhook_gateway import errors, metrics, openapi
 from services.webhook_gateway.body import BodyReader
 from services.webhook_gateway.intake import Inbox, Receipt, accept
 from services.webhook_gateway.psps.base import Psp, Request
+from services.webhook_gateway.readiness import Readiness
 from services.webhook_gateway.unverified import UnverifiedLimit
+from shared.runtime.logs import describe
+from shared.runtime.metrics import child
 
 gateway = Blueprint("gateway", __name__)
 
@@ -32,8 +34,12 @@ _STATUS = {
     errors.TooManyUnverified: (429, "too_many_unverified"),
     errors.Unauthorised: (401, "unauthorised"),
     errors.BadUpload: (400, "bad_upload"),
+    errors.BadPayment: (400, "bad_payment"),
+    errors.UnknownUser: (404, "unknown_user"),
+    errors.ConflictingPayment: (409, "conflicting_payment"),
     errors.UnknownCourse: (404, "unknown_course"),
     errors.UploadMissing: (409, "upload_missing"),
+    errors.UnknownKey: (404, "unknown_key"),
 }
 
 
@@ -43,7 +49,7 @@ class Gateway:
 
     psps: Mapping[str, Psp]
     inbox: Inbox
-    engine: Engine
+    readiness: Callable[[], Readiness]
     bodies: BodyReader
     unverified: UnverifiedLimit
     wake: Callable[[], None]
@@ -75,7 +81,7 @@ def show_health() -> ResponseReturnValue:
 
 @gateway.get("/readyz")
 def show_readiness() -> ResponseReturnValue:
-    found = readiness.check(_gateway().engine)
+    found = _gateway().readiness()
     return jsonify(found.as_json()), 200 if found.is_ready else 503
 
 
@@ -125,12 +131,12 @@ def _receive(psp: Psp, news: Request) -> Receipt:
     except errors.TooManyUnverified:
         verdict = "limited"
         raise
-    except SQLAlchemyError:
+    except (SQLAlchemyError, errors.CannotKeep):
         verdict = "unavailable"
         raise
     finally:
-        metrics.REQUESTS.labels(psp.name, verdict).inc()
-    metrics.ACCEPT_SECONDS.labels(psp.name).observe(time.perf_counter() - started)
+        child(metrics.REQUESTS, psp.name, verdict).inc()
+    child(metrics.ACCEPT_SECONDS, psp.name).observe(time.perf_counter() - started)
     return receipt
 
 
@@ -149,9 +155,10 @@ def refuse(error: errors.TheirFault) -> ResponseReturnValue:
 
 
 @gateway.app_errorhandler(SQLAlchemyError)
-def excuse(error: SQLAlchemyError) -> ResponseReturnValue:
-    # the exception's text holds the statement's parameters, so only its kind is logged
-    current_app.logger.error("The database did not keep a webhook: %s", type(error).__name__)
+@gateway.app_errorhandler(errors.CannotKeep)
+def excuse(error: SQLAlchemyError | errors.CannotKeep) -> ResponseReturnValue:
+    # the text of a database's exception may hold the statement's parameters
+    current_app.logger.error("A webhook was not kept: %s", describe(error))
     response = _problem(503, "unavailable", "The webhook cannot be kept now; send it again.")
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

@@ -4,15 +4,24 @@ Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides a
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from services.webhook_gateway.app import create_app
 from services.webhook_gateway.connections import Connections, honour_close
+from services.webhook_gateway.drain import Drain
+from services.webhook_gateway.fallback import Presence, SpoolingInbox
+from services.webhook_gateway.inbox import SqlInbox
+from services.webhook_gateway.intake import Inbox
 from services.webhook_gateway.payments.sql_books import SERVICE
 from services.webhook_gateway.psps.base import Psp
+from services.webhook_gateway.readiness import check
 from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.spool import Spool
+from services.webhook_gateway.spool_file import prepare
 from services.webhook_gateway.uploads import Objects
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
@@ -20,8 +29,23 @@ from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
 from shared.runtime.web import PropagatingLogger, require_port
 
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a webhook waits for the database, at each place where it may have to wait."""
+
+    statement_ms: int
+    connect_seconds: int
+    pool_seconds: float
+
+
 #: A webhook is refused with 503 rather than kept waiting for a lock.
-LONGEST_STATEMENT_MS = 5000
+WITHOUT_SPOOL = Patience(statement_ms=5000, connect_seconds=3, pool_seconds=2)
+#: Where there is a spool to go to, nothing is gained by waiting longer. Only the first that finds the database away
+#: waits at all; two seconds are the least that libpq knows.
+WITH_SPOOL = Patience(statement_ms=2000, connect_seconds=2, pool_seconds=0.5)
+#: A server that did not end a statement by itself by then does not answer at all.
+ANSWER_SECONDS = 0.5
 #: How long a stopping process may take to answer what it has begun.
 GRACE_SECONDS = 15
 #: A worker that does not report to gunicorn for so long is replaced; waits on database and broker are far shorter.
@@ -40,6 +64,7 @@ class GatewayServer(BaseApplication):
         self._psps = psps
         self._return_urls = return_urls
         self._relay: Relay | None = None
+        self._drain: Drain | None = None
         super().__init__()
 
     def run(self) -> None:
@@ -48,6 +73,8 @@ class GatewayServer(BaseApplication):
         require_port(settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT")
         if settings.metrics_port:
             require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
+        if settings.gateway_spool_dir:
+            prepare(settings.gateway_spool_dir, settings.gateway_spool_max_bytes)
         super().run()
 
     def load_config(self) -> None:
@@ -71,7 +98,7 @@ class GatewayServer(BaseApplication):
             "control_socket_disable": True,
             "when_ready": self._serve_metrics,
             "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
-            "worker_exit": self._stop_relay,
+            "worker_exit": self._stop_threads,
             "on_exit": lambda _arbiter: self.on_exit(),
         }
         for name, value in options.items():
@@ -81,24 +108,55 @@ class GatewayServer(BaseApplication):
         """The application of one process; called after the fork, so that no connection is shared."""
         settings = self.settings
         url = settings.database_url.get_secret_value()
+        patience = WITHOUT_SPOOL if settings.gateway_spool_dir is None else WITH_SPOOL
         engine = build_engine(
             url,
             pool_size=settings.gateway_connections,
             application="nouba gateway",
             autocommit=True,
-            statement_timeout_ms=LONGEST_STATEMENT_MS,
+            statement_timeout_ms=patience.statement_ms,
+            connect_timeout_seconds=patience.connect_seconds,
+            pool_timeout_seconds=patience.pool_seconds,
         )
         relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
         self._relay = Relay(relaying, Publisher(settings.rabbitmq_url.get_secret_value()), SERVICE)
         self._relay.start()
-        objects = _objects(settings)
-        return honour_close(create_app(settings, self._psps, engine, self._relay.wake, self._return_urls, objects))
+        inbox: Inbox = SqlInbox(engine, patience.statement_ms / 1000 + ANSWER_SECONDS)
+        spool = None
+        if settings.gateway_spool_dir:
+            spool = Spool(
+                settings.gateway_spool_dir, settings.gateway_spool_max_bytes, settings.gateway_spool_max_events
+            )
+            inbox = self._start_drain(inbox, spool, self._relay.wake)
+        app = create_app(
+            settings,
+            self._psps,
+            engine,
+            self._relay.wake,
+            self._return_urls,
+            _objects(settings),
+            inbox,
+            partial(check, engine, spool),
+        )
+        return honour_close(app)
+
+    def _start_drain(self, inbox: Inbox, spool: Spool, wake: Callable[[], None]) -> Inbox:
+        presence = Presence()
+        url = self.settings.database_url.get_secret_value()
+        engine = build_engine(
+            url, pool_size=1, application="nouba gateway drain", statement_timeout_ms=WITHOUT_SPOOL.statement_ms
+        )
+        self._drain = Drain(engine, spool, presence, wake)
+        self._drain.start()
+        return SpoolingInbox(inbox, spool, presence)
 
     def _serve_metrics(self, _arbiter: object) -> None:
         if self.settings.metrics_port:
             metrics.serve_metrics(self.settings.metrics_port, self.settings.metrics_host)
 
-    def _stop_relay(self, _arbiter: object, _worker: object) -> None:
+    def _stop_threads(self, _arbiter: object, _worker: object) -> None:
+        if self._drain is not None:
+            self._drain.stop()
         if self._relay is not None:
             self._relay.stop()
 

@@ -31,6 +31,12 @@ class GatewaySettings(Settings):
     gateway_hints_per_second: int = Field(10, ge=1)
     #: Where the processes of one gateway add up their metrics; emptied at every start.
     gateway_metrics_dir: Path | None = None
+    #: Where webhooks are kept while the database is away: a folder of this gateway alone, on a disk of this machine.
+    #: Without one they are refused with 503 then.
+    gateway_spool_dir: Path | None = None
+    #: What the spool's file may grow to: ten minutes of 200 webhooks a second, of 4 KiB each.
+    gateway_spool_max_bytes: int = Field(512 * 1024 * 1024, ge=1024 * 1024)
+    gateway_spool_max_events: int = Field(500_000, ge=1)
 
     #: Who may ask for uploads: comma-separated bearer tokens.
     api_tokens: SecretStr = SecretStr("")
@@ -40,6 +46,9 @@ class GatewaySettings(Settings):
     s3_public_url: str | None = None
 
     worker_threads: int = Field(8, ge=1, le=64)
+    #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.
+    watch_seconds: float = Field(60.0, gt=0)
+    watch_settled_within_seconds: float = Field(300.0, gt=0)
     #: The currency of the school's wallets (ISO 4217): a payment in another one is put aside for an operator.
     currency: str = Field("DZD", pattern="^[A-Z]{3}$")
     #: How long a subscription runs that has no end of its own.

@@ -40,23 +40,24 @@ _COURSE = {
     "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
     "example": 7,
 }
-_RETRY_AFTER = {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}
-_CHALLENGE = {"description": "Bearer.", "required": True, "schema": {"type": "string"}}
+RETRY_AFTER = {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}
+CHALLENGE = {"description": "Bearer.", "required": True, "schema": {"type": "string"}}
 
 
-def _answer(description: str, schema: dict[str, Any], headers: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": schema}}}
-    return {**answer, "headers": headers} if headers else answer
+def answer(description: str, schema: dict[str, Any], headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A response that is JSON of `schema`."""
+    found: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {**found, "headers": headers} if headers else found
 
 
 _REFUSALS = {
-    "400": _answer("The request does not have this form.", _ERROR),
-    "401": _answer("The token is not one of the school's.", _ERROR, {"WWW-Authenticate": _CHALLENGE}),
-    "404": _answer("There is no such course.", _ERROR),
-    "408": _answer("The body did not arrive in time.", _ERROR),
-    "413": _answer("The body is larger than the limit.", _ERROR),
-    "415": _answer("The body is compressed.", _ERROR),
-    "503": _answer("The database or S3 is away, or uploads are off.", _ERROR, {"Retry-After": _RETRY_AFTER}),
+    "400": answer("The request does not have this form.", _ERROR),
+    "401": answer("The token is not one of the school's.", _ERROR, {"WWW-Authenticate": CHALLENGE}),
+    "404": answer("There is no such course.", _ERROR),
+    "408": answer("The body did not arrive in time.", _ERROR),
+    "413": answer("The body is larger than the limit.", _ERROR),
+    "415": answer("The body is compressed.", _ERROR),
+    "503": answer("The database or S3 is away, or uploads are off.", _ERROR, {"Retry-After": RETRY_AFTER}),
 }
 
 
@@ -83,7 +84,7 @@ PATHS: dict[str, Any] = {
             "openUpload",
             "Where to put a course's video",
             WishBody.model_json_schema(),
-            {"201": _answer("Addresses that can be used for twelve hours.", _TICKET)},
+            {"201": answer("Addresses that can be used for twelve hours.", _TICKET)},
         )
     },
     "/api/courses/{course_id}/video/complete": {
@@ -92,8 +93,8 @@ PATHS: dict[str, Any] = {
             "The video is there; make a lesson of it. May be said again",
             _COMPLETION,
             {
-                "202": _answer("Transcoding starts.", _STARTED),
-                "409": _answer("The upload is not there, or parts of it are missing.", _ERROR),
+                "202": answer("Transcoding starts.", _STARTED),
+                "409": answer("The upload is not there, or parts of it are missing.", _ERROR),
             },
         )
     },

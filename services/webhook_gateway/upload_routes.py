@@ -1,15 +1,15 @@
 """The HTTP of uploads: who may, what is asked for, and the ticket."""
 
-import hmac
 from dataclasses import asdict, dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from flask import Blueprint, current_app, jsonify, request
+from flask import Blueprint, current_app, jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.body import BodyReader
+from services.webhook_gateway.school import authorise, read_json
 from services.webhook_gateway.uploads import Courses, Objects, Part, Wish, complete, issue_ticket
 
 uploads = Blueprint("uploads", __name__)
@@ -18,7 +18,6 @@ uploads = Blueprint("uploads", __name__)
 LARGEST_BYTES = 50 * 1024**3
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,8 @@ class CompletionBody(BaseModel):
 
 @uploads.post("/api/courses/<int(max=9223372036854775807):course_id>/video", provide_automatic_options=False)
 def open_upload(course_id: int) -> ResponseReturnValue:
-    _authorise()
-    body = _read(WishBody)
+    authorise(_given().tokens)
+    body = read_json(WishBody, _given().bodies, errors.BadUpload)
     ticket = issue_ticket(course_id, Wish(body.filename, body.size, body.content_type), _objects(), _given().courses)
     answer = {name: value for name, value in asdict(ticket).items() if value or name == "headers"}
     return jsonify(answer), 201
@@ -68,8 +67,8 @@ def open_upload(course_id: int) -> ResponseReturnValue:
 
 @uploads.post("/api/courses/<int(max=9223372036854775807):course_id>/video/complete", provide_automatic_options=False)
 def close_upload(course_id: int) -> ResponseReturnValue:
-    _authorise()
-    body = _read(CompletionBody)
+    authorise(_given().tokens)
+    body = read_json(CompletionBody, _given().bodies, errors.BadUpload)
     parts = [Part(part.part_number, part.etag) for part in body.parts]
     complete(course_id, body.upload_id, body.key, parts, _objects(), _given().courses)
     return jsonify(status="accepted", key=body.key), 202
@@ -85,22 +84,3 @@ def _objects() -> Objects:
     if objects is None:
         raise errors.StorageAway("Uploads are off here: NOUBA_S3_BUCKET is not set.")
     return objects
-
-
-def _authorise() -> None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = token.strip().encode("utf-8", "surrogateescape")
-    # every token is compared, so that the time does not tell which one was nearly right
-    matches = [hmac.compare_digest(given, known) for known in _given().tokens]
-    if scheme.lower() != "bearer" or not any(matches):
-        raise errors.Unauthorised
-
-
-def _read(kind: type[M]) -> M:
-    try:
-        return kind.model_validate_json(_given().bodies.read(request.environ))
-    except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        raise errors.BadUpload(
-            "; ".join(f"{'.'.join(str(part) for part in fault['loc']) or 'body'}: {fault['msg']}" for fault in faults)
-        ) from None

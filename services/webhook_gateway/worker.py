@@ -13,19 +13,23 @@ from services.webhook_gateway.payments.settle import Settlement
 from services.webhook_gateway.payments.sql_books import SERVICE, open_books, read_event
 from services.webhook_gateway.payments.waiting import Waiting
 from services.webhook_gateway.psps.base import Asks
+from services.webhook_gateway.psps.breaker import Breaker
 from services.webhook_gateway.psps.registry import enabled
 from services.webhook_gateway.psps.settings import PspSettings
 from services.webhook_gateway.psps.sparing import AskSparingly
+from services.webhook_gateway.reconciling import reconciliations, rounds
 from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.watch.thread import Duties, Watch
 from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.broker import build_broker
 from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
+from shared.runtime.operated import operated
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
-from shared.runtime.worker import run_worker
+from shared.runtime.worker import Companion, run_worker
 
 #: A thread that waits for a lock of the school's own application gives up, and tries the event again later.
 LONGEST_STATEMENT_MS = 30_000
@@ -43,22 +47,32 @@ def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
         application="nouba payments worker",
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
-    company = build_engine(url, pool_size=2, application="nouba payments relay")
+    company = build_engine(url, pool_size=4, application="nouba payments relay")
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
     psps = enabled(psp_settings)
+    breakers = {psp.name: Breaker(psp.name) for psp in psps.values()}
+    terms = Terms(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
     settlement = Settlement(
         read=partial(read_event, engine),
         books=partial(open_books, engine, settings.subscription_period),
         psps=psps,
-        asks={psp.name: AskSparingly(psp) for psp in psps.values() if isinstance(psp, Asks)},
-        terms=Terms(settings.currency, settings.zone, now=lambda: datetime.now(UTC)),
+        asks={psp.name: AskSparingly(psp, breakers[psp.name]) for psp in psps.values() if isinstance(psp, Asks)},
+        terms=terms,
     )
     broker = build_broker(rabbitmq_url)
     declare(broker, settlement, relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     waiting = Waiting(company, relay.wake)
-    return run_worker(broker, ["webhooks"], threads=settings.worker_threads, companions=[relay, waiting])
+    looking = build_engine(
+        url, pool_size=3, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
+    )
+    found = reconciliations(psps, breakers, looking, relay.wake)
+    in_hand = operated(broker, company, rabbitmq_url, ["webhooks"])
+    looks = rounds(found, looking, settings.subscription_period, terms)
+    watch = Watch(url, Duties(settings.watch_seconds, settings.watch_settled_within_seconds))
+    companions: list[Companion] = [relay, waiting, *in_hand, *looks, watch]
+    return run_worker(broker, ["webhooks"], threads=settings.worker_threads, companions=companions)
 
 
 def declare(broker: Broker, settlement: Settlement, wake: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ Renaming, removing or retyping a field is a new version: both are handled until 
 
 import dataclasses
 import datetime
+import functools
 import types
 import typing
 from typing import Any, ClassVar, Self
@@ -35,7 +36,7 @@ class Message:
     @classmethod
     def load(cls, payload: dict[str, Any]) -> Self:
         """The value that `payload` describes. Raises ContractError where a field is missing or of another type."""
-        hints = typing.get_type_hints(cls)
+        hints = _hints(cls)  # type: ignore[arg-type]  # mypy: a class is hashable, whatever its instances are
         values = {}
         for field in dataclasses.fields(cls):
             if field.name in payload:
@@ -43,6 +44,12 @@ class Message:
             elif field.default is dataclasses.MISSING:
                 raise ContractError(f"{cls.wire_name()}.{field.name} is missing")
         return cls(**values)
+
+
+# Reading them takes longer than all the rest of a message's way through a worker.
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,9 @@ from typing import Any
 import dramatiq
 import pika
 from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import CurrentMessage, Middleware, Retries, ShutdownNotifications, TimeLimit
+from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
 from shared.runtime.logs import BindMessage, describe
 from shared.runtime.metrics import JobMetrics
@@ -44,6 +46,8 @@ class QuorumBroker(RabbitmqBroker):
         parameters = connection_parameters(rabbitmq_url, heartbeat_seconds=30)
         parameters.blocked_connection_timeout = BLOCKED_TIMEOUT_SECONDS
         self.parameters = parameters
+        #: Queues of which nothing new is taken, see `queues.pauses`.
+        self.resting: frozenset[str] = frozenset()
 
     @property
     def consumer_class(self) -> type["Consumer"]:
@@ -76,9 +80,11 @@ class Consumer(_RabbitmqConsumer):
     job that ran on through it, whichever message now bears the same tag: that one would be lost.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, broker: QuorumBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)
         self._headers: dict[str, Any] = {}
+        self._idle_seconds = timeout / 1000
+        self._rests = False
         self.iterator = self._noting_headers(self.iterator)
 
     def _noting_headers(self, iterator: Iterator[Any]) -> Iterator[Any]:
@@ -87,11 +93,27 @@ class Consumer(_RabbitmqConsumer):
             yield method, properties, body
 
     def __next__(self) -> Any:
+        if self.queue_name in self.broker.resting:
+            return self._rest()
+        self._rests = False
         message = super().__next__()
         if message is not None:
             message.delivered_by = self
             message.delivery_count = self._headers.get("x-delivery-count", 0)
         return message
+
+    def _rest(self) -> None:
+        """Take nothing, and stay: the connection lives, and what is in hand can still be acknowledged."""
+        try:
+            if not self._rests:
+                self.channel.cancel()
+                # a generator: it consumes again when it is next asked
+                iterator = self.channel.consume(self.queue_name, inactivity_timeout=self._idle_seconds)
+                self.iterator = self._noting_headers(iterator)
+            self._rests = True
+            self.connection.process_data_events(time_limit=self._idle_seconds)
+        except (AMQPConnectionError, AMQPChannelError) as error:
+            raise ConnectionClosed(error) from None
 
     def ack(self, message: Any) -> None:
         if message.delivered_by is self:

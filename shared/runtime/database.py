@@ -13,10 +13,12 @@ def build_engine(
     application: str = "nouba",
     autocommit: bool = False,
     statement_timeout_ms: int = 0,
+    connect_timeout_seconds: int = CONNECT_TIMEOUT_SECONDS,
+    pool_timeout_seconds: float = 2,
 ) -> Engine:
     """An engine whose connections are checked by TCP, not by a query on every use.
 
-    `pool_size` connections are kept, and never more opened: a caller beyond that waits up to two seconds.
+    `pool_size` connections are kept, and never more opened: a caller beyond that waits up to `pool_timeout_seconds`.
     A statement that waits longer than `statement_timeout_ms` (for a lock, say) is given up; 0 waits for ever.
     With `autocommit` every statement is a transaction of its own, in one round trip.
     """
@@ -26,10 +28,10 @@ def build_engine(
         max_overflow=0,
         # the parameters of a statement are what a stranger sent
         hide_parameters=True,
-        pool_timeout=2,
+        pool_timeout=pool_timeout_seconds,
         **({"isolation_level": "AUTOCOMMIT"} if autocommit else {}),
         connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "connect_timeout": connect_timeout_seconds,
             "application_name": application,
             "options": f"-c statement_timeout={statement_timeout_ms}",
             "keepalives_idle": 10,

@@ -4,20 +4,24 @@ A service with one process serves its registry. Processes that share a port (gun
 set PROMETHEUS_MULTIPROC_DIR before Python starts them, empty it first, and serve the directory from one of them.
 """
 
+import functools
 import os
+import platform
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dramatiq import Broker, MessageProxy
+from dramatiq import Broker, MessageProxy, Worker
 from dramatiq.middleware import Middleware
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-__all__ = ["JobMetrics", "empty_multiprocess_dir", "mark_process_dead", "registry", "serve_metrics"]
+__all__ = ["JobMetrics", "child", "empty_multiprocess_dir", "mark_process_dead", "registry", "serve_metrics"]
 
-_JOB_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_JOB_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 2 * 3600)
+_ATTEMPTS = (1, 2, 3, 5, 8, 12, 20)
 _WAIT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 
 JOBS = Counter("nouba_jobs_total", "Jobs by what became of them: done, retried or dead.", ["queue", "actor", "outcome"])
@@ -28,7 +32,13 @@ JOB_WAIT_SECONDS = Histogram(
     ["queue", "actor"],
     buckets=_WAIT_SECONDS,
 )
+JOB_ATTEMPTS = Histogram(
+    "nouba_job_attempts", "Attempts that a job took until it was done or dead.", ["queue", "actor"], buckets=_ATTEMPTS
+)
 JOBS_IN_PROGRESS = Gauge("nouba_jobs_in_progress", "Jobs running now.", ["queue"], multiprocess_mode="livesum")
+WORKER_THREADS = Gauge(
+    "nouba_worker_threads", "Jobs that this process can run at once.", ["queue"], multiprocess_mode="livesum"
+)
 REDELIVERIES = Counter(
     "nouba_job_redeliveries_total", "Jobs that RabbitMQ had delivered before; a worker died with them.", ["queue"]
 )
@@ -41,6 +51,10 @@ RELAY_BACKLOG_AGE_SECONDS = Gauge(
     "nouba_relay_backlog_age_seconds", "Age of the oldest message in the outbox; 0 when it is empty.", ["service"],
     multiprocess_mode="livemostrecent",
 )  # fmt: skip
+BUILD_INFO = Gauge(
+    "nouba_build_info", "What runs here; the value is always 1.", ["version", "python"], multiprocess_mode="livemax"
+)
+STARTED = Gauge("nouba_start_timestamp_seconds", "When the process started.", multiprocess_mode="livemax")
 
 
 def registry() -> CollectorRegistry:
@@ -54,6 +68,8 @@ def registry() -> CollectorRegistry:
 
 def serve_metrics(port: int, host: str = "127.0.0.1") -> int:
     """Answer Prometheus on `port` from a thread of this process, and return the port; 0 lets the system choose."""
+    BUILD_INFO.labels(version("nouba"), platform.python_version()).set(1)
+    STARTED.set(time.time())
     server, _ = start_http_server(port, addr=host, registry=registry())
     return int(server.server_port)
 
@@ -65,25 +81,39 @@ def empty_multiprocess_dir(directory: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+@functools.cache
+def child(metric: Any, *labels: str) -> Any:
+    """`metric.labels(*labels)`, remembered: looking it up takes longer than counting. Not for words of strangers."""
+    return metric.labels(*labels)
+
+
 class JobMetrics(Middleware):
     """Counts and times every job. Stands first in the list, so that it sees what the retries decided."""
 
     def __init__(self) -> None:
         self._started = threading.local()
 
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        for queue_name in worker.consumer_whitelist or broker.get_declared_queues():
+            WORKER_THREADS.labels(queue_name).set(worker.worker_threads)
+
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         self._started.at = time.monotonic()
         due_at_ms = message.options.get("enqueued_at_ms", message.message_timestamp)
         waited_seconds = max(0.0, time.time() - due_at_ms / 1000)
-        JOB_WAIT_SECONDS.labels(message.queue_name, message.actor_name).observe(waited_seconds)
-        JOBS_IN_PROGRESS.labels(message.queue_name).inc()
+        child(JOB_WAIT_SECONDS, message.queue_name, message.actor_name).observe(waited_seconds)
+        child(JOBS_IN_PROGRESS, message.queue_name).inc()
         if getattr(message, "delivery_count", 0):
-            REDELIVERIES.labels(message.queue_name).inc()
+            child(REDELIVERIES, message.queue_name).inc()
 
     def after_process_message(
         self, broker: Broker, message: Any, *, result: object = None, exception: BaseException | None = None
     ) -> None:
         outcome = "dead" if message.failed else "retried" if exception is not None else "done"
-        JOBS.labels(message.queue_name, message.actor_name, outcome).inc()
-        JOB_SECONDS.labels(message.queue_name, message.actor_name).observe(time.monotonic() - self._started.at)
-        JOBS_IN_PROGRESS.labels(message.queue_name).dec()
+        child(JOBS, message.queue_name, message.actor_name, outcome).inc()
+        if outcome != "retried":
+            # the retries have counted a failure already
+            attempts = message.options.get("retries", 0) + (outcome == "done")
+            child(JOB_ATTEMPTS, message.queue_name, message.actor_name).observe(max(1, attempts))
+        child(JOB_SECONDS, message.queue_name, message.actor_name).observe(time.monotonic() - self._started.at)
+        child(JOBS_IN_PROGRESS, message.queue_name).dec()

@@ -7,9 +7,11 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
+from bench import plot
 from bench.figures import Measure, alternate
 from bench.report import BEGIN, END, write_docs
 
@@ -21,7 +23,12 @@ GATEWAY = {
     "Flask and celery.send_task",
     "Flask and dramatiq.send",
 }
-WORKERS = {"nouba gateway worker, one process", "pgbench, as many connections", "two worker processes"}
+WORKERS = {
+    "nouba gateway worker, one process",
+    "pgbench, as many connections",
+    "a Celery worker, statement by statement",
+    "two worker processes",
+}
 RELAYS = {"nouba's relay, from the outbox", "pika, pipelined", "dramatiq.send"}
 LADDERS = {
     "nouba transcoder run",
@@ -36,15 +43,21 @@ EXPECTED = {
     "gateway": [
         ("webhooks answered, 16 connections, 1 KiB", GATEWAY),
         ("p99 of an answer at 300/s", {"nouba gateway serve"}),
+        ("memory of a process", {"nouba gateway serve"}),
     ],
     "payments": [
         ("events settled", WORKERS),
         ("events settled", {"all events of one user"}),
         ("p99 from accept to balance at 200/s", {"one worker process"}),
+        ("memory of a process", {"payments worker"}),
+        (
+            "events settled, with more and more of them kept",
+            {f"{rows} events kept before" for rows in ("2,000", "8,000", "32,000")},
+        ),
     ],
     "queue": [
         ("messages relayed, confirmed", RELAYS),
-        ("messages taken, nothing done", {"nouba's worker", "dramatiq as it comes"}),
+        ("messages taken, nothing done", {"nouba's worker", "dramatiq as it comes", "celery, threads", "taskiq"}),
     ],
     "transcoder": [
         ("CPU, natural 360p, 4 s", LADDERS),
@@ -101,6 +114,17 @@ def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> N
     assert "old" not in text
     assert text.count("| queue | relayed | theirs | 6.00 /s | 6.00 to 6.00 | 0.50 |  |") == 1
     assert "| ours | 3.00 /s | 2.00 to 4.00 |" in text
+
+
+def test_the_plot_has_a_point_for_each_number_of_events_kept(tmp_path: Path) -> None:
+    samples = {"1,000 events kept before": [200.0, 100.0, 300.0], "4,000 events kept before": [190.0]}
+
+    plot.write(tmp_path / "growth.svg", Measure(part="payments", name="settled", unit="/s", samples=samples))
+
+    drawn = ElementTree.parse(tmp_path / "growth.svg").getroot()  # noqa: S314
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"1,000", "200", "4,000", "190", "settled (/s)"} <= set(texts)
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}circle"))) == 2
 
 
 def test_the_projects_page_has_a_place_for_the_table() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local import postgres_program, rabbitmq_program
+from local import postgres_program, prometheus_program, rabbitmq_program
 from local.account import unprivileged_account
 from local.errors import NotInstalled
 from local.postgres import Postgres
@@ -84,6 +84,21 @@ def test_a_named_rabbitmq_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(NotInstalled, match="NOUBA_LOCAL_RABBITMQ_BIN names"):
         rabbitmq_program.find_program()
+
+
+def test_promtool_comes_with_prometheus_of_which_no_server_is_started() -> None:
+    command = prometheus_program.PACKAGE.install_command(_tools("apt-get"), user_id=0)
+
+    assert command is not None
+    assert "apt-get -qq install --yes --no-install-recommends prometheus" in command[2]
+    assert "exit 101" in command[2]
+
+
+def test_a_named_promtool_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOUBA_LOCAL_PROMTOOL_BIN", str(tmp_path / "nowhere"))
+
+    with pytest.raises(NotInstalled, match="NOUBA_LOCAL_PROMTOOL_BIN names"):
+        prometheus_program.find_promtool()
 
 
 def test_the_postgresql_of_the_wheel_runs_where_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """A worker consumes its own queues only, stops without losing anything, and outlives RabbitMQ's absence."""
 
 import json
+import re
 import signal
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,23 @@ def test_a_worker_tells_prometheus_what_became_of_its_jobs(vhost: VirtualHost, r
         wait_until(lambda: line in told(), timeout_seconds=5)  # noqa: B023
     assert f'nouba_job_wait_seconds_count{{{labels},queue="webhooks"}} 4.0' in told()
     assert 'nouba_jobs_in_progress{queue="webhooks"} 0.0' in told()
+    # two of them ended at the first attempt, and one at the second
+    assert f'nouba_job_attempts_sum{{{labels},queue="webhooks"}} 4.0' in told()
+    assert f'nouba_job_attempts_count{{{labels},queue="webhooks"}} 3.0' in told()
+    assert 'nouba_worker_threads{queue="webhooks"} 1.0' in told()
+
+
+def test_a_process_tells_prometheus_what_it_is_and_when_it_started(vhost: VirtualHost, run: Run, journal: Path) -> None:
+    run("worker", vhost.url, str(journal), "1", "0")
+    wait_until(lambda: "metrics" in journal.read_text())
+    port = journal.read_text().split()[1]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        told = answer.read().decode()
+
+    assert f'version="{version("nouba")}"}} 1.0' in told
+    started = re.search(r"^nouba_start_timestamp_seconds (\S+)$", told, re.MULTILINE)
+    assert started
+    assert abs(time.time() - float(started[1])) < 60
 
 
 @pytest.mark.parametrize("queues", [[], ["webhooks"]])

@@ -12,6 +12,8 @@ from flask import Flask
 
 from local.postgres import Postgres
 from services.webhook_gateway import openapi
+from services.webhook_gateway.key_routes import keys
+from services.webhook_gateway.payment_routes import payments
 from services.webhook_gateway.routes import gateway as routes
 from services.webhook_gateway.upload_routes import uploads
 from tests.webhook_gateway.running import NOUBA, RunningGateway, deliver, new_database, paid
@@ -69,6 +71,8 @@ def test_every_route_is_documented_and_every_documented_one_exists() -> None:
     app = Flask("routes", static_folder=None)
     app.register_blueprint(routes)
     app.register_blueprint(uploads)
+    app.register_blueprint(payments)
+    app.register_blueprint(keys)
     served = {
         (re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()

@@ -60,6 +60,8 @@ def test_it_is_ready_with_nothing_to_do(engine: Engine) -> None:
         "database": True,
         "unpublished_seconds": 0.0,
         "unsettled_seconds": 0.0,
+        "spool": "off",
+        "spool_events": 0,
     }
 
 

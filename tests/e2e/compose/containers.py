@@ -41,11 +41,14 @@ class Containers:
 
     def __init__(self) -> None:
         self.name = f"nouba-test-{uuid.uuid4().hex[:8]}"
-        gateway, stats, s3 = (free_port() for _ in range(3))
+        gateway, stats, s3, prometheus, grafana = (free_port() for _ in range(5))
         self.gateway_url = f"http://127.0.0.1:{gateway}"
         self.stats_url = f"http://127.0.0.1:{stats}"
         self.s3_url = f"http://127.0.0.1:{s3}"
+        self.prometheus_url = f"http://127.0.0.1:{prometheus}"
+        self.grafana_url = f"http://127.0.0.1:{grafana}"
         ours = {"NOUBA_GATEWAY_PORT": gateway, "NOUBA_STATS_PORT": stats, "NOUBA_S3_PORT": s3}
+        ours |= {"NOUBA_PROMETHEUS_PORT": prometheus, "NOUBA_GRAFANA_PORT": grafana}
         given = {name: value for name, value in os.environ.items() if not name.startswith("NOUBA_")}
         self._environment = given | {name: str(port) for name, port in ours.items()}
 

@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
 from tests.e2e.compose.containers import SCALED, Containers
+from tests.e2e.compose.load import count_yesterday, make_lesson
 from tests.waiting import wait_until
 
 ONE_SHOTS = {"secrets-maker", "migrate", "roles", "bucket"}
@@ -56,49 +55,19 @@ def test_a_killed_worker_comes_back_and_nothing_is_lost(containers: Containers) 
 
 
 def test_a_day_that_is_due_is_counted_and_read(containers: Containers) -> None:
-    # Given somebody who registered yesterday, and a scheduler that looks at what is due
-    yesterday = (datetime.now(ZoneInfo("Africa/Algiers")) - timedelta(days=1)).date().isoformat()
-    registered = containers.sql(
-        "nouba_school", "INSERT INTO users (name, created_at) VALUES ('Student', now() - interval '1 day')"
-    )
-    assert registered.returncode == 0, registered.stderr
-    containers.run("restart", "stats-scheduler")
-    client = httpx.Client(base_url=containers.stats_url, headers={"Authorization": f"Bearer {containers.token}"})
-
     # When its message has come to the worker by way of the outbox and RabbitMQ
-    def answered() -> httpx.Response | None:
-        answer = client.get(f"/api/stats/{yesterday}")
-        return answer if answer.status_code == httpx.codes.OK else None
-
-    answer = wait_until(answered, 60)
+    answer = count_yesterday(containers)
 
     # Then everything could be counted, and only with a token is it shown
-    assert answer is not None
     assert answer.json()["complete"], "a section failed: see what its role may read"
-    assert httpx.get(f"{containers.stats_url}/api/stats/{yesterday}").status_code == httpx.codes.UNAUTHORIZED
+    assert httpx.get(answer.url).status_code == httpx.codes.UNAUTHORIZED
 
 
 def test_a_video_is_uploaded_by_its_ticket_and_published(containers: Containers) -> None:
-    # Given a course, and six seconds of film
-    course = containers.sql("nouba_school", "INSERT INTO courses (title) VALUES ('Optics') RETURNING id").stdout.strip()
-    film = containers.film(6)
-    client = httpx.Client(base_url=containers.gateway_url, headers={"Authorization": f"Bearer {containers.token}"})
-
-    # When it is uploaded as a browser would
-    wish = {"filename": "lesson.mp4", "size": len(film), "content_type": "video/mp4"}
-    ticket = client.post(f"/api/courses/{course}/video", json=wish).raise_for_status().json()
-    assert ticket["url"].startswith(containers.s3_url)
-    httpx.put(ticket["url"], content=film, headers=ticket["headers"]).raise_for_status()
-    told = {"upload_id": ticket["upload_id"], "key": ticket["key"]}
-    client.post(f"/api/courses/{course}/video/complete", json=told).raise_for_status()
+    # When six seconds of film are uploaded as a browser would
+    status, key = make_lesson(containers)
 
     # Then the course shows a lesson that S3 has
-    def shown() -> list[str]:
-        newest = "SELECT transcoding_status, video_ref FROM courses ORDER BY id DESC LIMIT 1"
-        return containers.sql("nouba_school", newest).stdout.strip().split("|")
-
-    wait_until(lambda: shown()[0] in ("completed", "failed"), 180)
-    status, key = shown()
     assert status == "completed"
     head = "import boto3; s3 = boto3.client('s3', endpoint_url='http://s3:8333', region_name='us-east-1'); "
     found = containers.python("transcoder", f"{head} print(s3.head_object(Bucket='nouba', Key='{key}')['ContentType'])")

@@ -3,12 +3,15 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.failpoint_places import DELAY, KILL, RAISE, TRANSCODER
 from tests.transcoder.jobs.bench import Bench, Files
 
 SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
 
 
+@pytest.mark.timeout(600)
 def test_workers_killed_at_every_place_leave_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
     course_id, _ = bench.submit(film)
     for place in TRANSCODER:

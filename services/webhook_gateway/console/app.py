@@ -1,0 +1,82 @@
+"""Puts the console together: one WSGI application, with its own headers, sessions and words for every fault."""
+
+from typing import Any
+
+from flask import Flask, Response, g, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+
+from services.webhook_gateway.console.access import guard
+from services.webhook_gateway.console.deeds import console
+from services.webhook_gateway.console.pages import Desk
+from services.webhook_gateway.console.settings import ConsoleSettings
+from services.webhook_gateway.console.wording import teach
+from shared.runtime.database import build_engine
+
+#: Nothing but the console's own files is loaded, and no other site frames it or takes its forms.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+LARGEST_FORM_BYTES = 256 * 1024
+
+
+def create_app(settings: ConsoleSettings) -> Flask:
+    """The WSGI application; call it after the fork."""
+    app = Flask(__name__, static_folder="static", template_folder="templates")
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_FORM_BYTES
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    engine = build_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=4,
+        application="nouba console",
+        statement_timeout_ms=20_000,
+    )
+    app.extensions["desk"] = Desk(engine, settings.rabbitmq_url.get_secret_value(), settings.rabbitmq_management_url)
+    guard(app, settings)
+    teach(app, settings.zone)
+    app.register_blueprint(console)
+    app.add_url_rule("/healthz", "healthz", lambda: {"status": "ok"})
+    app.after_request(_harden)
+    app.register_error_handler(CSRFError, _explain_form)
+    app.register_error_handler(HTTPException, _explain)
+    app.register_error_handler(SQLAlchemyError, _excuse)
+    return app
+
+
+def _harden(answer: Response) -> Response:
+    answer.headers.update(
+        {
+            "Content-Security-Policy": POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Opener-Policy": "same-origin",
+        }
+    )
+    if request.endpoint != "static":
+        answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _explain(error: HTTPException) -> ResponseReturnValue:
+    return _fault(error.code or 500, error.name, error.description or "")
+
+
+def _explain_form(_: CSRFError) -> ResponseReturnValue:
+    return _fault(400, "The form is too old", "Load its page again, and repeat what you did.")
+
+
+def _excuse(error: SQLAlchemyError) -> ResponseReturnValue:
+    from flask import current_app
+
+    current_app.logger.warning("the console cannot read the database: %s", type(error).__name__)
+    return _fault(503, "The database is away", "Webhooks are still kept. This page comes back with the database.")
+
+
+def _fault(status: int, title: str, message: str) -> tuple[str, int, dict[str, Any]]:
+    g.setdefault("visitor", None)
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    return render_template("fault.html", title=title, message=message), status, headers

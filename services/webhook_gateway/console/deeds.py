@@ -1,0 +1,143 @@
+"""What operators decide; each deed is written down with who and why, by the same functions as on the command line."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from services.webhook_gateway import events
+from services.webhook_gateway.console.access import (
+    Doorkeeper,
+    TooManyTries,
+    clean_name,
+    enter,
+    for_operators,
+)
+from services.webhook_gateway.console.pages import console, dead_filter, desk
+from shared.runtime.dead_letters import decisions
+from shared.runtime.dead_letters.decisions import Decided, Decision
+from shared.runtime.dead_letters.letters import DeadFilter
+from shared.runtime.queues import pauses
+
+#: A page answers within seconds; what is left over is named, and the command line has no limit.
+LARGEST_DEED = 5000
+#: What a page of dead letters is filtered by, carried through a deed.
+FILTERS = ("queue", "actor", "cause", "error", "since", "state")
+
+__all__ = ["console"]
+
+
+@console.get("/enter")
+def show_door() -> ResponseReturnValue:
+    return render_template("enter.html", to=request.args.get("to", ""))
+
+
+@console.post("/enter")
+def come_in() -> ResponseReturnValue:
+    doorkeeper = current_app.extensions["doorkeeper"]
+    assert isinstance(doorkeeper, Doorkeeper)
+    name, to = clean_name(request.form.get("name", "")), request.form.get("to", "")
+    if name is None:
+        return render_template("enter.html", to=to, fault="Give your name, as the audit is to show it."), 400
+    try:
+        role = doorkeeper.role_of(request.form.get("token", ""))
+    except TooManyTries:
+        return render_template("enter.html", to=to, fault="Too many wrong tokens; try again in a minute."), 429
+    if role is None:
+        return render_template("enter.html", to=to, name=name, fault="That token opens nothing."), 401
+    enter(name, role)
+    return redirect(_local(to))
+
+
+@console.post("/leave")
+def leave() -> ResponseReturnValue:
+    session.clear()
+    return redirect(url_for("console.show_door"))
+
+
+@console.post("/queues/<name>/pause")
+@for_operators
+def pause_queue(name: str) -> ResponseReturnValue:
+    paused = _told_queue(pauses.pause, name)
+    flash(f"{name} rests; its workers take nothing new." if paused else f"{name} rests already.")
+    return redirect(url_for("console.show_queues"))
+
+
+@console.post("/queues/<name>/resume")
+@for_operators
+def resume_queue(name: str) -> ResponseReturnValue:
+    resumed = _told_queue(pauses.resume, name)
+    flash(f"{name} is worked on again." if resumed else f"{name} does not rest.")
+    return redirect(url_for("console.show_queues"))
+
+
+@console.post("/dead/replay")
+@for_operators
+def replay_dead() -> ResponseReturnValue:
+    decided = decisions.replay(desk().engine, _decision(_why()))
+    flash(_sentence(decided, "sent again"))
+    return _back("console.show_dead")
+
+
+@console.post("/dead/discard")
+@for_operators
+def discard_dead() -> ResponseReturnValue:
+    why = _why()
+    if not why:
+        abort(400, "Say why they are discarded: the audit keeps it.")
+    decided = decisions.discard(desk().engine, _decision(why))
+    flash(_sentence(decided, "given up"))
+    return _back("console.show_dead")
+
+
+@console.post("/webhooks/<int:event_id>/replay")
+@for_operators
+def replay_event(event_id: int) -> ResponseReturnValue:
+    chosen = events.EventFilter(ids=(event_id,))
+    told, refused = events.replay_events(desk().engine, chosen, who=g.visitor.name, why=_why())
+    reason = refused.get(event_id, "it is settled, or being settled right now.")
+    flash("It is in the queue again." if told else f"It was not sent again: {reason}")
+    return redirect(url_for("console.show_event", event_id=event_id))
+
+
+def _decision(why: str | None) -> Decision:
+    """The letters that were ticked, or all that the filter of the page finds."""
+    form = request.form
+    if form.get("which") == "all":
+        chosen = dead_filter(form)
+    else:
+        chosen = DeadFilter(ids=tuple(form.getlist("id", type=int)))
+        if not chosen.ids:
+            abort(400, "Tick the messages that are meant, or choose all that the filter finds.")
+    return Decision(who=g.visitor.name, why=why, chosen=chosen, limit=LARGEST_DEED)
+
+
+def _sentence(decided: Decided, word: str) -> str:
+    refused = "".join(f" {letter_id} was not: {reason}" for letter_id, reason in decided.refused.items())
+    more = " That is as many as one page does; repeat it for the rest." if decided.done == LARGEST_DEED else ""
+    return f"{decided.done} {word}.{refused}{more}"
+
+
+def _told_queue(act: Callable[..., bool], name: str) -> bool:
+    try:
+        return act(desk().engine, name, who=g.visitor.name, why=_why())
+    except pauses.UnknownQueue as error:
+        abort(404, str(error))
+
+
+def _why() -> str | None:
+    return request.form.get("why", "").strip()[:500] or None
+
+
+def _back(page: str) -> ResponseReturnValue:
+    kept: dict[str, Any] = {name: request.form[name] for name in FILTERS if request.form.get(name)}
+    return redirect(url_for(page, **kept))
+
+
+def _local(to: str) -> str:
+    """The page that was asked for before, as long as it is one of this site."""
+    parts = urlsplit(to)
+    is_ours = to.startswith("/") and not to.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    return to if is_ours else url_for("console.show_overview")

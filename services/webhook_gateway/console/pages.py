@@ -1,0 +1,174 @@
+"""What operators look at; nothing here changes anything."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, abort, current_app, render_template, request
+from flask.typing import ResponseReturnValue
+from pika.exceptions import AMQPError
+from sqlalchemy import Engine
+
+from services.webhook_gateway import events
+from services.webhook_gateway.console.access import for_visitors
+from services.webhook_gateway.console.days import read_days
+from services.webhook_gateway.console.lessons import read_lessons
+from services.webhook_gateway.console.overview import read_overview
+from services.webhook_gateway.event_timeline import event_timeline
+from shared.contracts.routes import QUEUES
+from shared.runtime.acts import list_acts
+from shared.runtime.dead_letters.letters import STATES, DeadFilter, count_dead, find_dead, list_dead
+from shared.runtime.logs import describe
+from shared.runtime.queues.standings import Standings, queue_standings
+
+console = Blueprint("console", __name__)
+
+PAGE_ROWS = 50
+LESSON_STATES = ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled")
+EVENT_STATES = ("received", "applied", "ignored", "quarantined", "dead")
+#: What "since" offers: the words, and how long that is.
+SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7)}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the pages are made from; one in the application."""
+
+    engine: Engine
+    rabbitmq_url: str
+    management_url: str | None
+
+    def standings(self) -> Standings:
+        """The queues; all unknown, with a note, where RabbitMQ is away."""
+        try:
+            return queue_standings(self.engine, self.rabbitmq_url, self.management_url)
+        except AMQPError as error:
+            return Standings(
+                [], [f"RabbitMQ is away ({describe(error)}); nothing is lost, messages wait in PostgreSQL."]
+            )
+
+
+def desk() -> Desk:
+    found = current_app.extensions["desk"]
+    assert isinstance(found, Desk)
+    return found
+
+
+@console.get("/")
+@for_visitors
+def show_overview() -> ResponseReturnValue:
+    return render_template("overview.html", overview=read_overview(desk().engine), standings=desk().standings())
+
+
+@console.get("/queues")
+@for_visitors
+def show_queues() -> ResponseReturnValue:
+    return render_template("queues.html", standings=desk().standings())
+
+
+@console.get("/dead")
+@for_visitors
+def show_dead() -> ResponseReturnValue:
+    chosen = dead_filter(request.args)
+    engine = desk().engine
+    found = list_dead(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=int))
+    return render_template(
+        "dead.html",
+        letters=found[:PAGE_ROWS],
+        older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
+        count=count_dead(engine, chosen),
+        asked=asked(),
+        queues=QUEUES,
+        states=STATES,
+        spans=SPANS,
+    )
+
+
+@console.get("/dead/<int:letter_id>")
+@for_visitors
+def show_letter(letter_id: int) -> ResponseReturnValue:
+    engine = desk().engine
+    letter = find_dead(engine, letter_id)
+    if letter is None:
+        abort(404, f"There is no dead letter {letter_id}.")
+    return render_template("letter.html", letter=letter, acts=list_acts(engine, of_id=letter_id))
+
+
+@console.get("/webhooks")
+@for_visitors
+def show_events() -> ResponseReturnValue:
+    engine = desk().engine
+    chosen = event_filter(request.args)
+    found = events.list_events(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=int))
+    return render_template(
+        "webhooks.html",
+        events=found[:PAGE_ROWS],
+        older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
+        count=events.count_events(engine, chosen),
+        asked=asked(),
+        states=EVENT_STATES,
+        spans=SPANS,
+    )
+
+
+@console.get("/webhooks/<int:event_id>")
+@for_visitors
+def show_event(event_id: int) -> ResponseReturnValue:
+    engine = desk().engine
+    timeline = event_timeline(engine, event_id)
+    if timeline is None:
+        abort(404, f"There is no webhook {event_id}.")
+    return render_template("webhook.html", event=timeline.event, steps=timeline.steps, may_replay=events.REPLAYABLE)
+
+
+@console.get("/lessons")
+@for_visitors
+def show_lessons() -> ResponseReturnValue:
+    state = request.args.get("state") if request.args.get("state") in LESSON_STATES else None
+    lessons = read_lessons(desk().engine, state=state, limit=PAGE_ROWS)
+    return render_template("lessons.html", lessons=lessons, asked=asked(), states=LESSON_STATES)
+
+
+@console.get("/days")
+@for_visitors
+def show_days() -> ResponseReturnValue:
+    return render_template("days.html", days=read_days(desk().engine))
+
+
+@console.get("/audit")
+@for_visitors
+def show_audit() -> ResponseReturnValue:
+    return render_template("audit.html", acts=list_acts(desk().engine, limit=200))
+
+
+def dead_filter(given: Any) -> DeadFilter:
+    """The filter of a query or a form; what is empty or unknown is left out."""
+    state = given.get("state", "dead")
+    return DeadFilter(
+        queue=given.get("queue") or None,
+        actor=given.get("actor") or None,
+        cause=given.get("cause") or None,
+        error=given.get("error") or None,
+        since=_since(given),
+        state=state if state in STATES else None,
+    )
+
+
+def event_filter(given: Any) -> events.EventFilter:
+    """Likewise."""
+    return events.EventFilter(
+        provider=given.get("provider") or None,
+        state=given.get("state") if given.get("state") in EVENT_STATES else None,
+        reason=given.get("reason") or None,
+        since=_since(given),
+    )
+
+
+def asked() -> dict[str, str]:
+    """What the visitor filtered by, to be shown in the form and kept in links."""
+    return {name: value for name, value in request.args.items() if value and name != "before"}
+
+
+def _since(given: Any) -> datetime | None:
+    span = SPANS.get(given.get("since", ""))
+    return datetime.now(UTC) - span if span else None

@@ -1,0 +1,27 @@
+// Renews the part of the page that changes, every two seconds; not while the visitor is elsewhere or fills in a form there.
+"use strict";
+const LOOK_EVERY_MS = 2000;
+const pulse = document.getElementById("pulse");
+
+async function renew() {
+  const live = document.getElementById("live");
+  if (document.hidden) { pulse.textContent = pulse.dataset.still; return; }
+  if (live.contains(document.activeElement)) return;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
+    if (answer.type === "opaqueredirect") { location.reload(); return; }
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    live.replaceWith(document.adoptNode(page.getElementById("live")));
+    pulse.textContent = `Renewed at ${new Date().toLocaleTimeString()}.`;
+  } catch {
+    pulse.textContent = pulse.dataset.lost;
+  }
+}
+
+async function keepRenewing() {
+  await renew();
+  setTimeout(keepRenewing, LOOK_EVERY_MS);
+}
+
+if (document.getElementById("live")) setTimeout(keepRenewing, LOOK_EVERY_MS);

@@ -1,0 +1,72 @@
+"""What operators' commands have in common on the command line: instants, who asks and why."""
+
+import getpass
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.runtime.database import build_engine
+from shared.runtime.logs import describe
+from shared.runtime.settings import DatabaseSettings, read_settings
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Instant(click.ParamType[datetime]):
+    """`2026-11-23`, `2026-11-23T14:00`, both of this machine's zone unless they name another, or `90m` ago."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if ago := re.fullmatch(r"(\d+)([smhd])", value):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        try:
+            return datetime.fromisoformat(value).astimezone()
+        except ValueError:
+            self.fail(
+                f"{value!r} is no instant; write 2026-11-23, 2026-11-23T14:00 or, for ago, 30m, 2h, 7d", param, ctx
+            )
+
+
+def who_option(command: F) -> F:
+    """Who asks: the account of this machine, unless told."""
+    return click.option("--who", default=_login_name, show_default="your login name", help="Who does this.")(command)
+
+
+def json_option(command: F) -> F:
+    """For a program instead of a person."""
+    return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+
+
+@contextmanager
+def operators_database(application: str) -> Iterator[Engine]:
+    """The database of NOUBA_DATABASE_URL; what it refuses becomes a sentence."""
+    url = read_settings(DatabaseSettings).database_url.get_secret_value()
+    engine = build_engine(url, pool_size=1, application=application, statement_timeout_ms=60_000)
+    try:
+        yield engine
+    except SQLAlchemyError as error:
+        raise click.ClickException(
+            f"PostgreSQL did not do it ({describe(error)}). Is it up, and `nouba migrate` run?"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # an account of a container may have a number alone
+        return f"uid {os.getuid()}"

@@ -1,0 +1,50 @@
+"""What a school does, played against the containers: a lesson is uploaded, a day is counted."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import httpx
+
+from tests.e2e.compose.containers import Containers
+from tests.waiting import wait_until
+
+
+def count_yesterday(containers: Containers) -> httpx.Response:
+    """Have somebody register yesterday, and read the day from the API once it is counted."""
+    yesterday = (datetime.now(ZoneInfo("Africa/Algiers")) - timedelta(days=1)).date().isoformat()
+    registered = containers.sql(
+        "nouba_school", "INSERT INTO users (name, created_at) VALUES ('Student', now() - interval '1 day')"
+    )
+    assert registered.returncode == 0, registered.stderr
+    # a scheduler looks at once for what is due
+    containers.run("restart", "stats-scheduler")
+    client = httpx.Client(base_url=containers.stats_url, headers={"Authorization": f"Bearer {containers.token}"})
+
+    def answered() -> httpx.Response | None:
+        answer = client.get(f"/api/stats/{yesterday}")
+        return answer if answer.status_code == httpx.codes.OK else None
+
+    answer = wait_until(answered, 60)
+    assert answer is not None
+    return answer
+
+
+def make_lesson(containers: Containers) -> tuple[str, str]:
+    """Upload six seconds of film by its ticket, as a browser would; the course's status in the end, and its video."""
+    course = containers.sql("nouba_school", "INSERT INTO courses (title) VALUES ('Optics') RETURNING id").stdout.strip()
+    film = containers.film(6)
+    client = httpx.Client(base_url=containers.gateway_url, headers={"Authorization": f"Bearer {containers.token}"})
+    wish = {"filename": "lesson.mp4", "size": len(film), "content_type": "video/mp4"}
+    ticket = client.post(f"/api/courses/{course}/video", json=wish).raise_for_status().json()
+    assert ticket["url"].startswith(containers.s3_url)
+    httpx.put(ticket["url"], content=film, headers=ticket["headers"]).raise_for_status()
+    told = {"upload_id": ticket["upload_id"], "key": ticket["key"]}
+    client.post(f"/api/courses/{course}/video/complete", json=told).raise_for_status()
+
+    def shown() -> list[str]:
+        newest = "SELECT transcoding_status, video_ref FROM courses ORDER BY id DESC LIMIT 1"
+        return containers.sql("nouba_school", newest).stdout.strip().split("|")
+
+    wait_until(lambda: shown()[0] in ("completed", "failed"), 180)
+    status, key = shown()
+    return status, key

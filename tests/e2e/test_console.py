@@ -1,0 +1,172 @@
+"""The operators' console in a real browser: it renews itself, is readable, and loads nothing but itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from selenium.webdriver.common.by import By
+
+from local.ports import free_port
+from local.postgres import Postgres
+from local.rabbitmq import RabbitMq
+from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
+from tests.queues import delete_virtual_host, make_virtual_host
+from tests.waiting import wait_until
+from tests.webhook_gateway.console.visitors import OPERATOR
+from tests.webhook_gateway.running import Database, Running, new_database
+
+PAGES = ("/", "/queues", "/dead", "/webhooks", "/lessons", "/days", "/audit")
+
+
+class RunningConsole(Running):
+    """`nouba gateway console`, ready for visitors."""
+
+    def __init__(self, log: Path, database_url: str, rabbitmq: RabbitMq, rabbitmq_url: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        settings = {
+            "NOUBA_DATABASE_URL": database_url,
+            "NOUBA_RABBITMQ_URL": rabbitmq_url,
+            "NOUBA_RABBITMQ_MANAGEMENT_URL": "http://" + rabbitmq.management_url.partition("@")[2],
+            "NOUBA_CONSOLE_PORT": str(port),
+            "NOUBA_CONSOLE_OPERATOR_TOKENS": OPERATOR,
+        }
+        super().__init__(["gateway", "console"], log, settings)
+        self.ready_when(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log
+        try:
+            return httpx.get(f"{self.url}/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def database(migrated_server: Postgres) -> Iterator[Database]:
+    with new_database(migrated_server) as made:
+        made.execute(_SOME_WORK)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def console(
+    database: Database, rabbitmq_server: RabbitMq, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningConsole]:
+    rabbitmq_url = make_virtual_host(rabbitmq_server)
+    log = tmp_path_factory.mktemp("console") / "log"
+    with RunningConsole(log, database.url, rabbitmq_server, rabbitmq_url) as running:
+        yield running
+    delete_virtual_host(rabbitmq_server, rabbitmq_url)
+
+
+@pytest.fixture(scope="module")
+def browser(console: RunningConsole, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Somebody who has entered as an operator, by the door."""
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    browser.open(console.url)
+    driver = browser.driver
+    driver.find_element(By.NAME, "name").send_keys("Operator in a browser")
+    driver.find_element(By.NAME, "token").send_keys(OPERATOR)
+    driver.find_element(By.CSS_SELECTOR, ".door button").click()
+    wait_until(lambda: driver.title.startswith("Overview"), message="the door did not open")
+    yield browser
+    driver.quit()
+
+
+_SOME_WORK = """
+INSERT INTO webhook_events (provider, dedupe_key, state, reason, body, body_sha256, received_at, processed_at)
+SELECT 'chargily', 'k' || n, CASE mod(n, 9) WHEN 0 THEN 'quarantined' ELSE 'applied' END,
+    CASE mod(n, 9) WHEN 0 THEN 'amount differs: 250000 announced, 25000 paid' END,
+    '{}', sha256('{}'), now() - make_interval(secs => n * 30), now() - make_interval(secs => n * 30 - 0.2)
+FROM generate_series(1, 100) AS n;
+INSERT INTO dead_letters (queue, message_id, message, actor, cause, error, arguments, attempts, died_at, death)
+SELECT 'videos', 'm' || n, convert_to(jsonb_build_object('queue_name', 'videos', 'actor_name', 'videos.encode_chunk.v1',
+    'args', '[]'::jsonb, 'kwargs', '{"job_id": 1, "chunk": 1}'::jsonb, 'options', '{}'::jsonb, 'message_id', 'm' || n,
+    'message_timestamp', 1)::text, 'UTF8'), 'videos.encode_chunk.v1', 'retries', 'StorageAway: S3 did not answer',
+    '{"job_id": 1}', 8, now(), '' FROM generate_series(1, 3) AS n;
+INSERT INTO users (name, email) VALUES ('a', 'a@school.example');
+"""
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_page_can_be_read_and_loads_nothing_from_elsewhere(
+    console: RunningConsole, browser: Browser, path: str, dark: bool
+) -> None:
+    for size in (WIDE, NARROW):
+        # When a page is opened
+        browser.open(console.url + path, size, dark=dark)
+
+        # Then all that is loaded is the console's, nothing is complained of, and every text stands out
+        assert all(url.startswith(console.url) for url in browser.requests())
+        assert browser.complaints() == []
+        assert browser.driver.execute_script(FAINT_TEXTS) == []  # type: ignore[no-untyped-call]
+        assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.ask("document.querySelectorAll('h1').length") == 1
+        assert browser.ask(
+            "[...document.querySelectorAll('input:not([type=hidden]), select, button')]"
+            ".every(e => e.labels?.length || e.ariaLabel || e.textContent.trim())"
+        )
+
+
+def test_the_overview_renews_itself(console: RunningConsole, browser: Browser, database: Database) -> None:
+    # Given the overview
+    browser.open(f"{console.url}/")
+    shown = "document.querySelector('.tiles b').textContent"
+    before = browser.ask(shown)
+
+    # When another webhook comes
+    database.execute(
+        "INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256)"
+        " VALUES ('stripe', gen_random_uuid()::text, '{}', sha256('{}'))"
+    )
+
+    # Then it is shown without anybody doing anything
+    wait_until(lambda: browser.ask(shown) == str(int(before) + 1), message="the page did not renew itself")
+    assert browser.texts("#pulse")[0].startswith("Renewed at")
+
+
+def test_dead_letters_are_sent_again_by_a_click(console: RunningConsole, browser: Browser, database: Database) -> None:
+    # Given a page of dead letters, with all that the filter finds chosen
+    browser.open(f"{console.url}/dead?queue=videos")
+    driver = browser.driver
+    driver.find_element(By.CSS_SELECTOR, "[name=which][value=all]").click()
+    driver.find_element(By.CSS_SELECTOR, ".deeds [name=why]").send_keys("S3 is back")
+
+    # When they are sent again
+    driver.find_element(By.CSS_SELECTOR, "[formaction='/dead/replay']").click()
+
+    # Then it is said and done, and the audit names who did it
+    wait_until(lambda: any("3 sent again" in told for told in browser.texts(".told")), message="nothing was told")
+    assert database.rows("SELECT count(*) FROM outbox") == [(3,)]
+    browser.open(f"{console.url}/audit")
+    (line,) = [text for text in browser.texts("tbody tr") if "dead.replay" in text]
+    assert "Operator in a browser" in line
+    assert "S3 is back" in line
+
+
+def test_a_lesson_moves_while_it_is_looked_at(console: RunningConsole, browser: Browser, database: Database) -> None:
+    # Given a lesson that is being made
+    database.execute(_A_LESSON)
+    browser.open(f"{console.url}/lessons")
+    assert browser.ask("document.querySelector('progress').value") == 25
+
+    # When another part of it is done
+    database.execute("UPDATE transcode_chunks SET done_seconds = 60, state = 'done' WHERE number = 1")
+
+    # Then its bar has moved
+    wait_until(lambda: browser.ask("document.querySelector('progress').value") == 50, message="the bar did not move")
+
+
+_A_LESSON = """
+INSERT INTO teachers (name) VALUES ('t');
+INSERT INTO chapters (title, teacher_id, price_minor) SELECT 'c', max(id), 0 FROM teachers;
+INSERT INTO courses (chapter_id, title) SELECT max(id), 'l' FROM chapters;
+INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, uploaded_at, state, duration_seconds,
+    planned_at) SELECT max(id), 'uploads/1', 'e', 1000000, now(), 'encoding', 240, now() FROM courses;
+INSERT INTO transcode_chunks (job_id, kind, number, state, due_at, done_seconds)
+SELECT max(id), 'video', n, CASE n WHEN 0 THEN 'done' ELSE 'waiting' END, now(), CASE n WHEN 0 THEN 60 ELSE 0 END
+FROM transcode_jobs, generate_series(0, 3) AS n GROUP BY n;
+"""

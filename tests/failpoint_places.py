@@ -1,0 +1,41 @@
+"""Every place where a test can break a process on purpose, and the three ways in which the tests break it there."""
+
+from typing import Final
+
+#: A process that is killed there, one that fails there once, and one that is slow there once.
+KILL, RAISE, DELAY = "kill", "raise*1", "delay:0.2*1"
+ACTIONS: Final = (KILL, RAISE, DELAY)
+
+INTAKE: Final = ("intake.after_verify", "intake.after_commit")
+RELAY: Final = ("relay.after_claim", "relay.after_publish", "relay.after_commit")
+SETTLEMENT: Final = (
+    "settlement.after_claim", "settlement.after_open", "settlement.after_credit", "settlement.after_activation",
+    "settlement.after_payment", "settlement.after_booking", "settlement.before_commit", "settlement.after_commit",
+)  # fmt: skip
+TRANSCODER: Final = (
+    "transcoder.after_claim", "transcoder.before_plan_commit", "transcoder.before_first_commit",
+    "transcoder.after_first", "transcoder.after_encode", "transcoder.after_upload", "transcoder.before_finish_commit",
+    "transcoder.after_finish", "transcoder.before_publish", "transcoder.before_master", "transcoder.after_master",
+    "transcoder.before_commit",
+)  # fmt: skip
+STATISTICS: Final = (
+    "sweep.before_look", "sweep.before_commit", "sweep.after_commit", "stats.before_read", "stats.after_read",
+    "stats.after_keep", "stats.before_commit", "stats.after_commit",
+)  # fmt: skip
+
+#: Each table has one test for all of its places and all three ways.
+TABLES: Final = {
+    "tests/webhook_gateway/test_failpoints_intake.py": INTAKE,
+    "tests/runtime/test_failpoints_relay.py": RELAY,
+    "tests/webhook_gateway/payments/test_failpoints_settlement.py": SETTLEMENT,
+    "tests/transcoder/jobs/test_failpoints.py": TRANSCODER,
+    "tests/stats/test_failpoints.py": STATISTICS,
+}
+
+#: Places that tests of their own break, and name.
+ELSEWHERE: Final = (
+    "dead.after_keep", "dead.after_ack", "dead.replay.before_commit", "dead.replay.after_commit",
+    "events.replay.before_commit", "events.replay.after_commit",
+    "drain.after_commit", "spool.after_append", "sealer.before_commit",
+    "reconcile.after_take", "reconcile.after_answer", "reconcile.after_keep",
+)  # fmt: skip

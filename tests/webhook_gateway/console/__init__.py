@@ -1,0 +1,1 @@
+"""The operators' console, on a real database and a real RabbitMQ."""

@@ -1,0 +1,196 @@
+"""What an operator does on the pages is done, once, and written down with who and why."""
+
+import json
+
+import pytest
+from flask import Flask
+
+from tests.webhook_gateway.console.visitors import Person, console_of
+from tests.webhook_gateway.running import Database
+
+WHO = "Person at the desk"
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    return Database(database_url)
+
+
+@pytest.fixture
+def operator(database_url: str, rabbitmq_url: str) -> Person:
+    person = Person(_app(database_url, rabbitmq_url))
+    person.enter(name=WHO)
+    return person
+
+
+def _app(database_url: str, rabbitmq_url: str) -> Flask:
+    return console_of(database_url, rabbitmq_url)
+
+
+def bury(database: Database, number: int, queue: str = "webhooks", error: str = "ValueError: no") -> int:
+    """A dead letter, as the collector keeps one."""
+    body = {
+        "queue_name": queue,
+        "actor_name": "webhooks.received.v1",
+        "args": [],
+        "kwargs": {"event_id": number},
+        "options": {},
+        "message_id": f"m-{number}",
+        "message_timestamp": 1,
+    }
+    database.execute(
+        "INSERT INTO dead_letters (queue, message_id, message, actor, cause, error, arguments, attempts, died_at, death)"
+        " VALUES (%s, %s, %s, %s, 'retries', %s, '{}', 3, now(), '')",
+        queue,
+        f"m-{number}",
+        json.dumps(body).encode(),
+        body["actor_name"],
+        error,
+    )
+    return int(database.rows("SELECT max(id) FROM dead_letters")[0][0])
+
+
+def keep_event(database: Database, state: str, reason: str | None = None) -> int:
+    """A webhook in the inbox."""
+    database.execute(
+        "INSERT INTO webhook_events (provider, dedupe_key, state, reason, body, body_sha256, received_at)"
+        " VALUES ('generic', 'key', %s, %s, '{}', sha256('{}'), now() - interval '3 minutes')",
+        state,
+        reason,
+    )
+    return int(database.rows("SELECT max(id) FROM webhook_events")[0][0])
+
+
+def acts(database: Database) -> list[tuple[object, ...]]:
+    return database.rows("SELECT who, what, why, ids FROM operator_acts ORDER BY id")
+
+
+def test_a_queue_is_let_rest_and_worked_on_again(operator: Person, database: Database) -> None:
+    # When a queue is paused
+    operator.send("/queues", "/queues/videos/pause", why="S3 moves")
+
+    # Then it rests, the page says so and by whom, and the audit has it
+    assert database.rows("SELECT queue, who FROM queue_pauses") == [("videos", WHO)]
+    assert f"by {WHO}" in operator.read("/queues")
+    assert acts(database) == [(WHO, "queue.pause", "S3 moves", ["videos"])]
+
+    # When it is resumed, then it does not rest any more
+    operator.send("/queues", "/queues/videos/resume")
+    assert database.rows("SELECT queue FROM queue_pauses") == []
+    assert "is worked on again" in operator.read("/queues")
+
+
+def test_a_queue_that_is_not_there_is_a_404(operator: Person) -> None:
+    assert operator.send("/queues", "/queues/nothing/pause").status_code == 404
+
+
+def test_ticked_letters_are_sent_again_and_the_others_stay(operator: Person, database: Database) -> None:
+    # Given three dead letters
+    first, second, third = (bury(database, number) for number in (1, 2, 3))
+
+    # When two of them are ticked and sent again
+    operator.send("/dead", "/dead/replay", which="ticked", id=[first, third], why="mended")
+
+    # Then these two are in the outbox with their old ids, and the third is dead still
+    states = dict(database.rows("SELECT id, state FROM dead_letters"))
+    assert states == {first: "replayed", second: "dead", third: "replayed"}
+    sent = database.rows("SELECT message ->> 'message_id' FROM outbox ORDER BY id")
+    assert sent == [("m-1",), ("m-3",)]
+    assert acts(database) == [(WHO, "dead.replay", "mended", [first, third])]
+    assert "2 sent again" in operator.read("/dead")
+
+
+def test_all_that_the_filter_finds_are_sent_again_in_one_go(operator: Person, database: Database) -> None:
+    # Given letters of two errors
+    wanted = [bury(database, number, error="StorageAway: S3 is away") for number in range(10)]
+    other = bury(database, 99, error="ValueError: no")
+
+    # When all with the one error are sent again
+    operator.send("/dead?error=s3+is+away", "/dead/replay", which="all", error="s3 is away")
+
+    # Then it is these, ticked or not
+    assert database.rows("SELECT id FROM dead_letters WHERE state = 'replayed' ORDER BY id") == [
+        (one,) for one in wanted
+    ]
+    assert database.rows("SELECT id FROM dead_letters WHERE state = 'dead'") == [(other,)]
+
+
+def test_letters_are_given_up_only_with_a_reason(operator: Person, database: Database) -> None:
+    # Given a dead letter
+    letter = bury(database, 1)
+
+    # When it is given up without a reason, then it is not
+    assert operator.send("/dead", "/dead/discard", which="ticked", id=letter, why=" ").status_code == 400
+    assert database.rows("SELECT state FROM dead_letters") == [("dead",)]
+
+    # When there is one, then it is
+    operator.send("/dead", "/dead/discard", which="ticked", id=letter, why="a test of the provider")
+    assert database.rows("SELECT state, decided_why FROM dead_letters") == [("discarded", "a test of the provider")]
+    assert "a test of the provider" in operator.read(f"/dead/{letter}")
+
+
+def test_nothing_ticked_is_nothing_done(operator: Person, database: Database) -> None:
+    # Given a dead letter that is not ticked
+    bury(database, 1)
+
+    # When the form is sent, then it is refused, not taken for all
+    assert operator.send("/dead", "/dead/replay", which="ticked").status_code == 400
+    assert database.rows("SELECT state FROM dead_letters") == [("dead",)]
+
+
+def test_a_quarantined_webhook_is_booked_again(operator: Person, database: Database) -> None:
+    # Given a webhook that waits for a decision
+    event = keep_event(database, "quarantined", "amount differs: 100 announced, 200 paid")
+
+    # When the operator has it booked again
+    operator.send(f"/webhooks/{event}", f"/webhooks/{event}/replay", why="the school corrected the order")
+
+    # Then it is received once more, its message is in the outbox, and its page tells who did it
+    assert database.rows("SELECT state FROM webhook_events") == [("received",)]
+    assert database.rows("SELECT message #>> '{kwargs,event_id}' FROM outbox") == [(str(event),)]
+    assert WHO in operator.read(f"/webhooks/{event}")
+
+
+def test_a_booked_webhook_is_not_booked_again(operator: Person, database: Database) -> None:
+    # Given a webhook that was booked, whose page offers nothing
+    event = keep_event(database, "applied")
+    assert "Book it again" not in operator.read(f"/webhooks/{event}")
+
+    # When the form is sent all the same
+    operator.send("/webhooks", f"/webhooks/{event}/replay")
+
+    # Then nothing happens, and that is said
+    assert database.rows("SELECT count(*) FROM outbox") == [(0,)]
+    assert "It was not sent again" in operator.read("/webhooks")
+
+
+def test_pages_lead_to_older_rows(operator: Person, database: Database) -> None:
+    # Given more letters than a page shows
+    ids = [bury(database, number) for number in range(60)]
+
+    # When the first page is read, and the one that it leads to
+    first = operator.read("/dead")
+    older = operator.read(f"/dead?before={ids[10]}")
+
+    # Then together they show all, and each once
+    assert f"before={ids[10]}" in first
+    shown = [[one for one in ids if f'href="/dead/{one}"' in page] for page in (first, older)]
+    assert shown == [ids[10:], ids[:10]]
+
+
+def test_what_a_stranger_wrote_is_text_and_no_page(operator: Person, database: Database) -> None:
+    # Given an error and a reason with markup in them
+    bury(database, 1, error="<script>alert(1)</script>")
+    keep_event(database, "quarantined", "<img src=x onerror=alert(1)>")
+
+    # When their pages are read, then it is text
+    assert "<script>alert(1)" not in operator.read("/dead")
+    assert "<img src=x" not in operator.read("/webhooks")
+
+
+@pytest.mark.parametrize("path", ["/dead/999", "/webhooks/999", "/nothing"])
+def test_what_is_not_there_is_a_page_that_says_so(operator: Person, path: str) -> None:
+    answer = operator.get(path)
+
+    assert answer.status_code == 404
+    assert "To the overview" in answer.text

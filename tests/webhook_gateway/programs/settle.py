@@ -1,0 +1,34 @@
+"""Settles one event as the payments worker does, until it is settled: `settle <database_url> <secret> <event_id>`."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from services.webhook_gateway.payments.booking import Terms
+from services.webhook_gateway.payments.settle import Settlement
+from services.webhook_gateway.payments.sql_books import open_books, read_event
+from services.webhook_gateway.psps.generic import Generic
+from shared.runtime.database import build_engine
+from shared.runtime.failpoints import FailpointError
+
+
+def main(database_url: str, secret: str, event_id: str) -> None:
+    engine = build_engine(database_url)
+    settlement = Settlement(
+        read=partial(read_event, engine),
+        books=partial(open_books, engine, timedelta(days=30)),
+        psps={"generic": Generic([secret])},
+        asks={},
+        terms=Terms("DZD", ZoneInfo("Africa/Algiers"), now=lambda: datetime.now(UTC)),
+    )
+    while True:
+        try:
+            settlement.settle(int(event_id))
+        except FailpointError:
+            continue  # its message comes again
+        return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
