@@ -57,9 +57,10 @@ def verify(shelf: Shelf, computation: Computation, first: date | None, last: dat
     if last < first:
         raise Refused(f"{last} is before {first}; give the earlier day first.")
     verdict = Verdict((last - first).days + 1)
+    rebuilt: dict[date, Payload] = {}
     tell(0, verdict.days)
     for begin, end in _chunks(first, last):
-        rebuilt = computation.rebuild(begin, end)
+        rebuilt = computation.rebuild(begin, end, rebuilt)
         kept = shelf.payloads(begin, end)
         for day, payload in rebuilt.items():
             if day not in kept:

@@ -25,7 +25,9 @@ def _freshness() -> Iterator[Finding]:
     )
     try:
         with engine.connect() as connection:
-            newest = connection.execute(text("SELECT max(day) FROM daily_stats_newest WHERE version IS NOT NULL")).scalar_one()
+            newest = connection.execute(
+                text("SELECT max(day) FROM daily_stats_newest WHERE version IS NOT NULL")
+            ).scalar_one()
     except SQLAlchemyError:
         return  # the database's own check has said why
     finally:

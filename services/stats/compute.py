@@ -13,13 +13,15 @@ from zoneinfo import ZoneInfo
 from services.stats.days import ONE_DAY, Days, midnight, yesterday
 from services.stats.definitions import REVISION, observed_names, reach_of
 from services.stats.errors import DayNotOver
-from services.stats.numbers import Values
+from services.stats.numbers import Value, Values
 from shared.runtime.failpoints import failpoint
 
 Payload = dict[str, Any]
 
 #: So many days are computed in one pass over the tables: what lies before them is read once a pass.
 CHUNK_DAYS = 184
+#: So many days before those that are computed are looked up: what churned in a month, and what has added up.
+KEPT_DAYS = 30
 #: What keeps no history is believed for so long after the day's end.
 OBSERVED_WITHIN = timedelta(hours=24)
 
@@ -64,9 +66,9 @@ class Version:
 
 
 class Facts(Protocol):
-    """Reads all sections of a run of days, at one moment."""
+    """Reads all sections of a run of days, at one moment; what adds up goes on from what is `kept` of days before."""
 
-    def read(self, days: Days) -> Reading: ...
+    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading: ...
 
 
 class Book(Protocol):
@@ -128,10 +130,13 @@ class Computation:
         with self.open_book() as book:
             return self._compute(book, Days(first, last, self.zone))
 
-    def rebuild(self, first: date, last: date) -> dict[date, Payload]:
-        """What the days would be if they were computed now; nothing is kept."""
+    def rebuild(self, first: date, last: date, before: Mapping[date, Payload] | None = None) -> dict[date, Payload]:
+        """What the days would be if they were computed now from the facts alone; nothing is kept.
+
+        `before` is what the same has found of the days before, so that they are not read again.
+        """
         days = Days(first, last, self.zone)
-        reading = self.facts.read(days)
+        reading = self.facts.read(days, self._relied_on(before or {}))
         return {day: self._payload(day, reading, None) for day in days}
 
     def _last(self, day: date) -> date:
@@ -142,7 +147,8 @@ class Computation:
 
     def _compute(self, book: Book, days: Days) -> Outcome:
         failpoint("stats.before_read")
-        reading = self.facts.read(days)
+        earlier = book.newest(days.first - ONE_DAY * KEPT_DAYS, days.first - ONE_DAY)
+        reading = self.facts.read(days, self._relied_on({day: found.payload for day, found in earlier.items()}))
         failpoint("stats.after_read")
         known = book.newest(days.first, days.last)
         payloads = {day: self._payload(day, reading, known.get(day)) for day in days}
@@ -163,6 +169,15 @@ class Computation:
         self._mark_what_follows(book, days, versions, known)
         failpoint("stats.before_commit")
         return Outcome(len(days), len(versions), _failures(payloads))
+
+    def _relied_on(self, payloads: Mapping[date, Payload]) -> dict[date, Mapping[str, Value]]:
+        """The numbers of those days that were counted in the same way and wholly."""
+        same = {"zone": self.zone.key, "currency": self.currency, "definitions": REVISION, "complete": True}
+        return {
+            day: flatten(payload)
+            for day, payload in payloads.items()
+            if all(payload.get(name) == value for name, value in same.items())
+        }
 
     def _payload(self, day: date, reading: Reading, before: Kept | None) -> Payload:
         sections: dict[str, Any] = {}

@@ -6,16 +6,17 @@ from services.stats.numbers import Number, Section
 from services.stats.sections import SECTIONS
 
 #: Raised with every change of what a number means, so that older days are seen to be of older definitions.
-REVISION = 1
+REVISION = 2
 
 #: What the issue of daily statistics would like to know and the data do not say; a number is never made up.
 LEFT_OUT = {
     "users who logged in": "only the last login of a user is kept, so a day's logins are forgotten at the next one",
     "webhooks that came twice": "a repetition leaves no row; Prometheus counts it (nouba_gateway_requests_total)",
     "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
-    "jobs of the queues": "done, retried and dead messages are counted by Prometheus (nouba_jobs_total); "
-    "here is what became of the webhooks, which is in the database",
-    "minutes and bytes of video, time of transcoding, storage": "they are not counted yet",
+    "jobs of the queues": "that a message was done or tried again leaves no row; Prometheus counts it "
+    "(nouba_jobs_total); here is what became of the webhooks and of the transcodings, which is in the database",
+    "storage beside the videos": "the store alone knows what else it holds",
+    "a transcoding that failed and was tried again": "only its last end is kept",
     "when a subscription was cancelled": "only that it was; it counts until its end",
     "when a payment failed": "only that it did; it counts in the day in which it was begun",
 }
@@ -65,7 +66,8 @@ def as_markdown() -> str:
         "",
         "A day is [midnight, midnight) in the school's zone. Every number is an integer: amounts in minor units of the "
         "school's currency (centimes), ratios in basis points (hundredths of a percent), means in hundredths, times in "
-        "milliseconds. Rounding is to the nearest, halves up. A breakdown names the 50 largest keys; `~others` is the "
+        "milliseconds, the length of videos in minutes, sizes in bytes. Rounding is to the nearest, halves up. A "
+        "breakdown names the 50 largest keys; `~others` is the "
         "rest and `~none` an empty field.",
         "",
         "A number marked *end* has a source that keeps no history. It is read within 24 hours of the day's end, kept "

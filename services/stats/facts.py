@@ -1,6 +1,7 @@
 """The facts in PostgreSQL: every section reads the same moment, and one that fails does not spoil the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import structlog
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.stats.compute import Failure, Reading
 from services.stats.days import Days
-from services.stats.numbers import Section, Values
+from services.stats.numbers import Ask, Section, Value, Values
 from shared.runtime.logs import describe
 from shared.schema.tables import changed_days
 
@@ -27,7 +28,7 @@ class SqlFacts:
         self._sections = sections
         self._currency = currency
 
-    def read(self, days: Days) -> Reading:
+    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading:
         with self._engine.begin() as connection:
             connection.exec_driver_sql(_SESSION)
             # the first question fixes the moment that all others are asked about
@@ -37,16 +38,18 @@ class SqlFacts:
                     changed_days.c.day.between(days.first, days.last)
                 )
             )
+
+            def run(query: str, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+                return connection.exec_driver_sql(query, dict(values)).all()
+
+            ask = Ask(run, kept)
             return Reading(
                 watermark=str(watermark),
                 marks={row.day: row.changes for row in marks},
-                sections={section.name: self._compute(connection, section, days) for section in self._sections},
+                sections={section.name: self._compute(connection, ask, section, days) for section in self._sections},
             )
 
-    def _compute(self, connection: Connection, section: Section, days: Days) -> Values | Failure:
-        def ask(query: str, /, **values: Any) -> Sequence[Row[Any]]:
-            return connection.exec_driver_sql(query, values).all()
-
+    def _compute(self, connection: Connection, ask: Ask, section: Section, days: Days) -> Values | Failure:
         savepoint = connection.begin_nested()
         try:
             values = section.compute(ask, days, self._currency)

@@ -1,6 +1,7 @@
 """What the statistics' processes count about themselves."""
 
 import time
+from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -17,12 +18,26 @@ COMPUTE_SECONDS = Histogram(
 )
 DAYS_COMPUTED = Counter("nouba_stats_days_computed_total", "Days that were computed.")
 VERSIONS = Counter("nouba_stats_versions_total", "Versions that were kept, because a day was new or had changed.")
+VERIFIED_DAYS = Counter("nouba_stats_verified_days_total", "Kept days that were compared with a rebuild.")
+_DIFFERENCES = Gauge(
+    "nouba_stats_verify_differences", "Numbers of kept days that were not what the facts say when they were compared."
+)
+_VERIFIED_AT = Gauge(
+    "nouba_stats_verify_timestamp_seconds", "When kept days were last compared with a rebuild from the facts."
+)
 SECTIONS_FAILED = Counter("nouba_stats_sections_failed_total", "Sections that could not be computed.", ["section"])
 
 
 def heartbeat() -> None:
     """The scheduler is alive and reaches the database."""
     _HEARTBEAT.set(time.time())
+
+
+def show_proof(differences: int, last_at: datetime | None) -> None:
+    """So many differences stand, and a share of the days was last proved at `last_at`."""
+    _DIFFERENCES.set(differences)
+    if last_at is not None:
+        _VERIFIED_AT.set(last_at.timestamp())
 
 
 def days_due(number: int) -> None:

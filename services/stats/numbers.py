@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from services.stats.days import Days
+
+T = TypeVar("T")
 
 #: A number, or numbers by a key. There is no float anywhere, so the same facts always give the same bytes.
 Value = int | dict[str, int]
@@ -30,6 +32,8 @@ class Unit(StrEnum):
     BASIS_POINTS = "basis_points"  # hundredths of a percent
     HUNDREDTHS = "hundredths"
     MILLISECONDS = "milliseconds"
+    MINUTES = "minutes"
+    BYTES = "bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,34 @@ class Number:
     observed: bool = False
 
 
-class Ask(Protocol):
-    """Puts a question to the database, as it was when the computation began."""
+class Ask:
+    """Puts questions to the database, as it was when the computation began."""
 
-    def __call__(self, query: str, /, **values: Any) -> Sequence[Any]: ...
+    def __init__(
+        self,
+        run: Callable[[str, Mapping[str, Any]], Sequence[Any]],
+        kept: Mapping[date, Mapping[str, Value]] | None = None,
+    ) -> None:
+        """`run` answers a query; `kept` is what was counted of days before, by day and id."""
+        self._run = run
+        self._kept = kept or {}
+        self._known: dict[object, Any] = {}
+
+    def __call__(self, query: str, /, **values: Any) -> Sequence[Any]:
+        return self._run(query, values)
+
+    def kept(self, day: date, name: str) -> int | None:
+        """What was counted of an earlier day; None where all of it has to be counted again from the facts."""
+        value = self._kept.get(day, {}).get(name)
+        return value if isinstance(value, int) else None
+
+    def once(self, find: Callable[["Ask", Days], T], days: Days) -> T:
+        """`find(self, days)`, found once for all sections."""
+        key = find, days
+        if key not in self._known:
+            self._known[key] = find(self, days)
+        found: T = self._known[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

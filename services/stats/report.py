@@ -162,6 +162,10 @@ def _amount(value: int, unit: Unit, currency: str) -> str:
         return f"{value / 100:,.2f}"
     if unit is Unit.MILLISECONDS:
         return f"{value:,} ms"
+    if unit is Unit.MINUTES:
+        return f"{value:,} min"
+    if unit is Unit.BYTES:
+        return f"{value / 1e6:,.1f} MB"
     return f"{value:,}"
 
 

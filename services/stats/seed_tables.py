@@ -50,6 +50,24 @@ FROM (SELECT i, pg_temp.pick(i, 3, 100) AS film
       FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
 """
 
+_JOBS = """
+INSERT INTO transcode_jobs (id, course_id, source_key, source_etag, source_bytes, uploaded_at, state, reason,
+                            duration_seconds, created_at, planned_at, finished_at) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'uploads/' || id, 'seed', 150000 * seconds, created_at, transcoding_status,
+       CASE transcoding_status WHEN 'failed' THEN 'The file is not a video.' END, seconds, created_at,
+       created_at + interval '5 seconds', created_at + make_interval(secs => 20 + seconds / 4)
+FROM (SELECT *, 600 + pg_temp.pick(id, 22, 4800) AS seconds FROM courses
+      WHERE id BETWEEN %(first)s AND %(last)s AND transcoding_status IN ('completed', 'failed')) AS filmed
+"""
+
+_PARTS = """
+INSERT INTO transcode_chunks (job_id, kind, number, state, due_at, done_seconds, result, finished_at)
+SELECT id, 'video', 0, 'done', created_at, duration_seconds,
+       jsonb_build_object('files', jsonb_build_object('seed.m4s', (source_bytes * 0.8)::bigint), 'parts', '[]'::jsonb),
+       finished_at
+FROM transcode_jobs WHERE id BETWEEN %(first)s AND %(last)s AND state = 'completed'
+"""
+
 _SESSIONS = """
 INSERT INTO sessions (id, chapter_id, teacher_id, starts_at, duration_minutes, created_at) OVERRIDING SYSTEM VALUE
 SELECT i, chapter, 1 + pg_temp.pick(chapter, 1, {teachers}), pg_temp.at(i, {sessions}), 90,
@@ -161,6 +179,8 @@ TABLES = (
     Rows("teachers", "teachers", _TEACHERS),
     Rows("chapters", "chapters", _CHAPTERS),
     Rows("courses", "courses", _COURSES),
+    Rows("transcode_jobs", "courses", _JOBS, 0.93),
+    Rows("transcode_chunks", "courses", _PARTS, 0.9),
     Rows("sessions", "sessions", _SESSIONS),
     Rows("attendances", "attendances", _ATTENDANCES),
     Rows("subscriptions", "subscriptions", _SUBSCRIPTIONS),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, insert, select, text
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -103,7 +103,14 @@ class SqlBook:
         self._connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["day"],
-                set_={name: statement.excluded[name] for name in ("version", "failed", "checked_at")},
+                # what was found out about another version says nothing of this one
+                set_={
+                    **{name: statement.excluded[name] for name in ("version", "failed", "checked_at")},
+                    **{
+                        name: case((table.c.version == statement.excluded.version, table.c[name]), else_=None)
+                        for name in ("verified_at", "differences")
+                    },
+                },
             ),
             [{"of_day": day, "has_failed": failed} for day, failed in days.items()],
         )

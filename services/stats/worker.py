@@ -11,6 +11,7 @@ from services.stats.changes import note_day, note_payment
 from services.stats.compute import Computation, Outcome
 from services.stats.errors import SectionFailed
 from services.stats.metrics import COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
+from services.stats.proof import prove_share
 from services.stats.settings import StatsSettings
 from services.stats.sweep import SERVICE
 from shared.contracts.payments import PaymentSettled
@@ -20,6 +21,7 @@ from shared.runtime.broker import build_broker
 from shared.runtime.database import build_engine
 from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
+from shared.runtime.operated import operated
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
 from shared.runtime.worker import run_worker
@@ -31,14 +33,15 @@ def run(settings: StatsSettings) -> int:
     """Work until told to stop; returns the exit status."""
     url, rabbitmq_url = settings.database_url.get_secret_value(), settings.rabbitmq_url.get_secret_value()
     engine = build_engine(url, pool_size=2 * settings.worker_threads, application="nouba stats worker")
-    company = build_engine(url, pool_size=1, application="nouba stats relay")
+    company = build_engine(url, pool_size=3, application="nouba stats relay")
     broker = build_broker(rabbitmq_url)
     declare(broker, engine, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # for what a scheduler promised that is no longer there
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
-    return run_worker(broker, ["default"], threads=settings.worker_threads, companions=[relay])
+    companions = [relay, *operated(broker, company, rabbitmq_url, ["default"])]
+    return run_worker(broker, ["default"], threads=settings.worker_threads, companions=companions)
 
 
 def declare(broker: Broker, engine: Engine, computation: Computation, zone: ZoneInfo) -> None:
@@ -59,6 +62,8 @@ def declare(broker: Broker, engine: Engine, computation: Computation, zone: Zone
         with COMPUTE_SECONDS.time():
             outcome = computation.compute_due(message.day)
         report(outcome)
+        # these messages come every hour at least; a share is proved once a night, when the new day is there
+        prove_share(engine, computation)
 
 
 def report(outcome: Outcome) -> None:

@@ -86,6 +86,22 @@ _events = st.fixed_dictionaries(
         "waited": st.integers(0, 10**10),
     }
 )
+_jobs = st.fixed_dictionaries(
+    {
+        "course_id": _some,
+        "state": st.sampled_from(("queued", "completed", "completed", "completed", "failed", "cancelled")),
+        "source_bytes": st.integers(0, 10**10),
+        "duration_seconds": st.floats(0.001, 20_000),
+        "created_at": _moments,
+        "took": st.integers(0, 10**11),
+        # of its parts: the kind, and the sizes of the files
+        "parts": st.lists(
+            st.tuples(st.sampled_from(("plan", "first", "video", "audio", "stills")), st.lists(_amounts, max_size=2)),
+            max_size=3,
+        ),
+    }
+)
+_dead = st.fixed_dictionaries({"queue": st.sampled_from(("videos", "default")), "died_at": _moments})
 _entries = st.fixed_dictionaries(
     {"paid": st.booleans(), "at": _moments, "amount_minor": st.integers(1, 5000), "back": st.booleans(), "whose": _some}
 )
@@ -123,6 +139,8 @@ _raw = st.fixed_dictionaries(
         "payments": st.lists(_payments, max_size=8),
         "subscriptions": st.lists(_subscriptions, max_size=8),
         "webhook_events": st.lists(_events, max_size=6),
+        "transcode_jobs": st.lists(_jobs, max_size=6),
+        "dead_letters": st.lists(_dead, max_size=3),
         "ledger": st.lists(_entries, max_size=6),
     }
 )
@@ -138,6 +156,11 @@ def _build(place: tuple[ZoneInfo, date], raw: School) -> History:
         ]
     if not school["sessions"]:
         school["attendances"] = []
+    if not school["courses"]:
+        school["transcode_jobs"] = []
+    for job in school["transcode_jobs"]:
+        took = timedelta(microseconds=job.pop("took"))
+        job["finished_at"] = None if job["state"] == "queued" else job["created_at"] + took
     for payment in school["payments"]:
         _finish_payment(payment)
     for subscription in school["subscriptions"]:

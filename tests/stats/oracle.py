@@ -4,6 +4,7 @@ A school is a dictionary of lists of dictionaries, one list a table. `ledger` ha
 their transaction says: at, account, amount_minor, user_id, subscription_id.
 """
 
+import math
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
@@ -95,6 +96,33 @@ class Day(Money):
             "videos_by_status": count(
                 course["transcoding_status"] for course in courses if course["transcoding_status"] is not None
             ),
+            **self._videos(),
+        }
+
+    def _videos(self) -> Row:
+        jobs = self.school["transcode_jobs"]
+        completed = [job for job in jobs if job["state"] == "completed" and self.by_end(job["finished_at"])]
+        shown = {
+            job["course_id"]: job for job in sorted(completed, key=lambda job: (job["finished_at"], job["id"]))
+        }.values()
+        stored = [sum(sizes) for job in shown for kind, sizes in job["parts"] if kind in ("video", "audio", "stills")]
+        ended = [job for job in jobs if self.within(job["finished_at"])]
+        took = sorted(
+            (job["finished_at"] - job["created_at"]) // timedelta(milliseconds=1)
+            for job in ended
+            if job["state"] == "completed"
+        )
+        times = {}
+        if took:
+            half, most = (took[math.ceil(share * len(took)) - 1] for share in (Fraction(1, 2), Fraction(95, 100)))
+            times = {"transcode_p50": half, "transcode_p95": most, "transcode_max": took[-1]}
+        return {
+            "videos": len(shown),
+            "video_minutes": ratio(sum(round(job["duration_seconds"] * 1000) for job in shown), 60_000),
+            "video_bytes": sum(stored),
+            "uploaded_bytes": sum(job["source_bytes"] for job in jobs if self.within(job["created_at"])),
+            "transcodings": count(job["state"] for job in ended),
+            **times,
         }
 
     # -- attendance and platform
@@ -123,6 +151,7 @@ class Day(Money):
             "jobs_quarantined": sum(event["state"] == "quarantined" for event in finished),
             "jobs_dead": sum(event["state"] == "dead" for event in finished),
             "jobs_retried": sum(event["attempts"] for event in finished),
+            "messages_dead": count(letter["queue"] for letter in self.rows("dead_letters", "died_at")),
         }
 
     # -- engagement

@@ -1,14 +1,16 @@
 """Puts a history into PostgreSQL, and asks the sections about it."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor, execute_values
 
 from services.stats.days import Days
+from services.stats.numbers import Ask
 from services.stats.sections import SECTIONS
 from tests.stats.oracle_day import Row, School
 
@@ -34,17 +36,26 @@ def load(connection: Connection, school: School) -> None:
             for event in school["webhook_events"]
         ]
         insert(cursor, "webhook_events", events)
+        _load_videos(cursor, school["transcode_jobs"])
         _load_ledger(cursor, school["ledger"])
+        letters = [
+            {**letter, "message_id": str(letter["id"]), "cause": "retries", "attempts": 1, "message": b"", "death": "-"}
+            for letter in school["dead_letters"]
+        ]
+        insert(cursor, "dead_letters", letters)
 
 
-def count(connection: Connection, days: Days, currency: str = "DZD") -> dict[date, dict[str, Any]]:
-    """All numbers of `days` by id, as the sections' SQL finds them."""
+def count(
+    connection: Connection, days: Days, currency: str = "DZD", kept: Mapping[date, Mapping[str, Any]] | None = None
+) -> dict[date, dict[str, Any]]:
+    """All numbers of `days` by id, as the sections' SQL finds them; `kept` is what is known of days before."""
 
-    def ask(query: str, /, **values: Any) -> Sequence[Any]:
+    def run(query: str, values: Mapping[str, Any]) -> Sequence[Any]:
         with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
             cursor.execute(query, values)
             return cursor.fetchall()
 
+    ask = Ask(run, kept)
     found: dict[date, dict[str, Any]] = {day: {} for day in days}
     for section in SECTIONS:
         for day, numbers in section.compute(ask, days, currency).items():
@@ -59,6 +70,26 @@ def insert(cursor: Any, table: str, rows: list[Row]) -> None:
         values = [[row[column] for column in columns] for row in rows]
         names = ", ".join(columns)
         execute_values(cursor, f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE VALUES %s", values)  # noqa: S608
+
+
+def _load_videos(cursor: Any, jobs: list[Row]) -> None:
+    filled = [
+        {**job, "source_key": str(job["id"]), "source_etag": "", "uploaded_at": job["created_at"]} for job in jobs
+    ]
+    parts = [(job["id"], number, *part) for job in jobs for number, part in enumerate(job["parts"])]
+    insert(cursor, "transcode_jobs", [{k: v for k, v in job.items() if k != "parts"} for job in filled])
+    chunks = [
+        {
+            "job_id": job_id,
+            "number": number,
+            "kind": kind,
+            "state": "done",
+            "due_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "result": json.dumps({"files": {str(name): size for name, size in enumerate(sizes)}, "parts": []}),
+        }
+        for job_id, number, kind, sizes in parts
+    ]
+    insert(cursor, "transcode_chunks", chunks)
 
 
 def _load_ledger(cursor: Any, entries: list[Row]) -> None:

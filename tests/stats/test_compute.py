@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from services.stats.compute import Computation, Outcome, Reading, canonical
 from services.stats.days import Days
 from services.stats.errors import DayNotOver, Refused
 from services.stats.facts import SqlFacts
-from services.stats.numbers import Ask, Number, Section, Unit, Values
+from services.stats.numbers import Ask, Number, Section, Unit, Value, Values
 from services.stats.sections import SECTIONS
 from services.stats.settings import CountSettings
 from shared.runtime.database import build_engine
@@ -189,8 +189,8 @@ class Interrupted:
     def __init__(self, facts: SqlFacts, change: Callable[[], None]) -> None:
         self._facts, self._change = facts, change
 
-    def read(self, days: Days) -> Reading:
-        reading = self._facts.read(days)
+    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading:
+        reading = self._facts.read(days, kept)
         self._change()
         return reading
 

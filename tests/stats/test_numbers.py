@@ -24,5 +24,9 @@ def test_every_number_of_every_section_is_what_its_definition_says(connection: C
             assert found[each] == numbers(school, each, zone, "DZD"), each
         alone = {each: count(connection, Days(each, each, zone))[each] for each in (days.first, day)}
         assert alone == {each: found[each] for each in alone}, "a day alone, and within a run"
+        before = count(connection, Days(day - timedelta(days=30), day - timedelta(days=1), zone))
+        after = Days(day, days.last, zone)
+        going_on = count(connection, after, kept=before)
+        assert going_on == {each: found[each] for each in after}, "from all facts, and from the days before"
     finally:
         connection.rollback()

@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from services.stats.api.hot import Hot
 from services.stats.api.routes import Reading, stats
 from services.stats.api.settings import ApiSettings
 from services.stats.api.watch import Watch
@@ -14,6 +15,8 @@ def create_app(settings: ApiSettings, watch: Watch) -> Flask:
     app.url_map.merge_slashes = False
     app.json.compact = True  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.extensions["reading"] = Reading(watch, settings.required_tokens(), settings.zone, settings.stats_ready_hours)
+    tokens = settings.required_tokens()
+    app.extensions["reading"] = Reading(watch, tokens, settings.zone, settings.stats_ready_hours)
     app.register_blueprint(stats)
+    app.wsgi_app = Hot(app.wsgi_app, watch, tokens)  # type: ignore[method-assign]
     return app

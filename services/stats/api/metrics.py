@@ -2,6 +2,7 @@
 
 import time
 from datetime import date, datetime
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -41,6 +42,19 @@ _DELAY = Gauge(
     "Time from the end of the newest day until its newest version was kept.",
     multiprocess_mode="livemax",
 )
+
+
+def count(route: str, status: int, began: float) -> None:
+    """A request was answered; it came at `began`, by time.perf_counter()."""
+    requests, seconds = _of(route, status)
+    requests.inc()
+    seconds.observe(time.perf_counter() - began)
+
+
+@cache
+def _of(route: str, status: int) -> tuple[Counter, Histogram]:
+    # to look them up by their labels takes longer than to count
+    return REQUESTS.labels(route, status), REQUEST_SECONDS.labels(route)
 
 
 def show(shelf: Shelf | None, silent_seconds: float) -> None:

@@ -13,19 +13,18 @@ from services.stats.api import access, metrics, openapi, readiness
 from services.stats.api.comparison import compared
 from services.stats.api.documents import Document, held, json_document
 from services.stats.api.errors import DayNotKept, Malformed, NothingKnown, NoToken, ReaderError
+from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.page.pages import POLICY as PAGE_POLICY
 from services.stats.api.page.pages import page_of
 from services.stats.api.page.words import choose_language
 from services.stats.api.series import series
 from services.stats.api.shelf import Day, Shelf
-from services.stats.api.watch import AWAY_SECONDS, Watch
+from services.stats.api.watch import Watch
 
 stats = Blueprint("stats", __name__)
 
 #: The longest range of days in one answer: a leap year.
 LARGEST_RANGE_DAYS = 366
-#: A new version comes a few times a day at most; a reader who is a minute behind is told no lie.
-CACHE_CONTROL = "private, max-age=60, stale-while-revalidate=86400"
 RETRY_AFTER_SECONDS = 5
 
 
@@ -151,17 +150,9 @@ def _answer(
     prefers_gzip = request.accept_encodings.quality("gzip") > 0
     had = held(document, request.headers.get("If-None-Match"), prefers_gzip) if status == 200 else None
     zipped = prefers_gzip if had is None else had
-    headers = {
-        "ETag": document.tag(zipped),
-        "Cache-Control": CACHE_CONTROL if status == 200 else "no-store",
-        "Vary": varies_by,
-    }
-    if day is not None:
-        headers["Nouba-Day"] = day.day.isoformat()
-        headers["Nouba-Version"] = str(day.version)
-        headers["Nouba-Computed-At"] = day.computed_at.isoformat(timespec="seconds")
-    if (silent := _reading().watch.silent_seconds) > AWAY_SECONDS:
-        headers["Nouba-Stale-Seconds"] = str(int(silent))
+    headers = headers_of(document, zipped, day, _reading().watch.silent_seconds) | {"Vary": varies_by}
+    if status != 200:
+        headers["Cache-Control"] = "no-store"
     if had is not None:
         return Response(status=304, headers=headers)
     if zipped:
@@ -180,12 +171,9 @@ def begin() -> None:
 @stats.after_app_request
 def finish(response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
-    metrics.REQUESTS.labels(route, response.status_code).inc()
-    metrics.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - g.began)
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("Content-Security-Policy", openapi.POLICY)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    metrics.count(route, response.status_code, g.began)
+    for name, value in {"Cache-Control": "no-store", **ALWAYS}.items():
+        response.headers.setdefault(name, value)
     return response
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from services.stats.api.app import create_app
 from services.stats.api.settings import ApiSettings
@@ -22,10 +22,13 @@ from services.stats.api.shelf import refresh
 from services.stats.api.watch import Watch
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
+from shared.runtime.deadlines import Deadlines
 from shared.runtime.web import PropagatingLogger, require_port
 
 #: How long a stopping process may take to answer what it has begun.
 GRACE_SECONDS = 10
+#: A request has to be read and answered within this.
+REQUEST_SECONDS = 10
 #: A worker that does not report to gunicorn for so long is replaced.
 HANG_SECONDS = 30
 
@@ -94,7 +97,16 @@ class StatsServer(BaseApplication):
 
 
 class Readers(ThreadWorker):
-    """gunicorn's threads, which answer what is not HTTP in JSON like everything else."""
+    """gunicorn's threads, which answer what is not HTTP in JSON like everything else, and wait for nobody for ever."""
+
+    def init_process(self) -> None:
+        self._deadlines = Deadlines()
+        super().init_process()
+
+    def handle(self, conn: TConn) -> Any:
+        """One request of a connection: a sender that drips its head, or does not read its answer, is cut off."""
+        with self._deadlines.within(conn.sock, REQUEST_SECONDS, socket.SHUT_RDWR):
+            return super().handle(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         status = HTTPStatus.BAD_REQUEST

@@ -3,6 +3,7 @@
 from services.stats.activity import span
 from services.stats.days import Days
 from services.stats.numbers import Ask, Number, Section, Unit, Value, Values, breakdown, by_bucket, keyed, rounded
+from services.stats.sections.presence import presence
 
 NUMBERS = (
     Number("check_ins", Unit.COUNT, "Check-ins (checked_in_at) in the day.", reach_days=30),
@@ -16,13 +17,6 @@ NUMBERS = (
     ),
     Number("by_chapter", Unit.COUNT, "Check-ins of the day, by the session's chapter.", by="chapter's id"),
 )
-
-_CHECK_INS = """
-SELECT bucket, count(DISTINCT user_id) AS attendees FROM (
-    SELECT width_bucket(checked_in_at, %(edges)s) AS bucket, user_id FROM attendances
-    WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s
-) AS found GROUP BY bucket
-"""
 
 _BY_SESSION = """
 SELECT bucket, session.chapter_id, sum(check_ins)::bigint AS check_ins, count(*) AS sessions FROM (
@@ -40,7 +34,7 @@ WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s GROUP BY bucket
 
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
-    attendees = by_bucket(days, ((row.bucket, row.attendees) for row in ask(_CHECK_INS, **span(days))))
+    came = ask.once(presence, days)
     planned = by_bucket(days, ((row.bucket, row.sessions) for row in ask(_PLANNED, **span(days))))
     rows = ask(_BY_SESSION, **span(days))
     check_ins = by_bucket(days, ((row.bucket, row.check_ins) for row in rows))
@@ -50,7 +44,7 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     for bucket, day in enumerate(days, start=1):
         numbers: dict[str, Value] = {
             "check_ins": check_ins[bucket],
-            "attendees": attendees[bucket],
+            "attendees": came[day].attendees,
             "sessions_planned": planned[bucket],
             "sessions_held": held[bucket],
             "by_chapter": breakdown(chapters, bucket),

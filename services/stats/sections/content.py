@@ -2,6 +2,7 @@
 
 from services.stats.days import Days
 from services.stats.numbers import FOREVER, Ask, Number, Section, Unit, Values, breakdown, by_bucket, keyed, running
+from services.stats.sections import videos
 
 NUMBERS = (
     Number("chapters", Unit.COUNT, "Chapters created before the day's end.", reach_days=FOREVER),
@@ -22,6 +23,7 @@ NUMBERS = (
         by="status",
         observed=True,
     ),
+    *videos.NUMBERS,
 )
 
 _CHAPTERS = """
@@ -51,6 +53,7 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     found = keyed(days, ((row.bucket, row.status, row.courses) for row in rows if row.status is not None))
     statuses = {key: running(counts) for key, counts in found.items()}
     chapters, courses = running(chapters_new), running(courses_new)
+    films = videos.compute(ask, days)
     return {
         day: {
             "chapters": chapters[bucket],
@@ -61,6 +64,7 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
             "courses_with_video": with_video[bucket],
             "courses_with_pdf": with_pdf[bucket],
             "videos_by_status": breakdown(statuses, bucket),
+            **films[day],
         }
         for bucket, day in enumerate(days, start=1)
     }

@@ -1,9 +1,9 @@
 """Engagement: how many users come, how often, and whether new ones come back."""
 
-from services.stats.activity import ACTIVE, span
+from services.stats.activity import ACTIVE
 from services.stats.days import Days
-from services.stats.numbers import Ask, Number, Section, Unit, Value, Values, by_bucket, rounded
-from services.stats.sections.presence import AGES, NOBODY, presence
+from services.stats.numbers import Ask, Number, Section, Unit, Value, Values, rounded
+from services.stats.sections.presence import AGES, presence
 
 NUMBERS = (
     Number("daily", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
@@ -30,24 +30,15 @@ NUMBERS = (
     ),
 )
 
-_REGISTERED = """
-SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS users FROM users
-WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s GROUP BY bucket
-"""
-
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
-    found = presence(ask, days)
-    longer = days.reaching_back(30)
-    registered = by_bucket(longer, ((row.bucket, row.users) for row in ask(_REGISTERED, **span(longer))))
     values: Values = {}
-    for bucket, day in enumerate(days, start=31):
-        came = found.get(day, NOBODY)
+    for day, came in ask.once(presence, days).items():
         numbers: dict[str, Value] = {"daily": came.daily, "weekly": came.weekly, "monthly": came.monthly}
         if came.monthly:
             numbers["stickiness"] = rounded(10_000 * came.user_days, 30 * came.monthly)
-        for age, retained in zip(AGES, came.retained, strict=True):
-            numbers[f"cohort_{age}"] = cohort = registered[bucket - age]
+        for age, cohort, retained in zip(AGES, came.cohorts, came.retained, strict=True):
+            numbers[f"cohort_{age}"] = cohort
             numbers[f"retained_{age}"] = retained
             if cohort:
                 numbers[f"retention_{age}"] = rounded(10_000 * retained, cohort)

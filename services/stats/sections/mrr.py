@@ -4,12 +4,12 @@ A subscription's amount is spread over its months, in whole minor units that add
 the amount divided by the months, and the first ones get one unit more until the remainder is used up.
 """
 
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from services.stats.days import Days
+from services.stats.activity import span
+from services.stats.days import ONE_DAY, Days
 from services.stats.numbers import FOREVER, Ask, Number, Unit, Value, Values, rounded
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What churn is measured over.
 _WINDOW_DAYS = 30
 
@@ -43,51 +43,55 @@ NUMBERS = (
     ),
 )
 
-# Instants are whole microseconds here, so that every quotient is exact. A term of `length` has `months` parts; part p
-# begins at p * length / months, rounded up, which is p * whole + (p * rest + months - 1) / months without large
-# products. Only the parts that touch the days are made: whole and whole + 1 are the least and the most a part takes.
+
+class _Nothing:
+    """A day on which nobody's MRR moved."""
+
+    step = gained = regained = expanded = contracted = lost = subscribers = subscribers_lost = 0
+
+
+_NOTHING: Any = _Nothing()
+
+# Every term moves its user's MRR two or three times: up when it begins, down by one unit when the parts that have one
+# more are over, down when it ends. Part p of `months` begins at p * length / months, rounded up to a microsecond, which
+# is p * (length / months) + (p * (length % months) + months - 1) / months without large products.
 _MOVEMENTS = """
-WITH found AS (
-    SELECT user_id, amount_minor, (extract(epoch FROM activated_at) * 1000000)::bigint AS begins,
+WITH found AS MATERIALIZED (
+    SELECT user_id, activated_at, ends_at, amount_minor,
            (extract(epoch FROM ends_at - activated_at) * 1000000)::bigint AS length
     FROM subscriptions
     WHERE status <> 'pending_payment' AND amount_minor > 0 AND activated_at < %(ends_at)s
       AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))
-), terms AS (
-    SELECT *, length / months AS whole, length %% months AS rest
-    FROM (SELECT *, (length + 2678400000000 - 1) / 2678400000000 AS months FROM found) AS counted
-), parts AS (
-    SELECT user_id, amount_minor / months + (part < amount_minor %% months)::int AS mrr,
-           begins + part * whole + (part * rest + months - 1) / months AS begins,
-           begins + (part + 1) * whole + ((part + 1) * rest + months - 1) / months AS ends
-    FROM terms, generate_series(greatest(0, (%(begins_us)s - begins) / (whole + 1)),
-                                least(months - 1, (%(ends_us)s - begins) / whole)) AS part
-    WHERE months IS NOT NULL
-    UNION ALL
-    SELECT user_id, amount_minor, begins, NULL FROM terms WHERE months IS NULL
+), terms AS MATERIALIZED (
+    SELECT *, coalesce((length + 2678400000000 - 1) / 2678400000000, 1) AS months FROM found
 ), steps AS (
-    SELECT user_id, width_bucket(at, %(edges_us)s::bigint[]) AS bucket, sum(step)::bigint AS step
+    SELECT user_id, width_bucket(at, %(edges)s) AS bucket, sum(step)::bigint AS step
     FROM (
-        SELECT user_id, begins AS at, mrr AS step FROM parts
+        SELECT user_id, activated_at AS at, (amount_minor + months - 1) / months AS step FROM terms
         UNION ALL
-        SELECT user_id, ends, -mrr FROM parts WHERE ends IS NOT NULL
-    ) AS both_ends
-    WHERE at < %(ends_us)s
+        SELECT user_id, ends_at, -(amount_minor / months) FROM terms
+        UNION ALL
+        SELECT user_id, activated_at + (parts * (length / months) + (parts * (length %% months) + months - 1) / months)
+               * interval '1 microsecond', -1
+        FROM (SELECT *, amount_minor %% months AS parts FROM terms) AS longer WHERE parts > 0
+    ) AS moved
+    WHERE at < %(ends_at)s
     GROUP BY user_id, bucket
 ), levels AS (
-    SELECT user_id, bucket, step, (sum(step) OVER (PARTITION BY user_id ORDER BY bucket))::bigint AS after FROM steps
+    SELECT user_id, bucket, step, (sum(step) OVER steps)::bigint AS after, row_number() OVER steps AS number
+    FROM steps WINDOW steps AS (PARTITION BY user_id ORDER BY bucket)
 ), moves AS (
-    SELECT bucket, after - step AS before, after, CASE WHEN after = step AND after > 0 AND bucket > 0 THEN EXISTS (
-        SELECT FROM subscriptions AS earlier
-        WHERE earlier.user_id = levels.user_id AND earlier.status <> 'pending_payment' AND earlier.amount_minor > 0
-          AND earlier.activated_at < (%(edges)s)[bucket]
-          AND (earlier.ends_at IS NULL OR earlier.ends_at > earlier.activated_at)
-    ) END AS known
+    SELECT bucket, after - step AS before, after,
+           CASE WHEN after = step AND after > 0 AND bucket > 0 AND (number > 1 OR EXISTS (
+               SELECT FROM subscriptions AS earlier
+               WHERE earlier.user_id = levels.user_id AND earlier.status <> 'pending_payment'
+                 AND earlier.amount_minor > 0 AND earlier.activated_at < (%(edges)s)[bucket]
+                 AND (earlier.ends_at IS NULL OR earlier.ends_at > earlier.activated_at)
+           )) THEN after ELSE 0 END AS regained
     FROM levels WHERE step <> 0
 )
-SELECT bucket, sum(after - before)::bigint AS step,
-       coalesce(sum(after) FILTER (WHERE before = 0 AND NOT known), 0)::bigint AS won,
-       coalesce(sum(after) FILTER (WHERE before = 0 AND known), 0)::bigint AS regained,
+SELECT bucket, sum(after - before)::bigint AS step, sum(regained)::bigint AS regained,
+       coalesce(sum(after) FILTER (WHERE before = 0), 0)::bigint AS gained,
        coalesce(sum(after - before) FILTER (WHERE before > 0 AND after > before), 0)::bigint AS expanded,
        coalesce(sum(before - after) FILTER (WHERE after > 0 AND after < before), 0)::bigint AS contracted,
        coalesce(sum(before) FILTER (WHERE after = 0), 0)::bigint AS lost,
@@ -99,46 +103,33 @@ FROM moves GROUP BY bucket
 
 def compute(ask: Ask, days: Days) -> Values:
     """The numbers above, for every one of `days`."""
-    longer = days.reaching_back(_WINDOW_DAYS - 1)
-    edges = longer.edges
-    rows = ask(
-        _MOVEMENTS,
-        edges=edges,
-        edges_us=[_microseconds(edge) for edge in edges],
-        begins_us=_microseconds(edges[0]),
-        ends_us=_microseconds(edges[-1]),
-        begins_at=edges[0],
-        ends_at=edges[-1],
-    )
-    found = {row.bucket: row for row in rows}
-    start = found.get(0)
-    mrr = [start.step if start else 0]
-    subscribers = [start.subscribers if start else 0]
-    churn = [0]
+    back = [days.first - ONE_DAY * number for number in range(_WINDOW_DAYS, 0, -1)]
+    mrr = {day: ask.kept(day, "subscriptions.mrr") for day in back}
+    churn = {day: ask.kept(day, "subscriptions.mrr_churn") for day in back}
+    known = None not in mrr.values() and None not in churn.values()
+    counted = days if known else days.reaching_back(_WINDOW_DAYS - 1)
+    found = {row.bucket: row for row in ask(_MOVEMENTS, **span(counted))}
+    level, subscribers = (found[0].step, found[0].subscribers) if 0 in found else (0, 0)
+    mrr[counted.first - ONE_DAY] = level
     values: Values = {}
-    for bucket, day in enumerate(longer, start=1):
-        row = found.get(bucket)
-        mrr.append(mrr[-1] + (row.step if row else 0))
-        subscribers.append(subscribers[-1] + (row.subscribers if row else 0))
-        churn.append(row.lost if row else 0)
+    for bucket, day in enumerate(counted, start=1):
+        row = found.get(bucket, _NOTHING)
+        level, subscribers = level + row.step, subscribers + row.subscribers
+        mrr[day], churn[day] = level, row.lost
         if day < days.first:
             continue
         numbers: dict[str, Value] = {
-            "mrr": mrr[bucket],
-            "mrr_new": row.won if row else 0,
-            "mrr_expansion": row.expanded if row else 0,
-            "mrr_reactivation": row.regained if row else 0,
-            "mrr_contraction": row.contracted if row else 0,
-            "mrr_churn": churn[bucket],
-            "subscribers": subscribers[bucket],
-            "subscribers_lost": row.subscribers_lost if row else 0,
+            "mrr": level,
+            "mrr_new": row.gained - row.regained,
+            "mrr_expansion": row.expanded,
+            "mrr_reactivation": row.regained,
+            "mrr_contraction": row.contracted,
+            "mrr_churn": row.lost,
+            "subscribers": subscribers,
+            "subscribers_lost": row.subscribers_lost,
         }
-        if before := mrr[bucket - _WINDOW_DAYS]:
-            numbers["churn_rate_30"] = rounded(10_000 * sum(churn[bucket - _WINDOW_DAYS + 1 : bucket + 1]), before)
+        if before := mrr[day - ONE_DAY * _WINDOW_DAYS]:
+            lost = sum(churn[day - ONE_DAY * number] or 0 for number in range(_WINDOW_DAYS))
+            numbers["churn_rate_30"] = rounded(10_000 * lost, before)
         values[day] = numbers
     return values
-
-
-def _microseconds(instant: datetime) -> int:
-    """Since 1970, exactly."""
-    return (instant - _EPOCH) // timedelta(microseconds=1)

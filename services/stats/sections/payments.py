@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.stats.activity import span
-from services.stats.days import Days
+from services.stats.days import ONE_DAY, Days
 from services.stats.numbers import (
     FOREVER,
     Ask,
@@ -51,18 +51,21 @@ NUMBERS = (
 
 _PAYMENTS = """
 SELECT begun, done, status, provider, method, reason, grouping(begun, done, status, provider, method, reason) AS kind,
-       count(*) AS payments, count(*) FILTER (WHERE ours) AS completed,
+       sum(payments)::bigint AS payments, coalesce(sum(payments) FILTER (WHERE ours), 0)::bigint AS completed,
        coalesce(sum(amount_minor) FILTER (WHERE ours), 0)::bigint AS amount_minor,
-       coalesce(sum(amount_minor - credited_minor) FILTER (WHERE ours), 0)::bigint AS refunded_minor,
-       count(*) FILTER (WHERE ours AND credited_minor < amount_minor) AS refunds,
+       coalesce(sum(refunded_minor) FILTER (WHERE ours), 0)::bigint AS refunded_minor,
+       coalesce(sum(refunds) FILTER (WHERE ours), 0)::bigint AS refunds,
        coalesce(sum(fee_minor) FILTER (WHERE ours), 0)::bigint AS fee_minor
 FROM (
     SELECT width_bucket(created_at, %(edges)s) AS begun, width_bucket(completed_at, %(edges)s) AS done, status,
            provider, method, CASE WHEN status = 'failed' THEN coalesce(failure_reason, '~none') END AS reason,
-           currency = %(currency)s AS ours, amount_minor, credited_minor, fee_minor
+           currency = %(currency)s AS ours, count(*) AS payments, sum(amount_minor) AS amount_minor,
+           sum(amount_minor - credited_minor) AS refunded_minor, sum(fee_minor) AS fee_minor,
+           count(*) FILTER (WHERE credited_minor < amount_minor) AS refunds
     FROM payments
     WHERE (created_at >= %(begins_at)s AND created_at < %(ends_at)s)
        OR (completed_at >= %(begins_at)s AND completed_at < %(ends_at)s)
+    GROUP BY begun, done, status, provider, method, reason, ours
 ) AS found
 GROUP BY GROUPING SETS ((begun, status), (begun, reason), (done, provider), (done, method))
 """
@@ -74,25 +77,30 @@ SELECT count(*) AS completed, coalesce(sum(amount_minor), 0)::bigint AS amount_m
 WHERE completed_at < %(begins_at)s AND currency = %(currency)s
 """
 
+# Few waits are of different length, so they are counted before they are put in order.
 _CREDITED = """
-SELECT bucket, count(*) AS webhooks, max(waited_ms) AS longest,
-       percentile_disc(0.5) WITHIN GROUP (ORDER BY waited_ms) AS half,
-       percentile_disc(0.95) WITHIN GROUP (ORDER BY waited_ms) AS most
+SELECT bucket, sum(webhooks)::bigint AS webhooks, max(waited_ms) AS longest,
+       min(waited_ms) FILTER (WHERE 2 * so_far >= of_all) AS half,
+       min(waited_ms) FILTER (WHERE 100 * so_far >= 95 * of_all) AS most
 FROM (
-    SELECT width_bucket(processed_at, %(edges)s) AS bucket,
-           floor(extract(epoch FROM processed_at - received_at) * 1000)::bigint AS waited_ms
-    FROM webhook_events
-    WHERE processed_at >= %(begins_at)s AND processed_at < %(ends_at)s
-      AND state = 'applied' AND payment_id IS NOT NULL
-) AS found GROUP BY bucket
+    SELECT *, sum(webhooks) OVER (PARTITION BY bucket ORDER BY waited_ms) AS so_far,
+           sum(webhooks) OVER (PARTITION BY bucket) AS of_all
+    FROM (
+        SELECT width_bucket(processed_at, %(edges)s) AS bucket,
+               floor(extract(epoch FROM processed_at - received_at) * 1000)::bigint AS waited_ms, count(*) AS webhooks
+        FROM webhook_events
+        WHERE processed_at >= %(begins_at)s AND processed_at < %(ends_at)s
+          AND state = 'applied' AND payment_id IS NOT NULL
+        GROUP BY bucket, waited_ms
+    ) AS counted
+) AS ordered GROUP BY bucket
 """
 
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
     rows = ask(_PAYMENTS, **span(days), currency=currency)
-    before = ask(_BEFORE, begins_at=days.begins_at, currency=currency)[0]
     begun = _begun(days, rows)
-    done = _done(days, rows, before)
+    done = _done(days, rows, _before(ask, days, currency))
     credited = {row.bucket: row for row in ask(_CREDITED, **span(days))}
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
@@ -105,6 +113,17 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
                 "credit_max": row.longest,
             }
     return values
+
+
+def _before(ask: Ask, days: Days, currency: str) -> dict[str, int]:
+    """What had been completed before the days."""
+    names = {"completed": "payments.completed_to_date", "amount_minor": "payments.revenue_to_date"}
+    kept = {name: ask.kept(days.first - ONE_DAY, kept_as) for name, kept_as in names.items()}
+    found = {name: amount for name, amount in kept.items() if amount is not None}
+    if len(found) == len(names):
+        return found
+    row = ask(_BEFORE, begins_at=days.begins_at, currency=currency)[0]
+    return {name: getattr(row, name) for name in names}
 
 
 def _begun(days: Days, rows: Sequence[Any]) -> list[dict[str, Value]]:
@@ -129,7 +148,7 @@ def _begun(days: Days, rows: Sequence[Any]) -> list[dict[str, Value]]:
     ]
 
 
-def _done(days: Days, rows: Sequence[Any], before: Any) -> list[dict[str, Value]]:
+def _done(days: Days, rows: Sequence[Any], to_date: dict[str, int]) -> list[dict[str, Value]]:
     """The numbers of the payments that were completed in each day."""
     by_provider = [row for row in rows if row.kind == _BY_PROVIDER and row.done is not None]
     by_method = [row for row in rows if row.kind == _BY_METHOD and row.done is not None]
@@ -144,7 +163,6 @@ def _done(days: Days, rows: Sequence[Any], before: Any) -> list[dict[str, Value]
         }
         for key, found in (("provider", by_provider), ("method", by_method))
     )
-    to_date = {"completed": before.completed, "amount_minor": before.amount_minor}
     found: list[dict[str, Value]] = []
     for bucket in range(1, len(days) + 1):
         of = {name: buckets[bucket] for name, buckets in sums.items()}

@@ -1,4 +1,4 @@
-"""Platform: what became of the webhooks."""
+"""Platform: what became of the webhooks, and which messages of the queues were given up."""
 
 from services.stats.activity import span
 from services.stats.days import Days
@@ -12,6 +12,7 @@ NUMBERS = (
     Number("jobs_quarantined", Unit.COUNT, "Webhooks put aside for an operator in the day."),
     Number("jobs_dead", Unit.COUNT, "Webhooks given up in the day."),
     Number("jobs_retried", Unit.COUNT, "How often the webhooks finished in the day had to wait and try again."),
+    Number("messages_dead", Unit.COUNT, "Messages that were given up (died_at) in the day.", by="queue", observed=True),
 )  # fmt: skip
 
 _RECEIVED = """
@@ -30,12 +31,19 @@ FROM webhook_events WHERE processed_at >= %(begins_at)s AND processed_at < %(end
 GROUP BY bucket
 """
 
+# One that dies again after a replay has its newest death only, so this is known at the day's end.
+_DEAD = """
+SELECT width_bucket(died_at, %(edges)s) AS bucket, queue, count(*) AS messages FROM dead_letters
+WHERE died_at >= %(begins_at)s AND died_at < %(ends_at)s GROUP BY bucket, queue
+"""
+
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
     received = ask(_RECEIVED, **span(days))
     providers = keyed(days, ((row.bucket, row.provider, row.webhooks) for row in received))
     unsigned = by_bucket(days, ((row.bucket, row.unsigned) for row in received))
     finished = {row.bucket: row for row in ask(_FINISHED, **span(days))}
+    queues = keyed(days, ((row.bucket, row.queue, row.messages) for row in ask(_DEAD, **span(days))))
     return {
         day: {
             "webhooks": sum(counts[bucket] for counts in providers.values()),
@@ -45,6 +53,7 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
                 f"jobs_{name}": getattr(finished[bucket], name) if bucket in finished else 0
                 for name in ("done", "quarantined", "dead", "retried")
             },
+            "messages_dead": breakdown(queues, bucket),
         }
         for bucket, day in enumerate(days, start=1)
     }

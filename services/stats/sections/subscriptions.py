@@ -6,7 +6,6 @@ from typing import Any
 from services.stats.days import ONE_DAY, Days
 from services.stats.numbers import (
     FOREVER,
-    NONE,
     Ask,
     Number,
     Section,
@@ -14,8 +13,8 @@ from services.stats.numbers import (
     Value,
     Values,
     breakdown,
+    by_bucket,
     keyed,
-    largest,
     running,
 )
 from services.stats.sections import mrr
@@ -65,38 +64,53 @@ _AHEAD = 30
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
     created = ask(_CREATED, edges=days.edges)
+    new = by_bucket(days, ((row.bucket, row.subscriptions) for row in created))
+    pending = running(by_bucket(days, ((row.bucket, row.pending) for row in created)))
     ahead = Days(days.first, days.last + ONE_DAY * _AHEAD, days.zone)
     rows = ask(_RUNNING, edges=ahead.edges, never=len(ahead) + 1, begins_at=days.begins_at, ends_at=days.ends_at)
-    terms = [row for row in rows if row.kind == _BY_LEVEL]
     chapters = _running_by_chapter(ahead, rows)
+    terms = _terms(ahead, [row for row in rows if row.kind == _BY_LEVEL])
     months = mrr.compute(ask, days)
+    total = running(new)
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
         numbers: dict[str, Value] = {
-            "total": sum(row.subscriptions for row in created if row.bucket <= bucket),
-            "new": sum(row.subscriptions for row in created if row.bucket == bucket),
-            "pending": sum(row.pending for row in created if row.bucket <= bucket),
+            "total": total[bucket],
+            "new": new[bucket],
+            "pending": pending[bucket],
             "popular_chapters": breakdown(chapters, bucket),
         }
-        values[day] = {**numbers, **_terms(terms, bucket), **months[day]}
+        values[day] = {**numbers, **terms[bucket], **months[day]}
     return values
 
 
-def _terms(terms: Sequence[Any], bucket: int) -> dict[str, Value]:
-    """What the terms, given by the days in which they begin and end, make of one day."""
-    run = [row for row in terms if row.begins <= bucket < row.ends]
-    levels: dict[str, int] = {}
-    for row in run:
-        level = NONE if row.access_level is None else row.access_level
-        levels[level] = levels.get(level, 0) + row.subscriptions
-    return {
-        "activated": sum(row.subscriptions for row in terms if row.begins == bucket),
-        "active": sum(row.subscriptions for row in run),
-        "expired": sum(row.subscriptions for row in terms if row.ends == bucket),
-        "expiring_7": sum(row.subscriptions for row in run if row.ends <= bucket + 7),
-        "expiring_30": sum(row.subscriptions for row in run if row.ends <= bucket + 30),
-        "active_by_level": largest(levels),
-    }
+def _terms(days: Days, terms: Sequence[Any]) -> list[dict[str, Value]]:
+    """What the terms, given by the days in which they begin and end, make of each day, by bucket."""
+    begun = by_bucket(days, ((row.begins, row.subscriptions) for row in terms))
+    ended = by_bucket(days, ((row.ends, row.subscriptions) for row in terms))
+    steps = [(row.begins, row.access_level, row.subscriptions) for row in terms]
+    steps += [(row.ends, row.access_level, -row.subscriptions) for row in terms]
+    levels = {key: running(counts) for key, counts in keyed(days, steps).items()}
+    expiring = {within: _expiring(days, terms, within) for within in (7, 30)}
+    return [
+        {
+            "activated": begun[bucket],
+            "active": sum(counts[bucket] for counts in levels.values()),
+            "expired": ended[bucket],
+            "expiring_7": expiring[7][bucket],
+            "expiring_30": expiring[30][bucket],
+            "active_by_level": breakdown(levels, bucket),
+        }
+        for bucket in range(len(days) + 1)
+    ]
+
+
+def _expiring(days: Days, terms: Sequence[Any], within: int) -> list[int]:
+    """How many run at the end of each day and end in the next `within`."""
+    ending = [row for row in terms if row.ends <= len(days)]
+    steps = [(max(row.begins, row.ends - within), row.subscriptions) for row in ending]
+    steps += [(row.ends, -row.subscriptions) for row in ending]
+    return running(by_bucket(days, steps))
 
 
 def _running_by_chapter(days: Days, rows: Sequence[Any]) -> dict[str, list[int]]:

@@ -3,6 +3,7 @@
 from services.stats.activity import span
 from services.stats.days import Days
 from services.stats.numbers import FOREVER, Ask, Number, Section, Unit, Values, breakdown, by_bucket, keyed, running
+from services.stats.sections.ledger import movements
 
 NUMBERS = (
     Number("total", Unit.COUNT, "Teachers registered (created_at) before the day's end.", reach_days=FOREVER),
@@ -33,18 +34,6 @@ FROM (SELECT width_bucket(starts_at, %(edges)s) AS bucket, teacher_id FROM sessi
 GROUP BY bucket
 """
 
-_REVENUE = """
-SELECT width_bucket(booked.created_at, %(edges)s) AS bucket, chapter.teacher_id,
-       sum(entry.amount_minor)::bigint AS amount_minor
-FROM ledger_transactions AS booked
-JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
-JOIN ledger_accounts AS account ON account.id = entry.account_id AND account.kind = 'subscription_revenue'
-JOIN subscriptions AS subscription ON subscription.id = booked.subscription_id
-JOIN chapters AS chapter ON chapter.id = subscription.chapter_id AND chapter.teacher_id IS NOT NULL
-WHERE booked.created_at >= %(begins_at)s AND booked.created_at < %(ends_at)s
-GROUP BY bucket, chapter.teacher_id
-"""
-
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
     rows = ask(_TEACHERS, edges=days.edges)
@@ -53,7 +42,7 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     found = keyed(days, ((row.bucket, row.specialisation, row.teachers) for row in rows if row.kind == 0))
     specialisations = {key: running(counts) for key, counts in found.items()}
     active = by_bucket(days, ((row.bucket, row.teachers) for row in ask(_TAUGHT, **span(days))))
-    revenue = keyed(days, ((row.bucket, row.teacher_id, row.amount_minor) for row in ask(_REVENUE, **span(days))))
+    revenue = ask.once(movements, days).revenue_by_teacher
     return {
         day: {
             "total": total[bucket],

@@ -31,6 +31,7 @@ _LESS_IS_BETTER = frozenset(
         *(f"payments.credit_{name}" for name in ("p50", "p95", "max")),
         *(f"subscriptions.{name}" for name in ("expired", "expiring_7", "expiring_30", "pending", "mrr_contraction")),
         *(f"subscriptions.{name}" for name in ("mrr_churn", "subscribers_lost", "churn_rate_30")),
+        *(f"content.transcode_{name}" for name in ("p50", "p95", "max")),
         *(f"platform.{name}" for name in ("webhooks_unsigned", "jobs_quarantined", "jobs_dead", "jobs_retried")),
     }
 )

@@ -103,6 +103,10 @@ class Words:
                 return self.decimal(Decimal(value).scaleb(-2), "#,##0.00")
             case Unit.MILLISECONDS:
                 return f"{self.count(value)}\u00a0{self.page['milliseconds']}"
+            case Unit.MINUTES:
+                return f"{self.count(value)}\u00a0{self.page['minutes']}"
+            case Unit.BYTES:
+                return f"{self.decimal(Decimal(value).scaleb(-6), '#,##0.0')}\u00a0{self.page['megabytes']}"
             case _:
                 return self.count(value)
 

@@ -1,0 +1,27 @@
+"""The headers of a document, the same whichever way it is answered."""
+
+from services.stats.api.documents import Document
+from services.stats.api.openapi import POLICY
+from services.stats.api.shelf import Day
+from services.stats.api.watch import AWAY_SECONDS
+
+#: A new version comes a few times a day at most; a reader who is a minute behind is told no lie.
+CACHE_CONTROL = "private, max-age=60, stale-while-revalidate=86400"
+#: On every answer that does not say more.
+ALWAYS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def headers_of(document: Document, zipped: bool, day: Day | None, silent_seconds: float) -> dict[str, str]:
+    """Of `document`, zipped or plain, whether it is sent or the reader has it; `day` is what it tells of."""
+    headers = {"ETag": document.tag(zipped), "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
+    if day is not None:
+        headers["Nouba-Day"] = day.day.isoformat()
+        headers["Nouba-Version"] = str(day.version)
+        headers["Nouba-Computed-At"] = day.computed_at.isoformat(timespec="seconds")
+    if silent_seconds > AWAY_SECONDS:
+        headers["Nouba-Stale-Seconds"] = str(int(silent_seconds))
+    return headers

@@ -1,0 +1,29 @@
+"""Finds and computes the days that are due, as the scheduler and the worker do, until none is: `due`, by settings."""
+
+from datetime import UTC, datetime
+
+from services.stats.assembly import build_computation
+from services.stats.settings import CountSettings
+from services.stats.sweep import sweep
+from shared.runtime.database import build_engine
+from shared.runtime.failpoints import FailpointError
+from shared.runtime.settings import read_settings
+
+
+def main() -> None:
+    settings = read_settings(CountSettings)
+    engine = build_engine(settings.database_url.get_secret_value())
+    computation = build_computation(engine, settings)
+    while True:
+        try:
+            due = sweep(engine, settings.zone, datetime.now(UTC), lookback_days=3)
+            for day in due:
+                computation.compute_due(day)
+        except FailpointError:
+            continue  # the next sweep, or the message that comes again
+        if not due:
+            return
+
+
+if __name__ == "__main__":
+    main()
