@@ -48,6 +48,8 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         servers.require_kept(WARMING + options.rounds * (count + STEADY_RATE * steady_seconds))
         name = f"p99 of an answer at {STEADY_RATE}/s"
         yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 25 ms")
+        memory = {_NOUBA: [servers.largest_mb]}
+        yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 120 MB", digits=0)
 
 
 class _Servers:
@@ -72,6 +74,11 @@ class _Servers:
             process.wait(partial(accepts, port), "does not listen")
             # connections to database and broker are opened by the first requests
             send(port, webhooks.make(WARMING), connections=CONNECTIONS).require(200)
+
+    @property
+    def largest_mb(self) -> float:
+        """Memory of the gateway's largest process."""
+        return self._gateway.largest_mb
 
     def flood(self, who: str, count: int) -> float:
         """Requests answered in a second."""

@@ -1,9 +1,11 @@
 """The part `payments`: events settled per second by one worker process, beside pgbench sending the same statements."""
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,35 @@ from services.webhook_gateway.settings import GatewaySettings
 PART = "payments"
 STUDENTS = 1000
 STEADY_RATE = 200
+#: What the plot is drawn from.
+GROWTH = "events settled, with more and more of them kept"
 _CONNECTIONS = 16
+#: Events that were settled long ago, up to so many of them, with what settlement wrote.
+_HISTORY = """
+WITH missing AS (
+    SELECT %(rows)s - count(*) AS number FROM webhook_events
+), event AS (
+    INSERT INTO webhook_events (provider, dedupe_key, state, body, body_sha256, received_at, processed_at)
+    SELECT 'generic', gen_random_uuid()::text, 'applied', '', '', now(), now()
+    FROM missing, generate_series(1, number)
+    RETURNING id, dedupe_key
+), payment AS (
+    INSERT INTO payments (provider, provider_reference, user_id, amount_minor, status, credited_minor, completed_at)
+    SELECT 'generic', dedupe_key, 1 + id %% %(students)s, 250000, 'completed', 250000, now() FROM event
+    RETURNING id, user_id
+), booked AS (
+    INSERT INTO ledger_transactions (kind, payment_id) SELECT 'payment', id FROM payment RETURNING id, payment_id
+), entries AS (
+    INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
+    SELECT booked.id, account.id, CASE account.kind WHEN 'user_wallet' THEN 250000 ELSE -250000 END, 'DZD'
+    FROM booked JOIN payment ON payment.id = booked.payment_id
+    JOIN ledger_accounts AS account ON account.user_id = payment.user_id
+        OR (account.kind = 'psp_clearing' AND account.provider = 'generic')
+)
+UPDATE users SET balance_minor = balance_minor + paid.amount_minor
+FROM (SELECT user_id, 250000 * count(*) AS amount_minor FROM payment GROUP BY user_id) AS paid
+WHERE users.id = paid.user_id
+"""
 _SCRIPT = Path(__file__).parent / "rivals" / "settlement.sql"
 
 
@@ -36,6 +66,7 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         contenders: dict[str, Callable[[], float]] = {
             "nouba gateway worker, one process": partial(school.settle, workers=1, students=STUDENTS),
             "pgbench, as many connections": school.pgbench,
+            "a Celery worker, statement by statement": school.celery,
             "two worker processes": partial(school.settle, workers=2, students=STUDENTS),
         }
         # connections, caches and the accounts of all students
@@ -43,7 +74,7 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
             tell("the first round does not count", 0, 1)
             contender()
         found = alternate(options.rounds, contenders, tell)
-        goal = "0.15 of pgbench"
+        goal = "0.15 of pgbench, 3 times Celery"
         yield Measure(part=PART, name="events settled", unit="/s", samples=found, goal=goal, digits=0)
         hot = alternate(options.rounds, {"all events of one user": partial(school.settle, workers=1, students=1)}, tell)
         yield Measure(part=PART, name="events settled", unit="/s", samples=hot, goal="at least 300/s", digits=0)
@@ -51,6 +82,16 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         steady = alternate(options.rounds, {"one worker process": partial(school.wait_for_balances, seconds)}, tell)
         name = f"p99 from accept to balance at {STEADY_RATE}/s"
         yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 250 ms")
+        memory = {"payments worker": [school.worker_mb]}
+        yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
+        growth = {f"{rows:,} events kept before": [school.settle_after(rows)] for rows in _growth(options.quick)}
+        goal = "every ratio about 1: the cost of an event does not grow"
+        yield Measure(part=PART, name=GROWTH, unit="/s", samples=growth, goal=goal, digits=0)
+
+
+def _growth(quick: bool) -> tuple[int, ...]:
+    first = 2_000 if quick else 10_000
+    return first, 4 * first, 16 * first
 
 
 class _School:
@@ -61,11 +102,16 @@ class _School:
 
     def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
         self._folder = options.folder
-        self._events = 200 if options.quick else 4000
+        self._events = 200 if options.quick else 3000
         self._server = stack.enter_context(postgres(options.folder))
         broker = stack.enter_context(rabbitmq(options.folder))
         _fill(self._server.url)
-        _copy(self._server, "rival", self._events * (options.rounds + 1))
+        for rival in ("rival", "celery"):
+            _copy(self._server, rival, self._events * (options.rounds + 1))
+        self._broker_url = broker.url
+        self._celery_done = 0
+        #: Memory of a worker that has settled; of the largest.
+        self.worker_mb = 0.0
         self._connection = stack.enter_context(contextlib.closing(psycopg2.connect(self._server.url)))
         self._connection.autocommit = True
         self._port = free_port()
@@ -87,10 +133,48 @@ class _School:
         with contextlib.ExitStack() as stack:
             hands = [stack.enter_context(self._worker()) for _ in range(workers)]
             self._wait_until_settled(hands[0])
-        # from the first tenth to the last: until then, the processes may still be starting
-        at = sorted(self._ask("SELECT extract(epoch FROM processed_at) FROM webhook_events WHERE id > %s", last))
-        first = len(at) // 10
-        return (len(at) - first - 1) / float(at[-1] - at[first])
+            self.worker_mb = max(self.worker_mb, hands[0].largest_mb)
+        return _rate(self._ask("SELECT extract(epoch FROM processed_at) FROM webhook_events WHERE id > %s", last))
+
+    def celery(self) -> float:
+        """The same of a Celery worker with as many threads, in a database of its own."""
+        url, first = self._server.url_of("celery"), self._celery_done + 1
+        self._celery_done += self._events
+        told = {"BENCH_RABBITMQ_URL": self._broker_url, "BENCH_DATABASE_URL": url}
+        os.environ.update(told)
+        from bench.rivals.celery_settlement import app, settle
+
+        with app.producer_pool.acquire() as producer:
+            for event in range(first, first + self._events):
+                settle.apply_async((event, event % STUDENTS + 1), producer=producer)
+        threads = str(GatewaySettings.model_fields["worker_threads"].default)
+        command = [sys.executable, "-m", "celery", "-A", "bench.rivals.celery_settlement", "worker"]
+        command += ["--pool", "threads", "--concurrency", threads, "--without-gossip", "--without-mingle"]
+        left = "SELECT count(*) FROM webhook_events WHERE state = 'received' AND id < %s"
+        folder = Path(__file__).parent.parent
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+
+            def is_done() -> bool:
+                cursor.execute(left, (first + self._events,))
+                return cursor.fetchone() == (0,)
+
+            with running(command, told, self._folder / "celery.log", folder=folder) as worker:
+                worker.wait(is_done, "events are left", 300)
+            cursor.execute(
+                "SELECT extract(epoch FROM processed_at) FROM webhook_events WHERE id BETWEEN %s AND %s",
+                (first, first + self._events - 1),
+            )
+            return _rate([row[0] for row in cursor.fetchall()])
+
+    def settle_after(self, rows: int) -> float:
+        """Events settled a second where so many are kept, with their payments and bookings."""
+        with contextlib.closing(psycopg2.connect(self._server.url)) as connection, connection.cursor() as cursor:
+            cursor.execute(_HISTORY, {"rows": rows, "students": STUDENTS})
+            connection.commit()
+            connection.autocommit = True
+            cursor.execute("VACUUM ANALYZE")
+        return self.settle(workers=1, students=STUDENTS)
 
     def wait_for_balances(self, seconds: int) -> float:
         """The 99th percentile of milliseconds from an event's row to its balance, with a worker that has time."""
@@ -141,14 +225,23 @@ class _School:
             return [row[0] for row in cursor.fetchall()]
 
 
+def _rate(at: Sequence[Any]) -> float:
+    """Events a second, from the first tenth of them to the last: until then, the processes may still be starting."""
+    ordered = sorted(at)
+    first = len(ordered) // 10
+    return (len(ordered) - first - 1) / float(ordered[-1] - ordered[first])
+
+
 def _fill(url: str) -> None:
     with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO users (name) SELECT 'student' FROM generate_series(1, %s)", (STUDENTS,))
+        cursor.execute("INSERT INTO ledger_accounts (kind, user_id) SELECT 'user_wallet', id FROM users")
+        cursor.execute("INSERT INTO ledger_accounts (kind, provider) VALUES ('psp_clearing', 'generic')")
         connection.commit()
 
 
 def _copy(server: Postgres, name: str, events: int) -> None:
-    """A database with so many events that wait, and with the accounts that a first payment would open."""
+    """A database with so many events that wait, of the same students."""
     with contextlib.closing(psycopg2.connect(server.url_of("postgres"))) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nouba").format(sql.Identifier(name)))
@@ -159,8 +252,6 @@ def _copy(server: Postgres, name: str, events: int) -> None:
             "FROM generate_series(1, %s) AS n",
             (webhooks.BODY_BYTES, events),
         )
-        cursor.execute("INSERT INTO ledger_accounts (kind, user_id) SELECT 'user_wallet', id FROM users")
-        cursor.execute("INSERT INTO ledger_accounts (kind, provider) VALUES ('psp_clearing', 'generic')")
         cursor.execute("CREATE SEQUENCE bench_event")
         connection.commit()
 

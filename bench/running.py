@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import psutil
 
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
@@ -116,6 +117,12 @@ class Process:
     def log(self) -> str:
         """All that it has written."""
         return self._log.read_text(errors="replace")
+
+    @property
+    def largest_mb(self) -> float:
+        """Memory (resident set) of the largest of its processes."""
+        first = psutil.Process(self._process.pid)
+        return max(one.memory_info().rss for one in (first, *first.children(recursive=True))) / 2**20
 
     def wait(self, condition: Callable[[], T], what: str, timeout_seconds: float = 60) -> T:
         """The first true answer of `condition`. Raises ClickException if the process ends, or the time is over."""

@@ -62,7 +62,7 @@ def migrate() -> None:
 
 for entry in entry_points(group="nouba.commands"):
     # an image holds its own service alone
-    if find_spec(entry.module.rsplit(".", 1)[0]) is not None:
+    if find_spec(".".join(entry.module.split(".")[:2])) is not None:
         service = entry.load()
         main.add_command(service)
         # what operators use daily is reached without the service's name too
