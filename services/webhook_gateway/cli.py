@@ -1,7 +1,6 @@
 """`nouba gateway`: take webhooks, book them, and see that the settings are right."""
 
 import json
-import os
 import shutil
 import tempfile
 from functools import partial
@@ -16,6 +15,7 @@ from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.watch.cli import ledger
 from shared.runtime import logs
 from shared.runtime.settings import read_settings
+from shared.runtime.web import add_up_metrics_in
 
 
 class Gateway(click.Group):
@@ -47,14 +47,12 @@ def serve() -> None:
     logs.configure("gateway")
     settings, psp_settings = read_settings(GatewaySettings), read_psp_settings()
     directory = settings.gateway_metrics_dir or Path(tempfile.mkdtemp(prefix="nouba-gateway-metrics-"))
-    # prometheus_client looks for this when it is first imported, so it is set before `server` is
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    # before `server` is imported
+    add_up_metrics_in(directory)
 
     from services.webhook_gateway.psps.registry import enabled
     from services.webhook_gateway.server import GatewayServer
-    from shared.runtime.metrics import empty_multiprocess_dir
 
-    empty_multiprocess_dir(directory)
     shop = psp_settings.satim_return_url
     return_urls = {"satim": shop, "cib": shop} if shop else {}
     server = GatewayServer(settings, enabled(psp_settings), return_urls)

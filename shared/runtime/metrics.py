@@ -10,7 +10,6 @@ import platform
 import threading
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from dramatiq import Broker, MessageProxy, Worker
@@ -18,7 +17,7 @@ from dramatiq.middleware import Middleware
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-__all__ = ["JobMetrics", "child", "empty_multiprocess_dir", "mark_process_dead", "registry", "serve_metrics"]
+__all__ = ["JobMetrics", "child", "mark_process_dead", "registry", "serve_metrics"]
 
 _JOB_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 2 * 3600)
 _ATTEMPTS = (1, 2, 3, 5, 8, 12, 20)
@@ -72,13 +71,6 @@ def serve_metrics(port: int, host: str = "127.0.0.1") -> int:
     STARTED.set(time.time())
     server, _ = start_http_server(port, addr=host, registry=registry())
     return int(server.server_port)
-
-
-def empty_multiprocess_dir(directory: Path) -> None:
-    """Forget the processes of the last start: their files would be counted for ever. Call it before the first fork."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for file in directory.glob("*.db"):
-        file.unlink(missing_ok=True)
 
 
 @functools.cache

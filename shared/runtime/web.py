@@ -1,8 +1,10 @@
-"""What the services' web servers share: gunicorn's log lines, and a port that is really free."""
+"""What the services' web servers share: gunicorn's log lines, one count of all processes, a port that is free."""
 
 import logging
+import os
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -18,6 +20,17 @@ class PropagatingLogger(Logger):
 
     def _set_handler(self, log: logging.Logger, *_where: Any, **_how: Any) -> None:
         log.propagate = True
+
+
+def add_up_metrics_in(directory: Path) -> None:
+    """Have the processes of this server count in `directory`, and forget those of its last start.
+
+    Call it before anything that counts is imported: prometheus_client decides at import where it counts.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in directory.glob("*.db"):
+        file.unlink(missing_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
 
 
 def require_port(host: str, port: int, setting: str) -> None:

@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 from shared.runtime import metrics
-from shared.runtime.metrics import empty_multiprocess_dir
+from shared.runtime.web import add_up_metrics_in
 
 COUNT_ONE = """
 from shared.runtime import metrics
@@ -31,11 +32,14 @@ def python(program: str, directory: Path) -> str:
     ).stdout
 
 
-def test_the_directory_is_emptied_before_the_start_and_adds_up_all_processes_after_it(tmp_path: Path) -> None:
+def test_the_directory_is_emptied_before_the_start_and_adds_up_all_processes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
     directory = tmp_path / "metrics"
-    empty_multiprocess_dir(directory)
+    add_up_metrics_in(directory)
     python(COUNT_ONE, directory)
-    empty_multiprocess_dir(directory)
+    add_up_metrics_in(directory)
     for _ in range(2):
         python(COUNT_ONE, directory)
     shown = python(SHOW, directory)

@@ -1,6 +1,5 @@
 """`nouba stats api`: the read API and its page."""
 
-import os
 import shutil
 import tempfile
 from functools import partial
@@ -11,6 +10,7 @@ import click
 from services.stats.api.settings import ApiSettings
 from shared.runtime import logs
 from shared.runtime.settings import read_settings
+from shared.runtime.web import add_up_metrics_in
 
 
 @click.command()
@@ -24,13 +24,11 @@ def api() -> None:
     settings = read_settings(ApiSettings)
     settings.required_tokens()
     directory = settings.stats_metrics_dir or Path(tempfile.mkdtemp(prefix="nouba-stats-metrics-"))
-    # prometheus_client looks for this when it is first imported, so it is set before `server` is
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    # before `server` is imported
+    add_up_metrics_in(directory)
 
     from services.stats.api.server import StatsServer
-    from shared.runtime.metrics import empty_multiprocess_dir
 
-    empty_multiprocess_dir(directory)
     server = StatsServer(settings)
     if settings.stats_metrics_dir is None:
         server.on_exit = partial(shutil.rmtree, directory)

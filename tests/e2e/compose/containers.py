@@ -41,16 +41,19 @@ class Containers:
 
     def __init__(self) -> None:
         self.name = f"nouba-test-{uuid.uuid4().hex[:8]}"
-        gateway, stats, s3, prometheus, grafana = (free_port() for _ in range(5))
+        gateway, stats, console, s3, prometheus, grafana = (free_port() for _ in range(6))
         self.gateway_url = f"http://127.0.0.1:{gateway}"
         self.stats_url = f"http://127.0.0.1:{stats}"
+        self.console_url = f"http://127.0.0.1:{console}"
         self.s3_url = f"http://127.0.0.1:{s3}"
         self.prometheus_url = f"http://127.0.0.1:{prometheus}"
         self.grafana_url = f"http://127.0.0.1:{grafana}"
-        ours = {"NOUBA_GATEWAY_PORT": gateway, "NOUBA_STATS_PORT": stats, "NOUBA_S3_PORT": s3}
-        ours |= {"NOUBA_PROMETHEUS_PORT": prometheus, "NOUBA_GRAFANA_PORT": grafana}
+        ours = {"NOUBA_GATEWAY_PORT": gateway, "NOUBA_STATS_PORT": stats, "NOUBA_CONSOLE_PORT": console}
+        ours |= {"NOUBA_S3_PORT": s3, "NOUBA_PROMETHEUS_PORT": prometheus, "NOUBA_GRAFANA_PORT": grafana}
+        # small, so that a test can fill it
+        ours |= {"NOUBA_GATEWAY_SPOOL_MAX_BYTES": 1024 * 1024}
         given = {name: value for name, value in os.environ.items() if not name.startswith("NOUBA_")}
-        self._environment = given | {name: str(port) for name, port in ours.items()}
+        self._environment = given | {name: str(value) for name, value in ours.items()}
 
     def up(self, timeout_seconds: float) -> None:
         """Everything, from nothing."""
@@ -86,13 +89,18 @@ class Containers:
     @cached_property
     def token(self) -> str:
         """What the gateway's uploads and the statistics ask for."""
-        return self.run("exec", "--no-TTY", "gateway", "cat", "/run/secrets/gateway/NOUBA_API_TOKENS").strip()
+        return self.secret("gateway", "NOUBA_API_TOKENS")
 
-    def film(self, seconds: int) -> bytes:
-        """A test card with a tone."""
+    def secret(self, service: str, name: str) -> str:
+        """A setting that only `service` may read."""
+        return self.run("exec", "--no-TTY", service, "cat", f"/run/secrets/{service}/{name}").strip()
+
+    @cached_property
+    def film(self) -> bytes:
+        """Six seconds of a test card with a tone."""
         make = (
             "ffmpeg -v error -y -f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine "
-            f"-t {seconds} -c:v libx264 -preset ultrafast -c:a aac /tmp/film.mp4 && cat /tmp/film.mp4"
+            "-t 6 -c:v libx264 -preset ultrafast -c:a aac /tmp/film.mp4 && cat /tmp/film.mp4"
         )
         made = subprocess.run(
             ["docker", "compose", "--project-name", self.name, "exec", "--no-TTY", "transcoder", "sh", "-c", make],

@@ -30,9 +30,14 @@ def count_yesterday(containers: Containers) -> httpx.Response:
 
 
 def make_lesson(containers: Containers) -> tuple[str, str]:
-    """Upload six seconds of film by its ticket, as a browser would; the course's status in the end, and its video."""
+    """Upload a lesson and wait for its end; the course's status then, and its video."""
+    return await_lesson(containers, upload_lesson(containers))
+
+
+def upload_lesson(containers: Containers) -> str:
+    """Upload six seconds of film by its ticket, as a browser would; the course's id."""
     course = containers.sql("nouba_school", "INSERT INTO courses (title) VALUES ('Optics') RETURNING id").stdout.strip()
-    film = containers.film(6)
+    film = containers.film
     client = httpx.Client(base_url=containers.gateway_url, headers={"Authorization": f"Bearer {containers.token}"})
     wish = {"filename": "lesson.mp4", "size": len(film), "content_type": "video/mp4"}
     ticket = client.post(f"/api/courses/{course}/video", json=wish).raise_for_status().json()
@@ -40,10 +45,15 @@ def make_lesson(containers: Containers) -> tuple[str, str]:
     httpx.put(ticket["url"], content=film, headers=ticket["headers"]).raise_for_status()
     told = {"upload_id": ticket["upload_id"], "key": ticket["key"]}
     client.post(f"/api/courses/{course}/video/complete", json=told).raise_for_status()
+    return course
+
+
+def await_lesson(containers: Containers, course: str) -> tuple[str, str]:
+    """The course's status once its video has come to an end, and its video."""
 
     def shown() -> list[str]:
-        newest = "SELECT transcoding_status, video_ref FROM courses ORDER BY id DESC LIMIT 1"
-        return containers.sql("nouba_school", newest).stdout.strip().split("|")
+        found = f"SELECT transcoding_status, video_ref FROM courses WHERE id = {int(course)}"  # noqa: S608
+        return containers.sql("nouba_school", found).stdout.strip().split("|")
 
     wait_until(lambda: shown()[0] in ("completed", "failed"), 180)
     status, key = shown()

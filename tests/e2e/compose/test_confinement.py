@@ -82,6 +82,20 @@ FORBIDDEN = [
     ("nouba_stats", "DELETE FROM daily_stats"),
     ("nouba_stats", "INSERT INTO outbox (service, message) VALUES ('gateway', '{}')"),
     ("nouba_stats", "CREATE TABLE mine (x int)"),
+    ("nouba_console", "SELECT FROM users"),
+    ("nouba_console", "SELECT body FROM webhook_events"),
+    ("nouba_console", "SELECT headers FROM webhook_events"),
+    ("nouba_console", "SELECT FROM course_keys"),
+    ("nouba_console", "UPDATE payments SET status = 'completed'"),
+    ("nouba_console", "UPDATE webhook_events SET body = ''"),
+    ("nouba_console", "UPDATE ledger_entries SET amount_minor = 1"),
+    ("nouba_console", "UPDATE dead_letters SET message = '{}'"),
+    ("nouba_console", "DELETE FROM dead_letters"),
+    ("nouba_console", "UPDATE operator_acts SET what = ''"),
+    ("nouba_console", "DELETE FROM operator_acts"),
+    ("nouba_console", "INSERT INTO outbox (service, message) VALUES ('stats', '{}')"),
+    ("nouba_console", "DELETE FROM outbox"),
+    ("nouba_console", "CREATE TABLE mine (x int)"),
     ("nouba_school", "UPDATE users SET balance_minor = 1"),
     ("nouba_school", "INSERT INTO users (name, balance_minor) VALUES ('x', 1)"),
     ("nouba_school", "UPDATE payments SET status = 'completed'"),
@@ -138,10 +152,13 @@ except pika.exceptions.ChannelClosedByBroker as error:
         ("gateway", "channel.basic_get('default')"),
         ("gateway", "channel.basic_get('videos')"),
         ("gateway", "channel.queue_purge('videos')"),
+        ("console", "channel.basic_get('webhooks')"),
+        ("console", "channel.queue_declare('webhooks', durable=True)"),
+        ("console", "channel.basic_publish('', 'webhooks', b'')"),
     ],
 )
 def test_a_user_of_rabbitmq_may_do_nothing_but_its_work(containers: Containers, service: str, attempt: str) -> None:
-    runs_in = {"stats": "stats-worker", "gateway": "gateway"}[service]
+    runs_in = {"stats": "stats-worker", "gateway": "gateway", "console": "console"}[service]
 
     result = containers.python(runs_in, _TRY.format(service=service, attempt=attempt))
 
@@ -151,7 +168,7 @@ def test_a_user_of_rabbitmq_may_do_nothing_but_its_work(containers: Containers, 
 def test_rabbitmq_has_no_guest(containers: Containers) -> None:
     users = containers.run("exec", "--no-TTY", "rabbitmq", "rabbitmqctl", "--quiet", "list_users")
 
-    assert sorted(line.split()[0] for line in users.splitlines()[1:]) == ["gateway", "stats", "transcoder"]
+    assert sorted(line.split()[0] for line in users.splitlines()[1:]) == ["console", "gateway", "stats", "transcoder"]
 
 
 _TRY_S3 = """

@@ -1,9 +1,6 @@
 """Under load a real Prometheus answers every panel and every rule, finds everybody, and has nothing to complain of."""
 
-import math
-import time
 from collections import Counter
-from typing import Any
 
 import httpx
 import pytest
@@ -13,33 +10,16 @@ from deploy.grafana.build import board_json
 from deploy.grafana.panels import scoped
 from tests.e2e.compose.containers import Containers
 from tests.e2e.compose.load import count_yesterday, make_lesson
+from tests.e2e.compose.prometheus import Prometheus
 from tests.monitoring.queries import alerts, rules, without_variables
 from tests.waiting import wait_until
 
 #: Every ten seconds everybody is asked, and a rate needs two answers.
 ANSWER_SECONDS = 120
-OURS = ("gateway", "payments-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api")
+OURS = ("gateway", "payments-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api", "console")
 OTHERS = ("rabbitmq", "rabbitmq-queues", "prometheus")
 #: The demonstration pays a wrong amount, and that is told to a person.
 EXPECTED = {"Watchdog", "EventsQuarantined"}
-
-
-class Prometheus:
-    """The one in the containers, from outside."""
-
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30)
-        self._began = time.time()
-
-    def get(self, path: str, **parameters: Any) -> Any:
-        answer = self._client.get(f"/api/v1/{path}", params=parameters)
-        assert answer.status_code == httpx.codes.OK, f"{parameters}: {answer.text}"
-        return answer.json()["data"]
-
-    def has(self, expression: str) -> bool:
-        """Whether there is a number at any time since the load began."""
-        found = self.get("query_range", query=expression, start=self._began, end=time.time(), step="5s")["result"]
-        return any(not math.isnan(float(value)) for series in found for _, value in series["values"])
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +93,8 @@ def test_every_alert_is_evaluated_and_none_fires_without_a_reason(prometheus: Pr
     assert set(loaded) == {alert["alert"] for alert in alerts()}
     assert {name: rule["lastError"] for name, rule in loaded.items() if rule.get("lastError")} == {}
 
-    def firing() -> set[str]:
-        found = prometheus.get("alerts")["alerts"]
-        return {one["labels"]["alertname"] for one in found if one["state"] == "firing"}
-
     # what an earlier test broke on purpose may still be told of for a moment
-    wait_until(lambda: "Watchdog" in firing() and firing() <= EXPECTED, 600, "something fires that should not")
+    wait_until(lambda: "Watchdog" in prometheus.firing() <= EXPECTED, 600, "something fires that should not")
 
 
 def test_grafana_has_read_its_provisioning(containers: Containers) -> None:

@@ -39,8 +39,8 @@ def bury(database: Database, number: int, queue: str = "webhooks", error: str = 
         "message_timestamp": 1,
     }
     database.execute(
-        "INSERT INTO dead_letters (queue, message_id, message, actor, cause, error, arguments, attempts, died_at, death)"
-        " VALUES (%s, %s, %s, %s, 'retries', %s, '{}', 3, now(), '')",
+        "INSERT INTO dead_letters (queue, message_id, message, actor, cause, error, attempts, died_at, death)"
+        " VALUES (%s, %s, %s, %s, 'retries', %s, 3, now(), '')",
         queue,
         f"m-{number}",
         json.dumps(body).encode(),

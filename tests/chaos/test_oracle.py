@@ -1,0 +1,84 @@
+"""The storm is repeatable, and a comparison that finds nothing would find something if it were there."""
+
+import hashlib
+from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import psycopg2
+import pytest
+
+from tests.chaos.comparison import Rows, compare_books
+from tests.chaos.news import Plan, plan
+from tests.chaos.oracle import Expected, expect
+from tests.chaos.school import enrol
+from tests.chaos.storm import KILL, PAUSE, blows
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def made() -> Plan:
+    return plan(5, 4000, NOW)
+
+
+@pytest.fixture
+def expected(made: Plan) -> Expected:
+    return expect(made, ZoneInfo("Africa/Algiers"))
+
+
+def test_the_same_seed_sends_the_same_bytes_and_strikes_at_the_same_instants(made: Plan) -> None:
+    again, other = plan(5, 4000, NOW), plan(6, 4000, NOW)
+    assert [news.body for news in again.parcels] == [news.body for news in made.parcels]
+    assert [news.body for news in other.parcels] != [news.body for news in made.parcels]
+    counts = {KILL: 4, PAUSE: 2}
+    assert blows(5, "rabbitmq", 60, counts) == blows(5, "rabbitmq", 60, counts)
+    assert blows(5, "rabbitmq", 60, counts) != blows(5, "s3", 60, counts)
+
+
+def test_a_third_comes_twice_a_fifth_out_of_order_and_a_twentieth_is_forged(made: Plan) -> None:
+    genuine = len(made.genuine)
+    copies = sum(news.is_genuine for news in made.parcels) - genuine
+    forged = sum(not news.is_genuine for news in made.parcels)
+    assert copies / genuine == pytest.approx(0.30, abs=0.03)
+    assert forged / genuine == pytest.approx(0.05, abs=0.02)
+    told = Counter(life.route for life in made.lives)
+    assert set(told) == {"chargily", "satim", "cib", "standard_webhooks", "stripe", "generic"}
+
+
+def test_every_forgery_differs_from_what_was_signed(made: Plan) -> None:
+    forged = [news for news in made.parcels if not news.is_genuine]
+    assert all(news.body != news.genuine and len(news.body) == len(news.genuine) for news in forged)
+
+
+def test_a_school_where_nothing_was_settled_differs_in_every_event_and_balance(
+    made: Plan, expected: Expected, database_url: str
+) -> None:
+    enrol(database_url, made, days=3)
+    found = compare_books(Rows(database_url), expected).differences
+    assert len(found["events lost"]) == len(made.genuine)
+    assert len(found["payments"]) >= len(made.lives) * 0.9
+    assert len(found["balances"]) == sum(balance != 0 for balance in expected.balances.values())
+    assert len(found["subscriptions"]) == len(expected.active) > 0
+    assert found["revenue of subscriptions"] == [f"0 is booked, {expected.earned_minor} was earned"]
+
+
+def test_what_nobody_signed_what_waits_and_what_drifted_is_named(
+    made: Plan, expected: Expected, database_url: str
+) -> None:
+    enrol(database_url, made, days=3)
+    forged = next(news for news in made.parcels if not news.is_genuine)
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        digest = hashlib.sha256(forged.body).digest()
+        row = "INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256) VALUES (%s, 'x', %s, %s)"
+        cursor.execute(row, (forged.route, forged.body, digest))
+        cursor.execute("UPDATE users SET balance_minor = 7 WHERE id = 1")
+        connection.commit()
+
+    found = compare_books(Rows(database_url), expected)
+
+    assert found.differences["events that nobody signed"] == [f"{forged.route} {digest.hex()[:12]}"]
+    assert found.differences["events not settled"] == [f"event 1 of {forged.route} is received: None"]
+    assert found.differences["balances that drifted from their entries"] == ["user 1 has 7, entries say 0"]
+    assert any(sentence.startswith("events lost: ... and ") for sentence in found.sentences())

@@ -1,0 +1,262 @@
+"""The defects: what is wrong, the lines that make it so, and the tests that have to fail where it is."""
+
+from dataclasses import dataclass
+
+GATEWAY = "services/webhook_gateway"
+TESTS = "tests/webhook_gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """In `file`, `old` stands exactly once and becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One fault of ours. Each of `tests` fails with it, and passes without it."""
+
+    name: str
+    why: str
+    changes: tuple[Change, ...]
+    tests: tuple[str, ...]
+
+
+MONEY = (
+    Defect(
+        "check then insert",
+        "Two deliveries at once both find nothing, and the second insert fails: the provider gets an error.",
+        (
+            Change(f"{GATEWAY}/inbox.py", "    ON CONFLICT (provider, dedupe_key) DO NOTHING\n", ""),
+            Change(
+                f"{GATEWAY}/inbox.py",
+                "        rows = self._connection.exec_driver_sql(_KEEP, _values(ordered)).all()\n",
+                "        find = self._connection.exec_driver_sql\n"
+                "        unknown = [entry for entry in ordered if find(_FIND, _key(entry)).first() is None]\n"
+                "        rows = self._connection.exec_driver_sql(_KEEP, _values(unknown)).all()\n",
+            ),
+        ),
+        ("tests/defects/test_locks.py::test_an_event_that_another_process_is_keeping_is_a_duplicate_and_no_error",),
+    ),
+    Defect(
+        "answer before the commit",
+        "The provider hears that the event is safe, and a crash in that instant loses it.",
+        (
+            Change(f"{GATEWAY}/intake.py", "import hashlib\n", "import hashlib\nimport threading\n"),
+            Change(
+                f"{GATEWAY}/intake.py",
+                "    kept = inbox.keep(entry)\n    if not",
+                "    threading.Timer(0.2, inbox.keep, [entry]).start()\n"
+                "    kept = Kept(1, True, entry.body_sha256)\n    if not",
+            ),
+        ),
+        (f"{TESTS}/test_intake.py::test_a_new_event_is_kept_promised_and_told_to_the_relay[recording]",),
+    ),
+    Defect(
+        "read before it is verified",
+        "A stranger's bytes reach the parser, and a body that it cannot read is put aside although nobody signed it.",
+        (
+            Change(
+                f"{GATEWAY}/intake.py",
+                "    try:\n        proof = psp.verify(request)\n",
+                "    try:\n        psp.parse(request)\n        proof = psp.verify(request)\n",
+            ),
+        ),
+        ("tests/defects/test_order_of_steps.py::test_nothing_is_read_of_a_request_that_nobody_signed",),
+    ),
+    Defect(
+        "memory of one process for what was seen",
+        "An event whose first delivery could not be kept is called a duplicate when it comes again, and is lost.",
+        (
+            Change(f"{GATEWAY}/intake.py", "\n\ndef keep_once(", "\n\n_SEEN: set[str] = set()\n\n\ndef keep_once("),
+            Change(
+                f"{GATEWAY}/intake.py",
+                "    kept = inbox.keep(entry)\n    if not",
+                "    if entry.dedupe_key in _SEEN:\n        return Receipt(Answer.DUPLICATE, 0)\n"
+                "    _SEEN.add(entry.dedupe_key)\n    kept = inbox.keep(entry)\n    if not",
+            ),
+        ),
+        (
+            "tests/defects/test_order_of_steps.py::test_an_event_that_could_not_be_kept_is_no_duplicate_when_it_comes_again",
+        ),
+    ),
+    Defect(
+        "signatures compared as text",
+        "How long the comparison takes tells a stranger how much of the signature is right.",
+        (
+            Change(
+                f"{GATEWAY}/psps/signatures.py",
+                "hmac.compare_digest(expected, signature)",
+                "expected.hex() == signature.hex()",
+            ),
+        ),
+        ("tests/defects/test_order_of_steps.py::test_proofs_are_compared_in_constant_time_alone",),
+    ),
+    Defect(
+        "money as a float",
+        "25.10 dinars are 2509 centimes then: the school and the student disagree about the rest.",
+        (
+            Change(
+                f"{GATEWAY}/psps/fields.py",
+                'isinstance(value, int) or isinstance(value, bool):\n        raise Unreadable(f"{name} must be an',
+                'isinstance(value, int | float) or value is True:\n        raise Unreadable(f"{name} must be an',
+            ),
+            Change(
+                f"{GATEWAY}/psps/fields.py", "    return value * minor_units\n", "    return int(value * minor_units)\n"
+            ),
+        ),
+        ("tests/defects/test_order_of_steps.py::test_an_amount_with_a_decimal_point_is_put_aside",),
+    ),
+    Defect(
+        "a late failure undoes what was collected",
+        "Providers deliver in any order; the money would be taken from the student again.",
+        (
+            Change(
+                f"{GATEWAY}/payments/states.py",
+                "    FAILED = 4\n    COMPLETED = 5\n",
+                "    COMPLETED = 4\n    FAILED = 5\n",
+            ),
+        ),
+        (f"{TESTS}/payments/test_settle.py::test_a_late_failure_never_undoes_a_completed_payment",),
+    ),
+    Defect(
+        "an event claimed without a lock",
+        "Two workers settle the same event at the same time.",
+        (
+            Change(
+                f"{GATEWAY}/payments/statements.py",
+                "SELECT FROM webhook_events WHERE id = %s FOR UPDATE;",
+                "SELECT FROM webhook_events WHERE id = %s;",
+            ),
+        ),
+        ("tests/defects/test_locks.py::test_an_event_belongs_to_one_settlement_until_its_end",),
+    ),
+    Defect(
+        "a balance read without a lock",
+        "Two payments of one user find the same balance, and neither sees what both together pay for.",
+        (
+            Change(
+                f"{GATEWAY}/payments/statements.py",
+                "SELECT FROM users WHERE id = %s FOR NO KEY UPDATE;",
+                "SELECT FROM users WHERE id = %s;",
+            ),
+        ),
+        ("tests/defects/test_locks.py::test_a_users_balance_belongs_to_one_settlement_until_its_end",),
+    ),
+    Defect(
+        "a subscription activated twice",
+        "What runs already is paid for again with the next payment.",
+        (
+            Change(
+                f"{GATEWAY}/payments/statements.py",
+                "WHERE user_id = %s AND status = 'pending_payment' ORDER BY",
+                "WHERE user_id = %s AND status <> 'cancelled' ORDER BY",
+            ),
+        ),
+        (f"{TESTS}/payments/test_books.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",),
+    ),
+    Defect(
+        "the day of a payment in UTC",
+        "What is paid after midnight in Algiers is counted on the day before.",
+        (
+            Change(f"{GATEWAY}/payments/booking.py", "at.astimezone(terms.zone).date()", "at.astimezone(UTC).date()"),
+            Change(f"{GATEWAY}/payments/booking.py", "from datetime import date,", "from datetime import UTC, date,"),
+        ),
+        (f"{TESTS}/payments/test_days.py::test_a_day_ends_at_the_schools_midnight",),
+    ),
+)
+
+QUEUES = (
+    Defect(
+        "a confirm that nobody waits for",
+        "What RabbitMQ refuses counts as sent, and its row goes.",
+        (
+            Change(
+                "shared/runtime/publisher.py",
+                "            self._settle(tag, confirmed=confirmed)\n",
+                "            self._settle(tag, confirmed=True)\n",
+            ),
+        ),
+        ("tests/runtime/test_publisher.py::test_what_a_full_queue_refuses_is_not_confirmed",),
+    ),
+    Defect(
+        "a message acknowledged before its work is done",
+        "A worker that dies in the middle takes the message with it.",
+        (
+            Change(
+                "shared/runtime/broker.py",
+                "            message.delivered_by = self\n",
+                "            message.delivered_by = self\n            super().ack(message)\n"
+                "            message.delivered_by = None\n",
+            ),
+        ),
+        ("tests/runtime/test_broker.py::test_a_message_knows_how_often_it_was_delivered_before",),
+    ),
+    Defect(
+        "an acknowledgement on another channel",
+        "Delivery tags begin again after a reconnection: a job that ran on through it acknowledges somebody else's.",
+        (
+            Change(
+                "shared/runtime/broker.py",
+                "        if message.delivered_by is self:\n            super().ack(message)\n",
+                "        super().ack(message)\n",
+            ),
+        ),
+        (
+            "tests/runtime/test_broker.py::test_a_late_acknowledgement_does_not_hit_the_message_that_bears_its_number_now",
+        ),
+    ),
+    Defect(
+        "a retry that fails and is forgotten",
+        "dramatiq swallows what a middleware raises and acknowledges the message.",
+        (Change("shared/runtime/broker.py", "            message.fail()\n            raise\n", "            raise\n"),),
+        ("tests/runtime/test_broker.py::test_a_retry_that_cannot_be_published_ends_in_the_dead_letter_queue",),
+    ),
+    Defect(
+        "the outbox emptied before RabbitMQ answered",
+        "A relay that is killed between the two has thrown the message away.",
+        (
+            Change(
+                "shared/runtime/relay.py",
+                '            failpoint("relay.after_claim")\n',
+                "            connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))\n"
+                '            connection.commit()\n            failpoint("relay.after_claim")\n',
+            ),
+        ),
+        ("tests/runtime/test_relay.py::test_a_relay_killed_at_any_step_loses_nothing[relay.after_claim]",),
+    ),
+)
+
+LESSONS = (
+    Defect(
+        "the master published before its segments",
+        "A player opens the lesson and finds files missing.",
+        (
+            Change(
+                "services/transcoder/publish.py",
+                "    for name, text in assembly.playlists.items():\n        if",
+                "    for name, text in reversed(assembly.playlists.items()):\n        if",
+            ),
+        ),
+        ("tests/defects/test_order_of_publishing.py",),
+    ),
+    Defect(
+        "a part finished without its lease",
+        "A worker that was taken for dead comes back and overwrites what another made meanwhile.",
+        (
+            Change(
+                "services/transcoder/sql_parts.py",
+                "chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_",
+                "chunks.c.id == lease.part_id, chunks.c.state.in_",
+            ),
+        ),
+        (
+            "tests/transcoder/jobs/test_jobs.py::test_a_lease_that_is_over_can_be_taken_and_its_late_owner_changes_nothing",
+        ),
+    ),
+)
+
+DEFECTS = (*MONEY, *QUEUES, *LESSONS)

@@ -1,0 +1,57 @@
+"""A lesson can be watched only when all of it is there: its master is written after everything that it leads to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.transcoder.encode import encode_audio, encode_chunk
+from services.transcoder.ffmpeg import Ffmpeg
+from services.transcoder.jobs import Done, Job, Kind
+from services.transcoder.measure import dump_parts
+from services.transcoder.objects import Stored
+from services.transcoder.plan import make_plan
+from services.transcoder.playlists import MASTER_NAME
+from services.transcoder.prepare import prepare
+from services.transcoder.publish import publish
+from services.transcoder.recipe import Recipe
+from tests.transcoder.jobs.bench import make_film
+
+RECIPE = Recipe(preset="ultrafast", chunk_seconds=6)
+
+
+@dataclass
+class RecordingObjects:
+    """A bucket that knows the order in which it was filled."""
+
+    put_keys: list[str] = field(default_factory=list)
+
+    def put(self, key: str, data: bytes) -> int:
+        self.put_keys.append(key)
+        return len(data)
+
+    def list(self, prefix: str) -> dict[str, Stored]:
+        return {key: Stored(1, "", datetime.now(UTC)) for key in self.put_keys if key.startswith(prefix)}
+
+    def head(self, key: str) -> Stored:
+        raise AssertionError("publishing looks at no single object")
+
+    def download(self, key: str, etag: str, size_bytes: int, path: Path, cancelled: Callable[[], bool]) -> None:
+        raise AssertionError("publishing fetches nothing")
+
+
+def test_the_master_is_written_after_every_playlist_that_it_names(tmp_path: Path) -> None:
+    ffmpeg, lesson = Ffmpeg(), tmp_path / "lesson"
+    lesson.mkdir()
+    prepared = prepare(make_film(tmp_path / "film.mp4", seconds=6, size="160x120"), tmp_path, ffmpeg, RECIPE)
+    plan = make_plan(prepared.source, prepared.sha256, ffmpeg.build, RECIPE)
+    parts = [part for chunk in plan.chunks for part in encode_chunk(plan, chunk, prepared.path, lesson, ffmpeg)]
+    parts += [encode_audio(plan, sound, prepared.path, lesson, ffmpeg) for sound in plan.sounds]
+    files = {path.relative_to(lesson).as_posix(): path.stat().st_size for path in lesson.rglob("*") if path.is_file()}
+    job = Job(id=1, course_id=1, source_key="uploads/a", source_etag="1", source_bytes=1, plan=plan)
+    objects = RecordingObjects()
+
+    master = publish(job, {(Kind.VIDEO, 0): Done(files, dump_parts(parts))}, objects)
+
+    assert master == job.prefix + MASTER_NAME == objects.put_keys[-1]
+    assert len(objects.put_keys) >= 3
