@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from services.webhook_gateway.body import BodyReader
 from services.webhook_gateway.courses import SqlCourses
+from services.webhook_gateway.hot import HotWebhooks
 from services.webhook_gateway.inbox import SqlInbox
 from services.webhook_gateway.intake import Inbox
 from services.webhook_gateway.key_routes import KeyDesk, keys
@@ -16,7 +17,8 @@ from services.webhook_gateway.payment_routes import Payments, payments
 from services.webhook_gateway.payments.sql_books import open_books
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.readiness import Readiness, check
-from services.webhook_gateway.routes import Gateway, gateway
+from services.webhook_gateway.reception import Gateway
+from services.webhook_gateway.routes import gateway
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.unverified import UnverifiedLimit
 from services.webhook_gateway.upload_routes import Uploads, uploads
@@ -52,6 +54,7 @@ def create_app(
         return_urls=return_urls,
     )
     app.register_blueprint(gateway)
+    app.wsgi_app = HotWebhooks(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]
     app.extensions["uploads"] = Uploads(
         tokens=tuple(token.encode() for token in settings.tokens),
         objects=objects,

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -12,6 +13,9 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from services.webhook_gateway import metrics
 from shared.runtime.deadlines import Deadlines
+
+#: How long a thread waits for a connection's next request before it gives the connection back.
+NEXT_REQUEST_MS = 2
 
 _STATUS = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -35,9 +39,13 @@ class Connections(ThreadWorker):
         super().init_process()
 
     def handle(self, conn: TConn) -> Any:
-        """One request of a connection, cut off when its time is over."""
-        with self._deadlines.within(conn.sock, self._limit_seconds, socket.SHUT_RDWR):
-            return super().handle(conn)
+        """The requests of a connection that follow each other at once, each cut off when its time is over."""
+        while True:
+            with self._deadlines.within(conn.sock, self._limit_seconds, socket.SHUT_RDWR):
+                keep = super().handle(conn)
+            # To hand a busy connection back to gunicorn's poller and out again costs as much as to answer it.
+            if keep is not True or not self.alive or not _has_more(conn):
+                return keep
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what is not HTTP in JSON like everything else. gunicorn's own way would log the sender's words."""
@@ -49,6 +57,15 @@ class Connections(ThreadWorker):
             status = HTTPStatus.INTERNAL_SERVER_ERROR
         with contextlib.suppress(OSError):
             client.sendall(_problem(status))
+
+
+def _has_more(conn: Any) -> bool:
+    """Whether the next request is there, or comes within a moment."""
+    if conn.is_http2 or conn.parser.unreader.buf.getvalue():
+        return False  # gunicorn's own way knows both
+    poll = select.poll()
+    poll.register(conn.sock, select.POLLIN)
+    return bool(poll.poll(NEXT_REQUEST_MS))
 
 
 def honour_close(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

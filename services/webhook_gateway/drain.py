@@ -79,7 +79,12 @@ class Drain:
 
     def _round(self) -> None:
         if self._presence.away:
-            self._probe()
+            try:
+                self._probe()
+            except SQLAlchemyError:
+                # that the spool fills has to be seen while it does
+                self._measure()
+                raise
             self._presence.find()
         if not self._measure().events:
             return

@@ -1,8 +1,6 @@
 """The gateway's HTTP: addresses in, JSON out. Decisions are made in `intake`."""
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import Blueprint, Response, current_app, jsonify, redirect, request
@@ -10,14 +8,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from services.webhook_gateway import errors, metrics, openapi
-from services.webhook_gateway.body import BodyReader
-from services.webhook_gateway.intake import Inbox, Receipt, accept
+from services.webhook_gateway import errors, openapi
+from services.webhook_gateway.hot import fault_of
 from services.webhook_gateway.psps.base import Psp, Request
-from services.webhook_gateway.readiness import Readiness
-from services.webhook_gateway.unverified import UnverifiedLimit
+from services.webhook_gateway.reception import Gateway, receive
 from shared.runtime.logs import describe
-from shared.runtime.metrics import child
 
 gateway = Blueprint("gateway", __name__)
 
@@ -43,23 +38,12 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """What the routes are given; kept in `app.extensions["gateway"]`."""
-
-    psps: Mapping[str, Psp]
-    inbox: Inbox
-    readiness: Callable[[], Readiness]
-    bodies: BodyReader
-    unverified: UnverifiedLimit
-    wake: Callable[[], None]
-    return_urls: Mapping[str, str]
-
-
 @gateway.route("/webhooks/<provider>", methods=["GET", "POST"], provide_automatic_options=False)
 def receive_webhook(provider: str) -> ResponseReturnValue:
+    if fault := fault_of(request.environ):
+        raise fault
     psp = _find(provider)
-    receipt = _receive(psp, _read(psp))
+    receipt = receive(_gateway(), psp, _read(psp))
     shop = _gateway().return_urls.get(provider)
     if shop and request.method == "GET" and "mdOrder" not in request.args:
         # a payer's browser on its way back from the bank, not the bank itself
@@ -71,7 +55,7 @@ def receive_webhook(provider: str) -> ResponseReturnValue:
 def receive_school_webhook() -> ResponseReturnValue:
     """The address that existing school back ends call."""
     psp = _find(request.headers.get("X-PSP-Provider", ""))
-    return jsonify(asdict(_receive(psp, _read(psp)))), 202
+    return jsonify(asdict(receive(_gateway(), psp, _read(psp)))), 202
 
 
 @gateway.get("/healthz")
@@ -117,27 +101,6 @@ def _read(psp: Psp) -> Request:
 def _with_order(url: str, order_id: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), ("orderId", order_id)])))
-
-
-def _receive(psp: Psp, news: Request) -> Receipt:
-    gateway = _gateway()
-    started, verdict = time.perf_counter(), "failed"
-    try:
-        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified)
-        verdict = receipt.status
-    except errors.InvalidSignature:
-        verdict = "signature"
-        raise
-    except errors.TooManyUnverified:
-        verdict = "limited"
-        raise
-    except (SQLAlchemyError, errors.CannotKeep):
-        verdict = "unavailable"
-        raise
-    finally:
-        child(metrics.REQUESTS, psp.name, verdict).inc()
-    child(metrics.ACCEPT_SECONDS, psp.name).observe(time.perf_counter() - started)
-    return receipt
 
 
 @gateway.app_errorhandler(errors.TheirFault)

@@ -84,6 +84,8 @@ def test_thirty_seconds_without_postgresql_at_200_events_a_second(
 
     assert {status for status, _ in answers} == {200}
     assert spooled(gateway) == len(deliveries)
+    # the alerts are about an outage that lasts, not about one that is over
+    wait_until(lambda: gateway.metric("nouba_gateway_spool_events") == len(deliveries))
     own_postgres.start()
     wait_until(lambda: is_drained(gateway), 90)
     kept = bodies(Database(own_postgres.url))

@@ -1,0 +1,58 @@
+"""Answers the one request that comes all day, a provider's POST, before Flask has a look: in a quarter of the time.
+
+Everything else goes on to Flask; so does what was refused, for Flask to say so.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.webhook_gateway import errors
+from services.webhook_gateway.psps.base import Request
+from services.webhook_gateway.reception import Gateway, receive
+
+#: What was refused before Flask, in the environ that Flask gets.
+_FAULT = "nouba.fault"
+#: The words of a header, as WSGI has them, that bear no HTTP_.
+_CONTENT = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class HotWebhooks:
+    """A WSGI application before another one."""
+
+    def __init__(self, application: Application, gateway: Gateway) -> None:
+        self._application = application
+        self._gateway = gateway
+        self._psps = {f"/webhooks/{name}": psp for name, psp in gateway.psps.items() if "POST" in psp.methods}
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        psp = self._psps.get(environ["PATH_INFO"])
+        if psp is None or environ["REQUEST_METHOD"] != "POST":
+            return self._application(environ, start_response)
+        try:
+            body = self._gateway.bodies.read(environ)
+            receipt = receive(self._gateway, psp, Request("POST", _headers(environ), body))
+        except (errors.TheirFault, errors.CannotKeep, SQLAlchemyError) as error:
+            environ[_FAULT] = error
+            return self._application(environ, start_response)
+        event_id = "null" if receipt.event_id is None else receipt.event_id
+        answer = f'{{"event_id":{event_id},"status":"{receipt.status}"}}\n'.encode()
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
+        return [answer]
+
+
+def fault_of(environ: dict[str, Any]) -> Exception | None:
+    """Why this request was refused already."""
+    found: Exception | None = environ.get(_FAULT)
+    return found
+
+
+def _headers(environ: dict[str, Any]) -> dict[str, str]:
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
+    for name, header in _CONTENT.items():
+        if value := environ.get(name):
+            headers[header] = value
+    return headers
