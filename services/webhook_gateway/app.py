@@ -7,22 +7,22 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from services.webhook_gateway.body import BodyReader
-from services.webhook_gateway.courses import SqlCourses
 from services.webhook_gateway.hot import HotWebhooks
 from services.webhook_gateway.inbox import SqlInbox
 from services.webhook_gateway.intake import Inbox
-from services.webhook_gateway.key_routes import KeyDesk, keys
-from services.webhook_gateway.keys import SqlKeys
-from services.webhook_gateway.payment_routes import Payments, payments
 from services.webhook_gateway.payments.sql_books import open_books
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.readiness import Readiness, check
 from services.webhook_gateway.reception import Gateway
 from services.webhook_gateway.routes import gateway
+from services.webhook_gateway.school.courses import SqlCourses
+from services.webhook_gateway.school.key_routes import KeyDesk, keys
+from services.webhook_gateway.school.keys import SqlKeys
+from services.webhook_gateway.school.payment_routes import Payments, payments
+from services.webhook_gateway.school.upload_routes import Uploads, uploads
+from services.webhook_gateway.school.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.unverified import UnverifiedLimit
-from services.webhook_gateway.upload_routes import Uploads, uploads
-from services.webhook_gateway.uploads import Objects
 
 
 def create_app(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from services.webhook_gateway.errors import NotReady
-from services.webhook_gateway.event_cli import events
+from services.webhook_gateway.events.cli import events
 from services.webhook_gateway.psps.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.watch.cli import ledger

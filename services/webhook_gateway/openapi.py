@@ -5,8 +5,8 @@ from typing import Any
 
 from flask import render_template
 
-from services.webhook_gateway import key_openapi, payment_openapi
-from services.webhook_gateway.upload_openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
+from services.webhook_gateway.school import key_openapi, payment_openapi
+from services.webhook_gateway.school.upload_openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _RECEIPT = {"$ref": "#/components/schemas/Receipt"}

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.webhook_gateway.bounded import connect_within
 from services.webhook_gateway.errors import CannotKeep
 from services.webhook_gateway.payments.sql_books import SERVICE
-from services.webhook_gateway.spool import Spool
+from services.webhook_gateway.spool.spool import Spool
 
 #: A message that waits longer for RabbitMQ, or an event that waits longer for a worker, means that work stands still.
 LONGEST_UNPUBLISHED_SECONDS = 60

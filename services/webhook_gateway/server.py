@@ -12,17 +12,17 @@ from gunicorn.app.base import BaseApplication
 
 from services.webhook_gateway.app import create_app
 from services.webhook_gateway.connections import Connections, honour_close
-from services.webhook_gateway.drain import Drain
-from services.webhook_gateway.fallback import Presence, SpoolingInbox
 from services.webhook_gateway.inbox import SqlInbox
 from services.webhook_gateway.intake import Inbox
 from services.webhook_gateway.payments.sql_books import SERVICE
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.readiness import check
+from services.webhook_gateway.school.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings
-from services.webhook_gateway.spool import Spool
-from services.webhook_gateway.spool_file import prepare
-from services.webhook_gateway.uploads import Objects
+from services.webhook_gateway.spool.drain import Drain
+from services.webhook_gateway.spool.fallback import Presence, SpoolingInbox
+from services.webhook_gateway.spool.file import prepare
+from services.webhook_gateway.spool.spool import Spool
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
 from shared.runtime.publisher import Publisher
@@ -165,6 +165,6 @@ def _objects(settings: GatewaySettings) -> Objects | None:
     if not settings.s3_bucket:
         return None
     # boto3 takes 30 MB of every process, and only uploads need it
-    from services.webhook_gateway.objects import S3Objects
+    from services.webhook_gateway.school.objects import S3Objects
 
     return S3Objects(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url)

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from services.webhook_gateway.event_timeline import event_timeline
-from services.webhook_gateway.events import EventFilter, list_events, replay_events
+from services.webhook_gateway.events.events import EventFilter, list_events, replay_events
+from services.webhook_gateway.events.timeline import event_timeline
 from services.webhook_gateway.inbox import SqlInbox
 from services.webhook_gateway.intake import accept
 from services.webhook_gateway.psps.base import Request
@@ -26,7 +26,7 @@ from tests.webhook_gateway.running import paid
 
 REPLAY = """
 import sys
-from services.webhook_gateway.events import EventFilter, replay_events
+from services.webhook_gateway.events.events import EventFilter, replay_events
 from shared.runtime.database import build_engine
 print(len(replay_events(build_engine(sys.argv[1]), EventFilter(state="dead"), who="an operator")[0]))
 """

@@ -12,10 +12,10 @@ from flask import Flask
 
 from local.postgres import Postgres
 from services.webhook_gateway import openapi
-from services.webhook_gateway.key_routes import keys
-from services.webhook_gateway.payment_routes import payments
 from services.webhook_gateway.routes import gateway as routes
-from services.webhook_gateway.upload_routes import uploads
+from services.webhook_gateway.school.key_routes import keys
+from services.webhook_gateway.school.payment_routes import payments
+from services.webhook_gateway.school.upload_routes import uploads
 from tests.webhook_gateway.running import NOUBA, RunningGateway, deliver, new_database, paid
 
 #: The one check that cannot hold: X-PSP-Provider is a part of the address, so without it the answer is 404.

@@ -19,8 +19,8 @@ from services.webhook_gateway.errors import CannotKeep
 from services.webhook_gateway.intake import Entry
 from services.webhook_gateway.payments.books import State
 from services.webhook_gateway.psps.base import Proof, Request
-from services.webhook_gateway.spool import Spool
-from services.webhook_gateway.spool_file import FILE, prepare
+from services.webhook_gateway.spool.file import FILE, prepare
+from services.webhook_gateway.spool.spool import Spool
 
 MIB = 1024 * 1024
 

@@ -12,8 +12,8 @@ import pytest
 
 from local.postgres import Postgres
 from local.psp.events import Delivery
-from services.webhook_gateway.spool import Spool
-from services.webhook_gateway.spool_file import FILE
+from services.webhook_gateway.spool.file import FILE
+from services.webhook_gateway.spool.spool import Spool
 from tests.waiting import wait_until
 from tests.webhook_gateway.running import Database, RunningGateway, deliver, paid
 

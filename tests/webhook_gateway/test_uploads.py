@@ -10,7 +10,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.s3 import BUCKET, S3
-from services.webhook_gateway.uploads import MULTIPART_FROM_BYTES
+from services.webhook_gateway.school.uploads import MULTIPART_FROM_BYTES
 from shared.contracts.videos import TranscodeVideo
 from tests.webhook_gateway.running import RunningGateway, new_database
 

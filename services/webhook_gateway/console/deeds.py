@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from services.webhook_gateway import events
 from services.webhook_gateway.console.access import (
     Doorkeeper,
     TooManyTries,
@@ -16,6 +15,7 @@ from services.webhook_gateway.console.access import (
     for_operators,
 )
 from services.webhook_gateway.console.pages import console, dead_filter, desk
+from services.webhook_gateway.events import events
 from shared.runtime.dead_letters import decisions
 from shared.runtime.dead_letters.decisions import Decided, Decision
 from shared.runtime.dead_letters.letters import DeadFilter

@@ -9,12 +9,12 @@ from flask.typing import ResponseReturnValue
 from pika.exceptions import AMQPError
 from sqlalchemy import Engine
 
-from services.webhook_gateway import events
 from services.webhook_gateway.console.access import for_visitors
 from services.webhook_gateway.console.days import read_days
 from services.webhook_gateway.console.lessons import read_lessons
 from services.webhook_gateway.console.overview import read_overview
-from services.webhook_gateway.event_timeline import event_timeline
+from services.webhook_gateway.events import events
+from services.webhook_gateway.events.timeline import event_timeline
 from shared.contracts.routes import QUEUES
 from shared.runtime.acts import list_acts
 from shared.runtime.dead_letters.letters import STATES, DeadFilter, count_dead, find_dead, list_dead

@@ -10,6 +10,8 @@ from tests.e2e.compose.containers import Containers, engine_or_reason
 
 #: The images are built within it too, which takes a few minutes the first time.
 UP_SECONDS = 1200
+#: These break things, and what they broke is told of for minutes: they come after those that want all to be well.
+LAST = ("test_alerts", "test_faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,6 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem in LAST)
     for item in items:
         if "containers" in getattr(item, "fixturenames", ()):
             item.add_marker("compose")

@@ -12,28 +12,15 @@ from typing import Any
 from local.ports import free_port
 
 PROJECT = Path(__file__).parents[3]
-#: Beside the project there may be a script that brings an engine; the project does not need it.
-ENGINE_SCRIPT = PROJECT.parent / "shared" / "docker-lab" / "up"
-ENGINE_SECONDS = 900
-
 SCALED = {"transcoder": 2, "payments-worker": 2}
 
 
 def engine_or_reason() -> str | None:
-    """None where a Docker engine with Compose answers, started if that is possible; else why there is none."""
-    if _answers():
-        return None
-    if not ENGINE_SCRIPT.exists():
-        return "There is no Docker engine with Compose v2: install and start one to test the containers."
-    subprocess.run([ENGINE_SCRIPT], check=True, capture_output=True, timeout=ENGINE_SECONDS)
-    return None if _answers() else f"{ENGINE_SCRIPT} brought no Docker engine."
-
-
-def _answers() -> bool:
-    if shutil.which("docker") is None:
-        return False
+    """None where a Docker engine with Compose answers, else why the containers cannot be tested."""
     asked = (["docker", "info"], ["docker", "compose", "version"])
-    return all(subprocess.run(command, capture_output=True).returncode == 0 for command in asked)
+    if shutil.which("docker") and not any(subprocess.run(command, capture_output=True).returncode for command in asked):
+        return None
+    return "There is no Docker engine with Compose v2: install and start one to test the containers."
 
 
 class Containers:
@@ -111,6 +98,11 @@ class Containers:
     def python(self, service: str, program: str) -> subprocess.CompletedProcess[str]:
         """Run `program` in a container of `service`, as its process would."""
         return self.ask("exec", "--no-TTY", service, "/opt/nouba/bin/python", "-c", program)
+
+    def start(self, service: str) -> None:
+        """Its containers alone: `docker compose start` would run the tasks at the start again, and wait for all."""
+        ids = [container["Id"] for container in self.inspect(service)]
+        subprocess.run(["docker", "start", *ids], check=True, capture_output=True, timeout=60)
 
     def sql(self, role: str, statement: str) -> subprocess.CompletedProcess[str]:
         """Run `statement` as `role`."""

@@ -19,6 +19,16 @@ RETRY_SECONDS = 0.5
 #: How long a payment may be refused before it counts as lost.
 TAKEN_WITHIN_SECONDS = 90
 
+_STUDENTS = f"INSERT INTO users (name) SELECT 'Student' FROM generate_series(1, {STUDENTS}) RETURNING id"  # noqa: S608
+# what was taken later than the last is not counted
+_BOOKED = """
+    SELECT a.user_id, sum(e.amount_minor) FROM payments p
+    JOIN ledger_transactions t ON t.payment_id = p.id
+    JOIN ledger_entries e ON e.transaction_id = t.id
+    JOIN ledger_accounts a ON a.id = e.account_id
+    WHERE p.provider_reference BETWEEN 'load-{run}-' AND '{last}' AND a.kind = 'user_wallet' GROUP BY 1
+"""
+
 
 class Traffic:
     """Pays while it is entered; `await_booked` says whether every payment so far was booked, and once."""
@@ -27,10 +37,7 @@ class Traffic:
         self._containers = containers
         self._run = uuid.uuid4().hex[:8]
         self._secret = containers.secret("gateway", "NOUBA_PSP_GENERIC_SECRETS")
-        made = containers.sql(
-            "nouba_school",
-            f"INSERT INTO users (name) SELECT 'Student' FROM generate_series(1, {STUDENTS}) RETURNING id",
-        )
+        made = containers.sql("nouba_school", _STUDENTS)
         self._students = [int(line) for line in made.stdout.split()]
         self._client = httpx.Client(base_url=containers.gateway_url, timeout=3)
         self._taken: list[Payment] = []
@@ -57,14 +64,7 @@ class Traffic:
             expected[payment.user_id] += payment.amount_minor
 
         def booked() -> Counter[int]:
-            # what was taken later is not counted
-            rows = self._containers.sql(
-                "nouba",
-                "SELECT a.user_id, sum(e.amount_minor) FROM payments p JOIN ledger_transactions t ON t.payment_id = p.id "
-                "JOIN ledger_entries e ON e.transaction_id = t.id JOIN ledger_accounts a ON a.id = e.account_id "
-                f"WHERE p.provider_reference BETWEEN 'load-{self._run}-' AND '{last}' AND a.kind = 'user_wallet' "
-                "GROUP BY 1",
-            ).stdout.splitlines()
+            rows = self._containers.sql("nouba", _BOOKED.format(run=self._run, last=last)).stdout.splitlines()
             return Counter({int(user): int(total) for user, total in (row.split("|") for row in rows)})
 
         if self._fault:

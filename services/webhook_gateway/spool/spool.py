@@ -16,7 +16,7 @@ from pathlib import Path
 
 from services.webhook_gateway.errors import CannotKeep
 from services.webhook_gateway.intake import Entry
-from services.webhook_gateway.spool_file import FIELDS, entry_of, open_file, row_of
+from services.webhook_gateway.spool.file import FIELDS, entry_of, open_file, row_of
 from shared.runtime.failpoints import failpoint
 
 #: Of the room, what hints that nobody signed may fill: a stranger's must not take a provider's place.

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError, TimeoutError
 
-from services.webhook_gateway import spool_metrics as metrics
 from services.webhook_gateway.intake import Entry, Inbox, Kept
-from services.webhook_gateway.spool import Spool
+from services.webhook_gateway.spool import metrics
+from services.webhook_gateway.spool.spool import Spool
 from shared.runtime.logs import describe
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select
 
-from services.webhook_gateway.events import COLUMNS, EventLine
+from services.webhook_gateway.events.events import COLUMNS, EventLine
 from services.webhook_gateway.payments.books import State
 from services.webhook_gateway.payments.sql_books import SERVICE
 from shared.contracts.webhooks import WebhookReceived

@@ -53,7 +53,7 @@ def _chosen(command: F) -> F:
 @json_option
 def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
     """Show the webhooks that were kept, the newest first. No body is shown."""
-    from services.webhook_gateway.events import EventFilter, count_events, list_events
+    from services.webhook_gateway.events.events import EventFilter, count_events, list_events
 
     wanted = EventFilter(**chosen)
     with operators_database(APPLICATION) as engine:
@@ -79,8 +79,8 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
 @json_option
 def show(event_id: int, body: bool, as_json: bool) -> None:
     """Follow one webhook: received, published, settled, credited."""
-    from services.webhook_gateway.event_timeline import event_timeline
-    from services.webhook_gateway.events import read_body
+    from services.webhook_gateway.events.events import read_body
+    from services.webhook_gateway.events.timeline import event_timeline
 
     with operators_database(APPLICATION) as engine:
         timeline = event_timeline(engine, event_id)
@@ -108,7 +108,7 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 @json_option
 def replay(limit: int | None, dry_run: bool, who: str, why: str | None, as_json: bool, **chosen: Any) -> None:
     """Have webhooks settled again that wait, are quarantined or dead. What is settled is left as it is."""
-    from services.webhook_gateway.events import REPLAYABLE, EventFilter, count_events, replay_events
+    from services.webhook_gateway.events.events import REPLAYABLE, EventFilter, count_events, replay_events
 
     wanted = EventFilter(**chosen)
     if wanted == EventFilter():

@@ -9,13 +9,13 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.webhook_gateway import spool_metrics as metrics
 from services.webhook_gateway.bounded import connect_within
 from services.webhook_gateway.errors import CannotKeep
-from services.webhook_gateway.fallback import Presence, means_away
 from services.webhook_gateway.inbox import OpenInbox
 from services.webhook_gateway.intake import Receipt, keep_once
-from services.webhook_gateway.spool import Spool, Spooled, Usage
+from services.webhook_gateway.spool import metrics
+from services.webhook_gateway.spool.fallback import Presence, means_away
+from services.webhook_gateway.spool.spool import Spool, Spooled, Usage
 from shared.runtime.failpoints import failpoint
 from shared.runtime.logs import describe
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.webhook_gateway.upload_routes import CompletionBody, WishBody
+from services.webhook_gateway.school.upload_routes import CompletionBody, WishBody
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.webhook_gateway.payment_routes import ExpectedBody
 from services.webhook_gateway.payments.states import Status
-from services.webhook_gateway.upload_openapi import CHALLENGE, RETRY_AFTER, answer
+from services.webhook_gateway.school.payment_routes import ExpectedBody
+from services.webhook_gateway.school.upload_openapi import CHALLENGE, RETRY_AFTER, answer
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _KNOWN = {

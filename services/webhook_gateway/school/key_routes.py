@@ -6,7 +6,7 @@ from typing import Protocol
 from flask import Blueprint, Response, current_app
 from flask.typing import ResponseReturnValue
 
-from services.webhook_gateway.school import authorise
+from services.webhook_gateway.school.desk import authorise
 
 keys = Blueprint("keys", __name__)
 

@@ -18,7 +18,7 @@ from services.webhook_gateway.payments.payment import Payment
 from services.webhook_gateway.payments.states import Standing
 from services.webhook_gateway.psps.base import Psp
 from services.webhook_gateway.psps.fields import BIGINT_MAX, IDENTIFIER_LIMIT_CHARACTERS, LARGEST_AMOUNT_MINOR
-from services.webhook_gateway.school import authorise, read_json
+from services.webhook_gateway.school.desk import authorise, read_json
 
 payments = Blueprint("payments", __name__)
 

@@ -9,7 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from services.webhook_gateway.errors import StorageAway, UploadMissing
-from services.webhook_gateway.uploads import VALID_SECONDS, Part
+from services.webhook_gateway.school.uploads import VALID_SECONDS, Part
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

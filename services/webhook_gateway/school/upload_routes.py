@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.body import BodyReader
-from services.webhook_gateway.school import authorise, read_json
-from services.webhook_gateway.uploads import Courses, Objects, Part, Wish, complete, issue_ticket
+from services.webhook_gateway.school.desk import authorise, read_json
+from services.webhook_gateway.school.uploads import Courses, Objects, Part, Wish, complete, issue_ticket
 
 uploads = Blueprint("uploads", __name__)
 
