@@ -19,6 +19,7 @@ from services.webhook_gateway.psps.registry import enabled
 from services.webhook_gateway.psps.settings import PspSettings
 from services.webhook_gateway.reconciling import reconciliations
 from services.webhook_gateway.settings import GatewaySettings
+from shared.runtime.command_options import table_console
 from shared.runtime.database import build_engine
 
 #: What is said of a payment that the worker is asking about at the same moment.
@@ -93,4 +94,4 @@ def _show(found: list[Unfinished], outcomes: Mapping[int, str], as_json: bool) -
         age = str(now - one.created_at).partition(".")[0]
         outcome = outcomes.get(one.payment_id, "not asked")
         table.add_row(str(one.payment_id), one.provider, one.status, age, f"{one.asks} times", outcome)
-    Console().print(table)
+    table_console().print(table)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,6 +17,8 @@ from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.settings import DatabaseSettings, read_settings
 
+#: Columns of text, for whoever reads a table from a file or a pipe.
+WIDTH_WITHOUT_TERMINAL = 200
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,6 +50,12 @@ def who_option(command: F) -> F:
 def json_option(command: F) -> F:
     """For a program instead of a person."""
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+
+
+def table_console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough for every column where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH_WITHOUT_TERMINAL)
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from services.webhook_gateway.payments.books import State
-from shared.runtime.command_options import Instant, json_option, operators_database, who_option
+from shared.runtime.command_options import Instant, json_option, operators_database, table_console, who_option
 
 APPLICATION = "nouba events"
 
@@ -69,7 +68,7 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
         words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
         table.add_row(str(one.id), _short(one.received_at), *words, (one.reason or "-").replace("[", r"\["))
     if found:
-        Console().print(table)
+        table_console().print(table)
     click.echo(f"{len(found)} of {count}.")
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from shared.runtime.command_options import Instant, json_option, operators_database, who_option
+from shared.runtime.command_options import Instant, json_option, operators_database, table_console, who_option
 from shared.runtime.dead_letters import decisions, letters
 from shared.runtime.dead_letters.decisions import Decided, Decision
 from shared.runtime.dead_letters.letters import DeadFilter, DeadLetter
@@ -72,7 +72,7 @@ def list_command(state: str, limit: int, before_id: int | None, as_json: bool, *
         click.echo(json.dumps({"count": count, "letters": [letter.as_json() for letter in found]}))
         return
     if found:
-        Console().print(_table(found))
+        table_console().print(_table(found))
     click.echo(f"{len(found)} of {count}." if found else "No such letter: nothing is dead here.")
 
 
@@ -173,7 +173,7 @@ def _say(as_json: bool, told: dict[str, Any], sentence: str, found: list[DeadLet
         click.echo(json.dumps(told))
         return
     if found:
-        Console().print(_table(found))
+        table_console().print(_table(found))
     click.echo(sentence)
 
 

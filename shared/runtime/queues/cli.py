@@ -14,7 +14,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from shared.contracts.routes import QUEUES
-from shared.runtime.command_options import json_option, operators_database, who_option
+from shared.runtime.command_options import json_option, operators_database, table_console, who_option
 from shared.runtime.logs import describe
 from shared.runtime.queues import pauses
 from shared.runtime.queues.standings import Standing, Standings, queue_standings
@@ -59,7 +59,7 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
                 if as_json:
                     click.echo(json.dumps(standings.as_json()))
                 else:
-                    Console().print(_table(standings))
+                    table_console().print(_table(standings))
         except AMQPError as error:
             raise click.ClickException(f"RabbitMQ is away ({describe(error)}); see NOUBA_RABBITMQ_URL.") from error
 
