@@ -4,6 +4,8 @@ ARGS ?=
 
 BIN := .venv/bin
 LOCAL := $(BIN)/python -m local
+# a package of npm
+DCLINT := 3.1.0
 
 export PYTHON
 MAKEFLAGS += --no-print-directory
@@ -52,6 +54,9 @@ compose-test: .venv ## Test the containers, with a project of their own
 compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheus reads
 	@$(BIN)/hadolint services/*/Dockerfile deploy/demo/Dockerfile
 	@$(BIN)/compose-lint docker-compose.yml
+	@mkdir -p .nouba/compose
+	@docker compose --profile demo config --output .nouba/compose/docker-compose.yml
+	@PATH=$$PWD/$(BIN):$$PATH npx --yes dclint@$(DCLINT) --max-warnings 0 .nouba/compose
 	@$(LOCAL) install
 	@promtool check config deploy/prometheus/prometheus.yml
 	@promtool check rules --lint=all --lint-fatal deploy/prometheus/rules/*.yml

@@ -106,8 +106,12 @@ class Workshop:
 
     def _do(self, job_id: int, kind: Kind, number: int) -> None:
         """Do one part, unless it is done, or somebody else does it. Ends with its row saying what became of it."""
-        lease = None if self.stopping.is_set() else self._jobs.claim(job_id, kind, number)
+        lease = self._jobs.claim(job_id, kind, number)
         if lease is None:
+            return
+        if self.stopping.is_set():
+            # its message ends here; given back, it is due now, and not only when it is told again
+            self._jobs.give_back(lease, "The worker was stopped.", 0.0, counted=False)
             return
         failpoint("transcoder.after_claim")
         started = time.monotonic()

@@ -15,9 +15,9 @@ def ledger() -> None:
 
     \b
     Examples:
-      nouba gateway ledger head                        the newest seal, to be noted where nobody can change it
-      nouba gateway ledger verify                      walk the whole chain; exit status 1 on a fault
-      nouba gateway ledger verify --noted 1200:9f86d0...   and prove that a noted seal is in it
+      nouba ledger head                        the newest seal, to be noted where nobody can change it
+      nouba ledger verify                      walk the whole chain; exit status 1 on a fault
+      nouba ledger verify --noted 1200:9f86d0...   and prove that a noted seal is in it
     """
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from local.ports import free_port
 
 PROJECT = Path(__file__).parents[3]
-SCALED = {"transcoder": 2, "payments-worker": 2}
+SCALED = {"transcoder": 4, "payments-worker": 2}
 
 
 def engine_or_reason() -> str | None:

@@ -48,13 +48,13 @@ def upload_lesson(containers: Containers) -> str:
     return course
 
 
-def await_lesson(containers: Containers, course: str) -> tuple[str, str]:
+def await_lesson(containers: Containers, course: str, timeout_seconds: float = 180) -> tuple[str, str]:
     """The course's status once its video has come to an end, and its video."""
 
     def shown() -> list[str]:
         found = f"SELECT transcoding_status, video_ref FROM courses WHERE id = {int(course)}"  # noqa: S608
         return containers.sql("nouba_school", found).stdout.strip().split("|")
 
-    wait_until(lambda: shown()[0] in ("completed", "failed"), 180)
+    wait_until(lambda: shown()[0] in ("completed", "failed"), timeout_seconds)
     status, key = shown()
     return status, key

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -16,6 +17,7 @@ from services.transcoder.recipe import Recipe
 from services.transcoder.source import Audio, Source, Video
 from services.transcoder.sql_jobs import SUPERSEDED, SqlJobs
 from services.transcoder.sql_parts import WINDOW
+from services.transcoder.workshop import Terms, Workshop
 from shared.runtime.database import build_engine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -97,6 +99,20 @@ def test_twenty_workers_that_open_and_claim_at_once_get_one_job_and_one_lease(sc
         leases = list(pool.map(lambda _: school.jobs.claim(min(opened), Kind.PLAN, 0), range(20)))
     assert len(opened) == 1
     assert len([lease for lease in leases if lease]) == 1
+
+
+def test_a_part_whose_message_comes_to_a_worker_that_stops_is_due_at_once(school: School) -> None:
+    job_id = school.open("a")
+    school.plan(job_id)
+    unused: Any = None
+    terms = Terms(recipe=Recipe(), today=lambda: TODAY)
+    workshop = Workshop(school.jobs, unused, unused, unused, unused, terms)
+    workshop.stopping.set()
+
+    workshop.encode_chunk(job_id, 0)
+
+    part = "SELECT state = 'waiting' AND attempts = 0 AND due_at <= now() FROM transcode_chunks WHERE kind = 'video'"
+    assert school.scalar(f"{part} AND number = 0 AND job_id = :id", id=job_id)
 
 
 def test_the_same_name_with_other_bytes_is_another_upload(school: School) -> None:
