@@ -192,7 +192,7 @@ def new_database(server: Postgres) -> Iterator[Database]:
 
 def paid(provider: str = "generic", **fields: Any) -> Delivery:
     """A genuine request, new at every call, that tells of a paid payment."""
-    payment = Payment(reference=f"pi_{uuid.uuid4().hex}", **{"amount_minor": 250_000, **fields})
+    payment = Payment(**{"reference": f"pi_{uuid.uuid4().hex}", "amount_minor": 250_000, **fields})
     return signed(provider, [SECRETS[provider]], payment)
 
 
