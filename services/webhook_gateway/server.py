@@ -75,6 +75,7 @@ class GatewayServer(BaseApplication):
             require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
         if settings.gateway_spool_dir:
             prepare(settings.gateway_spool_dir, settings.gateway_spool_max_bytes)
+        metrics.leave_out_this_process()
         super().run()
 
     def load_config(self) -> None:

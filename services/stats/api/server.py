@@ -49,6 +49,7 @@ class StatsServer(BaseApplication):
         require_port(settings.stats_host, settings.stats_port, "NOUBA_STATS_PORT")
         if settings.metrics_port:
             require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
+        metrics.leave_out_this_process()
         super().run()
 
     def load_config(self) -> None:
