@@ -144,6 +144,10 @@ class NotDecided(ProviderUnavailable):
     """The provider answered, and the payment can still end either way."""
 
 
+class NotTold(ProviderUnavailable):
+    """The provider answered, but did not tell of the payment: about others it may answer well."""
+
+
 class AskedTooOften(ProviderUnavailable):
     """The provider wants to be asked less; `retry_after_seconds` where it says for how long."""
 

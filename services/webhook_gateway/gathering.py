@@ -12,7 +12,8 @@ class Gathering(Generic[T, R]):
     """Does single things in batches of at most `most`, one batch at a time, in the threads of those who ask.
 
     `do` gets a batch and gives a result, or the error to raise, for each of it, in the same order. Nobody waits for a
-    batch to fill: whoever comes first goes at once, alone, and those who come meanwhile go together after it.
+    batch to fill: whoever comes first goes at once, alone, and those who come meanwhile go together after it. Where
+    `do` raises, all who wait at that moment fail with the batch.
     """
 
     def __init__(self, do: Callable[[Sequence[T]], Sequence[R | BaseException]], most: int) -> None:
@@ -44,6 +45,9 @@ class Gathering(Generic[T, R]):
         try:
             outcomes = self._do([ticket.item for ticket in batch])
         except BaseException as error:
+            with self._lock:
+                # what this one waited for in vain, those behind it would wait for too, one batch after the other
+                batch, self._waiting = batch + self._waiting, []
             outcomes = [error] * len(batch)
             if not isinstance(error, Exception):
                 raise

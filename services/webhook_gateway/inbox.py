@@ -83,9 +83,11 @@ class SqlInbox:
         try:
             return self._try(entries)
         except DBAPIError as error:
-            if not error.connection_invalidated or time.monotonic() - started > FIRST_TRY_SECONDS:
+            was_restarted = error.connection_invalidated and time.monotonic() - started <= FIRST_TRY_SECONDS
+            if not was_restarted and not is_deadlock(error):
                 raise
-            # The server was restarted and the pool held its old connections; asking twice keeps once.
+            # The server was restarted and the pool held its old connections, or the drain kept the same events in
+            # another order; asking twice keeps once.
             return self._try(entries)
 
     def _try(self, entries: Sequence[Entry]) -> Sequence[Kept]:
@@ -117,6 +119,11 @@ class OpenInbox:
         # The first statement cannot see a row that was committed while it waited for it; the second can.
         row = self._connection.exec_driver_sql(_FIND, _key(entry)).one()
         return Kept(row.id, False, bytes(row.body_sha256))
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Whether PostgreSQL chose this transaction of two that waited for each other."""
+    return getattr(error.orig, "pgcode", None) == "40P01"
 
 
 def _key(entry: Entry) -> tuple[str, str]:

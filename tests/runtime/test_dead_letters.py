@@ -112,6 +112,10 @@ HOSTILE = {
     "no object": b"[1, 2]",
     "nested too deeply": b"[" * 100_000,
     "a key too much": json.dumps(envelope(WebhookReceived(event_id=3)) | {"extra": 1}).encode(),
+    "a list where names belong": json.dumps(
+        envelope(WebhookReceived(event_id=3)) | {"args": [1], "kwargs": []}
+    ).encode(),
+    "a number without end": json.dumps(envelope(WebhookReceived(event_id=3))).replace(": 3", ": 1e999").encode(),
     "no number": json.dumps(envelope(WebhookReceived(event_id=3)) | {"kwargs": {"event_id": float("nan")}}).encode(),
 }
 
@@ -127,6 +131,19 @@ def test_a_body_that_nobody_can_read_is_kept_byte_for_byte(
     found = list_dead(engine, EVERYTHING)
     assert {letter.message for letter in found} == set(HOSTILE.values())
     assert {letter.cause for letter in found} <= {"undecodable", "contract"}
+
+
+def test_a_malformed_message_does_not_hold_up_those_behind_it(
+    engine: Engine, database_url: str, vhost: VirtualHost, run: Run, journal: Path
+) -> None:
+    run("operated", database_url, vhost.url, str(journal))
+    wait_until(lambda: vhost.consumers("webhooks"))
+    malformed = json.dumps(envelope(WebhookReceived(event_id=3)) | {"args": [1], "kwargs": []}).encode()
+    innocent = json.dumps(envelope(WebhookReceived(event_id=4))).encode()
+    vhost.publish("webhooks.XQ", malformed)
+    vhost.publish("webhooks.XQ", innocent)
+    wait_until(lambda: len(list_dead(engine, EVERYTHING)) == 2)
+    assert {letter.message for letter in list_dead(engine, EVERYTHING)} == {malformed, innocent}
 
 
 def test_text_that_postgresql_would_refuse_does_not_stop_the_collector(

@@ -14,7 +14,7 @@ from tests.transcoder import corpus
 #: Cheap to encode, with the real segments and chunks as short as they can be.
 QUICK = Recipe(preset="ultrafast", chunk_seconds=6)
 #: The same bytes' worth of pictures in one chunk.
-WHOLE = replace(QUICK, chunk_seconds=60)
+WHOLE = replace(QUICK, chunk_seconds=60, least_chunk_seconds=60)
 
 
 @pytest.fixture(scope="session")

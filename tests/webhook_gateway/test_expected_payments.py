@@ -67,6 +67,21 @@ def test_saying_it_again_changes_nothing(school: httpx.Client, database: Databas
         assert expect(school, provider_reference="again").json() == first.json()
 
 
+def test_the_school_says_the_amount_where_a_hold_only_tried_one(school: httpx.Client, database: Database) -> None:
+    # Given a hold of another amount that was told of first
+    database.execute(
+        "INSERT INTO payments (provider, provider_reference, user_id, amount_minor, amount_is_final, status)"
+        " VALUES ('chargily', 'held', 7, 300000, false, 'authorized')"
+    )
+
+    # When the school announces the payment
+    expect(school, provider_reference="held", amount=500_000)
+
+    # Then its amount is the one to be paid, as if it had come first
+    row = database.rows("SELECT amount_minor, amount_is_final FROM payments WHERE provider_reference = 'held'")
+    assert row == [(500_000, True)]
+
+
 def test_two_addresses_of_one_bank_are_one_provider(school: httpx.Client, database: Database) -> None:
     ids = {expect(school, provider=name, provider_reference="order").json()["payment_id"] for name in ("satim", "cib")}
 

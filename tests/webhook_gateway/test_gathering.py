@@ -63,11 +63,13 @@ def test_one_that_cannot_be_done_spoils_no_other() -> None:
     assert isinstance(bad, KeyError)
 
 
-def test_a_batch_that_fails_fails_for_all_of_it_and_the_next_is_done() -> None:
+def test_what_a_batch_waited_for_in_vain_nobody_behind_it_waits_for_again() -> None:
     desk = Desk()
-    first, *failed, last = ask_while_the_first_is_done(desk, [2, 13, 4], most=2)
-    assert (first, last) == (10, 40)
-    assert [type(one) for one in failed] == [ZeroDivisionError] * 2
+    first, *failed = ask_while_the_first_is_done(desk, [2, 13, 4, 5, 6], most=2)
+    assert first == 10
+    assert [type(one) for one in failed] == [ZeroDivisionError] * 5
+    # the first, and the one that failed
+    assert len(desk.batches) == 2
 
 
 def test_after_a_rest_it_begins_again() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,7 @@ from limits.strategies import MovingWindowRateLimiter
 from services.webhook_gateway.console.settings import ConsoleSettings
 
 SESSION_HOURS = 12
-#: Wrong tokens a minute, from everybody together: there are few operators, and tokens are long.
+#: Wrong tokens a minute and address: who tries them must not lock out the others.
 WRONG_TOKENS_PER_MINUTE = 20
 _NAME = re.compile(r"[\w .@+-]{1,64}")
 
@@ -60,15 +61,15 @@ class Doorkeeper:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(WRONG_TOKENS_PER_MINUTE)
 
-    def role_of(self, token: str) -> Role | None:
-        """What `token` opens, None for one that opens nothing. Raises TooManyTries."""
-        if not self._limiter.test(self._limit, "tokens"):
+    def role_of(self, token: str, address: str) -> Role | None:
+        """What `token` opens, None for one that opens nothing. Raises TooManyTries where `address` tries for long."""
+        if not self._limiter.test(self._limit, address):
             raise TooManyTries
         shown = token.strip().encode()
         # every one is compared, whatever was shown
         found = [role for known, role in self._tokens if hmac.compare_digest(shown, known)]
         if not found:
-            self._limiter.hit(self._limit, "tokens")
+            self._limiter.hit(self._limit, address)
             return None
         return found[0]
 
@@ -76,9 +77,11 @@ class Doorkeeper:
 def guard(app: Flask, settings: ConsoleSettings) -> None:
     """Give `app` sessions that end when the tokens change, and let no form of another site act here."""
     # made of the tokens: it survives a restart, several processes share it, and a withdrawn token closes all sessions
-    material = b"\0".join([b"nouba console", *settings.operator_tokens, b"", *settings.viewer_tokens])
+    material = b"\0".join([*settings.operator_tokens, b"", *settings.viewer_tokens])
+    # slow, because everybody gets a cookie and could try tokens against its signature
+    secret = hashlib.scrypt(material, salt=b"nouba console", n=2**14, r=8, p=1)
     app.config.update(
-        SECRET_KEY=hashlib.sha256(material).digest(),
+        SECRET_KEY=secret,
         SESSION_COOKIE_NAME="nouba_console",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
@@ -93,14 +96,16 @@ def guard(app: Flask, settings: ConsoleSettings) -> None:
     @app.before_request
     def recognise() -> None:
         name, role = session.get("name"), session.get("role")
-        g.visitor = Visitor(name, Role(role)) if name and role else None
+        # from the entry, not from the last page: pages renew themselves
+        is_over = time.time() - session.get("entered", 0.0) > SESSION_HOURS * 3600
+        g.visitor = Visitor(name, Role(role)) if name and role and not is_over else None
 
 
 def enter(name: str, role: Role) -> None:
     """Open a session."""
     session.clear()
     session.permanent = True
-    session["name"], session["role"] = name, role.value
+    session["name"], session["role"], session["entered"] = name, role.value, time.time()
 
 
 def clean_name(name: str) -> str | None:

@@ -14,7 +14,7 @@ from services.webhook_gateway.console.access import (
     enter,
     for_operators,
 )
-from services.webhook_gateway.console.pages import console, dead_filter, desk
+from services.webhook_gateway.console.pages import FILTERS, console, dead_filter, desk
 from services.webhook_gateway.events import events
 from shared.runtime.dead_letters import decisions
 from shared.runtime.dead_letters.decisions import Decided, Decision
@@ -23,8 +23,6 @@ from shared.runtime.queues import pauses
 
 #: A page answers within seconds; what is left over is named, and the command line has no limit.
 LARGEST_DEED = 5000
-#: What a page of dead letters is filtered by, carried through a deed.
-FILTERS = ("queue", "actor", "cause", "error", "since", "state")
 
 __all__ = ["console"]
 
@@ -42,7 +40,7 @@ def come_in() -> ResponseReturnValue:
     if name is None:
         return render_template("enter.html", to=to, fault="Give your name, as the audit is to show it."), 400
     try:
-        role = doorkeeper.role_of(request.form.get("token", ""))
+        role = doorkeeper.role_of(request.form.get("token", ""), request.remote_addr or "")
     except TooManyTries:
         return render_template("enter.html", to=to, fault="Too many wrong tokens; try again in a minute."), 429
     if role is None:

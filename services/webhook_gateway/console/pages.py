@@ -26,6 +26,8 @@ console = Blueprint("console", __name__)
 PAGE_ROWS = 50
 LESSON_STATES = ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled")
 EVENT_STATES = ("received", "applied", "ignored", "quarantined", "dead")
+#: What pages are filtered by. Nothing else of an address goes into a form: a link might choose for the operator.
+FILTERS = ("queue", "actor", "cause", "error", "since", "state", "provider", "reason")
 #: What "since" offers: the words, and how long that is.
 SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7)}
 
@@ -166,7 +168,7 @@ def event_filter(given: Any) -> events.EventFilter:
 
 def asked() -> dict[str, str]:
     """What the visitor filtered by, to be shown in the form and kept in links."""
-    return {name: value for name, value in request.args.items() if value and name != "before"}
+    return {name: request.args[name] for name in FILTERS if request.args.get(name)}
 
 
 def _since(given: Any) -> datetime | None:

@@ -21,6 +21,9 @@ def expect(payment: Payment, books: Books, now: datetime) -> Payment:
         found = books.open(payment)  # also for a second try at an order whose first had another reference
     _require_same(payment, found)
     known = replace(found, reference=payment.reference, order_number=found.order_number or payment.order_number)
+    if not found.amount_is_final:
+        # a hold or a failed attempt said what was tried; the school says what is to be paid
+        known = replace(known, amount_minor=payment.amount_minor, amount_is_final=True)
     if known != found:
         books.save(known)
     # what a webhook told before now has a payment to be about

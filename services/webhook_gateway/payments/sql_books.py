@@ -75,8 +75,11 @@ class SqlBooks:
         if self._has_begun:
             try:
                 self._connection.exec_driver_sql("ROLLBACK")
-            except SQLAlchemyError:
+            except BaseException as error:
+                # Also where a time limit strikes just here: the next to use it would commit what is half done.
                 self._connection.invalidate()
+                if not isinstance(error, SQLAlchemyError):
+                    raise
 
     def claim(self, event_id: int) -> bool:
         row = self._ask(statements.CLAIM, event_id, event_id).one_or_none()

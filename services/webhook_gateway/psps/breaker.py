@@ -16,7 +16,7 @@ from pybreaker import (
     CircuitBreakerListener,
 )
 
-from services.webhook_gateway.errors import AskedTooOften, NotDecided, ProviderUnavailable
+from services.webhook_gateway.errors import AskedTooOften, NotDecided, NotTold, ProviderUnavailable, Unreadable
 from services.webhook_gateway.metrics import BREAKER_STATE
 
 #: So many failures in a row open it.
@@ -38,7 +38,7 @@ class Breaker:
         self._circuit = CircuitBreaker(
             fail_max=failures,
             reset_timeout=pause_seconds,
-            exclude=[NotDecided],
+            exclude=[NotDecided, NotTold, Unreadable],
             listeners=[self._pause],
             throw_new_error_on_trip=False,
         )

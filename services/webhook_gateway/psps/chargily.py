@@ -88,7 +88,7 @@ def _read_back(body: bytes) -> Notice:
     stage = STATUSES.get(status := fields.identifier(checkout.get("status"), "status"))
     if stage is None:
         raise Unreadable("status is none of a checkout's; find the checkout in Chargily's dashboard.")
-    told = _notice(f"answer:{reference}:{status}", "answer", stage, checkout)
+    told = _notice(f"answer:{reference}:{status}:{checkout.get('amount')}", "answer", stage, checkout)
     mode = _livemode(checkout.get("livemode"))
     return replace(told, mode=mode, occurred_at=fields.instant(checkout.get("updated_at")))
 

@@ -96,7 +96,9 @@ class Satim:
         reference = answer.headers[ASKED_ABOUT]
         told = self._orders.read(Notice(key="", kind="answer", reference=reference), answer.body)
         # the platform numbers no events: the state is what can be told again
-        return replace(told, key=f"answer:{reference}:{told.stage.name.lower()}:{told.refunded_minor}")
+        return replace(
+            told, key=f"answer:{reference}:{told.stage.name.lower()}:{told.amount_minor}:{told.refunded_minor}"
+        )
 
     @cached_property
     def _orders(self) -> OrderCalls:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx
 
-from services.webhook_gateway.errors import NotDecided, ProviderUnavailable, Unreadable
+from services.webhook_gateway.errors import NotDecided, NotTold, ProviderUnavailable, Unreadable
 from services.webhook_gateway.payments.states import Stage
 from services.webhook_gateway.psps import fields
 from services.webhook_gateway.psps.base import Mode, Notice
@@ -70,9 +70,10 @@ class OrderCalls:
             if status is not None and (code == 0 or status in _DECLINED):
                 return body
             codes.append(code)
-        if all(code == _UNKNOWN_ORDER for code in codes):
+        # a call that is not switched on for the merchant says nothing against the others
+        if {code for code in codes if code is not None} == {_UNKNOWN_ORDER}:
             return None
-        raise ProviderUnavailable(
+        raise NotTold(
             f"SATIM answered with ErrorCode {', '.join(map(str, codes))}; "
             "5 means that NOUBA_PSP_SATIM_USERNAME or _PASSWORD is wrong or may not make this call."
         )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError, TimeoutError
 
+from services.webhook_gateway.inbox import is_deadlock
 from services.webhook_gateway.intake import Entry, Inbox, Kept
 from services.webhook_gateway.spool import metrics
 from services.webhook_gateway.spool.spool import Spool
@@ -66,6 +67,8 @@ class SpoolingInbox:
 
 def means_away(error: SQLAlchemyError) -> bool:
     """Whether another try, later, may help: no connection, none free, a lock, a full disk, a standby; not bad data."""
+    if isinstance(error, DBAPIError) and is_deadlock(error):
+        return False
     if isinstance(error, TimeoutError | OperationalError | InterfaceError | InternalError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated

@@ -97,7 +97,9 @@ class Spool:
         failpoint("spool.after_append")
         if isinstance(ticket.outcome, Exception):
             raise CannotKeep(f"The database is away, and the spool did not take the webhook: {ticket.outcome}")
-        return bool(ticket.outcome)
+        if ticket.outcome is None:
+            raise CannotKeep("The database is away, and the write to the spool was broken off.")
+        return ticket.outcome
 
     def oldest(self, count: int) -> Sequence[Spooled]:
         """The first `count` that arrived."""
@@ -161,7 +163,7 @@ class Spool:
         try:
             with self._transaction() as connection:
                 outcomes = [self._insert(connection, ticket.entry) for ticket in tickets]
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody who waits here may be told that it was kept
             self.fault = f"{type(error).__name__}: {error}"
             outcomes = [CannotKeep(self.fault)] * len(tickets)
         else:

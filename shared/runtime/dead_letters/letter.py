@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +67,8 @@ def storable(value: Any) -> Any:
         return {storable(str(key)): storable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [storable(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number of JSON")
     if value is None or isinstance(value, bool | int | float):
         return value
     return value.isoformat() if isinstance(value, datetime) else storable(str(value))
@@ -77,6 +80,8 @@ def _decoded(body: bytes) -> "Message[Any] | None":
         # JSON knows no NaN, though Python's reader does
         json.loads(body, parse_constant=_refuse_constant)
         message: Message[Any] = Message.decode(body)
+        if not (isinstance(message.kwargs, dict) and isinstance(message.args, list | tuple)):
+            return None
         storable([list(message.args), dict(message.kwargs), message.options])
     except (DecodeError, ValueError, TypeError, RecursionError):
         return None

@@ -1,9 +1,12 @@
 """Who may see the console, and who may decide."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
+import time_machine
 from flask import Flask
 
-from services.webhook_gateway.console.access import WRONG_TOKENS_PER_MINUTE
+from services.webhook_gateway.console.access import SESSION_HOURS, WRONG_TOKENS_PER_MINUTE
 from services.webhook_gateway.console.settings import ConsoleSettings
 from shared.runtime.settings import SettingsError, read_settings
 from tests.webhook_gateway.console.visitors import OPERATOR, VIEWER, Person, console_of
@@ -110,6 +113,23 @@ def test_a_wrong_token_opens_nothing_and_nobody_tries_for_long(app: Flask) -> No
     assert answers == {401}
     assert person.enter(OPERATOR).status_code == 429
     assert person.get("/").status_code == 302
+
+    # And somebody at another address enters all the same
+    assert Person(app, address="192.0.2.7").enter(OPERATOR).status_code == 302
+
+
+def test_a_session_ends_when_its_hours_are_over_however_busy_it_is(app: Flask) -> None:
+    # Given an operator who has entered
+    person = Person(app)
+    person.enter(OPERATOR)
+
+    # When pages are read all day
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=SESSION_HOURS - 1)):
+        assert person.get("/").status_code == 200
+
+    # Then the door is shown again when the hours since the entry are over
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=SESSION_HOURS + 1)):
+        assert person.get("/").status_code == 302
 
 
 @pytest.mark.parametrize("to", ["https://elsewhere.example/", "//elsewhere.example/", "/\\elsewhere.example", ""])

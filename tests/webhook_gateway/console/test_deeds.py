@@ -138,6 +138,18 @@ def test_nothing_ticked_is_nothing_done(operator: Person, database: Database) ->
     assert database.rows("SELECT state FROM dead_letters") == [("dead",)]
 
 
+@pytest.mark.parametrize("link", ["/dead?which=all", "/dead?id=2", "/dead?why=because", "/dead?endpoint=x"])
+def test_a_link_chooses_nothing_for_the_operator(operator: Person, database: Database, link: str) -> None:
+    # Given letters on a page that somebody else has made the address of
+    for number in range(60):
+        bury(database, number)
+    page = operator.read(link)
+
+    # When its form is looked at, then nothing of that address is in it
+    for name in ("which", "id", "why"):
+        assert f'type="hidden" name="{name}"' not in page
+
+
 def test_a_quarantined_webhook_is_booked_again(operator: Person, database: Database) -> None:
     # Given a webhook that waits for a decision
     event = keep_event(database, "quarantined", "amount differs: 100 announced, 200 paid")

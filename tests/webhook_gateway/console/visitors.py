@@ -28,8 +28,9 @@ def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:
 class Person:
     """One browser with its cookies."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, address: str = "127.0.0.1") -> None:
         self._client = app.test_client()
+        self._client.environ_base["REMOTE_ADDR"] = address
 
     def enter(self, token: str = OPERATOR, name: str = "operator of the tests", **more: str) -> TestResponse:
         """Show `token` at the door."""
