@@ -112,9 +112,6 @@ HOSTILE = {
     "no object": b"[1, 2]",
     "nested too deeply": b"[" * 100_000,
     "a key too much": json.dumps(envelope(WebhookReceived(event_id=3)) | {"extra": 1}).encode(),
-    "a list where names belong": json.dumps(
-        envelope(WebhookReceived(event_id=3)) | {"args": [1], "kwargs": []}
-    ).encode(),
     "a number without end": json.dumps(envelope(WebhookReceived(event_id=3))).replace(": 3", ": 1e999").encode(),
     "no number": json.dumps(envelope(WebhookReceived(event_id=3)) | {"kwargs": {"event_id": float("nan")}}).encode(),
 }
