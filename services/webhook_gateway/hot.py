@@ -1,4 +1,4 @@
-"""Answers the one request that comes all day, a provider's POST, before Flask has a look: in a quarter of the time.
+"""Answers the one request that comes all day, a provider's POST, before Flask has a look.
 
 Everything else goes on to Flask; so does what was refused, for Flask to say so.
 """

@@ -1,4 +1,4 @@
-"""Answers what is asked for most, a day's document, before Flask has a look: out of memory, in a fifth of the time.
+"""Answers what is asked for most, a day's document, before Flask has a look: out of memory.
 
 Everything else, and everything that is wrong, goes on to Flask.
 """
