@@ -1,5 +1,6 @@
 """The spool's file: how it is made, opened and proved sound, and how an event is a row of it."""
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -37,27 +38,13 @@ _COLUMNS = """
 def open_file(folder: Path, max_bytes: int) -> sqlite3.Connection:
     """The file in `folder`, made where it is missing; for its owner alone, since bodies are personal data."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / FILE
-    if not path.exists():
-        if not any(folder.iterdir()):
-            # a volume that was made for us; one with something in it may be somebody else's too
-            folder.chmod(0o700)
-        # SQLite gives the files beside it the same rights
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        _sync(folder)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # every commit is synced, not only every checkpoint
-        connection.execute("PRAGMA synchronous = FULL")
-        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {max_bytes // page_bytes}")
-        for table in ("events", "refused"):
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_COLUMNS}) STRICT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    if not any(folder.iterdir()):
+        # a volume that was made for us; one with something in it may be somebody else's too
+        folder.chmod(0o700)
+    # SQLite does not wait for another that makes the same file: it says at once that it is locked
+    with (folder / "open.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _open(folder, max_bytes)
 
 
 def prepare(folder: Path, max_bytes: int) -> None:
@@ -101,6 +88,27 @@ def entry_of(row: Sequence[Any]) -> Entry:
         proof=Proof(bool(signed), secret),
         received_at=datetime.fromtimestamp(received_at, UTC),
     )
+
+
+def _open(folder: Path, max_bytes: int) -> sqlite3.Connection:
+    path = folder / FILE
+    if not path.exists():
+        # SQLite gives the files beside it the same rights
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _sync(folder)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # every commit is synced, not only every checkpoint
+        connection.execute("PRAGMA synchronous = FULL")
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {max_bytes // page_bytes}")
+        for table in ("events", "refused"):
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_COLUMNS}) STRICT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _check(folder: Path, max_bytes: int) -> None:

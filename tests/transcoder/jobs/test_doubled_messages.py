@@ -40,9 +40,12 @@ def test_a_part_whose_message_was_lost_is_told_of_again(bench: Bench, film: Path
         worker.wait(30)
     assert bench.scalar("SELECT state FROM transcode_jobs") == State.ENCODING
 
-    # RabbitMQ's disk is lost, and the time passes after which parts are told of again
+    # RabbitMQ's disk is lost, and the time passes after which leases are over and parts are told of again
     with bench.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
-        connection.exec_driver_sql("UPDATE transcode_chunks SET due_at = now() WHERE due_at < 'infinity'")
+        connection.exec_driver_sql(
+            "UPDATE transcode_chunks SET due_at = now(), lease_until = least(lease_until, now())"
+            " WHERE due_at < 'infinity'"
+        )
     with bench.worker():
         bench.wait_for(course_id)
