@@ -16,7 +16,7 @@ from services.stats.snapshots import open_book
 def build_computation(
     engine: Engine, settings: CountSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Computation:
-    """A computation needs two connections of `engine` at a time: one reads the facts, one keeps the days."""
+    """A computation needs three connections of `engine` at a time: two read the facts, one keeps the days."""
     return Computation(
         facts=SqlFacts(engine, SECTIONS, settings.currency),
         open_book=partial(open_book, engine),

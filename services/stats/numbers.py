@@ -89,6 +89,9 @@ class Section:
     numbers: tuple[Number, ...]
     #: (ask, days, currency) -> the numbers of every day
     compute: Callable[[Ask, Days, str], Values]
+    #: Lanes are computed at the same time, the sections of one after each other: so those that share what is found
+    #: `once` are in the same one.
+    lane: int = 0
 
 
 def rounded(dividend: int, divisor: int) -> int:

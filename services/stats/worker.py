@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 def run(settings: StatsSettings) -> int:
     """Work until told to stop; returns the exit status."""
     url, rabbitmq_url = settings.database_url.get_secret_value(), settings.rabbitmq_url.get_secret_value()
-    engine = build_engine(url, pool_size=2 * settings.worker_threads, application="nouba stats worker")
+    engine = build_engine(url, pool_size=3 * settings.worker_threads, application="nouba stats worker")
     company = build_engine(url, pool_size=3, application="nouba stats relay")
     broker = build_broker(rabbitmq_url)
     declare(broker, engine, build_computation(engine, settings), settings.zone)

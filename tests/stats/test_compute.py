@@ -141,13 +141,39 @@ def test_verify_names_the_day_and_the_number_that_differ(engine: Engine, computa
     assert not verdict.differing
 
 
+def test_sections_that_are_computed_at_the_same_time_see_the_same_moment(
+    engine: Engine, computation: Computation
+) -> None:
+    registered = threading.Event()
+
+    def register_and_count(ask: Ask, days: Days, currency: str) -> Values:
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO users (created_at) VALUES (:at)"), {"at": NOON})
+        registered.set()
+        return count_users(ask, days, currency)
+
+    def count_later(ask: Ask, days: Days, currency: str) -> Values:
+        assert registered.wait(30), "the other lane is not computed meanwhile"
+        return count_users(ask, days, currency)
+
+    def count_users(ask: Ask, days: Days, currency: str) -> Values:
+        (row,) = ask("SELECT count(*) AS users FROM users")
+        return {day: {"total": row.users} for day in days}
+
+    numbers = (Number("total", Unit.COUNT, "-"),)
+    later = Section("later", numbers, count_later)
+    first = Section("first", numbers, register_and_count, lane=1)
+    reading = SqlFacts(engine, (later, first), "DZD").read(Days(LAST, LAST, computation.zone), {})
+    assert reading.sections == {"later": {LAST: {"total": 2}}, "first": {LAST: {"total": 2}}}
+
+
 def test_a_section_that_fails_is_told_and_the_others_are_kept(engine: Engine, computation: Computation) -> None:
     def broken(ask: Ask, days: Days, currency: str) -> Values:
         ask("SELECT no_such_column FROM users")
         return {}
 
     whole = computation.facts
-    section = Section("payments", (Number("revenue", Unit.MINOR, "-"),), broken)
+    section = Section("payments", (Number("revenue", Unit.MINOR, "-"),), broken, lane=1)
     others = tuple(section if each.name == "payments" else each for each in SECTIONS)
     computation.compute(LAST, LAST)
     failing = replace(computation, facts=SqlFacts(engine, others, "DZD"))

@@ -1,8 +1,10 @@
 """Attendance: check-ins, who they were, and how full the sessions were."""
 
+from collections import Counter
+
 from services.stats.activity import span
 from services.stats.days import Days
-from services.stats.numbers import Ask, Number, Section, Unit, Value, Values, breakdown, by_bucket, keyed, rounded
+from services.stats.numbers import NONE, Ask, Number, Section, Unit, Value, Values, by_bucket, largest, rounded
 from services.stats.sections.presence import presence
 
 NUMBERS = (
@@ -18,14 +20,7 @@ NUMBERS = (
     Number("by_chapter", Unit.COUNT, "Check-ins of the day, by the session's chapter.", by="chapter's id"),
 )
 
-_BY_SESSION = """
-SELECT bucket, session.chapter_id, sum(check_ins)::bigint AS check_ins, count(*) AS sessions FROM (
-    SELECT width_bucket(checked_in_at, %(edges)s) AS bucket, session_id, count(*) AS check_ins FROM attendances
-    WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s
-    GROUP BY bucket, session_id
-) AS found JOIN sessions AS session ON session.id = found.session_id
-GROUP BY bucket, session.chapter_id
-"""
+_CHAPTERS = "SELECT id, chapter_id FROM sessions WHERE id = ANY (%(ids)s::bigint[])"
 
 _PLANNED = """
 SELECT width_bucket(starts_at, %(edges)s) AS bucket, count(*) AS sessions FROM sessions
@@ -36,21 +31,26 @@ WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s GROUP BY bucket
 def compute(ask: Ask, days: Days, currency: str) -> Values:
     came = ask.once(presence, days)
     planned = by_bucket(days, ((row.bucket, row.sessions) for row in ask(_PLANNED, **span(days))))
-    rows = ask(_BY_SESSION, **span(days))
-    check_ins = by_bucket(days, ((row.bucket, row.check_ins) for row in rows))
-    held = by_bucket(days, ((row.bucket, row.sessions) for row in rows))
-    chapters = keyed(days, ((row.bucket, row.chapter_id, row.check_ins) for row in rows))
+    # as one text: the elements of a list would be parsed one by one
+    held = ",".join({str(session) for day in days for session in came[day].check_ins})
+    chapter_of = {row.id: row.chapter_id for row in ask(_CHAPTERS, ids=f"{{{held}}}")}
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
+        sessions = came[day].check_ins
+        check_ins = sum(sessions.values())
+        chapters: Counter[str] = Counter()
+        for session, number in sessions.items():
+            chapter_id = chapter_of[session]
+            chapters[NONE if chapter_id is None else str(chapter_id)] += number
         numbers: dict[str, Value] = {
-            "check_ins": check_ins[bucket],
+            "check_ins": check_ins,
             "attendees": came[day].attendees,
             "sessions_planned": planned[bucket],
-            "sessions_held": held[bucket],
-            "by_chapter": breakdown(chapters, bucket),
+            "sessions_held": len(sessions),
+            "by_chapter": largest(chapters),
         }
-        if held[bucket]:
-            numbers["mean_per_session"] = rounded(100 * check_ins[bucket], held[bucket])
+        if sessions:
+            numbers["mean_per_session"] = rounded(100 * check_ins, len(sessions))
         values[day] = numbers
     return values
 

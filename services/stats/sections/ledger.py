@@ -23,8 +23,8 @@ SELECT width_bucket(booked.created_at, %(edges)s) AS bucket, account.kind, chapt
 FROM ledger_transactions AS booked
 JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
 LEFT JOIN ledger_accounts AS account ON account.id = entry.account_id
-LEFT JOIN subscriptions AS subscription ON subscription.id = booked.subscription_id
-LEFT JOIN chapters AS chapter ON chapter.id = subscription.chapter_id
+LEFT JOIN (subscriptions AS subscription JOIN chapters AS chapter ON chapter.id = subscription.chapter_id)
+       ON subscription.id = booked.subscription_id
 WHERE booked.created_at >= %(begins_at)s AND booked.created_at < %(ends_at)s
 GROUP BY bucket, account.kind, chapter.teacher_id
 """

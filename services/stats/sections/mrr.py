@@ -54,11 +54,12 @@ _NOTHING: Any = _Nothing()
 
 # Every term moves its user's MRR two or three times: up when it begins, down by one unit when the parts that have one
 # more are over, down when it ends. Part p of `months` begins at p * length / months, rounded up to a microsecond, which
-# is p * (length / months) + (p * (length % months) + months - 1) / months without large products.
+# is p * (length / months) + (p * (length % months) + months - 1) / months without large products. A length in
+# microseconds fits into a double exactly, which is several times as fast as the numeric of extract().
 _MOVEMENTS = """
 WITH found AS MATERIALIZED (
     SELECT user_id, activated_at, ends_at, amount_minor,
-           (extract(epoch FROM ends_at - activated_at) * 1000000)::bigint AS length
+           round(date_part('epoch', ends_at - activated_at) * 1000000)::bigint AS length
     FROM subscriptions
     WHERE status <> 'pending_payment' AND amount_minor > 0 AND activated_at < %(ends_at)s
       AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))

@@ -77,7 +77,8 @@ SELECT count(*) AS completed, coalesce(sum(amount_minor), 0)::bigint AS amount_m
 WHERE completed_at < %(begins_at)s AND currency = %(currency)s
 """
 
-# Few waits are of different length, so they are counted before they are put in order.
+# Few waits are of different length, so they are counted before they are put in order. In microseconds a
+# wait fits into a double exactly, which is several times as fast as the numeric of extract().
 _CREDITED = """
 SELECT bucket, sum(webhooks)::bigint AS webhooks, max(waited_ms) AS longest,
        min(waited_ms) FILTER (WHERE 2 * so_far >= of_all) AS half,
@@ -87,7 +88,8 @@ FROM (
            sum(webhooks) OVER (PARTITION BY bucket) AS of_all
     FROM (
         SELECT width_bucket(processed_at, %(edges)s) AS bucket,
-               floor(extract(epoch FROM processed_at - received_at) * 1000)::bigint AS waited_ms, count(*) AS webhooks
+               floor(round(date_part('epoch', processed_at - received_at) * 1000000) / 1000)::bigint AS waited_ms,
+               count(*) AS webhooks
         FROM webhook_events
         WHERE processed_at >= %(begins_at)s AND processed_at < %(ends_at)s
           AND state = 'applied' AND payment_id IS NOT NULL
@@ -188,4 +190,4 @@ def _done(days: Days, rows: Sequence[Any], to_date: dict[str, int]) -> list[dict
     return found
 
 
-SECTION = Section("payments", NUMBERS, compute)
+SECTION = Section("payments", NUMBERS, compute, lane=1)
