@@ -9,7 +9,7 @@ from typing import Protocol
 
 from services.webhook_gateway.errors import InvalidSignature, Unreadable
 from services.webhook_gateway.payments.books import State
-from services.webhook_gateway.psps.base import ANSWER, Proof, Psp, Request
+from services.webhook_gateway.psps.base import ANSWER, KEY_MODE, Proof, Psp, Request, mode_fault
 from shared.runtime.failpoints import failpoint
 
 
@@ -31,7 +31,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is kept of a webhook. `headers` are only those that the provider's parser needs.
+    """What is kept of a webhook. Its headers are those that the provider's parser needs, and `KEY_MODE`.
 
     `received_at` is set where that was earlier than now: the entry has waited in the spool.
     """
@@ -108,6 +108,9 @@ def read_entry(psp: Psp, request: Request, proof: Proof) -> Entry:
     """What is kept of `request`; put aside for an operator where it cannot be read, or is of another mode."""
     is_answer = request.method == ANSWER  # then no stranger chose the headers
     needed = {name: value for name, value in request.headers.items() if is_answer or name in psp.kept_headers}
+    if proof.mode:
+        # settlement asks again: what cannot be read now may be readable to a later release
+        needed[KEY_MODE] = proof.mode.value
     digest = hashlib.sha256(request.body).digest()
     entry = Entry(
         provider=psp.name,
@@ -123,9 +126,9 @@ def read_entry(psp: Psp, request: Request, proof: Proof) -> Entry:
         notice = psp.parse(request)
     except Unreadable as error:
         return replace(entry, reason=str(error))
-    if proof.mode and notice.mode and proof.mode is not notice.mode:
+    if fault := mode_fault(proof.mode, notice):
         # under a key of its own: whoever has a test key must not take the place of a genuine event
-        return replace(entry, reason=f"signed with a {proof.mode} key, but says it is {notice.mode}")
+        return replace(entry, reason=fault)
     return replace(entry, state=State.RECEIVED, dedupe_key=notice.key, reference=notice.reference)
 
 

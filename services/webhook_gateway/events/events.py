@@ -18,7 +18,7 @@ from shared.schema.tables import outbox, webhook_events
 BATCH_SIZE = 100
 #: What can be settled again: the others are settled.
 REPLAYABLE = (State.RECEIVED, State.QUARANTINED, State.DEAD)
-#: Settlement trusts what intake has let in, and would book this.
+#: Settlement would only put this aside again; whoever replays it hears so at once.
 MODE_MISMATCH = "signed with a"
 #: A message that is lost is told again after this.
 _TOLD_AGAIN = func.now() + func.make_interval(0, 0, 0, 0, 0, 5)

@@ -14,7 +14,7 @@ from services.webhook_gateway.payments.booking import Terms, book
 from services.webhook_gateway.payments.books import Books, State, Verdict
 from services.webhook_gateway.payments.payment import Event
 from services.webhook_gateway.payments.states import Stage
-from services.webhook_gateway.psps.base import Asks, Notice, Psp, Request
+from services.webhook_gateway.psps.base import KEY_MODE, Asks, Notice, Psp, Request, mode_fault
 from shared.runtime.failpoints import failpoint
 
 #: An event whose order or user stays unknown this long will not be settled by waiting.
@@ -71,6 +71,8 @@ class Settlement:
             return Verdict(State.RECEIVED, f"provider {event.provider} is switched off: set its secrets")
         try:
             notice = psp.parse(Request(event.method, event.headers, event.body))
+            if fault := mode_fault(event.headers.get(KEY_MODE), notice):
+                return Verdict(State.QUARANTINED, fault)
             if not notice.hint or notice.reference is None:
                 return notice
             told = self.asks[event.provider].ask(notice)

@@ -83,6 +83,15 @@ class Notice:
 ANSWER: Final = "ANSWER"
 #: The header of such a request that says which payment was asked about, where the answer itself may not.
 ASKED_ABOUT: Final = "asked-about"
+#: The kept header that says what the key is for that proved a request; intake writes it, and no sender's is kept.
+KEY_MODE: Final = "key-mode"
+
+
+def mode_fault(key_mode: str | None, notice: Notice) -> str | None:
+    """Why a key for `key_mode` cannot vouch for `notice`: a test must not move money; None where it can."""
+    if key_mode is None or notice.mode is None or key_mode == notice.mode:
+        return None
+    return f"signed with a {key_mode} key, but says it is {notice.mode}"
 
 
 @dataclass(frozen=True, slots=True)
