@@ -33,6 +33,8 @@ def declarations(queue: str) -> list[Declaration]:
         # Classic: a worker holds delayed messages unacknowledged by design, and no deploy may count against them.
         # (RabbitMQ 4 would put its own limit of 20 on a quorum queue, and 3.10 takes "unlimited" for "none at all".)
         Declaration(delayed_queue(queue), to_dead),
+        # RabbitMQ 4 would drop a dead message that came back twenty times. The policy in definitions.json lifts that
+        # limit, since a queue that exists already can be given no other argument.
         Declaration(dead, {"x-queue-type": "quorum", "x-message-ttl": DEAD_MESSAGE_TTL_MS}),
     ]
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 import pika
@@ -44,6 +45,12 @@ class VirtualHost:
             json={"pattern": pattern, "definition": definition, "apply-to": "queues"},
         )
         answer.raise_for_status()
+
+    def policy_of(self, queue: str) -> Mapping[str, Any]:
+        """What policies say of `queue`."""
+        answer = httpx.get(f"{self._node.management_url}/api/queues/{self.name}/{queue}")
+        found: Mapping[str, Any] = answer.raise_for_status().json().get("effective_policy_definition") or {}
+        return found
 
     def ready(self, queue: str) -> int:
         """How many messages wait in `queue`; 0 where there is no such queue."""

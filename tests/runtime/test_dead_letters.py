@@ -16,12 +16,14 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.database import build_engine
 from shared.runtime.dead_letters.letters import DeadFilter, DeadLetter, list_dead
 from shared.runtime.messaging import envelope
+from shared.runtime.topology import declarations
 from tests.runtime.rabbitmq import Node, VirtualHost
 from tests.waiting import wait_until
 
 Run = Callable[..., "subprocess.Popen[str]"]
 
 EVERYTHING = DeadFilter(state=None)
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -231,6 +233,29 @@ def test_rabbitmq_may_crash_under_the_collector(
     wait_until(lambda: vhost.consumers("webhooks"))
     second = send(vhost, 1)
     assert letter_of(engine, second).deaths == 1
+
+
+def test_a_dead_message_stays_however_often_it_comes_back(vhost: VirtualHost) -> None:
+    # Given the policy as it is deployed: each RabbitMQ takes it, and 4 drops after twenty returns without it
+    (policy,) = json.loads((PROJECT / "deploy/rabbitmq/definitions.json").read_text())["policies"]
+    vhost.set_policy(policy["pattern"], policy["definition"])
+    queues = {one.name: dict(one.arguments) for one in declarations("webhooks")}
+    channel = vhost.channel()
+    for name, arguments in queues.items():
+        channel.queue_declare(name, durable=True, arguments=arguments)
+    channel.connection.close()
+    vhost.publish("webhooks.XQ", b"dead")
+
+    for _ in range(25):
+        taken = vhost.channel()
+        wait_until(lambda taken=taken: taken.basic_get("webhooks.XQ")[0])  # type: ignore[misc]
+        taken.connection.close()
+
+    wait_until(lambda: vhost.ready("webhooks.XQ") == 1)
+    limits = wait_until(lambda: vhost.policy_of("webhooks.XQ"))
+    assert limits["delivery-limit"] > 1_000_000
+    assert not vhost.policy_of("webhooks")
+    assert not vhost.policy_of("webhooks.DQ")
 
 
 def test_prometheus_is_told_what_is_dead(

@@ -9,7 +9,7 @@ import pytest
 
 from deploy import healthcheck, prepare
 from shared.contracts.routes import QUEUES, ROUTES
-from shared.runtime.topology import declarations
+from shared.runtime.topology import dead_queue, declarations
 from tests.e2e.compose.containers import PROJECT
 
 DEFINITIONS = json.loads((PROJECT / "deploy/rabbitmq/definitions.json").read_text())
@@ -20,6 +20,14 @@ def test_the_queues_are_defined_as_the_code_declares_them() -> None:
     defined = {queue["name"]: queue["arguments"] for queue in DEFINITIONS["queues"]}
 
     assert defined == {one.name: dict(one.arguments) for queue in QUEUES for one in declarations(queue)}
+
+
+def test_the_policy_against_lost_dead_letters_is_for_all_of_them_and_for_nothing_else() -> None:
+    (policy,) = DEFINITIONS["policies"]
+
+    found = {one.name for queue in QUEUES for one in declarations(queue) if re.search(policy["pattern"], one.name)}
+
+    assert found == {dead_queue(queue) for queue in QUEUES}
 
 
 def test_each_user_of_rabbitmq_has_the_rights_of_its_rows_in_the_routes() -> None:
