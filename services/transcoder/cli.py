@@ -15,16 +15,21 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from services.transcoder.errors import Refused, TranscoderError
 from services.transcoder.ffmpeg import Ffmpeg, Limits
-from services.transcoder.job_cli import COMMANDS
 from services.transcoder.lesson import Lesson, Standing, make_lesson
-from services.transcoder.lint.commands import lint
 from services.transcoder.playlists import MASTER_NAME
 from services.transcoder.recipe import Recipe
 from services.transcoder.settings import EncodingSettings
+from shared.runtime.late_commands import LateGroup
 from shared.runtime.settings import read_settings
 
+#: `run` needs no server, and so imports nothing that these do.
+_ELSEWHERE = {
+    "lint": "services.transcoder.lint.commands:lint",
+    **{name: f"services.transcoder.job_cli:{name}" for name in ("cancel", "jobs", "retry", "submit", "worker")},
+}
 
-@click.group()
+
+@click.group(cls=LateGroup, places=_ELSEWHERE)
 def transcoder() -> None:
     """Video out: turn an uploaded lesson into adaptive HLS.
 
@@ -33,11 +38,6 @@ def transcoder() -> None:
       nouba transcoder run lesson.mp4 --out lesson     with no server at all
       nouba transcoder lint lesson/master.m3u8         check it against Apple's rules and RFC 8216
     """
-
-
-transcoder.add_command(lint)
-for command in COMMANDS:
-    transcoder.add_command(command)
 
 
 @transcoder.command()

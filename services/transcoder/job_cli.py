@@ -101,9 +101,6 @@ def cancel(job_id: int) -> None:
     click.echo(f"Job {job_id} is cancelled.")
 
 
-COMMANDS = (worker, submit, jobs, retry, cancel)
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """Faults become sentences."""
