@@ -62,11 +62,10 @@ def create_app(
         bodies=app.extensions["gateway"].bodies,
     )
     app.register_blueprint(uploads)
-    in_transactions = engine.execution_options(isolation_level="READ COMMITTED")
     app.extensions["payments"] = Payments(
         tokens=app.extensions["uploads"].tokens,
         psps=psps,
-        books=partial(open_books, in_transactions, settings.subscription_period),
+        books=partial(open_books, engine, settings.subscription_period),
         currency=settings.currency,
         bodies=app.extensions["gateway"].bodies,
     )

@@ -67,7 +67,7 @@ def rounds(
 ) -> list[Rounds]:
     """Threads for `run_worker`: those that ask each provider, and one that lets wallets pay what they cover."""
     diary = SqlDiary(_committing(engine))
-    books = partial(open_books, engine, subscription_period)
+    books = partial(open_books, _committing(engine), subscription_period)
 
     def look() -> bool:
         for provider in found:

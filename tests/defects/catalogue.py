@@ -128,8 +128,8 @@ MONEY = (
         (
             Change(
                 f"{GATEWAY}/payments/statements.py",
-                "SELECT FROM webhook_events WHERE id = %s FOR UPDATE;",
-                "SELECT FROM webhook_events WHERE id = %s;",
+                "SELECT FROM webhook_events WHERE id = $1 FOR UPDATE",
+                "SELECT FROM webhook_events WHERE id = $1",
             ),
         ),
         ("tests/defects/test_locks.py::test_an_event_belongs_to_one_settlement_until_its_end",),
@@ -140,8 +140,8 @@ MONEY = (
         (
             Change(
                 f"{GATEWAY}/payments/statements.py",
-                "SELECT FROM users WHERE id = %s FOR NO KEY UPDATE;",
-                "SELECT FROM users WHERE id = %s;",
+                "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE",
+                "SELECT FROM users WHERE id = $1",
             ),
         ),
         ("tests/defects/test_locks.py::test_a_users_balance_belongs_to_one_settlement_until_its_end",),
@@ -152,8 +152,8 @@ MONEY = (
         (
             Change(
                 f"{GATEWAY}/payments/statements.py",
-                "WHERE user_id = %s AND status = 'pending_payment' ORDER BY",
-                "WHERE user_id = %s AND status <> 'cancelled' ORDER BY",
+                "WHERE user_id = {user} AND status = 'pending_payment' ORDER BY",
+                "WHERE user_id = {user} AND status <> 'cancelled' ORDER BY",
             ),
         ),
         (f"{TESTS}/payments/test_books.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",),
@@ -189,7 +189,7 @@ QUEUES = (
             Change(
                 "shared/runtime/broker.py",
                 "            message.delivered_by = self\n",
-                "            message.delivered_by = self\n            super().ack(message)\n"
+                "            message.delivered_by = self\n            self.ack(message)\n"
                 "            message.delivered_by = None\n",
             ),
         ),
@@ -201,8 +201,8 @@ QUEUES = (
         (
             Change(
                 "shared/runtime/broker.py",
-                "        if message.delivered_by is self:\n            super().ack(message)\n",
-                "        super().ack(message)\n",
+                "        if message.delivered_by is self:\n            self._done",
+                "        if message.delivered_by:\n            self._done",
             ),
         ),
         (

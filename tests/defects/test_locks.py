@@ -26,7 +26,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """Whoever waits for a lock gives up soon."""
-    engine = build_engine(database_url, statement_timeout_ms=500)
+    engine = build_engine(database_url, autocommit=True, statement_timeout_ms=500)
     yield engine
     engine.dispose()
 

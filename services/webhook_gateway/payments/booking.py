@@ -36,11 +36,14 @@ def book(event: Event, notice: Notice, books: Books, terms: Terms) -> Verdict:
     if known is not None and known.reference in (None, notice.reference):
         before = after = known
     else:
-        newcomer = _newcomer(event.provider, notice, known, books, terms)
+        newcomer = _newcomer(event.provider, notice, known, terms)
         if isinstance(newcomer, Verdict):
             return newcomer
-        before, after = newcomer, books.open(newcomer)
+        opened = books.open(newcomer)
         failpoint("settlement.after_open")
+        if opened is None:
+            return Verdict(State.RECEIVED, f"user {newcomer.user_id} is not known yet")
+        before, after = newcomer, opened
         # somebody else may have opened it meanwhile, for another amount
         if fault := _mismatch(after, notice, terms):
             return Verdict(State.QUARANTINED, fault, after.id)
@@ -58,7 +61,7 @@ def book(event: Event, notice: Notice, books: Books, terms: Terms) -> Verdict:
     return Verdict(State.APPLIED, f"payment {moved.id} is {moved.status}", moved.id)
 
 
-def _newcomer(provider: str, notice: Notice, order: Payment | None, books: Books, terms: Terms) -> Payment | Verdict:
+def _newcomer(provider: str, notice: Notice, order: Payment | None, terms: Terms) -> Payment | Verdict:
     """A payment that has no row yet, or why it has to wait. A second payment of an `order` is for what the first is."""
     user_id = order.user_id if order is not None else notice.user_id
     amount_minor = order.amount_minor if order is not None else notice.amount_minor
@@ -66,8 +69,6 @@ def _newcomer(provider: str, notice: Notice, order: Payment | None, books: Books
         return Verdict(State.RECEIVED, "no payment has this reference or order number, and no user is named")
     if amount_minor is None:
         return Verdict(State.RECEIVED, "the payment that this is about is not known yet")
-    if order is None and not books.has_user(user_id):
-        return Verdict(State.RECEIVED, f"user {user_id} is not known yet")
     newcomer = Payment(
         id=0,
         provider=provider,

@@ -40,16 +40,15 @@ class Books(Protocol):
         """The payment of that reference; else of that order, one without a reference first; locked."""
         ...
 
-    def open(self, payment: Payment) -> Payment:
-        """The new row for `payment`, with its id, or the row of that reference that somebody else opened; locked."""
+    def open(self, payment: Payment) -> Payment | None:
+        """The new row for `payment`, with its id, or the row of that reference that somebody else opened; locked.
+
+        None where there is neither such a row nor such a user.
+        """
         ...
 
     def save(self, payment: Payment) -> None:
         """Write what a settlement may change of a payment."""
-        ...
-
-    def has_user(self, user_id: int) -> bool:
-        """Whether there is such a user; nothing is locked."""
         ...
 
     def balance(self, user_id: int) -> int:

@@ -14,11 +14,11 @@ def expect(payment: Payment, books: Books, now: datetime) -> Payment:
     Raises UnknownUser, and ConflictingPayment where the row is for somebody or something else.
     """
     assert payment.reference is not None
-    if not books.has_user(payment.user_id):
-        raise UnknownUser(payment.user_id)
     found = books.find(payment.provider, payment.reference, payment.order_number)
     if found is None or found.reference not in (None, payment.reference):
         found = books.open(payment)  # also for a second try at an order whose first had another reference
+        if found is None:
+            raise UnknownUser(payment.user_id)
     _require_same(payment, found)
     known = replace(found, reference=payment.reference, order_number=found.order_number or payment.order_number)
     if not found.amount_is_final:

@@ -27,8 +27,16 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def sql_school(engine: Engine) -> SqlSchool:
-    return SqlSchool(engine)
+def committing_engine(database_url: str) -> Iterator[Engine]:
+    """The same, as settlement has it: every text is a transaction of its own."""
+    engine = build_engine(database_url, pool_size=17, autocommit=True)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sql_school(committing_engine: Engine) -> SqlSchool:
+    return SqlSchool(committing_engine)
 
 
 @pytest.fixture(params=["in memory", "in PostgreSQL"])

@@ -41,6 +41,7 @@ def test_a_payment_that_is_opened_has_an_id_and_is_found_by_its_reference(school
     with school.books() as books:
         assert books.find("psp", "R1", None) is None
         opened = books.open(a_payment(user_id, order_number="O1"))
+        assert opened is not None
     assert opened == replace(a_payment(user_id, order_number="O1"), id=opened.id)
     assert school.payments() == [opened]
     with school.books() as books:
@@ -111,18 +112,40 @@ def test_every_standing_is_read_as_it_was_written(school: School) -> None:
             reference = f"{number} of {amount_minor}"
             with school.books() as books:
                 opened = books.open(a_payment(user_id, amount_minor, reference=reference))
+                assert opened is not None
                 books.save(replace(opened, standing=standing))
                 found = books.find("psp", reference, None)
             assert found is not None
             assert found.standing == standing
 
 
-def test_users_are_known_or_not(school: School) -> None:
+def test_no_payment_is_opened_for_a_user_who_is_not_there(school: School) -> None:
     user_id = school.add_user()
     with school.books() as books:
-        assert books.has_user(user_id)
-        assert not books.has_user(user_id + 1)
+        assert books.open(a_payment(user_id + 1)) is None
+        assert books.find("psp", "R1", None) is None
         assert books.balance(user_id) == 0
+    assert school.payments() == []
+
+
+def test_what_waits_for_a_wallet_is_what_came_with_the_event_or_the_payment(school: School) -> None:
+    user_id = school.add_user()
+    first, second = school.add_subscription(user_id, 10), school.add_subscription(user_id, 20)
+    school.add_subscription(school.add_user(), 30)
+    event_id = an_event(school)
+    with school.books() as books:
+        assert books.claim(event_id)
+        payment = books.open(a_payment(user_id))
+        assert payment is not None
+        assert books.balance(user_id) == 0
+        assert [one.id for one in books.pending_subscriptions(user_id)] == [first, second]
+        moved = payment_moved(
+            payment_id=payment.id, user_id=user_id, provider="psp", credit_minor=1000, fee_minor=0, currency="DZD"
+        )
+        books.post(moved, event_id)
+        books.activate(first, LATER)
+        assert books.balance(user_id) == 1000
+        assert [one.id for one in books.pending_subscriptions(user_id)] == [second]
 
 
 def test_posting_moves_the_wallets_and_no_other_balance(school: School) -> None:
@@ -257,6 +280,7 @@ def test_nothing_is_kept_when_anything_is_raised(school: School) -> None:
         with school.books() as books:
             assert books.claim(event_id)
             payment = books.open(a_payment(user_id))
+            assert payment is not None
             moved = payment_moved(
                 payment_id=payment.id, user_id=user_id, provider="psp", credit_minor=1000, fee_minor=0, currency="DZD"
             )

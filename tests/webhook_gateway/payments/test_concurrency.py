@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from services.webhook_gateway.payments.books import State, Verdict
-from services.webhook_gateway.payments.payment import Payment
-from services.webhook_gateway.payments.states import Dispute, Stage, Standing, Status
+from services.webhook_gateway.payments.ledger import payment_moved
+from services.webhook_gateway.payments.states import Dispute, Stage, Status
+from tests.waiting import wait_until
 from tests.webhook_gateway.payments.desk import Desk
 from tests.webhook_gateway.payments.rows import OPENED_AT
 from tests.webhook_gateway.payments.sql_school import SqlSchool
@@ -171,23 +172,43 @@ def test_a_payment_releases_a_parked_event_without_waiting_for_one_that_is_in_ha
     assert desk.school.balance(user_id) == 1000
 
 
-def test_looking_for_a_user_waits_for_nobody_who_holds_the_row(desk: Desk) -> None:
-    """A payment is locked before its user: a new one that locked its user first could meet a known one halfway."""
+@pytest.mark.parametrize("by", ["claim", "open"])
+def test_a_payment_is_locked_before_its_wallet_is_waited_for(desk: Desk, sql_school: SqlSchool, by: str) -> None:
+    """One order for all: whoever had the wallet and then wanted the payment would wait for ever."""
     user_id = desk.school.add_user()
-    with desk.school.books() as holding, desk.school.books() as looking:
-        holding.balance(user_id)
-        assert looking.has_user(user_id)
-        payment = Payment(
-            id=0,
-            provider="psp",
-            reference="R1",
-            order_number=None,
-            user_id=user_id,
-            amount_minor=1000,
-            currency="DZD",
-            standing=Standing(),
-        )
-        assert looking.open(payment).user_id == user_id
+    payment_id = desk.check_out(user_id, 1000, reference="R1")
+    event_id = desk.tell(**PAID)
+    free = text("SELECT id FROM payments WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED")
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+
+    def ask(statement: TextClause) -> object:
+        with sql_school.engine.connect() as connection:
+            return connection.execute(statement, {"id": payment_id} if statement is free else {}).scalar()
+
+    def look() -> int | None:
+        with desk.school.books() as books:
+            if by == "claim":
+                assert books.claim(event_id)
+                found = books.find("psp", "R1", None)
+            else:
+                found = books.open(desk.school.payment(payment_id))
+            return None if found is None else books.balance(found.user_id)
+
+    with ThreadPoolExecutor(1) as thread:
+        with desk.school.books() as holding:
+            assert holding.balance(user_id) == 0
+            assert ask(free) == payment_id
+            looked = thread.submit(look)
+            wait_until(lambda: ask(waiting) == 1)
+            assert ask(free) is None
+            posted = payment_moved(
+                payment_id=payment_id, user_id=user_id, provider="psp", credit_minor=7, fee_minor=0, currency="DZD"
+            )
+            holding.post(posted, None)
+        # what was committed while it waited
+        assert looked.result(10) == 7
 
 
 def test_the_schools_own_application_may_write_beside_a_settlement(desk: Desk, sql_school: SqlSchool) -> None:

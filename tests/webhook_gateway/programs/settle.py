@@ -14,7 +14,7 @@ from shared.runtime.failpoints import FailpointError
 
 
 def main(database_url: str, secret: str, event_id: str) -> None:
-    engine = build_engine(database_url)
+    engine = build_engine(database_url, pool_size=1, autocommit=True)
     settlement = Settlement(
         read=partial(read_event, engine),
         books=partial(open_books, engine, timedelta(days=30)),

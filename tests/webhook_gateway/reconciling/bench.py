@@ -73,8 +73,8 @@ class Bench:
         self.inbox = SqlInbox(self._committing)
         self.diary = SqlDiary(self._committing)
         self.settlement = Settlement(
-            read=partial(read_event, engine),
-            books=partial(open_books, engine, timedelta(days=30)),
+            read=partial(read_event, self._committing),
+            books=partial(open_books, self._committing, timedelta(days=30)),
             psps=self.psps,
             asks={name: psp for name, psp in self.psps.items() if isinstance(psp, Asks)},
             terms=Terms("DZD", ZoneInfo("Africa/Algiers"), now=lambda: datetime.now(UTC)),

@@ -1,0 +1,129 @@
+"""The connections of the books: statements are prepared once on each, and none goes back with a transaction open."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from services.webhook_gateway.payments import statements
+from services.webhook_gateway.payments.books import State
+from services.webhook_gateway.payments.states import Stage
+from shared.runtime.database import build_engine
+from tests.webhook_gateway.payments.desk import Desk
+from tests.webhook_gateway.payments.samples import a_payment, an_event
+from tests.webhook_gateway.payments.sql_school import SqlSchool
+
+
+@pytest.fixture
+def committing_engine(database_url: str) -> Iterator[Engine]:
+    """One connection, which whoever comes next gets as it was left."""
+    engine = build_engine(database_url, pool_size=1, autocommit=True)
+    yield engine
+    engine.dispose()
+
+
+def backend(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+def assert_free(database_url: str) -> None:
+    """Nothing is under way in the database but the question."""
+    other = build_engine(database_url, pool_size=1, autocommit=True)
+    with other.connect() as connection:
+        open_ones = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state LIKE 'idle in transaction%%'"
+        )
+        assert connection.exec_driver_sql(open_ones).scalar_one() == 0
+    other.dispose()
+
+
+def fail_after_claim(sql_school: SqlSchool, event_id: int) -> None:
+    with sql_school.books() as books:
+        assert books.claim(event_id)
+        raise ZeroDivisionError
+
+
+def test_a_settlement_that_fails_leaves_no_transaction_open(sql_school: SqlSchool, database_url: str) -> None:
+    event_id = an_event(sql_school)
+    with pytest.raises(ZeroDivisionError):
+        fail_after_claim(sql_school, event_id)
+    assert_free(database_url)
+    with sql_school.books() as books:
+        assert books.claim(event_id)
+
+
+def test_a_connection_that_did_not_roll_back_is_not_used_again(sql_school: SqlSchool, database_url: str) -> None:
+    """A time limit strikes anywhere, also there: the next settlement would commit what is half done."""
+    event_id = an_event(sql_school)
+    with sql_school.engine.connect() as connection:
+        before = backend(connection)
+
+    def strike(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement == "ROLLBACK":
+            raise KeyboardInterrupt
+
+    event.listen(sql_school.engine, "before_cursor_execute", strike)
+    with pytest.raises(KeyboardInterrupt):
+        fail_after_claim(sql_school, event_id)
+    event.remove(sql_school.engine, "before_cursor_execute", strike)
+
+    assert_free(database_url)
+    with sql_school.engine.connect() as connection:
+        assert backend(connection) != before
+
+
+def test_a_connection_prepares_the_statements_once_and_a_new_one_again(sql_school: SqlSchool) -> None:
+    texts: list[str] = []
+    event.listen(sql_school.engine, "before_cursor_execute", lambda _c, _k, statement, *_rest: texts.append(statement))
+    desk, user_id = Desk(sql_school), sql_school.add_user()
+
+    def pay(reference: str) -> None:
+        told = {"stage": Stage.COMPLETED, "amount_minor": 1000, "user_id": user_id}
+        assert desk.book(reference=reference, **told).state is State.APPLIED
+
+    pay("R1")
+    pay("R2")
+    assert texts.count(statements.PREPARE) == 1
+    with pytest.raises(DBAPIError), sql_school.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+    pay("R3")
+    assert texts.count(statements.PREPARE) == 2
+    assert sql_school.balance(user_id) == 3000
+
+
+def test_a_payment_that_comes_between_the_lock_and_the_look_is_not_taken_for_a_locked_one(
+    sql_school: SqlSchool, database_url: str
+) -> None:
+    user_id, event_id = sql_school.add_user(), an_event(sql_school, reference="R1")
+    other = build_engine(database_url, pool_size=1, autocommit=True)
+    assert sql_school.read(event_id) is not None  # the connection knows the statements now
+    with sql_school.engine.connect() as connection:
+
+        def ask(statement: statements.Statement) -> list[object]:
+            return [row.id for row in connection.exec_driver_sql(statement.execute(1), (event_id,))]
+
+        connection.exec_driver_sql("BEGIN;" + statements.LOCK_EVENT.execute(1), (event_id,))
+        connection.exec_driver_sql(statements.LOCK_PAYMENT.execute(1), (event_id,))
+        payment_id = SqlSchool(other).add_payment(a_payment(user_id))
+        assert ask(statements.CLAIM) == [None]
+        connection.exec_driver_sql(statements.LOCK_PAYMENT.execute(1), (event_id,))
+        assert ask(statements.CLAIM) == [payment_id]
+        connection.exec_driver_sql("ROLLBACK")
+    other.dispose()
+
+
+@pytest.mark.parametrize("statement", statements.ALL, ids=lambda statement: statement.name)
+def test_the_plan_that_is_kept_reads_no_table_from_end_to_end(
+    statement: statements.Statement, sql_school: SqlSchool
+) -> None:
+    """Whatever the values are: one plan serves all of them."""
+    sql_school.read(1)
+    count = max(int(number) for number in re.findall(r"\$(\d+)", statement.text))
+    with sql_school.engine.connect() as connection:
+        connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
+        nothing = ", ".join(["NULL"] * count)
+        plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE {statement.name}({nothing})").scalars().all()
+    assert not [line for line in plan if "Seq Scan" in line]
