@@ -22,8 +22,10 @@ from tests.chaos.oracle import expect
 from tests.chaos.provider import Answers, Provider
 from tests.chaos.storm import KILL, OUTAGE, PAUSE, RESTART, Blow, Storm, Struck, blows
 
-#: How long everything may take to come to rest after the last blow and the last answer.
+#: How long everything may take to come to rest after the last blow and the last answer. A storm keeps workers from
+#: their work, so a long one leaves much to do; what an outage leaves has to be done in the first of these two.
 REST_SECONDS = 300.0
+REST_SECONDS_PER_EVENT = 0.01
 #: An event whose message was lost with its broker is due again after a quarter of an hour. Where nothing has moved
 #: for so long, that time is let pass at once, and the events that needed it are counted.
 _STILL_SECONDS = 12.0
@@ -193,8 +195,9 @@ class _Run:
 
     def _wait_for_rest(self, watching: "list[Future[None]]") -> None:
         """Until nothing waits anywhere; or tell what still does when the time is over."""
-        deadline, moved_at, before = time.monotonic() + REST_SECONDS, time.monotonic(), dict[str, int]()
-        while time.monotonic() < deadline:
+        began, moved_at, before = time.monotonic(), time.monotonic(), dict[str, int]()
+        longest = REST_SECONDS if self._wish.outage else REST_SECONDS + self._wish.events * REST_SECONDS_PER_EVENT
+        while time.monotonic() < began + longest:
             self._pass(watching, "coming to rest")
             try:
                 waiting = self._waiting()
