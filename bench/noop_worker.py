@@ -7,7 +7,7 @@ from services.webhook_gateway.settings import GatewaySettings
 from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.broker import build_broker
 from shared.runtime.messaging import handles
-from shared.runtime.worker import run_worker
+from shared.runtime.worker import SHORT_JOBS, run_worker
 
 
 def main() -> int:
@@ -18,7 +18,8 @@ def main() -> int:
     def nothing(_message: WebhookReceived) -> None:
         count.add()
 
-    return run_worker(broker, ["webhooks"], threads=GatewaySettings.model_fields["worker_threads"].default)
+    threads = GatewaySettings.model_fields["worker_threads"].default
+    return run_worker(broker, ["webhooks"], threads=threads, prefetch=SHORT_JOBS * threads)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from local.ports import accepts, free_port
 from local.postgres import Postgres
 from local.postgres_program import find_program
 from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.watch.sealer import Sealer
+from shared.runtime.database import build_engine
 
 PART = "payments"
 STUDENTS = 1000
@@ -55,6 +57,11 @@ WITH missing AS (
 UPDATE users SET balance_minor = balance_minor + paid.amount_minor
 FROM (SELECT user_id, 250000 * count(*) AS amount_minor FROM payment GROUP BY user_id) AS paid
 WHERE users.id = paid.user_id
+"""
+#: A worker that starts looks back ten minutes for rows without a seal. The table refuses this to everybody else.
+_SEALED_LONG_AGO = """
+SET LOCAL session_replication_role = replica;
+UPDATE seals SET sealed_at = now() - interval '1 day'
 """
 _SCRIPT = Path(__file__).parent / "rivals" / "settlement.sql"
 
@@ -172,8 +179,12 @@ class _School:
         with contextlib.closing(psycopg2.connect(self._server.url)) as connection, connection.cursor() as cursor:
             cursor.execute(_HISTORY, {"rows": rows, "students": STUDENTS})
             connection.commit()
+            _seal(self._server.url)
+            cursor.execute(_SEALED_LONG_AGO)
+            connection.commit()
             connection.autocommit = True
             cursor.execute("VACUUM ANALYZE")
+            cursor.execute("CHECKPOINT")
         return self.settle(workers=1, students=STUDENTS)
 
     def wait_for_balances(self, seconds: int) -> float:
@@ -238,6 +249,16 @@ def _fill(url: str) -> None:
         cursor.execute("INSERT INTO ledger_accounts (kind, user_id) SELECT 'user_wallet', id FROM users")
         cursor.execute("INSERT INTO ledger_accounts (kind, provider) VALUES ('psp_clearing', 'generic')")
         connection.commit()
+
+
+def _seal(url: str) -> None:
+    """Seal all rows, as the watch of a worker would: else it did so during the measurement."""
+    engine = build_engine(url, pool_size=1, application="nouba bench")
+    with contextlib.closing(engine.connect()) as connection:
+        sealer = Sealer(connection)
+        while sealer.seal():
+            pass
+    engine.dispose()
 
 
 def _copy(server: Postgres, name: str, events: int) -> None:

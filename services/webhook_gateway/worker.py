@@ -29,7 +29,7 @@ from shared.runtime.metrics import serve_metrics
 from shared.runtime.operated import operated
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
-from shared.runtime.worker import Companion, run_worker
+from shared.runtime.worker import SHORT_JOBS, Companion, run_worker
 
 #: A thread that waits for a lock of the school's own application gives up, and tries the event again later.
 LONGEST_STATEMENT_MS = 30_000
@@ -45,6 +45,7 @@ def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
         url,
         pool_size=settings.worker_threads,
         application="nouba payments worker",
+        autocommit=True,
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
     company = build_engine(url, pool_size=4, application="nouba payments relay")
@@ -72,7 +73,8 @@ def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
     looks = rounds(found, looking, settings.subscription_period, terms)
     watch = Watch(url, Duties(settings.watch_seconds, settings.watch_settled_within_seconds))
     companions: list[Companion] = [relay, waiting, *in_hand, *looks, watch]
-    return run_worker(broker, ["webhooks"], threads=settings.worker_threads, companions=companions)
+    threads = settings.worker_threads
+    return run_worker(broker, ["webhooks"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 
 
 def declare(broker: Broker, settlement: Settlement, wake: Callable[[], None]) -> None:

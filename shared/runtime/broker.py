@@ -4,8 +4,11 @@ It overrides private hooks of dramatiq 2.2, which is therefore pinned; tests/run
 """
 # mypy: disallow-untyped-calls=False
 
+import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import dramatiq
@@ -83,13 +86,18 @@ class Consumer(_RabbitmqConsumer):
     def __init__(self, broker: QuorumBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
         self._headers: dict[str, Any] = {}
+        self._done: deque[int] = deque()
+        self._is_called = False
         self._idle_seconds = timeout / 1000
         self._rests = False
         self.iterator = self._noting_headers(self.iterator)
 
     def _noting_headers(self, iterator: Iterator[Any]) -> Iterator[Any]:
         for method, properties, body in iterator:
-            self._headers = (properties and properties.headers) or {}
+            if method is not None:
+                self._headers = (properties and properties.headers) or {}
+                # in hand until the server is told, even one that cannot be read; only the connection's thread knows
+                self.known_tags.add(method.delivery_tag)
             yield method, properties, body
 
     def __next__(self) -> Any:
@@ -116,12 +124,44 @@ class Consumer(_RabbitmqConsumer):
             raise ConnectionClosed(error) from None
 
     def ack(self, message: Any) -> None:
+        """Acknowledge it with all that are done by the time the connection's own thread gets to it."""
         if message.delivered_by is self:
-            super().ack(message)
+            self._done.append(message._tag)
+            if not self._is_called:
+                self._is_called = True
+                self._call(self._acknowledge)
 
     def nack(self, message: Any) -> None:
         if message.delivered_by is self:
-            super().nack(message)
+            self._nack(message._tag)
+
+    def _nack(self, tag: int) -> None:
+        self._call(partial(self._reject, tag))
+
+    def _call(self, settle: Callable[[], None]) -> None:
+        """Have the connection's thread do it, which is woken for that."""
+        try:
+            self.connection.add_callback_threadsafe(settle)
+        except AMQPConnectionError as error:
+            raise ConnectionClosed(error) from None
+
+    def _acknowledge(self) -> None:
+        # first: what comes after this line is either seen below, or calls again
+        self._is_called = False
+        done = [self._done.popleft() for _ in range(len(self._done))]
+        self.known_tags.difference_update(done)
+        # everything before the first that is still in hand is settled, so one frame says it of all of them
+        first_in_hand = min(self.known_tags, default=math.inf)
+        together = [tag for tag in done if tag < first_in_hand]
+        if together:
+            self.channel.basic_ack(max(together), multiple=True)
+        for tag in done:
+            if tag > first_in_hand:
+                self.channel.basic_ack(tag)
+
+    def _reject(self, tag: int) -> None:
+        self.known_tags.discard(tag)
+        self.channel.basic_nack(tag, requeue=False)
 
 
 class Retrying(Retries):

@@ -102,7 +102,7 @@ class Publisher:
 
     def _connect(self) -> None:
         if not self._stopping:
-            self._connection = SelectConnection(
+            self._connection = _Connection(
                 self._parameters,
                 on_open_callback=self._opened,
                 on_open_error_callback=self._lost,
@@ -248,6 +248,13 @@ class Publisher:
         batch, index = self._pending.pop(tag, (None, 0))
         if batch is not None:
             batch.settle(index, confirmed=confirmed)
+
+
+class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
+    """Hands a message to the system in one piece: pika makes a call for each of its three frames."""
+
+    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
+        super()._output_marshaled_frames([b"".join(marshaled_frames)])
 
 
 class _Batch:

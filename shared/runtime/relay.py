@@ -14,13 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.runtime import metrics
 from shared.runtime.failpoints import failpoint
 from shared.runtime.logs import describe
-from shared.runtime.publisher import Outgoing, Publisher
+from shared.runtime.publisher import WINDOW, Outgoing, Publisher
 from shared.schema.tables import outbox
 
-BATCH_SIZE = 500
+#: Between two batches nothing is under way, so one is as large as the window of messages that wait for their confirm.
+BATCH_SIZE = WINDOW
 POLL_SECONDS = 1.0
 #: How long it waits, once woken, for what is committed at about the same time: a batch costs hardly more than a row.
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.025
 #: How long rows stay locked for RabbitMQ's confirms.
 CONFIRM_TIMEOUT_SECONDS = 5.0
 SHORTEST_BACKOFF_SECONDS = 0.1

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Longer than the longest job that is worth waiting for; a container's grace has to be longer still.
 SHUTDOWN_TIMEOUT_SECONDS = 25.0
+#: Messages to hold for each thread where a job takes milliseconds: with two, threads wait for RabbitMQ between jobs.
+SHORT_JOBS = 8
 #: How long an idle thread sleeps: the precision of a retry's delay, and what a stop costs at least.
 IDLE_MS = 500
 
@@ -44,8 +46,8 @@ def run_worker(
     """Work until SIGTERM or SIGINT, then finish the jobs in hand, give back the rest and return the exit status.
 
     Only `queues` are consumed, even where the actors publish to others. `prefetch` is how many messages RabbitMQ hands
-    out beforehand, two a thread unless given; one where a job may kill the process, so that no innocent message is
-    counted with it. A second signal ends the process at once.
+    out beforehand, two a thread unless given; SHORT_JOBS a thread where jobs are short, one where a job may kill the
+    process, so that no innocent message is counted with it. A second signal ends the process at once.
     """
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # the one queue that a signal handler may write to
 

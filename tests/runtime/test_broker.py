@@ -60,6 +60,35 @@ def test_a_late_acknowledgement_does_not_hit_the_message_that_bears_its_number_n
     assert vhost.ready("webhooks") == survivors
 
 
+def test_messages_done_in_any_order_are_acknowledged_and_those_in_hand_are_not(
+    broker: QuorumBroker, vhost: VirtualHost
+) -> None:
+    # Given six messages, the third of which nobody can read
+    broker.declare_queue("webhooks", ensure=True)
+    for event_id in (1, 2):
+        send(vhost, event_id)
+    vhost.publish("webhooks", b"nonsense")
+    for event_id in (4, 5, 6):
+        send(vhost, event_id)
+    consumer = Consumer(broker, "webhooks", 6, 100)
+    taken: dict[int, Any] = {}
+    while len(taken) < 5:
+        if (message := next(consumer)) is not None:
+            taken[message.kwargs["event_id"]] = message
+    # When all but one are settled, out of order, one of them as failed
+    for event_id in (5, 1, 4):
+        consumer.ack(taken[event_id])
+    consumer.nack(taken[6])
+    # And the process dies
+    consumer.close()
+    # Then what was in hand waits again, alone
+    wait_until(lambda: vhost.ready("webhooks") == 1)
+    waiting = vhost.channel().basic_get("webhooks")[2]
+    assert event_id_of(waiting) == 2
+    # And what failed and what nobody could read are dead, neither acknowledged with its neighbours
+    wait_until(lambda: vhost.ready("webhooks.XQ") == 2)
+
+
 def test_a_message_knows_how_often_it_was_delivered_before(broker: QuorumBroker, vhost: VirtualHost) -> None:
     broker.declare_queue("webhooks", ensure=True)
     send(vhost, 1)
