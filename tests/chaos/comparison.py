@@ -85,18 +85,23 @@ def compare_books(rows: Rows, expected: Expected) -> Findings:
 
 
 def _compare_events(rows: Rows, expected: Expected, findings: Findings) -> None:
-    kept = rows.ask("SELECT provider, encode(body_sha256, 'hex'), state, id, reason FROM webhook_events")
+    kept = rows.ask(
+        "SELECT provider, encode(body_sha256, 'hex'), state, id, reason, "
+        "CASE method WHEN 'ANSWER' THEN headers ->> 'asked-about' END FROM webhook_events"
+    )
     found: dict[tuple[str, str], int] = {}
     for provider, digest, *_ in kept:
         found[provider, digest] = found.get((provider, digest), 0) + 1
+    # in a long storm the bank is asked about checkouts whose webhook did not come yet, and its answers are kept too
+    asked = {(provider, digest) for provider, digest, *_, about in kept if (provider, about) in expected.payments}
     lost = [f"{provider} {digest[:12]}" for provider, digest in expected.events - found.keys()]
     findings.note("events lost", lost, len(expected.events))
-    strange = [f"{provider} {digest[:12]}" for provider, digest in found.keys() - expected.events]
+    strange = [f"{provider} {digest[:12]}" for provider, digest in found.keys() - expected.events - asked]
     findings.note("events that nobody signed", strange, len(kept))
     findings.note("events kept twice", [f"{key}" for key, count in found.items() if count > 1], len(kept))
     unfinished = [
         f"event {number} of {provider} is {state}: {reason}"
-        for provider, _, state, number, reason in kept
+        for provider, _, state, number, reason, _ in kept
         if state not in ("applied", "ignored")
     ]
     findings.note("events not settled", unfinished, len(kept))

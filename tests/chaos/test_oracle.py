@@ -82,3 +82,25 @@ def test_what_nobody_signed_what_waits_and_what_drifted_is_named(
     assert found.differences["events not settled"] == [f"event 1 of {forged.route} is received: None"]
     assert found.differences["balances that drifted from their entries"] == ["user 1 has 7, entries say 0"]
     assert any(sentence.startswith("events lost: ... and ") for sentence in found.sentences())
+
+
+def test_what_the_bank_answered_is_no_strangers_where_it_is_about_a_checkout(
+    made: Plan, expected: Expected, database_url: str
+) -> None:
+    ours = next(life.payment.reference for life in made.lives if life.provider == "satim")
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        for method, about in [("ANSWER", ours), ("ANSWER", "another"), ("POST", ours)]:
+            body = f"{method} {about}".encode()
+            cursor.execute(
+                "INSERT INTO webhook_events (provider, dedupe_key, method, headers, body, body_sha256) "
+                "VALUES ('satim', %s, %s, jsonb_build_object('asked-about', %s), %s, %s)",
+                (body.decode(), method, about, body, hashlib.sha256(body).digest()),
+            )
+        connection.commit()
+
+    found = compare_books(Rows(database_url), expected)
+
+    strangers = {
+        f"satim {hashlib.sha256(body).hexdigest()[:12]}" for body in (b"ANSWER another", b"POST " + ours.encode())
+    }
+    assert set(found.differences["events that nobody signed"]) == strangers
