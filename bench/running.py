@@ -124,6 +124,17 @@ class Process:
         first = psutil.Process(self._process.pid)
         return max(one.memory_info().rss for one in (first, *first.children(recursive=True))) / 2**20
 
+    def most_mb_until(self, condition: Callable[[], object], what: str, timeout_seconds: float = 60) -> float:
+        """The most memory (resident set) of its first process, without what that has started, seen while waiting."""
+        first, seen = psutil.Process(self._process.pid), [0]
+
+        def weigh() -> object:
+            seen.append(first.memory_info().rss)
+            return condition()
+
+        self.wait(weigh, what, timeout_seconds)
+        return max(seen) / 2**20
+
     def wait(self, condition: Callable[[], T], what: str, timeout_seconds: float = 60) -> T:
         """The first true answer of `condition`. Raises ClickException if the process ends, or the time is over."""
         deadline = time.monotonic() + timeout_seconds

@@ -20,13 +20,17 @@ from pydantic import SecretStr
 
 from bench.figures import Measure, Options, Tell, alternate
 from bench.load import Outcome, request, send
-from bench.running import NOUBA, environment, postgres, run, running
+from bench.running import NOUBA, environment, postgres, rabbitmq, run, running
 from local.ports import accepts, free_port
 from services.stats.assembly import build_computation
+from services.stats.changes import mark
 from services.stats.compute import KEPT_DAYS
 from services.stats.days import ONE_DAY, Days, day_of, midnight
 from services.stats.seeder import HISTORY_DAYS, SIZES, counts
 from services.stats.settings import CountSettings
+from services.stats.sweep import SERVICE
+from shared.contracts.stats import ComputeDay
+from shared.runtime import outbox
 from shared.runtime.database import build_engine
 
 PART = "stats"
@@ -63,6 +67,7 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         )
         yield from _increment(options, url, tell)
         yield _rebuild(options, url, tell)
+        yield _worker(options, url, tell)
         yield from _api(options, url, tell)
 
 
@@ -160,6 +165,24 @@ def _rebuild(options: Options, url: str, tell: Tell) -> Measure:
         samples={"nouba stats backfill": [seconds]},
         goal="at most 60 s",
     )
+
+
+def _worker(options: Options, url: str, tell: Tell) -> Measure:
+    """The worker's memory while it computes a day, and proves a night's share of those that are kept."""
+    tell("computing a day in the worker", 0, 1)
+    engine, day = build_engine(url, pool_size=1, application="nouba bench"), _today() - ONE_DAY
+    with engine.begin() as connection:
+        mark(connection, [day])
+        outbox.add(connection, SERVICE, ComputeDay(day=day))
+    engine.dispose()
+    with rabbitmq(options.folder) as broker:
+        settings = {"NOUBA_DATABASE_URL": url, "NOUBA_RABBITMQ_URL": broker.url}
+        with running([NOUBA, "stats", "worker"], settings, options.folder / "worker.log") as worker:
+            most_mb = worker.most_mb_until(lambda: "days proved" in worker.log, "did not compute the day", 300)
+            if "days computed" not in worker.log:
+                raise click.ClickException(f"The worker computed nothing: {worker.log[-2000:].strip()}")
+    memory = {"stats worker": [most_mb]}
+    return Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 200 MB", digits=0)
 
 
 def _api(options: Options, url: str, tell: Tell) -> Iterator[Measure]:

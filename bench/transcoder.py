@@ -92,6 +92,8 @@ def _together(options: Options, film: Path, seconds: int, tell: Tell) -> Iterato
     whole = {who: [one for _, one in pairs] for who, pairs in found.items()}
     goal = "two workers at least 1.85 times as fast as one"
     yield Measure(part=PART, name=f"upload of {seconds} s to whole lesson", unit="s", samples=whole, goal=goal)
+    memory = {"transcoder worker, beside its ffmpeg": [school.worker_mb]}
+    yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
 
 
 class _School:
@@ -104,6 +106,8 @@ class _School:
         storage = stack.enter_context(s3(self._folder))
         (self._folder / "scratch").mkdir()
         self._count = 0
+        #: The most memory of a worker's own process in any lesson, without the ffmpeg that it starts.
+        self.worker_mb = 0.0
         self._connection = stack.enter_context(contextlib.closing(psycopg2.connect(database.url)))
         self._connection.autocommit = True
         self._settings = {
@@ -135,10 +139,13 @@ class _School:
                 hand.wait(lambda hand=hand: "worker started" in hand.log, "did not start")  # type: ignore[misc]
             run([NOUBA, "transcoder", "submit", film, "--course", str(course_id), "--json"], self._settings)
             began = time.monotonic()
-            hands[0].wait(lambda: self._course(course_id)[1], "showed no picture", 300)
+            until = hands[0].most_mb_until
+            first_mb = until(lambda: self._course(course_id)[1], "showed no picture", 300)
             first_seconds = time.monotonic() - began
-            hands[0].wait(lambda: self._course(course_id)[0] == "completed", "did not finish", 600)
-            return first_seconds, time.monotonic() - began
+            whole_mb = until(lambda: self._course(course_id)[0] == "completed", "did not finish", 600)
+            whole_seconds = time.monotonic() - began
+            self.worker_mb = max(self.worker_mb, first_mb, whole_mb)
+            return first_seconds, whole_seconds
 
     def _course(self, course_id: int) -> tuple[str | None, str | None]:
         status, shown = self._ask("SELECT transcoding_status, video_ref FROM courses WHERE id = %s", course_id)

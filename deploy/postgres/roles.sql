@@ -24,6 +24,8 @@ ALTER ROLE nouba_school PASSWORD :'school_password';
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
     nouba_school;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
+    nouba_school;
 REVOKE ALL ON DATABASE nouba FROM PUBLIC;
 GRANT CONNECT ON DATABASE nouba TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
 GRANT USAGE ON SCHEMA public TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
@@ -44,6 +46,7 @@ GRANT SELECT, INSERT ON operator_acts TO nouba_gateway;
 -- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
 GRANT SELECT, INSERT, UPDATE ON webhook_events, payments TO nouba_gateway;
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals TO nouba_gateway;
+GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
 GRANT UPDATE (status, activated_at, ends_at) ON subscriptions TO nouba_gateway;

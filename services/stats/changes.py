@@ -1,21 +1,29 @@
 """Remembers which days' facts changed, so that their statistics are computed again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Engine
 
 from services.stats.days import day_of
-from shared.schema.tables import changed_days, payments
+from shared.contracts.payments import PaymentSettled
+
+_MARK = """
+INSERT INTO changed_days (day) SELECT unnest(%(days)s::date[])
+ON CONFLICT (day) DO UPDATE SET changes = changed_days.changes + 1, changed_at = now()
+"""
 
 
-def note_payment(engine: Engine, payment_id: int, day: date, zone: ZoneInfo) -> None:
-    """The payment changed, and so did `day`; what became of it counts in the day in which it was begun as well."""
+def note_payments(engine: Engine, settled: Sequence[PaymentSettled], zone: ZoneInfo) -> None:
+    """The payments changed, and so did their days; what became of one counts in the day in which it was begun as well.
+
+    All together: there are few days, and every message on its own would wait for the others to let go of the same one.
+    """
+    ids = [one.payment_id for one in settled]
     with engine.begin() as connection:
-        begun_at = connection.scalar(select(payments.c.created_at).where(payments.c.id == payment_id))
-        mark(connection, {day} if begun_at is None else {day, day_of(begun_at, zone)})
+        begun = connection.exec_driver_sql("SELECT created_at FROM payments WHERE id = ANY(%(ids)s)", {"ids": ids})
+        mark(connection, {one.day for one in settled} | {day_of(begun_at, zone) for begun_at in begun.scalars()})
 
 
 def note_day(engine: Engine, day: date) -> None:
@@ -26,8 +34,5 @@ def note_day(engine: Engine, day: date) -> None:
 
 def mark(connection: Connection, days: Iterable[date]) -> None:
     """The facts of `days` changed now. In order, so that two of these never wait for each other."""
-    rows = [{"day": day} for day in sorted(days)]
-    if rows:
-        changed = {"changes": changed_days.c.changes + 1, "changed_at": func.now()}
-        statement = insert(changed_days).on_conflict_do_update(index_elements=["day"], set_=changed)
-        connection.execute(statement, rows)
+    if ordered := sorted(set(days)):
+        connection.exec_driver_sql(_MARK, {"days": ordered})

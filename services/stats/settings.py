@@ -29,8 +29,8 @@ class StatsSettings(CountSettings):
     """The statistics worker and scheduler."""
 
     rabbitmq_url: RabbitMqUrl
-    #: Messages handled at once; the days themselves are computed one after the other.
-    worker_threads: int = Field(2, ge=1, le=64)
+    #: Messages handled at once: what so many payments changed is noted together. Days are computed one after the other.
+    worker_threads: int = Field(32, ge=1, le=64)
     #: When the scheduler looks for due days. The zone is no matter: a multiple of a quarter of an hour is midnight in
     #: each of them.
     stats_schedule: Annotated[str, AfterValidator(_is_cron)] = "*/5 * * * *"

@@ -1,5 +1,6 @@
 """The statistics worker: the actors on queue `default`."""
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -7,7 +8,7 @@ from dramatiq import Broker
 from sqlalchemy import Engine
 
 from services.stats.assembly import build_computation
-from services.stats.changes import note_day, note_payment
+from services.stats.changes import note_day, note_payments
 from services.stats.compute import Computation, Outcome
 from services.stats.errors import SectionFailed
 from services.stats.metrics import COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
@@ -19,12 +20,18 @@ from shared.contracts.stats import ComputeDay
 from shared.contracts.videos import VideoReady
 from shared.runtime.broker import build_broker
 from shared.runtime.database import build_engine
+from shared.runtime.gathering import Gathering
 from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
 from shared.runtime.operated import operated
 from shared.runtime.publisher import Publisher
 from shared.runtime.relay import Relay
-from shared.runtime.worker import run_worker
+from shared.runtime.worker import SHORT_JOBS, run_worker
+
+#: Messages of one transaction; there are never more than the worker has threads.
+MOST_AT_ONCE = 64
+#: After the first ten there is one every five minutes: four hours without a database cost no message.
+RETRIES = 60
 
 log = structlog.get_logger(__name__)
 
@@ -32,28 +39,39 @@ log = structlog.get_logger(__name__)
 def run(settings: StatsSettings) -> int:
     """Work until told to stop; returns the exit status."""
     url, rabbitmq_url = settings.database_url.get_secret_value(), settings.rabbitmq_url.get_secret_value()
-    engine = build_engine(url, pool_size=3 * settings.worker_threads, application="nouba stats worker")
+    threads = settings.worker_threads
+    # one for each that waits for its turn to compute, and what a computation and a proof read the facts with
+    engine = build_engine(url, pool_size=threads + 6, application="nouba stats worker")
     company = build_engine(url, pool_size=3, application="nouba stats relay")
+    noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
-    declare(broker, engine, build_computation(engine, settings), settings.zone)
+    declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # for what a scheduler promised that is no longer there
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
     companions = [relay, *operated(broker, company, rabbitmq_url, ["default"])]
-    return run_worker(broker, ["default"], threads=settings.worker_threads, companions=companions)
+    return run_worker(broker, ["default"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 
 
-def declare(broker: Broker, engine: Engine, computation: Computation, zone: ZoneInfo) -> None:
-    """The actors of this service."""
+def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computation, zone: ZoneInfo) -> None:
+    """The actors of this service. What changed is noted some day, however long the database is away."""
 
-    @handles(broker, PaymentSettled, max_retries=8, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
+    def note_all(settled: Sequence[PaymentSettled]) -> Sequence[None]:
+        note_payments(noting, settled, zone)
+        return [None] * len(settled)
+
+    note = Gathering(note_all, MOST_AT_ONCE)
+
+    @handles(
+        broker, PaymentSettled, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000
+    )
     def note_settlement(message: PaymentSettled) -> None:
-        note_payment(engine, message.payment_id, message.day, zone)
+        note(message)
 
-    @handles(broker, VideoReady, max_retries=8, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
+    @handles(broker, VideoReady, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
     def note_video(message: VideoReady) -> None:
-        note_day(engine, message.day)
+        note_day(noting, message.day)
 
     # One attempt more in a short time is worth it (a clock a little behind, a database that restarts); what fails
     # then is still due, and the sweep asks again.

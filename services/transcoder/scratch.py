@@ -2,8 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
-import os
 import shutil
 import tempfile
 import threading
@@ -12,9 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import structlog
-
 from services.transcoder.errors import OutOfSpace
+from shared.runtime.own_folder import OwnFolder
 
 #: Free space that encoding one chunk needs besides the upload.
 RESERVE_BYTES = 1 << 30
@@ -22,22 +19,18 @@ RESERVE_BYTES = 1 << 30
 KEPT_UPLOADS = 3
 _PREFIX = "nouba-worker-"
 
-log = structlog.get_logger(__name__)
-
 
 class Scratch:
-    """One folder of one process. Whoever holds the lock on it is alive; all others are swept away."""
+    """One folder of one process; those of dead workers are swept away."""
 
     def __init__(self, parent: Path | None = None, reserve_bytes: int = RESERVE_BYTES) -> None:
-        self._parent = parent or Path(tempfile.gettempdir())
-        self._parent.mkdir(parents=True, exist_ok=True)
         self._reserve_bytes = reserve_bytes
-        self.folder, self._lock = _own_folder(self._parent)
+        self._own = OwnFolder(_PREFIX, parent)
+        self.folder = self._own.path
         self._uploads: dict[int, float] = {}
         self._in_use: Counter[int] = Counter()
         self._fetching: dict[int, threading.Lock] = {}
         self._guard = threading.Lock()
-        sweep(self._parent)
 
     @contextlib.contextmanager
     def work(self) -> Iterator[Path]:
@@ -79,8 +72,7 @@ class Scratch:
 
     def close(self) -> None:
         """Remove everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
+        self._own.remove()
 
     def _fetched(self, job_id: int, size_bytes: int, fetch: Callable[[Path], None]) -> Path:
         folder = self.folder / f"job-{job_id}"
@@ -108,44 +100,6 @@ class Scratch:
                 self.forget(job_id)
         if shutil.disk_usage(self.folder).free < needed:
             raise OutOfSpace
-
-
-def sweep(parent: Path) -> int:
-    """Remove the folders of workers that are gone; how many there were."""
-    gone = 0
-    for folder in parent.glob(f"{_PREFIX}*"):
-        try:
-            lock = _locked(folder)
-        except OSError:  # its worker lives, or another sweep was faster
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-        gone += 1
-        log.info("removed what a worker left behind", folder=folder.name)
-    return gone
-
-
-def _own_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder with its lock. Another worker's sweep may take it in the moment before it is locked."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        try:
-            lock = _locked(folder)
-        except OSError:
-            continue
-        if folder.exists():
-            return folder, lock
-        os.close(lock)
-
-
-def _locked(folder: Path) -> int:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 @contextlib.contextmanager

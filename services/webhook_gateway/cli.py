@@ -1,10 +1,6 @@
 """`nouba gateway`: take webhooks, book them, and see that the settings are right."""
 
 import json
-import shutil
-import tempfile
-from functools import partial
-from pathlib import Path
 
 import click
 
@@ -15,7 +11,7 @@ from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.watch.cli import ledger
 from shared.runtime import logs
 from shared.runtime.settings import read_settings
-from shared.runtime.web import add_up_metrics_in
+from shared.runtime.web import add_up_metrics
 
 
 class Gateway(click.Group):
@@ -46,9 +42,8 @@ def serve() -> None:
     """Take webhooks: gunicorn on NOUBA_GATEWAY_HOST and NOUBA_GATEWAY_PORT."""
     logs.configure("gateway")
     settings, psp_settings = read_settings(GatewaySettings), read_psp_settings()
-    directory = settings.gateway_metrics_dir or Path(tempfile.mkdtemp(prefix="nouba-gateway-metrics-"))
     # before `server` is imported
-    add_up_metrics_in(directory)
+    forget_metrics = add_up_metrics("gateway", settings.gateway_metrics_dir)
 
     from services.webhook_gateway.psps.registry import enabled
     from services.webhook_gateway.server import GatewayServer
@@ -56,8 +51,7 @@ def serve() -> None:
     shop = psp_settings.satim_return_url
     return_urls = {"satim": shop, "cib": shop} if shop else {}
     server = GatewayServer(settings, enabled(psp_settings), return_urls)
-    if settings.gateway_metrics_dir is None:
-        server.on_exit = partial(shutil.rmtree, directory)
+    server.on_exit = forget_metrics
     server.run()
 
 

@@ -23,6 +23,7 @@ GatewayError
     |   +-- NotDecided      it did, but the payer has not finished
     |   +-- AskedTooOften   it wants to be left alone for a while
     +-- StorageAway         S3 did not answer
+    +-- Overtaken           another transaction opened the same payment first
     +-- CannotKeep          503: neither the database nor the spool took the webhook
     +-- NotReady            a setting is missing or wrong: the process refuses to start
 """
@@ -158,6 +159,10 @@ class AskedTooOften(ProviderUnavailable):
 
 class StorageAway(OurFault):
     """S3 could not be asked; asking again later may help."""
+
+
+class Overtaken(OurFault):
+    """Another transaction opened the same payment first; it is there for whoever tries again."""
 
 
 class CannotKeep(OurFault):

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from services.webhook_gateway.bounded import connect_within
-from services.webhook_gateway.gathering import Gathering
 from services.webhook_gateway.intake import Entry, Kept
 from services.webhook_gateway.payments.sql_books import SERVICE
 from shared.contracts.webhooks import WebhookReceived
+from shared.runtime.gathering import Gathering
 from shared.runtime.messaging import envelope
 
 #: An event that was not settled by then is tried again, even if its message was lost with the broker's disk.
@@ -55,7 +55,10 @@ WITH news AS (
 SELECT id, provider, dedupe_key FROM event
 """
 
-_FIND = "SELECT id, body_sha256 FROM webhook_events WHERE provider = %s AND dedupe_key = %s"
+_FIND = """
+SELECT id, provider, dedupe_key, body_sha256 FROM webhook_events
+WHERE (provider, dedupe_key) IN (SELECT * FROM unnest(%(provider)s::text[], %(dedupe_key)s::text[]))
+"""
 
 
 class SqlInbox:
@@ -91,12 +94,15 @@ class SqlInbox:
             return self._try(entries)
 
     def _try(self, entries: Sequence[Entry]) -> Sequence[Kept]:
+        # In one order everywhere: two batches with the same two keys would otherwise wait for each other.
+        places = sorted(range(len(entries)), key=lambda place: _key(entries[place]))
         with connect_within(self._engine, self._longest_seconds) as connection:
-            return OpenInbox(connection).keep_all(entries)
+            kept = OpenInbox(connection).keep_all([entries[place] for place in places])
+        return [one for _, one in sorted(zip(places, kept, strict=True), key=lambda pair: pair[0])]
 
 
 class OpenInbox:
-    """Implements `Inbox` on one connection: what is kept is durable when that commits."""
+    """Implements `InboxOfMany` on one connection: what is kept is durable when that commits."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -106,19 +112,26 @@ class OpenInbox:
         return kept
 
     def keep_all(self, entries: Sequence[Entry]) -> Sequence[Kept]:
-        """Each in turn: of two with one key, the first is new."""
-        # In one order everywhere: two batches with the same two keys would otherwise wait for each other.
-        ordered = sorted(entries, key=_key)
-        rows = self._connection.exec_driver_sql(_KEEP, _values(ordered)).all()
+        """The rows' ids have the order of `entries`."""
+        rows = self._connection.exec_driver_sql(_KEEP, _values(entries)).all()
         new = {(row.provider, row.dedupe_key): int(row.id) for row in rows}
-        return [self._kept(entry, new.pop(_key(entry), None)) for entry in entries]
-
-    def _kept(self, entry: Entry, new_id: int | None) -> Kept:
-        if new_id is not None:
-            return Kept(new_id, True, entry.body_sha256)
+        first = [new.pop(_key(entry), None) for entry in entries]
         # The first statement cannot see a row that was committed while it waited for it; the second can.
-        row = self._connection.exec_driver_sql(_FIND, _key(entry)).one()
-        return Kept(row.id, False, bytes(row.body_sha256))
+        known = self._find([entry for entry, new_id in zip(entries, first, strict=True) if new_id is None])
+        return [
+            known[_key(entry)] if new_id is None else Kept(new_id, True, entry.body_sha256)
+            for entry, new_id in zip(entries, first, strict=True)
+        ]
+
+    def _find(self, entries: Sequence[Entry]) -> dict[tuple[str, str], Kept]:
+        if not entries:
+            return {}
+        keys = {
+            "provider": [entry.provider for entry in entries],
+            "dedupe_key": [entry.dedupe_key for entry in entries],
+        }
+        rows = self._connection.exec_driver_sql(_FIND, keys).all()
+        return {(row.provider, row.dedupe_key): Kept(row.id, False, bytes(row.body_sha256)) for row in rows}
 
 
 def is_deadlock(error: DBAPIError) -> bool:

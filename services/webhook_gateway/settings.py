@@ -45,7 +45,7 @@ class GatewaySettings(Settings):
     s3_endpoint_url: str | None = None
     s3_public_url: str | None = None
 
-    worker_threads: int = Field(8, ge=1, le=64)
+    worker_threads: int = Field(16, ge=1, le=64)
     #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.
     watch_seconds: float = Field(60.0, gt=0)
     watch_settled_within_seconds: float = Field(300.0, gt=0)

@@ -1,6 +1,7 @@
 """The payments worker: the actor on queue `webhooks`, and the threads that keep it company."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -10,7 +11,8 @@ from dramatiq import Broker
 from services.webhook_gateway.metrics import SETTLED
 from services.webhook_gateway.payments.booking import Terms
 from services.webhook_gateway.payments.settle import Settlement
-from services.webhook_gateway.payments.sql_books import SERVICE, open_books, read_event
+from services.webhook_gateway.payments.sql_books import SERVICE, open_books, read_events
+from services.webhook_gateway.payments.together import LARGEST_BATCH, LONGEST_LOCK_MS, Together
 from services.webhook_gateway.payments.waiting import Waiting
 from services.webhook_gateway.psps.base import Asks
 from services.webhook_gateway.psps.breaker import Breaker
@@ -23,6 +25,7 @@ from services.webhook_gateway.watch.thread import Duties, Watch
 from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.broker import build_broker
 from shared.runtime.database import build_engine
+from shared.runtime.gathering import Gathering
 from shared.runtime.logs import describe
 from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
@@ -53,15 +56,16 @@ def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
     psps = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in psps.values()}
     terms = Terms(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
-    settlement = Settlement(
-        read=partial(read_event, engine),
+    alone = Settlement(
+        read=Gathering(partial(read_events, engine), LARGEST_BATCH),
         books=partial(open_books, engine, settings.subscription_period),
         psps=psps,
         asks={psp.name: AskSparingly(psp, breakers[psp.name]) for psp in psps.values() if isinstance(psp, Asks)},
         terms=terms,
     )
+    hurried = replace(alone, books=partial(open_books, engine, settings.subscription_period, LONGEST_LOCK_MS))
     broker = build_broker(rabbitmq_url)
-    declare(broker, settlement, relay.wake)
+    declare(broker, Together(hurried, alone), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     waiting = Waiting(company, relay.wake)
@@ -77,7 +81,7 @@ def run(settings: GatewaySettings, psp_settings: PspSettings) -> int:
     return run_worker(broker, ["webhooks"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 
 
-def declare(broker: Broker, settlement: Settlement, wake: Callable[[], None]) -> None:
+def declare(broker: Broker, settlement: Together, wake: Callable[[], None]) -> None:
     """The service's one actor. An event that fails for good is not lost: its row is still there and due again."""
 
     @handles(

@@ -4,11 +4,13 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
 
+from shared.runtime.own_folder import OwnFolder
 from shared.runtime.settings import SettingsError
 
 #: How long the processes of a killed predecessor may hold its ports.
@@ -20,6 +22,19 @@ class PropagatingLogger(Logger):
 
     def _set_handler(self, log: logging.Logger, *_where: Any, **_how: Any) -> None:
         log.propagate = True
+
+
+def add_up_metrics(service: str, directory: Path | None) -> Callable[[], None]:
+    """Have the processes of this server count in `directory`, or else in a folder of its own.
+
+    Returns what to call when all of them have ended. Else as `add_up_metrics_in`.
+    """
+    if directory is not None:
+        add_up_metrics_in(directory)
+        return lambda: None
+    own = OwnFolder(f"nouba-{service}-metrics-")
+    add_up_metrics_in(own.path)
+    return own.remove
 
 
 def add_up_metrics_in(directory: Path) -> None:

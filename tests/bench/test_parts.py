@@ -69,6 +69,7 @@ EXPECTED = {
             "upload of 4 s to whole lesson",
             {"two workers", "one worker", "one worker, a part for each processor"},
         ),
+        ("memory of a process", {"transcoder worker, beside its ffmpeg"}),
     ],
     "stats": [
         ("seeding small, to be quick (1,000 users, 10,000 payments, 50,000 check-ins)", {"nouba stats seed"}),
@@ -81,6 +82,7 @@ EXPECTED = {
             },
         ),
         ("full rebuild of 731 days", {"nouba stats backfill"}),
+        ("memory of a process", {"stats worker"}),
         ("API p50 at 1,000/s", READERS),
         ("API p99 at 1,000/s", READERS),
     ],

@@ -33,9 +33,9 @@ MONEY = (
             Change(f"{GATEWAY}/inbox.py", "    ON CONFLICT (provider, dedupe_key) DO NOTHING\n", ""),
             Change(
                 f"{GATEWAY}/inbox.py",
-                "        rows = self._connection.exec_driver_sql(_KEEP, _values(ordered)).all()\n",
-                "        find = self._connection.exec_driver_sql\n"
-                "        unknown = [entry for entry in ordered if find(_FIND, _key(entry)).first() is None]\n"
+                "        rows = self._connection.exec_driver_sql(_KEEP, _values(entries)).all()\n",
+                "        known = self._find(entries)\n"
+                "        unknown = [entry for entry in entries if _key(entry) not in known]\n"
                 "        rows = self._connection.exec_driver_sql(_KEEP, _values(unknown)).all()\n",
             ),
         ),
@@ -48,9 +48,8 @@ MONEY = (
             Change(f"{GATEWAY}/intake.py", "import hashlib\n", "import hashlib\nimport threading\n"),
             Change(
                 f"{GATEWAY}/intake.py",
-                "    kept = inbox.keep(entry)\n    if not",
-                "    threading.Timer(0.2, inbox.keep, [entry]).start()\n"
-                "    kept = Kept(1, True, entry.body_sha256)\n    if not",
+                "    kept = inbox.keep(entry)\n",
+                "    threading.Timer(0.2, inbox.keep, [entry]).start()\n    kept = Kept(1, True, entry.body_sha256)\n",
             ),
         ),
         (f"{TESTS}/test_intake.py::test_a_new_event_is_kept_promised_and_told_to_the_relay[recording]",),
@@ -74,9 +73,9 @@ MONEY = (
             Change(f"{GATEWAY}/intake.py", "\n\ndef keep_once(", "\n\n_SEEN: set[str] = set()\n\n\ndef keep_once("),
             Change(
                 f"{GATEWAY}/intake.py",
-                "    kept = inbox.keep(entry)\n    if not",
+                "    kept = inbox.keep(entry)\n",
                 "    if entry.dedupe_key in _SEEN:\n        return Receipt(Answer.DUPLICATE, 0)\n"
-                "    _SEEN.add(entry.dedupe_key)\n    kept = inbox.keep(entry)\n    if not",
+                "    _SEEN.add(entry.dedupe_key)\n    kept = inbox.keep(entry)\n",
             ),
         ),
         (
@@ -128,8 +127,8 @@ MONEY = (
         (
             Change(
                 f"{GATEWAY}/payments/statements.py",
-                "SELECT FROM webhook_events WHERE id = $1 FOR UPDATE",
-                "SELECT FROM webhook_events WHERE id = $1",
+                "WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE",
+                "WHERE id = ANY($1::bigint[]) ORDER BY id",
             ),
         ),
         ("tests/defects/test_locks.py::test_an_event_belongs_to_one_settlement_until_its_end",),
@@ -140,8 +139,8 @@ MONEY = (
         (
             Change(
                 f"{GATEWAY}/payments/statements.py",
-                "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE",
-                "SELECT FROM users WHERE id = $1",
+                "SELECT FROM users WHERE id = {_USERS} ORDER BY id FOR NO KEY UPDATE",
+                "SELECT FROM users WHERE id = {_USERS} ORDER BY id",
             ),
         ),
         ("tests/defects/test_locks.py::test_a_users_balance_belongs_to_one_settlement_until_its_end",),
@@ -152,8 +151,8 @@ MONEY = (
         (
             Change(
                 f"{GATEWAY}/payments/statements.py",
-                "WHERE user_id = {user} AND status = 'pending_payment' ORDER BY",
-                "WHERE user_id = {user} AND status <> 'cancelled' ORDER BY",
+                "WHERE user_id = {_USERS} AND status = 'pending_payment' ORDER BY",
+                "WHERE user_id = {_USERS} AND status <> 'cancelled' ORDER BY",
             ),
         ),
         (f"{TESTS}/payments/test_books.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",),

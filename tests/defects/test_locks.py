@@ -71,9 +71,9 @@ def test_an_event_belongs_to_one_settlement_until_its_end(engine: Engine, databa
     assert event_id is not None
 
     with open_books(engine, PERIOD) as first:
-        assert first.claim(event_id)
+        assert first.claim([event_id])
         with pytest.raises(OperationalError), open_books(engine, PERIOD) as second:
-            second.claim(event_id)
+            second.claim([event_id])
 
 
 def test_a_users_balance_belongs_to_one_settlement_until_its_end(engine: Engine) -> None:

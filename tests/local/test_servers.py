@@ -1,5 +1,6 @@
 """What holds for each of the three servers: it starts, keeps its data through a crash, and leaves nothing behind."""
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pika
 import psutil
 import psycopg2
@@ -131,6 +133,15 @@ def _postgres_case(folder: Path) -> Case:
         read=lambda: query("SELECT text FROM note")[0],
         port=lambda: int(server._remembered["port"]),
     )
+
+
+def test_dead_letters_stay_in_this_machines_broker_as_in_the_containers(rabbitmq_server: RabbitMq) -> None:
+    definitions = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "definitions.json"
+    (deployed,) = json.loads(definitions.read_text())["policies"]
+
+    kept = httpx.get(f"{rabbitmq_server.management_url}/api/policies/%2F").raise_for_status().json()
+
+    assert kept == [{**deployed, "vhost": "/"}]
 
 
 def _rabbitmq_case(folder: Path) -> Case:

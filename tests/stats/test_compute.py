@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from services.stats import snapshots
 from services.stats.assembly import build_computation
 from services.stats.backfill import backfill, verify
-from services.stats.changes import note_day, note_payment
+from services.stats.changes import note_day, note_payments
 from services.stats.compute import Computation, Outcome, Reading, canonical
 from services.stats.days import Days
 from services.stats.errors import DayNotOver, Refused
@@ -24,6 +24,7 @@ from services.stats.facts import SqlFacts
 from services.stats.numbers import Ask, Number, Section, Unit, Value, Values
 from services.stats.sections import SECTIONS
 from services.stats.settings import CountSettings
+from shared.contracts.payments import PaymentSettled
 from shared.runtime.database import build_engine
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 10)
@@ -111,13 +112,26 @@ def test_a_late_payment_makes_new_versions_of_its_day_and_of_what_depends_on_it(
 ) -> None:
     computation.compute(FIRST, LAST)
     payment_id = pay(engine, NOON)
-    note_payment(engine, payment_id, NOON.date(), computation.zone)
+    note_payments(engine, [PaymentSettled(payment_id=payment_id, day=NOON.date())], computation.zone)
     run_all_due(engine, computation)
     assert number(engine, NOON.date(), "payments.revenue") == 250_000
     assert number(engine, LAST, "payments.revenue_to_date") == 250_000
     versions = [found.version for found in snapshots.between(engine, FIRST, LAST)]
     assert versions == [1] * 4 + [2] * 6
     assert not verify(snapshots.SqlShelf(engine), computation, None, None, quiet).differing
+
+
+def test_what_many_payments_changed_is_noted_once_a_day(engine: Engine, computation: Computation) -> None:
+    # Given payments that were begun on two days, and settled on the second
+    begun = [NOON, NOON, NOON + timedelta(days=1), NOON]
+    ids = [pay(engine, at, reference=str(number)) for number, at in enumerate(begun)]
+    settled = [PaymentSettled(payment_id=one, day=NOON.date() + timedelta(days=1)) for one in ids]
+
+    note_payments(engine, [*settled, PaymentSettled(payment_id=10**9, day=LAST)], computation.zone)
+
+    with engine.connect() as connection:
+        marks = connection.execute(text("SELECT day, changes FROM changed_days ORDER BY day")).all()
+    assert marks == [(NOON.date(), 1), (NOON.date() + timedelta(days=1), 1), (LAST, 1)]
 
 
 def test_a_change_without_effect_computes_no_other_day(engine: Engine, computation: Computation) -> None:
@@ -226,7 +240,7 @@ def test_a_change_that_comes_while_a_day_is_computed_is_not_lost(engine: Engine,
     note_day(engine, NOON.date())
 
     def change() -> None:
-        note_payment(engine, pay(engine, NOON), NOON.date(), computation.zone)
+        note_payments(engine, [PaymentSettled(payment_id=pay(engine, NOON), day=NOON.date())], computation.zone)
 
     assert isinstance(computation.facts, SqlFacts)
     replace(computation, facts=Interrupted(computation.facts, change)).compute_due(NOON.date())

@@ -1,11 +1,11 @@
 """The school in memory: books that keep a transaction or none of it, and refuse what the database would refuse."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from services.webhook_gateway.payments.books import State, Verdict
+from services.webhook_gateway.payments.books import About, State, Verdict
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction, TransactionKind
 from services.webhook_gateway.payments.payment import Event, Payment, Subscription
 from shared.contracts.payments import PaymentSettled
@@ -147,9 +147,9 @@ class FakeBooks:
         self._tables = tables
         self._period = subscription_period
 
-    def claim(self, event_id: int) -> bool:
-        row = self._tables.events.get(event_id)
-        return row is not None and row.state is State.RECEIVED
+    def claim(self, event_ids: Collection[int], abouts: Iterable[About] = ()) -> Collection[int]:
+        rows = self._tables.events
+        return {number for number in event_ids if number in rows and rows[number].state is State.RECEIVED}
 
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
         ranked = [

@@ -18,7 +18,7 @@ from services.webhook_gateway.intake import Inbox, accept
 from services.webhook_gateway.payments.booking import Terms
 from services.webhook_gateway.payments.books import State, Verdict
 from services.webhook_gateway.payments.settle import Settlement
-from services.webhook_gateway.payments.sql_books import open_books, read_event
+from services.webhook_gateway.payments.sql_books import open_books, read_events
 from services.webhook_gateway.psps.base import KEY_MODE, Notice, Request
 from services.webhook_gateway.psps.chargily import Chargily
 from services.webhook_gateway.spool.drain import Drain
@@ -104,7 +104,7 @@ def replay(engine: Engine, event_id: int) -> Verdict | None:
     """An operator has it settled again, by a release that can read it."""
     assert replay_events(engine, EventFilter(ids=(event_id,)), who="ops") == ([event_id], {})
     settlement = Settlement(
-        read=partial(read_event, engine),
+        read=lambda number: read_events(engine, [number])[0],
         books=partial(open_books, engine, timedelta(days=30)),
         psps={"chargily": Chargily(KEYS)},
         asks={},

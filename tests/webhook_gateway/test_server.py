@@ -153,6 +153,31 @@ def test_a_restart_begins_to_count_at_nothing(start: Start, tmp_path: Path) -> N
     assert after.verdicts("accepted") == 0
 
 
+def test_a_killed_gateways_folder_goes_with_the_next_start_and_a_living_ones_stays(
+    start: Start, tmp_path: Path
+) -> None:
+    # Given
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    settings = {"TMPDIR": str(temporary)}
+    killed = start(**settings)
+    (left,) = temporary.glob("nouba-*")
+    living = start(**settings)
+    killed.kill()
+    assert left.exists()
+
+    # When
+    newest = start(**settings)
+
+    # Then
+    assert not left.exists()
+    assert len(list(temporary.glob("nouba-*"))) == 2
+    deliver(httpx.Client(base_url=living.url), paid())
+    assert living.verdicts("accepted") == 1
+    assert (living.stop(), newest.stop()) == (0, 0)
+    assert list(temporary.iterdir()) == []
+
+
 def test_no_label_comes_from_a_sender(start: Start) -> None:
     gateway = start()
     with httpx.Client(base_url=gateway.url) as client:

@@ -1,12 +1,15 @@
 """The spool keeps what it said it kept: in order, once, within its size, whatever happens to disk and process."""
 
+import contextlib
 import hashlib
 import os
 import resource
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,7 +22,7 @@ from services.webhook_gateway.errors import CannotKeep
 from services.webhook_gateway.intake import Entry
 from services.webhook_gateway.payments.books import State
 from services.webhook_gateway.psps.base import Proof, Request
-from services.webhook_gateway.spool.file import FILE, prepare
+from services.webhook_gateway.spool.file import FIELDS, FILE, prepare, row_of
 from services.webhook_gateway.spool.spool import Spool
 
 MIB = 1024 * 1024
@@ -91,6 +94,29 @@ def test_many_threads_and_two_processes_worth_of_connections_lose_nothing(spool:
     other.close()
 
     assert sorted(keys(spool)) == sorted(f"e{number}" for number in range(400))
+
+
+def test_an_event_costs_the_same_however_many_wait(folder: Path) -> None:
+    # Given what one costs an empty spool, and then 100,000 in it
+    spool = Spool(folder, 512 * MIB, 10**6)
+
+    def cost_seconds(first: int) -> float:
+        begun = time.thread_time()
+        for number in range(first, first + 100):
+            spool.append(entry(f"e{number}"))
+            spool.usage()
+        return time.thread_time() - begun
+
+    empty = cost_seconds(0)
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as file, file:
+        insert = f"INSERT INTO events ({FIELDS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608
+        file.executemany(insert, (row_of(entry(f"f{number}")) for number in range(100_000)))
+
+    full = cost_seconds(100)
+
+    assert spool.usage().events == 100_200
+    assert full < 10 * empty
+    spool.close()
 
 
 def test_one_process_empties_it_at_a_time(spool: Spool, folder: Path) -> None:

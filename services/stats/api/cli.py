@@ -1,16 +1,11 @@
 """`nouba stats api`: the read API and its page."""
 
-import shutil
-import tempfile
-from functools import partial
-from pathlib import Path
-
 import click
 
 from services.stats.api.settings import ApiSettings
 from shared.runtime import logs
 from shared.runtime.settings import read_settings
-from shared.runtime.web import add_up_metrics_in
+from shared.runtime.web import add_up_metrics
 
 
 @click.command()
@@ -23,13 +18,11 @@ def api() -> None:
     logs.configure("stats-api")
     settings = read_settings(ApiSettings)
     settings.required_tokens()
-    directory = settings.stats_metrics_dir or Path(tempfile.mkdtemp(prefix="nouba-stats-metrics-"))
     # before `server` is imported
-    add_up_metrics_in(directory)
+    forget_metrics = add_up_metrics("stats", settings.stats_metrics_dir)
 
     from services.stats.api.server import StatsServer
 
     server = StatsServer(settings)
-    if settings.stats_metrics_dir is None:
-        server.on_exit = partial(shutil.rmtree, directory)
+    server.on_exit = forget_metrics
     server.run()

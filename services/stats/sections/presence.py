@@ -46,7 +46,8 @@ class Presence:
 
 
 # Ids come as eight bytes each, one after the other: an array of them would be written and read as text, which takes
-# longer than to find them. Attendances come first: who is new among them is an attendee.
+# longer than to find them. Attendances come first: who is new among them is an attendee. Of the days before, neither
+# the session nor the kind of trace matters.
 _CHECK_INS = """
 SELECT session_id, count(*) AS check_ins, string_agg(int8send(user_id), '') AS user_ids FROM attendances
 WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY session_id
@@ -57,6 +58,17 @@ SELECT (SELECT string_agg(int8send(user_id), '') FROM payments
         WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s) AS paid,
        (SELECT string_agg(int8send(user_id), '') FROM subscriptions
         WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s) AS subscribed
+"""
+
+_ALL_TRACES = """
+SELECT string_agg(int8send(user_id), '') AS user_ids
+FROM (
+    SELECT user_id FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s
+    UNION ALL
+    SELECT user_id FROM payments WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
+    UNION ALL
+    SELECT user_id FROM subscriptions WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
+) AS traces
 """
 
 _REGISTERED = """
@@ -78,23 +90,26 @@ def presence(ask: Ask, days: Days) -> dict[date, Presence]:
     found = {}
     for bucket, day in enumerate(longer, start=1):
         limits = {"begins_at": midnight(day, longer.zone), "ends_at": midnight(day + ONE_DAY, longer.zone)}
+        if day < days.first:
+            daily[bucket] = _note(last_days, last, bucket, _ids(ask(_ALL_TRACES, **limits)[0].user_ids or b""))
+            last[bucket] = daily[bucket]
+            continue
         sessions = ask(_CHECK_INS, **limits)
         attendees = _note(last_days, last, bucket, _ids(*(session.user_ids for session in sessions)))
         (others,) = ask(_OTHER_TRACES, **limits)
         daily[bucket] = attendees + _note(last_days, last, bucket, _ids(others.paid or b"", others.subscribed or b""))
         last[bucket] = daily[bucket]
-        if bucket > _BACK:
-            cohorts = [registered.get(bucket - age, []) for age in AGES]
-            found[day] = Presence(
-                {session.session_id: session.check_ins for session in sessions},
-                attendees,
-                daily[bucket],
-                sum(last[bucket - 6 : bucket + 1]),
-                sum(last[bucket - 29 : bucket + 1]),
-                sum(daily[bucket - 29 : bucket + 1]),
-                tuple(len(cohort) for cohort in cohorts),
-                tuple(sum(last_days[user_id] == bucket for user_id in cohort) for cohort in cohorts),
-            )
+        cohorts = [registered.get(bucket - age, []) for age in AGES]
+        found[day] = Presence(
+            {session.session_id: session.check_ins for session in sessions},
+            attendees,
+            daily[bucket],
+            sum(last[bucket - 6 : bucket + 1]),
+            sum(last[bucket - 29 : bucket + 1]),
+            sum(daily[bucket - 29 : bucket + 1]),
+            tuple(len(cohort) for cohort in cohorts),
+            tuple(sum(last_days[user_id] == bucket for user_id in cohort) for cohort in cohorts),
+        )
     return found
 
 

@@ -1,11 +1,12 @@
 """What one settlement reads and writes, and the words for what becomes of an event."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
+from services.webhook_gateway.errors import Overtaken
 from services.webhook_gateway.payments.ledger import Transaction
 from services.webhook_gateway.payments.payment import Payment, Subscription
 
@@ -20,6 +21,9 @@ class State(StrEnum):
     DEAD = "dead"
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of an event, and why, in words without personal data."""
@@ -29,11 +33,23 @@ class Verdict:
     payment_id: int | None = None
 
 
-class Books(Protocol):
-    """One transaction over the gateway's tables: all that is written is kept together, or nothing is."""
+class About(NamedTuple):
+    """The payment that an event tells of, and the user it names."""
 
-    def claim(self, event_id: int) -> bool:
-        """Lock the event until the end; False where it is final already."""
+    provider: str
+    reference: str
+    order_number: str | None
+    user_id: int | None
+
+
+class Books(Protocol):
+    """One transaction over the gateway's tables: all that is written is kept together, or nothing is.
+
+    It may end with Overtaken, where another one opened one of the same payments at the same time.
+    """
+
+    def claim(self, event_ids: Collection[int], abouts: Iterable[About] = ()) -> Collection[int]:
+        """Lock the events until the end, with what they are about; those of them that are not final."""
         ...
 
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
@@ -90,3 +106,11 @@ class Books(Protocol):
     def announce(self, payment_id: int, day: date) -> None:
         """Promise to tell that the payment's `day` changed."""
         ...
+
+
+def again_if_overtaken(work: Callable[[], T]) -> T:
+    """Do a transaction's `work`, once more where another was first to open its payment: that one is found then."""
+    try:
+        return work()
+    except Overtaken:
+        return work()

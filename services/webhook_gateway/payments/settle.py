@@ -1,17 +1,18 @@
-"""Settle one kept webhook: understand it, book what is new in it, and say what became of it.
+"""Settle kept webhooks: understand each, book what is new in it, and say what became of it.
 
-All that is written is one database transaction, so a crash between any two steps leaves nothing or everything,
-and settling again finds nothing left to do.
+All that is written, of one or of many, is one database transaction, so a crash between any two steps leaves nothing or
+everything, and settling again finds nothing left to do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from services.webhook_gateway.errors import ProviderUnavailable, Unreadable
 from services.webhook_gateway.payments.booking import Terms, book
-from services.webhook_gateway.payments.books import Books, State, Verdict
+from services.webhook_gateway.payments.books import About, Books, State, Verdict, again_if_overtaken
 from services.webhook_gateway.payments.payment import Event
 from services.webhook_gateway.payments.states import Stage
 from services.webhook_gateway.psps.base import KEY_MODE, Asks, Notice, Psp, Request, mode_fault
@@ -22,6 +23,13 @@ PATIENCE = timedelta(hours=24)
 #: The wait after the first vain attempt; it doubles up to the longest.
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=15)
+
+
+class Understood(NamedTuple):
+    """An event that is not final, and what it tells; or what becomes of it where it tells nothing."""
+
+    event: Event
+    told: Notice | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +45,31 @@ class Settlement:
 
     def settle(self, event_id: int) -> Verdict | None:
         """What became of the event; None where it was settled before. Only faults of our own are raised."""
+        understood = self.understand(event_id)
+        return None if understood is None else self.book(understood)
+
+    def understand(self, event_id: int) -> "Understood | None":
+        """What the event tells, which may mean to ask the provider for seconds; None where it was settled before."""
         event = self.read(event_id)
-        if event is None:
-            return None
-        # the provider may have to be asked, which can take seconds: no lock is held meanwhile
-        understood = self._understand(event)
+        return None if event is None else Understood(event, self._understand(event))
+
+    def book(self, understood: "Understood") -> Verdict | None:
+        """What became of the event, in a transaction of its own."""
+        return again_if_overtaken(lambda: self.book_all([understood])[0])
+
+    def book_all(self, batch: Sequence["Understood"]) -> Sequence[Verdict | None]:
+        """What became of each in one transaction; None where it was settled before, or is in the batch already."""
         with self.books() as books:
-            if not books.claim(event_id):
-                return None
+            waiting = set(books.claim({event.id for event, _ in batch}, _abouts(batch)))
             failpoint("settlement.after_claim")
-            if isinstance(understood, Notice):
-                verdict = book(event, understood, books, self.terms)
-            else:
-                verdict = understood
-            failpoint("settlement.after_booking")
-            verdict = self._conclude(event, verdict, books)
+            verdicts = []
+            for event, told in batch:
+                is_waiting = event.id in waiting
+                waiting.discard(event.id)
+                verdicts.append(self._book(event, told, books) if is_waiting else None)
             failpoint("settlement.before_commit")
         failpoint("settlement.after_commit")
-        return verdict
+        return verdicts
 
     def postpone(self, event_id: int, reason: str) -> Verdict | None:
         """Let the event wait that could not be settled for a fault of our own; the reason must hold no data."""
@@ -62,7 +77,7 @@ class Settlement:
         if event is None:
             return None
         with self.books() as books:
-            return self._conclude(event, Verdict(State.RECEIVED, reason), books) if books.claim(event_id) else None
+            return self._conclude(event, Verdict(State.RECEIVED, reason), books) if books.claim([event_id]) else None
 
     def _understand(self, event: Event) -> Notice | Verdict:
         """What the event tells, from the provider itself where the event is only a hint; or why that is not known."""
@@ -84,6 +99,11 @@ class Settlement:
             return Verdict(State.RECEIVED, "the provider has not decided yet")
         return told
 
+    def _book(self, event: Event, told: Notice | Verdict, books: Books) -> Verdict:
+        verdict = book(event, told, books, self.terms) if isinstance(told, Notice) else told
+        failpoint("settlement.after_booking")
+        return self._conclude(event, verdict, books)
+
     def _conclude(self, event: Event, verdict: Verdict, books: Books) -> Verdict:
         """Write the verdict down. An event that waits in vain for too long is dead, never dropped."""
         now = self.terms.now()
@@ -96,3 +116,9 @@ class Settlement:
         else:
             books.close(event.id, verdict)
         return verdict
+
+
+def _abouts(batch: Sequence[Understood]) -> Iterator[About]:
+    for event, told in batch:
+        if isinstance(told, Notice) and told.reference is not None:
+            yield About(event.provider, told.reference, told.order_number, told.user_id)

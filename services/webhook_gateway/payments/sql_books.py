@@ -1,49 +1,56 @@
 """The books in PostgreSQL: one connection, one transaction, rows locked until its end.
 
-Locks are taken in one order (event, payment, user, subscriptions), so that two settlements never wait for each other.
-What is written is held back until the end, or until something is read that it could change, and goes out in one round
-trip with the commit: while a wallet is locked, the next event of its user waits.
+What a batch of settlements is about is locked and read at once, kept here while it is booked, and written at once with
+the commit: three round trips, however many events they are. See `statements` for the order of the locks.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from services.webhook_gateway.errors import Overtaken
 from services.webhook_gateway.payments import statements
-from services.webhook_gateway.payments.books import State, Verdict
+from services.webhook_gateway.payments.books import About, Verdict
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction
 from services.webhook_gateway.payments.payment import Event, Payment, Subscription
+from services.webhook_gateway.payments.payment_rows import read_payment, write_payment
 from services.webhook_gateway.payments.statements import Statement
-from services.webhook_gateway.payments.states import Dispute, Stage, Standing
 from shared.contracts.payments import PaymentSettled
-from shared.runtime import outbox
+from shared.runtime.messaging import envelope
 
 SERVICE = "gateway"
 #: What a connection is marked with that has prepared the statements.
+_ONE_REFERENCE = "uq_payments_provider_provider_reference"
 _KNOWS = "knows the statements of the books"
 
 
-def read_event(engine: Engine, event_id: int) -> Event | None:
-    """The event as it was kept; None where it does not exist or is final. See `open_books` for `engine`."""
+def read_events(engine: Engine, event_ids: Sequence[int]) -> Sequence[Event | None]:
+    """The events as they were kept; None for each that does not exist or is final. See `open_books` for `engine`."""
     with _prepared(engine) as connection:
-        row = connection.exec_driver_sql(statements.READ.execute(1), (event_id,)).one_or_none()
-    return None if row is None else Event(**{**row._mapping, "body": bytes(row.body)})
+        rows = connection.exec_driver_sql(statements.READ.execute(1), (list(event_ids),)).all()
+    found = {row.id: Event(**{**row._mapping, "body": bytes(row.body)}) for row in rows}
+    return [found.get(event_id) for event_id in event_ids]
 
 
 @contextmanager
-def open_books(engine: Engine, subscription_period: timedelta) -> Iterator["SqlBooks"]:
-    """The books for one settlement: committed at the end, rolled back where anything is raised.
+def open_books(
+    engine: Engine, subscription_period: timedelta, longest_lock_ms: int | None = None
+) -> Iterator["SqlBooks"]:
+    """The books for one transaction: committed at the end, rolled back where anything is raised.
+
+    A lock that is waited for longer than `longest_lock_ms` is an error; without, the connection says how long.
 
     `engine` has to commit by itself (isolation level AUTOCOMMIT): to begin and to end a transaction would be round
-    trips of their own.
+    trips of their own. Raises Overtaken where another transaction opened one of the same payments at the same time.
     """
     with _prepared(engine) as connection:
-        books = SqlBooks(connection, subscription_period)
+        books = SqlBooks(connection, subscription_period, longest_lock_ms)
         try:
             yield books
             books.commit()
@@ -67,24 +74,45 @@ def _prepared(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+class _Key(NamedTuple):
+    """What payments are looked for by: the reference or the order number."""
+
+    provider: str
+    reference: str | None
+    order_number: str | None
+
+
+@dataclass(slots=True)
+class _Wallet:
+    balance_minor: int
+    pending: list[Subscription] = field(default_factory=list)
+
+
 class SqlBooks:
     """Implements `Books`; a subscription that has no end of its own runs for `subscription_period`."""
 
-    def __init__(self, connection: Connection, subscription_period: timedelta) -> None:
+    def __init__(self, connection: Connection, subscription_period: timedelta, longest_lock_ms: int | None) -> None:
         self._connection = connection
         self._period = subscription_period
+        self._beginning = ["BEGIN"]
+        if longest_lock_ms is not None:
+            self._beginning.append(f"SET LOCAL lock_timeout = {longest_lock_ms}")
         self._has_begun = False
-        self._written: list[str] = []
-        self._values: list[Any] = []
-        # what was read, and locked, along with something else
-        self._found: tuple[str, str | None, Payment | None] | None = None
-        self._balance: tuple[int, int] | None = None
-        self._pending: tuple[int, Sequence[Subscription]] | None = None
+        # what was locked and read, as it stands after what was written to it since
+        self._payments: dict[int, Payment] = {}
+        self._wallets: dict[int, _Wallet] = {}
+        self._looked_for: set[_Key] = set()
+        self._new_ids: list[int] = []
+        # what is to be written
+        self._opened: set[int] = set()
+        self._saved: set[int] = set()
+        self._held = _nothing()
 
     def commit(self) -> None:
         """Write what was held back, and make all of it durable."""
-        if self._has_begun or self._written:
-            self._send("COMMIT")
+        held, values = self._take_held()
+        if self._has_begun or held:
+            self._send([*held, "COMMIT"], values)
             self._has_begun = False
 
     def roll_back(self) -> None:
@@ -98,151 +126,165 @@ class SqlBooks:
                 if not isinstance(error, SQLAlchemyError):
                     raise
 
-    def claim(self, event_id: int) -> bool:
-        self._write(statements.LOCK_EVENT, event_id)
-        self._write(statements.LOCK_PAYMENT, event_id)
-        rows = self._ask(statements.CLAIM, event_id).all()
-        if not rows:
-            return False
-        self._found = (rows[0].event_provider, rows[0].event_reference, self._with_wallet(rows))
-        return bool(rows[0].event_state == State.RECEIVED)
+    def claim(self, event_ids: Collection[int], abouts: Iterable[About] = ()) -> Collection[int]:
+        keys: set[_Key] = set()
+        users: set[int] = set()
+        for provider, reference, order_number, user_id in abouts:
+            keys |= _keys(provider, reference, order_number)
+            if user_id is not None:
+                users.add(user_id)
+        return self._look(event_ids, keys, users)
 
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
-        if self._found is not None and self._found[:2] == (provider, reference):
-            payment = self._found[2]
-            if payment is not None or order_number is None:
-                return payment
-        row = self._ask(statements.FIND, provider, reference, order_number).one_or_none()
-        return None if row is None else _payment(row)
+        if not self._looked_for.issuperset(wanted := _keys(provider, reference, order_number)):
+            self._look([], wanted, [])
+        matching = [
+            payment
+            for payment in self._payments.values()
+            if payment.provider == provider
+            and (payment.reference == reference or (order_number and payment.order_number == order_number))
+        ]
+
+        def rank(payment: Payment) -> tuple[int, int]:
+            return (0 if payment.reference == reference else 1 if payment.reference is None else 2, payment.id)
+
+        return min(matching, key=rank, default=None)
 
     def open(self, payment: Payment) -> Payment | None:
         assert payment.reference is not None
-        self._found = None
-        key = (payment.provider, payment.reference)
-        told = (payment.order_number, payment.user_id, payment.amount_minor, payment.amount_is_final, payment.currency)
-        # inserted, or kept by whoever was first
-        self._write(statements.OPEN, *key, *told)
-        self._write(statements.LOCK_OPENED, *key)
-        return self._with_wallet(self._ask(statements.OPENED, *key).all())
+        known = self.find(payment.provider, payment.reference, None)
+        if known is not None:
+            return known
+        if payment.user_id not in self._wallets:
+            self._look([], [], [payment.user_id])
+        if payment.user_id not in self._wallets:
+            return None
+        if not self._new_ids:
+            # it was committed between our lock and our look
+            raise Overtaken
+        opened = replace(payment, id=self._new_ids.pop(0))
+        self._payments[opened.id] = opened
+        self._opened.add(opened.id)
+        return opened
 
     def save(self, payment: Payment) -> None:
-        self._found = None
-        self._write(
-            statements.SAVE,
-            payment.id,
-            payment.reference,
-            payment.order_number,
-            payment.amount_minor,
-            payment.amount_is_final,
-            payment.status,
-            payment.standing.refunded_minor,
-            payment.standing.dispute.name.lower(),
-            payment.credited_minor,
-            payment.fee_minor or None,
-            payment.method,
-            payment.failure_reason,
-            payment.completed_at,
-        )
+        self._payments[payment.id] = payment
+        if payment.id not in self._opened:
+            self._saved.add(payment.id)
 
     def balance(self, user_id: int) -> int:
-        if self._balance is None or self._balance[0] != user_id:
-            self._write(statements.LOCK_WALLET, user_id)
-            self._see_wallet(user_id, self._ask(statements.BALANCE, user_id).all())
-        assert self._balance is not None
-        return self._balance[1]
+        return self._wallet(user_id).balance_minor
 
     def post(self, transaction: Transaction, event_id: int | None) -> None:
-        self._balance = None
-        entries = json.dumps(
-            [
-                {
-                    "kind": account.kind,
-                    "user_id": account.user_id,
-                    "provider": account.provider,
-                    "amount_minor": amount_minor,
-                }
-                for account, amount_minor in transaction.entries
-            ]
+        entries = [
+            {
+                "kind": account.kind,
+                "user_id": account.user_id,
+                "provider": account.provider,
+                "amount_minor": amount_minor,
+            }
+            for account, amount_minor in transaction.entries
+        ]
+        self._write(
+            statements.POST,
+            kind=transaction.kind,
+            currency=transaction.currency,
+            event_id=event_id,
+            payment_id=transaction.payment_id,
+            subscription_id=transaction.subscription_id,
+            entries=entries,
         )
-        caused_by = (event_id, transaction.payment_id, transaction.subscription_id)
-        self._write(statements.OPEN_ACCOUNTS, entries)
-        self._write(statements.POST, entries, transaction.currency, transaction.kind, *caused_by)
         for account, amount_minor in transaction.entries:
-            if account.kind is AccountKind.WALLET:
-                self._write(statements.CREDIT, account.user_id, amount_minor)
+            if account.kind is AccountKind.WALLET and account.user_id in self._wallets:
+                self._wallets[account.user_id].balance_minor += amount_minor
 
     def pending_subscriptions(self, user_id: int) -> Sequence[Subscription]:
-        if self._pending is not None and self._pending[0] == user_id:
-            return self._pending[1]
-        rows = self._ask(statements.PENDING, user_id)
-        return [Subscription(row.pending_id, row.pending_minor) for row in rows]
+        return tuple(self._wallet(user_id).pending)
 
     def paid_subscriptions(self, user_id: int) -> Sequence[Subscription]:
-        return [Subscription(row.id, row.amount_minor) for row in self._ask(statements.PAID, user_id)]
+        held, values = self._take_held()
+        rows = self._send([*held, statements.PAID.execute(1)], [*values, user_id])
+        return [Subscription(row.id, row.amount_minor) for row in rows]
 
     def activate(self, subscription_id: int, at: datetime) -> None:
-        self._pending = None
-        self._write(statements.ACTIVATE, subscription_id, at, at + self._period)
+        self._write(statements.ACTIVATE, id=subscription_id, at=at, until=at + self._period)
+        for wallet in self._wallets.values():
+            wallet.pending = [one for one in wallet.pending if one.id != subscription_id]
 
     def deactivate(self, subscription_id: int) -> None:
-        self._pending = None
-        self._write(statements.DEACTIVATE, subscription_id, self._period.total_seconds())
+        self._write(statements.DEACTIVATE, id=subscription_id, seconds=self._period.total_seconds())
+        # one more waits for some wallet: whoever asks next has to look again
+        self._wallets.clear()
 
     def close(self, event_id: int, verdict: Verdict) -> None:
-        self._write(statements.CLOSE, event_id, verdict.state, verdict.reason, verdict.payment_id)
+        self._write(
+            statements.CLOSE, id=event_id, state=verdict.state, reason=verdict.reason, payment_id=verdict.payment_id
+        )
 
     def park(self, event_id: int, reason: str, until: datetime) -> None:
-        self._write(statements.PARK, event_id, reason, until)
+        self._write(statements.PARK, id=event_id, reason=reason, until=until)
 
     def release(self, provider: str, reference: str, at: datetime) -> None:
-        self._write(statements.RELEASE, provider, reference, at)
+        self._write(statements.RELEASE, provider=provider, reference=reference, at=at)
 
     def announce(self, payment_id: int, day: date) -> None:
-        self._write(statements.ANNOUNCE, SERVICE, outbox.encode(PaymentSettled(payment_id=payment_id, day=day)).body)
+        message = envelope(PaymentSettled(payment_id=payment_id, day=day))
+        self._write(statements.ANNOUNCE, service=SERVICE, message=message)
 
-    def _with_wallet(self, rows: Sequence[Row[Any]]) -> Payment | None:
-        """The payment of these rows, if there is one; the wallet that came with it is seen."""
-        if not rows or rows[0].id is None:
-            return None
-        self._see_wallet(rows[0].user_id, rows)
-        return _payment(rows[0])
+    def _wallet(self, user_id: int) -> _Wallet:
+        if user_id not in self._wallets:
+            self._look([], [], [user_id])
+        return self._wallets[user_id]
 
-    def _see_wallet(self, user_id: int, rows: Sequence[Row[Any]]) -> None:
-        pending = [Subscription(row.pending_id, row.pending_minor) for row in rows if row.pending_id is not None]
-        self._balance, self._pending = (user_id, rows[0].balance_minor), (user_id, pending)
+    def _look(self, event_ids: Collection[int], keys: Collection[_Key], users: Collection[int]) -> Collection[int]:
+        """Lock these events, the payments of these keys, and the wallets of both; say which events are not final."""
+        held, values = self._take_held()
+        wanted = json.dumps([key._asdict() for key in keys])
+        texts = [
+            *held,
+            statements.LOCK_EVENTS.execute(1),
+            statements.LOCK_PAYMENTS.execute(2),
+            statements.LOCK_WALLETS.execute(0),
+            statements.LOOK.execute(2),
+        ]
+        row = self._send(texts, [*values, list(event_ids), wanted, list(users), list(event_ids), wanted]).one()
+        self._looked_for.update(keys)
+        self._new_ids += row.new_payments
+        self._payments.update((told["id"], read_payment(told)) for told in row.payments or ())
+        self._wallets.update((wallet["id"], _Wallet(wallet["balance_minor"])) for wallet in row.wallets or ())
+        for one in row.pending or ():
+            self._wallets[one["user_id"]].pending.append(Subscription(one["id"], one["amount_minor"]))
+        return set(row.events)
 
-    def _write(self, statement: Statement, *values: Any) -> None:
-        self._written.append(statement.execute(len(values)))
-        self._values += values
+    def _write(self, statement: Statement, **row: Any) -> None:
+        self._held[statement].append(row)
 
-    def _ask(self, statement: Statement, *values: Any) -> Any:
-        """The rows of `statement`, which goes out after all that was held back, in one round trip with it."""
-        self._write(statement, *values)
-        return self._send()
+    def _take_held(self) -> tuple[list[str], list[str]]:
+        """What writes all that was held back, and its values."""
+        held, self._held = self._held, _nothing()
+        held[statements.OPEN] = [write_payment(self._payments[number]) for number in self._opened]
+        held[statements.SAVE] = [write_payment(self._payments[number]) for number in self._saved]
+        held[statements.OPEN_ACCOUNTS] = held[statements.POST]
+        self._opened, self._saved = set(), set()
+        texts = [statement.execute(1) for statement, rows in held.items() if rows]
+        return texts, [json.dumps(rows, default=datetime.isoformat) for rows in held.values() if rows]
 
-    def _send(self, *ending: str) -> Any:
-        beginning = [] if self._has_begun else ["BEGIN"]
-        text, values = ";".join([*beginning, *self._written, *ending]), tuple(self._values)
-        self._written, self._values, self._has_begun = [], [], True
-        return self._connection.exec_driver_sql(text, values)
+    def _send(self, texts: Sequence[str], values: Sequence[Any]) -> Any:
+        beginning = [] if self._has_begun else self._beginning
+        self._has_begun = True
+        try:
+            return self._connection.exec_driver_sql(";".join([*beginning, *texts]), tuple(values))
+        except IntegrityError as error:
+            is_taken = getattr(getattr(error.orig, "diag", None), "constraint_name", None) == _ONE_REFERENCE
+            if is_taken and statements.OPEN.execute(1) in texts:
+                raise Overtaken from error
+            raise
 
 
-def _payment(row: Row[Any]) -> Payment:
-    # every word beyond the unfinished stages means that the money was collected
-    stage = Stage.__members__.get(row.status.upper(), Stage.COMPLETED)
-    return Payment(
-        id=row.id,
-        provider=row.provider,
-        reference=row.provider_reference,
-        order_number=row.order_number,
-        user_id=row.user_id,
-        amount_minor=row.amount_minor,
-        amount_is_final=row.amount_is_final,
-        currency=row.currency,
-        standing=Standing(stage, row.refunded_minor, Dispute[row.dispute.upper()]),
-        credited_minor=row.credited_minor,
-        fee_minor=row.fee_minor or 0,
-        method=row.method,
-        failure_reason=row.failure_reason,
-        completed_at=row.completed_at,
-    )
+def _keys(provider: str, reference: str, order_number: str | None) -> set[_Key]:
+    keys = {_Key(provider, reference, None)}
+    return keys if order_number is None else keys | {_Key(provider, None, order_number)}
+
+
+def _nothing() -> dict[Statement, list[Mapping[str, Any]]]:
+    return {statement: [] for statement in statements.WRITES}

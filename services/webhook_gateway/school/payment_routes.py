@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.body import BodyReader
-from services.webhook_gateway.payments.books import Books
+from services.webhook_gateway.payments.books import Books, again_if_overtaken
 from services.webhook_gateway.payments.expect import expect
 from services.webhook_gateway.payments.payment import Payment
 from services.webhook_gateway.payments.states import Standing
@@ -75,6 +75,10 @@ def expect_payment() -> ResponseReturnValue:
         currency=given.currency,
         standing=Standing(),
     )
-    with given.books() as books:
-        known = expect(payment, books, datetime.now(UTC))
+
+    def write() -> Payment:
+        with given.books() as books:
+            return expect(payment, books, datetime.now(UTC))
+
+    known = again_if_overtaken(write)
     return jsonify(payment_id=known.id, status=known.status)

@@ -2,17 +2,18 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.bounded import connect_within
 from services.webhook_gateway.errors import CannotKeep
 from services.webhook_gateway.inbox import OpenInbox
-from services.webhook_gateway.intake import Receipt, keep_once
+from services.webhook_gateway.intake import Receipt, keep_each_once
 from services.webhook_gateway.spool import metrics
 from services.webhook_gateway.spool.fallback import Presence, means_away
 from services.webhook_gateway.spool.spool import Spool, Spooled, Usage
@@ -26,11 +27,14 @@ LOOK_EVERY_SECONDS = 0.5
 BATCH_SIZE = 100
 #: How long a batch, or a look for the database, may take.
 LONGEST_SECONDS = 10.0
+#: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
+TURN_SECONDS, TURN_LOOK_SECONDS = 1.0, 0.02
 #: The wait after a fault that nobody expected.
 AFTER_SURPRISE_SECONDS = 5.0
 
 # what keeping an event needs: the table, the right to write to it, no lock in the way, and no standby
 _PROBE = "LOCK TABLE webhook_events IN ROW EXCLUSIVE MODE"
+_TURN = "SELECT pg_try_advisory_xact_lock(85950764077889)"
 
 
 class Drain:
@@ -111,8 +115,10 @@ class Drain:
             if len(batch) == 1:
                 self._refuse(batch[0], error)
                 return
-            for spooled in batch:
-                self._carry([spooled])
+            # what it does not take is in one of the halves; so is what a live webhook, with the same keys, waited for
+            middle = len(batch) // 2
+            self._carry(batch[:middle])
+            self._carry(batch[middle:])
             return
         failpoint("drain.after_commit")
         self._spool.remove([spooled.number for spooled in batch])
@@ -122,8 +128,15 @@ class Drain:
 
     def _keep(self, batch: Sequence[Spooled]) -> Sequence[Receipt]:
         with connect_within(self._engine, LONGEST_SECONDS) as connection, connection.begin():
-            inbox = OpenInbox(connection)
-            return [keep_once(spooled.entry, inbox) for spooled in batch]
+            self._wait_for_turn(connection)
+            return keep_each_once([spooled.entry for spooled in batch], OpenInbox(connection))
+
+    def _wait_for_turn(self, connection: Connection) -> None:
+        """Let gateways drain by turns. What was sent to two of them came in another order to each, and batches in order
+        of arrival would wait for each other; one that goes on beside a gateway that hangs risks no more than that."""
+        latest = time.monotonic() + TURN_SECONDS
+        while not connection.exec_driver_sql(_TURN).scalar_one() and time.monotonic() < latest:
+            self._stopping.wait(TURN_LOOK_SECONDS)
 
     def _refuse(self, spooled: Spooled, error: Exception) -> None:
         log.error(

@@ -19,8 +19,9 @@ from services.webhook_gateway.psps.base import Proof, Request
 log = structlog.get_logger(__name__)
 
 FILE = "events.sqlite3"
-#: How long one process waits for another that is writing.
-BUSY_SECONDS = 1.0
+#: How long one process waits for another that is writing: on a busy disk some writes wait for a second and more, and a
+#: provider waits longer than this.
+BUSY_SECONDS = 3.0
 #: What an event is made of, in the order of `row_of`.
 FIELDS = (
     "provider, dedupe_key, body_sha256, state, reason, method, headers, body, reference, signed, secret, received_at"

@@ -116,6 +116,8 @@ def _batches(engine: Engine, positions: range) -> Iterator[Sequence[Any]]:
 
     def fetch(first: int) -> Sequence[Any]:
         with engine.connect() as connection:
+            # the server would compile the query for each batch anew, which takes a quarter of the batch's time
+            connection.exec_driver_sql("SET LOCAL jit = off")
             stop = min(first + BATCH_SIZE, positions.stop)
             return connection.exec_driver_sql(_SEALS, {"start": first, "stop": stop}).all()
 

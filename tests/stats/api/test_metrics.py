@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 
@@ -74,3 +75,18 @@ def test_the_database_is_asked_once_a_second_however_many_read(start: Start, dat
     looks = sum(float(number) for number in re.findall(r"cache_refreshes_total\{.*\} (\S+)", shown))
     # one at the start, one a second from then on, and the time that the start itself took
     assert looks <= time.monotonic() - began + 12
+
+
+def test_a_killed_apis_folder_goes_with_the_next_start(start: Start, database_url: str, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    killed = start(database_url, TMPDIR=str(temporary))
+    (left,) = temporary.glob("nouba-*")
+    killed.kill()
+    assert left.exists()
+
+    newest = start(database_url, TMPDIR=str(temporary))
+
+    assert not left.exists()
+    assert newest.stop() == 0
+    assert list(temporary.iterdir()) == []

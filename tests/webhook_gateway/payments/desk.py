@@ -23,6 +23,7 @@ class FakePsp:
         self.methods = frozenset({"POST"})
         self.kept_headers: frozenset[str] = frozenset()
         self.asked: list[str | None] = []
+        self.parsed: list[bytes] = []
         self.answer: Notice | Exception | None = None
         self._notices: dict[bytes, Notice] = {}
 
@@ -40,6 +41,7 @@ class FakePsp:
         return Proof(signed=True)
 
     def parse(self, request: Request) -> Notice:
+        self.parsed.append(request.body)
         if request.body not in self._notices:
             raise Unreadable("The body must be one that was written before.")
         return self._notices[request.body]

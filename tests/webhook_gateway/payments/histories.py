@@ -154,6 +154,14 @@ class Telling:
         assert not self._waiting()
         return verdicts
 
+    def settle_together(self, event_ids: Sequence[int], size: int) -> None:
+        """The same in batches of so many, each understood before any of it is booked."""
+        for first in range(0, len(event_ids), size):
+            understood = [self.desk.settlement.understand(number) for number in event_ids[first : first + size]]
+            self.desk.settlement.book_all([one for one in understood if one])
+            self.check()
+        self.settle_all([])
+
     def outcome(self) -> Outcome:
         mine = [payment for payment in self.school.payments() if payment.provider == self.desk.provider]
         rows = [

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from services.webhook_gateway.payments.books import State
 from services.webhook_gateway.payments.ledger import Account, AccountKind
 from services.webhook_gateway.payments.payment import Event, Payment
-from services.webhook_gateway.payments.sql_books import SqlBooks, open_books, read_event
+from services.webhook_gateway.payments.sql_books import SqlBooks, open_books, read_events
 from services.webhook_gateway.payments.states import Dispute, Stage, Standing
 from shared.contracts.payments import PaymentSettled
 from shared.schema.tables import (
@@ -88,7 +88,7 @@ class SqlSchool:
         )
 
     def read(self, event_id: int) -> Event | None:
-        return read_event(self.engine, event_id)
+        return read_events(self.engine, [event_id])[0]
 
     def books(self) -> AbstractContextManager[SqlBooks]:
         return open_books(self.engine, self._period)

@@ -59,3 +59,23 @@ def test_postgresql_goes_every_step_as_the_books_in_memory_do(
     in_order = Telling(history, FakeSchool(), provider)
     in_order.settle_all(in_order.event_ids)
     assert in_postgresql.outcome() == in_order.outcome()
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(reordered(), st.integers(2, 12))
+def test_many_in_one_transaction_end_as_one_after_the_other(
+    sql_school: SqlSchool, case: tuple[History, list[int], list[int]], size: int
+) -> None:
+    history, order, again = case
+    provider = f"psp-{next(_PROVIDERS)}"
+    together, alone = Telling(history, sql_school, provider), Telling(history, FakeSchool(), provider)
+    ids = [together.event_ids[index] for index in order]
+    together.settle_together([*ids, *(together.repeat(index) for index in again)], size)
+    alone.settle_all(alone.event_ids)
+
+    assert together.outcome() == alone.outcome()

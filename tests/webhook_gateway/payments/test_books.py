@@ -134,7 +134,7 @@ def test_what_waits_for_a_wallet_is_what_came_with_the_event_or_the_payment(scho
     school.add_subscription(school.add_user(), 30)
     event_id = an_event(school)
     with school.books() as books:
-        assert books.claim(event_id)
+        assert books.claim([event_id])
         payment = books.open(a_payment(user_id))
         assert payment is not None
         assert books.balance(user_id) == 0
@@ -278,7 +278,7 @@ def test_nothing_is_kept_when_anything_is_raised(school: School) -> None:
 
     def write_everything_and_fail() -> None:
         with school.books() as books:
-            assert books.claim(event_id)
+            assert books.claim([event_id])
             payment = books.open(a_payment(user_id))
             assert payment is not None
             moved = payment_moved(

@@ -14,13 +14,13 @@ LATER = OPENED_AT + timedelta(hours=1)
 def test_an_event_is_claimed_until_it_is_final(school: School) -> None:
     event_id = an_event(school)
     with school.books() as books:
-        assert books.claim(event_id)
+        assert books.claim([event_id])
     with school.books() as books:
-        assert books.claim(event_id), "nothing was said about it yet"
+        assert books.claim([event_id]), "nothing was said about it yet"
         books.close(event_id, Verdict(State.APPLIED, "done"))
     with school.books() as books:
-        assert not books.claim(event_id)
-        assert not books.claim(event_id + 1), "nobody knows that one"
+        assert not books.claim([event_id])
+        assert not books.claim([event_id + 1]), "nobody knows that one"
     assert school.read(event_id) is None
     assert school.read(event_id + 1) is None
 

@@ -155,7 +155,7 @@ def test_an_event_that_was_settled_between_reading_and_claiming_is_left_alone(de
     assert event is not None
     desk.settle(event_id)
     with desk.school.books() as books:
-        assert not books.claim(event_id)
+        assert not books.claim([event_id])
     assert desk.school.balance(user_id) == 1000
 
 
@@ -166,7 +166,7 @@ def test_a_payment_releases_a_parked_event_without_waiting_for_one_that_is_in_ha
     for event_id in (in_hand, parked):
         desk.settle(event_id)
     with desk.school.books() as books:
-        assert books.claim(in_hand)
+        assert books.claim([in_hand])
         desk.book(**PAID, user_id=user_id)
     assert desk.school.event(parked).next_attempt_at == desk.clock()
     assert desk.school.balance(user_id) == 1000
@@ -190,7 +190,7 @@ def test_a_payment_is_locked_before_its_wallet_is_waited_for(desk: Desk, sql_sch
     def look() -> int | None:
         with desk.school.books() as books:
             if by == "claim":
-                assert books.claim(event_id)
+                assert books.claim([event_id])
                 found = books.find("psp", "R1", None)
             else:
                 found = books.open(desk.school.payment(payment_id))

@@ -1,5 +1,6 @@
 """The connections of the books: statements are prepared once on each, and none goes back with a transaction open."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from services.webhook_gateway.payments import statements
-from services.webhook_gateway.payments.books import State
+from services.webhook_gateway.payments.books import State, Verdict
 from services.webhook_gateway.payments.states import Stage
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.payments.desk import Desk
@@ -42,7 +43,7 @@ def assert_free(database_url: str) -> None:
 
 def fail_after_claim(sql_school: SqlSchool, event_id: int) -> None:
     with sql_school.books() as books:
-        assert books.claim(event_id)
+        assert books.claim([event_id])
         raise ZeroDivisionError
 
 
@@ -52,7 +53,7 @@ def test_a_settlement_that_fails_leaves_no_transaction_open(sql_school: SqlSchoo
         fail_after_claim(sql_school, event_id)
     assert_free(database_url)
     with sql_school.books() as books:
-        assert books.claim(event_id)
+        assert books.claim([event_id])
 
 
 def test_a_connection_that_did_not_roll_back_is_not_used_again(sql_school: SqlSchool, database_url: str) -> None:
@@ -97,22 +98,49 @@ def test_a_connection_prepares_the_statements_once_and_a_new_one_again(sql_schoo
 def test_a_payment_that_comes_between_the_lock_and_the_look_is_not_taken_for_a_locked_one(
     sql_school: SqlSchool, database_url: str
 ) -> None:
-    user_id, event_id = sql_school.add_user(), an_event(sql_school, reference="R1")
+    user_id = sql_school.add_user()
     other = build_engine(database_url, pool_size=1, autocommit=True)
-    assert sql_school.read(event_id) is not None  # the connection knows the statements now
+    key = json.dumps([{"provider": "psp", "reference": "R1", "order_number": None}])
+    sql_school.read(1)  # the connection knows the statements now
     with sql_school.engine.connect() as connection:
 
-        def ask(statement: statements.Statement) -> list[object]:
-            return [row.id for row in connection.exec_driver_sql(statement.execute(1), (event_id,))]
+        def lock_and_look() -> tuple[object, int]:
+            connection.exec_driver_sql(statements.LOCK_PAYMENTS.execute(2), (key, []))
+            between()
+            row = connection.exec_driver_sql(statements.LOOK.execute(2), ([], key)).one()
+            return row.payments and row.payments[0]["id"], len(row.new_payments)
 
-        connection.exec_driver_sql("BEGIN;" + statements.LOCK_EVENT.execute(1), (event_id,))
-        connection.exec_driver_sql(statements.LOCK_PAYMENT.execute(1), (event_id,))
-        payment_id = SqlSchool(other).add_payment(a_payment(user_id))
-        assert ask(statements.CLAIM) == [None]
-        connection.exec_driver_sql(statements.LOCK_PAYMENT.execute(1), (event_id,))
-        assert ask(statements.CLAIM) == [payment_id]
+        connection.exec_driver_sql("BEGIN")
+        committed: list[int] = []
+
+        def between() -> None:
+            if not committed:
+                committed.append(SqlSchool(other).add_payment(a_payment(user_id)))
+
+        assert lock_and_look() == (None, 0), "neither known nor new"
+        assert lock_and_look() == (committed[0], 0)
         connection.exec_driver_sql("ROLLBACK")
     other.dispose()
+
+
+def test_a_payment_that_came_so_is_found_by_the_second_try(sql_school: SqlSchool, database_url: str) -> None:
+    other, desk = build_engine(database_url, pool_size=1, autocommit=True), Desk(sql_school)
+    user_id = sql_school.add_user()
+    event_id = desk.tell(stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id)
+    tries: list[int] = []
+
+    def overtake(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "EXECUTE open_payments" in statement:
+            tries.append(SqlSchool(other).add_payment(a_payment(user_id, 1000)))
+
+    event.listen(sql_school.engine, "before_cursor_execute", overtake)
+    verdict = desk.settle(event_id)
+    event.remove(sql_school.engine, "before_cursor_execute", overtake)
+    other.dispose()
+
+    assert len(tries) == 1
+    assert verdict == Verdict(State.APPLIED, f"payment {tries[0]} is completed", tries[0])
+    assert sql_school.balance(user_id) == 1000
 
 
 @pytest.mark.parametrize("statement", statements.ALL, ids=lambda statement: statement.name)
@@ -121,9 +149,10 @@ def test_the_plan_that_is_kept_reads_no_table_from_end_to_end(
 ) -> None:
     """Whatever the values are: one plan serves all of them."""
     sql_school.read(1)
-    count = max(int(number) for number in re.findall(r"\$(\d+)", statement.text))
+    count = max((int(number) for number in re.findall(r"\$(\d+)", statement.text)), default=0)
     with sql_school.engine.connect() as connection:
         connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
-        nothing = ", ".join(["NULL"] * count)
-        plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE {statement.name}({nothing})").scalars().all()
+        connection.exec_driver_sql("SET nouba.payments = '{}'; SET nouba.users = '{}'")
+        nothing = f"({', '.join(['NULL'] * count)})" if count else ""
+        plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE {statement.name}{nothing}").scalars().all()
     assert not [line for line in plan if "Seq Scan" in line]

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from services.webhook_gateway.payments.booking import Terms
 from services.webhook_gateway.payments.settle import Settlement
-from services.webhook_gateway.payments.sql_books import open_books, read_event
+from services.webhook_gateway.payments.sql_books import open_books, read_events
 from services.webhook_gateway.psps.generic import Generic
 from shared.runtime.database import build_engine
 from shared.runtime.failpoints import FailpointError
@@ -16,7 +16,7 @@ from shared.runtime.failpoints import FailpointError
 def main(database_url: str, secret: str, event_id: str) -> None:
     engine = build_engine(database_url, pool_size=1, autocommit=True)
     settlement = Settlement(
-        read=partial(read_event, engine),
+        read=lambda number: read_events(engine, [number])[0],
         books=partial(open_books, engine, timedelta(days=30)),
         psps={"generic": Generic([secret])},
         asks={},

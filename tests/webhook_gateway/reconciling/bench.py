@@ -20,7 +20,7 @@ from services.webhook_gateway.intake import accept
 from services.webhook_gateway.payments.booking import Terms
 from services.webhook_gateway.payments.reconcile import Outcome, Reconciliation
 from services.webhook_gateway.payments.settle import Settlement
-from services.webhook_gateway.payments.sql_books import open_books, read_event
+from services.webhook_gateway.payments.sql_books import open_books, read_events
 from services.webhook_gateway.payments.sql_diary import SqlDiary
 from services.webhook_gateway.psps.base import Asks, Enquires, Psp, Request
 from services.webhook_gateway.psps.breaker import Breaker
@@ -73,7 +73,7 @@ class Bench:
         self.inbox = SqlInbox(self._committing)
         self.diary = SqlDiary(self._committing)
         self.settlement = Settlement(
-            read=partial(read_event, self._committing),
+            read=lambda number: read_events(self._committing, [number])[0],
             books=partial(open_books, self._committing, timedelta(days=30)),
             psps=self.psps,
             asks={name: psp for name, psp in self.psps.items() if isinstance(psp, Asks)},

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.webhook_gateway.gathering import Gathering
+from shared.runtime.gathering import Gathering
 from tests.waiting import wait_until
 
 
