@@ -20,6 +20,7 @@ GatewayError
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
     +-- ProviderUnavailable the provider's own API did not answer
+    |   +-- ProviderBusy    we are asking it about as many payments as we allow ourselves
     |   +-- NotDecided      it did, but the payer has not finished
     |   +-- AskedTooOften   it wants to be left alone for a while
     +-- StorageAway         S3 did not answer
@@ -139,6 +140,13 @@ class OurFault(GatewayError):
 
 class ProviderUnavailable(OurFault):
     """The provider's own API could not be asked; asking again later may help."""
+
+
+class ProviderBusy(ProviderUnavailable):
+    """The provider was not asked: it is being asked about other payments, and soon about this one."""
+
+    def __init__(self) -> None:
+        super().__init__("the provider is being asked about other payments")
 
 
 class NotDecided(ProviderUnavailable):

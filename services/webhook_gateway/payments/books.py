@@ -31,6 +31,8 @@ class Verdict:
     state: State
     reason: str
     payment_id: int | None = None
+    #: Of one that waits: nothing is wrong, there was only too much to do at once.
+    soon: bool = False
 
 
 class About(NamedTuple):

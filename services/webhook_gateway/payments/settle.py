@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from services.webhook_gateway.errors import ProviderUnavailable, Unreadable
+from services.webhook_gateway.errors import ProviderBusy, ProviderUnavailable, Unreadable
 from services.webhook_gateway.payments.booking import Terms, book
 from services.webhook_gateway.payments.books import About, Books, State, Verdict, again_if_overtaken
 from services.webhook_gateway.payments.payment import Event
@@ -23,6 +23,8 @@ PATIENCE = timedelta(hours=24)
 #: The wait after the first vain attempt; it doubles up to the longest.
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=15)
+#: The longest where nothing is wrong: after an outage many events are put off, and all have to end within minutes.
+LONGEST_WAIT_FOR_A_TURN = timedelta(seconds=30)
 
 
 class Understood(NamedTuple):
@@ -94,7 +96,7 @@ class Settlement:
         except Unreadable as error:
             return Verdict(State.QUARANTINED, str(error))
         except ProviderUnavailable as error:
-            return Verdict(State.RECEIVED, str(error))
+            return Verdict(State.RECEIVED, str(error), soon=isinstance(error, ProviderBusy))
         if told.reference is not None and told.stage is Stage.PENDING:
             return Verdict(State.RECEIVED, "the provider has not decided yet")
         return told
@@ -111,7 +113,8 @@ class Settlement:
             hours = PATIENCE // timedelta(hours=1)
             verdict = Verdict(State.DEAD, f"waited {hours} hours in vain: {verdict.reason}")
         if verdict.state is State.RECEIVED:
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(event.attempts, 10))
+            longest = LONGEST_WAIT_FOR_A_TURN if verdict.soon else LONGEST_WAIT
+            wait = min(longest, FIRST_WAIT * 2 ** min(event.attempts, 10))
             books.park(event.id, verdict.reason, now + wait)
         else:
             books.close(event.id, verdict)

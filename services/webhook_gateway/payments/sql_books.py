@@ -5,6 +5,7 @@ the commit: three round trips, however many events they are. See `statements` fo
 """
 
 import json
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,9 +26,10 @@ from shared.contracts.payments import PaymentSettled
 from shared.runtime.messaging import envelope
 
 SERVICE = "gateway"
-#: What a connection is marked with that has prepared the statements.
 _ONE_REFERENCE = "uq_payments_provider_provider_reference"
-_KNOWS = "knows the statements of the books"
+#: What a connection is marked with that has prepared the statements: when it was last told to plan them anew.
+_PLANNED_AT = "statements of the books planned at"
+PLANS_KEPT_SECONDS = 10.0
 
 
 def read_events(engine: Engine, event_ids: Sequence[int]) -> Sequence[Event | None]:
@@ -61,16 +63,20 @@ def open_books(
 
 @contextmanager
 def _prepared(engine: Engine) -> Iterator[Connection]:
-    """A connection that knows the statements: it is told them once."""
+    """A connection that knows the statements: it is told them once, and to plan them anew as the tables grow."""
     with engine.connect() as connection:
-        if _KNOWS not in connection.info:
+        now = time.monotonic()
+        if _PLANNED_AT not in connection.info:
             try:
                 connection.exec_driver_sql(statements.PREPARE)
             except BaseException:
                 # it may know some of them, and can be told none of those again
                 connection.invalidate()
                 raise
-            connection.info[_KNOWS] = True
+            connection.info[_PLANNED_AT] = now
+        elif now - connection.info[_PLANNED_AT] > PLANS_KEPT_SECONDS:
+            connection.exec_driver_sql(statements.FORGET_PLANS)
+            connection.info[_PLANNED_AT] = now
         yield connection
 
 

@@ -1,7 +1,8 @@
 """What settlement reads and writes, many rows a statement; each connection prepares them once.
 
-PostgreSQL plans them then, and not for each batch. Several in one text cost one round trip. Each of them sees what was
-committed until it began: what has to be waited for is locked by one statement, and read by the next.
+PostgreSQL plans them every few seconds (`FORGET_PLANS`), and not for each batch. Several in one text cost one round
+trip. Each of them sees what was committed until it began: what has to be waited for is locked by one statement, and
+read by the next.
 """
 
 from typing import Final, NamedTuple
@@ -206,15 +207,20 @@ UPDATE webhook_events SET reason = told.reason, attempts = attempts + 1, next_at
 FROM jsonb_to_recordset($1) AS told(id bigint, reason text, until timestamptz) WHERE webhook_events.id = told.id
 """,
 )
-# One that is being settled right now is left to that: it may hold its row while it waits for this payment.
+# One that is being settled right now is left to that: it may hold its row while it waits for this payment. Looked up
+# once for each payment, by an index of its own: PostgreSQL expects few events to wait, and would rather go through all
+# of them each time, which it does after an outage.
 RELEASE: Final = Statement(
     "release_events",
     """
 UPDATE webhook_events SET next_attempt_at = due.at FROM (
     SELECT event.id, told.at FROM jsonb_to_recordset($1) AS told(provider text, reference text, at timestamptz)
-    JOIN webhook_events AS event ON event.provider = told.provider AND event.reference = told.reference
-    WHERE event.state = 'received' AND event.attempts > 0 AND event.next_attempt_at > told.at
-    FOR UPDATE OF event SKIP LOCKED
+    CROSS JOIN LATERAL (
+        SELECT id FROM webhook_events
+        WHERE reference = told.reference AND provider = told.provider AND next_attempt_at > told.at
+            AND attempts > 0 AND processed_at IS NULL
+        FOR UPDATE SKIP LOCKED
+    ) AS event
 ) AS due WHERE webhook_events.id = due.id
 """,
 )
@@ -235,3 +241,7 @@ _BY_KEYS: Final = "SET jit = off; SET enable_seqscan = off; SET enable_hashjoin 
 
 #: Makes all of them known to a connection.
 PREPARE: Final = ";".join([_BY_KEYS, *(f"PREPARE {one.name} AS {one.text}" for one in ALL)])
+
+#: Makes it plan them anew. A plan that was made for a small table stays in use while the table grows a thousandfold,
+#: until the table is analyzed: it may look for a payment among all of its provider's.
+FORGET_PLANS: Final = "DISCARD PLANS"

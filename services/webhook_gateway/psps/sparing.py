@@ -2,12 +2,12 @@
 
 from threading import BoundedSemaphore
 
-from services.webhook_gateway.errors import ProviderUnavailable
+from services.webhook_gateway.errors import ProviderBusy
 from services.webhook_gateway.psps.base import Asks, Notice
 from services.webhook_gateway.psps.breaker import Breaker
 
-#: In one process. Anybody can make us ask, since a hint is signed by nobody.
-AT_ONCE = 2
+#: In one process, a quarter of its threads. Anybody can make us ask, since a hint is signed by nobody.
+AT_ONCE = 4
 
 
 class AskSparingly:
@@ -19,9 +19,9 @@ class AskSparingly:
         self._open = BoundedSemaphore(at_once)
 
     def ask(self, notice: Notice) -> Notice:
-        """What the provider says. Raises ProviderUnavailable, also where it is being asked about others."""
+        """What the provider says. Raises ProviderUnavailable, and ProviderBusy where it is being asked about others."""
         if not self._open.acquire(blocking=False):
-            raise ProviderUnavailable("the provider is being asked about other payments")
+            raise ProviderBusy
         try:
             with self._breaker.watch():
                 return self._asks.ask(notice)

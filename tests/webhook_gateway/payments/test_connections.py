@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from services.webhook_gateway.payments import statements
+from services.webhook_gateway.payments import sql_books, statements
 from services.webhook_gateway.payments.books import State, Verdict
 from services.webhook_gateway.payments.states import Stage
 from shared.runtime.database import build_engine
@@ -156,3 +156,40 @@ def test_the_plan_that_is_kept_reads_no_table_from_end_to_end(
         nothing = f"({', '.join(['NULL'] * count)})" if count else ""
         plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE {statement.name}{nothing}").scalars().all()
     assert not [line for line in plan if "Seq Scan" in line]
+
+
+def kept_plan(connection: Connection, statement: statements.Statement, *values: object) -> str:
+    connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    plan = connection.exec_driver_sql(f"EXPLAIN {statement.execute(len(values))}", values)
+    return "\n".join(plan.scalars())
+
+
+def test_events_that_wait_for_a_payment_are_looked_for_by_it_and_not_among_all_that_wait(
+    sql_school: SqlSchool,
+) -> None:
+    sql_school.read(1)
+    with sql_school.engine.connect() as connection:
+        plan = kept_plan(connection, statements.RELEASE, "[]")
+    assert "ix_webhook_events_parked" in plan
+    assert "Index Cond: ((reference = told.reference) AND (provider = told.provider))" in plan
+
+
+def test_what_was_planned_for_an_empty_table_is_planned_anew_when_it_has_grown(
+    sql_school: SqlSchool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan() -> str:
+        sql_school.read(1)
+        with sql_school.engine.connect() as connection:
+            return kept_plan(connection, statements.LOCK_PAYMENTS, "[]", [])
+
+    user_id = sql_school.add_user()
+    small = plan()
+    with sql_school.engine.connect() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO payments (provider, provider_reference, order_number, user_id, amount_minor) "
+            "SELECT 'psp', number, number, %s, 1 FROM generate_series(1, 20000) AS number",
+            (user_id,),
+        )
+    assert plan() == small
+    monkeypatch.setattr(sql_books, "PLANS_KEPT_SECONDS", 0.0)
+    assert "Index Cond: ((provider = key.provider) AND (provider_reference = key.reference))" in plan()

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.webhook_gateway.errors import ProviderUnavailable, Unreadable
+from services.webhook_gateway.errors import ProviderBusy, ProviderUnavailable, Unreadable
 from services.webhook_gateway.payments.books import State, Verdict
 from services.webhook_gateway.payments.settle import Settlement
 from services.webhook_gateway.payments.states import Stage
@@ -163,6 +163,19 @@ def test_the_provider_is_asked_again_until_it_has_decided(desk: Desk) -> None:
     desk.settle_due()
     assert desk.psp.asked == ["R1", "R1"]
     assert desk.school.balance(user_id) == 2500
+
+
+def test_what_only_waits_for_its_turn_to_be_asked_about_is_tried_again_within_half_a_minute(desk: Desk) -> None:
+    desk.psp.answer = ProviderBusy()
+    event_id = desk.tell(hint=True)
+    waits = []
+    for _ in range(6):
+        desk.settle(event_id)
+        due = desk.school.event(event_id).next_attempt_at
+        assert due is not None
+        waits.append((due - desk.clock()).total_seconds())
+        desk.clock.at = due
+    assert waits == [5, 10, 20, 30, 30, 30]
 
 
 def test_no_transaction_is_open_while_the_provider_is_asked(desk: Desk) -> None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from services.webhook_gateway.errors import ProviderUnavailable
+from services.webhook_gateway.errors import ProviderBusy, ProviderUnavailable
 from services.webhook_gateway.psps.base import Notice
 from services.webhook_gateway.psps.breaker import Breaker
 from services.webhook_gateway.psps.sparing import AskSparingly
@@ -30,7 +30,7 @@ def test_one_question_too_many_is_put_off_until_another_is_answered() -> None:
     first.start()
     assert bank.asked.wait(10)
 
-    with pytest.raises(ProviderUnavailable, match="other payments"):
+    with pytest.raises(ProviderBusy, match="other payments"):
         asks.ask(Notice(key="2", kind="return"))
 
     bank.answer.set()
