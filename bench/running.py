@@ -121,8 +121,13 @@ class Process:
     @property
     def largest_mb(self) -> float:
         """Memory (resident set) of the largest of its processes."""
+        return max(one.memory_info().rss for one in self.family) / 2**20
+
+    @property
+    def family(self) -> list[psutil.Process]:
+        """Its first process, and all that it has started and that still run."""
         first = psutil.Process(self._process.pid)
-        return max(one.memory_info().rss for one in (first, *first.children(recursive=True))) / 2**20
+        return [first, *first.children(recursive=True)]
 
     def most_mb_until(self, condition: Callable[[], object], what: str, timeout_seconds: float = 60) -> float:
         """The most memory (resident set) of its first process, without what that has started, seen while waiting."""

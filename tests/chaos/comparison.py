@@ -69,6 +69,7 @@ def compare(house: House, expected: Expected, courses: list[int], days: list[dat
     """Everything, once the house is quiet."""
     rows = Rows(house.postgres.url)
     findings = compare_books(rows, expected)
+    _compare_letters(rows, findings)
     _compare_lessons(house, rows, courses, findings)
     _compare_days(house, rows, expected, days, findings)
     return findings
@@ -163,6 +164,17 @@ def _compare_subscriptions(rows: Rows, expected: Expected, findings: Findings) -
     found = {number: (status, turns) for number, status, turns in rows.ask(query)}
     wanted = {number: ("active", 1) if number - 1 in expected.active else ("pending_payment", 0) for number in found}
     findings.note("subscriptions", _unlike(found, wanted), len(found))
+
+
+def _compare_letters(rows: Rows, findings: Findings) -> None:
+    """A message that was in hand whenever a worker was killed is given up by RabbitMQ; nothing else has a reason to."""
+    found = rows.ask("SELECT id, queue, actor, cause, error FROM dead_letters ORDER BY id")
+    strange = [
+        f"letter {number}, {actor} of {queue}, died of {cause}: {error}"
+        for number, queue, actor, cause, error in found
+        if cause != "delivery_limit"
+    ]
+    findings.note("messages that died of something else than kills", strange, len(found))
 
 
 def _compare_lessons(house: House, rows: Rows, courses: list[int], findings: Findings) -> None:

@@ -109,7 +109,7 @@ def withstand(flood: Flood, folder: Path, tell: Callable[[str], None]) -> Withst
         alone = _pay(port, flood)
         found.alone_ms = _quantiles(alone)
         tell("payments in the flood")
-        with _measuring(port, found), _dripping(port, found), _forging(port, found):
+        with _measuring(gateway.family, found), _dripping(port, found), _forging(port, found):
             time.sleep(1)  # until the flood is there
             paid = _pay(port, flood)
         found.valid_statuses, found.valid_ms = dict(paid.statuses), _quantiles(paid)
@@ -194,11 +194,9 @@ def _is_silent(one: socket.socket) -> bool:
 
 
 @contextlib.contextmanager
-def _measuring(port: int, found: Withstood) -> Iterator[None]:
+def _measuring(processes: list[psutil.Process], found: Withstood) -> Iterator[None]:
     """Look at the gateway's memory all the while."""
     stop = threading.Event()
-    listening = {connection.pid for connection in psutil.net_connections("tcp") if _listens(connection, port)}
-    processes = [psutil.Process(pid) for pid in listening if pid]
     found.memory_before_bytes = found.memory_most_bytes = _memory(processes)
 
     def look() -> None:
@@ -212,10 +210,6 @@ def _measuring(port: int, found: Withstood) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def _listens(connection: Any, port: int) -> bool:
-    return bool(connection.status == psutil.CONN_LISTEN and connection.laddr.port == port)
 
 
 def _memory(processes: list[psutil.Process]) -> int:

@@ -32,6 +32,8 @@ class Answers:
 
     #: by status; 0 where nothing came
     statuses: Counter[int] = field(default_factory=Counter)
+    #: the same of genuine news alone
+    genuine: Counter[int] = field(default_factory=Counter)
     done: int = 0
     #: genuine news that somebody refused, and forgeries that somebody took
     wrong: list[str] = field(default_factory=list)
@@ -147,7 +149,7 @@ class Provider:
     def _take(self, line: _Line, status: int) -> None:
         news, answers = line.news, self.answers
         assert news is not None
-        answers.statuses[status] += 1
+        self._count(news, status)
         taken, refused = 200 <= status < 300, status in _REFUSED
         if taken:
             answers.taken_ms.append((time.monotonic() - line.asked_at) * 1000)
@@ -163,11 +165,16 @@ class Provider:
     def _fail(self, line: _Line, waiting: "deque[_Line]") -> None:
         """Nothing came back: the event may have been kept or not, and so it is told again."""
         assert line.news is not None
-        self.answers.statuses[0] += 1
+        self._count(line.news, 0)
         line.close()
         line.rests_until = time.monotonic() + REST_SECONDS
         self._tell_again(line.news, line.attempt)
         waiting.append(line)
+
+    def _count(self, news: News, status: int) -> None:
+        self.answers.statuses[status] += 1
+        if news.is_genuine:
+            self.answers.genuine[status] += 1
 
     def _tell_again(self, news: News, attempt: int) -> None:
         self._tries += 1
