@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from shared.runtime.database import build_engine
 from tests.integration.settlement import Bench, NobodyCounts
 from tests.webhook_gateway.running import paid
 
+PROJECT = Path(__file__).parents[2]
 REPLAY = """
 import sys
 from services.webhook_gateway.events.events import EventFilter, replay_events
@@ -79,6 +81,21 @@ def test_a_timeline_tells_the_way_from_the_arrival_to_the_wallet(bench: Bench) -
     booked = next(step for step in timeline.steps if step.what == "booked: payment")
     assert "user_wallet +250000 DZD" in booked.detail
     assert event_timeline(bench.engine, 4711) is None
+
+
+def test_an_event_that_waited_in_the_spool_says_when_it_left_it(bench: Bench) -> None:
+    # Given an event that came while the database was away
+    event_id = bench.pay(bench.add_user(), 100)
+    with bench.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE webhook_events SET received_at = now() - interval '10 minutes', drained_at = received_at")
+        )
+
+    # When its way is looked at, then it left the spool before it was promised, and before it was published
+    assert steps(bench, event_id) == ["received", "drained", "promised"]
+    bench.work_until_settled(1)
+    assert steps(bench, event_id)[:3] == ["received", "drained", "published"]
+    assert re.search(r"drained +it had waited in the gateway's spool", nouba(bench, "events", "show", str(event_id)))
 
 
 def test_a_message_that_died_is_on_the_timeline(bench: Bench) -> None:
@@ -216,6 +233,13 @@ def test_the_command_replays_what_it_is_told_to_and_no_more(bench: Bench) -> Non
     assert told == {"replayed": [dead], "refused": {}}
     assert (state_of(bench, dead), state_of(bench, quarantined)) == ("received", "quarantined")
     assert [act.who for act in list_acts(bench.engine)] == ["ops"]
+
+
+def test_the_operators_guide_names_modules_that_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)`", (PROJECT / "docs/dead-letters.md").read_text())
+
+    assert named
+    assert [name for name in named if not (PROJECT / name).is_file()] == []
 
 
 def _signature(secret: str, body: bytes) -> str:

@@ -21,7 +21,8 @@ from limits.strategies import MovingWindowRateLimiter
 from services.webhook_gateway.console.settings import ConsoleSettings
 
 SESSION_HOURS = 12
-#: Wrong tokens a minute and address: who tries them must not lock out the others.
+#: Wrong tokens a minute and address: who tries them must not lock out the others. Behind a proxy that needs
+#: NOUBA_CONSOLE_PROXIES, since all have the proxy's address otherwise.
 WRONG_TOKENS_PER_MINUTE = 20
 _NAME = re.compile(r"[\w .@+-]{1,64}")
 

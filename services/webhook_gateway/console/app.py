@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.webhook_gateway.console.access import guard
 from services.webhook_gateway.console.deeds import console
@@ -43,6 +44,9 @@ def create_app(settings: ConsoleSettings) -> Flask:
     app.register_error_handler(CSRFError, _explain_form)
     app.register_error_handler(HTTPException, _explain)
     app.register_error_handler(SQLAlchemyError, _excuse)
+    if settings.console_proxies:
+        # the address is the outermost proxy's word, the scheme the nearest's: most overwrite it, and do not add to it
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.console_proxies, x_proto=1)  # type: ignore[method-assign]
     return app
 
 
@@ -52,7 +56,8 @@ def _harden(answer: Response) -> Response:
             "Content-Security-Policy": POLICY,
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
-            "Referrer-Policy": "no-referrer",
+            # not "no-referrer": by HTTPS a form is taken only with the page that it stands on
+            "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
         }
     )
@@ -65,7 +70,10 @@ def _explain(error: HTTPException) -> ResponseReturnValue:
     return _fault(error.code or 500, error.name, error.description or "")
 
 
-def _explain_form(_: CSRFError) -> ResponseReturnValue:
+def _explain_form(error: CSRFError) -> ResponseReturnValue:
+    if "referrer" in (error.description or ""):
+        message = "The browser has to send a Referer, and a proxy to pass on the Host that the browser asked for."
+        return _fault(400, "The form does not say where it stands", message)
     return _fault(400, "The form is too old", "Load its page again, and repeat what you did.")
 
 

@@ -1,6 +1,8 @@
 """What operators decide; each deed is written down with who and why, by the same functions as on the command line."""
 
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,15 +16,25 @@ from services.webhook_gateway.console.access import (
     enter,
     for_operators,
 )
-from services.webhook_gateway.console.pages import FILTERS, console, dead_filter, desk
+from services.webhook_gateway.console.choice import ShownFilter, rehearse
+from services.webhook_gateway.console.pages import (
+    FILTERS,
+    LARGEST_DEED,
+    LARGEST_ID,
+    console,
+    dead_filter,
+    desk,
+    row_id,
+)
 from services.webhook_gateway.events import events
 from shared.runtime.dead_letters import decisions
 from shared.runtime.dead_letters.decisions import Decided, Decision
 from shared.runtime.dead_letters.letters import DeadFilter
 from shared.runtime.queues import pauses
 
-#: A page answers within seconds; what is left over is named, and the command line has no limit.
-LARGEST_DEED = 5000
+#: So many refusals are told with their reasons: the sentence travels in the session's cookie, and a browser drops one
+#: of more than 4,093 bytes.
+REFUSALS_TOLD = 5
 
 __all__ = ["console"]
 
@@ -90,7 +102,15 @@ def discard_dead() -> ResponseReturnValue:
     return _back("console.show_dead")
 
 
-@console.post("/webhooks/<int:event_id>/replay")
+@console.post("/dead/rehearse")
+@for_operators
+def rehearse_dead() -> ResponseReturnValue:
+    decision = _decision(_why())
+    groups = rehearse(desk().engine, decision)
+    return render_template("rehearsal.html", groups=groups, why=decision.why, asked=_asked(), largest_deed=LARGEST_DEED)
+
+
+@console.post(f"/webhooks/<int(max={LARGEST_ID}):event_id>/replay")
 @for_operators
 def replay_event(event_id: int) -> ResponseReturnValue:
     chosen = events.EventFilter(ids=(event_id,))
@@ -103,17 +123,24 @@ def replay_event(event_id: int) -> ResponseReturnValue:
 def _decision(why: str | None) -> Decision:
     """The letters that were ticked, or all that the filter of the page finds."""
     form = request.form
+    chosen: DeadFilter
     if form.get("which") == "all":
-        chosen = dead_filter(form)
+        up_to, last_at = form.get("up_to", type=row_id), form.get("last_at", type=datetime.fromisoformat)
+        if up_to is None or last_at is None:
+            abort(400, "The form does not say which letters it has counted. Load its page again, and repeat it.")
+        chosen = ShownFilter(**asdict(dead_filter(form)), up_to=up_to, last_at=last_at)
     else:
-        chosen = DeadFilter(ids=tuple(form.getlist("id", type=int)))
+        chosen = DeadFilter(ids=tuple(form.getlist("id", type=row_id)))
         if not chosen.ids:
             abort(400, "Tick the messages that are meant, or choose all that the filter finds.")
     return Decision(who=g.visitor.name, why=why, chosen=chosen, limit=LARGEST_DEED)
 
 
 def _sentence(decided: Decided, word: str) -> str:
-    refused = "".join(f" {letter_id} was not: {reason}" for letter_id, reason in decided.refused.items())
+    told = list(decided.refused.items())[:REFUSALS_TOLD]
+    refused = "".join(f" {letter_id} was not: {reason}." for letter_id, reason in told)
+    if others := len(decided.refused) - len(told):
+        refused += f" {others} more were not."
     more = " That is as many as one page does; repeat it for the rest." if decided.done == LARGEST_DEED else ""
     return f"{decided.done} {word}.{refused}{more}"
 
@@ -129,9 +156,13 @@ def _why() -> str | None:
     return request.form.get("why", "").strip()[:500] or None
 
 
+def _asked() -> dict[str, Any]:
+    """What the page of the form was filtered by."""
+    return {name: request.form[name] for name in FILTERS if request.form.get(name)}
+
+
 def _back(page: str) -> ResponseReturnValue:
-    kept: dict[str, Any] = {name: request.form[name] for name in FILTERS if request.form.get(name)}
-    return redirect(url_for(page, **kept))
+    return redirect(url_for(page, **_asked()))
 
 
 def _local(to: str) -> str:

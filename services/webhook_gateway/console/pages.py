@@ -10,13 +10,14 @@ from pika.exceptions import AMQPError
 from sqlalchemy import Engine
 
 from services.webhook_gateway.console.access import for_visitors
+from services.webhook_gateway.console.choice import count_all
 from services.webhook_gateway.console.days import read_days
 from services.webhook_gateway.console.lessons import read_lessons
 from services.webhook_gateway.console.overview import read_overview
 from services.webhook_gateway.events import events
 from services.webhook_gateway.events.timeline import event_timeline
 from shared.contracts.routes import QUEUES
-from shared.runtime.acts import list_acts
+from shared.runtime.acts import Act, list_acts
 from shared.runtime.dead_letters.letters import STATES, DeadFilter, count_dead, find_dead, list_dead
 from shared.runtime.logs import describe
 from shared.runtime.queues.standings import Standings, queue_standings
@@ -24,7 +25,13 @@ from shared.runtime.queues.standings import Standings, queue_standings
 console = Blueprint("console", __name__)
 
 PAGE_ROWS = 50
+#: A page answers within seconds; what is left over is named, and the command line has no limit.
+LARGEST_DEED = 5000
+#: A number beyond it is no row's, and is not looked for.
+LARGEST_ID = 2**63 - 1
 LESSON_STATES = ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled")
+#: What letters mostly die of; RabbitMQ may have other words.
+CAUSES = ("retries", "contract", "permanent", "unknown_actor", "undecodable", "delivery_limit")
 EVENT_STATES = ("received", "applied", "ignored", "quarantined", "dead")
 #: What pages are filtered by. Nothing else of an address goes into a form: a link might choose for the operator.
 FILTERS = ("queue", "actor", "cause", "error", "since", "state", "provider", "reason")
@@ -73,27 +80,31 @@ def show_queues() -> ResponseReturnValue:
 def show_dead() -> ResponseReturnValue:
     chosen = dead_filter(request.args)
     engine = desk().engine
-    found = list_dead(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=int))
+    found = list_dead(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=row_id))
     return render_template(
         "dead.html",
         letters=found[:PAGE_ROWS],
         older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
         count=count_dead(engine, chosen),
+        # what is decided is not decided again
+        meant=count_all(engine, chosen) if chosen.state in ("dead", None) else None,
+        largest_deed=LARGEST_DEED,
         asked=asked(),
         queues=QUEUES,
+        causes=CAUSES,
         states=STATES,
         spans=SPANS,
     )
 
 
-@console.get("/dead/<int:letter_id>")
+@console.get(f"/dead/<int(max={LARGEST_ID}):letter_id>")
 @for_visitors
 def show_letter(letter_id: int) -> ResponseReturnValue:
     engine = desk().engine
     letter = find_dead(engine, letter_id)
     if letter is None:
         abort(404, f"There is no dead letter {letter_id}.")
-    return render_template("letter.html", letter=letter, acts=list_acts(engine, of_id=letter_id))
+    return render_template("letter.html", letter=letter, acts=_acts_of_letter(engine, letter_id))
 
 
 @console.get("/webhooks")
@@ -101,7 +112,7 @@ def show_letter(letter_id: int) -> ResponseReturnValue:
 def show_events() -> ResponseReturnValue:
     engine = desk().engine
     chosen = event_filter(request.args)
-    found = events.list_events(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=int))
+    found = events.list_events(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=row_id))
     return render_template(
         "webhooks.html",
         events=found[:PAGE_ROWS],
@@ -113,7 +124,7 @@ def show_events() -> ResponseReturnValue:
     )
 
 
-@console.get("/webhooks/<int:event_id>")
+@console.get(f"/webhooks/<int(max={LARGEST_ID}):event_id>")
 @for_visitors
 def show_event(event_id: int) -> ResponseReturnValue:
     engine = desk().engine
@@ -156,6 +167,14 @@ def dead_filter(given: Any) -> DeadFilter:
     )
 
 
+def row_id(said: str) -> int:
+    """The number of a row. Raises ValueError where no row can have it."""
+    number = int(said)
+    if not 0 < number <= LARGEST_ID:
+        raise ValueError(f"no row has the number {said}")
+    return number
+
+
 def event_filter(given: Any) -> events.EventFilter:
     """Likewise."""
     return events.EventFilter(
@@ -169,6 +188,13 @@ def event_filter(given: Any) -> events.EventFilter:
 def asked() -> dict[str, str]:
     """What the visitor filtered by, to be shown in the form and kept in links."""
     return {name: request.args[name] for name in FILTERS if request.args.get(name)}
+
+
+def _acts_of_letter(engine: Engine, letter_id: int) -> list[Act]:
+    # by kind: a webhook or a lesson may have the same number
+    kinds = ("dead.replay", "dead.discard")
+    acts = [act for what in kinds for act in list_acts(engine, what=what, of_id=letter_id)]
+    return sorted(acts, key=lambda act: act.id, reverse=True)
 
 
 def _since(given: Any) -> datetime | None:

@@ -18,6 +18,8 @@ class ConsoleSettings(Settings):
     console_operator_tokens: SecretStr = SecretStr("")
     #: Whether browsers reach it by HTTPS (through a proxy): the session's cookie then never travels otherwise.
     console_https: bool = False
+    #: Proxies on the way to it that say whose request it is; whoever tries tokens is told from others by that address.
+    console_proxies: int = Field(0, ge=0, le=10)
     #: RabbitMQ's management API, which knows rates; the user and the password are those of NOUBA_RABBITMQ_URL.
     rabbitmq_management_url: str | None = None
 

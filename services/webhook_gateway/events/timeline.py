@@ -1,4 +1,4 @@
-"""One event's way: received, told to RabbitMQ, settled, credited; and what went wrong on it."""
+"""One event's way: received, drained if it was spooled, told to RabbitMQ, settled, credited; and what went wrong."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -49,19 +49,27 @@ class Timeline:
 def event_timeline(engine: Engine, event_id: int) -> Timeline | None:
     """The way of one event so far; None where there is no such event. Nothing in it is personal."""
     with engine.connect() as connection:
-        row = connection.execute(select(*COLUMNS).where(webhook_events.c.id == event_id)).one_or_none()
+        row = connection.execute(
+            select(*COLUMNS, webhook_events.c.drained_at).where(webhook_events.c.id == event_id)
+        ).one_or_none()
         if row is None:
             return None
-        event = EventLine(**row._mapping)
+        event = EventLine(**{name: row._mapping[name] for name in EventLine.__dataclass_fields__})
         proof = "its signature was right" if event.signed else "nobody signed it: the provider is asked itself"
-        received = Step(event.received_at, "received", proof)
+        arrival = [Step(event.received_at, "received", proof), *_drained(row.drained_at)]
         steps = [*_published(connection, event), *_deaths(connection, event_id), *_settled(event)]
         steps += [*_credited(connection, event_id), *_payment(connection, event)]
     steps += [Step(act.acted_at, act.what, f"{act.who}: {act.why or '-'}") for act in _acts(engine, event_id)]
     # what has no instant stays where it stands: after the arrival, before all that is noted
     undated = [step for step in steps if step.at is None]
     dated = sorted((step for step in steps if step.at is not None), key=lambda step: step.at or event.received_at)
-    return Timeline(event, [received, *undated, *dated])
+    return Timeline(event, [*arrival, *undated, *dated])
+
+
+def _drained(drained_at: datetime | None) -> list[Step]:
+    if drained_at is None:
+        return []
+    return [Step(drained_at, "drained", "it had waited in the gateway's spool while the database was away")]
 
 
 def _published(connection: Connection, event: EventLine) -> list[Step]:

@@ -13,7 +13,15 @@ from tests.webhook_gateway.console.visitors import OPERATOR, VIEWER, Person, con
 from tests.webhook_gateway.running import Database
 
 PAGES = ("/", "/queues", "/dead", "/webhooks", "/lessons", "/days", "/audit")
-DEEDS = ("/queues/videos/pause", "/queues/videos/resume", "/dead/replay", "/dead/discard", "/webhooks/1/replay")
+SITE = "https://console.school.example"
+DEEDS = (
+    "/queues/videos/pause",
+    "/queues/videos/resume",
+    "/dead/replay",
+    "/dead/discard",
+    "/dead/rehearse",
+    "/webhooks/1/replay",
+)
 
 
 @pytest.fixture
@@ -86,6 +94,38 @@ def test_behind_https_the_session_never_travels_without(database_url: str, rabbi
     assert "Secure" in cookie
 
 
+def test_behind_https_a_browser_enters_and_decides(database_url: str, rabbitmq_url: str) -> None:
+    # Given a console behind a proxy with TLS
+    person = Person(console_of(database_url, rabbitmq_url, console_https=True), site=SITE)
+
+    # When somebody enters, and lets a queue rest
+    entered = person.enter(OPERATOR)
+    paused = person.send("/queues", "/queues/videos/pause")
+
+    # Then both forms are taken
+    assert (entered.status_code, entered.location) == (302, "/")
+    assert paused.location == "/queues"
+    assert Database(database_url).rows("SELECT queue FROM queue_pauses") == [("videos",)]
+
+
+@pytest.mark.parametrize("referer", [None, "https://elsewhere.example/enter"])
+def test_behind_https_a_form_of_nowhere_is_refused_and_the_reason_told(
+    database_url: str, rabbitmq_url: str, referer: str | None
+) -> None:
+    # Given a form whose page is not named, or one of another host
+    person = Person(console_of(database_url, rabbitmq_url, console_https=True), site=SITE)
+    fields = person.hidden("/enter")
+    person._referer = {"Referer": referer} if referer else {}
+
+    # When it is sent
+    answer = person.post("/enter", **fields, name="somebody", token=OPERATOR)
+
+    # Then it is refused, and not for its age
+    assert answer.status_code == 400
+    assert "too old" not in answer.text
+    assert "Referer" in answer.text
+
+
 def test_a_withdrawn_token_closes_the_sessions_it_opened(app: Flask, database_url: str, rabbitmq_url: str) -> None:
     # Given an operator who has entered
     person = Person(app)
@@ -116,6 +156,46 @@ def test_a_wrong_token_opens_nothing_and_nobody_tries_for_long(app: Flask) -> No
 
     # And somebody at another address enters all the same
     assert Person(app, address="192.0.2.7").enter(OPERATOR).status_code == 302
+
+
+def test_behind_a_proxy_who_tries_tokens_locks_out_nobody_else(database_url: str, rabbitmq_url: str) -> None:
+    # Given a console behind one proxy, and somebody who tries tokens, with a new forged address each time
+    app = console_of(database_url, rabbitmq_url, console_proxies=1)
+    stranger = Person(app)
+
+    # When he has tried as often as one may
+    for number in range(WRONG_TOKENS_PER_MINUTE):
+        stranger.headers = {"X-Forwarded-For": f"203.0.113.{number}, 198.51.100.9"}
+        assert stranger.enter(f"wrong-{number}").status_code == 401
+
+    # Then he may not try on, and somebody whom the proxy tells from him enters
+    assert stranger.enter(OPERATOR).status_code == 429
+    assert Person(app, headers={"X-Forwarded-For": "192.0.2.7"}).enter(OPERATOR).status_code == 302
+
+
+def test_without_a_proxy_no_visitor_says_his_own_address(app: Flask) -> None:
+    # Given a console that browsers reach themselves, and somebody who tells another address each time
+    stranger = Person(app)
+
+    # When he has tried as often as one may
+    for number in range(WRONG_TOKENS_PER_MINUTE):
+        stranger.headers = {"X-Forwarded-For": f"203.0.113.{number}"}
+        stranger.enter(f"wrong-{number}")
+
+    # Then he may not try on
+    stranger.headers = {"X-Forwarded-For": "192.0.2.7"}
+    assert stranger.enter(OPERATOR).status_code == 429
+
+
+def test_a_proxy_on_another_machine_says_that_it_was_https(database_url: str, rabbitmq_url: str) -> None:
+    # Given a proxy that the web server does not know, and a form whose page is not named
+    app = console_of(database_url, rabbitmq_url, console_proxies=1, console_https=True)
+    person = Person(app, address="192.0.2.1", headers={"X-Forwarded-Proto": "https"})
+    fields = person.hidden("/enter")
+    person._referer = {}
+
+    # When it is sent, then it is refused as one by HTTPS is
+    assert person.post("/enter", **fields, name="somebody", token=OPERATOR).status_code == 400
 
 
 def test_a_session_ends_when_its_hours_are_over_however_busy_it_is(app: Flask) -> None:

@@ -1,6 +1,7 @@
 """A console to visit, and visitors who fill in its forms as a browser would."""
 
 import re
+from html import unescape
 from typing import Any
 
 from flask import Flask
@@ -11,6 +12,7 @@ from services.webhook_gateway.console.settings import ConsoleSettings
 
 VIEWER = "a-viewer-token-of-the-tests"
 OPERATOR = "an-operator-token-of-the-tests"
+WHO = "Person at the desk"
 
 
 def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:
@@ -26,11 +28,20 @@ def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:
 
 
 class Person:
-    """One browser with its cookies."""
+    """One browser with its cookies, at `site`; `headers` are what a proxy on the way adds."""
 
-    def __init__(self, app: Flask, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        app: Flask,
+        address: str = "127.0.0.1",
+        site: str = "http://localhost",
+        headers: dict[str, str] | None = None,
+    ) -> None:
         self._client = app.test_client()
         self._client.environ_base["REMOTE_ADDR"] = address
+        self._site = site
+        self.headers = headers or {}
+        self._referer: dict[str, str] = {}
 
     def enter(self, token: str = OPERATOR, name: str = "operator of the tests", **more: str) -> TestResponse:
         """Show `token` at the door."""
@@ -38,18 +49,36 @@ class Person:
 
     def read(self, path: str) -> str:
         """A page that has to be there."""
-        answer = self._client.get(path)
+        answer = self.get(path)
         assert answer.status_code == 200, answer.text
         return answer.text
 
     def get(self, path: str) -> TestResponse:
-        return self._client.get(path)
+        answer = self._client.get(path, base_url=self._site, headers=self.headers)
+        # a browser names the page that a form stands on, unless that page forbids it
+        silent = answer.headers.get("Referrer-Policy") == "no-referrer"
+        self._referer = {} if silent else {"Referer": self._site + path}
+        return answer
 
     def send(self, page: str, form: str, **fields: Any) -> TestResponse:
         """Fill in the form that `page` shows, and send it to `form`."""
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self._client.get(page).text)
-        return self.post(form, csrf_token=found[1] if found else "", **fields)
+        return self.post(form, **{**self.hidden(page), **fields})
+
+    def hidden(self, page: str) -> dict[str, Any]:
+        """What the forms of `page` hold that nobody fills in."""
+        return hidden_fields(self.get(page).text)
 
     def post(self, form: str, **fields: Any) -> TestResponse:
         """Send a form that no page has given."""
-        return self._client.post(form, data=fields)
+        return self._client.post(form, data=fields, base_url=self._site, headers=self.headers | self._referer)
+
+
+def hidden_fields(page: str) -> dict[str, Any]:
+    """By name; a list where there are several of one name."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page):
+        values = found.setdefault(name, [])
+        # each form has the same token
+        if unescape(value) not in values:
+            values.append(unescape(value))
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
