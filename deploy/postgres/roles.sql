@@ -30,6 +30,9 @@ REVOKE ALL ON DATABASE nouba FROM PUBLIC;
 GRANT CONNECT ON DATABASE nouba TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
 GRANT USAGE ON SCHEMA public TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
 
+-- Whoever runs `nouba doctor` asks which version the tables are of.
+GRANT SELECT ON alembic_version TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console;
+
 -- Every service writes its own rows of the outbox and sees no others. To lock a row needs the right to change one of
 -- its columns.
 GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON outbox TO nouba_gateway, nouba_transcoder, nouba_stats;

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socketserver
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,11 +106,30 @@ def serving(answer: bytes, status: int = 200) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             """Nothing: a test has no use for it."""
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    with _running(HTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def greeting(words: bytes) -> Iterator[int]:
+    """A server on a port of its own that speaks first, as SSH does, and then hangs up."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(words)
+            # what the caller asks: to hang up on it unread would take back the words
+            self.request.recv(1000)
+
+    with _running(socketserver.TCPServer(("127.0.0.1", 0), Handler)) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def _running(server: socketserver.TCPServer) -> Iterator[int]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield server.server_port
+        yield server.server_address[1]
     finally:
         server.shutdown()
         thread.join()

@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,18 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from local.rabbitmq import RabbitMq
-from local.s3 import S3
 from shared.cli import main
 from shared.runtime.doctor.findings import Verdict
 from shared.runtime.doctor.postgres import check_database
-from tests.doctor.school import School, healthy_school, keep_day, serving
+from tests.doctor.faults import FAULTS
+from tests.doctor.school import School, greeting, serving
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def school(database_url: str, rabbitmq_url: str, s3_server: S3) -> Iterator[School]:
-    with healthy_school(database_url, rabbitmq_url, s3_server) as made:
-        yield made
 
 
 def test_nothing_is_wrong_in_a_healthy_school(school: School) -> None:
@@ -38,129 +31,6 @@ def test_nothing_is_wrong_in_a_healthy_school(school: School) -> None:
         finding["subject"] for finding in findings
     }
     assert status == 0
-
-
-def _changed(name: str, change: Callable[[str], str]) -> Callable[[School], None]:
-    def seed(school: School) -> None:
-        school.settings[name] = change(school.settings.get(name, ""))
-
-    return seed
-
-
-def _with(old: Callable[[str], str | None], new: str) -> Callable[[str], str]:
-    return lambda url: url.replace(str(old(url)), new)
-
-
-def _executed(statement: str) -> Callable[[School], None]:
-    return lambda school: school.execute(statement)
-
-
-def _age_the_statistics(school: School) -> None:
-    school.execute("DELETE FROM daily_stats_newest")
-    keep_day(school, "2026-01-01")
-
-
-def _netloc(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-_OLD_EVENT = (
-    "INSERT INTO webhook_events (provider, dedupe_key, state, body, body_sha256, received_at)"
-    " VALUES ('generic', 'x', 'received', '{}', sha256('{}'), now() - interval '1 hour')"
-)
-
-#: The name of a fault, how it gets into the school, whom the doctor blames, and a word of what it says or advises.
-FAULTS: dict[str, tuple[Callable[[School], None], str, str]] = {
-    "no database is named": (_changed("NOUBA_DATABASE_URL", lambda _: ""), "database", "NOUBA_DATABASE_URL"),
-    "nobody listens at the database's address": (
-        _changed("NOUBA_DATABASE_URL", _with(_netloc, "127.0.0.1:1")),
-        "database",
-        "nobody answers",
-    ),
-    "the database's host has no address": (
-        _changed("NOUBA_DATABASE_URL", _with(_netloc, "no-such-host.invalid")),
-        "database",
-        "no address",
-    ),
-    "the role is unknown": (
-        _changed("NOUBA_DATABASE_URL", _with(lambda url: urlsplit(url).username, "stranger")),
-        "database",
-        "role|password",
-    ),
-    "the password of the database is wrong": (
-        _changed("NOUBA_DATABASE_URL", _with(lambda url: urlsplit(url).password, "wrong")),
-        "database",
-        "password",
-    ),
-    "the database does not exist": (
-        _changed("NOUBA_DATABASE_URL", _with(lambda url: urlsplit(url).path, "/nothing")),
-        "database",
-        "does not exist",
-    ),
-    "no migration was run": (_executed("DROP TABLE alembic_version"), "schema", "nouba migrate"),
-    "the last migration is missing": (
-        _executed("UPDATE alembic_version SET version_num = '0001'"),
-        "schema",
-        "nouba migrate",
-    ),
-    "the database is newer than the program": (
-        _executed("UPDATE alembic_version SET version_num = '9999'"),
-        "schema",
-        "newer",
-    ),
-    "messages wait for RabbitMQ": (
-        _executed(
-            "INSERT INTO outbox (service, message, created_at) VALUES ('gateway', '{}', now() - interval '1 hour')"
-        ),
-        "outbox",
-        "gateway",
-    ),
-    "nobody listens at RabbitMQ's address": (
-        _changed("NOUBA_RABBITMQ_URL", _with(_netloc, "127.0.0.1:1")),
-        "RabbitMQ",
-        "Nobody answers",
-    ),
-    "the password of RabbitMQ is wrong": (
-        _changed("NOUBA_RABBITMQ_URL", _with(lambda url: urlsplit(url).password, "wrong")),
-        "RabbitMQ",
-        "password",
-    ),
-    "the virtual host does not exist": (
-        _changed("NOUBA_RABBITMQ_URL", _with(lambda url: urlsplit(url).path, "/nothing")),
-        "RabbitMQ",
-        "virtual host",
-    ),
-    "nobody listens at the address of S3": (
-        _changed("NOUBA_S3_ENDPOINT_URL", lambda _: "http://127.0.0.1:1"),
-        "S3",
-        "Nobody answers",
-    ),
-    "the keys of S3 are wrong": (_changed("AWS_SECRET_ACCESS_KEY", lambda _: "wrong"), "S3", "AWS_SECRET_ACCESS_KEY"),
-    "the bucket is missing": (_changed("NOUBA_S3_BUCKET", lambda _: "nothing"), "S3", "no bucket nothing"),
-    "no provider is switched on": (
-        lambda school: school.settings.update(
-            NOUBA_PSP_GENERIC_HEADER=school.settings.pop("NOUBA_PSP_GENERIC_SECRETS")
-        ),
-        "providers",
-        "No payment provider",
-    ),
-    "a provider's secret is empty": (_changed("NOUBA_PSP_STRIPE_SECRETS", lambda _: ""), "providers", "empty"),
-    "a provider's secret can be guessed": (
-        _changed("NOUBA_PSP_GENERIC_SECRETS", lambda _: "abc"),
-        "providers",
-        "guess",
-    ),
-    "a token can be guessed": (_changed("NOUBA_API_TOKENS", lambda _: "abc"), "API tokens", "guess"),
-    "webhooks are not booked": (_executed(_OLD_EVENT), "webhooks", "nouba gateway worker"),
-    "the statistics are old": (
-        _age_the_statistics,
-        "statistics",
-        "hours ago",
-    ),
-    "the time zone is unknown": (_changed("NOUBA_TIMEZONE", lambda _: "Africa/Algier"), "settings", "NOUBA_TIMEZONE"),
-    "there is no ffmpeg": (_changed("NOUBA_FFMPEG", lambda _: "/nothing/ffmpeg"), "ffmpeg", "NOUBA_FFMPEG"),
-    "the scratch folder is missing": (_changed("NOUBA_SCRATCH_DIR", lambda _: "/nothing"), "scratch", "/nothing"),
-}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -253,6 +123,21 @@ def test_a_port_that_is_taken_is_found(school: School) -> None:
     # Then both are named
     assert {fault["subject"] for fault in faults} == {"gateway", "statistics API"}
     assert all("is taken" in fault["says"] for fault in faults)
+
+
+@pytest.mark.parametrize("words", [b"SSH-2.0-OpenSSH_9.2p1\r\n", b"HTTP/1.1 two hundred\r\n\r\n", b""])
+def test_a_port_that_is_taken_by_what_does_not_speak_http_is_found(school: School, words: bytes) -> None:
+    # Given a server on the gateway's port that answers something else than HTTP
+    with greeting(words) as taken:
+        school.settings["NOUBA_GATEWAY_PORT"] = str(taken)
+
+        # When the school is looked at
+        faults = school.faults()
+
+    # Then it is named, with the setting that leads away from it
+    assert [fault["subject"] for fault in faults] == ["gateway"]
+    assert "is taken" in faults[0]["says"]
+    assert "NOUBA_GATEWAY_PORT" in faults[0]["fix"]
 
 
 def test_an_ffmpeg_without_x264_is_found(school: School, tmp_path: Path) -> None:

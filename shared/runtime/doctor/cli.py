@@ -58,9 +58,15 @@ def checks() -> Iterator[Check]:
     yield check_rabbitmq
     packages = sorted(entry.module.rpartition(".")[0] for entry in entry_points(group="nouba.commands"))
     for package in packages:
-        # an image holds its own service alone
-        if find_spec(package) is not None and find_spec(f"{package}.{MODULE}") is not None:
+        if _is_here(package) and find_spec(f"{package}.{MODULE}") is not None:
             yield from import_module(f"{package}.{MODULE}").CHECKS
+
+
+def _is_here(package: str) -> bool:
+    """An image names the commands of all services, and holds its own service alone."""
+    # the service first: to look for what is inside one that is not here would import it
+    service = ".".join(package.split(".")[:2])
+    return find_spec(service) is not None and find_spec(package) is not None
 
 
 def _show(console: Console, finding: Finding) -> None:

@@ -1,5 +1,6 @@
 """Whether the port that a web server of ours is told to use is its own."""
 
+import http.client
 import socket
 import urllib.error
 import urllib.request
@@ -21,7 +22,8 @@ def check_port(subject: str, host: str, port: int, setting: str, start: str) -> 
             ours = answer.status == 200 and b"status" in answer.read(1000)
     except urllib.error.HTTPError:
         ours = False
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # the last where something talks that is no web server: SSH says its own name first
         if _is_free(host, port):
             yield note(subject, f"Nothing listens on {address}.", f"Start it: `{start}`.")
         else:

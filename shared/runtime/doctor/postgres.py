@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from shared.runtime.database import build_engine
 from shared.runtime.doctor.findings import Finding, fault, fine, note, unknown
+from shared.runtime.logs import describe
 from shared.runtime.migrations import schema_revisions
 from shared.runtime.settings import DatabaseSettings, read_settings
 
@@ -41,6 +42,12 @@ def check_database(clock: Callable[[], float] = time.time) -> Iterator[Finding]:
     except OperationalError as error:
         yield _refusal(str(error.orig))
         yield unknown("schema", "the database has to answer first")
+    except SQLAlchemyError as error:
+        yield fault(
+            SUBJECT,
+            f"PostgreSQL cannot be asked ({describe(error)}).",
+            "Correct NOUBA_DATABASE_URL, or look at PostgreSQL's log.",
+        )
     finally:
         engine.dispose()
 
@@ -60,18 +67,7 @@ def _look(connection: Connection, clock: Callable[[], float]) -> Iterator[Findin
     else:
         yield note(SUBJECT, f"PostgreSQL {version} is not tested with Nouba.", f"Use {VERSIONS[0]} to {VERSIONS[-1]}.")
     yield _compared(theirs - (before + clock()) / 2)
-    current, newest = schema_revisions(connection)
-    if current == newest:
-        yield fine("schema", f"The tables are those of this version ({newest}).")
-        yield from _waiting(connection)
-    elif current is None:
-        yield fault("schema", "The database has no tables of Nouba.", "Run `nouba migrate`.")
-    elif current < newest:
-        yield fault("schema", f"The tables are at {current}, this version needs {newest}.", "Run `nouba migrate`.")
-    else:
-        yield fault(
-            "schema", f"The tables are at {current}, newer than this version's {newest}.", "Install the newer Nouba."
-        )
+    yield from _schema(connection)
 
 
 def _compared(seconds: float) -> Finding:
@@ -83,6 +79,29 @@ def _compared(seconds: float) -> Finding:
         " signatures look too old, and days end at different instants.",
         "Run an NTP client (chrony, systemd-timesyncd) on both.",
     )
+
+
+def _schema(connection: Connection) -> Iterator[Finding]:
+    try:
+        current, newest = schema_revisions(connection)
+    except ProgrammingError:
+        yield fault(
+            "schema",
+            "The role of NOUBA_DATABASE_URL may not read which version the tables are of.",
+            "Apply deploy/postgres/roles.sql after `nouba migrate`, or grant the role SELECT on alembic_version.",
+        )
+        return
+    if current == newest:
+        yield fine("schema", f"The tables are those of this version ({newest}).")
+        yield from _waiting(connection)
+    elif current is None:
+        yield fault("schema", "The database has no tables of Nouba.", "Run `nouba migrate`.")
+    elif current < newest:
+        yield fault("schema", f"The tables are at {current}, this version needs {newest}.", "Run `nouba migrate`.")
+    else:
+        yield fault(
+            "schema", f"The tables are at {current}, newer than this version's {newest}.", "Install the newer Nouba."
+        )
 
 
 def _waiting(connection: Connection) -> Iterator[Finding]:

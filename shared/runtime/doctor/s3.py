@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import boto3
@@ -10,6 +11,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from shared.runtime.doctor.findings import Finding, fault, fine
 
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
 SUBJECT = "S3"
 #: Not among uploads or lessons; the gateway's and the transcoder's identities may both write here.
 PROBE_PREFIX = "uploads/nouba-doctor-"
@@ -17,18 +21,15 @@ PROBE_PREFIX = "uploads/nouba-doctor-"
 
 def check_bucket(bucket: str, endpoint_url: str | None) -> Iterator[Finding]:
     """Put, read and remove one small object."""
-    # a session of its own: the default one keeps the first keys it saw
-    client = boto3.Session().client(
-        "s3",
-        endpoint_url=endpoint_url or None,
-        region_name="us-east-1" if endpoint_url else None,
-        config=Config(
-            retries={"total_max_attempts": 1},
-            connect_timeout=3,
-            read_timeout=5,
-            s3={"addressing_style": "path"} if endpoint_url else {},
-        ),
-    )
+    try:
+        client = _client(endpoint_url)
+    except ValueError:
+        yield fault(
+            SUBJECT,
+            "NOUBA_S3_ENDPOINT_URL is no address.",
+            "Write it as http://host:port or https://host, or leave it out for Amazon's own.",
+        )
+        return
     key = f"{PROBE_PREFIX}{uuid4().hex}"
     try:
         client.put_object(Bucket=bucket, Key=key, Body=b"nouba doctor")
@@ -47,6 +48,22 @@ def check_bucket(bucket: str, endpoint_url: str | None) -> Iterator[Finding]:
         with contextlib.suppress(ClientError):
             client.delete_object(Bucket=bucket, Key=key)
         yield fine(SUBJECT, f"The bucket {bucket} takes objects.")
+
+
+def _client(endpoint_url: str | None) -> "S3Client":
+    """Raises ValueError where `endpoint_url` cannot be an address."""
+    # a session of its own: the default one keeps the first keys it saw
+    return boto3.Session().client(
+        "s3",
+        endpoint_url=endpoint_url or None,
+        region_name="us-east-1" if endpoint_url else None,
+        config=Config(
+            retries={"total_max_attempts": 1},
+            connect_timeout=3,
+            read_timeout=5,
+            s3={"addressing_style": "path"} if endpoint_url else {},
+        ),
+    )
 
 
 def _refusal(bucket: str, code: str) -> Finding:
