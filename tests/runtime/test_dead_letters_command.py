@@ -47,6 +47,15 @@ def test_what_died_is_listed_and_shown_without_its_body_unless_asked(engine: Eng
     assert "There is no dead letter" in nouba(settings, "show", "4711", status=1)
 
 
+@pytest.mark.parametrize("words", ["[/x]", "[red]x[/red]", r"\[/x]", "[x\\", ":skull: [link=x]", "[@click=x]"])
+def test_what_strangers_wrote_is_listed_as_it_is(engine: Engine, settings: dict[str, str], words: str) -> None:
+    bury(engine, 1, actor=f"a{words}", cause=f"c{words}", error=f"e{words}")
+    listed = nouba(settings, "list")
+    assert all(f"{column}{words} " in listed for column in "ac")
+    assert f"e{words}" in listed
+    assert f"e{words}" in nouba(settings, "replay", "--all", "--dry-run")
+
+
 def test_pages_follow_each_other(engine: Engine, settings: dict[str, str]) -> None:
     for event_id in range(5):
         bury(engine, event_id)

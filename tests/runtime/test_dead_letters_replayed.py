@@ -131,8 +131,18 @@ def test_a_rate_is_kept(engine: Engine) -> None:
     for event_id in range(6):
         bury(engine, event_id)
     began = datetime.now(UTC)
-    replay(engine, Decision(who="an operator", chosen=DeadFilter(), rate=4))
-    assert (datetime.now(UTC) - began).total_seconds() >= 1.5
+    replay(engine, Decision(who="an operator", chosen=DeadFilter(), rate=2))
+    assert (datetime.now(UTC) - began).total_seconds() >= 2
+
+
+@pytest.mark.parametrize(("letters_there_are", "limit"), [(1, None), (2, 1)])
+def test_nobody_waits_after_the_last_letter(engine: Engine, letters_there_are: int, limit: int | None) -> None:
+    for event_id in range(letters_there_are):
+        bury(engine, event_id)
+    began = datetime.now(UTC)
+    decided = replay(engine, Decision(who="an operator", chosen=DeadFilter(), limit=limit, rate=0.05))
+    assert decided.done == 1
+    assert (datetime.now(UTC) - began).total_seconds() < 10, "it waited the 20 s that belong before the next letter"
 
 
 @pytest.mark.parametrize(

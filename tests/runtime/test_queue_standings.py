@@ -222,3 +222,51 @@ def test_a_watch_shows_what_changes_until_it_is_interrupted(
     assert watch.returncode == 0
     os.close(other_end)
     os.close(terminal)
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_watch_for_programs_tells_one_document_a_line_until_it_is_interrupted(
+    database_url: str, vhost: VirtualHost, node: RabbitMq
+) -> None:
+    settings = {
+        "NOUBA_DATABASE_URL": database_url,
+        "NOUBA_RABBITMQ_URL": vhost.url,
+        "NOUBA_RABBITMQ_MANAGEMENT_URL": address(node),
+    }
+    program = Path(sys.executable).with_name("nouba")
+    watch = subprocess.Popen([program, "queues", "--watch", "--json"], env=settings, stdout=subprocess.PIPE, text=True)
+    lines = watch.stdout
+    assert lines is not None
+
+    def ready() -> int | None:
+        [found] = [one for one in json.loads(lines.readline())["queues"] if one["queue"] == "webhooks"]
+        count: int | None = found["ready"]
+        return count
+
+    wait_until(lambda: ready() == 3)
+    vhost.publish("webhooks", b"{}")
+    wait_until(lambda: ready() == 4)
+    watch.send_signal(signal.SIGINT)
+    rest, _ = watch.communicate(timeout=20)
+    assert all(json.loads(line)["queues"] for line in rest.splitlines())
+    assert watch.returncode == 0
+
+
+def test_a_watch_for_programs_goes_on_while_rabbitmq_is_away_and_says_so_elsewhere(database_url: str) -> None:
+    settings = {"NOUBA_DATABASE_URL": database_url, "NOUBA_RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}
+    program = Path(sys.executable).with_name("nouba")
+    watch = subprocess.Popen(
+        [program, "queues", "--watch", "--json"],
+        env=settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    complaints = watch.stderr
+    assert complaints is not None
+    for _ in range(2):
+        assert "RabbitMQ is away" in complaints.readline()
+    watch.send_signal(signal.SIGINT)
+    told, _ = watch.communicate(timeout=20)
+    assert told == ""
+    assert watch.returncode == 0

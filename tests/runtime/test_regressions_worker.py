@@ -7,7 +7,7 @@
 | rej: a retry that cannot be published is acknowledged | `test_a_failed_job_whose_retry_is_refused_...` here, |
 | | and in one process `test_broker.test_a_retry_that_cannot_be_published_...` |
 | poison: a message that kills its worker comes back for ever | `test_broker.test_a_message_that_kills_its_worker_...` |
-| poison: what the killed process had prefetched is punished too | `test_what_the_killer_had_at_its_side_...` here |
+| poison: what the killed process had prefetched is punished too | `test_what_the_killer_took_along_...` here |
 | sig: a time limit does not reach into a call of the system | `test_a_time_limit_ends_...` here, for ffmpeg also |
 | | `transcoder/test_ffmpeg.py`: `test_a_time_limit_ends_it`, `test_a_stall_ends_it` |
 | sig: SIGTERM with jobs in hand | `test_worker.test_a_stopped_worker_finishes_its_jobs_...` |
@@ -24,11 +24,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.broker import build_broker
+from shared.runtime.dead_letters.decisions import Decision, replay
+from shared.runtime.dead_letters.letters import DeadFilter, list_dead
 from shared.runtime.messaging import envelope
+from shared.runtime.topology import DELIVERY_LIMIT
+from shared.runtime.worker import SHORT_JOBS
 from tests.runtime.rabbitmq import Node, VirtualHost
+from tests.runtime.test_relay import relaying
 from tests.waiting import wait_until
 
 Run = Callable[..., "subprocess.Popen[str]"]
@@ -84,29 +90,73 @@ def test_a_failed_job_whose_retry_is_refused_is_kept_as_a_dead_letter(
     assert (vhost.ready("webhooks"), vhost.ready("webhooks.DQ")) == (0, 0)
 
 
-def test_what_the_killer_had_at_its_side_is_done_once_by_the_next_worker(
-    vhost: VirtualHost, run: Run, journal: Path
+KILLER = 0
+#: Each takes a second, so that what is begun beside the killer is never done with it.
+INNOCENTS = (1000, 1001, 1002, 1003)
+THREADS = 2
+
+
+@pytest.mark.parametrize(
+    ("prefetch", "taken_along"),
+    [
+        # as `videos` is worked on: nothing waits at a thread's side, but another thread has a job in hand
+        (THREADS, 1),
+        # as `webhooks` is: all of them are at the killer's side
+        (SHORT_JOBS * THREADS, len(INNOCENTS)),
+    ],
+    ids=["one a thread", "short jobs"],
+)
+def test_what_the_killer_took_along_is_kept_and_done_when_it_is_sent_again(
+    prefetch: int, taken_along: int, engine: Engine, database_url: str, vhost: VirtualHost, run: Run, journal: Path
 ) -> None:
-    """One death costs a prefetched neighbour one delivery of its limit, and nothing else."""
+    """RabbitMQ counts a delivery for all that a dead process held: at the limit its neighbours go with the killer."""
+    # Given a message that kills its worker, before some that do not
     build_broker(vhost.url).declare_queue("webhooks", ensure=True)
-    for event_id in (0, 10, 11, 12):
+    for event_id in (KILLER, *INNOCENTS):
         send(vhost, event_id)
-    killed = run("worker", vhost.url, str(journal), "1", "4")
-    assert killed.wait(20) == -signal.SIGKILL
-    operator = vhost.channel()
-    came_back = [operator.basic_get("webhooks") for _ in range(4)]
-    for method, _, body in came_back:
-        assert method is not None
-        assert method.redelivered
-        if json.loads(body)["kwargs"] == {"event_id": 0}:
-            operator.basic_ack(method.delivery_tag)
-        else:
-            operator.basic_nack(method.delivery_tag)
 
-    run("worker", vhost.url, str(journal), "1", "4")
+    # When the worker is started again after each death, until one lives that finds the killer among the dead
+    deaths = 0
+    while True:
+        worker = run("operated", database_url, vhost.url, str(journal), str(THREADS), str(prefetch))
+        wait_until(
+            lambda: worker.poll() is not None or KILLER in dead(engine),  # noqa: B023
+            message="a worker lived, and the killer is not among the dead",
+        )
+        if worker.poll() is None:
+            break
+        assert worker.returncode == -signal.SIGKILL
+        deaths += 1
+        assert deaths <= DELIVERY_LIMIT + 1, "the killer comes back for ever"
 
-    wait_until(lambda: all(f"end {event_id}" in journal.read_text() for event_id in (10, 11, 12)))
-    assert vhost.ready("webhooks.XQ") == 0
+    # Then it was delivered as often as is permitted, and those that it took along are kept as it is
+    assert deaths == DELIVERY_LIMIT + 1
+    wait_until(lambda: len(dead(engine)) == 1 + taken_along, message="not all that died are kept")
+    assert {letter.cause for letter in list_dead(engine, DeadFilter())} == {"delivery_limit"}
+    # And the others are done without anybody's help
+    left_alone = set(INNOCENTS) - dead(engine).keys()
+    wait_until(lambda: left_alone <= done(journal), message="a neighbour that lived is not done")
+
+    # When the neighbours are sent again
+    ids = tuple(letter_id for event_id, letter_id in dead(engine).items() if event_id != KILLER)
+    assert replay(engine, Decision(who="an operator", chosen=DeadFilter(ids=ids))).done == taken_along
+    with relaying(engine, vhost):
+        wait_until(lambda: set(INNOCENTS) <= done(journal), message="a neighbour that was sent again is not done")
+
+    # Then the killer alone is dead, nothing waits, and the worker lives
+    assert dead(engine).keys() == {KILLER}
+    assert [vhost.ready(queue) for queue in ("webhooks", "webhooks.DQ", "webhooks.XQ")] == [0, 0, 0]
+    assert worker.poll() is None
+
+
+def dead(engine: Engine) -> dict[int, int]:
+    """The ids of the letters that are dead, by their events."""
+    return {letter.arguments["event_id"]: letter.id for letter in list_dead(engine, DeadFilter())}
+
+
+def done(journal: Path) -> set[int]:
+    """The events whose job has ended well."""
+    return {int(line.split()[1]) for line in journal.read_text().splitlines() if line.startswith("end ")}
 
 
 def test_a_time_limit_ends_what_runs_in_python_and_what_looks_at_its_child(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from services.webhook_gateway.payments.books import State
 from shared.runtime.command_options import Instant, json_option, operators_database, table_console, who_option
@@ -66,7 +67,8 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
         table.add_column(name, justify="right" if name in ("id", "tries", "payment") else "left")
     for one in found:
         words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
-        table.add_row(str(one.id), _short(one.received_at), *words, (one.reason or "-").replace("[", r"\["))
+        # as mere words: rich would look for markup in what a provider sent
+        table.add_row(*map(Text, (str(one.id), _short(one.received_at), *words, one.reason or "-")))
     if found:
         table_console().print(table)
     click.echo(f"{len(found)} of {count}.")

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from shared.runtime.command_options import Instant, json_option, operators_database, table_console, who_option
 from shared.runtime.dead_letters import decisions, letters
@@ -204,16 +205,11 @@ def _table(found: list[DeadLetter]) -> Table:
     for one in found:
         numbers = (str(one.attempts), str(one.deaths))
         cause = one.cause if one.state == "dead" else f"{one.cause} ({one.state})"
-        table.add_row(
-            str(one.id), _short(one.died_at), one.queue, one.actor or "-", cause, *numbers, _plain(one.error or "-")
-        )
+        cells = (str(one.id), _short(one.died_at), one.queue, one.actor or "-", cause, *numbers, one.error or "-")
+        # strangers wrote the half of it: as mere words, in which rich looks for no markup
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
 def _short(instant: datetime) -> str:
     return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def _plain(text: str) -> str:
-    # rich would take brackets for its own
-    return text.replace("[", r"\[")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, func, insert, select, update
 
 from shared.runtime import acts
 from shared.runtime.dead_letters.letter import storable
@@ -85,7 +85,7 @@ def _decide(engine: Engine, decision: Decision, what: str, act: _Act, tell: Tell
         decided.done += len(ids)
         decided.refused |= refused
         tell(decided.done)
-        if decision.rate:
+        if decision.rate and _is_more_to_do(engine, decision, decided.done, after_id, until):
             time.sleep(max(0.0, began + decided.done / decision.rate - time.monotonic()))
     return decided
 
@@ -96,11 +96,24 @@ def _next_batch(decision: Decision, done: int) -> int:
     return min(BATCH_SIZE, left, paced)
 
 
+def _is_more_to_do(engine: Engine, decision: Decision, done: int, after_id: int, until: Any) -> bool:
+    if _next_batch(decision, done) <= 0:
+        return False
+    # looked at without a lock, which nobody may hold while he waits
+    with engine.connect() as connection:
+        return bool(connection.scalar(select(exists().where(*_wanted(decision.chosen, after_id, until)))))
+
+
+def _wanted(chosen: DeadFilter, after_id: int, until: Any) -> Sequence[ColumnElement[bool]]:
+    column = dead_letters.c
+    return *chosen.conditions(), column.state == "dead", column.id > after_id, column.collected_at <= until
+
+
 def _claim(connection: Connection, chosen: DeadFilter, after_id: int, until: Any, limit: int) -> Sequence[_Row]:
     column = dead_letters.c
     return connection.execute(
         select(column.id, column.queue, column.message_id, column.message, column.replays)
-        .where(*chosen.conditions(), column.state == "dead", column.id > after_id, column.collected_at <= until)
+        .where(*_wanted(chosen, after_id, until))
         .order_by(column.id)
         .limit(limit)
         # two operators share the letters, and none is decided twice

@@ -32,7 +32,7 @@ class QueueSettings(DatabaseSettings):
 
 
 @click.group(invoke_without_command=True)
-@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C; with --json, one line each time.")
 @json_option
 @click.pass_context
 def queues(context: click.Context, watch: bool, as_json: bool) -> None:
@@ -44,6 +44,7 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
     Examples:
       nouba queues --watch
       nouba queues --json
+      nouba queues --json --watch | jq '.queues[] | select(.dead > 0)'
       nouba queues pause videos --why "S3 moves tonight"
       nouba queues resume videos
     """
@@ -52,14 +53,12 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
     settings = read_settings(QueueSettings)
     with operators_database(APPLICATION) as engine:
         try:
-            if watch and not as_json:
-                _watch(engine, settings)
+            if watch:
+                (_watch_as_json if as_json else _watch)(engine, settings)
+            elif as_json:
+                click.echo(json.dumps(_look(engine, settings).as_json()))
             else:
-                standings = _look(engine, settings)
-                if as_json:
-                    click.echo(json.dumps(standings.as_json()))
-                else:
-                    table_console().print(_table(standings))
+                table_console().print(_table(_look(engine, settings)))
         except AMQPError as error:
             raise click.ClickException(f"RabbitMQ is away ({describe(error)}); see NOUBA_RABBITMQ_URL.") from error
 
@@ -104,6 +103,19 @@ def _watch(engine: Engine, settings: QueueSettings) -> None:
                 time.sleep(LOOK_EVERY_SECONDS)
         except KeyboardInterrupt:
             return
+
+
+def _watch_as_json(engine: Engine, settings: QueueSettings) -> None:
+    """One document a line; what is no document goes where errors go."""
+    try:
+        while True:
+            try:
+                click.echo(json.dumps(_look(engine, settings).as_json()))
+            except AMQPError as error:
+                click.echo(f"RabbitMQ is away ({describe(error)}), looking again.", err=True)
+            time.sleep(LOOK_EVERY_SECONDS)
+    except KeyboardInterrupt:
+        return
 
 
 def _table(standings: Standings) -> Group:

@@ -1,4 +1,4 @@
-"""A worker of `webhooks` with its operators' threads, or without actors: `operated <database> <rabbitmq> <journal>`.
+"""A worker of `webhooks` with its operators' threads: `operated <database> <rabbitmq> <journal> [threads] [prefetch]`.
 
 Event 0 kills the process, 1 fails for good, 2 fails at every attempt, and any other is noted; from 1000 on it takes
 that many milliseconds.
@@ -23,7 +23,7 @@ class Hopeless(Exception):
     """Trying again does not help."""
 
 
-def main(database_url: str, rabbitmq_url: str, journal: str) -> int:
+def main(database_url: str, rabbitmq_url: str, journal: str, threads: str = "2", prefetch: str = "1") -> int:
     logs.configure("test")
     broker = build_broker(rabbitmq_url)
 
@@ -55,7 +55,7 @@ def main(database_url: str, rabbitmq_url: str, journal: str) -> int:
     note(f"metrics {metrics.serve_metrics(0)}")
     engine = build_engine(database_url, pool_size=2)
     companions = operated(broker, engine, rabbitmq_url, ["webhooks"])
-    return run_worker(broker, ["webhooks"], threads=2, prefetch=1, companions=companions)
+    return run_worker(broker, ["webhooks"], threads=int(threads), prefetch=int(prefetch), companions=companions)
 
 
 if __name__ == "__main__":

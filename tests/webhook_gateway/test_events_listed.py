@@ -1,0 +1,31 @@
+"""`nouba events list` shows what strangers wrote as they wrote it."""
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from shared.cli import main
+from shared.runtime.database import build_engine
+
+
+@pytest.mark.parametrize("words", ["[/x]", "[red]x[/red]", r"\[/x]", ":skull: [link=x]"])
+def test_a_reference_and_a_reason_are_no_markup(database_url: str, words: str) -> None:
+    # Given an event whose reference and reason quote a stranger
+    engine = build_engine(database_url, pool_size=1)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO webhook_events (provider, dedupe_key, state, body, body_sha256, reference, reason)"
+                " VALUES ('generic', 'x', 'quarantined', '', '', :reference, :reason)"
+            ),
+            {"reference": f"a{words}", "reason": f"b{words}"},
+        )
+    engine.dispose()
+
+    # When events are listed
+    told = CliRunner().invoke(main, ["events", "list"], env={"NOUBA_DATABASE_URL": database_url, "COLUMNS": "200"})
+
+    # Then both are there, sign by sign
+    assert told.exit_code == 0, told.output
+    assert f"a{words} " in told.output
+    assert f"b{words}" in told.output
