@@ -1,8 +1,10 @@
 """Answers the one request that comes all day, a provider's POST, before Flask has a look.
 
-Everything else goes on to Flask; so does what was refused, for Flask to say so.
+Forgers are answered here too, since they may come in thousands. Everything else goes on to Flask; so does what cannot
+be kept, for Flask to say so.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.webhook_gateway import errors
 from services.webhook_gateway.psps.base import Request
 from services.webhook_gateway.reception import Gateway, receive
+from services.webhook_gateway.refusals import tell
 
-#: What was refused before Flask, in the environ that Flask gets.
+#: What could not be kept before Flask, in the environ that Flask gets.
 _FAULT = "nouba.fault"
 #: The words of a header, as WSGI has them, that bear no HTTP_.
 _CONTENT = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
@@ -35,19 +38,27 @@ class HotWebhooks:
         try:
             body = self._gateway.bodies.read(environ)
             receipt = receive(self._gateway, psp, Request("POST", _headers(environ), body))
-        except (errors.TheirFault, errors.CannotKeep, SQLAlchemyError) as error:
+        except errors.TheirFault as error:
+            status, headers, told = tell(error)
+            answer = json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+            return _answer(start_response, f"{status.value} {status.phrase}", answer, headers)
+        except (errors.CannotKeep, SQLAlchemyError) as error:
             environ[_FAULT] = error
             return self._application(environ, start_response)
         event_id = "null" if receipt.event_id is None else receipt.event_id
-        answer = f'{{"event_id":{event_id},"status":"{receipt.status}"}}\n'.encode()
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
-        return [answer]
+        return _answer(start_response, "200 OK", f'{{"event_id":{event_id},"status":"{receipt.status}"}}', {})
 
 
 def fault_of(environ: dict[str, Any]) -> Exception | None:
-    """Why this request was refused already."""
+    """Why this request cannot be kept, which is known already."""
     found: Exception | None = environ.get(_FAULT)
     return found
+
+
+def _answer(start_response: Any, status: str, answer: str, headers: dict[str, str]) -> Iterable[bytes]:
+    body = f"{answer}\n".encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers.items()])
+    return [body]
 
 
 def _headers(environ: dict[str, Any]) -> dict[str, str]:

@@ -12,30 +12,13 @@ from services.webhook_gateway import errors, openapi
 from services.webhook_gateway.hot import fault_of
 from services.webhook_gateway.psps.base import Psp, Request
 from services.webhook_gateway.reception import Gateway, receive
+from services.webhook_gateway.refusals import tell
 from shared.runtime.logs import describe
 
 gateway = Blueprint("gateway", __name__)
 
 #: When a provider should send again what we could not keep.
 RETRY_AFTER_SECONDS = 30
-
-_STATUS = {
-    errors.UnknownProvider: (404, "unknown_provider"),
-    errors.InvalidSignature: (401, "invalid_signature"),
-    errors.BrokenBody: (400, "broken_body"),
-    errors.BodyTooSlow: (408, "body_too_slow"),
-    errors.BodyTooLarge: (413, "body_too_large"),
-    errors.EncodedBody: (415, "encoded_body"),
-    errors.TooManyUnverified: (429, "too_many_unverified"),
-    errors.Unauthorised: (401, "unauthorised"),
-    errors.BadUpload: (400, "bad_upload"),
-    errors.BadPayment: (400, "bad_payment"),
-    errors.UnknownUser: (404, "unknown_user"),
-    errors.ConflictingPayment: (409, "conflicting_payment"),
-    errors.UnknownCourse: (404, "unknown_course"),
-    errors.UploadMissing: (409, "upload_missing"),
-    errors.UnknownKey: (404, "unknown_key"),
-}
 
 
 @gateway.route("/webhooks/<provider>", methods=["GET", "POST"], provide_automatic_options=False)
@@ -105,16 +88,8 @@ def _with_order(url: str, order_id: str) -> str:
 
 @gateway.app_errorhandler(errors.TheirFault)
 def refuse(error: errors.TheirFault) -> ResponseReturnValue:
-    status, code = _STATUS[type(error)]
-    response = _problem(status, code, str(error))
-    if isinstance(error, errors.Unauthorised):
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if status == 429:
-        response.headers["Retry-After"] = "1"
-    if status in (400, 408, 413):
-        # the rest of the body may still be on its way; it must not be taken for the next request
-        response.headers["Connection"] = "close"
-    return response
+    status, headers, told = tell(error)
+    return jsonify(told), status, headers
 
 
 @gateway.app_errorhandler(SQLAlchemyError)
