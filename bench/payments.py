@@ -157,14 +157,14 @@ class _School:
         threads = str(GatewaySettings.model_fields["worker_threads"].default)
         command = [sys.executable, "-m", "celery", "-A", "bench.rivals.celery_settlement", "worker"]
         command += ["--pool", "threads", "--concurrency", threads, "--without-gossip", "--without-mingle"]
-        left = "SELECT count(*) FROM webhook_events WHERE state = 'received' AND id < %s"
+        left = "SELECT EXISTS (SELECT FROM webhook_events WHERE state = 'received' AND id < %s)"
         folder = Path(__file__).parent.parent
         with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             connection.autocommit = True
 
             def is_done() -> bool:
                 cursor.execute(left, (first + self._events,))
-                return cursor.fetchone() == (0,)
+                return cursor.fetchone() == (False,)
 
             with running(command, told, self._folder / "celery.log", folder=folder) as worker:
                 worker.wait(is_done, "events are left", 300)
@@ -224,8 +224,9 @@ class _School:
         return running([NOUBA, "gateway", "worker"], self._settings, self._folder / "worker.log")
 
     def _wait_until_settled(self, worker: Process) -> None:
-        waiting = "SELECT count(*) FROM webhook_events WHERE state = 'received'"
-        worker.wait(lambda: self._ask(waiting) == [0], "events are left", 300)
+        # what asks takes of the processors that are measured: so for one row, and not for the number of all
+        waiting = "SELECT EXISTS (SELECT FROM webhook_events WHERE state = 'received')"
+        worker.wait(lambda: self._ask(waiting) == [False], "events are left", 300)
         (others,) = self._ask("SELECT count(*) FROM webhook_events WHERE state <> 'applied'")
         if others:
             raise click.ClickException(f"{others} events were not applied; see `reason` in webhook_events.")

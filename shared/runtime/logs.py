@@ -50,10 +50,11 @@ def configure(service: str) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # At DEBUG it writes whole messages, before they are messages.
     logging.getLogger("dramatiq").setLevel(logging.INFO)
+    # our own lines are written at once: through the standard library they took twice as long
     structlog.configure(
-        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*before, _renderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
