@@ -13,6 +13,9 @@ from services.stats.errors import Refused
 #: Told how many of how many days are done.
 Tell = Callable[[int, int], None]
 
+#: What happened is announced within this, unless RabbitMQ or a worker is away.
+ANNOUNCED_WITHIN_SECONDS = 10
+
 
 class Shelf(Protocol):
     """The kept days."""
@@ -21,6 +24,12 @@ class Shelf(Protocol):
         """The first and the last day that is kept."""
 
     def payloads(self, first: date, last: date) -> dict[date, Payload]: ...
+
+    def versions(self, first: date, last: date) -> dict[date, int]:
+        """Which versions the payloads are; without days of which a section failed when they were computed last."""
+
+    def changed_from(self) -> date | None:
+        """The first kept day whose facts are known to have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,17 @@ class Verdict:
     missing: list[date] = field(default_factory=list)
     #: By day and number: what is kept, and what the facts say.
     differing: dict[date, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
+    #: Not compared: a change is known and not yet computed, or became known while they were compared.
+    due: list[date] = field(default_factory=list)
+    #: Not compared: a section could not be read.
+    failed: list[date] = field(default_factory=list)
+    #: The version of each day when the comparison began.
+    versions: dict[date, int] = field(default_factory=dict)
+
+    def compared(self) -> dict[date, int]:
+        """The days whose comparison means something, and the version that was compared."""
+        left_out = {*self.missing, *self.due, *self.failed}
+        return {day: version for day, version in self.versions.items() if day not in left_out}
 
 
 def backfill(computation: Computation, first: date, last: date, tell: Tell) -> Outcome:
@@ -48,8 +68,19 @@ def backfill(computation: Computation, first: date, last: date, tell: Tell) -> O
     return Outcome(done, new_versions, failed)
 
 
-def verify(shelf: Shelf, computation: Computation, first: date | None, last: date | None, tell: Tell) -> Verdict:
-    """Compare the kept days with a rebuild from the facts; all of them where no limit is given."""
+def verify(
+    shelf: Shelf,
+    computation: Computation,
+    first: date | None,
+    last: date | None,
+    tell: Tell,
+    wait: Callable[[], None] = lambda: None,
+) -> Verdict:
+    """Compare the kept days with a rebuild from the facts; all of them where no limit is given.
+
+    Whoever changes a fact says so by a message that comes a moment later: where days differ, `wait` lets that moment
+    pass, and those that turn out to be due did not differ.
+    """
     reach = shelf.reach()
     if reach is None:
         raise Refused("Nothing is kept yet; compute days with: nouba stats backfill FROM TO")
@@ -60,15 +91,33 @@ def verify(shelf: Shelf, computation: Computation, first: date | None, last: dat
     rebuilt: dict[date, Payload] = {}
     tell(0, verdict.days)
     for begin, end in _chunks(first, last):
+        verdict.versions.update(shelf.versions(begin, end))
         rebuilt = computation.rebuild(begin, end, rebuilt)
         kept = shelf.payloads(begin, end)
         for day, payload in rebuilt.items():
             if day not in kept:
                 verdict.missing.append(day)
+            elif not payload["complete"]:
+                verdict.failed.append(day)
             elif found := _compare(kept[day], payload):
                 verdict.differing[day] = found
         tell((end - first).days + 1, verdict.days)
+    if verdict.differing:
+        wait()
+        _leave_out_due(verdict, shelf, first, last)
     return verdict
+
+
+def _leave_out_due(verdict: Verdict, shelf: Shelf, first: date, last: date) -> None:
+    """A day differs only where the very version that was compared is still believed to be right."""
+    # what changed on one day may have a say in every later one
+    changed_from = shelf.changed_from() or date.max
+    versions = shelf.versions(first, last)
+    for day in list(verdict.differing):
+        version = verdict.versions.get(day)
+        if version is None or version != versions.get(day) or day >= changed_from:
+            del verdict.differing[day]
+            verdict.due.append(day)
 
 
 def _compare(kept: Payload, rebuilt: Payload) -> dict[str, tuple[Any, Any]]:

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
-from services.stats.days import day_of
+from services.stats.days import ONE_DAY, day_of
+from services.stats.errors import DayNotOver, Refused
 from shared.contracts.payments import PaymentSettled
 
 _MARK = """
@@ -30,6 +31,18 @@ def note_day(engine: Engine, day: date) -> None:
     """The facts of `day` changed."""
     with engine.begin() as connection:
         mark(connection, [day])
+
+
+def note_days(engine: Engine, first: date, last: date, yesterday: date) -> int:
+    """The facts of all days from `first` to `last` changed; returns how many they are."""
+    if last < first:
+        raise Refused(f"{last} is before {first}; give the earlier day first.")
+    if last > yesterday:
+        raise DayNotOver(last, yesterday)
+    days = [first + ONE_DAY * number for number in range((last - first).days + 1)]
+    with engine.begin() as connection:
+        mark(connection, days)
+    return len(days)
 
 
 def mark(connection: Connection, days: Iterable[date]) -> None:

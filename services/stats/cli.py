@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime
+from time import sleep
 from typing import Any
 
 import click
@@ -35,6 +36,7 @@ def stats() -> None:
       nouba stats show 2026-11-01 --json          one day, for a program
       nouba stats backfill 2025-01-01 2025-12-31  compute a year
       nouba stats verify                          do the kept days equal the facts?
+      nouba stats mark 2026-09-01 2026-09-30      facts of these days were changed late
       nouba stats explain payments                what the numbers mean
       nouba stats scheduler                       say each midnight that a day is due
       nouba stats worker                          compute what is due
@@ -120,20 +122,48 @@ def backfill(first: date, last: date) -> None:
 def verify(first: date | None, last: date | None, as_json: bool) -> None:
     """Prove that the kept days equal a rebuild from the facts; name each day and number that differs.
 
-    Numbers whose source keeps no history are known at their day's end only and are not compared (see explain).
+    Numbers whose source keeps no history are known at their day's end only and are not compared (see explain). Days
+    that are due to be computed again are named apart: that they differ is known.
     """
     from services.stats import report
+    from services.stats.backfill import ANNOUNCED_WITHIN_SECONDS
     from services.stats.backfill import verify as run
     from services.stats.snapshots import SqlShelf
 
+    def wait() -> None:
+        sleep(ANNOUNCED_WITHIN_SECONDS)
+
     with report.progress("comparing days") as tell:
-        verdict = run(SqlShelf(_engine()), _computation(), first, last, tell)
+        verdict = run(SqlShelf(_engine()), _computation(), first, last, tell, wait)
     if as_json:
         click.echo(json.dumps(report.verdict_as_json(verdict)))
     else:
         report.verified(verdict)
-    if verdict.differing or verdict.missing:
+    if verdict.differing or verdict.missing or verdict.failed:
         raise SystemExit(1)
+
+
+@stats.command()
+@click.argument("first", metavar="FROM", type=Day())
+@click.argument("last", metavar="[TO]", type=Day(), required=False)
+def mark(first: date, last: date | None) -> None:
+    """Say that facts of FROM to TO, both included, were changed late; FROM alone is one day.
+
+    The worker computes these days again within minutes, and the later ones whose numbers follow from theirs. The
+    database says so by itself of what the school's application writes; this is for what was changed while its triggers
+    were off, or restored.
+
+    \b
+    Examples:
+      nouba stats mark 2026-09-01
+      nouba stats mark 2026-09-01 2026-09-30
+    """
+    from services.stats.changes import note_days
+    from services.stats.days import yesterday
+
+    settings = read_settings(CountSettings)
+    marked = note_days(_engine(), first, last or first, yesterday(datetime.now(UTC), settings.zone))
+    click.echo(f"{marked} days are marked; the worker computes them again.")
 
 
 @stats.command()

@@ -19,7 +19,7 @@ from shared.runtime.failpoints import failpoint
 Payload = dict[str, Any]
 
 #: So many days are computed in one pass over the tables: what lies before them is read once a pass.
-CHUNK_DAYS = 184
+CHUNK_DAYS = 366
 #: So many days before those that are computed are looked up: what churned in a month, and what has added up.
 KEPT_DAYS = 30
 #: What keeps no history is believed for so long after the day's end.
@@ -50,6 +50,8 @@ class Kept:
     version: int
     payload: Payload
     etag: str
+    #: Every section as it is in the newest version in which it did not fail.
+    sections: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ class Computation:
             if isinstance(values, Failure):
                 sections[name] = {"failed": values.reason}
                 continue
-            known = before.payload["sections"].get(name, {}).get("numbers", {}) if before else {}
+            # not of the version before alone: a section that failed in it would forget what was observed, for good
+            known = before.sections.get(name, {}).get("numbers", {}) if before else {}
             numbers = dict(values[day])
             for observed in observed_names(name):
                 # what was seen first is nearest to the day's end
@@ -209,8 +212,7 @@ class Computation:
         reached = days.last
         for version in versions:
             if before := known.get(version.day):
-                changed = differences(before.payload, version.payload)
-                reach = max((reach_of(name) for name in changed), default=0)
+                reach = max((reach_of(name) for name in _changed(before, version)), default=0)
                 reached = max(reached, version.day + ONE_DAY * reach)
         if reached > days.last:
             book.mark(days.last + ONE_DAY, reached)
@@ -233,6 +235,15 @@ def differences(one: Payload, other: Payload) -> dict[str, tuple[Any, Any]]:
         if pair[0] != pair[1]:
             found[name] = pair
     return found
+
+
+def _changed(before: Kept, version: Version) -> dict[str, tuple[Any, Any]]:
+    """The numbers that differ; a section that failed, or was never there before, does not say that its own do."""
+    after = {name: found for name, found in version.payload["sections"].items() if "numbers" in found}
+    both = before.sections.keys() & after.keys()
+    return differences(
+        {"sections": {name: before.sections[name] for name in both}}, {"sections": {name: after[name] for name in both}}
+    )
 
 
 def flatten(payload: Payload) -> dict[str, Any]:

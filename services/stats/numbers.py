@@ -1,12 +1,15 @@
 """What a number is: a name, a unit, a written definition, and what else depends on its day."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from itertools import accumulate
 from typing import Any, TypeVar
 
+from services.stats.columns import Integers, copy_columns, read_columns
 from services.stats.days import Days
 
 T = TypeVar("T")
@@ -57,15 +60,23 @@ class Ask:
     def __init__(
         self,
         run: Callable[[str, Mapping[str, Any]], Sequence[Any]],
+        copy: Callable[[str, Mapping[str, Any]], bytes],
         kept: Mapping[date, Mapping[str, Value]] | None = None,
+        shared: "Shared | None" = None,
     ) -> None:
-        """`run` answers a query; `kept` is what was counted of days before, by day and id."""
+        """`run` answers a query with rows, `copy` carries out a COPY; `kept` is what was counted of days before, by
+        day and id; `shared` is what is found for all who ask about the same moment."""
         self._run = run
+        self._copy = copy
         self._kept = kept or {}
-        self._known: dict[object, Any] = {}
+        self._shared = shared or Shared()
 
     def __call__(self, query: str, /, **values: Any) -> Sequence[Any]:
         return self._run(query, values)
+
+    def columns(self, query: str, names: Sequence[str], /, **values: Any) -> list[Integers]:
+        """The columns `names` of a query for very many rows; all have to be bigint, and none may be NULL."""
+        return read_columns(self._copy(copy_columns(query, names), values))
 
     def kept(self, day: date, name: str) -> int | None:
         """What was counted of an earlier day; None where all of it has to be counted again from the facts."""
@@ -73,12 +84,29 @@ class Ask:
         return value if isinstance(value, int) else None
 
     def once(self, find: Callable[["Ask", Days], T], days: Days) -> T:
-        """`find(self, days)`, found once for all sections."""
-        key = find, days
-        if key not in self._known:
-            self._known[key] = find(self, days)
-        found: T = self._known[key]
-        return found
+        """`find(self, days)`, found once for all sections; who asks meanwhile waits for it."""
+        return self._shared.once((find, days), lambda: find(self, days))
+
+
+class Shared:
+    """What is found once for all who ask, by whoever asks first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[object, Future[Any]] = {}
+
+    def once(self, key: object, find: Callable[[], T]) -> T:
+        """What `find` finds for `key`. Raises what it raised, to all who ask for the same."""
+        with self._lock:
+            is_first = key not in self._found
+            future: Future[T] = self._found.setdefault(key, Future())
+        if is_first:
+            try:
+                future.set_result(find())
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+        return future.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +117,8 @@ class Section:
     numbers: tuple[Number, ...]
     #: (ask, days, currency) -> the numbers of every day
     compute: Callable[[Ask, Days, str], Values]
-    #: Lanes are computed at the same time, the sections of one after each other: so those that share what is found
-    #: `once` are in the same one.
-    lane: int = 0
+    #: How long it takes, beside the others: the longest are begun first.
+    weight: int = 1
 
 
 def rounded(dividend: int, divisor: int) -> int:

@@ -64,8 +64,13 @@ def verified(verdict: Verdict) -> None:
                 table.add_row(str(day), name, _plain(kept), _plain(rebuilt))
         _console.print(table)
         _console.print("Compute them again with: nouba stats backfill FROM TO")
-    if not verdict.missing and not verdict.differing:
-        _console.print(f"[green]{verdict.days} days equal a rebuild from the facts.[/]")
+    if verdict.due:
+        _console.print(f"{len(verdict.due)} days are due and were not compared, the first is {min(verdict.due)}.")
+    if verdict.failed:
+        _console.print(f"[red]{len(verdict.failed)} days could not be read[/], the first is {verdict.failed[0]}.")
+    if not verdict.missing and not verdict.differing and not verdict.failed:
+        equal = verdict.days - len(verdict.due)
+        _console.print(f"[green]{equal} days equal a rebuild from the facts.[/]")
 
 
 def differing(one: date, other: date, found: Mapping[str, tuple[Any, Any]]) -> None:
@@ -113,6 +118,8 @@ def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
             str(day): {name: {"kept": kept, "rebuilt": rebuilt} for name, (kept, rebuilt) in numbers.items()}
             for day, numbers in verdict.differing.items()
         },
+        "due": [str(day) for day in verdict.due],
+        "failed": [str(day) for day in verdict.failed],
     }
 
 

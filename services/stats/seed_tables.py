@@ -103,7 +103,8 @@ FROM (SELECT *, make_interval(days => CASE months WHEN 12 THEN 365 ELSE 30 * mon
 
 _PAYMENTS = """
 INSERT INTO payments (id, provider, provider_reference, user_id, amount_minor, method, status, refunded_minor,
-                      credited_minor, fee_minor, failure_reason, created_at, completed_at) OVERRIDING SYSTEM VALUE
+                      credited_minor, fee_minor, failure_reason, created_at, completed_at, next_ask_at)
+    OVERRIDING SYSTEM VALUE
 SELECT i, provider, 'seed-' || i, 1 + pg_temp.pick(i, 13, greatest(1, i * {users} / {payments})), amount,
        CASE WHEN fate < 90 THEN CASE WHEN provider = 'satim' THEN 'cib' ELSE 'edahabia' END END,
        CASE WHEN fate < 87 THEN 'completed' WHEN fate < 88 THEN 'refunded' WHEN fate < 90 THEN 'partially_refunded'
@@ -114,7 +115,8 @@ SELECT i, provider, 'seed-' || i, 1 + pg_temp.pick(i, 13, greatest(1, i * {users
        CASE WHEN fate BETWEEN 90 AND 95
             THEN (ARRAY['insufficient funds', 'card expired', 'not authenticated'])[1 + pg_temp.pick(i, 14, 3)] END,
        created_at,
-       CASE WHEN fate < 90 THEN created_at + make_interval(secs => 20 + pg_temp.pick(i, 15, 600)) END
+       CASE WHEN fate < 90 THEN created_at + make_interval(secs => 20 + pg_temp.pick(i, 15, 600)) END,
+       created_at + interval '2 minutes'
 FROM (SELECT i, pg_temp.at(i, {payments}) AS created_at, pg_temp.pick(i, 16, 100) AS fate,
              100000 + 50000 * pg_temp.pick(i, 17, 10) AS amount,
              CASE WHEN pg_temp.pick(i, 18, 3) = 0 THEN 'satim' ELSE 'chargily' END AS provider

@@ -34,5 +34,6 @@ class StatsSettings(CountSettings):
     #: When the scheduler looks for due days. The zone is no matter: a multiple of a quarter of an hour is midnight in
     #: each of them.
     stats_schedule: Annotated[str, AfterValidator(_is_cron)] = "*/5 * * * *"
-    #: So many of the last days are compared with the facts every hour, even if nobody said that they changed.
-    stats_lookback_days: int = Field(3, ge=1, le=366)
+    #: So many of the last days are compared with the facts every hour, even if nobody said that they changed. What is
+    #: written into older ones, more than two days back, is noted by triggers of the database.
+    stats_lookback_days: int = Field(3, ge=3, le=366)

@@ -79,8 +79,15 @@ class SqlBook:
             .ext(distinct_on(daily_stats.c.day))
             .where(daily_stats.c.day.between(first, last))
             .order_by(daily_stats.c.day, daily_stats.c.version.desc())
-        )
-        return {row.day: Kept(row.version, row.payload, row.etag) for row in rows}
+        ).all()
+        sections: dict[date, dict[str, Any]] = {
+            row.day: {name: found for name, found in row.payload["sections"].items() if "numbers" in found}
+            for row in rows
+        }
+        if failed := [row.day for row in rows if not row.payload["complete"]]:
+            for row in self._connection.execute(_LASTING, {"days": failed}):
+                sections[row.day][row.name] = row.section
+        return {row.day: Kept(row.version, row.payload, row.etag, sections[row.day]) for row in rows}
 
     def keep(self, versions: list[Version]) -> None:
         if not versions:
@@ -129,6 +136,14 @@ class SqlBook:
         if (following := self._connection.scalar(query)) is not None:
             mark(self._connection, [following])
 
+
+# the sections of these days, each as it is in the newest version in which it did not fail
+_LASTING = text("""
+SELECT DISTINCT ON (kept.day, part.name) kept.day, part.name, part.section
+FROM daily_stats AS kept, jsonb_each(kept.payload -> 'sections') AS part (name, section)
+WHERE kept.day = ANY(:days) AND part.section -> 'numbers' IS NOT NULL
+ORDER BY kept.day, part.name, kept.version DESC
+""")
 
 _DUE = text("""
 SELECT days.day FROM (SELECT generate_series(CAST(:first AS date), CAST(:last AS date), '1 day')::date AS day) AS days
@@ -183,3 +198,19 @@ class SqlShelf:
 
     def payloads(self, first: date, last: date) -> dict[date, Payload]:
         return {snapshot.day: snapshot.payload for snapshot in between(self._engine, first, last)}
+
+    def versions(self, first: date, last: date) -> dict[date, int]:
+        table = daily_stats_newest
+        query = select(table.c.day, table.c.version).where(
+            table.c.day.between(first, last), table.c.version.is_not(None), ~table.c.failed
+        )
+        with self._engine.connect() as connection:
+            return {row.day: row.version for row in connection.execute(query)}
+
+    def changed_from(self) -> date | None:
+        query = select(func.min(changed_days.c.day)).join(
+            daily_stats_newest, daily_stats_newest.c.day == changed_days.c.day
+        )
+        with self._engine.connect() as connection:
+            found: date | None = connection.scalar(query)
+        return found

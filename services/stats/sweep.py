@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, delete, func, select
 
 from services.stats.changes import mark
 from services.stats.compute import CHUNK_DAYS
@@ -12,7 +12,7 @@ from services.stats.snapshots import find_due, first_fact
 from shared.contracts.stats import ComputeDay
 from shared.runtime import outbox
 from shared.runtime.failpoints import failpoint
-from shared.schema.tables import daily_stats_newest
+from shared.schema.tables import changed_days, daily_stats_newest
 
 SERVICE = "stats"
 
@@ -31,8 +31,13 @@ def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int) -> 
         if begun_at is None:
             return []
         failpoint("sweep.before_look")
+        # what was kept before the first fact is looked at too: the user who was the first may be gone
+        first_kept = connection.scalar(select(func.min(daily_stats_newest.c.day)))
+        first = min(day_of(begun_at, zone), first_kept or date.max)
+        # of a day that nobody counts, such as the one before the first fact, no computation takes the mark away
+        connection.execute(delete(changed_days).where(changed_days.c.day < first))
         mark(connection, _not_compared_lately(connection, last - ONE_DAY * (lookback_days - 1), last))
-        due = find_due(connection, day_of(begun_at, zone), last)
+        due = find_due(connection, first, last)
         for day in runs(due):
             outbox.add(connection, SERVICE, ComputeDay(day=day))
         failpoint("sweep.before_commit")

@@ -23,7 +23,8 @@ daily_stats = Table(
     Column("complete", Boolean, nullable=False),
     # which transactions the computation saw (pg_current_snapshot)
     Column("watermark", Text, nullable=False),
-    Column("computed_at", INSTANT, nullable=False, server_default=sql("now()")),
+    # of the clock, not of the transaction: a computation waits for its turn within one
+    Column("computed_at", INSTANT, nullable=False, server_default=sql("clock_timestamp()")),
     info={"writer": "stats"},
 )
 
@@ -44,7 +45,8 @@ daily_stats_newest = Table(
 )
 
 # A day whose facts changed since its statistics were computed. `changes` counts, so that a change which comes while
-# the day is being computed is not taken for one that was seen.
+# the day is being computed is not taken for one that was seen. Of what the school's application writes late, triggers
+# of the database note it here (migration 0012).
 changed_days = Table(
     "changed_days",
     metadata,

@@ -60,7 +60,11 @@ _payments = st.fixed_dictionaries(
 )
 _terms = st.one_of(
     st.none(),
-    st.tuples(st.sampled_from((0, 0, 1, 7, 28, 30, 31, 32, 59, 62, 90, 93, 365, -1)), st.integers(-1, 1)),
+    st.tuples(
+        st.sampled_from((0, 0, 1, 7, 28, 30, 31, 32, 59, 62, 90, 93, 365, -1)),
+        st.sampled_from((0, 0, 1)),
+        st.integers(-1, 1),
+    ),
 )
 _subscriptions = st.fixed_dictionaries(
     {
@@ -196,8 +200,9 @@ def _finish_payment(payment: Row) -> None:
 def _finish_subscription(subscription: Row) -> None:
     term = subscription.pop("term")
     if term is not None and subscription["activated_at"] is not None:
-        days, microseconds = term
-        subscription["ends_at"] = subscription["activated_at"] + timedelta(days=days, microseconds=microseconds)
+        days, hours, microseconds = term
+        length = timedelta(days=days, hours=hours, microseconds=microseconds)
+        subscription["ends_at"] = subscription["activated_at"] + length
 
 
 def _entry(school: School, entry: Row) -> Row:

@@ -135,7 +135,9 @@ def _part(term: Row, moment: datetime) -> int:
     if term["ends_at"] is None:
         return int(term["amount_minor"])
     length = term["ends_at"] - term["activated_at"]
-    months = max(1, math.ceil(Fraction(length // timedelta(microseconds=1), _MONTH // timedelta(microseconds=1))))
+    # an hour more is none: clocks are turned back within a month
+    counted = (length - timedelta(hours=1)) // timedelta(microseconds=1)
+    months = max(1, math.ceil(Fraction(counted, _MONTH // timedelta(microseconds=1))))
     amount = term["amount_minor"]
     parts = [amount // months + (1 if number < amount % months else 0) for number in range(months)]
     assert sum(parts) == amount

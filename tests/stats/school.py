@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from io import BytesIO
 from typing import Any
 
 import psycopg2.extensions
@@ -55,7 +56,13 @@ def count(
             cursor.execute(query, values)
             return cursor.fetchall()
 
-    ask = Ask(run, kept)
+    def copy(command: str, values: Mapping[str, Any]) -> bytes:
+        copied = BytesIO()
+        with connection.cursor() as cursor:
+            cursor.copy_expert(cursor.mogrify(command, values), copied)
+        return copied.getvalue()
+
+    ask = Ask(run, copy, kept)
     found: dict[date, dict[str, Any]] = {day: {} for day in days}
     for section in SECTIONS:
         for day, numbers in section.compute(ask, days, currency).items():

@@ -65,7 +65,16 @@ def test_computing_a_day_again_changes_nothing(run: Run) -> None:
 def test_verify_proves_the_days_and_fails_where_one_is_missing(run: Run) -> None:
     assert "31 days equal a rebuild" in run("verify").stdout
     verdict = json.loads(run("verify", "2026-09-30", "2026-10-02", "--json", status=1).stdout)
-    assert verdict == {"days": 3, "missing": ["2026-09-30"], "differing": {}}
+    assert verdict == {"days": 3, "missing": ["2026-09-30"], "differing": {}, "due": [], "failed": []}
+
+
+def test_days_that_are_marked_by_hand_are_due_until_they_are_computed(run: Run) -> None:
+    assert "1 days are marked" in run("mark", "2026-10-07").stdout
+    assert "3 days are marked" in run("mark", "2026-10-07", "2026-10-09").stdout
+    # they are equal all the same, and what is equal is not called due
+    assert "31 days equal a rebuild" in run("verify").stdout
+    assert "4 days computed, 0 of them new" in run("backfill", "2026-10-06", "2026-10-09").stdout
+    assert "nouba stats mark 2026-09-01 2026-09-30" in run("mark", "--help").stdout
 
 
 def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
@@ -83,6 +92,8 @@ def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
         (("show", "01/02/2026"), "write it as 2026-11-23"),
         (("compute", "2999-01-01"), "is not over"),
         (("backfill", "2026-10-05", "2026-10-01"), "give the earlier day first"),
+        (("mark", "2026-10-05", "2026-10-01"), "give the earlier day first"),
+        (("mark", "2999-01-01"), "is not over"),
         (("diff", "2020-01-01", "2026-10-01"), "nouba stats compute 2020-01-01"),
         (("explain", "payments.profit"), "No number is called"),
     ],

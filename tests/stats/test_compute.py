@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,15 +17,16 @@ from services.stats import snapshots
 from services.stats.assembly import build_computation
 from services.stats.backfill import backfill, verify
 from services.stats.changes import note_day, note_payments
-from services.stats.compute import Computation, Outcome, Reading, canonical
+from services.stats.compute import Computation, Outcome, canonical
 from services.stats.days import Days
 from services.stats.errors import DayNotOver, Refused
 from services.stats.facts import SqlFacts
-from services.stats.numbers import Ask, Number, Section, Unit, Value, Values
+from services.stats.numbers import Ask, Number, Section, Unit, Values
 from services.stats.sections import SECTIONS
 from services.stats.settings import CountSettings
 from shared.contracts.payments import PaymentSettled
 from shared.runtime.database import build_engine
+from tests.stats.interrupted import Interrupted
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 10)
 NOON = datetime(2026, 3, 5, 11, tzinfo=UTC)
@@ -36,6 +37,7 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = build_engine(database_url, pool_size=8)
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO users (created_at) VALUES (:at), (:at)"), {"at": NOON - timedelta(days=4)})
+        connection.execute(text("DELETE FROM changed_days"))
     yield engine
     engine.dispose()
 
@@ -144,11 +146,16 @@ def test_a_change_without_effect_computes_no_other_day(engine: Engine, computati
 
 def test_verify_names_the_day_and_the_number_that_differ(engine: Engine, computation: Computation) -> None:
     computation.compute(FIRST, LAST - timedelta(days=1))
-    pay(engine, NOON, 100)
+    payment_id = pay(engine, NOON, 100)
     verdict = verify(snapshots.SqlShelf(engine), computation, FIRST, LAST, quiet)
     assert verdict.missing == [LAST]
     assert min(verdict.differing) == NOON.date()
     assert verdict.differing[NOON.date()]["payments.revenue"] == (0, 100)
+
+    # Then its message comes: it is known that this day, and what follows from it, is due
+    note_payments(engine, [PaymentSettled(payment_id=payment_id, day=NOON.date())], computation.zone)
+    known = verify(snapshots.SqlShelf(engine), computation, FIRST, LAST, quiet)
+    assert (known.differing, known.due) == ({}, sorted(verdict.differing))
     backfill(computation, FIRST, LAST, quiet)
     verdict = verify(snapshots.SqlShelf(engine), computation, FIRST, LAST, quiet)
     assert not verdict.missing
@@ -167,7 +174,7 @@ def test_sections_that_are_computed_at_the_same_time_see_the_same_moment(
         return count_users(ask, days, currency)
 
     def count_later(ask: Ask, days: Days, currency: str) -> Values:
-        assert registered.wait(30), "the other lane is not computed meanwhile"
+        assert registered.wait(30), "the other section is not computed meanwhile"
         return count_users(ask, days, currency)
 
     def count_users(ask: Ask, days: Days, currency: str) -> Values:
@@ -176,9 +183,27 @@ def test_sections_that_are_computed_at_the_same_time_see_the_same_moment(
 
     numbers = (Number("total", Unit.COUNT, "-"),)
     later = Section("later", numbers, count_later)
-    first = Section("first", numbers, register_and_count, lane=1)
+    first = Section("first", numbers, register_and_count)
     reading = SqlFacts(engine, (later, first), "DZD").read(Days(LAST, LAST, computation.zone), {})
     assert reading.sections == {"later": {LAST: {"total": 2}}, "first": {LAST: {"total": 2}}}
+
+
+def test_what_several_sections_need_is_found_once_and_told_to_all(engine: Engine, computation: Computation) -> None:
+    found: list[Days] = []
+
+    def find(ask: Ask, days: Days) -> int:
+        found.append(days)
+        (row,) = ask("SELECT pg_sleep(0.2), 7 AS number")
+        return int(row.number)
+
+    def count(ask: Ask, days: Days, currency: str) -> Values:
+        return {day: {"total": ask.once(find, days)} for day in days}
+
+    sections = tuple(Section(name, (Number("total", Unit.COUNT, "-"),), count) for name in ("one", "two", "three"))
+    days = Days(LAST, LAST, computation.zone)
+    reading = SqlFacts(engine, sections, "DZD").read(days, {})
+    assert reading.sections == {name: {LAST: {"total": 7}} for name in ("one", "two", "three")}
+    assert found == [days]
 
 
 def test_a_section_that_fails_is_told_and_the_others_are_kept(engine: Engine, computation: Computation) -> None:
@@ -187,7 +212,7 @@ def test_a_section_that_fails_is_told_and_the_others_are_kept(engine: Engine, co
         return {}
 
     whole = computation.facts
-    section = Section("payments", (Number("revenue", Unit.MINOR, "-"),), broken, lane=1)
+    section = Section("payments", (Number("revenue", Unit.MINOR, "-"),), broken)
     others = tuple(section if each.name == "payments" else each for each in SECTIONS)
     computation.compute(LAST, LAST)
     failing = replace(computation, facts=SqlFacts(engine, others, "DZD"))
@@ -223,18 +248,6 @@ def test_two_workers_at_once_keep_one_version(engine: Engine, computation: Compu
         assert connection.execute(text("SELECT count(*) FROM daily_stats")).scalar_one() == 10
 
 
-class Interrupted:
-    """Facts that change right after they were read."""
-
-    def __init__(self, facts: SqlFacts, change: Callable[[], None]) -> None:
-        self._facts, self._change = facts, change
-
-    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading:
-        reading = self._facts.read(days, kept)
-        self._change()
-        return reading
-
-
 def test_a_change_that_comes_while_a_day_is_computed_is_not_lost(engine: Engine, computation: Computation) -> None:
     computation.compute(FIRST, LAST)
     note_day(engine, NOON.date())
@@ -242,8 +255,7 @@ def test_a_change_that_comes_while_a_day_is_computed_is_not_lost(engine: Engine,
     def change() -> None:
         note_payments(engine, [PaymentSettled(payment_id=pay(engine, NOON), day=NOON.date())], computation.zone)
 
-    assert isinstance(computation.facts, SqlFacts)
-    replace(computation, facts=Interrupted(computation.facts, change)).compute_due(NOON.date())
+    replace(computation, facts=Interrupted(computation.facts, after=change)).compute_due(NOON.date())
     assert number(engine, NOON.date(), "payments.revenue") == 0
     run_all_due(engine, computation)
     assert number(engine, NOON.date(), "payments.revenue") == 250_000
@@ -269,7 +281,7 @@ def test_what_keeps_no_history_is_known_at_the_days_end_only(engine: Engine, com
 
 def test_a_version_is_never_changed(engine: Engine, computation: Computation) -> None:
     computation.compute(FIRST, LAST)
-    for statement in ("UPDATE daily_stats SET etag = ''", "DELETE FROM daily_stats"):
+    for statement in ("UPDATE daily_stats SET etag = ''", "DELETE FROM daily_stats", "TRUNCATE daily_stats CASCADE"):
         with pytest.raises(DBAPIError, match="never changed"), engine.begin() as connection:
             connection.execute(text(statement))
 

@@ -1,7 +1,9 @@
 """Every night a share of the kept days is compared with the facts; what differs is told and left as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from prometheus_client import REGISTRY
@@ -9,10 +11,16 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from services.stats.assembly import build_computation
+from services.stats.changes import note_day
 from services.stats.compute import Computation
-from services.stats.proof import NIGHTS, prove_share, standing
+from services.stats.days import Days
+from services.stats.facts import SqlFacts
+from services.stats.numbers import Ask, Values
+from services.stats.proof import NIGHTS, prove_share, runs_of, standing
+from services.stats.sections import SECTIONS
 from services.stats.settings import CountSettings
 from shared.runtime.database import build_engine
+from tests.stats.interrupted import Interrupted
 
 LAST = date(2026, 3, 1) + timedelta(days=2 * NIGHTS - 1)
 
@@ -43,7 +51,17 @@ def proved(engine: Engine) -> list[tuple[date, int]]:
 
 def pass_a_night(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("UPDATE daily_stats_newest SET verified_at = verified_at - interval '1 day'"))
+        connection.execute(
+            text(
+                "UPDATE daily_stats_newest SET verified_at = verified_at - interval '1 day', "
+                "checked_at = checked_at - interval '1 day'"
+            )
+        )
+
+
+def prove(engine: Engine, computation: Computation, wait: Callable[[], None] = lambda: None) -> int:
+    """A share, without the time in which a message may come."""
+    return prove_share(engine, computation, wait)
 
 
 def test_one_share_is_proved_a_night_however_often_it_is_asked_for(engine: Engine, computation: Computation) -> None:
@@ -66,6 +84,75 @@ def test_every_day_is_proved_once_before_the_first_is_proved_again(engine: Engin
         assert list(connection.scalars(text(query))) == [date(2026, 3, 1), date(2026, 3, 2)]
 
 
+def test_every_day_is_proved_in_so_many_nights_while_each_night_brings_a_new_one(
+    engine: Engine, computation: Computation
+) -> None:
+    proved_in: dict[date, list[int]] = {}
+    for night in range(2 * NIGHTS):
+        new = LAST + timedelta(days=night + 1)
+        computation.compute(new, new)
+        prove_share(engine, computation)
+        query = "SELECT day FROM daily_stats_newest WHERE verified_at > now() - interval '1 hour'"
+        with engine.connect() as connection:
+            for day in connection.scalars(text(query)):
+                proved_in.setdefault(day, []).append(night)
+        pass_a_night(engine)
+
+    for day in (date(2026, 3, 1), date(2026, 3, 20), LAST):
+        first, *others = proved_in[day]
+        assert first < NIGHTS, day
+        assert others, f"{day} is never proved again"
+        assert all(after - before <= NIGHTS for before, after in pairwise(proved_in[day])), day
+
+
+def test_a_share_is_proved_by_one_process_at_a_time(engine: Engine, computation: Computation) -> None:
+    together: list[int] = []
+    facts = Interrupted(computation.facts, before=lambda: together.append(prove(engine, computation)))
+
+    assert prove(engine, replace(computation, facts=facts)) == 2
+    assert together == [0], "somebody else was asked for a share meanwhile"
+    pass_a_night(engine)
+    assert prove(engine, computation) == 2, "the one that ended lets others go on"
+
+
+def test_a_day_that_turns_out_to_be_due_has_not_differed(engine: Engine, computation: Computation) -> None:
+    day = date(2026, 3, 1)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE users SET created_at = '2026-02-01 11:00+00'"))
+
+    # its message comes a moment after the fact
+    assert prove(engine, computation, wait=lambda: note_day(engine, day)) == 0
+    assert proved(engine) == []
+
+    # or the day is computed again meanwhile
+    computation.compute(day, day)
+    later = day + timedelta(days=1)
+    assert prove(engine, computation, wait=lambda: _compute_again(computation, later)) == 1
+    assert proved(engine) == [(day, 0)]
+
+
+def _compute_again(computation: Computation, day: date) -> None:
+    computation.compute(day, day)
+
+
+def test_a_section_that_fails_during_a_proof_is_no_difference(engine: Engine, computation: Computation) -> None:
+    def broken(ask: Ask, days: Days, currency: str) -> Values:
+        raise LookupError("the database is busy")
+
+    sections = tuple(replace(each, compute=broken) if each.name == "users" else each for each in SECTIONS)
+
+    assert prove(engine, replace(computation, facts=SqlFacts(engine, sections, "DZD"))) == 0
+    assert proved(engine) == []
+    assert REGISTRY.get_sample_value("nouba_stats_verify_differences") == 0
+    assert prove(engine, computation) == 2
+
+
+def test_days_that_are_not_far_apart_are_compared_in_one_pass() -> None:
+    first = date(2026, 3, 1)
+    days = [first + timedelta(days=number) for number in (30, 0, 1, 8, 16)]
+    assert runs_of(days) == [(days[1], days[3]), (days[4], days[4]), (days[0], days[0])]
+
+
 def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
     engine: Engine, computation: Computation
 ) -> None:
@@ -73,7 +160,7 @@ def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
         connection.execute(text("UPDATE users SET created_at = '2026-02-01 11:00+00'"))
     before = REGISTRY.get_sample_value("nouba_stats_verified_days_total") or 0
 
-    prove_share(engine, computation)
+    prove(engine, computation)
 
     # users.total, and balance_mean, which a school without users does not have
     assert proved(engine) == [(date(2026, 3, 1), 2), (date(2026, 3, 2), 2)]
@@ -82,7 +169,7 @@ def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT max(version) FROM daily_stats")) == 1, "nothing was computed again"
 
-    computation.compute(date(2026, 3, 1), date(2026, 3, 1))
-    pass_a_night(engine)
-    prove_share(engine, computation)
-    assert proved(engine)[0] == (date(2026, 3, 1), 0)
+    assert computation.compute(date(2026, 3, 1), LAST).new_versions
+    assert proved(engine) == [], "what was found out about another version says nothing of this one"
+    prove(engine, computation)
+    assert proved(engine) == [(date(2026, 3, 1), 0), (date(2026, 3, 2), 0)]

@@ -49,6 +49,20 @@ BOARD = Board(
             ],
         ),
         (
+            "The school",
+            [
+                Panel(
+                    "Numbers of the newest day",
+                    "Under the names and in the units of docs/statistics.md; breakdowns are told by the API.",
+                    "short",
+                    [("max by (section, name) (nouba_stats_number{SCOPE})", "")],
+                    kind="table",
+                    width=24,
+                    height=10,
+                ),
+            ],
+        ),
+        (
             "Computation",
             [
                 Panel(

@@ -1,5 +1,6 @@
 """What the read API tells Prometheus; the processes of one API share a directory and add up."""
 
+import math
 import time
 from datetime import date, datetime
 from functools import cache
@@ -44,6 +45,16 @@ _DELAY = Gauge(
 )
 
 
+_NUMBER = Gauge(
+    "nouba_stats_number",
+    "A number of the newest complete day, in the unit that docs/statistics.md says: amounts in minor units, times in "
+    "milliseconds, ratios in basis points. NaN where that day does not have it.",
+    ["section", "name"],
+    multiprocess_mode="livemostrecent",
+)
+_numbers_told: set[tuple[str, str]] = set()
+
+
 def count(route: str, status: int, began: float) -> None:
     """A request was answered; it came at `began`, by time.perf_counter()."""
     requests, seconds = _of(route, status)
@@ -69,6 +80,23 @@ def show(shelf: Shelf | None, silent_seconds: float) -> None:
         _DAY_END.set(ended)
         _AGE.set(time.time() - ended)
         _DELAY.set(computed - ended)
+
+
+def show_numbers(shelf: Shelf) -> None:
+    """The plain numbers of the newest day; breakdowns have keys without end, and are for the API."""
+    sections = shelf.newest.payload["sections"] if shelf.newest else {}
+    numbers = {
+        (section, name): value
+        for section, found in sections.items()
+        for name, value in found["numbers"].items()
+        if isinstance(value, int)
+    }
+    # processes that share a folder cannot take a label back
+    for section, name in _numbers_told - numbers.keys():
+        _NUMBER.labels(section, name).set(math.nan)
+    for (section, name), value in numbers.items():
+        _NUMBER.labels(section, name).set(value)
+    _numbers_told.update(numbers)
 
 
 def ended_at(zone: str, day: date) -> datetime:

@@ -19,7 +19,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from services.stats.api.app import create_app
 from services.stats.api.settings import ApiSettings
 from services.stats.api.shelf import refresh
-from services.stats.api.watch import Watch
+from services.stats.api.watch import LOOK_SECONDS, Watch
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
 from shared.runtime.deadlines import Deadlines
@@ -80,7 +80,13 @@ class StatsServer(BaseApplication):
     def load(self) -> Any:
         """The application of one process; called after the fork, so that no connection is shared."""
         url = self.settings.database_url.get_secret_value()
-        engine = build_engine(url, pool_size=1, application="nouba stats api", autocommit=True)
+        engine = build_engine(
+            url,
+            pool_size=1,
+            application="nouba stats api",
+            autocommit=True,
+            statement_timeout_ms=LOOK_SECONDS * 1000,
+        )
         self._watch = Watch(partial(refresh, engine))
         self._watch.start()
         app = create_app(self.settings, self._watch)

@@ -1,4 +1,7 @@
-"""Keeps a process's shelf fresh: one thread asks the database once a second, and no reader ever waits for it."""
+"""Keeps a process's shelf fresh: one thread asks the database once a second, and no reader ever waits for it.
+
+Another thread tells Prometheus how old the shelf is: the one that asks may wait for a lock, or for a server that hangs.
+"""
 
 import threading
 import time
@@ -17,24 +20,33 @@ log = structlog.get_logger(__name__)
 REFRESH_SECONDS = 1.0
 #: A database that did not answer for so long is away, and readers are told how old their answer may be.
 AWAY_SECONDS = 5.0
+#: A look that takes longer is given up, where the server still hears that.
+LOOK_SECONDS = 10
+#: A process begins to answer after this, whether or not it has found the days.
+FIRST_LOOK_SECONDS = 5.0
 
 
 class Watch:
-    """Holds the newest shelf. `look` makes it of the one before, and may raise SQLAlchemyError."""
+    """Holds the newest shelf. `look` makes it of the one before; whatever it raises, the next look may succeed."""
 
     def __init__(self, look: Callable[[Shelf], Shelf]) -> None:
         self._look = look
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._looked = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("watch", self._run), ("watch metrics", self._tell))
+        ]
         self._reached = float("-inf")
         self._away = False
         #: The newest days that are known; none until the database answered once.
         self.shelf: Shelf | None = None
 
     def start(self) -> None:
-        """Look once, so that the first reader finds the days; then go on in a thread. Call it after the fork."""
-        self.refresh()
-        self._thread.start()
+        """Look once, so that the first reader finds the days, and go on in threads. Call it after the fork."""
+        for thread in self._threads:
+            thread.start()
+        self._looked.wait(FIRST_LOOK_SECONDS)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -50,10 +62,10 @@ class Watch:
         before = self.shelf or Shelf()
         try:
             found = self._look(before)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, a thread that ended would let the days grow old
             metrics.REFRESHES.labels("failed").inc()
             if not self._away:
-                log.warning("the database is away; answering from memory until it is back", error=describe(error))
+                _log_failure(error)
             self._away = True
         else:
             metrics.REFRESHES.labels("same" if found is self.shelf else "changed").inc()
@@ -61,8 +73,29 @@ class Watch:
                 log.info("the database is back", days=len(found.days))
             self._away = False
             self.shelf, self._reached = found, began
-        metrics.show(self.shelf, self.silent_seconds)
 
     def _run(self) -> None:
+        self.refresh()
+        self._looked.set()
         while not self._stopping.wait(REFRESH_SECONDS):
             self.refresh()
+
+    def _tell(self) -> None:
+        told = None
+        # the first look is told of at once, and no later than any other
+        self._looked.wait(REFRESH_SECONDS)
+        while True:
+            shelf = self.shelf
+            metrics.show(shelf, self.silent_seconds)
+            if shelf is not None and shelf is not told:
+                metrics.show_numbers(shelf)
+                told = shelf
+            if self._stopping.wait(REFRESH_SECONDS):
+                return
+
+
+def _log_failure(error: Exception) -> None:
+    if isinstance(error, SQLAlchemyError):
+        log.warning("the database is away; answering from memory until it is back", error=describe(error))
+    else:
+        log.error("looking for newer days failed; answering from memory until it succeeds", exc_info=error)

@@ -1,11 +1,14 @@
 """Attendance: check-ins, who they were, and how full the sessions were."""
 
-from collections import Counter
+from collections.abc import Collection
+
+import numpy as np
 
 from services.stats.activity import span
+from services.stats.columns import Integers
 from services.stats.days import Days
 from services.stats.numbers import NONE, Ask, Number, Section, Unit, Value, Values, by_bucket, largest, rounded
-from services.stats.sections.presence import presence
+from services.stats.sections.presence import Presence, presence
 
 NUMBERS = (
     Number("check_ins", Unit.COUNT, "Check-ins (checked_in_at) in the day.", reach_days=30),
@@ -20,7 +23,10 @@ NUMBERS = (
     Number("by_chapter", Unit.COUNT, "Check-ins of the day, by the session's chapter.", by="chapter's id"),
 )
 
-_CHAPTERS = "SELECT id, chapter_id FROM sessions WHERE id = ANY (%(ids)s::bigint[])"
+# those of a day are near each other; -1 is none
+_CHAPTERS = """
+SELECT id, coalesce(chapter_id, -1) AS chapter_id FROM sessions WHERE id BETWEEN %(first)s AND %(last)s
+"""
 
 _PLANNED = """
 SELECT width_bucket(starts_at, %(edges)s) AS bucket, count(*) AS sessions FROM sessions
@@ -31,28 +37,39 @@ WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s GROUP BY bucket
 def compute(ask: Ask, days: Days, currency: str) -> Values:
     came = ask.once(presence, days)
     planned = by_bucket(days, ((row.bucket, row.sessions) for row in ask(_PLANNED, **span(days))))
-    # as one text: the elements of a list would be parsed one by one
-    held = ",".join({str(session) for day in days for session in came[day].check_ins})
-    chapter_of = {row.id: row.chapter_id for row in ask(_CHAPTERS, ids=f"{{{held}}}")}
+    ids, chapters = _sessions(ask, came.values())
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
-        sessions = came[day].check_ins
-        check_ins = sum(sessions.values())
-        chapters: Counter[str] = Counter()
-        for session, number in sessions.items():
-            chapter_id = chapter_of[session]
-            chapters[NONE if chapter_id is None else str(chapter_id)] += number
+        sessions, counts = came[day].sessions, came[day].check_ins
+        check_ins, held = int(counts.sum()), sessions.size
         numbers: dict[str, Value] = {
             "check_ins": check_ins,
             "attendees": came[day].attendees,
             "sessions_planned": planned[bucket],
-            "sessions_held": len(sessions),
-            "by_chapter": largest(chapters),
+            "sessions_held": held,
+            "by_chapter": _by_chapter(chapters[np.searchsorted(ids, sessions)], counts),
         }
-        if sessions:
-            numbers["mean_per_session"] = rounded(100 * check_ins, len(sessions))
+        if held:
+            numbers["mean_per_session"] = rounded(100 * check_ins, held)
         values[day] = numbers
     return values
 
 
-SECTION = Section("attendance", NUMBERS, compute)
+def _sessions(ask: Ask, presences: Collection[Presence]) -> tuple[Integers, Integers]:
+    """The sessions that may be among those that were held, in order, and the chapter of each."""
+    held = [one.sessions for one in presences if one.sessions.size]
+    first = min((int(sessions[0]) for sessions in held), default=0)
+    last = max((int(sessions[-1]) for sessions in held), default=-1)
+    ids, chapters = ask.columns(_CHAPTERS, ("id", "chapter_id"), first=first, last=last)
+    order = np.argsort(ids)
+    return ids[order], chapters[order]
+
+
+def _by_chapter(chapters: Integers, counts: Integers) -> dict[str, int]:
+    found, places = np.unique(chapters, return_inverse=True)
+    # sums of a day's check-ins, which a double holds exactly
+    sums = np.bincount(places, weights=counts, minlength=found.size).astype(np.int64)
+    return largest({NONE if chapter < 0 else str(chapter): int(n) for chapter, n in zip(found, sums, strict=True)})
+
+
+SECTION = Section("attendance", NUMBERS, compute, weight=5)

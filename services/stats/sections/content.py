@@ -70,4 +70,4 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     }
 
 
-SECTION = Section("content", NUMBERS, compute, lane=1)
+SECTION = Section("content", NUMBERS, compute)

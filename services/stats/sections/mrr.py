@@ -18,7 +18,8 @@ NUMBERS = (
         "mrr",
         Unit.MINOR,
         "Monthly recurring revenue at the day's end. A term has as many months as pieces of 31 days fit into it, "
-        "rounded up, and is cut into as many equal parts; its amount is spread over them in whole units, the first "
+        "rounded up where more than an hour is left over (an hour is where summer time ends, as from 1 October to "
+        "1 November), and is cut into as many equal parts; its amount is spread over them in whole units, the first "
         "parts get the remainder. MRR is the sum of the parts in which the day's last moment lies. A subscription "
         "without an end counts with its amount.",
         reach_days=FOREVER,
@@ -56,8 +57,8 @@ _NOTHING: Any = _Nothing()
 # more are over, down when it ends. Part p of `months` begins at p * length / months, rounded up to a microsecond, which
 # is p * (length / months) + (p * (length % months) + months - 1) / months without large products. A length in
 # microseconds fits into a double exactly, which is several times as fast as the numeric of extract(). What lies before
-# the days is added up by user; only those who move in them are looked at step by step. OFFSET 0 keeps the planner from
-# working out a length once for each of its uses.
+# the days is added up by user: of everybody, or of those who move where it is known what all bring together. OFFSET 0
+# keeps the planner from working out a length once for each of its uses.
 _MOVEMENTS = """
 WITH terms AS MATERIALIZED (
     SELECT user_id, activated_at, ends_at, amount_minor / months AS least, amount_minor %% months AS parts,
@@ -65,7 +66,7 @@ WITH terms AS MATERIALIZED (
                            + ((amount_minor %% months) * (length %% months) + months - 1) / months)
            * interval '1 microsecond' AS lessens_at
     FROM (
-        SELECT *, coalesce((length + 2678400000000 - 1) / 2678400000000, 1) AS months
+        SELECT *, greatest(1, (length - 3600000000 + 2678400000000 - 1) / 2678400000000) AS months
         FROM (
             SELECT user_id, activated_at, ends_at, amount_minor,
                    round(date_part('epoch', ends_at - activated_at) * 1000000)::bigint AS length
@@ -75,10 +76,7 @@ WITH terms AS MATERIALIZED (
             OFFSET 0
         ) AS found OFFSET 0
     ) AS cut
-), before AS MATERIALIZED (
-    SELECT user_id, sum(least + CASE WHEN parts > 0 AND lessens_at >= %(begins_at)s THEN 1 ELSE 0 END)::bigint AS level
-    FROM terms WHERE activated_at < %(begins_at)s GROUP BY user_id
-), steps AS (
+), steps AS MATERIALIZED (
     SELECT user_id, width_bucket(at, %(edges)s) AS bucket, sum(step)::bigint AS step
     FROM (
         SELECT user_id, activated_at AS at, least + CASE WHEN parts > 0 THEN 1 ELSE 0 END AS step FROM terms
@@ -89,6 +87,10 @@ WITH terms AS MATERIALIZED (
     ) AS moved
     WHERE at >= %(begins_at)s AND at < %(ends_at)s
     GROUP BY user_id, bucket
+), before AS MATERIALIZED (
+    SELECT user_id, sum(least + CASE WHEN parts > 0 AND lessens_at >= %(begins_at)s THEN 1 ELSE 0 END)::bigint AS level
+    FROM terms WHERE activated_at < %(begins_at)s AND (%(everybody)s OR user_id IN (SELECT user_id FROM steps))
+    GROUP BY user_id
 ), levels AS (
     SELECT user_id, bucket, step, (coalesce(before.level, 0) + sum(step) OVER steps)::bigint AS after,
            before.user_id IS NOT NULL OR row_number() OVER steps > 1 AS known
@@ -125,8 +127,11 @@ def compute(ask: Ask, days: Days) -> Values:
     churn = {day: ask.kept(day, "subscriptions.mrr_churn") for day in back}
     known = None not in mrr.values() and None not in churn.values()
     counted = days if known else days.reaching_back(_WINDOW_DAYS - 1)
-    found = {row.bucket: row for row in ask(_MOVEMENTS, **span(counted))}
-    level, subscribers = found[0].step, found[0].subscribers
+    level, subscribers = (ask.kept(counted.first - ONE_DAY, f"subscriptions.{one}") for one in ("mrr", "subscribers"))
+    everybody = level is None or subscribers is None
+    found = {row.bucket: row for row in ask(_MOVEMENTS, **span(counted), everybody=everybody)}
+    if level is None or subscribers is None:
+        level, subscribers = found[0].step, found[0].subscribers
     mrr[counted.first - ONE_DAY] = level
     values: Values = {}
     for bucket, day in enumerate(counted, start=1):

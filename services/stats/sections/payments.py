@@ -190,4 +190,4 @@ def _done(days: Days, rows: Sequence[Any], to_date: dict[str, int]) -> list[dict
     return found
 
 
-SECTION = Section("payments", NUMBERS, compute, lane=1)
+SECTION = Section("payments", NUMBERS, compute, weight=3)

@@ -124,4 +124,4 @@ def _running_by_chapter(days: Days, rows: Sequence[Any]) -> dict[str, list[int]]
     return {key: running(counts) for key, counts in keyed(days, steps).items()}
 
 
-SECTION = Section("subscriptions", NUMBERS, compute, lane=1)
+SECTION = Section("subscriptions", NUMBERS, compute, weight=4)

@@ -35,13 +35,28 @@ def keep(database_url: str, first: date, last: date, *, complete: bool = True, v
         engine.dispose()
 
 
+def keep_version(database_url: str, day: date, version: int, without: tuple[str, str]) -> None:
+    """Keep another version of `day`, which lacks the number `without`: its section and its name."""
+    payload = payload_of(day, version)
+    del payload["sections"][without[0]]["numbers"][without[1]]
+    engine = build_engine(database_url)
+    try:
+        with open_book(engine) as book:
+            book.keep([_version(day, version, payload)])
+            book.checked({day: False}, {})
+    finally:
+        engine.dispose()
+
+
 def version_of(day: date, version: int = 1, *, complete: bool = True) -> Version:
     """One version of a day; the same day and version are the same bytes."""
-    payload = payload_of(day, version, complete=complete)
+    return _version(day, version, payload_of(day, version, complete=complete))
+
+
+def _version(day: date, version: int, payload: Payload) -> Version:
     body = canonical(payload)
-    return Version(
-        day, version, payload, hashlib.sha256(body).hexdigest(), gzip.compress(body, 9, mtime=0), complete, "1:1:"
-    )
+    etag, zipped = hashlib.sha256(body).hexdigest(), gzip.compress(body, 9, mtime=0)
+    return Version(day, version, payload, etag, zipped, bool(payload["complete"]), "1:1:")
 
 
 def payload_of(day: date, version: int = 1, *, complete: bool = True) -> Payload:

@@ -1,5 +1,6 @@
 """What Prometheus reads: the processes add up, and no label comes from a reader."""
 
+import math
 import re
 import time
 from datetime import timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from tests.stats.api.conftest import LAST, Start
-from tests.stats.api.kept import keep
+from tests.stats.api.kept import keep, keep_version, payload_of
 from tests.stats.api.running import PLAIN
 from tests.waiting import wait_until
 
@@ -52,6 +53,32 @@ def test_the_age_of_the_newest_day_and_the_state_of_the_memory_are_shown(start: 
     assert 0 <= (api.metric("nouba_stats_cache_silent_seconds") or 0) < 5
     assert (api.metric('nouba_stats_cache_refreshes_total{outcome="changed"}') or 0) >= 2
     wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="same"}'))
+
+
+def test_the_plain_numbers_of_the_newest_day_are_shown_and_go_with_it(start: Start, database_url: str) -> None:
+    keep(database_url, LAST - timedelta(days=1), LAST)
+    api = start(database_url)
+
+    def number(section: str, name: str) -> float | None:
+        return api.metric(f'nouba_stats_number{{name="{name}",section="{section}"}}')
+
+    sections = payload_of(LAST, 1)["sections"]
+    plain = {
+        (section, name): value
+        for section, found in sections.items()
+        for name, value in found["numbers"].items()
+        if isinstance(value, int)
+    }
+    wait_until(lambda: number("payments", "revenue") is not None)
+    assert {key: number(*key) for key in plain} == plain
+    assert number("users", "by_role") is None
+    assert httpx.get(api.metrics_url).text.count("\nnouba_stats_number{") == len(plain), "no process has its own"
+
+    # another version, in which a number is left out
+    keep_version(database_url, LAST, 2, without=("subscriptions", "churn_rate_30"))
+
+    wait_until(lambda: math.isnan(number("subscriptions", "churn_rate_30") or 0))
+    wait_until(lambda: number("payments", "revenue") == plain["payments", "revenue"] + 1)
 
 
 def test_a_database_that_never_answered_is_seen(start: Start) -> None:

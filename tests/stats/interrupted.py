@@ -1,0 +1,27 @@
+"""Facts that change, or are asked for by others, right before or after they are read."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+
+from services.stats.compute import Facts, Reading
+from services.stats.days import Days
+from services.stats.numbers import Value
+
+
+def _nothing() -> None:
+    """Nothing happens."""
+
+
+class Interrupted:
+    """Implements `Facts`."""
+
+    def __init__(
+        self, facts: Facts, *, before: Callable[[], None] = _nothing, after: Callable[[], None] = _nothing
+    ) -> None:
+        self._facts, self._before, self._after = facts, before, after
+
+    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading:
+        self._before()
+        reading = self._facts.read(days, kept)
+        self._after()
+        return reading
