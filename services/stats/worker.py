@@ -30,8 +30,8 @@ from shared.runtime.worker import SHORT_JOBS, run_worker
 
 #: Messages of one transaction; there are never more than the worker has threads.
 MOST_AT_ONCE = 64
-#: After the first ten there is one every five minutes: four hours without a database cost no message.
-RETRIES = 60
+#: After the first ten there is one every two and a half to five minutes: four hours without a database cost no message.
+RETRIES = 110
 
 log = structlog.get_logger(__name__)
 

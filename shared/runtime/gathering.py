@@ -20,47 +20,71 @@ class Gathering(Generic[T, R]):
         self._do = do
         self._most = most
         self._lock = threading.Lock()
-        self._is_busy = False
+        self._leader: _Ticket[T, R] | None = None
         self._waiting: list[_Ticket[T, R]] = []
+        self._in_hand: list[_Ticket[T, R]] = []
 
     def __call__(self, item: T) -> R:
         """The result for `item`. Raises what `do` says, or raises itself."""
         ticket = _Ticket[T, R](item)
-        with self._lock:
-            self._waiting.append(ticket)
-            leads, self._is_busy = not self._is_busy, True
-        if not leads:
-            # until it is done, or its turn to lead
-            ticket.turn.acquire()
-        if ticket.outcome is None:
-            self._lead()
+        try:
+            with self._lock:
+                self._waiting.append(ticket)
+                self._leader = self._leader or ticket
+                leads = self._leader is ticket
+            if not leads:
+                # until it is done, or its turn to lead
+                ticket.turn.acquire()
+            if ticket.outcome is None:
+                self._lead()
+        except BaseException as error:
+            # a time limit strikes anywhere, also one that waits: nobody may wait for ever for this thread
+            self._leave(ticket, error)
+            raise
         assert ticket.outcome is not None
         return ticket.outcome.give()
 
     def _lead(self) -> None:
         """Do the next batch, of which the caller's is the first, and hand on the lead."""
         with self._lock:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        outcomes: Sequence[R | BaseException] = []
+            self._in_hand, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            items = [ticket.item for ticket in self._in_hand]
         try:
-            outcomes = self._do([ticket.item for ticket in batch])
-        except BaseException as error:
+            outcomes = self._do(items)
+        except Exception as error:  # noqa: BLE001 - raised again for each whom it concerns
             with self._lock:
-                # what this one waited for in vain, those behind it would wait for too, one batch after the other
-                batch, self._waiting = batch + self._waiting, []
-            outcomes = [error] * len(batch)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            for ticket, outcome in zip(batch, outcomes, strict=True):
-                ticket.outcome = _Outcome(outcome)
+                self._fail(error)
+                self._hand_on()
+        else:
             with self._lock:
-                if self._waiting:
-                    self._waiting[0].turn.release()
-                else:
-                    self._is_busy = False
-            for ticket in batch[1:]:
+                self._tell(outcomes)
+                self._hand_on()
+
+    def _leave(self, ticket: "_Ticket[T, R]", error: BaseException) -> None:
+        with self._lock:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+            if self._leader is ticket:
+                if self._in_hand:
+                    self._fail(error)
+                self._hand_on()
+
+    def _fail(self, error: BaseException) -> None:
+        """What this batch waited for in vain, those behind it would wait for too, one batch after the other."""
+        self._in_hand, self._waiting = self._in_hand + self._waiting, []
+        self._tell([error] * len(self._in_hand))
+
+    def _tell(self, outcomes: Sequence[R | BaseException]) -> None:
+        for ticket, outcome in zip(self._in_hand, outcomes, strict=True):
+            ticket.outcome = _Outcome(outcome)
+            if ticket is not self._leader:
                 ticket.turn.release()
+        self._in_hand = []
+
+    def _hand_on(self) -> None:
+        self._leader = self._waiting[0] if self._waiting else None
+        if self._leader is not None:
+            self._leader.turn.release()
 
 
 class _Outcome(Generic[R]):

@@ -3,12 +3,13 @@
 Call `configure("gateway")` once, first thing. NOUBA_LOG_FORMAT=json gives a JSON object a line.
 """
 
+import contextlib
 import logging
 import os
 import sys
 import time
 import traceback
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from dramatiq import Broker, Message, MessageProxy
@@ -54,9 +55,24 @@ def configure(service: str) -> None:
     structlog.configure(
         processors=[*before, _renderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Patient(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+class _Patient:
+    """A file to log to: a full disk, or a pipe that nobody reads any more, must not end the thread that logs."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
 
 
 def describe(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from dramatiq.threading import raise_thread_exception
 
 from shared.runtime.gathering import Gathering
 from tests.waiting import wait_until
@@ -79,3 +80,37 @@ def test_after_a_rest_it_begins_again() -> None:
     with pytest.raises(ZeroDivisionError):
         gathering(13)
     assert [gathering(1), gathering(2)] == [10, 20]
+
+
+class TimeIsUp(BaseException):
+    """What dramatiq's time limit does to a thread, wherever it is."""
+
+
+def test_one_whose_time_is_up_while_it_waits_keeps_nobody_from_their_turn() -> None:
+    desk = Desk()
+    gathering = Gathering(desk.do, 1)
+    ended: list[str] = []
+
+    def ask_impatiently() -> None:
+        try:
+            gathering(2)
+        except TimeIsUp:
+            ended.append("the impatient one")
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(gathering, 1)
+        wait_until(lambda: bool(desk.batches), 10, "the first was not begun")
+        impatient = threading.Thread(target=ask_impatiently)
+        impatient.start()
+        wait_until(lambda: len(gathering._waiting) == 1, 10, "it does not wait")
+        last = threads.submit(gathering, 3)
+        wait_until(lambda: len(gathering._waiting) == 2, 10, "it does not wait")
+        # it strikes when the thread next runs Python: when it is handed the lead
+        assert impatient.ident is not None
+        raise_thread_exception(impatient.ident, TimeIsUp)
+        desk.go.set()
+        assert first.result(10) == 10
+        assert last.result(10) == 30
+        impatient.join(10)
+    assert ended == ["the impatient one"]
+    assert gathering(4) == 40

@@ -114,3 +114,16 @@ def test_a_refused_connection_says_why() -> None:
     with pytest.raises(psycopg2.OperationalError) as caught:
         psycopg2.connect("postgresql://127.0.0.1:1/nothing")
     assert "refused" in describe(caught.value)
+
+
+def test_a_log_that_cannot_be_written_ends_nothing() -> None:
+    program = (
+        "import os, structlog\n"
+        "from shared.runtime import logs\n"
+        "logs.configure('gateway')\n"
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
+        "structlog.get_logger('ours').info('event kept', event_id=7)\n"
+        "print('the thread goes on')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False)
+    assert result.stdout == "the thread goes on\n"

@@ -92,22 +92,24 @@ def test_periodiq_fires_at_midnight_in_the_schools_zone(start: Start, rows: Call
 
 #: At which step the scheduler and the worker of a night die.
 NIGHTS = (
-    ("sweep.before_look", "stats.after_read"),
-    ("sweep.before_commit", "stats.after_keep"),
+    ("sweep.before_look", "stats.before_read"),
+    ("sweep.before_commit", "stats.after_read"),
+    ("sweep.after_commit", "stats.after_keep"),
+    ("sweep.before_commit", "stats.before_commit"),
     ("sweep.after_commit", "stats.after_commit"),
 )
 
 
 def test_every_day_is_counted_once_whoever_is_killed_at_whichever_step(start: Start, rows: Callable[..., Any]) -> None:
     for number, steps in enumerate(NIGHTS):
-        at = before_midnight(number, -1)
+        # both run when midnight comes
         processes = {}
         for name, step in zip(("scheduler", "worker"), steps, strict=True):
-            processes[name] = start(name, at, NOUBA_FAILPOINTS=f"{step}=kill")
+            processes[name] = start(name, before_midnight(number, 3), NOUBA_FAILPOINTS=f"{step}=kill")
         # each is started again when it has died, as its supervisor would do
         for name, step in zip(("scheduler", "worker"), steps, strict=True):
             assert processes[name].wait(40) == -signal.SIGKILL, f"the {name} did not reach {step}"
-            processes[name] = start(name, at)
+            processes[name] = start(name, before_midnight(number, -1))
         expected = {FIRST + timedelta(days=each): 1 for each in range(number + 1)}
         wait_until(lambda: versions(rows) == expected, 40)  # noqa: B023
         for process in processes.values():

@@ -86,10 +86,14 @@ class Watch:
         self._looked.wait(REFRESH_SECONDS)
         while True:
             shelf = self.shelf
-            metrics.show(shelf, self.silent_seconds)
-            if shelf is not None and shelf is not told:
-                metrics.show_numbers(shelf)
-                told = shelf
+            try:
+                metrics.show(shelf, self.silent_seconds)
+                if shelf is not None and shelf is not told:
+                    metrics.show_numbers(shelf)
+                    told = shelf
+            except Exception:
+                # a full disk, say: once there is room, the age has to be told again
+                log.exception("the age of the days was not told")
             if self._stopping.wait(REFRESH_SECONDS):
                 return
 

@@ -25,9 +25,9 @@ READ: Final = Statement(
     "WHERE id = ANY($1) AND state = 'received'",
 )
 
-# Everybody locks in one order: events, payments, users, subscriptions, and each of these by number. So two settlements
-# never wait for each other. FOR NO KEY UPDATE: what refers to the row (a payment that is being opened) holds a key
-# share of it.
+# Everybody locks in one order: events, payments, users, and each of these by number; then subscriptions, which only who
+# holds their user's row asks for. So two settlements never wait for each other. FOR NO KEY UPDATE: what refers to the
+# row (a payment that is being opened) holds a key share of it.
 LOCK_EVENTS: Final = Statement(
     "lock_events", "SELECT FROM webhook_events WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE"
 )

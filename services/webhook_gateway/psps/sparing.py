@@ -6,7 +6,8 @@ from services.webhook_gateway.errors import ProviderBusy
 from services.webhook_gateway.psps.base import Asks, Notice
 from services.webhook_gateway.psps.breaker import Breaker
 
-#: In one process, a quarter of its threads. Anybody can make us ask, since a hint is signed by nobody.
+#: In one process, a quarter of the threads that it has by default. Anybody can make us ask, since a hint is signed by
+#: nobody.
 AT_ONCE = 4
 
 
