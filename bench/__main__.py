@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench import machine, plot, report
 from bench.figures import Measure, Options, Tell
-from bench.payments import GROWTH
 
 #: Each is a module of this package with `measure(options, tell)`.
 PARTS = ("gateway", "payments", "queue", "transcoder", "stats")
@@ -23,7 +22,8 @@ ROUNDS = 3
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "bench" / "results.json"
 PAGE = PROJECT / "docs" / "performance.md"
-PLOT = PROJECT / "docs" / "performance.svg"
+#: By part.
+PLOT = "performance-{}.svg"
 
 
 @click.command()
@@ -36,7 +36,7 @@ PLOT = PROJECT / "docs" / "performance.svg"
     "--stats-size", type=click.Choice(["small", "medium", "10m"]), help="The school; else the largest that fits."
 )
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
-@click.option("--write-docs", is_flag=True, help="Put the table and the plot into docs/.")
+@click.option("--write-docs", is_flag=True, help="Put the table and the plots into docs/.")
 def bench(
     parts: Sequence[str], quick: bool, rounds: int | None, stats_size: str | None, path: Path | None, write_docs: bool
 ) -> None:
@@ -71,8 +71,8 @@ def bench(
         report.write_json(path or RESULTS, found)
     if write_docs:
         report.write_docs(PAGE, measures, described)
-        for found_growth in (one for one in measures if one.name == GROWTH):
-            plot.write(PLOT, found_growth)
+        for growth in (one for one in measures if one.grows_with):
+            plot.write(PAGE.with_name(PLOT.format(growth.part)), growth)
 
 
 @contextmanager

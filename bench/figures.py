@@ -35,6 +35,8 @@ class Measure:
     #: What the subject is meant to reach, in words.
     goal: str = ""
     digits: int = 2
+    #: What the numbers are of that the samples' names begin with, where it is measured how a cost grows with them.
+    grows_with: str = ""
 
     @property
     def rows(self) -> list["Row"]:

@@ -35,6 +35,7 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         yield Measure(part=PART, name=f"CPU, {title}", unit="s", samples=cpu, goal=goal)
         wall = {who: [one.wall_seconds for one in found] for who, found in costs.items()}
         yield Measure(part=PART, name=f"wall time, {title}", unit="s", samples=wall, goal=goal)
+    yield _growth(options, height, tell)
     yield from _together(options, options.folder / "natural.mp4", seconds, tell)
 
 
@@ -74,6 +75,21 @@ def _costs(options: Options, film: Path, height: int, tell: Tell) -> dict[str, l
         _EACH: each,
     }
     return alternate(options.rounds, {who: partial(with_folder, make) for who, make in makers.items()}, tell)
+
+
+def _growth(options: Options, height: int, tell: Tell) -> Measure:
+    """A film, and one twice and four times as long: the price of a second of film must stay the same."""
+    first = 2 if options.quick else 12
+    samples = {}
+    for number, seconds in enumerate((first, 2 * first, 4 * first)):
+        tell(f"a film of {seconds} s", number, 3)
+        film = films.make("natural", options.folder / f"{seconds}.mp4", height=height, seconds=seconds)
+        lesson = options.folder / f"lesson of {seconds} s"
+        cost = run([NOUBA, "transcoder", "run", film, "--out", lesson, "--json"], {})
+        samples[f"{seconds} s of film"] = [cost.cpu_seconds]
+        shutil.rmtree(lesson)
+    name, goal = f"CPU, natural {height}p, longer and longer", "as much for each second of film"
+    return Measure(part=PART, name=name, unit="s", samples=samples, goal=goal, grows_with="seconds of film")
 
 
 def _together(options: Options, film: Path, seconds: int, tell: Tell) -> Iterator[Measure]:

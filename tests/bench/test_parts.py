@@ -64,6 +64,7 @@ EXPECTED = {
         ("wall time, natural 360p, 4 s", LADDERS),
         ("CPU, slides 360p, 4 s", LADDERS),
         ("wall time, slides 360p, 4 s", LADDERS),
+        ("CPU, natural 360p, longer and longer", {"2 s of film", "4 s of film", "8 s of film"}),
         ("H.264 upload of 4 s to first picture", {"one worker"}),
         (
             "upload of 4 s to whole lesson",
@@ -82,6 +83,7 @@ EXPECTED = {
             },
         ),
         ("full rebuild of 731 days", {"nouba stats backfill"}),
+        ("full rebuild, with more and more payments", {"10,000 payments"}),
         ("memory of a process", {"stats worker"}),
         ("API p50 at 1,000/s", READERS),
         ("API p99 at 1,000/s", READERS),
@@ -124,11 +126,12 @@ def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> N
 def test_the_plot_has_a_point_for_each_number_of_events_kept(tmp_path: Path) -> None:
     samples = {"1,000 events kept before": [200.0, 100.0, 300.0], "4,000 events kept before": [190.0]}
 
-    plot.write(tmp_path / "growth.svg", Measure(part="payments", name="settled", unit="/s", samples=samples))
+    measure = Measure(part="payments", name="settled", unit="/s", samples=samples, grows_with="events kept before")
+    plot.write(tmp_path / "growth.svg", measure)
 
     drawn = ElementTree.parse(tmp_path / "growth.svg").getroot()  # noqa: S314
     texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"1,000", "200", "4,000", "190", "settled (/s)"} <= set(texts)
+    assert {"1,000", "200", "4,000", "190", "settled (/s)", "events kept before"} <= set(texts)
     assert len(list(drawn.iter("{http://www.w3.org/2000/svg}circle"))) == 2
 
 
