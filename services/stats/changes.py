@@ -4,14 +4,24 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import ColumnElement, Connection, Engine, or_, select
 
 from services.stats.days import ONE_DAY, day_of
 from services.stats.errors import DayNotOver, Refused
 from shared.contracts.payments import PaymentSettled
+from shared.schema.tables import changed_days, late_days
 
 _MARK = """
 INSERT INTO changed_days (day) SELECT unnest(%(days)s::date[])
+ON CONFLICT (day) DO UPDATE SET changes = changed_days.changes + 1, changed_at = now()
+"""
+
+# In order here too. A row that another one gathers is waited for, and then gone.
+_GATHER = """
+WITH late AS (DELETE FROM late_days RETURNING first_day, last_day),
+     runs AS (SELECT DISTINCT first_day, last_day FROM late)
+INSERT INTO changed_days (day)
+SELECT DISTINCT first_day + number AS day FROM runs, generate_series(0, last_day - first_day) AS number ORDER BY day
 ON CONFLICT (day) DO UPDATE SET changes = changed_days.changes + 1, changed_at = now()
 """
 
@@ -43,6 +53,23 @@ def note_days(engine: Engine, first: date, last: date, yesterday: date) -> int:
     with engine.begin() as connection:
         mark(connection, days)
     return len(days)
+
+
+def gather_late(engine: Engine) -> None:
+    """Mark the days of which the database has noted that the school wrote late into them.
+
+    In a transaction of its own: what is marked makes others wait until it ends.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_GATHER)
+
+
+def is_changed(day: ColumnElement[date]) -> ColumnElement[bool]:
+    """Whether facts of `day` are known to have changed; also where that is not gathered yet."""
+    return or_(
+        select(changed_days).where(changed_days.c.day == day).exists(),
+        select(late_days).where(day.between(late_days.c.first_day, late_days.c.last_day)).exists(),
+    )
 
 
 def mark(connection: Connection, days: Iterable[date]) -> None:

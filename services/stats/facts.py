@@ -48,9 +48,9 @@ class SqlFacts:
                 "SELECT pg_current_snapshot()::text, pg_export_snapshot()"
             ).one()
             marks = connection.execute(
-                select(changed_days.c.day, changed_days.c.changes).where(
-                    changed_days.c.day.between(days.first, days.last)
-                )
+                select(changed_days.c.day, changed_days.c.changes)
+                .where(changed_days.c.day.between(days.first, days.last))
+                .order_by(changed_days.c.day)
             ).all()
             connections = [connection, *(stack.enter_context(self._begin(moment)) for _ in range(CONNECTIONS - 1))]
             found = self._compute_all(connections, days, kept)

@@ -14,17 +14,18 @@ import structlog
 from sqlalchemy import Connection, Engine, func, select, update
 
 from services.stats.backfill import ANNOUNCED_WITHIN_SECONDS, verify
+from services.stats.changes import is_changed
 from services.stats.compute import CHUNK_DAYS, Computation
 from services.stats.definitions import REVISION
 from services.stats.metrics import VERIFIED_DAYS, show_proof
 from services.stats.snapshots import SqlShelf
-from shared.schema.tables import changed_days, daily_stats, daily_stats_newest
+from shared.schema.tables import daily_stats, daily_stats_newest
 
 log = structlog.get_logger(__name__)
 
 #: Each day is proved once in so many nights.
 NIGHTS = 28
-#: A share is proved when none was for so long; less than a day, so that it does not wander through the day.
+#: A share is taken when none was for so long; less than a day, so that it does not wander through the day.
 EVERY = timedelta(hours=20)
 #: Held while a share is proved.
 LOCK = 0x4E4F55424156
@@ -55,8 +56,9 @@ def prove_share(
     with _alone(engine) as alone:
         if not alone:
             return 0
-        with engine.connect() as connection:
+        with engine.begin() as connection:
             share = _share(connection)
+            _note_try(connection, share)
         for first, last in runs_of(share):
             proved += _prove(engine, computation, first, last, set(share), wait)
     VERIFIED_DAYS.inc(proved)
@@ -133,24 +135,31 @@ def _share(connection: Connection) -> Sequence[date]:
     table, kept = daily_stats_newest, daily_stats
     # a day that is due is going to be compared anyway, and one of older definitions cannot be
     comparable = (
-        select(table.c.day, table.c.verified_at, table.c.checked_at)
+        select(*table.c["day", "verified_at", "checked_at", "tried_at"])
         .join(kept, (kept.c.day == table.c.day) & (kept.c.version == table.c.version))
         .where(
             kept.c.payload["definitions"].as_integer() == REVISION,
             ~table.c.failed,
-            ~select(changed_days).where(changed_days.c.day == table.c.day).exists(),
+            ~is_changed(table.c.day),
         )
         .subquery()
     )
-    query = select(func.count(), func.max(comparable.c.verified_at) > func.now() - EVERY).select_from(comparable)
-    number, lately = connection.execute(query).one()
-    if not number or lately:
+    if connection.scalar(select(func.max(table.c.tried_at) > func.now() - EVERY)):
         return []
+    number = connection.scalar(select(func.count()).select_from(comparable)) or 0
     # What is new was computed just now, and waits for its turn behind the others: days come faster than they are proved
     # if each night begins with its own.
-    oldest = func.coalesce(comparable.c.verified_at, comparable.c.checked_at)
+    oldest = func.greatest(comparable.c.tried_at, func.coalesce(comparable.c.verified_at, comparable.c.checked_at))
     length = min(CHUNK_DAYS, -(-number // NIGHTS))
     return connection.scalars(select(comparable.c.day).order_by(oldest, comparable.c.day).limit(length)).all()
+
+
+def _note_try(connection: Connection, share: Sequence[date]) -> None:
+    """Before it is known what comes of it: where all of a share turns out to be due or fails, it has had its night."""
+    table = daily_stats_newest
+    # in order, as a computation writes them
+    for day in sorted(share):
+        connection.execute(update(table).where(table.c.day == day).values(tried_at=func.now()))
 
 
 def _note(connection: Connection, compared: Mapping[date, int], differing: Mapping[date, int]) -> int:

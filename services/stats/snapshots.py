@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, delete, f
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.stats.changes import mark
+from services.stats.changes import gather_late, is_changed, mark
 from services.stats.compute import Kept, Payload, Version
 from shared.schema.tables import changed_days, daily_stats, daily_stats_newest, users
 
@@ -59,6 +59,7 @@ def attempt_on(engine: Engine, day: date) -> Snapshot | None:
 @contextmanager
 def open_book(engine: Engine) -> Iterator["SqlBook"]:
     """The kept days for one computation: others wait; all or nothing is kept."""
+    gather_late(engine)
     with engine.begin() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
         yield SqlBook(connection)
@@ -121,8 +122,8 @@ class SqlBook:
             ),
             [{"of_day": day, "has_failed": failed} for day, failed in days.items()],
         )
-        # a change that came after the reading has raised the count, and its mark stays
-        for day, changes in marks.items():
+        # A change that came after the reading has raised the count, and its mark stays. In order, as marks are made.
+        for day, changes in sorted(marks.items()):
             self._connection.execute(
                 delete(changed_days).where(and_(changed_days.c.day == day, changed_days.c.changes == changes))
             )
@@ -150,6 +151,7 @@ SELECT days.day FROM (SELECT generate_series(CAST(:first AS date), CAST(:last AS
 LEFT JOIN daily_stats_newest AS newest ON newest.day = days.day
 LEFT JOIN changed_days AS changed ON changed.day = days.day
 WHERE newest.day IS NULL OR newest.failed OR changed.day IS NOT NULL
+   OR EXISTS (SELECT FROM late_days AS late WHERE days.day BETWEEN late.first_day AND late.last_day)
 ORDER BY days.day
 """)
 
@@ -208,9 +210,7 @@ class SqlShelf:
             return {row.day: row.version for row in connection.execute(query)}
 
     def changed_from(self) -> date | None:
-        query = select(func.min(changed_days.c.day)).join(
-            daily_stats_newest, daily_stats_newest.c.day == changed_days.c.day
-        )
+        query = select(func.min(daily_stats_newest.c.day)).where(is_changed(daily_stats_newest.c.day))
         with self._engine.connect() as connection:
             found: date | None = connection.scalar(query)
         return found

@@ -3,9 +3,9 @@
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import TIMESTAMP, Connection, Engine, and_, cast, delete, func, or_, select
 
-from services.stats.changes import mark
+from services.stats.changes import gather_late, mark
 from services.stats.compute import CHUNK_DAYS
 from services.stats.days import ONE_DAY, day_of, yesterday
 from services.stats.snapshots import find_due, first_fact
@@ -26,6 +26,7 @@ def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int) -> 
     Many sweeps at once, and messages that come twice, do no harm: a message asks only for what is still due.
     """
     last = yesterday(now, zone)
+    gather_late(engine)
     with engine.begin() as connection:
         begun_at = first_fact(connection)
         if begun_at is None:
@@ -36,7 +37,7 @@ def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int) -> 
         first = min(day_of(begun_at, zone), first_kept or date.max)
         # of a day that nobody counts, such as the one before the first fact, no computation takes the mark away
         connection.execute(delete(changed_days).where(changed_days.c.day < first))
-        mark(connection, _not_compared_lately(connection, last - ONE_DAY * (lookback_days - 1), last))
+        mark(connection, _not_compared_lately(connection, last, lookback_days, zone))
         due = find_due(connection, first, last)
         for day in runs(due):
             outbox.add(connection, SERVICE, ComputeDay(day=day))
@@ -57,12 +58,21 @@ def runs(days: list[date]) -> list[date]:
     return first
 
 
-def _not_compared_lately(connection: Connection, first: date, last: date) -> list[date]:
+def _not_compared_lately(connection: Connection, last: date, lookback_days: int, zone: ZoneInfo) -> list[date]:
+    """The last days, once an hour; and each older one until it was compared when it was no longer one of them.
+
+    What was written into it while it was, nobody else tells of, and we may have been away for all of that time.
+    """
     table = daily_stats_newest
+    first = last - ONE_DAY * (lookback_days - 1)
+    left_at = func.timezone(zone.key, cast(table.c.day + 1 + lookback_days, TIMESTAMP))
     return list(
         connection.scalars(
             select(table.c.day).where(
-                table.c.day.between(first, last), table.c.checked_at < func.now() - COMPARED_EVERY
+                or_(
+                    and_(table.c.day.between(first, last), table.c.checked_at < func.now() - COMPARED_EVERY),
+                    and_(table.c.checked_at < left_at, left_at <= func.now()),
+                )
             )
         )
     )

@@ -40,19 +40,32 @@ daily_stats_newest = Table(
     # when this version was last compared with a rebuild from the facts alone, and how many numbers differed
     Column("verified_at", INSTANT),
     Column("differences", Integer),
+    # when a proof of this day was last begun, whatever came of it
+    Column("tried_at", INSTANT),
     ForeignKeyConstraint(["day", "version"], ["daily_stats.day", "daily_stats.version"]),
     info={"writer": "stats"},
 )
 
 # A day whose facts changed since its statistics were computed. `changes` counts, so that a change which comes while
-# the day is being computed is not taken for one that was seen. Of what the school's application writes late, triggers
-# of the database note it here (migration 0012).
+# the day is being computed is not taken for one that was seen.
 changed_days = Table(
     "changed_days",
     metadata,
     Column("day", Date, primary_key=True),
     Column("changes", BigInteger, nullable=False, server_default=sql("1")),
     Column("changed_at", INSTANT, nullable=False, server_default=sql("now()")),
+    info={"writer": "stats"},
+)
+
+# What the school's application writes late: the days in which it may count. Triggers of the database put a row in
+# (migration 0012), and the statistics gather them into `changed_days`, whose rows would make others wait for a long
+# transaction of the school, and two of these for each other.
+late_days = Table(
+    "late_days",
+    metadata,
+    Column("first_day", Date, nullable=False),
+    Column("last_day", Date, nullable=False),
+    Column("noted_at", INSTANT, nullable=False, server_default=sql("now()")),
     info={"writer": "stats"},
 )
 

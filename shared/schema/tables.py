@@ -11,7 +11,7 @@ from shared.schema.money import (
 )
 from shared.schema.plumbing import dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
-from shared.schema.stats import changed_days, daily_stats, daily_stats_newest
+from shared.schema.stats import changed_days, daily_stats, daily_stats_newest, late_days
 from shared.schema.videos import course_keys, transcode_chunks, transcode_jobs
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "daily_stats",
     "daily_stats_newest",
     "dead_letters",
+    "late_days",
     "ledger_accounts",
     "ledger_entries",
     "ledger_transactions",

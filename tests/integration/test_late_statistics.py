@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from services.stats import snapshots
 from services.stats.assembly import build_computation
 from services.stats.backfill import verify
-from services.stats.changes import note_payments
+from services.stats.changes import gather_late, note_payments
 from services.stats.compute import Computation
 from services.stats.settings import CountSettings
 from services.transcoder.patience import PatientEngine
@@ -46,6 +46,7 @@ def computation(engine: Engine, database_url: str) -> Computation:
 
 
 def marked(engine: Engine) -> set[date]:
+    gather_late(engine)
     with engine.connect() as connection:
         return set(connection.scalars(text("SELECT day FROM changed_days")))
 

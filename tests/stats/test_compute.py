@@ -37,7 +37,7 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = build_engine(database_url, pool_size=8)
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO users (created_at) VALUES (:at), (:at)"), {"at": NOON - timedelta(days=4)})
-        connection.execute(text("DELETE FROM changed_days"))
+        connection.execute(text("DELETE FROM late_days"))
     yield engine
     engine.dispose()
 

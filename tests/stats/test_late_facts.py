@@ -10,21 +10,26 @@ from sqlalchemy.exc import DBAPIError
 from services.stats import snapshots
 from services.stats.assembly import build_computation
 from services.stats.backfill import verify
-from services.stats.changes import mark
+from services.stats.changes import gather_late, mark
 from services.stats.settings import CountSettings
 from services.stats.sweep import sweep
 from shared.runtime.database import build_engine
 
-#: A school with one of everything, of long ago: a subscription that was paid twice, for a chapter of the first teacher.
+#: A school with one of everything, of long ago: a subscription that was paid twice, for a chapter of the first teacher;
+#: two terms of the same days, one of them free; and two users who came on different days.
 SCHOOL = """
 INSERT INTO users (created_at) SELECT '2026-03-01 11:00+00' FROM generate_series(1, 3);
 INSERT INTO teachers (created_at) SELECT '2026-03-01 11:00+00' FROM generate_series(1, 3);
 INSERT INTO chapters (teacher_id, created_at) VALUES (1, '2026-03-01 11:00+00');
 INSERT INTO courses (chapter_id, created_at) VALUES (1, '2026-03-01 11:00+00');
-INSERT INTO sessions (chapter_id, starts_at) VALUES (1, '2026-03-10 11:00+00');
-INSERT INTO attendances (session_id, user_id, checked_in_at) VALUES (1, 1, '2026-03-10 11:00+00');
+INSERT INTO sessions (chapter_id, starts_at) VALUES (1, '2026-03-10 11:00+00'), (1, '2026-03-02 11:00+00');
+INSERT INTO attendances (session_id, user_id, checked_in_at)
+    VALUES (1, 1, '2026-03-10 11:00+00'), (2, 1, '2026-03-02 11:00+00'),
+           (2, 2, '2026-03-02 11:00+00'), (2, 2, '2026-03-20 11:00+00');
 INSERT INTO subscriptions (user_id, chapter_id, amount_minor, status, created_at, activated_at, ends_at)
-    VALUES (1, 1, 3100, 'active', '2026-03-05 11:00+00', '2026-03-20 11:00+00', '2999-01-01 11:00+00');
+    VALUES (1, 1, 3100, 'active', '2026-03-05 11:00+00', '2026-03-20 11:00+00', '2999-01-01 11:00+00'),
+           (2, 1, 3101, 'active', '2026-03-05 11:00+00', '2026-03-08 11:00+00', '2026-04-15 11:00+00'),
+           (2, 1, 0, 'active', '2026-03-05 11:00+00', '2026-03-08 11:00+00', '2026-04-15 11:00+00');
 INSERT INTO ledger_accounts (kind) VALUES ('subscription_revenue');
 INSERT INTO ledger_transactions (kind, subscription_id, created_at)
     VALUES ('activation', 1, '2026-03-15 11:00+00'), ('activation', 1, '2026-03-20 11:00+00');
@@ -37,34 +42,66 @@ INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, up
     VALUES (1, '-', '-', 1, '2026-03-13 10:00+00', 'failed', '2026-03-13 10:00+00', '2026-03-13 11:00+00');
 """
 
-LATE = [
-    ("INSERT INTO users (created_at) VALUES ('2026-03-07 11:00+00')", ["03-07"]),
-    ("DELETE FROM users WHERE id = 3", ["03-01"]),
-    ("INSERT INTO teachers (created_at) VALUES ('2026-03-07 11:00+00')", ["03-07"]),
-    ("DELETE FROM teachers WHERE id = 3", ["03-01"]),
-    ("UPDATE teachers SET created_at = '2026-03-07 11:00+00' WHERE id = 1", ["03-01", "03-07"]),
-    ("INSERT INTO chapters (created_at) VALUES ('2026-03-07 11:00+00')", ["03-07"]),
-    ("INSERT INTO courses (created_at) VALUES ('2026-03-07 11:00+00')", ["03-07"]),
-    ("INSERT INTO sessions (starts_at) VALUES ('2026-03-07 11:00+00')", ["03-07"]),
-    ("UPDATE sessions SET starts_at = '2026-03-14 11:00+00'", ["03-10", "03-14"]),
-    ("UPDATE sessions SET teacher_id = 2", ["03-10"]),
-    ("UPDATE sessions SET chapter_id = NULL", ["03-10"]),
-    ("INSERT INTO attendances (session_id, user_id, checked_in_at) VALUES (1, 2, '2026-03-10 11:00+00')", ["03-10"]),
-    ("UPDATE attendances SET user_id = 2", ["03-10"]),
-    ("DELETE FROM attendances", ["03-10"]),
-    ("INSERT INTO subscriptions (user_id, amount_minor, created_at) VALUES (2, 1, '2026-03-07 11:00+00')", ["03-07"]),
-    ("UPDATE subscriptions SET created_at = '2026-03-08 11:00+00'", ["03-05", "03-08"]),
-    ("UPDATE subscriptions SET activated_at = '2026-03-25 11:00+00'", ["03-20", "03-25"]),
-    ("UPDATE subscriptions SET activated_at = NULL, status = 'pending_payment'", ["03-20"]),
-    ("UPDATE subscriptions SET ends_at = '2026-03-30 11:00+00'", ["03-20", "03-30"]),
-    ("UPDATE subscriptions SET amount_minor = 1", ["03-20"]),
-    ("UPDATE subscriptions SET access_level = 'full'", ["03-20"]),
+#: Later days are not looked at: until two days ago, whenever that is.
+END = date(2026, 5, 31)
+
+
+def around(*days: str, lasts: int = 0) -> set[date]:
+    """Each day at whose eleventh hour something was and so many after it, and those that it could be elsewhere."""
+    return {date.fromisoformat(f"2026-{day}") + timedelta(days=shift) for day in days for shift in range(-1, lasts + 2)}
+
+
+def month(*days: str) -> set[date]:
+    """The days in whose last 30 somebody may have come."""
+    return around(*days, lasts=30)
+
+
+def since(day: str) -> set[date]:
+    """All days of a term, and those after it: it was not the first one, or is not now."""
+    return {one for one in around(day, lasts=366) if one <= END}
+
+
+LATE: list[tuple[str, set[date]]] = [
+    ("INSERT INTO users (created_at) VALUES ('2026-03-07 11:00+00')", month("03-07")),
+    ("DELETE FROM users WHERE id = 3", month("03-01")),
+    ("UPDATE users SET created_at = '2026-03-07 11:00+00' WHERE id = 3", month("03-01", "03-07")),
+    ("INSERT INTO teachers (created_at) VALUES ('2026-03-07 11:00+00')", around("03-07")),
+    ("DELETE FROM teachers WHERE id = 3", around("03-01")),
+    ("UPDATE teachers SET created_at = '2026-03-07 11:00+00' WHERE id = 1", around("03-01", "03-07")),
+    ("INSERT INTO chapters (created_at) VALUES ('2026-03-07 11:00+00')", around("03-07")),
+    ("INSERT INTO courses (created_at) VALUES ('2026-03-07 11:00+00')", around("03-07")),
+    ("INSERT INTO sessions (starts_at) VALUES ('2026-03-07 11:00+00')", around("03-07")),
+    ("UPDATE sessions SET starts_at = '2026-03-14 11:00+00' WHERE id = 1", around("03-10", "03-14")),
+    ("UPDATE sessions SET teacher_id = 2 WHERE id = 1", around("03-10")),
+    ("UPDATE sessions SET chapter_id = NULL WHERE id = 1", around("03-10")),
+    (
+        "INSERT INTO attendances (session_id, user_id, checked_in_at) VALUES (1, 2, '2026-03-10 11:00+00')",
+        month("03-10"),
+    ),
+    # somebody else came in the day; both had come before it, and one of them comes after it
+    ("UPDATE attendances SET user_id = 2 WHERE id = 1", month("03-10")),
+    ("DELETE FROM attendances WHERE id = 1", month("03-10")),
+    (
+        "INSERT INTO subscriptions (user_id, amount_minor, created_at) VALUES (2, 1, '2026-03-07 11:00+00')",
+        month("03-07"),
+    ),
+    ("UPDATE subscriptions SET created_at = '2026-03-08 11:00+00' WHERE id = 1", month("03-05", "03-08")),
+    ("UPDATE subscriptions SET activated_at = '2026-03-25 11:00+00' WHERE id = 1", since("03-20")),
+    ("UPDATE subscriptions SET activated_at = NULL, status = 'pending_payment' WHERE id = 1", since("03-20")),
+    ("UPDATE subscriptions SET ends_at = '2026-03-30 11:00+00' WHERE id = 1", since("03-20")),
+    ("UPDATE subscriptions SET amount_minor = 1 WHERE id = 1", since("03-20")),
+    ("UPDATE subscriptions SET access_level = 'full' WHERE id = 1", since("03-20")),
+    ("UPDATE subscriptions SET user_id = 3 WHERE id = 1", month("03-05") | since("03-20")),
+    # put off, by less than a month: the day in which it begins is as it was, and the day of its end need not differ
+    ("UPDATE subscriptions SET ends_at = '2026-04-20 11:00+00' WHERE id = 2", since("03-08")),
+    ("UPDATE subscriptions SET ends_at = '2026-04-20 11:00+00' WHERE id = 3", since("03-08")),
+    ("DELETE FROM subscriptions WHERE id = 3", month("03-05") | since("03-08")),
     # whom a payment for a chapter is counted for is looked up in the chapter
-    ("UPDATE subscriptions SET chapter_id = NULL", ["03-15", "03-20"]),
-    ("UPDATE chapters SET teacher_id = 2", ["03-15", "03-20"]),
+    ("UPDATE subscriptions SET chapter_id = NULL WHERE id = 1", around("03-15") | since("03-20")),
+    ("UPDATE chapters SET teacher_id = 2", around("03-15", "03-20")),
     # an operator has them settled and transcoded again
-    ("UPDATE webhook_events SET state = 'received', attempts = 0, processed_at = NULL", ["03-12"]),
-    ("UPDATE transcode_jobs SET state = 'queued', finished_at = NULL", ["03-13"]),
+    ("UPDATE webhook_events SET state = 'received', attempts = 0, processed_at = NULL", around("03-12")),
+    ("UPDATE transcode_jobs SET state = 'queued', finished_at = NULL", around("03-13")),
 ]
 
 LIVE = [
@@ -101,19 +138,16 @@ def run(engine: Engine, *statements: str) -> None:
 
 
 def marks(engine: Engine) -> dict[date, int]:
+    """What is marked when the statistics have gathered what the database noted."""
+    gather_late(engine)
     with engine.connect() as connection:
         return {row.day: row.changes for row in connection.execute(text("SELECT day, changes FROM changed_days"))}
 
 
-def around(*days: str) -> set[date]:
-    """Each day at whose eleventh hour something was, and those that it could be elsewhere on earth."""
-    return {date.fromisoformat(f"2026-{day}") + timedelta(days=shift) for day in days for shift in (-1, 0, 1)}
-
-
 @pytest.mark.parametrize(("statement", "days"), LATE)
-def test_a_fact_of_old_days_that_is_written_late_marks_them(engine: Engine, statement: str, days: list[str]) -> None:
+def test_a_fact_of_old_days_that_is_written_late_marks_them(engine: Engine, statement: str, days: set[date]) -> None:
     run(engine, statement)
-    assert marks(engine) == dict.fromkeys(around(*days), 1)
+    assert {day: changes for day, changes in marks(engine).items() if day <= END} == dict.fromkeys(days, 1)
 
 
 @pytest.mark.parametrize("statement", LIVE)
@@ -126,12 +160,12 @@ def test_an_activation_and_its_end_as_they_happen_mark_nothing(engine: Engine) -
     run(
         engine,
         "INSERT INTO subscriptions (user_id, amount_minor, created_at) VALUES (1, 500, now() - interval '40 days')",
-        "DELETE FROM changed_days",
+        "DELETE FROM late_days",
     )
     run(
         engine,
         "UPDATE subscriptions SET status = 'active', activated_at = now(), ends_at = now() + interval '1 month' "
-        "WHERE id = 2",
+        "WHERE id = 4",
     )
     assert marks(engine) == {}, "in the day it was made nothing has changed"
 
@@ -149,16 +183,15 @@ def test_every_day_is_marked_that_the_instant_lies_in_somewhere_on_earth(
 ) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL timezone = 'Asia/Kathmandu'")
-        connection.execute(text("INSERT INTO users (created_at) VALUES (:at)"), {"at": instant})
+        connection.execute(text("INSERT INTO teachers (created_at) VALUES (:at)"), {"at": instant})
     assert set(marks(engine)) == {date.fromisoformat(f"2026-{day}") for day in days}
 
 
-def test_a_transaction_marks_a_day_once_and_each_transaction_does(engine: Engine) -> None:
-    check_in = "INSERT INTO attendances (session_id, user_id, checked_in_at) VALUES (1, 2, '2026-03-10 11:00+00')"
-    run(engine, *[check_in] * 5)
-    assert set(marks(engine).values()) == {1}
-    run(engine, check_in, "SAVEPOINT a", check_in, "RELEASE a")
-    assert min(marks(engine).values()) > 1
+def test_days_are_marked_until_those_that_are_compared_anyway(engine: Engine) -> None:
+    run(engine, "UPDATE subscriptions SET amount_minor = 1 WHERE id = 1")
+    with engine.connect() as connection:
+        moment: datetime = connection.scalar(text("SELECT now() - interval '2 days'"))
+    assert moment.astimezone(UTC).date() <= max(marks(engine)) <= (moment.astimezone(UTC) + timedelta(hours=14)).date()
 
 
 def test_instants_that_are_no_dates_are_let_through(engine: Engine) -> None:
@@ -180,26 +213,25 @@ def test_whoever_may_write_facts_needs_no_right_on_the_marks(engine: Engine) -> 
         run(
             engine,
             as_role,
-            "CREATE TEMPORARY TABLE changed_days (day date PRIMARY KEY, changes bigint, changed_at timestamptz) "
-            "ON COMMIT DROP",
+            "CREATE TEMPORARY TABLE late_days (first_day date, last_day date) ON COMMIT DROP",
             "INSERT INTO attendances (session_id, user_id, checked_in_at) VALUES (1, 2, '2026-03-10 11:00+00')",
         )
-        assert set(marks(engine)) == around("03-10")
-        for refused in ("DELETE FROM public.changed_days", "SELECT mark_days_of(ARRAY[now()])"):
+        assert set(marks(engine)) == month("03-10")
+        for refused in ("DELETE FROM public.changed_days", "INSERT INTO public.late_days VALUES (now(), now())"):
             with pytest.raises(DBAPIError, match="permission denied"):
                 run(engine, as_role, refused)
     finally:
         run(engine, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_what_was_written_late_is_found_and_computed_again(engine: Engine, database_url: str) -> None:
+@pytest.mark.parametrize("statement", [statement for statement, _ in LATE])
+def test_what_was_written_late_is_found_and_computed_again(engine: Engine, database_url: str, statement: str) -> None:
     settings = CountSettings(database_url=database_url)
     computation = build_computation(engine, settings, now=lambda: datetime(2026, 6, 1, tzinfo=UTC))
     first, last = date(2026, 3, 1), date(2026, 4, 30)
     computation.compute(first, last)
 
-    for statement, _ in LATE:
-        run(engine, statement)
+    run(engine, statement)
 
     for _ in range(100):
         with engine.connect() as connection:
@@ -221,22 +253,22 @@ def test_a_day_before_the_first_user_who_is_left_is_found_too(engine: Engine, da
     run(engine, "DELETE FROM users WHERE id = 4")
 
     due = sweep(engine, computation.zone, now, lookback_days=3)
-    assert due == sorted(around("02-20"))
+    assert due == sorted(day for day in month("02-20") if day < now.date())
 
 
 def test_a_mark_of_a_day_before_all_facts_is_taken_away(engine: Engine, database_url: str) -> None:
     settings = CountSettings(database_url=database_url)
     now = datetime(2026, 3, 9, 11, tzinfo=UTC)
     run(engine, "INSERT INTO users (created_at) VALUES ('2026-02-20 11:00+00')")
-    assert set(marks(engine)) == around("02-20")
+    assert set(marks(engine)) == month("02-20")
 
     sweep(engine, settings.zone, now, lookback_days=3)
 
-    assert set(marks(engine)) == around("02-20") - {date(2026, 2, 19)}
+    assert set(marks(engine)) == month("02-20") - {date(2026, 2, 19)}
 
 
 def test_a_mark_of_the_statistics_and_one_of_the_database_add_up(engine: Engine) -> None:
     with engine.begin() as connection:
         mark(connection, [date(2026, 3, 10)])
-    run(engine, "UPDATE attendances SET user_id = 2")
+    run(engine, "UPDATE attendances SET user_id = 2 WHERE id = 1")
     assert marks(engine)[date(2026, 3, 10)] == 2

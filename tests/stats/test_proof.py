@@ -54,9 +54,16 @@ def pass_a_night(engine: Engine) -> None:
         connection.execute(
             text(
                 "UPDATE daily_stats_newest SET verified_at = verified_at - interval '1 day', "
-                "checked_at = checked_at - interval '1 day'"
+                "checked_at = checked_at - interval '1 day', tried_at = tried_at - interval '1 day'"
             )
         )
+
+
+def change_untold(engine: Engine) -> None:
+    """A fact of all days is altered while the triggers are off."""
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("UPDATE users SET created_at = '2026-02-01 11:00+00'"))
 
 
 def prove(engine: Engine, computation: Computation, wait: Callable[[], None] = lambda: None) -> int:
@@ -117,15 +124,16 @@ def test_a_share_is_proved_by_one_process_at_a_time(engine: Engine, computation:
 
 def test_a_day_that_turns_out_to_be_due_has_not_differed(engine: Engine, computation: Computation) -> None:
     day = date(2026, 3, 1)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE users SET created_at = '2026-02-01 11:00+00'"))
+    change_untold(engine)
 
     # its message comes a moment after the fact
     assert prove(engine, computation, wait=lambda: note_day(engine, day)) == 0
     assert proved(engine) == []
+    assert prove(engine, computation) == 0, "once a night, whatever comes of it"
 
     # or the day is computed again meanwhile
     computation.compute(day, day)
+    pass_a_night(engine)
     later = day + timedelta(days=1)
     assert prove(engine, computation, wait=lambda: _compute_again(computation, later)) == 1
     assert proved(engine) == [(day, 0)]
@@ -144,7 +152,35 @@ def test_a_section_that_fails_during_a_proof_is_no_difference(engine: Engine, co
     assert prove(engine, replace(computation, facts=SqlFacts(engine, sections, "DZD"))) == 0
     assert proved(engine) == []
     assert REGISTRY.get_sample_value("nouba_stats_verify_differences") == 0
+    assert prove(engine, computation) == 0, "it is tried once a night"
+    pass_a_night(engine)
     assert prove(engine, computation) == 2
+
+
+def test_a_share_whose_days_are_all_due_by_now_is_not_followed_by_another_in_the_same_night(
+    engine: Engine, computation: Computation
+) -> None:
+    change_untold(engine)
+    first = date(2026, 3, 1)
+
+    assert prove(engine, computation, wait=lambda: note_day(engine, first)) == 0
+
+    note_day(engine, first + timedelta(days=1))
+    read: list[None] = []
+    counting = replace(computation, facts=Interrupted(computation.facts, before=lambda: read.append(None)))
+    assert prove(engine, counting) == 0
+    assert read == [], "no day was rebuilt"
+
+
+def test_a_day_that_the_school_wrote_into_late_is_not_proved_before_it_is_computed_again(
+    engine: Engine, computation: Computation
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO sessions (starts_at) VALUES ('2026-03-01 11:00+00')"))
+
+    prove(engine, computation)
+
+    assert proved(engine) == [(date(2026, 3, 3), 0), (date(2026, 3, 4), 0)]
 
 
 def test_days_that_are_not_far_apart_are_compared_in_one_pass() -> None:
@@ -156,8 +192,7 @@ def test_days_that_are_not_far_apart_are_compared_in_one_pass() -> None:
 def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
     engine: Engine, computation: Computation
 ) -> None:
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE users SET created_at = '2026-02-01 11:00+00'"))
+    change_untold(engine)
     before = REGISTRY.get_sample_value("nouba_stats_verified_days_total") or 0
 
     prove(engine, computation)
@@ -171,5 +206,6 @@ def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
 
     assert computation.compute(date(2026, 3, 1), LAST).new_versions
     assert proved(engine) == [], "what was found out about another version says nothing of this one"
+    pass_a_night(engine)
     prove(engine, computation)
     assert proved(engine) == [(date(2026, 3, 1), 0), (date(2026, 3, 2), 0)]

@@ -1,49 +1,47 @@
 """The database itself notes which old days the school's application changes; kept days are not emptied either."""
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
 down_revision = "0011"
 
-# Younger facts are found by the statistics' own looks at the last days, so what is written as it happens marks nothing.
+# Younger facts are found by the statistics' own looks at the last days, so what is written as it happens notes nothing.
 _LATE = "interval '2 days'"
 
-# The database does not know the school's zone: a day is marked if it has the instant in any zone, from twelve hours
-# behind UTC to fourteen before it. A day in which nothing is new gets no new version.
-# Until a transaction ends nobody sees what it marked, so it marks a day once: a row that one transaction writes again
-# and again gets slower with every time. In order, so that two of these never wait for each other.
-_MARK = """
-CREATE FUNCTION mark_days_of(instants timestamptz[]) RETURNS void LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
-BEGIN
-    INSERT INTO changed_days (day)
-    SELECT DISTINCT number::date AS day
-    FROM unnest(instants) AS at,
-         generate_series((at AT TIME ZONE 'UTC' - interval '12 hours')::date,
-                         (at AT TIME ZONE 'UTC' + interval '14 hours')::date, interval '1 day') AS number
-    WHERE NOT EXISTS (
-        SELECT FROM changed_days AS known WHERE known.day = number::date AND known.xmin = pg_current_xact_id()::xid
-    )
-    ORDER BY day
-    ON CONFLICT (day) DO UPDATE SET changes = changed_days.changes + 1, changed_at = now();
-END $$;
-REVOKE ALL ON FUNCTION mark_days_of FROM PUBLIC;
-"""
+_ITS_DAY = "interval '0 days'"
+# who came is counted in windows of 30 days, and looked for again 30 days after they registered
+_A_MONTH = "interval '30 days'"
+_UNTIL_NOW = "interval '1000 years'"
 
-#: Of each table: the instants in whose days a row counts, and what of it is counted there. What is only ever read at
-#: a day's end (a role, a title, how far a video is) is not among it. A subscription's state is read in one point.
+
+class _Facet(NamedTuple):
+    """What of a row is counted from one of its instants on."""
+
+    at: str
+    #: What else is counted of it. What is only ever read at a day's end (a role, a title, how far a video is) is not.
+    counted: str = ""
+    #: In how many later days. The numbers of the first may be the same while those of a later one are not: the day
+    #: before a term's end if it is put off, or a month of somebody who came on the same day as somebody else.
+    lasts: str = _ITS_DAY
+
+
 _FACTS = {
-    "users": [("created_at", "")],
-    "teachers": [("created_at", "")],
-    "chapters": [("created_at", "")],
-    "courses": [("created_at", "")],
-    "sessions": [("starts_at", "chapter_id, teacher_id")],
-    "attendances": [("checked_in_at", "session_id, user_id")],
+    "users": [_Facet("created_at", lasts=_A_MONTH)],
+    "teachers": [_Facet("created_at")],
+    "chapters": [_Facet("created_at")],
+    "courses": [_Facet("created_at")],
+    "sessions": [_Facet("starts_at", "chapter_id, teacher_id")],
+    "attendances": [_Facet("checked_in_at", "session_id, user_id", _A_MONTH)],
     "subscriptions": [
-        ("created_at", "user_id"),
-        (
-            "activated_at, ends_at",
-            "user_id, chapter_id, amount_minor, access_level, status = 'pending_payment' AS is_pending",
+        _Facet("created_at", "user_id", _A_MONTH),
+        # whose first term one is depends on every earlier one, also after that one's end
+        _Facet(
+            "activated_at",
+            "ends_at, user_id, chapter_id, amount_minor, access_level, status = 'pending_payment' AS is_pending",
+            _UNTIL_NOW,
         ),
     ],
 }
@@ -59,16 +57,14 @@ _BOOKED = {
 }
 
 
-def _of(facet: tuple[str, str], rows: str) -> str:
+def _of(facet: _Facet, rows: str) -> str:
     """What of `rows` is counted."""
-    instants, counted = facet
-    return f"SELECT id, {instants}{', ' if counted else ''}{counted} FROM {rows}"  # noqa: S608
+    return f"SELECT id, {facet.at} AS at{facet.counted and ', '}{facet.counted} FROM {rows}"  # noqa: S608
 
 
 def _instants(table: str, rows: str) -> str:
     """The instants of `rows`, which are new or gone."""
-    values = ", ".join(f"({name.strip()})" for instants, _ in _FACTS[table] for name in instants.split(","))
-    return f"SELECT at FROM {rows}, LATERAL (VALUES {values}) AS own (at)"  # noqa: S608
+    return " UNION ALL ".join(f"SELECT {facet.at}, {facet.lasts} FROM {rows}" for facet in _FACTS[table])  # noqa: S608
 
 
 def _changed_instants(table: str) -> str:
@@ -76,22 +72,26 @@ def _changed_instants(table: str) -> str:
     found = []
     for facet in _FACTS[table]:
         before, after = _of(facet, "old_rows"), _of(facet, "new_rows")
-        values = ", ".join(f"({name.strip()})" for name in facet[0].split(","))
         found.append(
-            f"SELECT at FROM (({before} EXCEPT {after}) UNION ALL ({after} EXCEPT {before})) AS changed, "  # noqa: S608
-            f"LATERAL (VALUES {values}) AS own (at)"
+            f"SELECT at, {facet.lasts} "  # noqa: S608
+            f"FROM (({before} EXCEPT {after}) UNION ALL ({after} EXCEPT {before})) AS changed"
         )
     return " UNION ALL ".join(found)
 
 
-def _mark(instants: str) -> str:
+# Rows are only put in: where two transactions of the school name the same day, neither waits for the other, and nobody
+# for an import. The database does not know the school's zone: it notes each day that has the instant in any zone, from
+# twelve hours behind UTC to fourteen before it. A day in which nothing is new gets no new version.
+def _note(instants: str) -> str:
     return f"""
-        late := ARRAY(SELECT DISTINCT date_trunc('hour', at, 'UTC') FROM ({instants}) AS moved (at)
-                      WHERE isfinite(at) AND at < now() - {_LATE});
-        IF late <> '{{}}' THEN PERFORM mark_days_of(late); END IF;"""  # noqa: S608
+        INSERT INTO late_days (first_day, last_day)
+        SELECT DISTINCT (at AT TIME ZONE 'UTC' - interval '12 hours')::date,
+               (least(at + lasts, now() - {_LATE}) AT TIME ZONE 'UTC' + interval '14 hours')::date
+        FROM ({instants}) AS moved (at, lasts)
+        WHERE isfinite(at) AND at < now() - {_LATE};"""  # noqa: S608
 
 
-def _mark_booked(table: str) -> str:
+def _note_booked(table: str) -> str:
     """Only where it is needed: it reads more than the rows that were changed."""
     if table not in _BOOKED:
         return ""
@@ -100,26 +100,29 @@ def _mark_booked(table: str) -> str:
         f"old_rows AS before JOIN new_rows AS after ON after.id = before.id "
         f"AND after.{column} IS DISTINCT FROM before.{column}"
     )
-    instants = f"SELECT booked.created_at FROM {changed} {booked}"  # noqa: S608
+    instants = f"SELECT booked.created_at, {_ITS_DAY} FROM {changed} {booked}"  # noqa: S608
     return f"""
-        IF EXISTS (SELECT FROM {changed}) THEN{_mark(instants)}
+        IF EXISTS (SELECT FROM {changed}) THEN{_note(instants)}
         END IF;"""
 
 
 # With the rights of its owner: who writes facts needs no right to write what the statistics remember.
-def _function(table: str) -> str:
+def _function(name: str, body: str) -> str:
     return f"""
-CREATE FUNCTION mark_late_{table}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE late timestamptz[];
-BEGIN
-    IF TG_OP = 'INSERT' THEN{_mark(_instants(table, "new_rows"))}
-    ELSIF TG_OP = 'DELETE' THEN{_mark(_instants(table, "old_rows"))}
-    ELSE{_mark(_changed_instants(table))}{_mark_booked(table)}
-    END IF;
+CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN{body}
     RETURN NULL;
 END $$;
-REVOKE ALL ON FUNCTION mark_late_{table} FROM PUBLIC;
+REVOKE ALL ON FUNCTION {name} FROM PUBLIC;
 """
+
+
+def _of_statement(table: str) -> str:
+    return f"""
+    IF TG_OP = 'INSERT' THEN{_note(_instants(table, "new_rows"))}
+    ELSIF TG_OP = 'DELETE' THEN{_note(_instants(table, "old_rows"))}
+    ELSE{_note(_changed_instants(table))}{_note_booked(table)}
+    END IF;"""
 
 
 _ROWS = {
@@ -132,28 +135,30 @@ _ROWS = {
 def _trigger(table: str, event: str) -> str:
     return (
         f"CREATE TRIGGER {table}_late_{event.lower()} AFTER {event} ON {table} REFERENCING {_ROWS[event]} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION mark_late_{table}()"
+        f"FOR EACH STATEMENT EXECUTE FUNCTION note_late_{table}()"
     )
 
 
-# What ended and begins again, because an operator wants it, has not ended in its old day any more. A row at a time, and
-# looked at where it is: a settlement changes a row that had no end, and calls nothing.
-_BEGUN_AGAIN = f"""
-CREATE FUNCTION mark_late_end() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-    IF TG_TABLE_NAME = 'webhook_events' THEN PERFORM mark_days_of(ARRAY[OLD.processed_at]);
-    ELSE PERFORM mark_days_of(ARRAY[OLD.finished_at]);
-    END IF;
-    RETURN NULL;
-END $$;
-REVOKE ALL ON FUNCTION mark_late_end FROM PUBLIC;
-CREATE TRIGGER webhook_events_late_end AFTER UPDATE OF processed_at ON webhook_events FOR EACH ROW
-    WHEN (OLD.processed_at < now() - {_LATE} AND OLD.processed_at IS DISTINCT FROM NEW.processed_at)
-    EXECUTE FUNCTION mark_late_end();
-CREATE TRIGGER transcode_jobs_late_end AFTER UPDATE OF finished_at ON transcode_jobs FOR EACH ROW
-    WHEN (OLD.finished_at < now() - {_LATE} AND OLD.finished_at IS DISTINCT FROM NEW.finished_at)
-    EXECUTE FUNCTION mark_late_end();
+#: Looked at a row at a time, and where it is: a booking updates a user's balance, a settlement an event that had no
+#: end, and neither calls anything. What ended and begins again, because an operator wants it, has not ended in its old
+#: day any more.
+_MOVED = {
+    "users": ("created_at", _A_MONTH),
+    "webhook_events": ("processed_at", _ITS_DAY),
+    "transcode_jobs": ("finished_at", _ITS_DAY),
+}
+
+
+def _note_moved(table: str) -> str:
+    column, lasts = _MOVED[table]
+    name = f"note_late_{table}_{column}"
+    body = _note(f"VALUES (OLD.{column}, {lasts}), (NEW.{column}, {lasts})")
+    return f"""{_function(name, body)}
+CREATE TRIGGER {table}_late_{column} AFTER UPDATE OF {column} ON {table} FOR EACH ROW
+    WHEN (least(OLD.{column}, NEW.{column}) < now() - {_LATE} AND OLD.{column} IS DISTINCT FROM NEW.{column})
+    EXECUTE FUNCTION {name}();
 """
+
 
 # the message of the function that guards against UPDATE and DELETE fits
 _NOT_TRUNCATED = """
@@ -163,13 +168,19 @@ CREATE TRIGGER daily_stats_not_truncated BEFORE TRUNCATE ON daily_stats
 
 
 def upgrade() -> None:
-    op.execute(_MARK)
+    op.create_table(
+        "late_days",
+        sa.Column("first_day", sa.Date(), nullable=False),
+        sa.Column("last_day", sa.Date(), nullable=False),
+        sa.Column("noted_at", sa.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+    )
     for table in _FACTS:
-        op.execute(_function(table))
-        # every booking updates a user's balance, which no number of a past day is read from
-        for event in ("INSERT", "DELETE") if table == "users" else ("INSERT", "UPDATE", "DELETE"):
+        op.execute(_function(f"note_late_{table}", _of_statement(table)))
+        for event in ("INSERT", "DELETE") if table in _MOVED else ("INSERT", "UPDATE", "DELETE"):
             op.execute(_trigger(table, event))
-    op.execute(_BEGUN_AGAIN)
+    for table in _MOVED:
+        op.execute(_note_moved(table))
     op.execute(_NOT_TRUNCATED)
     # a computation waits for its turn within its transaction, and is not kept before that
     op.alter_column("daily_stats", "computed_at", server_default=sa.text("clock_timestamp()"))
+    op.add_column("daily_stats_newest", sa.Column("tried_at", sa.TIMESTAMP(timezone=True), nullable=True))
