@@ -31,8 +31,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """As a new user's shell would, whose environment knows nothing of Nouba."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NOUBA_")}
+    """As a new user's shell would, whose environment knows nothing of Nouba, nor of the make that runs the tests."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("NOUBA_", "MAKE", "MFLAGS"))
+    }
+    environment.pop("ARGS", None)
     return subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS
     )
