@@ -101,7 +101,7 @@ def compute(day: date) -> None:
 @click.argument("first", metavar="FROM", type=Day())
 @click.argument("last", metavar="TO", type=Day())
 def backfill(first: date, last: date) -> None:
-    """Compute all days from FROM to TO, both included, half a year in one pass over the tables.
+    """Compute all days from FROM to TO, both included, two years in one pass over the tables.
 
     \b
     Example:

@@ -5,33 +5,47 @@ File Formats, Binary Format), where a query's result would be written and read a
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
-#: Signature, flags, and the length of an extension, which there is none of; then the number of fields.
-_HEAD = struct.Struct(">11s i i h")
+#: Signature, flags, and the length of an extension, which there is none of.
+_HEAD = struct.Struct(">11s i i")
 
 
-def copy_columns(query: str, names: Sequence[str]) -> str:
-    """The command that copies these columns, which have to be bigint, of a query's result."""
+def copy_columns(query: str, names: Sequence[str], part: str = "") -> str:
+    """The command that copies these columns, which have to be bigint, of a query's result; a row each for every value
+    of `part`, where that is given."""
     packed = ", ".join(f"string_agg(int8send({name}), '')" for name in names)
-    return f"COPY (SELECT {packed} FROM ({query}) AS found) TO STDOUT (FORMAT binary)"  # noqa: S608 - our own names
+    parts = f" GROUP BY {part}" if part else ""
+    return f"COPY (SELECT {packed} FROM ({query}) AS found{parts}) TO STDOUT (FORMAT binary)"  # noqa: S608 - our own names
 
 
-def read_columns(copied: bytes) -> list[Integers]:
-    """What such a command sent. Raises ValueError where a column is shorter than others, since it has a NULL."""
-    *_, number = _HEAD.unpack_from(copied)
-    found, at = [], _HEAD.size
-    for _ in range(number):
-        (length,) = struct.unpack_from(">i", copied, at)
-        # without rows there is no aggregate: NULL, which has no length
-        length, at = max(length, 0), at + 4
-        found.append(np.frombuffer(copied, ">i8", length // 8, at).astype(np.int64))
-        at += length
-    if len({column.size for column in found}) > 1:
-        raise ValueError("Columns of different length: one of them is NULL in some rows.")
-    return found
+class ColumnReader:
+    """The file that such a command writes to: gives the columns of each row to `take`, as soon as the row is there."""
+
+    def __init__(self, take: Callable[[list[Integers]], object]) -> None:
+        self._take = take
+        self._is_first = True
+
+    def write(self, message: bytes) -> int:
+        """Take what one message of the protocol holds: a row, after the head or before the end.
+
+        Raises ValueError where a column is shorter than others, since it has a NULL."""
+        at, self._is_first = (_HEAD.size, False) if self._is_first else (0, False)
+        (number,) = struct.unpack_from(">h", message, at)
+        at, found = at + 2, []
+        for _ in range(number):  # -1 at the end
+            (length,) = struct.unpack_from(">i", message, at)
+            # without rows there is no aggregate: NULL, which has no length
+            length, at = max(length, 0), at + 4
+            found.append(np.frombuffer(message, ">i8", length // 8, at).astype(np.int64))
+            at += length
+        if len({column.size for column in found}) > 1:
+            raise ValueError("Columns of different length: one of them is NULL in some rows.")
+        if found:
+            self._take(found)
+        return len(message)

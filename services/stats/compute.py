@@ -19,7 +19,7 @@ from shared.runtime.failpoints import failpoint
 Payload = dict[str, Any]
 
 #: So many days are computed in one pass over the tables: what lies before them is read once a pass.
-CHUNK_DAYS = 366
+CHUNK_DAYS = 732
 #: So many days before those that are computed are looked up: what churned in a month, and what has added up.
 KEPT_DAYS = 30
 #: What keeps no history is believed for so long after the day's end.

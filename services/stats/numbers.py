@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from services.stats.columns import Integers, copy_columns, read_columns
+from services.stats.columns import ColumnReader, Integers, copy_columns
 from services.stats.days import Days
 
 T = TypeVar("T")
@@ -60,12 +60,12 @@ class Ask:
     def __init__(
         self,
         run: Callable[[str, Mapping[str, Any]], Sequence[Any]],
-        copy: Callable[[str, Mapping[str, Any]], bytes],
+        copy: Callable[[str, Mapping[str, Any], ColumnReader], None],
         kept: Mapping[date, Mapping[str, Value]] | None = None,
         shared: "Shared | None" = None,
     ) -> None:
-        """`run` answers a query with rows, `copy` carries out a COPY; `kept` is what was counted of days before, by
-        day and id; `shared` is what is found for all who ask about the same moment."""
+        """`run` answers a query with rows, `copy` carries out a COPY to a file; `kept` is what was counted of days
+        before, by day and id; `shared` is what is found for all who ask about the same moment."""
         self._run = run
         self._copy = copy
         self._kept = kept or {}
@@ -76,7 +76,16 @@ class Ask:
 
     def columns(self, query: str, names: Sequence[str], /, **values: Any) -> list[Integers]:
         """The columns `names` of a query for very many rows; all have to be bigint, and none may be NULL."""
-        return read_columns(self._copy(copy_columns(query, names), values))
+        found: list[list[Integers]] = []
+        self._copy(copy_columns(query, names), values, ColumnReader(found.append))
+        return found[0]
+
+    def parts(
+        self, query: str, names: Sequence[str], part: str, take: Callable[[list[Integers]], None], /, **values: Any
+    ) -> None:
+        """Give the same to `take` in parts, one for every value of the expression `part`, so that not all has to be in
+        memory at once. `take` cannot ask anything meanwhile."""
+        self._copy(copy_columns(query, names, part), values, ColumnReader(take))
 
     def kept(self, day: date, name: str) -> int | None:
         """What was counted of an earlier day; None where all of it has to be counted again from the facts."""

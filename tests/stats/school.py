@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from io import BytesIO
 from typing import Any
 
 import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor, execute_values
 
+from services.stats.columns import ColumnReader
 from services.stats.days import Days
 from services.stats.numbers import Ask
 from services.stats.sections import SECTIONS
@@ -56,11 +56,9 @@ def count(
             cursor.execute(query, values)
             return cursor.fetchall()
 
-    def copy(command: str, values: Mapping[str, Any]) -> bytes:
-        copied = BytesIO()
+    def copy(command: str, values: Mapping[str, Any], reader: ColumnReader) -> None:
         with connection.cursor() as cursor:
-            cursor.copy_expert(cursor.mogrify(command, values), copied)
-        return copied.getvalue()
+            cursor.copy_expert(cursor.mogrify(command, values), reader)
 
     ask = Ask(run, copy, kept)
     found: dict[date, dict[str, Any]] = {day: {} for day in days}

@@ -3,7 +3,7 @@
 from services.stats.activity import ACTIVE
 from services.stats.days import Days
 from services.stats.numbers import Ask, Number, Section, Unit, Value, Values, rounded
-from services.stats.sections.presence import AGES, presence
+from services.stats.sections.presence import AGES, presence, read_ahead
 
 NUMBERS = (
     Number("daily", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
@@ -32,6 +32,8 @@ NUMBERS = (
 
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
+    # another section has begun with it
+    read_ahead(ask, days)
     values: Values = {}
     for day, came in ask.once(presence, days).items():
         numbers: dict[str, Value] = {"daily": came.daily, "weekly": came.weekly, "monthly": came.monthly}
@@ -46,4 +48,4 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     return values
 
 
-SECTION = Section("engagement", NUMBERS, compute)
+SECTION = Section("engagement", NUMBERS, compute, weight=2)

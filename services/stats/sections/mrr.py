@@ -4,11 +4,16 @@ A subscription's amount is spread over its months, in whole minor units that add
 the amount divided by the months, and the first ones get one unit more until the remainder is used up.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
 
-from services.stats.activity import span
+import numpy as np
+from numpy.typing import NDArray
+
+from services.stats.columns import Integers
 from services.stats.days import ONE_DAY, Days
 from services.stats.numbers import FOREVER, Ask, Number, Unit, Value, Values, rounded
+from services.stats.sections.terms import NEVER, Terms, buckets
 
 #: What churn is measured over.
 _WINDOW_DAYS = 30
@@ -45,113 +50,166 @@ NUMBERS = (
 )
 
 
-class _Nothing:
-    """A day on which nobody's MRR moved."""
-
-    step = gained = regained = expanded = contracted = lost = subscribers = subscribers_lost = 0
-
-
-_NOTHING: Any = _Nothing()
-
-# Every term moves its user's MRR two or three times: up when it begins, down by one unit when the parts that have one
-# more are over, down when it ends. Part p of `months` begins at p * length / months, rounded up to a microsecond, which
-# is p * (length / months) + (p * (length % months) + months - 1) / months without large products. A length in
-# microseconds fits into a double exactly, which is several times as fast as the numeric of extract(). What lies before
-# the days is added up by user: of everybody, or of those who move where it is known what all bring together. OFFSET 0
-# keeps the planner from working out a length once for each of its uses.
-_MOVEMENTS = """
-WITH terms AS MATERIALIZED (
-    SELECT user_id, activated_at, ends_at, amount_minor / months AS least, amount_minor %% months AS parts,
-           activated_at + ((amount_minor %% months) * (length / months)
-                           + ((amount_minor %% months) * (length %% months) + months - 1) / months)
-           * interval '1 microsecond' AS lessens_at
-    FROM (
-        SELECT *, greatest(1, (length - 3600000000 + 2678400000000 - 1) / 2678400000000) AS months
-        FROM (
-            SELECT user_id, activated_at, ends_at, amount_minor,
-                   round(date_part('epoch', ends_at - activated_at) * 1000000)::bigint AS length
-            FROM subscriptions
-            WHERE status <> 'pending_payment' AND amount_minor > 0 AND activated_at < %(ends_at)s
-              AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))
-            OFFSET 0
-        ) AS found OFFSET 0
-    ) AS cut
-), steps AS MATERIALIZED (
-    SELECT user_id, width_bucket(at, %(edges)s) AS bucket, sum(step)::bigint AS step
-    FROM (
-        SELECT user_id, activated_at AS at, least + CASE WHEN parts > 0 THEN 1 ELSE 0 END AS step FROM terms
-        UNION ALL
-        SELECT user_id, ends_at, -least FROM terms
-        UNION ALL
-        SELECT user_id, lessens_at, -1 FROM terms WHERE parts > 0
-    ) AS moved
-    WHERE at >= %(begins_at)s AND at < %(ends_at)s
-    GROUP BY user_id, bucket
-), before AS MATERIALIZED (
-    SELECT user_id, sum(least + CASE WHEN parts > 0 AND lessens_at >= %(begins_at)s THEN 1 ELSE 0 END)::bigint AS level
-    FROM terms WHERE activated_at < %(begins_at)s AND (%(everybody)s OR user_id IN (SELECT user_id FROM steps))
-    GROUP BY user_id
-), levels AS (
-    SELECT user_id, bucket, step, (coalesce(before.level, 0) + sum(step) OVER steps)::bigint AS after,
-           before.user_id IS NOT NULL OR row_number() OVER steps > 1 AS known
-    FROM steps LEFT JOIN before USING (user_id) WINDOW steps AS (PARTITION BY user_id ORDER BY bucket)
-), moves AS (
-    SELECT bucket, after - step AS before, after,
-           CASE WHEN after = step AND after > 0 AND (known OR EXISTS (
-               SELECT FROM subscriptions AS earlier
-               WHERE earlier.user_id = levels.user_id AND earlier.status <> 'pending_payment'
-                 AND earlier.amount_minor > 0 AND earlier.activated_at < (%(edges)s)[bucket]
-                 AND (earlier.ends_at IS NULL OR earlier.ends_at > earlier.activated_at)
-           )) THEN after ELSE 0 END AS regained
-    FROM levels WHERE step <> 0
-)
-SELECT 0 AS bucket, coalesce(sum(level), 0)::bigint AS step, 0 AS regained, 0 AS gained, 0 AS expanded, 0 AS contracted,
-       0 AS lost, count(*) FILTER (WHERE level > 0) AS subscribers, 0 AS subscribers_lost
-FROM before
-UNION ALL
-SELECT bucket, sum(after - before)::bigint, sum(regained)::bigint,
-       coalesce(sum(after) FILTER (WHERE before = 0), 0)::bigint,
-       coalesce(sum(after - before) FILTER (WHERE before > 0 AND after > before), 0)::bigint,
-       coalesce(sum(before - after) FILTER (WHERE after > 0 AND after < before), 0)::bigint,
-       coalesce(sum(before) FILTER (WHERE after = 0), 0)::bigint,
-       count(*) FILTER (WHERE before = 0) - count(*) FILTER (WHERE after = 0),
-       count(*) FILTER (WHERE after = 0)
-FROM moves GROUP BY bucket
+_EARLIER = """
+SELECT DISTINCT user_id FROM subscriptions
+WHERE (%(everybody)s OR user_id = ANY (%(users)s::bigint[])) AND status <> 'pending_payment' AND amount_minor > 0
+  AND activated_at < %(begins_at)s AND ends_at < %(begins_at)s AND ends_at > activated_at
 """
 
+#: Larger than any user's id.
+_NOBODY = 2**63 - 1
+_HOUR = 3_600_000_000
+_MONTH = 31 * 24 * _HOUR
 
-def compute(ask: Ask, days: Days) -> Values:
-    """The numbers above, for every one of `days`."""
-    back = [days.first - ONE_DAY * number for number in range(_WINDOW_DAYS, 0, -1)]
-    mrr = {day: ask.kept(day, "subscriptions.mrr") for day in back}
-    churn = {day: ask.kept(day, "subscriptions.mrr_churn") for day in back}
-    known = None not in mrr.values() and None not in churn.values()
-    counted = days if known else days.reaching_back(_WINDOW_DAYS - 1)
-    level, subscribers = (ask.kept(counted.first - ONE_DAY, f"subscriptions.{one}") for one in ("mrr", "subscribers"))
-    everybody = level is None or subscribers is None
-    found = {row.bucket: row for row in ask(_MOVEMENTS, **span(counted), everybody=everybody)}
-    if level is None or subscribers is None:
-        level, subscribers = found[0].step, found[0].subscribers
-    mrr[counted.first - ONE_DAY] = level
+
+def days_to_count(ask: Ask, days: Days) -> Days:
+    """`days`, and the month before them where it has to be counted again."""
+    kept = [ask.kept(day, f"subscriptions.{name}") for day in _month_before(days) for name in ("mrr", "mrr_churn")]
+    return days.reaching_back(_WINDOW_DAYS - 1) if None in kept else days
+
+
+class Moves:
+    """How users' MRR moved, by bucket; 0 is all that lies before the days, of which `step` and `subscribers` tell."""
+
+    def __init__(self, days: Days) -> None:
+        self._days = days
+        self.step, self.subscribers, self.subscribers_lost = (np.zeros(len(days) + 1, np.int64) for _ in range(3))
+        self.gained, self.expanded, self.contracted, self.lost = (np.zeros(len(days) + 1, np.int64) for _ in range(4))
+        #: The part of `gained` that is of users who had paid before.
+        self.regained = np.zeros(len(days) + 1, np.int64)
+        #: Who gained, when, and how much, where no term that was read says whether they had paid before.
+        self._unsure: list[tuple[Integers, Integers, Integers]] = []
+
+    def add(self, terms: Terms) -> None:
+        """Add what moves the MRR of the users of `terms`."""
+        levels, found = _find_changes(terms.take(terms.amounts > 0), self._days)
+        self.step[0] += levels.sum()
+        self.subscribers[0] += np.count_nonzero(levels)
+        before, after = found.before, found.after
+        won, kept, lost = (before == 0) & (after > 0), (before > 0) & (after > 0), (before > 0) & (after == 0)
+        unsure = won & ~found.had_paid
+        self._unsure.append((found.users[unsure], found.day_of[unsure], after[unsure]))
+        step, one = after - before, np.ones_like(after)
+        for sums, which, moved in (
+            (self.step, step != 0, step),
+            (self.gained, won, after),
+            (self.regained, won & found.had_paid, after),
+            (self.expanded, kept & (step > 0), step),
+            (self.contracted, kept & (step < 0), -step),
+            (self.lost, lost, before),
+            (self.subscribers, won, one),
+            (self.subscribers, lost, -one),
+            (self.subscribers_lost, lost, one),
+        ):
+            sums += _by_bucket(found.day_of[which], moved[which], sums.size)
+
+    def ask_who_had_paid(self, ask: Ask) -> None:
+        """Complete `regained`: of some users no term reaches into the days from before, but may have ended earlier."""
+        if not self._unsure:
+            return
+        users, day_of, amounts = (np.concatenate(parts) for parts in zip(*self._unsure, strict=True))
+        # a list of very many is slower to look through than all terms
+        everybody = users.size > 10_000
+        limits = {"users": [] if everybody else users.tolist(), "everybody": everybody}
+        (earlier,) = ask.columns(_EARLIER, ("user_id",), begins_at=self._days.begins_at, **limits)
+        earlier = np.append(np.sort(earlier), _NOBODY)
+        had_paid = earlier[np.searchsorted(earlier[:-1], users)] == users
+        self.regained += _by_bucket(day_of[had_paid], amounts[had_paid], self.regained.size)
+
+
+def _by_bucket(day_of: Integers, amounts: Integers, number: int) -> Integers:
+    # sums of a day's steps, which a double holds exactly
+    return np.bincount(day_of, amounts, number).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What a day's steps together make of a user's MRR, user by user and day by day."""
+
+    users: Integers
+    day_of: Integers
+    before: Integers
+    after: Integers
+    #: Whether the terms that were read say that the user had paid before that day.
+    had_paid: NDArray[np.bool_]
+
+
+def _find_changes(terms: Terms, days: Days) -> tuple[Integers, _Changes]:
+    """The MRR of each user before `days`, and how it changed in them."""
+    # sorting and searching are many times as fast as the other ways of numpy to find equal numbers
+    users = np.unique(terms.users)
+    places, at, amounts = _steps(np.searchsorted(users, terms.users), terms)
+    day_of = buckets(at, days)
+    early = day_of == 0
+    # sums of a user's terms, which a double holds exactly
+    levels = np.bincount(places[early], amounts[early], users.size).astype(np.int64)
+    had_paid = np.zeros(users.size, np.bool_)
+    had_paid[places[early]] = True
+
+    number = len(days) + 1
+    inside = np.flatnonzero(~early & (day_of < number))
+    keys = places[inside] * number + day_of[inside]
+    order = np.argsort(keys)
+    inside, keys = inside[order], keys[order]
+    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+    step = np.add.reduceat(amounts[inside], firsts) if firsts.size else firsts
+    places, day_of = np.divmod(keys[firsts], number)
+
+    total = np.cumsum(step)
+    is_first = np.diff(places, prepend=-1) != 0
+    # at a user's first step: what they had before the days, less what all users before them moved by
+    base = levels[places[is_first]] - (total - step)[is_first]
+    after = total + base[np.cumsum(is_first) - 1]
+    return levels, _Changes(users[places], day_of, after - step, after, had_paid[places] | ~is_first)
+
+
+def _steps(places: Integers, terms: Terms) -> tuple[Integers, Integers, Integers]:
+    """Whose MRR moves, when, and by how much.
+
+    Every term moves it two or three times: up when it begins, down by one unit when the parts that have one more are
+    over, down when it ends.
+    """
+    length = terms.ends_at - terms.begins_at
+    months = np.where(terms.ends_at == NEVER, 1, np.maximum(1, -((_HOUR - length) // _MONTH)))
+    least, larger = np.divmod(terms.amounts, months)
+    # part p begins at p * length / months, rounded up to a microsecond; this needs no large products
+    lessens_at = terms.begins_at + larger * (length // months) - (-larger * (length % months)) // months
+    some = larger > 0
+    return (
+        np.concatenate((places, places, places[some])),
+        np.concatenate((terms.begins_at, terms.ends_at, lessens_at[some])),
+        np.concatenate((least + some, -least, np.full(np.count_nonzero(some), -1))),
+    )
+
+
+def numbers(ask: Ask, days: Days, counted: Days, moved: Moves) -> Values:
+    """The numbers above, for every one of `days`, from what moved in those that were `counted`."""
+    levels, subscribers = np.cumsum(moved.step), np.cumsum(moved.subscribers)
+    back = _month_before(days)
+    mrr: dict[date, int | None] = {day: ask.kept(day, "subscriptions.mrr") for day in back}
+    churn: dict[date, int | None] = {day: ask.kept(day, "subscriptions.mrr_churn") for day in back}
+    mrr[counted.first - ONE_DAY] = int(levels[0])
     values: Values = {}
     for bucket, day in enumerate(counted, start=1):
-        row = found.get(bucket, _NOTHING)
-        level, subscribers = level + row.step, subscribers + row.subscribers
-        mrr[day], churn[day] = level, row.lost
+        mrr[day], churn[day] = int(levels[bucket]), int(moved.lost[bucket])
         if day < days.first:
             continue
-        numbers: dict[str, Value] = {
-            "mrr": level,
-            "mrr_new": row.gained - row.regained,
-            "mrr_expansion": row.expanded,
-            "mrr_reactivation": row.regained,
-            "mrr_contraction": row.contracted,
-            "mrr_churn": row.lost,
-            "subscribers": subscribers,
-            "subscribers_lost": row.subscribers_lost,
+        found: dict[str, Value] = {
+            "mrr": int(levels[bucket]),
+            "mrr_new": int(moved.gained[bucket] - moved.regained[bucket]),
+            "mrr_expansion": int(moved.expanded[bucket]),
+            "mrr_reactivation": int(moved.regained[bucket]),
+            "mrr_contraction": int(moved.contracted[bucket]),
+            "mrr_churn": int(moved.lost[bucket]),
+            "subscribers": int(subscribers[bucket]),
+            "subscribers_lost": int(moved.subscribers_lost[bucket]),
         }
         if before := mrr[day - ONE_DAY * _WINDOW_DAYS]:
             lost = sum(churn[day - ONE_DAY * number] or 0 for number in range(_WINDOW_DAYS))
-            numbers["churn_rate_30"] = rounded(10_000 * lost, before)
-        values[day] = numbers
+            found["churn_rate_30"] = rounded(10_000 * lost, before)
+        values[day] = found
     return values
+
+
+def _month_before(days: Days) -> list[date]:
+    return [days.first - ONE_DAY * number for number in range(_WINDOW_DAYS, 0, -1)]

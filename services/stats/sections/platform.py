@@ -59,4 +59,4 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     }
 
 
-SECTION = Section("platform", NUMBERS, compute, weight=2)
+SECTION = Section("platform", NUMBERS, compute, weight=4)

@@ -75,10 +75,10 @@ def presence(ask: Ask, days: Days) -> dict[date, Presence]:
     registered = [users[buckets == bucket] for bucket in range(len(longer) + 1)]
     found = {}
     for bucket, day in enumerate(longer, start=1):
-        limits = {"begins_at": midnight(day, longer.zone), "ends_at": midnight(day + ONE_DAY, longer.zone)}
         if day < days.first:
-            walk.go(bucket, *ask.columns(_ALL_TRACES, ("user_id",), **limits))
+            walk.go(bucket, ask.once(_traces, Days(day, day, days.zone)))
             continue
+        limits = {"begins_at": midnight(day, longer.zone), "ends_at": midnight(day + ONE_DAY, longer.zone)}
         sessions, attendees = ask.columns(_CHECK_INS, ("session_id", "user_id"), **limits)
         (others,) = ask.columns(_OTHER_TRACES, ("user_id",), **limits)
         number = walk.go(bucket, attendees, others)
@@ -94,6 +94,17 @@ def presence(ask: Ask, days: Days) -> dict[date, Presence]:
             retained=tuple(walk.came(bucket, cohort) for cohort in cohorts),
         )
     return found
+
+
+def read_ahead(ask: Ask, days: Days) -> None:
+    """Read what `presence` is going to read of the days before, from the last one back, until they meet."""
+    for number in range(1, _BACK + 1):
+        day = days.first - ONE_DAY * number
+        ask.once(_traces, Days(day, day, days.zone))
+
+
+def _traces(ask: Ask, day: Days) -> Integers:
+    return ask.columns(_ALL_TRACES, ("user_id",), begins_at=day.begins_at, ends_at=day.ends_at)[0]
 
 
 class _Walk:

@@ -1,17 +1,19 @@
 """Subscriptions: which run, begin and end, which chapters they are for, and what they bring a month."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+
+import numpy as np
 
 from services.stats.activity import span
+from services.stats.columns import Integers
 from services.stats.days import ONE_DAY, Days
 from services.stats.numbers import (
     FOREVER,
+    NONE,
     Ask,
     Number,
     Section,
     Unit,
-    Value,
     Values,
     breakdown,
     by_bucket,
@@ -19,6 +21,7 @@ from services.stats.numbers import (
     running,
 )
 from services.stats.sections import mrr
+from services.stats.sections.terms import NO_CHAPTER, Terms, buckets, read_terms
 
 NUMBERS = (
     Number("total", Unit.COUNT, "Subscriptions created before the day's end.", reach_days=FOREVER),
@@ -49,79 +52,89 @@ SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*), count(*) FILTER 
 FROM subscriptions WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s GROUP BY bucket
 """
 
-_RUNNING = """
-SELECT begins, ends, access_level, chapter_id, grouping(begins, ends, access_level, chapter_id) AS kind,
-       count(*) AS subscriptions
+_LEVELS = """
+SELECT begins, ends, access_level, grouping(begins) = 0 AS begun, count(*) AS subscriptions
 FROM (
-    SELECT width_bucket(activated_at, %(edges)s) AS begins,
-           coalesce(width_bucket(ends_at, %(edges)s), %(never)s) AS ends, access_level, chapter_id
+    SELECT width_bucket(activated_at, %(edges)s) AS begins, width_bucket(ends_at, %(edges)s) AS ends, access_level
     FROM subscriptions
     WHERE status <> 'pending_payment' AND activated_at < %(ends_at)s
       AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))
 ) AS found
-GROUP BY GROUPING SETS ((begins, ends, access_level), (begins, chapter_id), (ends, chapter_id))
+GROUP BY GROUPING SETS ((begins, access_level), (ends, access_level))
 """
-_BY_LEVEL, _BEGUN_BY_CHAPTER, _ENDED_BY_CHAPTER = 0b0001, 0b0110, 0b1010
 
-_AHEAD = 30
+#: For how many days ahead it is told what expires.
+_AHEAD = (7, 30)
 
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
     created = ask(_CREATED, **span(days))
     new = by_bucket(days, ((row.bucket, row.subscriptions) for row in created))
     pending = running(by_bucket(days, ((row.bucket, row.pending) for row in created)))
-    ahead = Days(days.first, days.last + ONE_DAY * _AHEAD, days.zone)
-    rows = ask(_RUNNING, edges=ahead.edges, never=len(ahead) + 1, begins_at=days.begins_at, ends_at=days.ends_at)
-    chapters = _running_by_chapter(ahead, rows)
-    terms = _terms(ahead, [row for row in rows if row.kind == _BY_LEVEL])
-    months = mrr.compute(ask, days)
+    rows = ask(_LEVELS, **span(days))
+    begun = [(row.begins, row.access_level, row.subscriptions) for row in rows if row.begun]
+    ended = [(row.ends, row.access_level, row.subscriptions) for row in rows if not row.begun and row.ends is not None]
+    steps = [*begun, *((bucket, level, -number) for bucket, level, number in ended)]
+    levels = {level: running(counts) for level, counts in keyed(days, steps).items()}
+    activated = by_bucket(days, ((bucket, number) for bucket, _, number in begun))
+    expired = by_bucket(days, ((bucket, number) for bucket, _, number in ended))
+
+    counted = mrr.days_to_count(ask, days)
+    moves, stock = mrr.Moves(counted), _Stock(days)
+
+    def take(terms: Terms) -> None:
+        moves.add(terms)
+        stock.add(terms)
+
+    read_terms(ask, counted, take)
+    moves.ask_who_had_paid(ask)
+    months = mrr.numbers(ask, days, counted, moves)
+    chapters = {chapter: counts.tolist() for chapter, counts in stock.by_chapter.items()}
     total = running(new)
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
-        numbers: dict[str, Value] = {
+        values[day] = {
             "total": total[bucket],
             "new": new[bucket],
-            "pending": pending[bucket],
+            "activated": activated[bucket],
+            "active": sum(counts[bucket] for counts in levels.values()),
+            "expired": expired[bucket],
+            **{f"expiring_{within}": int(counts[bucket]) for within, counts in stock.expiring.items()},
+            "active_by_level": breakdown(levels, bucket),
             "popular_chapters": breakdown(chapters, bucket),
+            "pending": pending[bucket],
+            **months[day],
         }
-        values[day] = {**numbers, **terms[bucket], **months[day]}
     return values
 
 
-def _terms(days: Days, terms: Sequence[Any]) -> list[dict[str, Value]]:
-    """What the terms, given by the days in which they begin and end, make of each day, by bucket."""
-    begun = by_bucket(days, ((row.begins, row.subscriptions) for row in terms))
-    ended = by_bucket(days, ((row.ends, row.subscriptions) for row in terms))
-    steps = [(row.begins, row.access_level, row.subscriptions) for row in terms]
-    steps += [(row.ends, row.access_level, -row.subscriptions) for row in terms]
-    levels = {key: running(counts) for key, counts in keyed(days, steps).items()}
-    expiring = {within: _expiring(days, terms, within) for within in (7, 30)}
-    return [
-        {
-            "activated": begun[bucket],
-            "active": sum(counts[bucket] for counts in levels.values()),
-            "expired": ended[bucket],
-            "expiring_7": expiring[7][bucket],
-            "expiring_30": expiring[30][bucket],
-            "active_by_level": breakdown(levels, bucket),
-        }
-        for bucket in range(len(days) + 1)
-    ]
+class _Stock:
+    """How many subscriptions run at the end of each day, by bucket."""
+
+    def __init__(self, days: Days) -> None:
+        self._days = days
+        self.by_chapter = defaultdict[str, Integers](lambda: np.zeros(len(days) + 2, np.int64))
+        #: Those that end within so many days.
+        self.expiring = {within: np.zeros(len(days) + 2, np.int64) for within in _AHEAD}
+
+    def add(self, terms: Terms) -> None:
+        """Count these."""
+        chapters = np.unique(terms.chapters)
+        places, number = np.searchsorted(chapters, terms.chapters), len(self._days) + 2
+        begun = np.bincount(places * number + buckets(terms.begins_at, self._days), minlength=chapters.size * number)
+        ended = np.bincount(places * number + buckets(terms.ends_at, self._days), minlength=chapters.size * number)
+        for chapter, steps in zip(chapters.tolist(), (begun - ended).reshape(-1, number), strict=True):
+            self.by_chapter[NONE if chapter == NO_CHAPTER else str(chapter)] += np.cumsum(steps)
+        for within, counts in self.expiring.items():
+            counts += self._expiring(terms, within)
+
+    def _expiring(self, terms: Terms, within: int) -> Integers:
+        ahead = Days(self._days.first, self._days.last + ONE_DAY * within, self._days.zone)
+        ends, number = buckets(terms.ends_at, ahead), len(ahead) + 2
+        # those that end later than that begin to expire after the days
+        begins = np.maximum(buckets(terms.begins_at, ahead), ends - within)
+        found = np.cumsum(np.bincount(begins, minlength=number) - np.bincount(ends, minlength=number))
+        return found[: len(self._days) + 2]
 
 
-def _expiring(days: Days, terms: Sequence[Any], within: int) -> list[int]:
-    """How many run at the end of each day and end in the next `within`."""
-    ending = [row for row in terms if row.ends <= len(days)]
-    steps = [(max(row.begins, row.ends - within), row.subscriptions) for row in ending]
-    steps += [(row.ends, -row.subscriptions) for row in ending]
-    return running(by_bucket(days, steps))
-
-
-def _running_by_chapter(days: Days, rows: Sequence[Any]) -> dict[str, list[int]]:
-    """How many run for each chapter at the end of every day."""
-    steps = [(row.begins, row.chapter_id, row.subscriptions) for row in rows if row.kind == _BEGUN_BY_CHAPTER]
-    steps += [(row.ends, row.chapter_id, -row.subscriptions) for row in rows if row.kind == _ENDED_BY_CHAPTER]
-    return {key: running(counts) for key, counts in keyed(days, steps).items()}
-
-
-SECTION = Section("subscriptions", NUMBERS, compute, weight=4)
+SECTION = Section("subscriptions", NUMBERS, compute, weight=3)

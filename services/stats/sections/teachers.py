@@ -56,4 +56,4 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     }
 
 
-SECTION = Section("teachers", NUMBERS, compute, weight=2)
+SECTION = Section("teachers", NUMBERS, compute, weight=5)
