@@ -102,12 +102,12 @@ def joined(groups: list[bytes]) -> bytes:
 
     Offsets inside a moof count from that moof, so nothing has to be rewritten.
     """
-    kept = bytearray()
-    for i, group in enumerate(groups):
-        for box in boxes(group):
-            if box.kind in ("moof", "mdat") or (box.kind == "styp" and i == 0):
-                kept += group[box.start : box.end]
-    return bytes(kept)
+    return b"".join(
+        memoryview(group)[box.start : box.end]
+        for i, group in enumerate(groups)
+        for box in boxes(group)
+        if box.kind in ("moof", "mdat") or (box.kind == "styp" and i == 0)
+    )
 
 
 def _key_frame(fragment: Fragment) -> KeyFrame:
