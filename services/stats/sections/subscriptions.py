@@ -1,6 +1,6 @@
 """Subscriptions: which run, begin and end, which chapters they are for, and what they bring a month."""
 
-from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,11 +17,18 @@ from services.stats.numbers import (
     Values,
     breakdown,
     by_bucket,
-    keyed,
     running,
 )
 from services.stats.sections import mrr
-from services.stats.sections.terms import NO_CHAPTER, Terms, buckets, read_terms
+from services.stats.sections.terms import (
+    NO_CHAPTER,
+    NO_LEVEL,
+    OTHER_LEVEL,
+    Terms,
+    buckets,
+    guess_levels,
+    read_terms,
+)
 
 NUMBERS = (
     Number("total", Unit.COUNT, "Subscriptions created before the day's end.", reach_days=FOREVER),
@@ -52,17 +59,6 @@ SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*), count(*) FILTER 
 FROM subscriptions WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s GROUP BY bucket
 """
 
-_LEVELS = """
-SELECT begins, ends, access_level, grouping(begins) = 0 AS begun, count(*) AS subscriptions
-FROM (
-    SELECT width_bucket(activated_at, %(edges)s) AS begins, width_bucket(ends_at, %(edges)s) AS ends, access_level
-    FROM subscriptions
-    WHERE status <> 'pending_payment' AND activated_at < %(ends_at)s
-      AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))
-) AS found
-GROUP BY GROUPING SETS ((begins, access_level), (ends, access_level))
-"""
-
 #: For how many days ahead it is told what expires.
 _AHEAD = (7, 30)
 
@@ -71,36 +67,31 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     created = ask(_CREATED, **span(days))
     new = by_bucket(days, ((row.bucket, row.subscriptions) for row in created))
     pending = running(by_bucket(days, ((row.bucket, row.pending) for row in created)))
-    rows = ask(_LEVELS, **span(days))
-    begun = [(row.begins, row.access_level, row.subscriptions) for row in rows if row.begun]
-    ended = [(row.ends, row.access_level, row.subscriptions) for row in rows if not row.begun and row.ends is not None]
-    steps = [*begun, *((bucket, level, -number) for bucket, level, number in ended)]
-    levels = {level: running(counts) for level, counts in keyed(days, steps).items()}
-    activated = by_bucket(days, ((bucket, number) for bucket, _, number in begun))
-    expired = by_bucket(days, ((bucket, number) for bucket, _, number in ended))
-
     counted = mrr.days_to_count(ask, days)
-    moves, stock = mrr.Moves(counted), _Stock(days)
+    for levels in guess_levels(ask):
+        moves, stock = mrr.Moves(counted), _Stock(days, levels)
 
-    def take(terms: Terms) -> None:
-        moves.add(terms)
-        stock.add(terms)
+        def take(terms: Terms, moves: mrr.Moves = moves, stock: _Stock = stock) -> None:
+            moves.add(terms)
+            stock.add(terms)
 
-    read_terms(ask, counted, take)
+        read_terms(ask, counted, levels, take)
+        if stock.knows_all_levels:
+            break
     moves.ask_who_had_paid(ask)
     months = mrr.numbers(ask, days, counted, moves)
-    chapters = {chapter: counts.tolist() for chapter, counts in stock.by_chapter.items()}
+    chapters, by_level = stock.by_chapter.running(), stock.by_level.running()
     total = running(new)
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
         values[day] = {
             "total": total[bucket],
             "new": new[bucket],
-            "activated": activated[bucket],
-            "active": sum(counts[bucket] for counts in levels.values()),
-            "expired": expired[bucket],
+            "activated": int(stock.begun[bucket]),
+            "active": sum(counts[bucket] for counts in by_level.values()),
+            "expired": int(stock.ended[bucket]),
             **{f"expiring_{within}": int(counts[bucket]) for within, counts in stock.expiring.items()},
-            "active_by_level": breakdown(levels, bucket),
+            "active_by_level": breakdown(by_level, bucket),
             "popular_chapters": breakdown(chapters, bucket),
             "pending": pending[bucket],
             **months[day],
@@ -109,22 +100,25 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
 
 
 class _Stock:
-    """How many subscriptions run at the end of each day, by bucket."""
+    """How many subscriptions begin, end and run, by bucket."""
 
-    def __init__(self, days: Days) -> None:
-        self._days = days
-        self.by_chapter = defaultdict[str, Integers](lambda: np.zeros(len(days) + 2, np.int64))
+    def __init__(self, days: Days, levels: Sequence[str]) -> None:
+        self._days, self._number = days, len(days) + 2
+        self.begun, self.ended = (np.zeros(self._number, np.int64) for _ in range(2))
+        self.by_chapter = _Steps(self._number, {NO_CHAPTER: NONE})
+        self.by_level = _Steps(self._number, {NO_LEVEL: NONE, **dict(enumerate(levels, start=1))})
         #: Those that end within so many days.
-        self.expiring = {within: np.zeros(len(days) + 2, np.int64) for within in _AHEAD}
+        self.expiring = {within: np.zeros(self._number, np.int64) for within in _AHEAD}
+        self.knows_all_levels = True
 
     def add(self, terms: Terms) -> None:
         """Count these."""
-        chapters = np.unique(terms.chapters)
-        places, number = np.searchsorted(chapters, terms.chapters), len(self._days) + 2
-        begun = np.bincount(places * number + buckets(terms.begins_at, self._days), minlength=chapters.size * number)
-        ended = np.bincount(places * number + buckets(terms.ends_at, self._days), minlength=chapters.size * number)
-        for chapter, steps in zip(chapters.tolist(), (begun - ended).reshape(-1, number), strict=True):
-            self.by_chapter[NONE if chapter == NO_CHAPTER else str(chapter)] += np.cumsum(steps)
+        begun, ended = buckets(terms.begins_at, self._days), buckets(terms.ends_at, self._days)
+        self.begun += np.bincount(begun, minlength=self._number)
+        self.ended += np.bincount(ended, minlength=self._number)
+        self.by_chapter.add(terms.chapters, begun, ended)
+        self.by_level.add(terms.levels, begun, ended)
+        self.knows_all_levels &= not np.any(terms.levels == OTHER_LEVEL)
         for within, counts in self.expiring.items():
             counts += self._expiring(terms, within)
 
@@ -134,7 +128,31 @@ class _Stock:
         # those that end later than that begin to expire after the days
         begins = np.maximum(buckets(terms.begins_at, ahead), ends - within)
         found = np.cumsum(np.bincount(begins, minlength=number) - np.bincount(ends, minlength=number))
-        return found[: len(self._days) + 2]
+        return found[: self._number]
+
+
+class _Steps:
+    """How many more begin than end, by a key and by bucket."""
+
+    def __init__(self, number: int, names: Mapping[int, str]) -> None:
+        """`number` of buckets; a key has its name in `names`, or is its own."""
+        self._number, self._names = number, names
+        self._keys, self._table = np.zeros(0, np.int64), np.zeros((0, number), np.int64)
+
+    def add(self, keys: Integers, begun: Integers, ended: Integers) -> None:
+        """Count the subscriptions with these keys, and the buckets in which they begin and end."""
+        known = np.union1d(self._keys, keys)
+        table = np.zeros((known.size, self._number), np.int64)
+        table[np.searchsorted(known, self._keys)] = self._table
+        rows = np.searchsorted(known, keys) * self._number
+        for sign, at in ((1, begun), (-1, ended)):
+            table += sign * np.bincount(rows + at, minlength=table.size).reshape(table.shape)
+        self._keys, self._table = known, table
+
+    def running(self) -> dict[str, list[int]]:
+        """How many run at the end of each bucket, by the key's name."""
+        rows = zip(self._keys.tolist(), np.cumsum(self._table, axis=1).tolist(), strict=True)
+        return {self._names.get(key, str(key)): counts for key, counts in rows}
 
 
 SECTION = Section("subscriptions", NUMBERS, compute, weight=3)
