@@ -6,20 +6,26 @@ File Formats, Binary Format), where a query's result would be written and read a
 
 import struct
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
+#: What PostgreSQL counts instants from.
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 #: Signature, flags, and the length of an extension, which there is none of.
 _HEAD = struct.Struct(">11s i i")
 
 
 def copy_columns(query: str, names: Sequence[str], part: str = "") -> str:
-    """The command that copies these columns, which have to be bigint, of a query's result; a row each for every value
-    of `part`, where that is given."""
-    packed = ", ".join(f"string_agg(int8send({name}), '')" for name in names)
+    """The command that copies these columns of a query's result; a row each for every value of `part`, if given.
+
+    All have to be bigint, or timestamptz where the name ends with _at: instants come in microseconds since EPOCH."""
+    packed = ", ".join(
+        f"string_agg({'timestamptz_send' if name.endswith('_at') else 'int8send'}({name}), '')" for name in names
+    )
     parts = f" GROUP BY {part}" if part else ""
     return f"COPY (SELECT {packed} FROM ({query}) AS found{parts}) TO STDOUT (FORMAT binary)"  # noqa: S608 - our own names
 

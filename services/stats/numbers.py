@@ -75,7 +75,7 @@ class Ask:
         return self._run(query, values)
 
     def columns(self, query: str, names: Sequence[str], /, **values: Any) -> list[Integers]:
-        """The columns `names` of a query for very many rows; all have to be bigint, and none may be NULL."""
+        """The columns `names` of a query for very many rows, as `copy_columns` has them; none may be NULL."""
         found: list[list[Integers]] = []
         self._copy(copy_columns(query, names), values, ColumnReader(found.append))
         return found[0]

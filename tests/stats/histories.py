@@ -107,7 +107,13 @@ _jobs = st.fixed_dictionaries(
 )
 _dead = st.fixed_dictionaries({"queue": st.sampled_from(("videos", "default")), "died_at": _moments})
 _entries = st.fixed_dictionaries(
-    {"paid": st.booleans(), "at": _moments, "amount_minor": st.integers(1, 5000), "back": st.booleans(), "whose": _some}
+    {
+        "account": st.sampled_from(("user_wallet", "subscription_revenue", "psp_clearing")),
+        "at": _moments,
+        "amount_minor": st.integers(1, 5000),
+        "back": st.booleans(),
+        "whose": _some,
+    }
 )
 _raw = st.fixed_dictionaries(
     {
@@ -206,14 +212,15 @@ def _finish_subscription(subscription: Row) -> None:
 
 
 def _entry(school: School, entry: Row) -> Row:
-    terms, users = school["subscriptions"], school["users"]
-    paid = entry["paid"] and bool(terms)
+    terms, users, account = school["subscriptions"], school["users"], entry["account"]
+    if account == "subscription_revenue" and not terms:
+        account = "psp_clearing"
     return {
-        "account": "subscription_revenue" if paid else "user_wallet",
+        "account": account,
         "at": entry["at"],
         "amount_minor": -entry["amount_minor"] if entry["back"] else entry["amount_minor"],
-        "user_id": None if paid else 1 + entry["whose"] % len(users),
-        "subscription_id": 1 + entry["whose"] % len(terms) if paid else None,
+        "user_id": 1 + entry["whose"] % len(users) if account == "user_wallet" else None,
+        "subscription_id": 1 + entry["whose"] % len(terms) if account == "subscription_revenue" else None,
     }
 
 

@@ -38,3 +38,24 @@ def test_a_month_with_the_hour_that_ends_summer_time_is_one_month(
     middle = date(begins.year, begins.month, 5)
 
     assert count(connection, Days(middle, middle, PARIS))[middle]["subscriptions.mrr"] == mrr
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "begins", "ends", "mrr"),
+    [
+        (3000, at(2026, 1, 1), "infinity", 3000),
+        (0, at(2026, 1, 1), "infinity", 0),
+        (3000, "-infinity", None, 3000),
+        # long before the instants that PostgreSQL counts from
+        (3000, at(1969, 1, 1), None, 3000),
+    ],
+)
+def test_a_term_for_ever_counts_with_its_amount(
+    connection: Connection, amount_minor: int, begins: object, ends: object, mrr: int
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_SUBSCRIBE.replace("3000", str(amount_minor)), (begins, ends))
+    day = date(2026, 7, 5)
+
+    found = count(connection, Days(day, day, PARIS))[day]
+    assert (found["subscriptions.mrr"], found["subscriptions.active"]) == (mrr, 1)

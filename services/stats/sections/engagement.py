@@ -32,7 +32,7 @@ NUMBERS = (
 
 
 def compute(ask: Ask, days: Days, currency: str) -> Values:
-    # another section has begun with it
+    # another section has begun at the other end: two connections share the month before
     read_ahead(ask, days)
     values: Values = {}
     for day, came in ask.once(presence, days).items():

@@ -32,8 +32,8 @@ LEFT JOIN (subscriptions AS subscription JOIN chapters AS chapter ON chapter.id 
        ON subscription.id = booked.subscription_id
 GROUP BY bucket, earner
 """
-# no teacher has such an id
-_WALLETS, _NOBODY = -1, -2
+# nobody's id is so far down
+_WALLETS, _NOBODY = -(2**62), -(2**62) - 1
 
 # in two ranges, which an index finds
 _OWN = "SELECT id, kind FROM ledger_accounts WHERE kind < 'user_wallet' OR kind > 'user_wallet'"
@@ -54,7 +54,7 @@ def movements(ask: Ask, days: Days) -> Movements:
     revenue = [row.id for row in accounts if row.kind == "subscription_revenue"]
     names, others = ("bucket", "earner", "amount_minor"), {"wallets": _WALLETS, "nobody": _NOBODY}
     buckets, earners, amounts = ask.columns(_MOVED, names, own=own, revenue=revenue, **others, **span(days))
-    is_wallet, is_teacher = earners == _WALLETS, earners >= 0
+    is_wallet, is_teacher = earners == _WALLETS, earners > _WALLETS
     wallets = by_bucket(days, zip(buckets[is_wallet].tolist(), amounts[is_wallet].tolist(), strict=True))
     earned = (column[is_teacher].tolist() for column in (buckets, earners, amounts))
     return Movements(wallets, keyed(days, zip(*earned, strict=True)))

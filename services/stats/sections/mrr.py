@@ -58,6 +58,8 @@ WHERE (%(everybody)s OR user_id = ANY (%(users)s::bigint[])) AND status <> 'pend
 
 #: Larger than any user's id.
 _NOBODY = 2**63 - 1
+#: A list of more users is slower to look through than all terms.
+MOST_LISTED = 10_000
 _HOUR = 3_600_000_000
 _MONTH = 31 * 24 * _HOUR
 
@@ -82,16 +84,16 @@ class Moves:
 
     def add(self, terms: Terms) -> None:
         """Add what moves the MRR of the users of `terms`."""
-        levels, found = _find_changes(terms.take(terms.amounts > 0), self._days)
-        self.step[0] += levels.sum()
-        self.subscribers[0] += np.count_nonzero(levels)
+        at_start, found = _find_changes(terms.where(terms.amounts > 0), self._days)
+        self.step[0] += at_start.sum()
+        self.subscribers[0] += np.count_nonzero(at_start)
         before, after = found.before, found.after
         won, kept, lost = (before == 0) & (after > 0), (before > 0) & (after > 0), (before > 0) & (after == 0)
         unsure = won & ~found.had_paid
         self._unsure.append((found.users[unsure], found.day_of[unsure], after[unsure]))
         step, one = after - before, np.ones_like(after)
+        np.add.at(self.step, found.day_of, step)
         for sums, which, moved in (
-            (self.step, step != 0, step),
             (self.gained, won, after),
             (self.regained, won & found.had_paid, after),
             (self.expanded, kept & (step > 0), step),
@@ -101,25 +103,19 @@ class Moves:
             (self.subscribers, lost, -one),
             (self.subscribers_lost, lost, one),
         ):
-            sums += _by_bucket(found.day_of[which], moved[which], sums.size)
+            np.add.at(sums, found.day_of[which], moved[which])
 
     def ask_who_had_paid(self, ask: Ask) -> None:
         """Complete `regained`: of some users no term reaches into the days from before, but may have ended earlier."""
         if not self._unsure:
             return
         users, day_of, amounts = (np.concatenate(parts) for parts in zip(*self._unsure, strict=True))
-        # a list of very many is slower to look through than all terms
-        everybody = users.size > 10_000
+        everybody = users.size > MOST_LISTED
         limits = {"users": [] if everybody else users.tolist(), "everybody": everybody}
         (earlier,) = ask.columns(_EARLIER, ("user_id",), begins_at=self._days.begins_at, **limits)
         earlier = np.append(np.sort(earlier), _NOBODY)
         had_paid = earlier[np.searchsorted(earlier[:-1], users)] == users
-        self.regained += _by_bucket(day_of[had_paid], amounts[had_paid], self.regained.size)
-
-
-def _by_bucket(day_of: Integers, amounts: Integers, number: int) -> Integers:
-    # sums of a day's steps, which a double holds exactly
-    return np.bincount(day_of, amounts, number).astype(np.int64)
+        np.add.at(self.regained, day_of[had_paid], amounts[had_paid])
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +137,8 @@ def _find_changes(terms: Terms, days: Days) -> tuple[Integers, _Changes]:
     places, at, amounts = _steps(np.searchsorted(users, terms.users), terms)
     day_of = buckets(at, days)
     early = day_of == 0
-    # sums of a user's terms, which a double holds exactly
-    levels = np.bincount(places[early], amounts[early], users.size).astype(np.int64)
+    before = np.zeros(users.size, np.int64)
+    np.add.at(before, places[early], amounts[early])
     had_paid = np.zeros(users.size, np.bool_)
     had_paid[places[early]] = True
 
@@ -158,9 +154,9 @@ def _find_changes(terms: Terms, days: Days) -> tuple[Integers, _Changes]:
     total = np.cumsum(step)
     is_first = np.diff(places, prepend=-1) != 0
     # at a user's first step: what they had before the days, less what all users before them moved by
-    base = levels[places[is_first]] - (total - step)[is_first]
+    base = before[places[is_first]] - (total - step)[is_first]
     after = total + base[np.cumsum(is_first) - 1]
-    return levels, _Changes(users[places], day_of, after - step, after, had_paid[places] | ~is_first)
+    return before, _Changes(users[places], day_of, after - step, after, had_paid[places] | ~is_first)
 
 
 def _steps(places: Integers, terms: Terms) -> tuple[Integers, Integers, Integers]:

@@ -1,6 +1,6 @@
 """Subscriptions: which run, begin and end, which chapters they are for, and what they bring a month."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,15 +20,7 @@ from services.stats.numbers import (
     running,
 )
 from services.stats.sections import mrr
-from services.stats.sections.terms import (
-    NO_CHAPTER,
-    NO_LEVEL,
-    OTHER_LEVEL,
-    Terms,
-    buckets,
-    guess_levels,
-    read_terms,
-)
+from services.stats.sections.terms import NONE_GIVEN, Terms, buckets, level_names, read_terms
 
 NUMBERS = (
     Number("total", Unit.COUNT, "Subscriptions created before the day's end.", reach_days=FOREVER),
@@ -68,19 +60,17 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     new = by_bucket(days, ((row.bucket, row.subscriptions) for row in created))
     pending = running(by_bucket(days, ((row.bucket, row.pending) for row in created)))
     counted = mrr.days_to_count(ask, days)
-    for levels in guess_levels(ask):
-        moves, stock = mrr.Moves(counted), _Stock(days, levels)
+    moves, stock = mrr.Moves(counted), _Stock(days)
 
-        def take(terms: Terms, moves: mrr.Moves = moves, stock: _Stock = stock) -> None:
-            moves.add(terms)
-            stock.add(terms)
+    def take(terms: Terms) -> None:
+        moves.add(terms)
+        stock.add(terms)
 
-        read_terms(ask, counted, levels, take)
-        if stock.knows_all_levels:
-            break
+    read_terms(ask, counted, take)
     moves.ask_who_had_paid(ask)
     months = mrr.numbers(ask, days, counted, moves)
-    chapters, by_level = stock.by_chapter.running(), stock.by_level.running()
+    chapters = stock.by_chapter.running({NONE_GIVEN: NONE})
+    levels = stock.by_level.running(level_names(ask, stock.by_level.keys))
     total = running(new)
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
@@ -88,10 +78,10 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
             "total": total[bucket],
             "new": new[bucket],
             "activated": int(stock.begun[bucket]),
-            "active": sum(counts[bucket] for counts in by_level.values()),
+            "active": sum(counts[bucket] for counts in levels.values()),
             "expired": int(stock.ended[bucket]),
             **{f"expiring_{within}": int(counts[bucket]) for within, counts in stock.expiring.items()},
-            "active_by_level": breakdown(by_level, bucket),
+            "active_by_level": breakdown(levels, bucket),
             "popular_chapters": breakdown(chapters, bucket),
             "pending": pending[bucket],
             **months[day],
@@ -102,14 +92,12 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
 class _Stock:
     """How many subscriptions begin, end and run, by bucket."""
 
-    def __init__(self, days: Days, levels: Sequence[str]) -> None:
+    def __init__(self, days: Days) -> None:
         self._days, self._number = days, len(days) + 2
         self.begun, self.ended = (np.zeros(self._number, np.int64) for _ in range(2))
-        self.by_chapter = _Steps(self._number, {NO_CHAPTER: NONE})
-        self.by_level = _Steps(self._number, {NO_LEVEL: NONE, **dict(enumerate(levels, start=1))})
+        self.by_chapter, self.by_level = _Steps(self._number), _Steps(self._number)
         #: Those that end within so many days.
         self.expiring = {within: np.zeros(self._number, np.int64) for within in _AHEAD}
-        self.knows_all_levels = True
 
     def add(self, terms: Terms) -> None:
         """Count these."""
@@ -118,7 +106,6 @@ class _Stock:
         self.ended += np.bincount(ended, minlength=self._number)
         self.by_chapter.add(terms.chapters, begun, ended)
         self.by_level.add(terms.levels, begun, ended)
-        self.knows_all_levels &= not np.any(terms.levels == OTHER_LEVEL)
         for within, counts in self.expiring.items():
             counts += self._expiring(terms, within)
 
@@ -134,25 +121,24 @@ class _Stock:
 class _Steps:
     """How many more begin than end, by a key and by bucket."""
 
-    def __init__(self, number: int, names: Mapping[int, str]) -> None:
-        """`number` of buckets; a key has its name in `names`, or is its own."""
-        self._number, self._names = number, names
-        self._keys, self._table = np.zeros(0, np.int64), np.zeros((0, number), np.int64)
+    def __init__(self, number: int) -> None:
+        self.keys: list[int] = []
+        self._table = np.zeros((0, number), np.int64)
 
     def add(self, keys: Integers, begun: Integers, ended: Integers) -> None:
         """Count the subscriptions with these keys, and the buckets in which they begin and end."""
-        known = np.union1d(self._keys, keys)
-        table = np.zeros((known.size, self._number), np.int64)
-        table[np.searchsorted(known, self._keys)] = self._table
-        rows = np.searchsorted(known, keys) * self._number
+        known = np.union1d(np.array(self.keys, np.int64), keys)
+        table = np.zeros((known.size, self._table.shape[1]), np.int64)
+        table[np.searchsorted(known, self.keys)] = self._table
+        rows = np.searchsorted(known, keys) * table.shape[1]
         for sign, at in ((1, begun), (-1, ended)):
             table += sign * np.bincount(rows + at, minlength=table.size).reshape(table.shape)
-        self._keys, self._table = known, table
+        self.keys, self._table = known.tolist(), table
 
-    def running(self) -> dict[str, list[int]]:
-        """How many run at the end of each bucket, by the key's name."""
-        rows = zip(self._keys.tolist(), np.cumsum(self._table, axis=1).tolist(), strict=True)
-        return {self._names.get(key, str(key)): counts for key, counts in rows}
+    def running(self, names: Mapping[int, str]) -> dict[str, list[int]]:
+        """How many run at the end of each bucket, by the key's name, or by the key where it has none."""
+        rows = zip(self.keys, np.cumsum(self._table, axis=1).tolist(), strict=True)
+        return {names.get(key, str(key)): counts for key, counts in rows}
 
 
 SECTION = Section("subscriptions", NUMBERS, compute, weight=3)
