@@ -22,6 +22,8 @@ def test_the_days_are_answered_while_the_database_is_away_and_newer_ones_when_it
 ) -> None:
     keep(own_postgres.url, WEEK, LAST)
     api = start(own_postgres.url)
+    # both processes: one that is still starting has no days to answer with
+    wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="changed"}') == 2)
     before = api.get("/api/stats/latest")
     assert "Nouba-Stale-Seconds" not in before.headers
     assert api.get("/readyz").json()["status"] == "ready"
