@@ -15,8 +15,8 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from bench.running import running
 from services.webhook_gateway.settings import GatewaySettings
 from shared.contracts.webhooks import WebhookReceived
-from shared.runtime.broker import build_broker
-from shared.runtime.messaging import envelope
+from shared.messaging.actors import encode_message
+from shared.messaging.broker import build_broker
 
 _PROJECT = Path(__file__).parent.parent
 _THREADS = str(GatewaySettings.model_fields["worker_threads"].default)
@@ -29,7 +29,7 @@ _TASKIQ = [sys.executable, "-m", "taskiq", "worker", "bench.rivals.taskiq_noop:b
 
 def contenders(rabbitmq_url: str, folder: Path, count: int) -> dict[str, Callable[[], float]]:
     """One process with as many threads: Nouba's worker, and the others' commands with their own kind of queue."""
-    ours: dramatiq.Message[None] = dramatiq.Message(**{**envelope(WebhookReceived(event_id=1)), "args": ()})
+    ours: dramatiq.Message[None] = dramatiq.Message(**{**encode_message(WebhookReceived(event_id=1)), "args": ()})
     theirs = ours.copy(queue_name=_RIVAL_QUEUE, actor_name="nothing")
     start = partial(_consume, rabbitmq_url, folder, count)
     return {

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from local.errors import LocalError
-from local.postgres_program import find_program as find_postgres
-from local.rabbitmq_program import find_program as find_rabbitmq
+from local.installers.postgres import find_program as find_postgres
+from local.installers.rabbitmq import find_program as find_rabbitmq
 
 _PACKAGES = ("dramatiq", "pika", "flask", "gunicorn", "sqlalchemy", "celery")
 

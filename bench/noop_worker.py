@@ -5,16 +5,16 @@ import os
 from bench.counting import Count
 from services.webhook_gateway.settings import GatewaySettings
 from shared.contracts.webhooks import WebhookReceived
-from shared.runtime.broker import build_broker
-from shared.runtime.messaging import handles
-from shared.runtime.worker import SHORT_JOBS, run_worker
+from shared.messaging.actors import actor
+from shared.messaging.broker import build_broker
+from shared.messaging.worker import SHORT_JOBS, run_worker
 
 
 def main() -> int:
     """Work until told to stop; returns the exit status."""
     broker, count = build_broker(os.environ["BENCH_RABBITMQ_URL"]), Count()
 
-    @handles(broker, WebhookReceived, max_retries=0, min_backoff_ms=1000, max_backoff_ms=1000, time_limit_ms=60_000)
+    @actor(broker, WebhookReceived, max_retries=0, min_backoff_ms=1000, max_backoff_ms=1000, time_limit_ms=60_000)
     def nothing(_message: WebhookReceived) -> None:
         count.add()
 

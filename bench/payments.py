@@ -19,11 +19,11 @@ from bench import webhooks
 from bench.figures import Measure, Options, Tell, alternate, percentile
 from bench.load import send
 from bench.running import NOUBA, Process, environment, postgres, rabbitmq, running
+from local.installers.postgres import find_program
 from local.ports import accepts, free_port
 from local.postgres import Postgres
-from local.postgres_program import find_program
+from services.webhook_gateway.integrity.hash_chain import HashChainWriter
 from services.webhook_gateway.settings import GatewaySettings
-from services.webhook_gateway.watch.sealer import Sealer
 from shared.runtime.database import build_engine
 
 PART = "payments"
@@ -258,7 +258,7 @@ def _seal(url: str) -> None:
     """Seal all rows, as the watch of a worker would: else it did so during the measurement."""
     engine = build_engine(url, pool_size=1, application="nouba bench")
     with contextlib.closing(engine.connect()) as connection:
-        sealer = Sealer(connection)
+        sealer = HashChainWriter(connection)
         while sealer.seal():
             pass
     engine.dispose()

@@ -15,12 +15,12 @@ from bench import consuming
 from bench.figures import Measure, Options, Tell, alternate
 from bench.rivals import publishing
 from bench.running import postgres, rabbitmq
-from services.webhook_gateway.payments.sql_books import SERVICE
+from services.webhook_gateway.settlement.postgres import SERVICE
 from shared.contracts.webhooks import WebhookReceived
+from shared.messaging.actors import encode_message
+from shared.messaging.publisher import Publisher
+from shared.messaging.relay import Relay
 from shared.runtime.database import build_engine
-from shared.runtime.messaging import envelope
-from shared.runtime.publisher import Publisher
-from shared.runtime.relay import Relay
 
 PART = "queue"
 _LONGEST_SECONDS = 120
@@ -29,7 +29,7 @@ _LONGEST_SECONDS = 120
 def measure(options: Options, tell: Tell) -> Iterator[Measure]:
     """Messages a second, each confirmed by RabbitMQ; the relay's rows are committed at once, before it is woken."""
     count = 1000 if options.quick else 10_000
-    body = json.dumps(envelope(WebhookReceived(event_id=1)))
+    body = json.dumps(encode_message(WebhookReceived(event_id=1)))
     with contextlib.ExitStack() as stack:
         tell("starting the servers", 0, 1)
         database = stack.enter_context(postgres(options.folder))

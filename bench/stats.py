@@ -22,15 +22,15 @@ from bench.figures import Measure, Options, Tell, alternate
 from bench.load import Outcome, request, send
 from bench.running import NOUBA, environment, postgres, rabbitmq, run, running
 from local.ports import accepts, free_port
-from services.stats.assembly import build_computation
-from services.stats.changes import mark
-from services.stats.compute import KEPT_DAYS
 from services.stats.days import ONE_DAY, Days, day_of, midnight
-from services.stats.seeder import HISTORY_DAYS, SIZES, counts
+from services.stats.seeding.seeder import HISTORY_DAYS, SIZES, counts
 from services.stats.settings import CountSettings
-from services.stats.sweep import SERVICE
+from services.stats.snapshots.compute import KEPT_DAYS
+from services.stats.snapshots.dirty_days import mark
+from services.stats.snapshots.due_days import SERVICE
+from services.stats.snapshots.wiring import build_computation
 from shared.contracts.stats import ComputeDay
-from shared.runtime import outbox
+from shared.messaging import outbox
 from shared.runtime.database import build_engine
 
 PART = "stats"
@@ -193,7 +193,7 @@ def _worker(options: Options, url: str, tell: Tell) -> Measure:
     engine, day = build_engine(url, pool_size=1, application="nouba bench"), _today() - ONE_DAY
     with engine.begin() as connection:
         mark(connection, [day])
-        outbox.add(connection, SERVICE, ComputeDay(day=day))
+        outbox.enqueue(connection, SERVICE, ComputeDay(day=day))
     engine.dispose()
     with rabbitmq(options.folder) as broker:
         settings = {"NOUBA_DATABASE_URL": url, "NOUBA_RABBITMQ_URL": broker.url}

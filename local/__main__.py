@@ -10,8 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from local import chromium_program, ffmpeg_program, prometheus_program, rabbitmq_program
 from local.errors import LocalError
+from local.installers import chromium, ffmpeg, prometheus, rabbitmq
 from local.stack import Stack
 
 
@@ -81,10 +81,10 @@ def status(stack: Stack) -> None:
 def install() -> None:
     """Install what Python's packages do not bring: RabbitMQ, ffmpeg, Chromium, promtool; nothing that is there."""
     if not os.environ.get("NOUBA_RABBITMQ_URL"):
-        rabbitmq_program.find_program()
-    ffmpeg_program.require_programs()
-    chromium_program.find_program()
-    prometheus_program.find_promtool()
+        rabbitmq.find_program()
+    ffmpeg.require_programs()
+    chromium.find_program()
+    prometheus.find_promtool()
 
 
 @local.command(hidden=True)

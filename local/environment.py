@@ -4,9 +4,9 @@ import base64
 import secrets
 from collections.abc import Collection, Mapping
 
-from local.background import MARK
+from local.daemon import MARK
 from local.ports import HOST
-from local.remembered import Remembered
+from local.saved_settings import SavedSettings
 
 _GATEWAY_PORT = 8080
 _STATS_PORT = 8081
@@ -26,7 +26,7 @@ _NOT_FOR_ALL = {"NOUBA_HOME", "NOUBA_LOCAL_PROCFILE", "NOUBA_METRICS_PORT", "NOU
 
 
 def shared_environment(
-    given: Mapping[str, str], servers: Mapping[str, str], processes: Collection[str], remembered: Remembered
+    given: Mapping[str, str], servers: Mapping[str, str], processes: Collection[str], remembered: SavedSettings
 ) -> dict[str, str]:
     """What all processes are told; what the caller's own environment `given` says, wins."""
     settings = {"NOUBA_TIMEZONE": "Africa/Algiers", **servers, **_secrets(remembered)}
@@ -47,7 +47,7 @@ def shared_environment(
     return {**settings, **{name: value for name, value in wishes.items() if value or name not in servers}, **addresses}
 
 
-def own_environments(processes: Collection[str], remembered: Remembered) -> dict[str, dict[str, str]]:
+def own_environments(processes: Collection[str], remembered: SavedSettings) -> dict[str, dict[str, str]]:
     """What each process is told besides."""
     return {
         process: {} if process == "psp" else {"NOUBA_METRICS_PORT": str(remembered.port(f"{process} metrics"))}
@@ -64,7 +64,7 @@ def metrics_addresses(own: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def _secrets(remembered: Remembered) -> dict[str, str]:
+def _secrets(remembered: SavedSettings) -> dict[str, str]:
     # each has the form that its provider gives out
     makers = {
         "NOUBA_API_TOKENS": lambda: f"nouba_{secrets.token_hex(20)}",

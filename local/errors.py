@@ -5,17 +5,17 @@ class LocalError(Exception):
     """The root of every error that `local` raises on purpose; the command line prints it as one sentence."""
 
 
-class NotInstalled(LocalError):
+class NotInstalledError(LocalError):
     """A program is missing, and could not be installed from here."""
 
 
-class CannotStart(LocalError):
+class CannotStartError(LocalError):
     """A server or process ended or stayed silent instead of getting ready; the message ends with its last lines."""
 
 
-class CannotStop(LocalError):
+class CannotStopError(LocalError):
     """A process is still there after SIGKILL; only the kernel can know why."""
 
 
-class NotRunning(LocalError):
+class NotRunningError(LocalError):
     """The question is about a running stack, and none runs."""

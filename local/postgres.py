@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psycopg2
 
-from local.account import unprivileged_account
-from local.background import BackgroundProcess
-from local.errors import CannotStart
+from local.daemon import DaemonProcess
+from local.errors import CannotStartError
+from local.installers.postgres import find_program
 from local.ports import HOST
-from local.postgres_program import find_program
-from local.remembered import Remembered
+from local.saved_settings import SavedSettings
+from local.unprivileged_user import unprivileged_account
 
 _READY_SECONDS = 60
 _STOP_SECONDS = 20
@@ -29,8 +29,8 @@ class Postgres:
         #: Where all of it is.
         self.folder = folder.absolute()
         self._durable = durable
-        self._remembered = Remembered(self.folder / "server.json")
-        self._process = BackgroundProcess(self.folder)
+        self._remembered = SavedSettings(self.folder / "server.json")
+        self._process = DaemonProcess(self.folder)
 
     @property
     def url(self) -> str:
@@ -122,7 +122,7 @@ class Postgres:
         )
         password_file.unlink()
         if result.returncode != 0:
-            raise CannotStart(f"PostgreSQL could not make its data folder {draft}: {result.stderr.strip()}")
+            raise CannotStartError(f"PostgreSQL could not make its data folder {draft}: {result.stderr.strip()}")
         draft.rename(place / "data")
 
     def _answers(self) -> bool:

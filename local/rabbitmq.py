@@ -11,11 +11,11 @@ import httpx
 import pika
 import pika.exceptions
 
-from local.background import MARK, BackgroundProcess
-from local.errors import CannotStart
+from local.daemon import MARK, DaemonProcess
+from local.errors import CannotStartError
+from local.installers.rabbitmq import find_program
 from local.ports import HOST
-from local.rabbitmq_program import find_program
-from local.remembered import Remembered
+from local.saved_settings import SavedSettings
 
 _READY_SECONDS = 90
 _STOP_SECONDS = 30
@@ -38,8 +38,8 @@ class RabbitMq:
     def __init__(self, folder: Path) -> None:
         #: Where all of it is.
         self.folder = folder.absolute()
-        self._remembered = Remembered(self.folder / "server.json")
-        self._process = BackgroundProcess(self.folder)
+        self._remembered = SavedSettings(self.folder / "server.json")
+        self._process = DaemonProcess(self.folder)
 
     @property
     def url(self) -> str:
@@ -160,7 +160,7 @@ class RabbitMq:
         try:
             overview = httpx.get(f"{self.management_url}/api/overview", timeout=5)
             if overview.status_code == httpx.codes.UNAUTHORIZED:
-                raise CannotStart(f"RabbitMQ refuses its own user; remove {self.folder} to begin anew.")
+                raise CannotStartError(f"RabbitMQ refuses its own user; remove {self.folder} to begin anew.")
             if overview.status_code != httpx.codes.OK:
                 return False
             pika.BlockingConnection(pika.URLParameters(self.url)).close()

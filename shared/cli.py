@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import click
 
-from shared.runtime.late_commands import LateGroup
+from shared.runtime.lazy_group import LazyGroup
 from shared.runtime.settings import SettingsError
 
 #: Those of the services that are installed; an image holds its own service alone.
@@ -17,16 +17,16 @@ SERVICES = {
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that
 #: share a port add up, which a server has to have said by then.
 COMMANDS = {
-    "dead": "shared.runtime.dead_letters.cli:dead",
-    "doctor": "shared.runtime.doctor.cli:doctor",
-    "queues": "shared.runtime.queues.cli:queues",
+    "dead": "shared.operations.dead_letters.cli:dead",
+    "doctor": "shared.operations.doctor.cli:doctor",
+    "queues": "shared.operations.queues.cli:queues",
     **SERVICES,
     # what operators use daily is reached without the service's name too
-    **({"events": "services.webhook_gateway.events.cli:events"} if "gateway" in SERVICES else {}),
+    **({"events": "shared.operations.webhook_events.cli:events"} if "gateway" in SERVICES else {}),
 }
 
 
-class Nouba(LateGroup):
+class Nouba(LazyGroup):
     """A group whose faults are sentences: a wrong setting is no traceback."""
 
     def invoke(self, context: click.Context) -> object:

@@ -25,11 +25,11 @@ STATISTICS: Final = (
 
 #: Each table has one test for all of its places and all three ways.
 TABLES: Final = {
-    "tests/webhook_gateway/test_failpoints_intake.py": INTAKE,
-    "tests/runtime/test_failpoints_relay.py": RELAY,
-    "tests/webhook_gateway/payments/test_failpoints_settlement.py": SETTLEMENT,
+    "tests/webhook_gateway/inbox/test_failpoints_accept.py": INTAKE,
+    "tests/messaging/test_failpoints_relay.py": RELAY,
+    "tests/webhook_gateway/settlement/test_failpoints_settlement.py": SETTLEMENT,
     "tests/transcoder/jobs/test_failpoints.py": TRANSCODER,
-    "tests/stats/test_failpoints.py": STATISTICS,
+    "tests/stats/snapshots/test_failpoints.py": STATISTICS,
 }
 
 #: Places that tests of their own break, and name.

@@ -3,15 +3,15 @@
 No checks, no poster, no storyboard, no playlists by measured sizes: only what cannot be left out.
 """
 
-from services.transcoder.ladder import Rung, rungs
-from services.transcoder.recipe import Recipe
+from services.transcoder.planning.ladder import LadderRung, rungs
+from services.transcoder.planning.profile import EncodingProfile
 
 Words = list[str]
 
 
 def one_process(film: str, height: int, rate: int, *, threads: int | None = None) -> Words:
     """All renditions from one decode. `threads` of each encoder; None for the transcoder's own choice."""
-    recipe, chosen = Recipe(), _rungs(height)
+    recipe, chosen = EncodingProfile(), _rungs(height)
     split = f"[0:v]split={len(chosen)}" + "".join(f"[s{i}]" for i in range(len(chosen)))
     scaled = [f"[s{i}]scale={rung.width}:{rung.height}:flags=bicubic[v{i}]" for i, rung in enumerate(chosen)]
     words = [*_start(film), "-filter_complex", ";".join([split, *scaled])]
@@ -32,7 +32,7 @@ def one_process(film: str, height: int, rate: int, *, threads: int | None = None
 
 def process_each(film: str, height: int, rate: int) -> list[Words]:
     """A process for each rendition, and one for the sound: each decodes the film again."""
-    recipe = Recipe()
+    recipe = EncodingProfile()
     calls = []
     for rung in _rungs(height):
         words = [*_start(film), "-an", "-vf", f"scale={rung.width}:{rung.height}:flags=bicubic", "-crf", str(rung.crf)]
@@ -43,7 +43,7 @@ def process_each(film: str, height: int, rate: int) -> list[Words]:
     return [*calls, [*sound, "-hls_fmp4_init_filename", "init_a.mp4", "-hls_segment_filename", "a_%05d.m4s", "a.m3u8"]]
 
 
-def _rungs(height: int) -> tuple[Rung, ...]:
+def _rungs(height: int) -> tuple[LadderRung, ...]:
     return rungs(height * 16 // 9, height)
 
 
@@ -51,7 +51,7 @@ def _start(film: str) -> Words:
     return ["ffmpeg", "-nostdin", "-v", "error", "-y", "-threads", "2", "-i", film]
 
 
-def _encoders(recipe: Recipe, rate: int, threads: int | None) -> Words:
+def _encoders(recipe: EncodingProfile, rate: int, threads: int | None) -> Words:
     # key frames where the transcoder has them: a group is a third of a segment
     group = str(rate * recipe.segment_seconds // recipe.groups_per_segment)
     words = ["-c:v", "libx264", "-preset", recipe.preset, "-profile:v", "high", "-pix_fmt", "yuv420p"]
@@ -60,7 +60,7 @@ def _encoders(recipe: Recipe, rate: int, threads: int | None) -> Words:
     return [*words, "-c:a", "aac", "-b:a", f"{recipe.audio_kbps}k", "-ac", "2"]
 
 
-def _hls(recipe: Recipe) -> Words:
+def _hls(recipe: EncodingProfile) -> Words:
     return [
         *("-f", "hls", "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4"),
         *("-hls_flags", "independent_segments", "-hls_time", str(recipe.segment_seconds)),

@@ -69,11 +69,16 @@ def show(day: date | None, as_json: bool) -> None:
 
     A day of which a section failed is shown with the reason, where no complete version is kept.
     """
-    from services.stats import report, snapshots
-    from services.stats.compute import canonical
+    from services.stats import cli_output
+    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots.compute import canonical
 
     engine = _engine()
-    found = snapshots.latest(engine) if day is None else snapshots.on(engine, day) or snapshots.attempt_on(engine, day)
+    found = (
+        postgres_store.latest(engine)
+        if day is None
+        else postgres_store.on(engine, day) or postgres_store.attempt_on(engine, day)
+    )
     if found is None:
         raise click.ClickException(
             f"Nothing is kept for {day}; compute it with: nouba stats compute {day}"
@@ -83,7 +88,7 @@ def show(day: date | None, as_json: bool) -> None:
     if as_json:
         click.echo(canonical(found.payload))
     else:
-        report.show(found)
+        cli_output.show(found)
     if not found.complete:
         raise SystemExit(1)
 
@@ -92,9 +97,9 @@ def show(day: date | None, as_json: bool) -> None:
 @click.argument("day", type=Day())
 def compute(day: date) -> None:
     """Compute DAY now, whether it is due or not. A new version is kept only where a number differs."""
-    from services.stats import report
+    from services.stats import cli_output
 
-    report.computed(_computation().compute(day, day), day, day)
+    cli_output.computed(_computation().compute(day, day), day, day)
 
 
 @stats.command()
@@ -107,12 +112,12 @@ def backfill(first: date, last: date) -> None:
     Example:
       nouba stats backfill 2024-09-01 yesterday
     """
-    from services.stats import report
-    from services.stats.backfill import backfill as run
+    from services.stats import cli_output
+    from services.stats.snapshots.backfill import backfill as run
 
-    with report.progress("computing days") as tell:
+    with cli_output.progress("computing days") as tell:
         outcome = run(_computation(), first, last, tell)
-    report.computed(outcome, first, last)
+    cli_output.computed(outcome, first, last)
 
 
 @stats.command()
@@ -125,20 +130,20 @@ def verify(first: date | None, last: date | None, as_json: bool) -> None:
     Numbers whose source keeps no history are known at their day's end only and are not compared (see explain). Days
     that are due to be computed again are named apart: that they differ is known.
     """
-    from services.stats import report
-    from services.stats.backfill import ANNOUNCED_WITHIN_SECONDS
-    from services.stats.backfill import verify as run
-    from services.stats.snapshots import SqlShelf
+    from services.stats import cli_output
+    from services.stats.snapshots.backfill import ANNOUNCED_WITHIN_SECONDS
+    from services.stats.snapshots.backfill import verify as run
+    from services.stats.snapshots.postgres_store import PostgresSnapshots
 
     def wait() -> None:
         sleep(ANNOUNCED_WITHIN_SECONDS)
 
-    with report.progress("comparing days") as tell:
-        verdict = run(SqlShelf(_engine()), _computation(), first, last, tell, wait)
+    with cli_output.progress("comparing days") as tell:
+        verdict = run(PostgresSnapshots(_engine()), _computation(), first, last, tell, wait)
     if as_json:
-        click.echo(json.dumps(report.verdict_as_json(verdict)))
+        click.echo(json.dumps(cli_output.verdict_as_json(verdict)))
     else:
-        report.verified(verdict)
+        cli_output.verified(verdict)
     if verdict.differing or verdict.missing or verdict.failed:
         raise SystemExit(1)
 
@@ -158,8 +163,8 @@ def mark(first: date, last: date | None) -> None:
       nouba stats mark 2026-09-01
       nouba stats mark 2026-09-01 2026-09-30
     """
-    from services.stats.changes import note_days
     from services.stats.days import yesterday
+    from services.stats.snapshots.dirty_days import note_days
 
     settings = read_settings(CountSettings)
     marked = note_days(_engine(), first, last or first, yesterday(datetime.now(UTC), settings.zone))
@@ -172,21 +177,22 @@ def mark(first: date, last: date | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def diff(one: date, other: date, as_json: bool) -> None:
     """Show what differs between two days."""
-    from services.stats import report, snapshots
-    from services.stats.compute import differences
-    from services.stats.errors import NoStatistics
+    from services.stats import cli_output
+    from services.stats.errors import NoStatisticsError
+    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots.compute import differences
 
     engine = _engine()
-    kept = {day: snapshots.on(engine, day) for day in (one, other)}
+    kept = {day: postgres_store.on(engine, day) for day in (one, other)}
     for day, snapshot in kept.items():
         if snapshot is None:
-            raise NoStatistics(f"No complete version of {day} is kept; compute it with: nouba stats compute {day}")
+            raise NoStatisticsError(f"No complete version of {day} is kept; compute it with: nouba stats compute {day}")
     before, after = (snapshot.payload for snapshot in kept.values() if snapshot) if one != other else ({}, {})
     found = differences(before, after) if one != other else {}
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
-        report.differing(one, other, found)
+        cli_output.differing(one, other, found)
 
 
 @stats.command()
@@ -201,8 +207,8 @@ def explain(name: str, as_json: bool, markdown: bool) -> None:
       nouba stats explain payments.revenue
       nouba stats explain subscriptions
     """
-    from services.stats import report
-    from services.stats.definitions import as_markdown, find
+    from services.stats import cli_output
+    from services.stats.sections.catalogue import as_markdown, find
 
     found = find(name)
     if not found:
@@ -210,9 +216,9 @@ def explain(name: str, as_json: bool, markdown: bool) -> None:
     if markdown:
         click.echo(as_markdown(), nl=False)
     elif as_json:
-        click.echo(json.dumps(report.definitions_as_json(found), ensure_ascii=False))
+        click.echo(json.dumps(cli_output.definitions_as_json(found), ensure_ascii=False))
     else:
-        report.explained(found)
+        cli_output.explained(found)
 
 
 @stats.command()
@@ -227,14 +233,14 @@ def seed(size: str, number: int, until: date | None) -> None:
     medium   100,000 users   1,000,000 payments   5,000,000 check-ins
     10m      1,000,000 users 10,000,000 payments 50,000,000 check-ins
     """
-    from services.stats import report
+    from services.stats import cli_output
     from services.stats.days import day_of
-    from services.stats.seeder import SIZES
-    from services.stats.seeder import seed as run
+    from services.stats.seeding.seeder import SIZES
+    from services.stats.seeding.seeder import seed as run
 
     settings = read_settings(CountSettings)
     end = until or day_of(datetime.now(UTC), settings.zone)
-    with report.seeding() as tell:
+    with cli_output.seeding() as tell:
         done = run(_engine(), SIZES[size], number, end, settings.zone, tell)
     click.echo(f"{done.rows:,} rows in {done.seconds:.1f} s: {done.rows_per_second:,} rows/s")
 
@@ -251,7 +257,7 @@ def worker() -> None:
 @stats.command()
 def scheduler() -> None:
     """Say which days are due, at midnight, every few minutes and at start. Any number of these may run."""
-    from services.stats.schedule import run
+    from services.stats.scheduler import run
 
     logs.configure("stats-scheduler")
     raise SystemExit(run(read_settings(StatsSettings)))
@@ -264,7 +270,7 @@ def _engine() -> Engine:
 
 
 def _computation() -> Any:
-    from services.stats.assembly import build_computation
+    from services.stats.snapshots.wiring import build_computation
 
     return build_computation(_engine(), read_settings(CountSettings))
 

@@ -14,14 +14,14 @@ class StatsError(Exception):
     """The root of every error this service raises on purpose."""
 
 
-class DayNotOver(StatsError):
+class DayNotOverError(StatsError):
     """The day has not ended yet, by the clock of this machine."""
 
     def __init__(self, day: date, last: date) -> None:
         super().__init__(f"{day} is not over in the school's zone; the last day that can be computed is {last}.")
 
 
-class SectionFailed(StatsError):
+class SectionFailedError(StatsError):
     """A section could not be computed; the rest of its day is kept."""
 
     def __init__(self, day: date, reasons: dict[str, str]) -> None:
@@ -29,9 +29,9 @@ class SectionFailed(StatsError):
         super().__init__(f"{day} is not complete and stays due. {told}")
 
 
-class NoStatistics(StatsError):
+class NoStatisticsError(StatsError):
     """Nothing is kept for that day."""
 
 
-class Refused(StatsError):
+class RefusedDayError(StatsError):
     """What was asked for makes no sense here."""

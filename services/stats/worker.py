@@ -7,26 +7,26 @@ import structlog
 from dramatiq import Broker
 from sqlalchemy import Engine
 
-from services.stats.assembly import build_computation
-from services.stats.changes import note_day, note_payments
-from services.stats.compute import Computation, Outcome
-from services.stats.errors import SectionFailed
+from services.stats.errors import SectionFailedError
 from services.stats.metrics import COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
-from services.stats.proof import prove_share
 from services.stats.settings import StatsSettings
-from services.stats.sweep import SERVICE
+from services.stats.snapshots.compute import Computation, Outcome
+from services.stats.snapshots.dirty_days import note_day, note_payments
+from services.stats.snapshots.due_days import SERVICE
+from services.stats.snapshots.nightly_verification import prove_share
+from services.stats.snapshots.wiring import build_computation
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.stats import ComputeDay
 from shared.contracts.videos import VideoReady
-from shared.runtime.broker import build_broker
+from shared.messaging.actors import actor
+from shared.messaging.broker import build_broker
+from shared.messaging.publisher import Publisher
+from shared.messaging.relay import Relay
+from shared.messaging.worker import SHORT_JOBS, run_worker
+from shared.operations.worker_threads import operator_threads
+from shared.runtime.batcher import Batcher
 from shared.runtime.database import build_engine
-from shared.runtime.gathering import Gathering
-from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
-from shared.runtime.operated import operated
-from shared.runtime.publisher import Publisher
-from shared.runtime.relay import Relay
-from shared.runtime.worker import SHORT_JOBS, run_worker
 
 #: Messages of one transaction; there are never more than the worker has threads.
 MOST_AT_ONCE = 64
@@ -50,7 +50,7 @@ def run(settings: StatsSettings) -> int:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # for what a scheduler promised that is no longer there
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
-    companions = [relay, *operated(broker, company, rabbitmq_url, ["default"])]
+    companions = [relay, *operator_threads(broker, company, rabbitmq_url, ["default"])]
     return run_worker(broker, ["default"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 
 
@@ -61,21 +61,21 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
         note_payments(noting, settled, zone)
         return [None] * len(settled)
 
-    note = Gathering(note_all, MOST_AT_ONCE)
+    note = Batcher(note_all, MOST_AT_ONCE)
 
-    @handles(
+    @actor(
         broker, PaymentSettled, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000
     )
     def note_settlement(message: PaymentSettled) -> None:
         note(message)
 
-    @handles(broker, VideoReady, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
+    @actor(broker, VideoReady, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
     def note_video(message: VideoReady) -> None:
         note_day(noting, message.day)
 
     # One attempt more in a short time is worth it (a clock a little behind, a database that restarts); what fails
     # then is still due, and the sweep asks again.
-    @handles(broker, ComputeDay, max_retries=6, min_backoff_ms=500, max_backoff_ms=60_000, time_limit_ms=900_000)
+    @actor(broker, ComputeDay, max_retries=6, min_backoff_ms=500, max_backoff_ms=60_000, time_limit_ms=900_000)
     def compute_day(message: ComputeDay) -> None:
         with COMPUTE_SECONDS.time():
             outcome = computation.compute_due(message.day)
@@ -93,4 +93,4 @@ def report(outcome: Outcome) -> None:
     for day, reasons in outcome.failed.items():
         for name in reasons:
             SECTIONS_FAILED.labels(name).inc()
-        raise SectionFailed(day, reasons)
+        raise SectionFailedError(day, reasons)

@@ -13,23 +13,23 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from services.transcoder.errors import Refused, TranscoderError
-from services.transcoder.ffmpeg import Ffmpeg, Limits
-from services.transcoder.lesson import Lesson, Standing, make_lesson
-from services.transcoder.playlists import MASTER_NAME
-from services.transcoder.recipe import Recipe
+from services.transcoder.encoding.local_pipeline import EncodingProgress, Lesson, make_lesson
+from services.transcoder.errors import RejectedInputError, TranscoderError
+from services.transcoder.ffmpeg.process import Ffmpeg, Limits
+from services.transcoder.hls.playlists import MASTER_NAME
+from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.settings import EncodingSettings
-from shared.runtime.late_commands import LateGroup
+from shared.runtime.lazy_group import LazyGroup
 from shared.runtime.settings import read_settings
 
 #: `run` needs no server, and so imports nothing that these do.
 _ELSEWHERE = {
-    "lint": "services.transcoder.lint.commands:lint",
-    **{name: f"services.transcoder.job_cli:{name}" for name in ("cancel", "jobs", "retry", "submit", "worker")},
+    "lint": "services.transcoder.hls.lint.cli:lint",
+    **{name: f"services.transcoder.cli_jobs:{name}" for name in ("cancel", "jobs", "retry", "submit", "worker")},
 }
 
 
-@click.group(cls=LateGroup, places=_ELSEWHERE)
+@click.group(cls=LazyGroup, places=_ELSEWHERE)
 def transcoder() -> None:
     """Video out: turn an uploaded lesson into adaptive HLS.
 
@@ -54,7 +54,7 @@ def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
                 file,
                 folder,
                 ffmpeg_of(settings),
-                recipe=Recipe(preset=settings.preset),
+                recipe=EncodingProfile(preset=settings.preset),
                 jobs=jobs or settings.jobs,
                 scratch=settings.scratch_dir,
                 tell=tell,
@@ -63,7 +63,7 @@ def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
         except TranscoderError as error:
             if not as_json:
                 raise click.ClickException(str(error)) from error
-            reason = error.reason if isinstance(error, Refused) else None
+            reason = error.reason if isinstance(error, RejectedInputError) else None
             click.echo(json.dumps({"error": type(error).__name__, "reason": reason, "message": str(error)}))
             raise SystemExit(1) from error
     if as_json:
@@ -140,7 +140,7 @@ def _bar(*, hidden: bool) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
         task = progress.add_task("starting", total=1.0, speed="")
 
-        def tell(standing: Standing) -> None:
+        def tell(standing: EncodingProgress) -> None:
             speed = f"{standing.speed:.1f}x" if standing.speed else ""
             progress.update(task, description=standing.stage, completed=standing.done, speed=speed)
 

@@ -33,7 +33,7 @@ class TranscoderError(Exception):
     """The root of every error this service raises on purpose."""
 
 
-class Refused(TranscoderError):
+class RejectedInputError(TranscoderError):
     """The file can never become a lesson; `str()` is one sentence that a teacher understands."""
 
     def __init__(self, reason: Reason, sentence: str, detail: str = "") -> None:
@@ -43,51 +43,51 @@ class Refused(TranscoderError):
         self.detail = detail
 
 
-class Passing(TranscoderError):
+class TransientError(TranscoderError):
     """Trying again may help."""
 
 
-class OutOfSpace(Passing):
+class OutOfSpaceError(TransientError):
     """The scratch disk is full."""
 
     def __init__(self) -> None:
         super().__init__("The scratch disk is full: free some space or point NOUBA_SCRATCH_DIR at a larger disk.")
 
 
-class Stalled(Passing):
+class StalledError(TransientError):
     """ffmpeg made no progress, or used up its time."""
 
 
-class EncoderFailed(Passing):
+class EncoderFailedError(TransientError):
     """ffmpeg ended with a fault that does not name the file as its cause."""
 
 
-class WrongOutput(Passing):
+class WrongOutputError(TransientError):
     """ffmpeg said that all went well, but what it wrote is not what was planned. A few times is for ever."""
 
 
-class StorageAway(Passing):
+class ObjectStoreUnavailableError(TransientError):
     """S3 did not answer, or answered with a fault of its own."""
 
 
-class NoSuchObject(TranscoderError):
+class NoSuchObjectError(TranscoderError):
     """S3 has no such object, or has other bytes under its name by now."""
 
 
-class UnknownCourse(TranscoderError):
+class UnknownCourseError(TranscoderError):
     """A message names a course that does not exist; trying again cannot help."""
 
     def __init__(self, course_id: int) -> None:
         super().__init__(f"There is no course {course_id}: look at the number.")
 
 
-class UnknownJob(TranscoderError):
+class UnknownJobError(TranscoderError):
     """There is no such job, or it is not in the state that this needs; the message says which."""
 
 
-class Cancelled(TranscoderError):
+class JobCancelledError(TranscoderError):
     """Somebody asked for the work to stop."""
 
 
-class NotReady(TranscoderError):
+class EnvironmentNotReadyError(TranscoderError):
     """This machine cannot do the work; the message names what is missing and says the fix."""

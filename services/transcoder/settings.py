@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.transcoder.sandbox import Confinement
+from services.transcoder.ffmpeg.sandbox import Confinement
 
 
 class EncodingSettings(BaseSettings):

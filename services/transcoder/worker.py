@@ -7,27 +7,27 @@ from functools import partial
 from dramatiq import Broker
 from dramatiq.middleware import Middleware
 
-from services.transcoder.errors import UnknownCourse
-from services.transcoder.ffmpeg import Ffmpeg, Limits
-from services.transcoder.job_settings import WorkerSettings
-from services.transcoder.jobs import SERVICE
-from services.transcoder.locks import Locksmith
-from services.transcoder.patience import PatientEngine
-from services.transcoder.recipe import Recipe
-from services.transcoder.scratch import Scratch
-from services.transcoder.sql_jobs import SqlJobs
-from services.transcoder.sql_keys import SqlKeys
-from services.transcoder.sweep import Sweep, Sweeper
-from services.transcoder.workshop import Terms, Workshop
+from services.transcoder.errors import UnknownCourseError
+from services.transcoder.ffmpeg.process import Ffmpeg, Limits
+from services.transcoder.hls.content_keys import ContentKeys
+from services.transcoder.hls.postgres_keys import PostgresKeyStore
+from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
+from services.transcoder.jobs.maintenance import Maintenance, MaintenanceThread
+from services.transcoder.jobs.model import SERVICE
+from services.transcoder.jobs.postgres_jobs import PostgresJobStore
+from services.transcoder.jobs.scratch import ScratchSpace
+from services.transcoder.planning.profile import EncodingProfile
+from services.transcoder.worker_settings import WorkerSettings
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
-from shared.runtime.broker import build_broker
+from shared.messaging.actors import actor
+from shared.messaging.broker import build_broker
+from shared.messaging.publisher import Publisher
+from shared.messaging.relay import Relay
+from shared.messaging.worker import BackgroundThread, run_worker
+from shared.operations.worker_threads import operator_threads
 from shared.runtime.database import build_engine
-from shared.runtime.messaging import handles
 from shared.runtime.metrics import serve_metrics
-from shared.runtime.operated import operated
-from shared.runtime.publisher import Publisher
-from shared.runtime.relay import Relay
-from shared.runtime.worker import Companion, run_worker
+from shared.runtime.retrying_engine import RetryingEngine
 
 #: Never reached: ffmpeg has a deadline and a watchdog of its own, and no correctness depends on the message.
 TIME_LIMIT_MS = 3 * 3600 * 1000
@@ -41,10 +41,10 @@ def run(settings: WorkerSettings) -> int:
     engine = build_engine(url, pool_size=2 * settings.jobs + 1, application="nouba transcoder")
     company = build_engine(url, pool_size=4, application="nouba transcoder relay")
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
-    jobs = SqlJobs(PatientEngine(engine), settings.lease_seconds)
-    storage, scratch = settings.storage, Scratch(settings.scratch_dir, settings.scratch_reserve_bytes)
-    terms = Terms(
-        recipe=Recipe(preset=settings.preset, chunk_seconds=settings.chunk_seconds),
+    jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
+    storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
+    terms = WorkerPolicy(
+        recipe=EncodingProfile(preset=settings.preset, chunk_seconds=settings.chunk_seconds),
         today=lambda: datetime.now(settings.zone).date(),
         attempts=settings.part_attempts,
         backoff_seconds=settings.part_backoff_seconds,
@@ -52,38 +52,40 @@ def run(settings: WorkerSettings) -> int:
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
-    locksmith = Locksmith(SqlKeys(PatientEngine(engine)), settings.transcoder_encrypt, settings.transcoder_key_url)
-    workshop = Workshop(jobs, storage, scratch, ffmpeg, locksmith, terms)
+    locksmith = ContentKeys(
+        PostgresKeyStore(RetryingEngine(engine)), settings.transcoder_encrypt, settings.transcoder_key_url
+    )
+    workshop = MessageHandlers(jobs, storage, scratch, ffmpeg, locksmith, terms)
     broker = build_broker(rabbitmq_url)
     broker.add_middleware(_Stopping(workshop))
     declare(broker, workshop, relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    sweep = Sweep(
+    sweep = Maintenance(
         company,
         storage,
         scratch,
         orphan_age=timedelta(hours=settings.orphan_hours),
         upload_age=timedelta(hours=settings.upload_hours),
     )
-    in_hand = operated(broker, company, rabbitmq_url, ["videos"])
-    companions: list[Companion] = [relay, Sweeper(sweep, relay.wake), *in_hand]
+    in_hand = operator_threads(broker, company, rabbitmq_url, ["videos"])
+    companions: list[BackgroundThread] = [relay, MaintenanceThread(sweep, relay.wake), *in_hand]
     try:
         return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
     finally:
         scratch.close()
 
 
-def declare(broker: Broker, workshop: Workshop, wake: Callable[[], None]) -> None:
+def declare(broker: Broker, workshop: MessageHandlers, wake: Callable[[], None]) -> None:
     """The service's actors. A message that is lost or dead costs nothing: its row is still there and due again."""
     on = partial(
-        handles,
+        actor,
         broker,
         max_retries=8,
         min_backoff_ms=1000,
         max_backoff_ms=15 * 60_000,
         time_limit_ms=TIME_LIMIT_MS,
-        permanent=(UnknownCourse,),
+        permanent=(UnknownCourseError,),
     )
 
     @on(TranscodeVideo)
@@ -110,7 +112,7 @@ def declare(broker: Broker, workshop: Workshop, wake: Callable[[], None]) -> Non
 class _Stopping(Middleware):
     """Tells the workshop that the worker is to end: a chunk of a minute is given back, not waited for."""
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(self, workshop: MessageHandlers) -> None:
         self._workshop = workshop
 
     def before_worker_shutdown(self, broker: Broker, worker: object) -> None:

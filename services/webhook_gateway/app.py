@@ -6,28 +6,28 @@ from functools import partial
 from flask import Flask
 from sqlalchemy import Engine
 
-from services.webhook_gateway.body import BodyReader
-from services.webhook_gateway.hot import HotWebhooks
-from services.webhook_gateway.inbox import SqlInbox
-from services.webhook_gateway.intake import Inbox
-from services.webhook_gateway.payments.sql_books import open_books
-from services.webhook_gateway.psps.base import Psp
-from services.webhook_gateway.readiness import Readiness, check
-from services.webhook_gateway.reception import Gateway
-from services.webhook_gateway.routes import gateway
-from services.webhook_gateway.school.courses import SqlCourses
-from services.webhook_gateway.school.key_routes import KeyDesk, keys
-from services.webhook_gateway.school.keys import SqlKeys
-from services.webhook_gateway.school.payment_routes import Payments, payments
-from services.webhook_gateway.school.upload_routes import Uploads, uploads
-from services.webhook_gateway.school.uploads import Objects
+from services.webhook_gateway.http.fast_path import WebhookFastPath
+from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
+from services.webhook_gateway.http.readiness import Readiness, check
+from services.webhook_gateway.http.receive import Gateway
+from services.webhook_gateway.http.request_body import BodyReader
+from services.webhook_gateway.http.routes import gateway
+from services.webhook_gateway.inbox.accept import Inbox
+from services.webhook_gateway.inbox.postgres import PostgresInbox
+from services.webhook_gateway.providers.base import Provider
+from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
+from services.webhook_gateway.school_api.keys.routes import KeyDesk, keys
+from services.webhook_gateway.school_api.payments.routes import Payments, payments
+from services.webhook_gateway.school_api.postgres_courses import PostgresCourses
+from services.webhook_gateway.school_api.uploads.routes import Uploads, uploads
+from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings
-from services.webhook_gateway.unverified import UnverifiedLimit
+from services.webhook_gateway.settlement.postgres import open_store
 
 
 def create_app(
     settings: GatewaySettings,
-    psps: Mapping[str, Psp],
+    providers: Mapping[str, Provider],
     engine: Engine,
     wake: Callable[[], None],
     return_urls: Mapping[str, str],
@@ -45,31 +45,31 @@ def create_app(
     # no provider follows a redirect
     app.url_map.merge_slashes = False
     app.extensions["gateway"] = Gateway(
-        psps=psps,
-        inbox=inbox or SqlInbox(engine),
+        providers=providers,
+        inbox=inbox or PostgresInbox(engine),
         readiness=readiness or partial(check, engine),
         bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
-        unverified=UnverifiedLimit(settings.gateway_unverified_per_second, settings.gateway_hints_per_second),
+        unverified=UnverifiedRateLimit(settings.gateway_unverified_per_second, settings.gateway_hints_per_second),
         wake=wake,
         return_urls=return_urls,
     )
     app.register_blueprint(gateway)
-    app.wsgi_app = HotWebhooks(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]
+    app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]
     app.extensions["uploads"] = Uploads(
         tokens=tuple(token.encode() for token in settings.tokens),
         objects=objects,
-        courses=SqlCourses(engine, wake),
+        courses=PostgresCourses(engine, wake),
         bodies=app.extensions["gateway"].bodies,
     )
     app.register_blueprint(uploads)
     app.extensions["payments"] = Payments(
         tokens=app.extensions["uploads"].tokens,
-        psps=psps,
-        books=partial(open_books, engine, settings.subscription_period),
+        providers=providers,
+        books=partial(open_store, engine, settings.subscription_period),
         currency=settings.currency,
         bodies=app.extensions["gateway"].bodies,
     )
     app.register_blueprint(payments)
-    app.extensions["keys"] = KeyDesk(app.extensions["uploads"].tokens, SqlKeys(engine))
+    app.extensions["keys"] = KeyDesk(app.extensions["uploads"].tokens, PostgresKeys(engine))
     app.register_blueprint(keys)
     return app

@@ -4,14 +4,14 @@ import json
 
 import click
 
-from services.webhook_gateway.errors import NotReady
-from services.webhook_gateway.events.cli import events
-from services.webhook_gateway.psps.settings import read_settings as read_psp_settings
+from services.webhook_gateway.errors import NotReadyError
+from services.webhook_gateway.integrity.cli import ledger
+from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
-from services.webhook_gateway.watch.cli import ledger
+from shared.operations.webhook_events.cli import events
 from shared.runtime import logs
+from shared.runtime.gunicorn import add_up_metrics
 from shared.runtime.settings import read_settings
-from shared.runtime.web import add_up_metrics
 
 
 class Gateway(click.Group):
@@ -20,7 +20,7 @@ class Gateway(click.Group):
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
-        except NotReady as error:
+        except NotReadyError as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -45,7 +45,7 @@ def serve() -> None:
     # before `server` is imported
     forget_metrics = add_up_metrics("gateway", settings.gateway_metrics_dir)
 
-    from services.webhook_gateway.psps.registry import enabled
+    from services.webhook_gateway.providers.registry import enabled
     from services.webhook_gateway.server import GatewayServer
 
     shop = psp_settings.satim_return_url
@@ -67,8 +67,8 @@ def worker() -> None:
 @gateway.command()
 def console() -> None:
     """Show the operators' pages on NOUBA_CONSOLE_HOST and NOUBA_CONSOLE_PORT (127.0.0.1:8082 unless set)."""
-    from services.webhook_gateway.console.server import ConsoleServer
-    from services.webhook_gateway.console.settings import ConsoleSettings
+    from services.console.server import ConsoleServer
+    from services.console.settings import ConsoleSettings
 
     logs.configure("console")
     ConsoleServer(read_settings(ConsoleSettings)).run()
@@ -91,8 +91,8 @@ def reconcile(provider: str | None, older_than: str, dry_run: bool, as_json: boo
       nouba gateway reconcile --provider satim --older-than 10m
       nouba gateway reconcile --older-than 7d --json
     """
-    from services.webhook_gateway.reconcile_command import duration
-    from services.webhook_gateway.reconcile_command import reconcile as ask
+    from services.webhook_gateway.reconciliation.cli import duration
+    from services.webhook_gateway.reconciliation.cli import reconcile as ask
 
     logs.configure("gateway-reconcile")
     status = ask(
@@ -110,7 +110,7 @@ def reconcile(provider: str | None, older_than: str, dry_run: bool, as_json: boo
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def providers(as_json: bool) -> None:
     """Show which providers are switched on, and where their webhooks go."""
-    from services.webhook_gateway.psps.registry import NAMES, enabled
+    from services.webhook_gateway.providers.registry import NAMES, enabled
 
     on = enabled(read_psp_settings())
     found = {name: {"on": name in on, "path": f"/webhooks/{name}"} for name in NAMES}

@@ -34,73 +34,73 @@ class GatewayError(Exception):
     """The root of every error this service raises on purpose."""
 
 
-class TheirFault(GatewayError):
+class ClientError(GatewayError):
     """The sender has to change something."""
 
 
-class UnknownProvider(TheirFault):
+class UnknownProviderError(ClientError):
     """No provider of that name is switched on."""
 
 
-class InvalidSignature(TheirFault):
+class InvalidSignatureError(ClientError):
     """The request does not prove that it comes from the provider."""
 
 
-class BrokenBody(TheirFault):
+class BrokenBodyError(ClientError):
     """The body ended early, or its chunks are none."""
 
     def __init__(self) -> None:
         super().__init__("The body ended before it was whole, or its chunks are not well-formed; send all of it.")
 
 
-class BodyTooSlow(TheirFault):
+class BodyTooSlowError(ClientError):
     """The body did not arrive in time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The whole body has to arrive within {seconds:g} seconds.")
 
 
-class BodyTooLarge(TheirFault):
+class BodyTooLargeError(ClientError):
     """The body is larger than any webhook."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body may have at most {limit_bytes} bytes.")
 
 
-class EncodedBody(TheirFault):
+class EncodedBodyError(ClientError):
     """The body is compressed; inflating strangers' bytes before they are verified is not safe."""
 
     def __init__(self) -> None:
         super().__init__("Send the body as it is, without Content-Encoding.")
 
 
-class TooManyUnverified(TheirFault):
+class TooManyUnverifiedError(ClientError):
     """Too many requests in a short time proved nothing."""
 
 
-class Unauthorised(TheirFault):
+class UnauthorisedError(ClientError):
     """The request lacks a token that we gave out."""
 
     def __init__(self) -> None:
         super().__init__("Send one of the school's API tokens: Authorization: Bearer <token>.")
 
 
-class BadUpload(TheirFault):
+class BadUploadError(ClientError):
     """The request about an upload does not have the form that the documentation shows."""
 
 
-class BadPayment(TheirFault):
+class BadPaymentError(ClientError):
     """What the school says of a payment does not have the form that the documentation shows."""
 
 
-class UnknownUser(TheirFault):
+class UnknownUserError(ClientError):
     """There is no such user."""
 
     def __init__(self, user_id: int) -> None:
         super().__init__(f"There is no user {user_id}.")
 
 
-class ConflictingPayment(TheirFault):
+class ConflictingPaymentError(ClientError):
     """The payment is known already, and is another one."""
 
     def __init__(self, payment_id: int) -> None:
@@ -109,55 +109,55 @@ class ConflictingPayment(TheirFault):
         )
 
 
-class UnknownCourse(TheirFault):
+class UnknownCourseError(ClientError):
     """There is no such course."""
 
     def __init__(self, course_id: int) -> None:
         super().__init__(f"There is no course {course_id}.")
 
 
-class UploadMissing(TheirFault):
+class UploadMissingError(ClientError):
     """What is said to be uploaded is not there."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"There is no upload {key!r} for this course; upload it first, all parts of it.")
 
 
-class UnknownKey(TheirFault):
+class UnknownKeyError(ClientError):
     """The course has no such key."""
 
     def __init__(self, course_id: int) -> None:
         super().__init__(f"Course {course_id} has no such key: ask for the one that its playlists name.")
 
 
-class Unreadable(GatewayError):
+class UnreadableEventError(GatewayError):
     """The request is genuine, but says nothing that we understand; the message says what was expected."""
 
 
-class OurFault(GatewayError):
+class ServerError(GatewayError):
     """We have to change something; the sender did all right."""
 
 
-class ProviderUnavailable(OurFault):
+class ProviderUnavailableError(ServerError):
     """The provider's own API could not be asked; asking again later may help."""
 
 
-class ProviderBusy(ProviderUnavailable):
+class ProviderBusyError(ProviderUnavailableError):
     """The provider was not asked: it is being asked about other payments, and soon about this one."""
 
     def __init__(self) -> None:
         super().__init__("the provider is being asked about other payments")
 
 
-class NotDecided(ProviderUnavailable):
+class PaymentPendingError(ProviderUnavailableError):
     """The provider answered, and the payment can still end either way."""
 
 
-class NotTold(ProviderUnavailable):
+class PaymentUnknownToProviderError(ProviderUnavailableError):
     """The provider answered, but did not tell of the payment: about others it may answer well."""
 
 
-class AskedTooOften(ProviderUnavailable):
+class ProviderRateLimitedError(ProviderUnavailableError):
     """The provider wants to be asked less; `retry_after_seconds` where it says for how long."""
 
     def __init__(self, retry_after_seconds: float | None) -> None:
@@ -165,17 +165,17 @@ class AskedTooOften(ProviderUnavailable):
         self.retry_after_seconds = retry_after_seconds
 
 
-class StorageAway(OurFault):
+class ObjectStoreUnavailableError(ServerError):
     """S3 could not be asked; asking again later may help."""
 
 
-class Overtaken(OurFault):
+class ConcurrentInsertError(ServerError):
     """Another transaction opened the same payment first; it is there for whoever tries again."""
 
 
-class CannotKeep(OurFault):
+class StorageUnavailableError(ServerError):
     """Neither the database nor the spool took the webhook; the provider has to send it again."""
 
 
-class NotReady(OurFault):
+class NotReadyError(ServerError):
     """A setting is missing or wrong; the message names it and says the fix."""

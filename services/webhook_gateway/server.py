@@ -11,23 +11,23 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from services.webhook_gateway.app import create_app
-from services.webhook_gateway.connections import Connections, honour_close
-from services.webhook_gateway.inbox import SqlInbox
-from services.webhook_gateway.intake import Inbox
-from services.webhook_gateway.payments.sql_books import SERVICE
-from services.webhook_gateway.psps.base import Psp
-from services.webhook_gateway.readiness import check
-from services.webhook_gateway.school.uploads import Objects
+from services.webhook_gateway.http.readiness import check
+from services.webhook_gateway.inbox.accept import Inbox
+from services.webhook_gateway.inbox.postgres import PostgresInbox
+from services.webhook_gateway.inbox.spool.drain import Drain
+from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, SpoolingInbox
+from services.webhook_gateway.inbox.spool.spool import Spool
+from services.webhook_gateway.inbox.spool.sqlite_file import prepare
+from services.webhook_gateway.providers.base import Provider
+from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings
-from services.webhook_gateway.spool.drain import Drain
-from services.webhook_gateway.spool.fallback import Presence, SpoolingInbox
-from services.webhook_gateway.spool.file import prepare
-from services.webhook_gateway.spool.spool import Spool
+from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.messaging.publisher import Publisher
+from shared.messaging.relay import Relay
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
-from shared.runtime.publisher import Publisher
-from shared.runtime.relay import Relay
-from shared.runtime.web import PropagatingLogger, require_port
+from shared.runtime.gunicorn import PropagatingLogger, require_port
+from shared.runtime.gunicorn_worker import Connections, honour_close
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,11 @@ class GatewayServer(BaseApplication):
 
     on_exit: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, settings: GatewaySettings, psps: Mapping[str, Psp], return_urls: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: GatewaySettings, providers: Mapping[str, Provider], return_urls: Mapping[str, str]
+    ) -> None:
         self.settings = settings
-        self._psps = psps
+        self._psps = providers
         self._return_urls = return_urls
         self._relay: Relay | None = None
         self._drain: Drain | None = None
@@ -122,7 +124,7 @@ class GatewayServer(BaseApplication):
         relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
         self._relay = Relay(relaying, Publisher(settings.rabbitmq_url.get_secret_value()), SERVICE)
         self._relay.start()
-        inbox: Inbox = SqlInbox(engine, patience.statement_ms / 1000 + ANSWER_SECONDS)
+        inbox: Inbox = PostgresInbox(engine, patience.statement_ms / 1000 + ANSWER_SECONDS)
         spool = None
         if settings.gateway_spool_dir:
             spool = Spool(
@@ -166,6 +168,6 @@ def _objects(settings: GatewaySettings) -> Objects | None:
     if not settings.s3_bucket:
         return None
     # boto3 takes 30 MB of every process, and only uploads need it
-    from services.webhook_gateway.school.objects import S3Objects
+    from services.webhook_gateway.school_api.uploads.s3 import S3Objects
 
     return S3Objects(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url)

@@ -9,7 +9,7 @@ from shared.runtime.settings import Settings
 
 
 class GatewaySettings(Settings):
-    """The web process and the payments worker; the providers' own settings are in `psps.settings`."""
+    """The web process and the payments worker; the providers' own settings are in `providers.settings`."""
 
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080

@@ -5,7 +5,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.schema.metadata import INSTANT, metadata
-from shared.schema.money import ledger_transactions, payments, webhook_events
+from shared.schema.payments import ledger_transactions, payments, webhook_events
 from shared.schema.school import attendances, sessions, subscriptions
 
 # A version is never changed (the database refuses it); a day whose facts changed gets another one.

@@ -11,12 +11,12 @@ from tests.architecture.source import PACKAGES, ROOT
 
 FRAMEWORKS = {"boto3", "dramatiq", "flask", "gunicorn", "pika", "psycopg2", "sqlalchemy"}
 USE_CASES = (
-    "services.webhook_gateway.intake",
-    "services.webhook_gateway.payments.booking",
-    "services.webhook_gateway.payments.books",
+    "services.webhook_gateway.inbox.accept",
+    "services.webhook_gateway.settlement.book",
+    "services.webhook_gateway.settlement.unit_of_work",
     "services.webhook_gateway.payments.ledger",
-    "services.webhook_gateway.payments.settle",
-    "services.webhook_gateway.payments.states",
+    "services.webhook_gateway.settlement.settle",
+    "services.webhook_gateway.payments.payment_state",
     "services.webhook_gateway.payments.subscriptions",
     "shared.contracts.routes",
 )
@@ -50,10 +50,14 @@ def copy(tmp_path: Path) -> Path:
         ("shared/runtime/settings.py", "import services.stats.settings", "Services use the plumbing"),
         ("shared/schema/metadata.py", "import shared.runtime.settings", "Services use the plumbing"),
         ("shared/contracts/message.py", "import shared.schema.metadata", "Services use the plumbing"),
-        ("services/webhook_gateway/payments/settle.py", "import sqlalchemy", "no framework"),
-        ("services/webhook_gateway/payments/states.py", "import dramatiq", "no framework"),
+        ("services/webhook_gateway/settlement/settle.py", "import sqlalchemy", "no framework"),
+        ("services/webhook_gateway/payments/payment_state.py", "import dramatiq", "no framework"),
         # by way of another module
-        ("services/webhook_gateway/payments/payment.py", "import services.webhook_gateway.inbox", "no framework"),
+        (
+            "services/webhook_gateway/payments/model.py",
+            "import services.webhook_gateway.inbox.postgres",
+            "no framework",
+        ),
         ("shared/contracts/message.py", "import pika", "no framework"),
     ],
 )

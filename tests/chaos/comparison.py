@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import psycopg2
 
-from tests.chaos.house import House
+from tests.chaos.cluster import House
 from tests.chaos.lessons import Viewer
 from tests.chaos.oracle import Expected
 

@@ -13,7 +13,7 @@ import httpx
 from botocore.config import Config
 
 from local.s3 import BUCKET
-from tests.chaos.house import TOKEN, House
+from tests.chaos.cluster import TOKEN, House
 
 FILM_SECONDS = 8
 _LONGEST_WAIT_SECONDS = 3.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from tests.chaos.news import Life, Plan
+from tests.chaos.events import Life, Plan
 
 #: Of what was told of a payment that was never collected, the furthest counts.
 _FURTHEST = ("failed", "canceled", "expired", "authorized", "pending")

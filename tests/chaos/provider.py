@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tests.chaos.news import News
+from tests.chaos.events import News
 
 #: A provider gives an attempt up after so long, and waits a little longer after each vain one. (Real ones wait minutes;
 #: a run that is to end this hour cannot.)

@@ -15,9 +15,9 @@ import httpx
 import psycopg2
 
 from tests.chaos import lessons, school
+from tests.chaos.cluster import QUEUES, TIMEZONE, House
 from tests.chaos.comparison import Findings, Rows, compare
-from tests.chaos.house import QUEUES, TIMEZONE, House
-from tests.chaos.news import Plan, plan
+from tests.chaos.events import Plan, plan
 from tests.chaos.oracle import expect
 from tests.chaos.provider import Answers, Provider
 from tests.chaos.storm import KILL, OUTAGE, PAUSE, RESTART, Blow, Storm, Struck, blows

@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 from local.ports import HOST, free_port
 from local.psp.bank import Bank
 from local.psp.server import REST, simulator
-from tests.chaos.news import Plan
+from tests.chaos.events import Plan
 from tests.chaos.oracle import payer
 
 

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from tests.chaos.comparison import Rows, compare_books
-from tests.chaos.news import Plan, plan
+from tests.chaos.events import Plan, plan
 from tests.chaos.oracle import Expected, expect
 from tests.chaos.school import enrol
 from tests.chaos.storm import KILL, PAUSE, blows

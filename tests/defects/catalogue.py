@@ -174,58 +174,62 @@ QUEUES = (
         "What RabbitMQ refuses counts as sent, and its row goes.",
         (
             Change(
-                "shared/runtime/publisher.py",
+                "shared/messaging/publisher.py",
                 "            self._settle(tag, confirmed=confirmed)\n",
                 "            self._settle(tag, confirmed=True)\n",
             ),
         ),
-        ("tests/runtime/test_publisher.py::test_what_a_full_queue_refuses_is_not_confirmed",),
+        ("tests/messaging/test_publisher.py::test_what_a_full_queue_refuses_is_not_confirmed",),
     ),
     Defect(
         "a message acknowledged before its work is done",
         "A worker that dies in the middle takes the message with it.",
         (
             Change(
-                "shared/runtime/broker.py",
+                "shared/messaging/broker.py",
                 "            message.delivered_by = self\n",
                 "            message.delivered_by = self\n            self.ack(message)\n"
                 "            message.delivered_by = None\n",
             ),
         ),
-        ("tests/runtime/test_broker.py::test_a_message_knows_how_often_it_was_delivered_before",),
+        ("tests/messaging/test_broker.py::test_a_message_knows_how_often_it_was_delivered_before",),
     ),
     Defect(
         "an acknowledgement on another channel",
         "Delivery tags begin again after a reconnection: a job that ran on through it acknowledges somebody else's.",
         (
             Change(
-                "shared/runtime/broker.py",
+                "shared/messaging/broker.py",
                 "        if message.delivered_by is self:\n            self._done",
                 "        if message.delivered_by:\n            self._done",
             ),
         ),
         (
-            "tests/runtime/test_broker.py::test_a_late_acknowledgement_does_not_hit_the_message_that_bears_its_number_now",
+            "tests/messaging/test_broker.py::test_a_late_acknowledgement_does_not_hit_the_message_that_bears_its_number_now",
         ),
     ),
     Defect(
         "a retry that fails and is forgotten",
         "dramatiq swallows what a middleware raises and acknowledges the message.",
-        (Change("shared/runtime/broker.py", "            message.fail()\n            raise\n", "            raise\n"),),
-        ("tests/runtime/test_broker.py::test_a_retry_that_cannot_be_published_ends_in_the_dead_letter_queue",),
+        (
+            Change(
+                "shared/messaging/broker.py", "            message.fail()\n            raise\n", "            raise\n"
+            ),
+        ),
+        ("tests/messaging/test_broker.py::test_a_retry_that_cannot_be_published_ends_in_the_dead_letter_queue",),
     ),
     Defect(
         "the outbox emptied before RabbitMQ answered",
         "A relay that is killed between the two has thrown the message away.",
         (
             Change(
-                "shared/runtime/relay.py",
+                "shared/messaging/relay.py",
                 '            failpoint("relay.after_claim")\n',
                 "            connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))\n"
                 '            connection.commit()\n            failpoint("relay.after_claim")\n',
             ),
         ),
-        ("tests/runtime/test_relay.py::test_a_relay_killed_at_any_step_loses_nothing[relay.after_claim]",),
+        ("tests/messaging/test_relay.py::test_a_relay_killed_at_any_step_loses_nothing[relay.after_claim]",),
     ),
 )
 
@@ -235,7 +239,7 @@ LESSONS = (
         "A player opens the lesson and finds files missing.",
         (
             Change(
-                "services/transcoder/publish.py",
+                "services/transcoder/jobs/publish.py",
                 "    for name, text in assembly.playlists.items():\n        if",
                 "    for name, text in reversed(assembly.playlists.items()):\n        if",
             ),
@@ -247,13 +251,13 @@ LESSONS = (
         "A worker that was taken for dead comes back and overwrites what another made meanwhile.",
         (
             Change(
-                "services/transcoder/sql_parts.py",
+                "services/transcoder/jobs/postgres_tasks.py",
                 "chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_",
                 "chunks.c.id == lease.part_id, chunks.c.state.in_",
             ),
         ),
         (
-            "tests/transcoder/jobs/test_jobs.py::test_a_lease_that_is_over_can_be_taken_and_its_late_owner_changes_nothing",
+            "tests/transcoder/jobs/test_postgres_jobs.py::test_a_lease_that_is_over_can_be_taken_and_its_late_owner_changes_nothing",
         ),
     ),
 )

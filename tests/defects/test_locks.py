@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from local.psp.events import Payment, signed
-from services.webhook_gateway.inbox import OpenInbox, SqlInbox
-from services.webhook_gateway.intake import Entry, read_entry
-from services.webhook_gateway.payments.sql_books import open_books
-from services.webhook_gateway.psps.base import Request
-from services.webhook_gateway.psps.generic import Generic
+from services.webhook_gateway.inbox.accept import WebhookEvent, read_entry
+from services.webhook_gateway.inbox.postgres import ConnectionInbox, PostgresInbox
+from services.webhook_gateway.providers.base import Request
+from services.webhook_gateway.providers.generic import Generic
+from services.webhook_gateway.settlement.postgres import open_store
 from shared.runtime.database import build_engine
 from tests.waiting import wait_until
 
@@ -31,7 +31,7 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def paid_entry() -> Entry:
+def paid_entry() -> WebhookEvent:
     delivery = signed("generic", ["secret-of-the-locks"], Payment(reference="t1", amount_minor=100, user_id=1))
     request = Request("POST", {name.lower(): value for name, value in delivery.headers.items()}, delivery.body)
     return read_entry(PSP, request, PSP.verify(request))
@@ -43,7 +43,7 @@ def test_an_event_that_another_process_is_keeping_is_a_duplicate_and_no_error(da
 
     def keep_slowly() -> int | None:
         with theirs.begin() as connection:
-            kept = OpenInbox(connection).keep(entry)
+            kept = ConnectionInbox(connection).keep(entry)
             begun.set()
             assert commit.wait(20)
             return kept.event_id
@@ -56,7 +56,7 @@ def test_an_event_that_another_process_is_keeping_is_a_duplicate_and_no_error(da
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(keep_slowly)
         assert begun.wait(20)
-        second = pool.submit(SqlInbox(ours).keep, entry)
+        second = pool.submit(PostgresInbox(ours).keep, entry)
         wait_until(somebody_waits)
         commit.set()
         assert (second.result(20).event_id, second.result().is_new) == (first.result(20), False)
@@ -66,13 +66,13 @@ def test_an_event_that_another_process_is_keeping_is_a_duplicate_and_no_error(da
 
 def test_an_event_belongs_to_one_settlement_until_its_end(engine: Engine, database_url: str) -> None:
     keeping = build_engine(database_url, autocommit=True)
-    event_id = SqlInbox(keeping).keep(paid_entry()).event_id
+    event_id = PostgresInbox(keeping).keep(paid_entry()).event_id
     keeping.dispose()
     assert event_id is not None
 
-    with open_books(engine, PERIOD) as first:
+    with open_store(engine, PERIOD) as first:
         assert first.claim([event_id])
-        with pytest.raises(OperationalError), open_books(engine, PERIOD) as second:
+        with pytest.raises(OperationalError), open_store(engine, PERIOD) as second:
             second.claim([event_id])
 
 
@@ -81,10 +81,10 @@ def test_a_users_balance_belongs_to_one_settlement_until_its_end(engine: Engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO users (id) VALUES (1)")
 
-    with open_books(engine, PERIOD) as first:
+    with open_store(engine, PERIOD) as first:
         assert first.balance(1) == 0
-        with pytest.raises(OperationalError), open_books(engine, PERIOD) as second:
+        with pytest.raises(OperationalError), open_store(engine, PERIOD) as second:
             second.balance(1)
 
-    with open_books(engine, PERIOD) as next_one:
+    with open_store(engine, PERIOD) as next_one:
         assert next_one.balance(1) == 0

@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from services.transcoder.encode import encode_audio, encode_chunk
-from services.transcoder.ffmpeg import Ffmpeg
-from services.transcoder.jobs import Done, Job, Kind
-from services.transcoder.measure import dump_parts
-from services.transcoder.objects import Stored
-from services.transcoder.plan import make_plan
-from services.transcoder.playlists import MASTER_NAME
-from services.transcoder.prepare import prepare
-from services.transcoder.publish import publish
-from services.transcoder.recipe import Recipe
-from tests.transcoder.jobs.bench import make_film
+from services.transcoder.encoding.encode import encode_audio, encode_chunk
+from services.transcoder.ffmpeg.process import Ffmpeg
+from services.transcoder.hls.playlists import MASTER_NAME
+from services.transcoder.hls.segments import dump_parts
+from services.transcoder.inspection.prepare import prepare
+from services.transcoder.jobs.model import Job, TaskKind, TaskResult
+from services.transcoder.jobs.publish import publish
+from services.transcoder.planning.plan import make_plan
+from services.transcoder.planning.profile import EncodingProfile
+from services.transcoder.storage.object_store import ObjectInfo
+from tests.transcoder.jobs.harness import make_film
 
-RECIPE = Recipe(preset="ultrafast", chunk_seconds=6)
+RECIPE = EncodingProfile(preset="ultrafast", chunk_seconds=6)
 
 
 @dataclass
@@ -30,10 +30,10 @@ class RecordingObjects:
         self.put_keys.append(key)
         return len(data)
 
-    def list(self, prefix: str) -> dict[str, Stored]:
-        return {key: Stored(1, "", datetime.now(UTC)) for key in self.put_keys if key.startswith(prefix)}
+    def list(self, prefix: str) -> dict[str, ObjectInfo]:
+        return {key: ObjectInfo(1, "", datetime.now(UTC)) for key in self.put_keys if key.startswith(prefix)}
 
-    def head(self, key: str) -> Stored:
+    def head(self, key: str) -> ObjectInfo:
         raise AssertionError("publishing looks at no single object")
 
     def download(self, key: str, etag: str, size_bytes: int, path: Path, cancelled: Callable[[], bool]) -> None:
@@ -51,7 +51,7 @@ def test_the_master_is_written_after_every_playlist_that_it_names(tmp_path: Path
     job = Job(id=1, course_id=1, source_key="uploads/a", source_etag="1", source_bytes=1, plan=plan)
     objects = RecordingObjects()
 
-    master = publish(job, {(Kind.VIDEO, 0): Done(files, dump_parts(parts))}, objects)
+    master = publish(job, {(TaskKind.VIDEO, 0): TaskResult(files, dump_parts(parts))}, objects)
 
     assert master == job.prefix + MASTER_NAME == objects.put_keys[-1]
     assert len(objects.put_keys) >= 3

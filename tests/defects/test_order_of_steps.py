@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from local.psp.events import Payment, sign, signed
-from services.webhook_gateway.errors import InvalidSignature, Unreadable
-from services.webhook_gateway.intake import Answer, Entry, Kept, accept
-from services.webhook_gateway.payments.states import Stage
-from services.webhook_gateway.psps import signatures
-from services.webhook_gateway.psps.base import Notice, Proof, Request
-from services.webhook_gateway.psps.generic import Generic
+from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
+from services.webhook_gateway.inbox.accept import AcceptStatus, InsertResult, WebhookEvent, accept
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.providers import signatures
+from services.webhook_gateway.providers.base import PaymentNotice, Proof, Request
+from services.webhook_gateway.providers.generic import Generic
 
 SECRET = "order-of-steps"
 
@@ -37,31 +37,31 @@ class Recording:
 
     def verify(self, request: Request) -> Proof:
         self.asked.append("verify")
-        raise InvalidSignature("nobody signed it")
+        raise InvalidSignatureError("nobody signed it")
 
-    def parse(self, request: Request) -> Notice:
+    def parse(self, request: Request) -> PaymentNotice:
         self.asked.append("parse")
-        return Notice(key="k", kind="paid", stage=Stage.COMPLETED)
+        return PaymentNotice(key="k", kind="paid", stage=Stage.COMPLETED)
 
 
 class FailsOnce:
     """An inbox whose database is away at the first delivery."""
 
     def __init__(self) -> None:
-        self.kept: list[Entry] = []
+        self.kept: list[WebhookEvent] = []
         self._away = True
 
-    def keep(self, entry: Entry) -> Kept:
+    def keep(self, entry: WebhookEvent) -> InsertResult:
         if self._away:
             self._away = False
             raise ConnectionError("the database is away")
         self.kept.append(entry)
-        return Kept(len(self.kept), True, entry.body_sha256)
+        return InsertResult(len(self.kept), True, entry.body_sha256)
 
 
 def test_nothing_is_read_of_a_request_that_nobody_signed() -> None:
     psp, inbox = Recording(), FailsOnce()
-    with pytest.raises(InvalidSignature):
+    with pytest.raises(InvalidSignatureError):
         accept(psp, Request("POST", {}, b"{}"), inbox, lambda: None, NobodyCounts())
     assert psp.asked == ["verify"]
     assert inbox.kept == []
@@ -76,7 +76,7 @@ def test_an_event_that_could_not_be_kept_is_no_duplicate_when_it_comes_again() -
 
     receipt = accept(Generic([SECRET]), request, inbox, lambda: None, NobodyCounts())
 
-    assert receipt.status is Answer.ACCEPTED
+    assert receipt.status is AcceptStatus.ACCEPTED
     assert len(inbox.kept) == 1
 
 
@@ -95,5 +95,5 @@ def test_proofs_are_compared_in_constant_time_alone() -> None:
 def test_an_amount_with_a_decimal_point_is_put_aside(amount: str) -> None:
     body = f'{{"transaction_id": "t", "amount": {amount}, "currency": "DZD", "status": "paid"}}'.encode()
     headers = {name.lower(): value for name, value in sign("generic", SECRET, body, datetime.now(UTC)).items()}
-    with pytest.raises(Unreadable, match="integer"):
+    with pytest.raises(UnreadableEventError, match="integer"):
         Generic([SECRET]).parse(Request("POST", headers, body))

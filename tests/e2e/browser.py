@@ -8,7 +8,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from local.chromium_program import FLAGS, find_driver, find_program
+from local.installers.chromium import FLAGS, find_driver, find_program
 
 WIDE, NARROW = (1280, 1600), (390, 844)
 

@@ -10,11 +10,11 @@ from selenium.webdriver.common.by import By
 from local.ports import free_port
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
+from tests.console.clients import OPERATOR
 from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
 from tests.queues import delete_virtual_host, make_virtual_host
 from tests.waiting import wait_until
-from tests.webhook_gateway.console.visitors import OPERATOR
-from tests.webhook_gateway.running import Database, Running, new_database
+from tests.webhook_gateway.processes import Database, Running, new_database
 
 PAGES = ("/", "/queues", "/dead", "/webhooks", "/lessons", "/days", "/audit")
 

@@ -13,10 +13,10 @@ from local.postgres import Postgres
 from services.stats.days import yesterday
 from services.stats.sections import SECTIONS
 from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
-from tests.stats.api.kept import keep
-from tests.stats.api.running import RunningApi
+from tests.stats.api.processes import RunningApi
+from tests.stats.api.snapshots import keep
 from tests.waiting import wait_until
-from tests.webhook_gateway.running import new_database
+from tests.webhook_gateway.processes import new_database
 
 LAST = yesterday(datetime.now(UTC), ZoneInfo("Africa/Algiers"))
 LANGUAGES = ("en", "fr", "ar")

@@ -77,13 +77,13 @@ def test_the_demonstration_can_be_repeated_and_leaves_nothing_running(copy: Path
 def test_every_setting_is_described() -> None:
     from services.stats.api.settings import ApiSettings
     from services.stats.settings import StatsSettings
-    from services.transcoder.job_settings import WorkerSettings
-    from services.webhook_gateway.psps.settings import PspSettings
+    from services.transcoder.worker_settings import WorkerSettings
+    from services.webhook_gateway.providers.settings import ProviderSettings
     from services.webhook_gateway.settings import GatewaySettings
 
     described = "".join(path.read_text() for path in (PROJECT / "docs").glob("*.md"))
 
-    for kind in (GatewaySettings, StatsSettings, ApiSettings, WorkerSettings, PspSettings):
+    for kind in (GatewaySettings, StatsSettings, ApiSettings, WorkerSettings, ProviderSettings):
         prefix = str(kind.model_config["env_prefix"])
         for name in kind.model_fields:
             setting = f"{prefix}{name}".upper()

@@ -15,10 +15,10 @@ from typing import Any
 import pika
 from sqlalchemy import Engine, text
 
-from services.webhook_gateway.inbox import SqlInbox
-from services.webhook_gateway.intake import accept
-from services.webhook_gateway.psps.base import Request
-from services.webhook_gateway.psps.generic import Generic
+from services.webhook_gateway.inbox.accept import accept
+from services.webhook_gateway.inbox.postgres import PostgresInbox
+from services.webhook_gateway.providers.base import Request
+from services.webhook_gateway.providers.generic import Generic
 from shared.runtime.database import build_engine
 from tests.waiting import wait_until
 
@@ -39,7 +39,7 @@ class Bench:
     def __init__(self, database_url: str, rabbitmq_url: str, folder: Path) -> None:
         self.database_url = database_url
         self.engine: Engine = build_engine(database_url)
-        self._inbox = SqlInbox(build_engine(database_url, pool_size=1, autocommit=True))
+        self._inbox = PostgresInbox(build_engine(database_url, pool_size=1, autocommit=True))
         self._rabbitmq_url = rabbitmq_url
         self._folder = folder
 

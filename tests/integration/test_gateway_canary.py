@@ -15,7 +15,7 @@ from local.postgres import Postgres
 from local.psp.events import Delivery, Payment, sign, signed
 from local.rabbitmq import RabbitMq
 from tests.waiting import wait_until
-from tests.webhook_gateway.running import Database, RunningGateway, RunningWorker
+from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker
 
 #: Stands in every planted value, so that one search finds them all, whatever was cut off or quoted.
 CANARY = "canarybird"

@@ -10,7 +10,7 @@ from threading import Barrier
 import httpx
 
 from tests.waiting import wait_until
-from tests.webhook_gateway.running import Database, RunningGateway, RunningWorker, paid
+from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker, paid
 
 DELIVERIES = 50
 AMOUNT_MINOR = 250_000

@@ -15,7 +15,7 @@ import pytest
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from tests.waiting import wait_until
-from tests.webhook_gateway.running import SECRETS, Database, RunningGateway, deliver, paid
+from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, deliver, paid
 
 CONNECTIONS = 4
 

@@ -6,19 +6,19 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from services.stats import snapshots
-from services.stats.assembly import build_computation
-from services.stats.backfill import verify
-from services.stats.changes import gather_late, note_payments
-from services.stats.compute import Computation
 from services.stats.settings import CountSettings
-from services.transcoder.patience import PatientEngine
-from services.transcoder.sql_jobs import SqlJobs
-from services.webhook_gateway.events.events import EventFilter, replay_events
-from services.webhook_gateway.payments.states import Stage
+from services.stats.snapshots import postgres_store
+from services.stats.snapshots.backfill import verify
+from services.stats.snapshots.compute import Computation
+from services.stats.snapshots.dirty_days import gather_late, note_payments
+from services.stats.snapshots.wiring import build_computation
+from services.transcoder.jobs.postgres_jobs import PostgresJobStore
+from services.webhook_gateway.payments.payment_state import Stage
+from shared.operations.webhook_events.queries import EventFilter, replay_events
 from shared.runtime.database import build_engine
-from tests.webhook_gateway.payments.desk import Desk
-from tests.webhook_gateway.payments.sql_school import SqlSchool
+from shared.runtime.retrying_engine import RetryingEngine
+from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 4, 30)
 
@@ -55,11 +55,11 @@ def settle(engine: Engine, computation: Computation) -> None:
     """Compute what is due until nothing is, and see that all days equal a rebuild."""
     for _ in range(100):
         with engine.connect() as connection:
-            due = snapshots.find_due(connection, FIRST, LAST)
+            due = postgres_store.find_due(connection, FIRST, LAST)
         if not due:
             break
         computation.compute_due(due[0])
-    verdict = verify(snapshots.SqlShelf(engine), computation, FIRST, LAST, lambda done, total: None)
+    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, lambda done, total: None)
     assert (verdict.missing, verdict.differing, verdict.due) == ([], {}, [])
 
 
@@ -89,7 +89,7 @@ def test_a_refund_makes_the_day_due_in_which_its_subscription_had_begun(
     assert began.date() in marked(engine)
     note_payments(engine, desk.school.messages()[told:], computation.zone)
     settle(engine, computation)
-    found = snapshots.on(engine, began.date())
+    found = postgres_store.on(engine, began.date())
     assert found is not None
     assert found.payload["sections"]["subscriptions"]["numbers"]["activated"] == 0
 
@@ -111,7 +111,7 @@ def test_a_webhook_that_is_settled_again_leaves_the_day_in_which_it_was_given_up
 
     assert given_up in marked(engine)
     settle(engine, computation)
-    found = snapshots.on(engine, given_up)
+    found = postgres_store.on(engine, given_up)
     assert found is not None
     assert found.payload["sections"]["platform"]["numbers"]["jobs_dead"] == 0
 
@@ -131,10 +131,10 @@ def test_a_transcoding_that_is_tried_again_leaves_the_day_in_which_it_had_failed
         )
     computation.compute(FIRST, LAST)
 
-    SqlJobs(PatientEngine(engine), lease_seconds=30.0).retry(1)
+    PostgresJobStore(RetryingEngine(engine), lease_seconds=30.0).retry(1)
 
     assert failed in marked(engine)
     settle(engine, computation)
-    found = snapshots.on(engine, failed)
+    found = postgres_store.on(engine, failed)
     assert found is not None
     assert found.payload["sections"]["content"]["numbers"]["transcodings"] == {}

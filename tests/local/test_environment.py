@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from local.environment import metrics_addresses, own_environments, shared_environment
-from local.remembered import Remembered
+from local.saved_settings import SavedSettings
 
 SERVERS = {"NOUBA_DATABASE_URL": "postgresql://ours", "NOUBA_S3_BUCKET": "nouba"}
 
@@ -16,7 +16,7 @@ def test_what_the_caller_set_wins_but_an_empty_address_of_a_server_means_none(tm
         "PATH": "/bin",
     }
 
-    settings = shared_environment(given, SERVERS, [], Remembered(tmp_path / "chosen.json"))
+    settings = shared_environment(given, SERVERS, [], SavedSettings(tmp_path / "chosen.json"))
 
     assert settings["NOUBA_TIMEZONE"] == "Europe/Paris"
     assert settings["NOUBA_DATABASE_URL"] == "postgresql://ours"
@@ -26,15 +26,15 @@ def test_what_the_caller_set_wins_but_an_empty_address_of_a_server_means_none(tm
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
-    first = shared_environment({}, SERVERS, [], Remembered(tmp_path / "chosen.json"))
-    second = shared_environment({}, SERVERS, [], Remembered(tmp_path / "chosen.json"))
+    first = shared_environment({}, SERVERS, [], SavedSettings(tmp_path / "chosen.json"))
+    second = shared_environment({}, SERVERS, [], SavedSettings(tmp_path / "chosen.json"))
 
     assert first == second
     assert first["NOUBA_API_TOKENS"]
 
 
 def test_satim_is_asked_at_the_simulator_where_one_runs(tmp_path: Path) -> None:
-    remembered = Remembered(tmp_path / "chosen.json")
+    remembered = SavedSettings(tmp_path / "chosen.json")
 
     without = shared_environment({}, SERVERS, ["gateway"], remembered)
     settings = shared_environment({}, SERVERS, ["gateway", "psp"], remembered)
@@ -44,7 +44,7 @@ def test_satim_is_asked_at_the_simulator_where_one_runs(tmp_path: Path) -> None:
 
 
 def test_an_address_is_printed_only_for_what_runs(tmp_path: Path) -> None:
-    remembered = Remembered(tmp_path / "chosen.json")
+    remembered = SavedSettings(tmp_path / "chosen.json")
 
     assert "STATS_URL" not in shared_environment({}, SERVERS, ["gateway"], remembered)
     settings = shared_environment({}, SERVERS, ["gateway", "stats-api"], remembered)
@@ -52,7 +52,7 @@ def test_an_address_is_printed_only_for_what_runs(tmp_path: Path) -> None:
 
 
 def test_each_process_has_a_metrics_port_of_its_own_except_the_simulator(tmp_path: Path) -> None:
-    own = own_environments(["gateway", "payments-worker", "psp"], Remembered(tmp_path / "chosen.json"))
+    own = own_environments(["gateway", "payments-worker", "psp"], SavedSettings(tmp_path / "chosen.json"))
 
     addresses = metrics_addresses(own)
     assert set(addresses) == {"GATEWAY_METRICS_URL", "PAYMENTS_WORKER_METRICS_URL"}

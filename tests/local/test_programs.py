@@ -9,14 +9,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local import postgres_program, prometheus_program, rabbitmq_program
-from local.account import unprivileged_account
-from local.errors import NotInstalled
+from local.errors import NotInstalledError
+from local.installers import postgres, prometheus, rabbitmq
 from local.postgres import Postgres
+from local.unprivileged_user import unprivileged_account
 
 
 def test_root_installs_rabbitmq_with_apt() -> None:
-    command = rabbitmq_program.PACKAGE.install_command(_tools("apt-get"), user_id=0)
+    command = rabbitmq.PACKAGE.install_command(_tools("apt-get"), user_id=0)
 
     assert command is not None
     assert command[:2] == ["sh", "-c"]
@@ -24,25 +24,25 @@ def test_root_installs_rabbitmq_with_apt() -> None:
 
 
 def test_another_user_installs_rabbitmq_with_sudo_but_is_never_asked_for_a_password() -> None:
-    command = rabbitmq_program.PACKAGE.install_command(_tools("apt-get", "sudo"), user_id=1000)
+    command = rabbitmq.PACKAGE.install_command(_tools("apt-get", "sudo"), user_id=1000)
 
     assert command is not None
     assert command[:4] == ["sudo", "-n", "sh", "-c"]
 
 
 def test_on_a_mac_rabbitmq_comes_from_brew_which_refuses_root() -> None:
-    assert rabbitmq_program.PACKAGE.install_command(_tools("brew"), user_id=501) == [
+    assert rabbitmq.PACKAGE.install_command(_tools("brew"), user_id=501) == [
         "brew",
         "install",
         "--quiet",
         "rabbitmq",
     ]
-    assert rabbitmq_program.PACKAGE.install_command(_tools("brew"), user_id=0) is None
+    assert rabbitmq.PACKAGE.install_command(_tools("brew"), user_id=0) is None
 
 
 def test_without_rights_or_tools_there_is_no_way_to_install_rabbitmq() -> None:
-    assert rabbitmq_program.PACKAGE.install_command(_tools("apt-get"), user_id=1000) is None
-    assert rabbitmq_program.PACKAGE.install_command(_tools(), user_id=0) is None
+    assert rabbitmq.PACKAGE.install_command(_tools("apt-get"), user_id=1000) is None
+    assert rabbitmq.PACKAGE.install_command(_tools(), user_id=0) is None
 
 
 @pytest.mark.parametrize("present", [True, False])
@@ -56,7 +56,7 @@ def test_the_installation_starts_no_node_of_the_system_and_leaves_a_policy_that_
     apt = tmp_path / "apt-get"
     apt.write_text(f'#!/bin/sh\necho "$* $DEBIAN_FRONTEND"\ncat {policy}\n')
     apt.chmod(0o755)
-    command = rabbitmq_program.PACKAGE.install_command(_tools("apt-get"), user_id=0)
+    command = rabbitmq.PACKAGE.install_command(_tools("apt-get"), user_id=0)
     assert command is not None
     script = command[2].replace("/usr/sbin/policy-rc.d", str(policy))
 
@@ -82,12 +82,12 @@ def test_the_installation_starts_no_node_of_the_system_and_leaves_a_policy_that_
 def test_a_named_rabbitmq_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NOUBA_LOCAL_RABBITMQ_BIN", str(tmp_path / "nowhere"))
 
-    with pytest.raises(NotInstalled, match="NOUBA_LOCAL_RABBITMQ_BIN names"):
-        rabbitmq_program.find_program()
+    with pytest.raises(NotInstalledError, match="NOUBA_LOCAL_RABBITMQ_BIN names"):
+        rabbitmq.find_program()
 
 
 def test_promtool_comes_with_prometheus_of_which_no_server_is_started() -> None:
-    command = prometheus_program.PACKAGE.install_command(_tools("apt-get"), user_id=0)
+    command = prometheus.PACKAGE.install_command(_tools("apt-get"), user_id=0)
 
     assert command is not None
     assert "apt-get -qq install --yes --no-install-recommends prometheus" in command[2]
@@ -97,8 +97,8 @@ def test_promtool_comes_with_prometheus_of_which_no_server_is_started() -> None:
 def test_a_named_promtool_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NOUBA_LOCAL_PROMTOOL_BIN", str(tmp_path / "nowhere"))
 
-    with pytest.raises(NotInstalled, match="NOUBA_LOCAL_PROMTOOL_BIN names"):
-        prometheus_program.find_promtool()
+    with pytest.raises(NotInstalledError, match="NOUBA_LOCAL_PROMTOOL_BIN names"):
+        prometheus.find_promtool()
 
 
 def test_the_postgresql_of_the_wheel_runs_where_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_the_postgresql_of_the_wheel_runs_where_it_is_named(monkeypatch: pytest.
 def test_data_of_another_version_are_not_touched_and_the_fix_is_said(tmp_path: Path) -> None:
     (tmp_path / "PG_VERSION").write_text("9\n")
 
-    with pytest.raises(NotInstalled, match=r"made by PostgreSQL 9.*NOUBA_LOCAL_POSTGRES_BIN"):
-        postgres_program.find_program(tmp_path)
+    with pytest.raises(NotInstalledError, match=r"made by PostgreSQL 9.*NOUBA_LOCAL_POSTGRES_BIN"):
+        postgres.find_program(tmp_path)
 
 
 def test_a_program_in_a_closed_folder_is_copied_only_if_the_account_does_not_reach_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import psutil
 import psycopg2
 import pytest
 
-from local.background import MARK
+from local.daemon import MARK
 from local.ports import HOST, accepts
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq

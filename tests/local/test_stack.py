@@ -12,7 +12,7 @@ import psutil
 import psycopg2
 import pytest
 
-from local.background import MARK
+from local.daemon import MARK
 from local.postgres import Postgres
 from tests.waiting import wait_until
 

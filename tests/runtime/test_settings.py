@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.webhook_gateway.psps.settings import plain
-from services.webhook_gateway.psps.settings import read_settings as read_psp_settings
+from services.webhook_gateway.providers.settings import plain
+from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from shared.runtime.settings import DatabaseSettings, SettingsError, read_settings
 
 

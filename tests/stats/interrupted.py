@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from datetime import date
 
-from services.stats.compute import Facts, Reading
 from services.stats.days import Days
-from services.stats.numbers import Value
+from services.stats.sections.base import Value
+from services.stats.snapshots.compute import Reading, SnapshotReader
 
 
 def _nothing() -> None:
@@ -16,7 +16,7 @@ class Interrupted:
     """Implements `Facts`."""
 
     def __init__(
-        self, facts: Facts, *, before: Callable[[], None] = _nothing, after: Callable[[], None] = _nothing
+        self, facts: SnapshotReader, *, before: Callable[[], None] = _nothing, after: Callable[[], None] = _nothing
     ) -> None:
         self._facts, self._before, self._after = facts, before, after
 

@@ -9,10 +9,10 @@ from typing import Any
 import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor, execute_values
 
-from services.stats.columns import ColumnReader
+from services.stats.copy_binary import ColumnReader
 from services.stats.days import Days
-from services.stats.numbers import Ask
 from services.stats.sections import SECTIONS
+from services.stats.sections.base import Query
 from tests.stats.oracle_day import Row, School
 
 Connection = psycopg2.extensions.connection
@@ -60,7 +60,7 @@ def count(
         with connection.cursor() as cursor:
             cursor.copy_expert(cursor.mogrify(command, values), reader)
 
-    ask = Ask(run, copy, kept)
+    ask = Query(run, copy, kept)
     found: dict[date, dict[str, Any]] = {day: {} for day in days}
     for section in SECTIONS:
         for day, numbers in section.compute(ask, days, currency).items():

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from services.transcoder.ffmpeg import Ffmpeg
-from services.transcoder.lesson import Lesson, make_lesson
-from services.transcoder.recipe import Recipe
+from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
+from services.transcoder.ffmpeg.process import Ffmpeg
+from services.transcoder.planning.profile import EncodingProfile
 from tests.transcoder import corpus
 
 #: Cheap to encode, with the real segments and chunks as short as they can be.
-QUICK = Recipe(preset="ultrafast", chunk_seconds=6)
+QUICK = EncodingProfile(preset="ultrafast", chunk_seconds=6)
 #: The same bytes' worth of pictures in one chunk.
 WHOLE = replace(QUICK, chunk_seconds=60, least_chunk_seconds=60)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from services.transcoder.cli import transcoder
-from services.transcoder.lesson import Lesson
+from services.transcoder.encoding.local_pipeline import Lesson
 
 PROGRAM = "from services.transcoder.cli import transcoder; transcoder()"
 

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from services.webhook_gateway.payments.books import About, State, Verdict
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction, TransactionKind
-from services.webhook_gateway.payments.payment import Event, Payment, Subscription
+from services.webhook_gateway.payments.model import Event, Payment, Subscription
+from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementKeys, SettlementResult
 from shared.contracts.payments import PaymentSettled
-from tests.webhook_gateway.payments.rows import OPENED_AT, EventRow, Line, SubscriptionRow
+from tests.webhook_gateway.settlement.factories import OPENED_AT, EventRow, Line, SubscriptionRow
 
 BIGINT = range(-(2**63), 2**63)
 
@@ -93,7 +93,7 @@ class FakeSchool:
 
     def read(self, event_id: int) -> Event | None:
         row = self._tables.events.get(event_id)
-        if row is None or row.state is not State.RECEIVED:
+        if row is None or row.state is not EventState.RECEIVED:
             return None
         return Event(
             id=row.id,
@@ -147,9 +147,9 @@ class FakeBooks:
         self._tables = tables
         self._period = subscription_period
 
-    def claim(self, event_ids: Collection[int], abouts: Iterable[About] = ()) -> Collection[int]:
+    def claim(self, event_ids: Collection[int], abouts: Iterable[SettlementKeys] = ()) -> Collection[int]:
         rows = self._tables.events
-        return {number for number in event_ids if number in rows and rows[number].state is State.RECEIVED}
+        return {number for number in event_ids if number in rows and rows[number].state is EventState.RECEIVED}
 
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
         ranked = [
@@ -218,7 +218,7 @@ class FakeBooks:
             row, status="pending_payment", activated_at=None, ends_at=None if ours else row.ends_at
         )
 
-    def close(self, event_id: int, verdict: Verdict) -> None:
+    def close(self, event_id: int, verdict: SettlementResult) -> None:
         row = self._tables.events[event_id]
         self._tables.events[event_id] = replace(
             row, state=verdict.state, reason=verdict.reason, payment_id=verdict.payment_id, next_attempt_at=None
@@ -230,7 +230,7 @@ class FakeBooks:
 
     def release(self, provider: str, reference: str, at: datetime) -> None:
         for row in list(self._tables.events.values()):
-            is_about_it = (row.provider, row.reference, row.state) == (provider, reference, State.RECEIVED)
+            is_about_it = (row.provider, row.reference, row.state) == (provider, reference, EventState.RECEIVED)
             if is_about_it and row.attempts > 0 and row.next_attempt_at is not None and row.next_attempt_at > at:
                 self._tables.events[row.id] = replace(row, next_attempt_at=at)
 

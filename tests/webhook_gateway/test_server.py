@@ -16,7 +16,7 @@ import pytest
 
 from local.ports import free_port
 from tests.waiting import wait_until
-from tests.webhook_gateway.running import NO_RABBITMQ, NOUBA, Database, RunningGateway, deliver, paid
+from tests.webhook_gateway.processes import NO_RABBITMQ, NOUBA, Database, RunningGateway, deliver, paid
 
 Start = Callable[..., RunningGateway]
 

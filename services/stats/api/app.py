@@ -2,13 +2,13 @@
 
 from flask import Flask
 
-from services.stats.api.hot import Hot
+from services.stats.api.cache_refresher import CacheRefresher
+from services.stats.api.fast_path import FastPath
 from services.stats.api.routes import Reading, stats
 from services.stats.api.settings import ApiSettings
-from services.stats.api.watch import Watch
 
 
-def create_app(settings: ApiSettings, watch: Watch) -> Flask:
+def create_app(settings: ApiSettings, watch: CacheRefresher) -> Flask:
     """The WSGI application; `watch` has been started."""
     app = Flask(__package__ or "stats", static_folder=None)
     app.url_map.strict_slashes = False
@@ -18,5 +18,5 @@ def create_app(settings: ApiSettings, watch: Watch) -> Flask:
     tokens = settings.required_tokens()
     app.extensions["reading"] = Reading(watch, tokens, settings.zone, settings.stats_ready_hours)
     app.register_blueprint(stats)
-    app.wsgi_app = Hot(app.wsgi_app, watch, tokens)  # type: ignore[method-assign]
+    app.wsgi_app = FastPath(app.wsgi_app, watch, tokens)  # type: ignore[method-assign]
     return app

@@ -4,8 +4,8 @@ import click
 
 from services.stats.api.settings import ApiSettings
 from shared.runtime import logs
+from shared.runtime.gunicorn import add_up_metrics
 from shared.runtime.settings import read_settings
-from shared.runtime.web import add_up_metrics
 
 
 @click.command()

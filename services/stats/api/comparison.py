@@ -4,12 +4,12 @@ import calendar
 from datetime import date, timedelta
 from typing import Any
 
-from services.stats.api.shelf import Day, Shelf
-from services.stats.compute import Payload, flatten
-from services.stats.numbers import rounded
+from services.stats.api.cache import Day, SnapshotCache
+from services.stats.sections.base import rounded
+from services.stats.snapshots.compute import Payload, flatten
 
 
-def compared(shelf: Shelf, day: Day) -> Payload:
+def compared(shelf: SnapshotCache, day: Day) -> Payload:
     """The day's document with one key more, `comparison`: three earlier days, null for one that is not kept."""
     return {
         **day.payload,

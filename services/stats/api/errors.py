@@ -19,11 +19,11 @@ class ReaderError(StatsError):
     code = "malformed"
 
 
-class Malformed(ReaderError):
+class MalformedError(ReaderError):
     """What was asked for makes no sense; the message says what does."""
 
 
-class NoToken(ReaderError):
+class NoTokenError(ReaderError):
     """The reader showed none of the tokens."""
 
     status = 401
@@ -33,7 +33,7 @@ class NoToken(ReaderError):
         super().__init__("Send one of NOUBA_API_TOKENS as `Authorization: Bearer TOKEN`.")
 
 
-class DayNotKept(ReaderError):
+class DayNotStoredError(ReaderError):
     """There are no statistics of the day that was asked for."""
 
     status = 404
@@ -50,7 +50,7 @@ class DayNotKept(ReaderError):
         super().__init__(told)
 
 
-class NothingKnown(ReaderError):
+class NoSnapshotError(ReaderError):
     """The database has not answered since this process started."""
 
     status = 503

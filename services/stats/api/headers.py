@@ -1,9 +1,9 @@
 """The headers of a document, the same whichever way it is answered."""
 
-from services.stats.api.documents import Document
+from services.stats.api.cache import Day
+from services.stats.api.cache_refresher import AWAY_SECONDS
 from services.stats.api.openapi import POLICY
-from services.stats.api.shelf import Day
-from services.stats.api.watch import AWAY_SECONDS
+from services.stats.api.responses import CachedResponse
 
 #: A new version comes a few times a day at most; a reader who is a minute behind is told no lie.
 CACHE_CONTROL = "private, max-age=60, stale-while-revalidate=86400"
@@ -15,7 +15,7 @@ ALWAYS = {
 }
 
 
-def headers_of(document: Document, zipped: bool, day: Day | None, silent_seconds: float) -> dict[str, str]:
+def headers_of(document: CachedResponse, zipped: bool, day: Day | None, silent_seconds: float) -> dict[str, str]:
     """Of `document`, zipped or plain, whether it is sent or the reader has it; `day` is what it tells of."""
     headers = {"ETag": document.tag(zipped), "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
     if day is not None:

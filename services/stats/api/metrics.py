@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.stats.api.shelf import Shelf
+from services.stats.api.cache import SnapshotCache
 from services.stats.days import ONE_DAY, midnight
 
 REQUESTS = Counter("nouba_stats_requests_total", "Requests by route and status.", ["route", "status"])
@@ -68,7 +68,7 @@ def _of(route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, status), REQUEST_SECONDS.labels(route)
 
 
-def show(shelf: Shelf | None, silent_seconds: float) -> None:
+def show(shelf: SnapshotCache | None, silent_seconds: float) -> None:
     """What a process knows at this moment."""
     _SILENT.set(-1 if shelf is None else silent_seconds)
     _DAYS.set(len(shelf.days) if shelf else 0)
@@ -82,7 +82,7 @@ def show(shelf: Shelf | None, silent_seconds: float) -> None:
         _DELAY.set(computed - ended)
 
 
-def show_numbers(shelf: Shelf) -> None:
+def show_numbers(shelf: SnapshotCache) -> None:
     """The plain numbers of the newest day; breakdowns have keys without end, and are for the API."""
     sections = shelf.newest.payload["sections"] if shelf.newest else {}
     numbers = {

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.stats.api.watch import AWAY_SECONDS, Watch
+from services.stats.api.cache_refresher import AWAY_SECONDS, CacheRefresher
 from services.stats.days import ONE_DAY, midnight
 
 
@@ -27,7 +27,7 @@ class Readiness:
         return {"status": "ready" if self.is_ready else "not ready", **asdict(self)}
 
 
-def check(watch: Watch, zone: ZoneInfo, ready_hours: float) -> Readiness:
+def check(watch: CacheRefresher, zone: ZoneInfo, ready_hours: float) -> Readiness:
     """Look now."""
     reached = watch.silent_seconds <= AWAY_SECONDS
     newest = watch.shelf.newest if watch.shelf else None

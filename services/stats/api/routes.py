@@ -9,17 +9,17 @@ from flask import Blueprint, Response, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from services.stats.api import access, metrics, openapi, readiness
+from services.stats.api import auth, metrics, openapi, readiness
+from services.stats.api.cache import Day, SnapshotCache
+from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.comparison import compared
-from services.stats.api.documents import Document, held, json_document
-from services.stats.api.errors import DayNotKept, Malformed, NothingKnown, NoToken, ReaderError
+from services.stats.api.dashboard.i18n import choose_language
+from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
+from services.stats.api.dashboard.render import page_of
+from services.stats.api.errors import DayNotStoredError, MalformedError, NoSnapshotError, NoTokenError, ReaderError
 from services.stats.api.headers import ALWAYS, headers_of
-from services.stats.api.page.pages import POLICY as PAGE_POLICY
-from services.stats.api.page.pages import page_of
-from services.stats.api.page.words import choose_language
+from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
-from services.stats.api.shelf import Day, Shelf
-from services.stats.api.watch import Watch
 
 stats = Blueprint("stats", __name__)
 
@@ -32,7 +32,7 @@ RETRY_AFTER_SECONDS = 5
 class Reading:
     """What the routes are given; kept in `app.extensions["reading"]`."""
 
-    watch: Watch
+    watch: CacheRefresher
     tokens: tuple[bytes, ...]
     zone: ZoneInfo
     ready_hours: float
@@ -54,9 +54,9 @@ def show_day(day: str) -> ResponseReturnValue:
 def show_series() -> ResponseReturnValue:
     first, last = (_date(request.args.get(name, ""), name) for name in ("from", "to"))
     if first > last:
-        raise Malformed(f"The range begins after it ends: from={first} is later than to={last}.")
+        raise MalformedError(f"The range begins after it ends: from={first} is later than to={last}.")
     if (last - first).days >= LARGEST_RANGE_DAYS:
-        raise Malformed(f"{(last - first).days + 1} days are too many: ask for at most {LARGEST_RANGE_DAYS}.")
+        raise MalformedError(f"{(last - first).days + 1} days are too many: ask for at most {LARGEST_RANGE_DAYS}.")
     shelf = _shelf()
     return _answer(
         shelf.make(("series", first, last), lambda: json_document(series(shelf.between(first, last)))),
@@ -107,18 +107,18 @@ def _reading() -> Reading:
     return found
 
 
-def _shelf() -> Shelf:
+def _shelf() -> SnapshotCache:
     """The days as one request sees them, from its beginning to its end."""
     shelf = _reading().watch.shelf
     if shelf is None:
-        raise NothingKnown
+        raise NoSnapshotError
     return shelf
 
 
-def _kept(shelf: Shelf, day: date | None) -> Day:
+def _kept(shelf: SnapshotCache, day: date | None) -> Day:
     found = None if day is None else shelf.days.get(day)
     if found is None:
-        raise DayNotKept(day, shelf.first, shelf.last)
+        raise DayNotStoredError(day, shelf.first, shelf.last)
     return found
 
 
@@ -130,21 +130,21 @@ def _date(text: str, name: str | None = None) -> date:
     # fromisoformat reads other forms too
     if found is None or found.isoformat() != text:
         where = f"{name}=" if name else ""
-        raise Malformed(f"{where}{text[:40]!r} is no day: write it as YYYY-MM-DD, such as 2026-11-22.")
+        raise MalformedError(f"{where}{text[:40]!r} is no day: write it as YYYY-MM-DD, such as 2026-11-22.")
     return found
 
 
-def _show_day(shelf: Shelf, day: Day) -> Response:
+def _show_day(shelf: SnapshotCache, day: Day) -> Response:
     compare = request.args.get("compare", "0")
     if compare not in ("0", "1"):
-        raise Malformed("compare is 1 for a comparison with the day, the week and the month before, or 0.")
+        raise MalformedError("compare is 1 for a comparison with the day, the week and the month before, or 0.")
     if compare == "0":
         return _answer(day.document, day)
     return _answer(shelf.make(("compared", day.day), lambda: json_document(compared(shelf, day))), day)
 
 
 def _answer(
-    document: Document, day: Day | None = None, *, varies_by: str = "Accept-Encoding", status: int = 200
+    document: CachedResponse, day: Day | None = None, *, varies_by: str = "Accept-Encoding", status: int = 200
 ) -> Response:
     """`document` in the coding that the reader prefers, or 304 if the reader has it."""
     prefers_gzip = request.accept_encodings.quality("gzip") > 0
@@ -164,8 +164,8 @@ def _answer(
 @stats.before_app_request
 def begin() -> None:
     g.began = time.perf_counter()
-    if request.path not in access.OPEN:
-        access.require_token(_reading().tokens, request.headers.get("Authorization", ""))
+    if request.path not in auth.OPEN:
+        auth.require_token(_reading().tokens, request.headers.get("Authorization", ""))
 
 
 @stats.after_app_request
@@ -180,9 +180,9 @@ def finish(response: Response) -> Response:
 @stats.app_errorhandler(ReaderError)
 def refuse(error: ReaderError) -> ResponseReturnValue:
     response = _problem(error.status, error.code, str(error))
-    if isinstance(error, NoToken):
-        response.headers["WWW-Authenticate"] = access.CHALLENGE
-    if isinstance(error, NothingKnown):
+    if isinstance(error, NoTokenError):
+        response.headers["WWW-Authenticate"] = auth.CHALLENGE
+    if isinstance(error, NoSnapshotError):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from services.stats.api.shelf import Day
-from services.stats.numbers import OTHERS
+from services.stats.api.cache import Day
+from services.stats.sections.base import OTHERS
 
 Values = list[int | None]
 

@@ -17,13 +17,13 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from services.stats.api.app import create_app
+from services.stats.api.cache import refresh
+from services.stats.api.cache_refresher import LOOK_SECONDS, CacheRefresher
 from services.stats.api.settings import ApiSettings
-from services.stats.api.shelf import refresh
-from services.stats.api.watch import LOOK_SECONDS, Watch
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
-from shared.runtime.deadlines import Deadlines
-from shared.runtime.web import PropagatingLogger, require_port
+from shared.runtime.gunicorn import PropagatingLogger, require_port
+from shared.runtime.socket_deadlines import SocketDeadlines
 
 #: How long a stopping process may take to answer what it has begun.
 GRACE_SECONDS = 10
@@ -40,7 +40,7 @@ class StatsServer(BaseApplication):
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
-        self._watch: Watch | None = None
+        self._watch: CacheRefresher | None = None
         super().__init__()
 
     def run(self) -> None:
@@ -87,7 +87,7 @@ class StatsServer(BaseApplication):
             autocommit=True,
             statement_timeout_ms=LOOK_SECONDS * 1000,
         )
-        self._watch = Watch(partial(refresh, engine))
+        self._watch = CacheRefresher(partial(refresh, engine))
         self._watch.start()
         app = create_app(self.settings, self._watch)
         # what is here now stays: the collector need not walk it while a reader waits
@@ -107,7 +107,7 @@ class Readers(ThreadWorker):
     """gunicorn's threads, which answer what is not HTTP in JSON like everything else, and wait for nobody for ever."""
 
     def init_process(self) -> None:
-        self._deadlines = Deadlines()
+        self._deadlines = SocketDeadlines()
         super().init_process()
 
     def handle(self, conn: TConn) -> Any:

@@ -1,6 +1,5 @@
 """All sections, in the order in which they are shown."""
 
-from services.stats.numbers import Section
 from services.stats.sections import (
     attendance,
     content,
@@ -11,6 +10,7 @@ from services.stats.sections import (
     teachers,
     users,
 )
+from services.stats.sections.base import Section
 
 SECTIONS: tuple[Section, ...] = (
     users.SECTION,

@@ -4,23 +4,34 @@ from collections.abc import Collection
 
 import numpy as np
 
-from services.stats.activity import span
-from services.stats.columns import Integers
+from services.stats.copy_binary import Integers
 from services.stats.days import Days
-from services.stats.numbers import NONE, Ask, Number, Section, Unit, Value, Values, by_bucket, largest, rounded
-from services.stats.sections.presence import Presence, presence
+from services.stats.sections.active_users import Presence, presence
+from services.stats.sections.activity import span
+from services.stats.sections.base import (
+    NONE,
+    MetricDefinition,
+    Query,
+    Section,
+    Unit,
+    Value,
+    Values,
+    by_bucket,
+    largest,
+    rounded,
+)
 
 NUMBERS = (
-    Number("check_ins", Unit.COUNT, "Check-ins (checked_in_at) in the day.", reach_days=30),
-    Number("attendees", Unit.COUNT, "Users who checked in in the day.", reach_days=30),
-    Number("sessions_planned", Unit.COUNT, "Sessions that start (starts_at) in the day."),
-    Number("sessions_held", Unit.COUNT, "Sessions that somebody checked in to in the day."),
-    Number(
+    MetricDefinition("check_ins", Unit.COUNT, "Check-ins (checked_in_at) in the day.", reach_days=30),
+    MetricDefinition("attendees", Unit.COUNT, "Users who checked in in the day.", reach_days=30),
+    MetricDefinition("sessions_planned", Unit.COUNT, "Sessions that start (starts_at) in the day."),
+    MetricDefinition("sessions_held", Unit.COUNT, "Sessions that somebody checked in to in the day."),
+    MetricDefinition(
         "mean_per_session",
         Unit.HUNDREDTHS,
         "check_ins by sessions_held, in hundredths, rounded; left out without sessions.",
     ),
-    Number("by_chapter", Unit.COUNT, "Check-ins of the day, by the session's chapter.", by="chapter's id"),
+    MetricDefinition("by_chapter", Unit.COUNT, "Check-ins of the day, by the session's chapter.", by="chapter's id"),
 )
 
 # those of a day are near each other; -1 is none
@@ -34,7 +45,7 @@ WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s GROUP BY bucket
 """
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     came = ask.once(presence, days)
     planned = by_bucket(days, ((row.bucket, row.sessions) for row in ask(_PLANNED, **span(days))))
     ids, chapters = _sessions(ask, came.values())
@@ -55,7 +66,7 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     return values
 
 
-def _sessions(ask: Ask, presences: Collection[Presence]) -> tuple[Integers, Integers]:
+def _sessions(ask: Query, presences: Collection[Presence]) -> tuple[Integers, Integers]:
     """The sessions that may be among those that were held, in order, and the chapter of each."""
     held = [one.sessions for one in presences if one.sessions.size]
     first = min((int(sessions[0]) for sessions in held), default=0)

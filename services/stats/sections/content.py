@@ -1,22 +1,35 @@
 """Content: chapters and lessons, and how far their videos are."""
 
 from services.stats.days import Days
-from services.stats.numbers import FOREVER, Ask, Number, Section, Unit, Values, breakdown, by_bucket, keyed, running
 from services.stats.sections import videos
+from services.stats.sections.base import (
+    FOREVER,
+    MetricDefinition,
+    Query,
+    Section,
+    Unit,
+    Values,
+    breakdown,
+    by_bucket,
+    keyed,
+    running,
+)
 
 NUMBERS = (
-    Number("chapters", Unit.COUNT, "Chapters created before the day's end.", reach_days=FOREVER),
-    Number("chapters_new", Unit.COUNT, "Chapters created in the day."),
-    Number(
+    MetricDefinition("chapters", Unit.COUNT, "Chapters created before the day's end.", reach_days=FOREVER),
+    MetricDefinition("chapters_new", Unit.COUNT, "Chapters created in the day."),
+    MetricDefinition(
         "chapters_by_year", Unit.COUNT, "Chapters created before the day's end.", by="year they are for", observed=True
     ),
-    Number("courses", Unit.COUNT, "Lessons created before the day's end.", reach_days=FOREVER),
-    Number("courses_new", Unit.COUNT, "Lessons created in the day."),
-    Number("courses_with_video", Unit.COUNT, "Lessons created before the day's end that have a video.", observed=True),
-    Number(
+    MetricDefinition("courses", Unit.COUNT, "Lessons created before the day's end.", reach_days=FOREVER),
+    MetricDefinition("courses_new", Unit.COUNT, "Lessons created in the day."),
+    MetricDefinition(
+        "courses_with_video", Unit.COUNT, "Lessons created before the day's end that have a video.", observed=True
+    ),
+    MetricDefinition(
         "courses_with_pdf", Unit.COUNT, "Lessons created before the day's end that have a PDF summary.", observed=True
     ),
-    Number(
+    MetricDefinition(
         "videos_by_status",
         Unit.COUNT,
         "Lessons created before the day's end, by how far the transcoding of their video is.",
@@ -41,7 +54,7 @@ GROUP BY bucket, transcoding_status
 """
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     rows = ask(_CHAPTERS, edges=days.edges)
     chapters_new = by_bucket(days, ((row.bucket, row.chapters) for row in rows if row.kind == 1))
     found = keyed(days, ((row.bucket, row.year_target, row.chapters) for row in rows if row.kind == 0))

@@ -1,15 +1,17 @@
 """Engagement: how many users come, how often, and whether new ones come back."""
 
-from services.stats.activity import ACTIVE
 from services.stats.days import Days
-from services.stats.numbers import Ask, Number, Section, Unit, Value, Values, rounded
-from services.stats.sections.presence import AGES, presence, read_ahead
+from services.stats.sections.active_users import AGES, presence, read_ahead
+from services.stats.sections.activity import ACTIVE
+from services.stats.sections.base import MetricDefinition, Query, Section, Unit, Value, Values, rounded
 
 NUMBERS = (
-    Number("daily", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
-    Number("weekly", Unit.COUNT, "Users who left a trace in the 7 days that end with the day.", reach_days=7),
-    Number("monthly", Unit.COUNT, "Users who left a trace in the 30 days that end with the day.", reach_days=30),
-    Number(
+    MetricDefinition("daily", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
+    MetricDefinition("weekly", Unit.COUNT, "Users who left a trace in the 7 days that end with the day.", reach_days=7),
+    MetricDefinition(
+        "monthly", Unit.COUNT, "Users who left a trace in the 30 days that end with the day.", reach_days=30
+    ),
+    MetricDefinition(
         "stickiness",
         Unit.BASIS_POINTS,
         "The mean of `daily` over the 30 days that end with the day, by `monthly`, rounded; left out where that is 0.",
@@ -19,9 +21,9 @@ NUMBERS = (
         number
         for age in AGES
         for number in (
-            Number(f"cohort_{age}", Unit.COUNT, f"Users who had registered {age} days before."),
-            Number(f"retained_{age}", Unit.COUNT, f"Users of cohort_{age} who left a trace in the day."),
-            Number(
+            MetricDefinition(f"cohort_{age}", Unit.COUNT, f"Users who had registered {age} days before."),
+            MetricDefinition(f"retained_{age}", Unit.COUNT, f"Users of cohort_{age} who left a trace in the day."),
+            MetricDefinition(
                 f"retention_{age}",
                 Unit.BASIS_POINTS,
                 f"retained_{age} by cohort_{age}, rounded; left out where that is 0.",
@@ -31,7 +33,7 @@ NUMBERS = (
 )
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     # another section has begun at the other end: two connections share the month before
     read_ahead(ask, days)
     values: Values = {}

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.stats.activity import span
 from services.stats.days import Days
-from services.stats.numbers import Ask, by_bucket, keyed
+from services.stats.sections.activity import span
+from services.stats.sections.base import Query, by_bucket, keyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ WHERE booked.created_at < %(at)s AND account.kind = 'user_wallet'
 """
 
 
-def movements(ask: Ask, days: Days) -> Movements:
+def movements(ask: Query, days: Days) -> Movements:
     """What moved in `days`."""
     accounts = ask(_OWN)
     own = [row.id for row in accounts]
@@ -60,7 +60,7 @@ def movements(ask: Ask, days: Days) -> Movements:
     return Movements(wallets, keyed(days, zip(*earned, strict=True)))
 
 
-def held(ask: Ask, at: datetime) -> int:
+def held(ask: Query, at: datetime) -> int:
     """What all wallets together held at an instant, counted from the first entry."""
     amount: int = ask(_HELD, at=at)[0].amount_minor
     return amount

@@ -10,16 +10,16 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from services.stats.columns import Integers
+from services.stats.copy_binary import Integers
 from services.stats.days import ONE_DAY, Days
-from services.stats.numbers import FOREVER, Ask, Number, Unit, Value, Values, rounded
-from services.stats.sections.terms import NEVER, Terms, buckets
+from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, rounded
+from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
 
 #: What churn is measured over.
 _WINDOW_DAYS = 30
 
 NUMBERS = (
-    Number(
+    MetricDefinition(
         "mrr",
         Unit.MINOR,
         "Monthly recurring revenue at the day's end. A term has as many months as pieces of 31 days fit into it, "
@@ -29,19 +29,25 @@ NUMBERS = (
         "without an end counts with its amount.",
         reach_days=FOREVER,
     ),
-    Number("mrr_new", Unit.MINOR, "MRR won in the day from users whose first paid term began in it.", reach_days=30),
-    Number("mrr_expansion", Unit.MINOR, "MRR won in the day from users who had some at its start.", reach_days=30),
-    Number(
+    MetricDefinition(
+        "mrr_new", Unit.MINOR, "MRR won in the day from users whose first paid term began in it.", reach_days=30
+    ),
+    MetricDefinition(
+        "mrr_expansion", Unit.MINOR, "MRR won in the day from users who had some at its start.", reach_days=30
+    ),
+    MetricDefinition(
         "mrr_reactivation",
         Unit.MINOR,
         "MRR won in the day from users who had none at its start, but a paid term that began earlier.",
         reach_days=30,
     ),
-    Number("mrr_contraction", Unit.MINOR, "MRR lost in the day from users who kept some.", reach_days=30),
-    Number("mrr_churn", Unit.MINOR, "MRR lost in the day from users who have none at its end.", reach_days=30),
-    Number("subscribers", Unit.COUNT, "Users who bring MRR at the day's end.", reach_days=FOREVER),
-    Number("subscribers_lost", Unit.COUNT, "Users who brought MRR at the day's start and none at its end."),
-    Number(
+    MetricDefinition("mrr_contraction", Unit.MINOR, "MRR lost in the day from users who kept some.", reach_days=30),
+    MetricDefinition(
+        "mrr_churn", Unit.MINOR, "MRR lost in the day from users who have none at its end.", reach_days=30
+    ),
+    MetricDefinition("subscribers", Unit.COUNT, "Users who bring MRR at the day's end.", reach_days=FOREVER),
+    MetricDefinition("subscribers_lost", Unit.COUNT, "Users who brought MRR at the day's start and none at its end."),
+    MetricDefinition(
         "churn_rate_30",
         Unit.BASIS_POINTS,
         "mrr_churn of the last 30 days by the MRR before them, rounded; left out where that was 0.",
@@ -64,7 +70,7 @@ _HOUR = 3_600_000_000
 _MONTH = 31 * 24 * _HOUR
 
 
-def days_to_count(ask: Ask, days: Days) -> Days:
+def days_to_count(ask: Query, days: Days) -> Days:
     """`days`, and the month before them where it has to be counted again."""
     kept = [ask.kept(day, f"subscriptions.{name}") for day in _month_before(days) for name in ("mrr", "mrr_churn")]
     return days.reaching_back(_WINDOW_DAYS - 1) if None in kept else days
@@ -82,7 +88,7 @@ class Moves:
         #: Who gained, when, and how much, where no term that was read says whether they had paid before.
         self._unsure: list[tuple[Integers, Integers, Integers]] = []
 
-    def add(self, terms: Terms) -> None:
+    def add(self, terms: SubscriptionTerms) -> None:
         """Add what moves the MRR of the users of `terms`."""
         at_start, found = _find_changes(terms.where(terms.amounts > 0), self._days)
         self.step[0] += at_start.sum()
@@ -105,7 +111,7 @@ class Moves:
         ):
             np.add.at(sums, found.day_of[which], moved[which])
 
-    def ask_who_had_paid(self, ask: Ask) -> None:
+    def ask_who_had_paid(self, ask: Query) -> None:
         """Complete `regained`: of some users no term reaches into the days from before, but may have ended earlier."""
         if not self._unsure:
             return
@@ -130,7 +136,7 @@ class _Changes:
     had_paid: NDArray[np.bool_]
 
 
-def _find_changes(terms: Terms, days: Days) -> tuple[Integers, _Changes]:
+def _find_changes(terms: SubscriptionTerms, days: Days) -> tuple[Integers, _Changes]:
     """The MRR of each user before `days`, and how it changed in them."""
     # sorting and searching are many times as fast as the other ways of numpy to find equal numbers
     users = np.unique(terms.users)
@@ -159,7 +165,7 @@ def _find_changes(terms: Terms, days: Days) -> tuple[Integers, _Changes]:
     return before, _Changes(users[places], day_of, after - step, after, had_paid[places] | ~is_first)
 
 
-def _steps(places: Integers, terms: Terms) -> tuple[Integers, Integers, Integers]:
+def _steps(places: Integers, terms: SubscriptionTerms) -> tuple[Integers, Integers, Integers]:
     """Whose MRR moves, when, and by how much.
 
     Every term moves it two or three times: up when it begins, down by one unit when the parts that have one more are
@@ -178,7 +184,7 @@ def _steps(places: Integers, terms: Terms) -> tuple[Integers, Integers, Integers
     )
 
 
-def numbers(ask: Ask, days: Days, counted: Days, moved: Moves) -> Values:
+def numbers(ask: Query, days: Days, counted: Days, moved: Moves) -> Values:
     """The numbers above, for every one of `days`, from what moved in those that were `counted`."""
     levels, subscribers = np.cumsum(moved.step), np.cumsum(moved.subscribers)
     back = _month_before(days)

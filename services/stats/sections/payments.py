@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.stats.activity import span
 from services.stats.days import ONE_DAY, Days
-from services.stats.numbers import (
+from services.stats.sections.activity import span
+from services.stats.sections.base import (
     FOREVER,
-    Ask,
-    Number,
+    MetricDefinition,
+    Query,
     Section,
     Unit,
     Value,
@@ -20,33 +20,33 @@ from services.stats.numbers import (
 )
 
 NUMBERS = (
-    Number("started", Unit.COUNT, "Payments begun (created_at) in the day, in any currency."),
-    Number("started_by_status", Unit.COUNT, "Payments begun in the day, by what became of them.", by="status"),
-    Number("pending", Unit.COUNT, "Payments begun in the day that are still pending or only authorised."),
-    Number("failed", Unit.COUNT, "Payments begun in the day that failed."),
-    Number("failure_reasons", Unit.COUNT, "Payments begun in the day that failed.", by="reason"),
-    Number("completed", Unit.COUNT, "Payments completed (completed_at) in the day, in the school's currency."),
-    Number("revenue", Unit.MINOR, "Gross revenue: the amounts of the payments completed in the day."),
-    Number(
+    MetricDefinition("started", Unit.COUNT, "Payments begun (created_at) in the day, in any currency."),
+    MetricDefinition("started_by_status", Unit.COUNT, "Payments begun in the day, by what became of them.", by="status"),
+    MetricDefinition("pending", Unit.COUNT, "Payments begun in the day that are still pending or only authorised."),
+    MetricDefinition("failed", Unit.COUNT, "Payments begun in the day that failed."),
+    MetricDefinition("failure_reasons", Unit.COUNT, "Payments begun in the day that failed.", by="reason"),
+    MetricDefinition("completed", Unit.COUNT, "Payments completed (completed_at) in the day, in the school's currency."),
+    MetricDefinition("revenue", Unit.MINOR, "Gross revenue: the amounts of the payments completed in the day."),
+    MetricDefinition(
         "refunded",
         Unit.MINOR,
         "What is no longer held of the payments completed in the day: refunded, charged back, withheld in a dispute.",
     ),
-    Number("refunds", Unit.COUNT, "Payments completed in the day of which something is no longer held."),
-    Number("revenue_net", Unit.MINOR, "Net revenue: revenue less refunded."),
-    Number("fees", Unit.MINOR, "What the providers kept of the payments completed in the day, where they say so."),
-    Number("mean", Unit.MINOR, "revenue by completed, rounded; left out without payments."),
-    Number("completed_by_provider", Unit.COUNT, "Payments completed in the day.", by="provider"),
-    Number("completed_by_method", Unit.COUNT, "Payments completed in the day.", by="method"),
-    Number("revenue_by_provider", Unit.MINOR, "revenue of the day.", by="provider"),
-    Number("revenue_by_method", Unit.MINOR, "revenue of the day.", by="method"),
-    Number("revenue_to_date", Unit.MINOR, "revenue of all days up to this one.", reach_days=FOREVER),
-    Number("completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER),
-    Number("other_currency", Unit.COUNT, "Payments completed in the day in another currency; no amount includes them."),
-    Number("credited", Unit.COUNT, "Webhooks about payments that were booked (processed_at) in the day."),
-    Number("credit_p50", Unit.MILLISECONDS, "From a webhook's arrival until it was booked: half took at most this."),
-    Number("credit_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this."),
-    Number("credit_max", Unit.MILLISECONDS, "The same: the longest."),
+    MetricDefinition("refunds", Unit.COUNT, "Payments completed in the day of which something is no longer held."),
+    MetricDefinition("revenue_net", Unit.MINOR, "Net revenue: revenue less refunded."),
+    MetricDefinition("fees", Unit.MINOR, "What the providers kept of the payments completed in the day, where they say so."),
+    MetricDefinition("mean", Unit.MINOR, "revenue by completed, rounded; left out without payments."),
+    MetricDefinition("completed_by_provider", Unit.COUNT, "Payments completed in the day.", by="provider"),
+    MetricDefinition("completed_by_method", Unit.COUNT, "Payments completed in the day.", by="method"),
+    MetricDefinition("revenue_by_provider", Unit.MINOR, "revenue of the day.", by="provider"),
+    MetricDefinition("revenue_by_method", Unit.MINOR, "revenue of the day.", by="method"),
+    MetricDefinition("revenue_to_date", Unit.MINOR, "revenue of all days up to this one.", reach_days=FOREVER),
+    MetricDefinition("completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER),
+    MetricDefinition("other_currency", Unit.COUNT, "Payments completed in the day in another currency; no amount includes them."),
+    MetricDefinition("credited", Unit.COUNT, "Webhooks about payments that were booked (processed_at) in the day."),
+    MetricDefinition("credit_p50", Unit.MILLISECONDS, "From a webhook's arrival until it was booked: half took at most this."),
+    MetricDefinition("credit_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this."),
+    MetricDefinition("credit_max", Unit.MILLISECONDS, "The same: the longest."),
 )  # fmt: skip
 
 _PAYMENTS = """
@@ -99,7 +99,7 @@ FROM (
 """
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     rows = ask(_PAYMENTS, **span(days), currency=currency)
     begun = _begun(days, rows)
     done = _done(days, rows, _before(ask, days, currency))
@@ -117,7 +117,7 @@ def compute(ask: Ask, days: Days, currency: str) -> Values:
     return values
 
 
-def _before(ask: Ask, days: Days, currency: str) -> dict[str, int]:
+def _before(ask: Query, days: Days, currency: str) -> dict[str, int]:
     """What had been completed before the days."""
     names = {"completed": "payments.completed_to_date", "amount_minor": "payments.revenue_to_date"}
     kept = {name: ask.kept(days.first - ONE_DAY, kept_as) for name, kept_as in names.items()}

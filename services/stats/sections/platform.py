@@ -1,18 +1,18 @@
 """Platform: what became of the webhooks, and which messages of the queues were given up."""
 
-from services.stats.activity import span
 from services.stats.days import Days
-from services.stats.numbers import Ask, Number, Section, Unit, Values, breakdown, by_bucket, keyed
+from services.stats.sections.activity import span
+from services.stats.sections.base import MetricDefinition, Query, Section, Unit, Values, breakdown, by_bucket, keyed
 
 NUMBERS = (
-    Number("webhooks", Unit.COUNT, "Webhooks kept (received_at) in the day."),
-    Number("webhooks_by_provider", Unit.COUNT, "Webhooks kept in the day.", by="provider"),
-    Number("webhooks_unsigned", Unit.COUNT, "Webhooks kept in the day that prove nothing; the provider was asked."),
-    Number("jobs_done", Unit.COUNT, "Webhooks settled (processed_at) in the day: booked, or with nothing new."),
-    Number("jobs_quarantined", Unit.COUNT, "Webhooks put aside for an operator in the day."),
-    Number("jobs_dead", Unit.COUNT, "Webhooks given up in the day."),
-    Number("jobs_retried", Unit.COUNT, "How often the webhooks finished in the day had to wait and try again."),
-    Number("messages_dead", Unit.COUNT, "Messages that were given up (died_at) in the day.", by="queue", observed=True),
+    MetricDefinition("webhooks", Unit.COUNT, "Webhooks kept (received_at) in the day."),
+    MetricDefinition("webhooks_by_provider", Unit.COUNT, "Webhooks kept in the day.", by="provider"),
+    MetricDefinition("webhooks_unsigned", Unit.COUNT, "Webhooks kept in the day that prove nothing; the provider was asked."),
+    MetricDefinition("jobs_done", Unit.COUNT, "Webhooks settled (processed_at) in the day: booked, or with nothing new."),
+    MetricDefinition("jobs_quarantined", Unit.COUNT, "Webhooks put aside for an operator in the day."),
+    MetricDefinition("jobs_dead", Unit.COUNT, "Webhooks given up in the day."),
+    MetricDefinition("jobs_retried", Unit.COUNT, "How often the webhooks finished in the day had to wait and try again."),
+    MetricDefinition("messages_dead", Unit.COUNT, "Messages that were given up (died_at) in the day.", by="queue", observed=True),
 )  # fmt: skip
 
 _RECEIVED = """
@@ -38,7 +38,7 @@ WHERE died_at >= %(begins_at)s AND died_at < %(ends_at)s GROUP BY bucket, queue
 """
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     received = ask(_RECEIVED, **span(days))
     providers = keyed(days, ((row.bucket, row.provider, row.webhooks) for row in received))
     unsigned = by_bucket(days, ((row.bucket, row.unsigned) for row in received))

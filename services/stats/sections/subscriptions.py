@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from services.stats.activity import span
-from services.stats.columns import Integers
+from services.stats.copy_binary import Integers
 from services.stats.days import ONE_DAY, Days
-from services.stats.numbers import (
+from services.stats.sections import mrr
+from services.stats.sections.activity import span
+from services.stats.sections.base import (
     FOREVER,
     NONE,
-    Ask,
-    Number,
+    MetricDefinition,
+    Query,
     Section,
     Unit,
     Values,
@@ -19,26 +20,33 @@ from services.stats.numbers import (
     by_bucket,
     running,
 )
-from services.stats.sections import mrr
-from services.stats.sections.terms import NONE_GIVEN, Terms, buckets, level_names, read_terms
+from services.stats.sections.subscription_terms import NONE_GIVEN, SubscriptionTerms, buckets, level_names, read_terms
 
 NUMBERS = (
-    Number("total", Unit.COUNT, "Subscriptions created before the day's end.", reach_days=FOREVER),
-    Number("new", Unit.COUNT, "Subscriptions created in the day.", reach_days=30),
-    Number("activated", Unit.COUNT, "Subscriptions activated (activated_at) in the day.", reach_days=FOREVER),
-    Number(
+    MetricDefinition("total", Unit.COUNT, "Subscriptions created before the day's end.", reach_days=FOREVER),
+    MetricDefinition("new", Unit.COUNT, "Subscriptions created in the day.", reach_days=30),
+    MetricDefinition("activated", Unit.COUNT, "Subscriptions activated (activated_at) in the day.", reach_days=FOREVER),
+    MetricDefinition(
         "active",
         Unit.COUNT,
         "Subscriptions that run at the day's end: activated before it, not waiting for payment, and not ended "
         "(ends_at) before it. One that was cancelled runs until its end: when it was cancelled is not kept.",
         reach_days=FOREVER,
     ),
-    Number("expired", Unit.COUNT, "Subscriptions that had run and ended (ends_at) in the day.", reach_days=FOREVER),
-    Number("expiring_7", Unit.COUNT, "Subscriptions of `active` that end within the next 7 days."),
-    Number("expiring_30", Unit.COUNT, "Subscriptions of `active` that end within the next 30 days."),
-    Number("active_by_level", Unit.COUNT, "Subscriptions of `active`.", by="access level", reach_days=FOREVER),
-    Number("popular_chapters", Unit.COUNT, "Subscriptions of `active`.", by="chapter's id", reach_days=FOREVER),
-    Number("pending", Unit.COUNT, "Subscriptions created before the day's end that wait for payment.", observed=True),
+    MetricDefinition(
+        "expired", Unit.COUNT, "Subscriptions that had run and ended (ends_at) in the day.", reach_days=FOREVER
+    ),
+    MetricDefinition("expiring_7", Unit.COUNT, "Subscriptions of `active` that end within the next 7 days."),
+    MetricDefinition("expiring_30", Unit.COUNT, "Subscriptions of `active` that end within the next 30 days."),
+    MetricDefinition(
+        "active_by_level", Unit.COUNT, "Subscriptions of `active`.", by="access level", reach_days=FOREVER
+    ),
+    MetricDefinition(
+        "popular_chapters", Unit.COUNT, "Subscriptions of `active`.", by="chapter's id", reach_days=FOREVER
+    ),
+    MetricDefinition(
+        "pending", Unit.COUNT, "Subscriptions created before the day's end that wait for payment.", observed=True
+    ),
     *mrr.NUMBERS,
 )
 
@@ -55,14 +63,14 @@ FROM subscriptions WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)
 _AHEAD = (7, 30)
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     created = ask(_CREATED, **span(days))
     new = by_bucket(days, ((row.bucket, row.subscriptions) for row in created))
     pending = running(by_bucket(days, ((row.bucket, row.pending) for row in created)))
     counted = mrr.days_to_count(ask, days)
     moves, stock = mrr.Moves(counted), _Stock(days)
 
-    def take(terms: Terms) -> None:
+    def take(terms: SubscriptionTerms) -> None:
         moves.add(terms)
         stock.add(terms)
 
@@ -99,7 +107,7 @@ class _Stock:
         #: Those that end within so many days.
         self.expiring = {within: np.zeros(self._number, np.int64) for within in _AHEAD}
 
-    def add(self, terms: Terms) -> None:
+    def add(self, terms: SubscriptionTerms) -> None:
         """Count these."""
         begun, ended = buckets(terms.begins_at, self._days), buckets(terms.ends_at, self._days)
         self.begun += np.bincount(begun, minlength=self._number)
@@ -109,7 +117,7 @@ class _Stock:
         for within, counts in self.expiring.items():
             counts += self._expiring(terms, within)
 
-    def _expiring(self, terms: Terms, within: int) -> Integers:
+    def _expiring(self, terms: SubscriptionTerms, within: int) -> Integers:
         ahead = Days(self._days.first, self._days.last + ONE_DAY * within, self._days.zone)
         ends, number = buckets(terms.ends_at, ahead), len(ahead) + 2
         # those that end later than that begin to expire after the days

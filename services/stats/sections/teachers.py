@@ -1,24 +1,35 @@
 """Teachers: how many, who taught, and what students paid for their chapters."""
 
-from services.stats.activity import span
 from services.stats.days import Days
-from services.stats.numbers import FOREVER, Ask, Number, Section, Unit, Values, breakdown, by_bucket, keyed, running
+from services.stats.sections.activity import span
+from services.stats.sections.base import (
+    FOREVER,
+    MetricDefinition,
+    Query,
+    Section,
+    Unit,
+    Values,
+    breakdown,
+    by_bucket,
+    keyed,
+    running,
+)
 from services.stats.sections.ledger import movements
 
 NUMBERS = (
-    Number("total", Unit.COUNT, "Teachers registered (created_at) before the day's end.", reach_days=FOREVER),
-    Number("new", Unit.COUNT, "Teachers registered in the day."),
-    Number("active", Unit.COUNT, "Teachers with a session that starts in the day."),
-    Number(
+    MetricDefinition("total", Unit.COUNT, "Teachers registered (created_at) before the day's end.", reach_days=FOREVER),
+    MetricDefinition("new", Unit.COUNT, "Teachers registered in the day."),
+    MetricDefinition("active", Unit.COUNT, "Teachers with a session that starts in the day."),
+    MetricDefinition(
         "by_specialisation", Unit.COUNT, "Teachers registered before the day's end.", by="specialisation", observed=True
     ),
-    Number(
+    MetricDefinition(
         "revenue",
         Unit.MINOR,
         "What wallets paid in the day for subscriptions to chapters that have a teacher, less what was given back in "
         "the day: the ledger's revenue entries, by the time they were booked.",
     ),
-    Number("revenue_by_teacher", Unit.MINOR, "The same, by the chapter's teacher.", by="teacher's id"),
+    MetricDefinition("revenue_by_teacher", Unit.MINOR, "The same, by the chapter's teacher.", by="teacher's id"),
 )
 
 _TEACHERS = """
@@ -35,7 +46,7 @@ GROUP BY bucket
 """
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     rows = ask(_TEACHERS, edges=days.edges)
     new = by_bucket(days, ((row.bucket, row.teachers) for row in rows if row.kind == 1))
     total = running(new)

@@ -1,11 +1,12 @@
 """Users: how many, how many new ones and active ones, who they are, and what they hold in their wallets."""
 
-from services.stats.activity import ACTIVE
 from services.stats.days import ONE_DAY, Days
-from services.stats.numbers import (
+from services.stats.sections.active_users import presence
+from services.stats.sections.activity import ACTIVE
+from services.stats.sections.base import (
     FOREVER,
-    Ask,
-    Number,
+    MetricDefinition,
+    Query,
     Section,
     Unit,
     Value,
@@ -17,21 +18,24 @@ from services.stats.numbers import (
     running,
 )
 from services.stats.sections.ledger import held, movements
-from services.stats.sections.presence import presence
 
 NUMBERS = (
-    Number("total", Unit.COUNT, "Users registered (created_at) before the day's end.", reach_days=FOREVER),
-    Number("new", Unit.COUNT, "Users registered in the day.", reach_days=30),
-    Number("active", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
-    Number("by_role", Unit.COUNT, "Users registered before the day's end.", by="role", observed=True),
-    Number("by_year", Unit.COUNT, "Users registered before the day's end.", by="year of study", observed=True),
-    Number(
+    MetricDefinition("total", Unit.COUNT, "Users registered (created_at) before the day's end.", reach_days=FOREVER),
+    MetricDefinition("new", Unit.COUNT, "Users registered in the day.", reach_days=30),
+    MetricDefinition("active", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
+    MetricDefinition("by_role", Unit.COUNT, "Users registered before the day's end.", by="role", observed=True),
+    MetricDefinition(
+        "by_year", Unit.COUNT, "Users registered before the day's end.", by="year of study", observed=True
+    ),
+    MetricDefinition(
         "balance_total",
         Unit.MINOR,
         "What all wallets hold at the day's end: the sum of their ledger entries booked before it.",
         reach_days=FOREVER,
     ),
-    Number("balance_mean", Unit.MINOR, "balance_total by total, rounded; left out without users.", reach_days=FOREVER),
+    MetricDefinition(
+        "balance_mean", Unit.MINOR, "balance_total by total, rounded; left out without users.", reach_days=FOREVER
+    ),
 )
 
 _USERS = """
@@ -40,7 +44,7 @@ GROUP BY bucket, role, year
 """
 
 
-def compute(ask: Ask, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, currency: str) -> Values:
     rows = ask(_USERS, edges=days.edges)
     new = by_bucket(days, ((row.bucket, row.users) for row in rows))
     total = running(new)

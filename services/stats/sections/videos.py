@@ -1,11 +1,11 @@
 """The lessons' videos: how many are ready, how long and how large they are, and what became of the transcodings."""
 
-from services.stats.activity import span
 from services.stats.days import Days
-from services.stats.numbers import (
+from services.stats.sections.activity import span
+from services.stats.sections.base import (
     FOREVER,
-    Ask,
-    Number,
+    MetricDefinition,
+    Query,
     Unit,
     Value,
     Values,
@@ -17,28 +17,32 @@ from services.stats.numbers import (
 )
 
 NUMBERS = (
-    Number("videos", Unit.COUNT, "Lessons with a transcoding completed before the day's end.", reach_days=FOREVER),
-    Number(
+    MetricDefinition(
+        "videos", Unit.COUNT, "Lessons with a transcoding completed before the day's end.", reach_days=FOREVER
+    ),
+    MetricDefinition(
         "video_minutes",
         Unit.MINUTES,
         "How long the videos of `videos` are together, each by its last completed transcoding; rounded.",
         reach_days=FOREVER,
     ),
-    Number(
+    MetricDefinition(
         "video_bytes",
         Unit.BYTES,
         "What these transcodings store: the sizes of the segments and stills, as they were sent.",
         reach_days=FOREVER,
     ),
-    Number("uploaded_bytes", Unit.BYTES, "The sizes of the uploads whose transcoding was asked for in the day."),
-    Number("transcodings", Unit.COUNT, "Transcodings that ended (finished_at) in the day.", by="outcome"),
-    Number(
+    MetricDefinition(
+        "uploaded_bytes", Unit.BYTES, "The sizes of the uploads whose transcoding was asked for in the day."
+    ),
+    MetricDefinition("transcodings", Unit.COUNT, "Transcodings that ended (finished_at) in the day.", by="outcome"),
+    MetricDefinition(
         "transcode_p50",
         Unit.MILLISECONDS,
         "From the wish for a transcoding until it was completed in the day: half took at most this.",
     ),
-    Number("transcode_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this."),
-    Number("transcode_max", Unit.MILLISECONDS, "The same: the longest."),
+    MetricDefinition("transcode_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this."),
+    MetricDefinition("transcode_max", Unit.MILLISECONDS, "The same: the longest."),
 )
 
 # A transcoding is what its lesson shows until the next one of the lesson is completed.
@@ -75,7 +79,7 @@ WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s GROUP BY bucket
 """
 
 
-def compute(ask: Ask, days: Days) -> Values:
+def compute(ask: Query, days: Days) -> Values:
     """The numbers above, for every one of `days`."""
     shown = ask(_SHOWN, edges=days.edges, never=len(days) + 1, ends_at=days.ends_at)
     stock = {}

@@ -8,7 +8,7 @@ a payment of 25.00 with a fee of 0.63 is +25.00 on the payer's wallet, -24.37 on
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.webhook_gateway.payments.payment import Subscription
+from services.webhook_gateway.payments.model import Subscription
 
 
 class AccountKind(StrEnum):

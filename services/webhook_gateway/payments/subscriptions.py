@@ -7,7 +7,7 @@ waits again.
 
 from collections.abc import Iterable, Iterator
 
-from services.webhook_gateway.payments.payment import Subscription
+from services.webhook_gateway.payments.model import Subscription
 
 
 def covered(balance_minor: int, pending: Iterable[Subscription]) -> Iterator[Subscription]:

@@ -9,7 +9,7 @@ import pytest
 
 from deploy import healthcheck, prepare
 from shared.contracts.routes import QUEUES, ROUTES
-from shared.runtime.topology import dead_queue, declarations
+from shared.messaging.topology import dead_queue, declarations
 from tests.e2e.compose.containers import PROJECT
 
 DEFINITIONS = json.loads((PROJECT / "deploy/rabbitmq/definitions.json").read_text())

@@ -7,7 +7,7 @@ import pytest
 
 from local.psp.bank import Bank
 from local.psp.server import REST, simulator
-from tests.webhook_gateway.psps.serving import serving
+from tests.webhook_gateway.providers.servers import serving
 
 
 class Clock:

@@ -15,11 +15,11 @@ from flask import Flask, jsonify, request
 from local.psp.command import send
 from local.psp.sending import SIGN_THE_TIME, Traffic, payments
 from local.psp.server import REST
-from services.webhook_gateway.errors import InvalidSignature
-from services.webhook_gateway.psps.base import Request
-from services.webhook_gateway.psps.registry import enabled
-from services.webhook_gateway.psps.settings import read_settings
-from tests.webhook_gateway.psps.serving import serving
+from services.webhook_gateway.errors import InvalidSignatureError
+from services.webhook_gateway.providers.base import Request
+from services.webhook_gateway.providers.registry import enabled
+from services.webhook_gateway.providers.settings import read_settings
+from tests.webhook_gateway.providers.servers import serving
 
 SECRETS = {
     "chargily": "test_sk_a",
@@ -48,7 +48,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch, bank_url: str) -> Iterator[str]:
         incoming = Request(request.method, headers, request.get_data() or request.query_string)
         try:
             psps[provider].verify(incoming)
-        except InvalidSignature:
+        except InvalidSignatureError:
             return jsonify(error="signature"), 401
         key = psps[provider].parse(incoming).key
         answer = "duplicate" if key in seen else "accepted"

@@ -11,9 +11,9 @@ import pytest
 
 from local.postgres import Postgres
 from services.stats.days import yesterday
-from tests.stats.api.kept import keep
-from tests.stats.api.running import RunningApi
-from tests.webhook_gateway.running import new_database
+from tests.stats.api.processes import RunningApi
+from tests.stats.api.snapshots import keep
+from tests.webhook_gateway.processes import new_database
 
 #: The last day that is over, as a running API sees it.
 LAST = yesterday(datetime.now(UTC), ZoneInfo("Africa/Algiers"))

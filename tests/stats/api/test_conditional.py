@@ -3,7 +3,7 @@
 import pytest
 
 from tests.stats.api.conftest import FIRST, LAST, Library
-from tests.stats.api.running import PLAIN, ZIPPED
+from tests.stats.api.processes import PLAIN, ZIPPED
 
 PATHS = (
     "/api/stats/latest",

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from services.stats.compute import canonical
+from services.stats.snapshots.compute import canonical
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library, Start
-from tests.stats.api.kept import payload_of
-from tests.stats.api.running import PLAIN, ZIPPED
+from tests.stats.api.processes import PLAIN, ZIPPED
+from tests.stats.api.snapshots import payload_of
 
 
 def test_the_latest_day_is_the_last_complete_one(library: Library) -> None:

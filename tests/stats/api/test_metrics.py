@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 
 from tests.stats.api.conftest import LAST, Start
-from tests.stats.api.kept import keep, keep_version, payload_of
-from tests.stats.api.running import PLAIN
+from tests.stats.api.processes import PLAIN
+from tests.stats.api.snapshots import keep, keep_version, payload_of
 from tests.waiting import wait_until
 
 

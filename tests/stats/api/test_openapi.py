@@ -9,7 +9,7 @@ from flask import Flask
 from services.stats.api import openapi
 from services.stats.api.routes import stats as routes
 from tests.stats.api.conftest import Library
-from tests.webhook_gateway.running import NOUBA
+from tests.webhook_gateway.processes import NOUBA
 
 #: The one check that cannot hold: a schema cannot say that `from` is not later than `to`.
 EXCLUDED = "positive_data_acceptance"

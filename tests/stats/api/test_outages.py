@@ -10,8 +10,8 @@ import httpx
 
 from local.postgres import Postgres
 from tests.stats.api.conftest import LAST, Library, Start
-from tests.stats.api.kept import keep, version_of
-from tests.stats.api.running import PLAIN, ZIPPED
+from tests.stats.api.processes import PLAIN, ZIPPED
+from tests.stats.api.snapshots import keep, version_of
 from tests.waiting import wait_until
 
 WEEK = LAST - timedelta(days=6)

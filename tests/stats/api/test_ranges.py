@@ -7,11 +7,11 @@ import httpx
 import pytest
 
 from services.stats.api.comparison import before
-from services.stats.compute import canonical, flatten
 from services.stats.sections import SECTIONS
+from services.stats.snapshots.compute import canonical, flatten
 from tests.stats.api.conftest import FAILED, GAP, LAST, Library
-from tests.stats.api.kept import payload_of
-from tests.stats.api.running import PLAIN
+from tests.stats.api.processes import PLAIN
+from tests.stats.api.snapshots import payload_of
 
 
 def read(library: Library, **query: object) -> httpx.Response:

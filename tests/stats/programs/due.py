@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from services.stats.assembly import build_computation
 from services.stats.settings import CountSettings
-from services.stats.sweep import sweep
+from services.stats.snapshots.due_days import sweep
+from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 from shared.runtime.failpoints import FailpointError
 from shared.runtime.settings import read_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.s3 import S3
-from tests.transcoder.jobs.bench import Bench, Files, made_alone, make_film
+from tests.transcoder.jobs.harness import Bench, Files, made_alone, make_film
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from local.chromium_program import FLAGS, find_driver, find_program
-from services.transcoder.storage import Storage
+from local.installers.chromium import FLAGS, find_driver, find_program
+from services.transcoder.storage.s3 import Storage
 
 VERSION = "1.7.4"
 #: npm's own word for the package's bytes.

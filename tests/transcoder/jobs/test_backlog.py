@@ -1,10 +1,10 @@
 """What Prometheus is told of lessons that wait."""
 
-from services.transcoder.backlog import measure_backlog
-from services.transcoder.jobs import Kind
+from services.transcoder.jobs.backlog import measure_backlog
+from services.transcoder.jobs.model import TaskKind
 from services.transcoder.metrics import OLDEST_JOB_AGE_SECONDS, OPEN_JOBS, WAITING_PARTS
-from tests.transcoder.jobs.test_jobs import School
-from tests.transcoder.jobs.test_jobs import school as school  # a fixture
+from tests.transcoder.jobs.test_postgres_jobs import School
+from tests.transcoder.jobs.test_postgres_jobs import school as school  # a fixture
 
 
 def told(school: School) -> tuple[float, float]:
@@ -30,7 +30,7 @@ def test_a_lesson_is_open_until_it_is_whole_and_its_parts_wait_until_somebody_ta
     assert waiting > 1
 
     # And who takes one leaves one less
-    school.claim(job_id, Kind.AUDIO)
+    school.claim(job_id, TaskKind.AUDIO)
     assert told(school) == (1, waiting - 1)
 
     # And a lesson that is over is not open

@@ -18,8 +18,8 @@ import pytest
 from local.postgres import Postgres
 from local.s3 import S3
 from shared.runtime.migrations import migrate
-from tests.transcoder.jobs.bench import Bench, Files
-from tests.transcoder.jobs.flaky import FlakyS3
+from tests.transcoder.jobs.flaky_s3 import FlakyS3
+from tests.transcoder.jobs.harness import Bench, Files
 from tests.waiting import wait_until
 
 SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}

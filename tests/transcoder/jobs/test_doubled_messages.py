@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from services.transcoder.jobs import State
+from services.transcoder.jobs.model import State
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
-from tests.transcoder.jobs.bench import Bench, Files
+from tests.transcoder.jobs.harness import Bench, Files
 from tests.waiting import wait_until
 
 COPIES = 10

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.transcoder.lint.check import check
-from tests.transcoder.jobs.bench import Bench
+from services.transcoder.hls.lint.check import check
+from tests.transcoder.jobs.harness import Bench
 from tests.transcoder.jobs.player import Player, site
 from tests.transcoder.jobs.test_playback import assert_plays
 from tests.transcoder.jobs.test_playback import hls_js as hls_js  # a fixture
-from tests.webhook_gateway.running import RunningGateway
+from tests.webhook_gateway.processes import RunningGateway
 
 TOKEN = "the-schools-own-token"
 

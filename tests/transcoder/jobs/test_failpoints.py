@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.failpoint_places import DELAY, KILL, RAISE, TRANSCODER
-from tests.transcoder.jobs.bench import Bench, Files
+from tests.transcoder.jobs.harness import Bench, Files
 
 SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
 

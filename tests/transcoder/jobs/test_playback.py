@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.transcoder.jobs.bench import Bench, make_film
+from tests.transcoder.jobs.harness import Bench, make_film
 from tests.transcoder.jobs.player import Player, fetch_hls_js, site
 
 SEEKS = 20

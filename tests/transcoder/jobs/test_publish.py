@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from tests.transcoder.jobs.bench import Bench
+from tests.transcoder.jobs.harness import Bench
 
 #: Of two renditions and one sound: their playlists, and those of single pictures.
 PLAYLISTS = 5

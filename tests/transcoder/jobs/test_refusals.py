@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from services.transcoder.jobs import State
-from services.transcoder.workshop import GONE, MOST_WRONG_OUTPUTS, WRONG_OUTPUT
+from services.transcoder.jobs.handlers import GONE, MOST_WRONG_OUTPUTS, WRONG_OUTPUT
+from services.transcoder.jobs.model import State
 from shared.contracts.videos import TranscodeVideo
-from tests.transcoder.jobs.bench import Bench, make_film
+from tests.transcoder.jobs.harness import Bench, make_film
 
 BODIES = {
     "text": b"not a video\n" * 100,

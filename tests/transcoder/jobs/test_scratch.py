@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from services.transcoder.errors import OutOfSpace
-from services.transcoder.scratch import KEPT_UPLOADS, Scratch
+from services.transcoder.errors import OutOfSpaceError
+from services.transcoder.jobs.scratch import KEPT_UPLOADS, ScratchSpace
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Scratch:
-    return Scratch(tmp_path / "scratch", reserve_bytes=0)
+def scratch(tmp_path: Path) -> ScratchSpace:
+    return ScratchSpace(tmp_path / "scratch", reserve_bytes=0)
 
 
-def test_an_upload_is_fetched_once_and_the_oldest_yields_to_the_newest(scratch: Scratch) -> None:
+def test_an_upload_is_fetched_once_and_the_oldest_yields_to_the_newest(scratch: ScratchSpace) -> None:
     fetched: list[int] = []
 
     def use(job_id: int) -> None:
@@ -34,7 +34,7 @@ def test_an_upload_is_fetched_once_and_the_oldest_yields_to_the_newest(scratch: 
     assert len(scratch.kept()) == KEPT_UPLOADS
 
 
-def test_parts_of_one_lesson_that_begin_at_once_fetch_its_upload_once(scratch: Scratch) -> None:
+def test_parts_of_one_lesson_that_begin_at_once_fetch_its_upload_once(scratch: ScratchSpace) -> None:
     fetched: list[int] = []
 
     def fetch(folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_parts_of_one_lesson_that_begin_at_once_fetch_its_upload_once(scratch: S
     assert list(scratch.folder.iterdir()) == []
 
 
-def test_a_fetch_that_fails_leaves_nothing(scratch: Scratch) -> None:
+def test_a_fetch_that_fails_leaves_nothing(scratch: ScratchSpace) -> None:
     def fetch(folder: Path) -> None:
         (folder / "upload").write_bytes(b"half a fi")
         raise ConnectionError
@@ -66,12 +66,12 @@ def test_a_fetch_that_fails_leaves_nothing(scratch: Scratch) -> None:
 
 
 def test_an_upload_that_does_not_fit_is_not_fetched(tmp_path: Path) -> None:
-    scratch = Scratch(tmp_path / "scratch", reserve_bytes=1 << 62)
-    with pytest.raises(OutOfSpace), scratch.upload(1, 4, lambda _: pytest.fail("it was fetched")):
+    scratch = ScratchSpace(tmp_path / "scratch", reserve_bytes=1 << 62)
+    with pytest.raises(OutOfSpaceError), scratch.upload(1, 4, lambda _: pytest.fail("it was fetched")):
         pass
 
 
-def test_an_upload_in_use_is_not_forgotten(scratch: Scratch) -> None:
+def test_an_upload_in_use_is_not_forgotten(scratch: ScratchSpace) -> None:
     with scratch.upload(1, 4, lambda folder: (folder / "upload").touch()) as folder:
         scratch.forget(1)
         assert (folder / "upload").exists()
@@ -79,7 +79,7 @@ def test_an_upload_in_use_is_not_forgotten(scratch: Scratch) -> None:
     assert scratch.kept() == []
 
 
-def test_work_that_fails_is_cleaned_up(scratch: Scratch) -> None:
+def test_work_that_fails_is_cleaned_up(scratch: ScratchSpace) -> None:
     def fail() -> None:
         with scratch.work() as folder:
             (folder / "segment").touch()
@@ -92,14 +92,14 @@ def test_work_that_fails_is_cleaned_up(scratch: Scratch) -> None:
 
 def test_the_folder_of_a_dead_worker_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
     parent = tmp_path / "scratch"
-    living = Scratch(parent)
+    living = ScratchSpace(parent)
     program = (
-        "import os, sys, pathlib; from services.transcoder.scratch import Scratch;"
+        "import os, sys, pathlib; from services.transcoder.jobs.scratch import Scratch;"
         "s = Scratch(pathlib.Path(sys.argv[1])); (s.folder / 'left').touch(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program, str(parent)], check=False, cwd=Path(__file__).parents[3])
     assert len(list(parent.iterdir())) == 2
-    newest = Scratch(parent)
+    newest = ScratchSpace(parent)
     assert set(parent.iterdir()) == {living.folder, newest.folder}
     living.close()
     newest.close()

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from services.transcoder.storage import IMMUTABLE
-from tests.transcoder.jobs.bench import Bench, Files, make_film
+from services.transcoder.storage.s3 import IMMUTABLE
+from tests.transcoder.jobs.harness import Bench, Files, make_film
 from tests.waiting import wait_until
 
 

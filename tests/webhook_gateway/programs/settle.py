@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from services.webhook_gateway.payments.booking import Terms
-from services.webhook_gateway.payments.settle import Settlement
-from services.webhook_gateway.payments.sql_books import open_books, read_events
-from services.webhook_gateway.psps.generic import Generic
+from services.webhook_gateway.providers.generic import Generic
+from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.postgres import open_store, read_events
+from services.webhook_gateway.settlement.settle import Settlement
 from shared.runtime.database import build_engine
 from shared.runtime.failpoints import FailpointError
 
@@ -17,10 +17,10 @@ def main(database_url: str, secret: str, event_id: str) -> None:
     engine = build_engine(database_url, pool_size=1, autocommit=True)
     settlement = Settlement(
         read=lambda number: read_events(engine, [number])[0],
-        books=partial(open_books, engine, timedelta(days=30)),
-        psps={"generic": Generic([secret])},
+        books=partial(open_store, engine, timedelta(days=30)),
+        providers={"generic": Generic([secret])},
         asks={},
-        terms=Terms("DZD", ZoneInfo("Africa/Algiers"), now=lambda: datetime.now(UTC)),
+        terms=WalletPolicy("DZD", ZoneInfo("Africa/Algiers"), now=lambda: datetime.now(UTC)),
     )
     while True:
         try:

@@ -1,0 +1,1 @@
+"""Finds or installs the programs that the servers need."""

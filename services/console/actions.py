@@ -1,0 +1,158 @@
+"""What operators decide; each deed is written down with who and why, by the same functions as on the command line."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from services.console.auth import Authenticator, TooManyAttemptsError, clean_name, enter, for_operators
+from services.console.dead_letter_selection import SnapshotFilter, rehearse
+from services.console.pages import FILTERS, LARGEST_DEED, LARGEST_ID, console, dead_filter, desk, row_id
+from shared.operations.dead_letters import replay
+from shared.operations.dead_letters.queries import DeadFilter
+from shared.operations.dead_letters.replay import Decided, Decision
+from shared.operations.queues import pauses
+from shared.operations.webhook_events import queries
+
+#: So many refusals are told with their reasons: the sentence travels in the session's cookie, and a browser drops one
+#: of more than 4,093 bytes.
+REFUSALS_TOLD = 5
+
+__all__ = ["console"]
+
+
+@console.get("/enter")
+def show_door() -> ResponseReturnValue:
+    return render_template("enter.html", to=request.args.get("to", ""))
+
+
+@console.post("/enter")
+def come_in() -> ResponseReturnValue:
+    doorkeeper = current_app.extensions["doorkeeper"]
+    assert isinstance(doorkeeper, Authenticator)
+    name, to = clean_name(request.form.get("name", "")), request.form.get("to", "")
+    if name is None:
+        return render_template("enter.html", to=to, fault="Give your name, as the audit is to show it."), 400
+    try:
+        role = doorkeeper.role_of(request.form.get("token", ""), request.remote_addr or "")
+    except TooManyAttemptsError:
+        return render_template("enter.html", to=to, fault="Too many wrong tokens; try again in a minute."), 429
+    if role is None:
+        return render_template("enter.html", to=to, name=name, fault="That token opens nothing."), 401
+    enter(name, role)
+    return redirect(_local(to))
+
+
+@console.post("/leave")
+def leave() -> ResponseReturnValue:
+    session.clear()
+    return redirect(url_for("console.show_door"))
+
+
+@console.post("/queues/<name>/pause")
+@for_operators
+def pause_queue(name: str) -> ResponseReturnValue:
+    paused = _told_queue(pauses.pause, name)
+    flash(f"{name} rests; its workers take nothing new." if paused else f"{name} rests already.")
+    return redirect(url_for("console.show_queues"))
+
+
+@console.post("/queues/<name>/resume")
+@for_operators
+def resume_queue(name: str) -> ResponseReturnValue:
+    resumed = _told_queue(pauses.resume, name)
+    flash(f"{name} is worked on again." if resumed else f"{name} does not rest.")
+    return redirect(url_for("console.show_queues"))
+
+
+@console.post("/dead/replay")
+@for_operators
+def replay_dead() -> ResponseReturnValue:
+    decided = replay.replay(desk().engine, _decision(_why()))
+    flash(_sentence(decided, "sent again"))
+    return _back("console.show_dead")
+
+
+@console.post("/dead/discard")
+@for_operators
+def discard_dead() -> ResponseReturnValue:
+    why = _why()
+    if not why:
+        abort(400, "Say why they are discarded: the audit keeps it.")
+    decided = replay.discard(desk().engine, _decision(why))
+    flash(_sentence(decided, "given up"))
+    return _back("console.show_dead")
+
+
+@console.post("/dead/rehearse")
+@for_operators
+def rehearse_dead() -> ResponseReturnValue:
+    decision = _decision(_why())
+    groups = rehearse(desk().engine, decision)
+    return render_template("rehearsal.html", groups=groups, why=decision.why, asked=_asked(), largest_deed=LARGEST_DEED)
+
+
+@console.post(f"/webhooks/<int(max={LARGEST_ID}):event_id>/replay")
+@for_operators
+def replay_event(event_id: int) -> ResponseReturnValue:
+    chosen = queries.EventFilter(ids=(event_id,))
+    told, refused = queries.replay_events(desk().engine, chosen, who=g.visitor.name, why=_why())
+    reason = refused.get(event_id, "it is settled, or being settled right now.")
+    flash("It is in the queue again." if told else f"It was not sent again: {reason}")
+    return redirect(url_for("console.show_event", event_id=event_id))
+
+
+def _decision(why: str | None) -> Decision:
+    """The letters that were ticked, or all that the filter of the page finds."""
+    form = request.form
+    chosen: DeadFilter
+    if form.get("which") == "all":
+        up_to, last_at = form.get("up_to", type=row_id), form.get("last_at", type=datetime.fromisoformat)
+        if up_to is None or last_at is None:
+            abort(400, "The form does not say which letters it has counted. Load its page again, and repeat it.")
+        chosen = SnapshotFilter(**asdict(dead_filter(form)), up_to=up_to, last_at=last_at)
+    else:
+        chosen = DeadFilter(ids=tuple(form.getlist("id", type=row_id)))
+        if not chosen.ids:
+            abort(400, "Tick the messages that are meant, or choose all that the filter finds.")
+    return Decision(who=g.visitor.name, why=why, chosen=chosen, limit=LARGEST_DEED)
+
+
+def _sentence(decided: Decided, word: str) -> str:
+    told = list(decided.refused.items())[:REFUSALS_TOLD]
+    refused = "".join(f" {letter_id} was not: {reason}." for letter_id, reason in told)
+    if others := len(decided.refused) - len(told):
+        refused += f" {others} more were not."
+    more = " That is as many as one page does; repeat it for the rest." if decided.done == LARGEST_DEED else ""
+    return f"{decided.done} {word}.{refused}{more}"
+
+
+def _told_queue(act: Callable[..., bool], name: str) -> bool:
+    try:
+        return act(desk().engine, name, who=g.visitor.name, why=_why())
+    except pauses.UnknownQueueError as error:
+        abort(404, str(error))
+
+
+def _why() -> str | None:
+    return request.form.get("why", "").strip()[:500] or None
+
+
+def _asked() -> dict[str, Any]:
+    """What the page of the form was filtered by."""
+    return {name: request.form[name] for name in FILTERS if request.form.get(name)}
+
+
+def _back(page: str) -> ResponseReturnValue:
+    return redirect(url_for(page, **_asked()))
+
+
+def _local(to: str) -> str:
+    """The page that was asked for before, as long as it is one of this site."""
+    parts = urlsplit(to)
+    is_ours = to.startswith("/") and not to.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    return to if is_ours else url_for("console.show_overview")

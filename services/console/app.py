@@ -1,0 +1,92 @@
+"""Puts the console together: one WSGI application, with its own headers, sessions and words for every fault."""
+
+from typing import Any
+
+from flask import Flask, Response, g, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from services.console.actions import console
+from services.console.auth import guard
+from services.console.pages import ConsoleContext
+from services.console.settings import ConsoleSettings
+from services.console.template_filters import teach
+from shared.runtime.database import build_engine
+
+#: Nothing but the console's own files is loaded, and no other site frames it or takes its forms.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+LARGEST_FORM_BYTES = 256 * 1024
+
+
+def create_app(settings: ConsoleSettings) -> Flask:
+    """The WSGI application; call it after the fork."""
+    app = Flask(__name__, static_folder="static", template_folder="templates")
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_FORM_BYTES
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    engine = build_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=4,
+        application="nouba console",
+        statement_timeout_ms=20_000,
+    )
+    app.extensions["desk"] = ConsoleContext(
+        engine, settings.rabbitmq_url.get_secret_value(), settings.rabbitmq_management_url
+    )
+    guard(app, settings)
+    teach(app, settings.zone)
+    app.register_blueprint(console)
+    app.add_url_rule("/healthz", "healthz", lambda: {"status": "ok"})
+    app.after_request(_harden)
+    app.register_error_handler(CSRFError, _explain_form)
+    app.register_error_handler(HTTPException, _explain)
+    app.register_error_handler(SQLAlchemyError, _excuse)
+    if settings.console_proxies:
+        # the address is the outermost proxy's word, the scheme the nearest's: most overwrite it, and do not add to it
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.console_proxies, x_proto=1)  # type: ignore[method-assign]
+    return app
+
+
+def _harden(answer: Response) -> Response:
+    answer.headers.update(
+        {
+            "Content-Security-Policy": POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            # not "no-referrer": by HTTPS a form is taken only with the page that it stands on
+            "Referrer-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+        }
+    )
+    if request.endpoint != "static":
+        answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _explain(error: HTTPException) -> ResponseReturnValue:
+    return _fault(error.code or 500, error.name, error.description or "")
+
+
+def _explain_form(error: CSRFError) -> ResponseReturnValue:
+    if "referrer" in (error.description or ""):
+        message = "The browser has to send a Referer, and a proxy to pass on the Host that the browser asked for."
+        return _fault(400, "The form does not say where it stands", message)
+    return _fault(400, "The form is too old", "Load its page again, and repeat what you did.")
+
+
+def _excuse(error: SQLAlchemyError) -> ResponseReturnValue:
+    from flask import current_app
+
+    current_app.logger.warning("the console cannot read the database: %s", type(error).__name__)
+    return _fault(503, "The database is away", "Webhooks are still kept. This page comes back with the database.")
+
+
+def _fault(status: int, title: str, message: str) -> tuple[str, int, dict[str, Any]]:
+    g.setdefault("visitor", None)
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    return render_template("fault.html", title=title, message=message), status, headers

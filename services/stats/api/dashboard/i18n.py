@@ -1,0 +1,115 @@
+"""The page's languages: which one a reader wants, its words, and how it writes numbers, money and dates."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
+
+from services.stats.sections.base import MetricDefinition, Section, Unit
+
+#: Each language as Algeria writes it, and its own name.
+LANGUAGES = {"en": ("en_GB", "English"), "fr": ("fr_DZ", "Français"), "ar": ("ar_DZ", "العربية")}
+#: English has no habit of writing dinars: the code, a space, and the amount.
+_MONEY_FORMATS = {"en": "¤\u00a0#,##0.00"}
+_FOLDER = Path(__file__).parent.parent / "translations"
+
+
+def choose_language(asked: str | None, accepted: Iterable[tuple[str, float]]) -> str:
+    """What the address asks for, or else the browser; English where that is none of ours."""
+    if asked in LANGUAGES:
+        return asked
+    # "ar-DZ" asks for Arabic; the browser's list is in the order of its wishes
+    wishes = (wish.partition("-")[0].lower() for wish, quality in accepted if quality > 0)
+    return next((wish for wish in wishes if wish in LANGUAGES), "en")
+
+
+@cache
+def words_of(language: str) -> "Translations":
+    """The words of one of LANGUAGES."""
+    found = tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
+    return Translations(language, Locale.parse(LANGUAGES[language][0]), found)
+
+
+@dataclass(frozen=True, slots=True)
+class Translations:
+    """One language."""
+
+    language: str
+    locale: Locale
+    _found: Mapping[str, Any]
+
+    @property
+    def direction(self) -> str:
+        return self.locale.text_direction
+
+    @property
+    def page(self) -> Mapping[str, str]:
+        """The phrases of the page itself."""
+        found: Mapping[str, str] = self._found["page"]
+        return found
+
+    def section(self, section: str) -> str:
+        return str(self._found["sections"].get(section, section))
+
+    def number(self, section: str, number: str) -> str:
+        """The name of a number; its id where a newer version of the statistics has one that is not translated."""
+        return str(self._entry(section, number).get("name", f"{section}.{number}"))
+
+    def definition(self, section: Section, number: MetricDefinition) -> tuple[str, str]:
+        """The definition of a number, and the language it is in."""
+        translated = self._entry(section.name, number.name).get("definition")
+        return (translated, self.language) if translated else (number.definition, "en")
+
+    def key(self, by: str, key: str) -> str:
+        """What a breakdown's key is called."""
+        pattern = self._found["ids"].get(by.removesuffix("'s id"))
+        if pattern and key.isdigit():
+            return str(pattern).format(id=key)
+        return str(self._found["keys"].get(key, key))
+
+    def day(self, day: date, form: str = "full") -> str:
+        return format_date(day, form, locale=self.locale)
+
+    def moment(self, moment: datetime, zone: ZoneInfo) -> str:
+        return f"{self.day(moment.astimezone(zone).date(), 'long')}, {moment.astimezone(zone):%H:%M}"
+
+    def count(self, value: int) -> str:
+        return format_decimal(value, locale=self.locale)
+
+    def decimal(self, value: Decimal, pattern: str) -> str:
+        return format_decimal(value, pattern, locale=self.locale)
+
+    def percent(self, basis_points: int, pattern: str = "#,##0.0\u00a0%") -> str:
+        return format_percent(Decimal(basis_points).scaleb(-4), pattern, locale=self.locale)
+
+    def value(self, value: int, unit: Unit, currency: str) -> str:
+        """A number with its unit."""
+        match unit:
+            case Unit.MINOR:
+                amount = Decimal(value).scaleb(-get_currency_precision(currency))
+                return format_currency(amount, currency, _MONEY_FORMATS.get(self.language), locale=self.locale)
+            case Unit.BASIS_POINTS:
+                return self.percent(value)
+            case Unit.HUNDREDTHS:
+                return self.decimal(Decimal(value).scaleb(-2), "#,##0.00")
+            case Unit.MILLISECONDS:
+                return f"{self.count(value)}\u00a0{self.page['milliseconds']}"
+            case Unit.MINUTES:
+                return f"{self.count(value)}\u00a0{self.page['minutes']}"
+            case Unit.BYTES:
+                return f"{self.decimal(Decimal(value).scaleb(-6), '#,##0.0')}\u00a0{self.page['megabytes']}"
+            case _:
+                return self.count(value)
+
+    def _entry(self, section: str, number: str) -> Mapping[str, str]:
+        found: Mapping[str, str] = self._found["numbers"].get(section, {}).get(number, {})
+        return found

@@ -1,0 +1,53 @@
+"""The page of a day as a document: rendered once for each language, and kept until the days change."""
+
+import base64
+import hashlib
+from datetime import date, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from flask import render_template
+from markupsafe import Markup
+
+from services.stats.api.cache import SnapshotCache
+from services.stats.api.dashboard.i18n import LANGUAGES, words_of
+from services.stats.api.dashboard.view_model import view_of
+from services.stats.api.responses import CachedResponse, document
+
+#: The stylesheet stands in the page itself, so that one request brings all of it.
+STYLE = (Path(__file__).parent.parent / "templates" / "style.css").read_text(encoding="utf-8")
+#: Nothing may be loaded, nothing may run; this one stylesheet, which its hash names, may apply.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        f"style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'",
+        "img-src data:",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+def page_of(shelf: SnapshotCache, day: date | None, language: str) -> CachedResponse:
+    """The page of `day`; a page that says so where it is not kept."""
+    words = words_of(language)
+    languages = {code: name for code, (_, name) in LANGUAGES.items()}
+    # the stylesheet is a file of ours
+    given = {"words": words, "say": words.page, "languages": languages, "style": Markup(STYLE), "shelf": shelf}  # noqa: S704
+    found = None if day is None else shelf.days.get(day)
+    if day is None or found is None:
+        return document(render_template("absent.html", day=day, **given).encode(), "text/html; charset=utf-8")
+    zone = ZoneInfo(found.payload["zone"])
+    earlier, later = day - timedelta(days=1), day + timedelta(days=1)
+    html = render_template(
+        "page.html",
+        day=day,
+        view=view_of(shelf, found, words),
+        kept=found,
+        zone=zone,
+        earlier=earlier if earlier in shelf.days else None,
+        later=later if later in shelf.days else None,
+        **given,
+    )
+    return document(html.encode(), "text/html; charset=utf-8")

@@ -1,0 +1,191 @@
+"""What the page shows of a day: every number with its definition, its last 30 days, and how it changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from services.stats.api.cache import Day, SnapshotCache
+from services.stats.api.comparison import before
+from services.stats.api.dashboard.i18n import Translations
+from services.stats.api.dashboard.sparkline import Sparkline, sparkline
+from services.stats.sections import SECTIONS
+from services.stats.sections.base import OTHERS, MetricDefinition, Section, Unit, rounded
+
+SPARK_DAYS = 30
+#: So many keys of a breakdown are shown; the data have all of them.
+SHOWN_KEYS = 6
+#: What stands at the top.
+OVERVIEW = (
+    "payments.revenue",
+    "subscriptions.mrr",
+    "subscriptions.active",
+    "engagement.daily",
+    "users.new",
+    "attendance.check_ins",
+)
+#: Numbers of which fewer are better; of most of the others more are.
+_LESS_IS_BETTER = frozenset(
+    {
+        *(f"payments.{name}" for name in ("pending", "failed", "refunded", "refunds", "fees", "other_currency")),
+        *(f"payments.credit_{name}" for name in ("p50", "p95", "max")),
+        *(f"subscriptions.{name}" for name in ("expired", "expiring_7", "expiring_30", "pending", "mrr_contraction")),
+        *(f"subscriptions.{name}" for name in ("mrr_churn", "subscribers_lost", "churn_rate_30")),
+        *(f"content.transcode_{name}" for name in ("p50", "p95", "max")),
+        *(f"platform.{name}" for name in ("webhooks_unsigned", "jobs_quarantined", "jobs_dead", "jobs_retried")),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Against one earlier day; `sign` is up, down or same, `mood` is good, bad or even."""
+
+    label: str
+    short: str
+    text: str
+    sign: str
+    mood: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One key of a breakdown, and its share of the whole in hundredths."""
+
+    name: str
+    value: str
+    share: float
+    share_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One number; `value` of a breakdown is empty, and `parts` of any other."""
+
+    id: str
+    name: str
+    definition: str
+    definition_language: str
+    value: str
+    spark: Sparkline | None
+    spark_text: str
+    changes: tuple[Change, ...]
+    parts: tuple[Part, ...]
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """One section: its plain numbers, and its breakdowns."""
+
+    id: str
+    name: str
+    numbers: tuple[Shown, ...]
+    breakdowns: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """All of it."""
+
+    overview: tuple[Shown, ...]
+    sections: tuple[SectionView, ...]
+
+
+def view_of(shelf: SnapshotCache, day: Day, words: Translations) -> PageView:
+    """What the page of `day` shows."""
+    history = list(shelf.between(day.day - timedelta(days=SPARK_DAYS - 1), day.day).values())
+    earlier = {name: (then, shelf.days.get(then)) for name, then in before(day.day).items()}
+    reader = _Reader(day, history, earlier, words)
+    sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
+    shown = {number.id: number for section in sections for number in section.numbers}
+    return PageView(tuple(shown[name] for name in OVERVIEW if name in shown), sections)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    day: Day
+    history: list[Day | None]
+    earlier: Mapping[str, tuple[date, Day | None]]
+    words: Translations
+
+    def section(self, section: Section) -> SectionView | None:
+        shown = [
+            (number, self._number(section, number))
+            for number in section.numbers
+            if _value(self.day, section, number) is not None
+        ]
+        plain = tuple(found for number, found in shown if not number.by)
+        broken_down = tuple(found for number, found in shown if number.by)
+        return SectionView(section.name, self.words.section(section.name), plain, broken_down) if shown else None
+
+    def _number(self, section: Section, number: MetricDefinition) -> Shown:
+        words, value = self.words, _value(self.day, section, number)
+        definition, language = words.definition(section, number)
+        spark, text, more, told = None, "", "", ""
+        changes: tuple[Change, ...] = ()
+        parts: tuple[Part, ...] = ()
+        if isinstance(value, dict):
+            parts, more = self._parts(number, value)
+        elif value is not None:
+            told = self._tell(value, number)
+            spark = sparkline([_value(day, section, number) for day in self.history])
+            if spark:
+                text = words.page["spark"].format(
+                    low=self._tell(spark.low, number), high=self._tell(spark.high, number)
+                )
+            changes = tuple(self._change(name, section, number, value) for name in self.earlier)
+        name = words.number(section.name, number.name)
+        return Shown(
+            f"{section.name}.{number.name}", name, definition, language, told, spark, text, changes, parts, more
+        )
+
+    def _tell(self, value: int, number: MetricDefinition) -> str:
+        return self.words.value(value, number.unit, self.day.payload["currency"])
+
+    def _change(self, name: str, section: Section, number: MetricDefinition, now: int) -> Change:
+        words, (then, kept) = self.words, self.earlier[name]
+        label, short = words.page[name], words.page[f"{name}_short"]
+        earlier = _value(kept, section, number)
+        if earlier is None:
+            return Change(label, short, "–", "none", "even", words.page["absent"])
+        told = words.page["then"].format(day=words.day(then, "long"), value=self._tell(earlier, number))
+        if now == earlier:
+            return Change(label, short, "=", "same", "even", f"{words.page['unchanged']}. {told}")
+        better = (now > earlier) != (f"{section.name}.{number.name}" in _LESS_IS_BETTER)
+        sign, mood = ("up" if now > earlier else "down"), ("good" if better else "bad")
+        return Change(label, short, self._difference(now, earlier, number), sign, mood, told)
+
+    def _difference(self, now: int, earlier: int, number: MetricDefinition) -> str:
+        """A ratio differs by points, anything else by a share of what it was; by itself where that was nothing."""
+        words, change = self.words, now - earlier
+        if number.unit is Unit.BASIS_POINTS:
+            points = words.percent(change, "+#,##0.0\u00a0%;−#,##0.0\u00a0%")
+            return f"{points.replace('%', '').strip()}\u00a0{words.page['points']}"
+        if earlier > 0:
+            share = rounded(10_000 * change, earlier)
+            pattern = "+#,##0.0\u00a0%;−#,##0.0\u00a0%" if abs(share) < 10_000 else "+#,##0\u00a0%;−#,##0\u00a0%"
+            return words.percent(share, pattern)
+        return f"{'+' if change > 0 else '−'}{self._tell(abs(change), number)}"
+
+    def _parts(self, number: MetricDefinition, value: dict[str, int]) -> tuple[tuple[Part, ...], str]:
+        whole = sum(abs(amount) for amount in value.values()) or 1
+        ordered = sorted(value.items(), key=lambda item: (item[0] == OTHERS, -abs(item[1]), item[0]))
+        shown = tuple(
+            Part(
+                self.words.key(number.by or "", key),
+                self._tell(amount, number),
+                round(100 * abs(amount) / whole, 1),
+                self.words.percent(rounded(10_000 * abs(amount), whole), "#,##0\u00a0%"),
+            )
+            for key, amount in ordered[:SHOWN_KEYS]
+        )
+        rest = len(ordered) - len(shown)
+        return shown, self.words.page["more"].format(count=self.words.count(rest)) if rest else ""
+
+
+def _value(day: Day | None, section: Section, number: MetricDefinition) -> Any:
+    if day is None:
+        return None
+    return day.payload["sections"].get(section.name, {}).get("numbers", {}).get(number.name)

@@ -1,0 +1,58 @@
+"""What the statistics need: a newest day that is young enough, and the API's port."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.stats.api.settings import ApiSettings
+from services.stats.days import ONE_DAY, midnight
+from services.stats.settings import CountSettings
+from shared.operations.doctor.findings import Check, Finding, fault, fine, note
+from shared.operations.doctor.ports import check_port
+from shared.runtime.database import build_engine
+from shared.runtime.settings import read_settings
+
+
+def _freshness() -> Iterator[Finding]:
+    settings = read_settings(CountSettings)
+    engine = build_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=1,
+        application="nouba doctor",
+        statement_timeout_ms=10_000,
+    )
+    try:
+        with engine.connect() as connection:
+            newest = connection.execute(
+                text("SELECT max(day) FROM daily_stats_newest WHERE version IS NOT NULL")
+            ).scalar_one()
+    except SQLAlchemyError:
+        return  # the database's own check has said why
+    finally:
+        engine.dispose()
+    if newest is None:
+        yield note(
+            "statistics", "No day has been computed yet.", "Wait for midnight, or run `nouba stats compute DAY`."
+        )
+        return
+    hours = (datetime.now(UTC) - midnight(newest + ONE_DAY, settings.zone)).total_seconds() / 3600
+    if hours > read_settings(ApiSettings).stats_ready_hours:
+        yield fault(
+            "statistics",
+            f"The newest day is {newest}, which ended {hours:.0f} hours ago.",
+            "See that `nouba stats scheduler` and `nouba stats worker` run.",
+        )
+    else:
+        yield fine("statistics", f"The newest day is {newest}.")
+
+
+def _port() -> Iterator[Finding]:
+    settings = read_settings(ApiSettings)
+    yield from check_port(
+        "statistics API", settings.stats_host, settings.stats_port, "NOUBA_STATS_PORT", "nouba stats api"
+    )
+
+
+CHECKS: tuple[Check, ...] = (_freshness, _port)

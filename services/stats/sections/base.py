@@ -1,0 +1,169 @@
+"""What a number is: a name, a unit, a written definition, and what else depends on its day."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from itertools import accumulate
+from typing import Any, TypeVar
+
+from services.stats.copy_binary import ColumnReader, Integers, copy_columns
+from services.stats.days import Days
+
+T = TypeVar("T")
+
+#: A number, or numbers by a key. There is no float anywhere, so the same facts always give the same bytes.
+Value = int | dict[str, int]
+Values = dict[date, dict[str, Value]]
+
+#: Numbers that go on adding up: a late fact changes every day after its own.
+FOREVER = 100_000  # days; longer than any school has kept any
+#: How many keys of an open-ended breakdown are kept by name.
+LARGEST = 50
+#: The key for the rest of a breakdown, and for rows whose field is empty. A key of the school's cannot begin like this.
+OTHERS = "~others"
+NONE = "~none"
+
+
+class Unit(StrEnum):
+    """What a number counts; ratios are integers too, in a unit that is small enough."""
+
+    COUNT = "count"
+    MINOR = "minor"  # of the currency: centimes
+    BASIS_POINTS = "basis_points"  # hundredths of a percent
+    HUNDREDTHS = "hundredths"
+    MILLISECONDS = "milliseconds"
+    MINUTES = "minutes"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDefinition:
+    """One number of a section; its id is `section.name`."""
+
+    name: str
+    unit: Unit
+    definition: str
+    #: The number is kept by this key, for example `provider`.
+    by: str | None = None
+    #: For how many days after its own a fact in this number has a say.
+    reach_days: int = 0
+    #: Its source keeps no history, so it is known only at the day's end, and cannot be rebuilt later.
+    observed: bool = False
+
+
+class Query:
+    """Puts questions to the database, as it was when the computation began."""
+
+    def __init__(
+        self,
+        run: Callable[[str, Mapping[str, Any]], Sequence[Any]],
+        copy: Callable[[str, Mapping[str, Any], ColumnReader], None],
+        kept: Mapping[date, Mapping[str, Value]] | None = None,
+        shared: "OncePerRun | None" = None,
+    ) -> None:
+        """`run` answers a query with rows, `copy` carries out a COPY to a file; `kept` is what was counted of days
+        before, by day and id; `shared` is what is found for all who ask about the same moment."""
+        self._run = run
+        self._copy = copy
+        self._kept = kept or {}
+        self._shared = shared or OncePerRun()
+
+    def __call__(self, query: str, /, **values: Any) -> Sequence[Any]:
+        return self._run(query, values)
+
+    def columns(self, query: str, names: Sequence[str], /, **values: Any) -> list[Integers]:
+        """The columns `names` of a query for very many rows, as `copy_columns` has them; none may be NULL."""
+        found: list[list[Integers]] = []
+        self._copy(copy_columns(query, names), values, ColumnReader(found.append))
+        return found[0]
+
+    def parts(
+        self, query: str, names: Sequence[str], part: str, take: Callable[[list[Integers]], None], /, **values: Any
+    ) -> None:
+        """Give the same to `take` in parts, one for every value of the expression `part`, so that not all has to be in
+        memory at once. `take` cannot ask anything meanwhile."""
+        self._copy(copy_columns(query, names, part), values, ColumnReader(take))
+
+    def kept(self, day: date, name: str) -> int | None:
+        """What was counted of an earlier day; None where all of it has to be counted again from the facts."""
+        value = self._kept.get(day, {}).get(name)
+        return value if isinstance(value, int) else None
+
+    def once(self, find: Callable[["Query", Days], T], days: Days) -> T:
+        """`find(self, days)`, found once for all sections; who asks meanwhile waits for it."""
+        return self._shared.once((find, days), lambda: find(self, days))
+
+
+class OncePerRun:
+    """What is found once for all who ask, by whoever asks first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[object, Future[Any]] = {}
+
+    def once(self, key: object, find: Callable[[], T]) -> T:
+        """What `find` finds for `key`. Raises what it raised, to all who ask for the same."""
+        with self._lock:
+            is_first = key not in self._found
+            future: Future[T] = self._found.setdefault(key, Future())
+        if is_first:
+            try:
+                future.set_result(find())
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+        return future.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A group of numbers, and the queries that find them for a run of days."""
+
+    name: str
+    numbers: tuple[MetricDefinition, ...]
+    #: (ask, days, currency) -> the numbers of every day
+    compute: Callable[[Query, Days, str], Values]
+    #: How long it takes, beside the others: the longest are begun first.
+    weight: int = 1
+
+
+def rounded(dividend: int, divisor: int) -> int:
+    """`dividend / divisor` to the nearest integer, halves up."""
+    return (2 * dividend + divisor) // (2 * divisor)
+
+
+def by_bucket(days: Days, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """The amounts of `pairs` added up by bucket: 0 is before the days, len + 1 after them."""
+    found = [0] * (len(days) + 2)
+    for bucket, amount in pairs:
+        found[bucket] += amount
+    return found
+
+
+def running(buckets: Iterable[int]) -> list[int]:
+    """What has added up by the end of every bucket."""
+    return list(accumulate(buckets))
+
+
+def keyed(days: Days, triples: Iterable[tuple[int, str | int | None, int]]) -> dict[str, list[int]]:
+    """The amounts of (bucket, key, amount), by key and then by bucket."""
+    found: dict[str, list[int]] = {}
+    for bucket, key, amount in triples:
+        found.setdefault(NONE if key is None else str(key), [0] * (len(days) + 2))[bucket] += amount
+    return found
+
+
+def breakdown(by_key: Mapping[str, Sequence[int]], bucket: int) -> dict[str, int]:
+    """The amounts of one bucket by key, without zeros."""
+    return largest({key: buckets[bucket] for key, buckets in by_key.items() if buckets[bucket]})
+
+
+def largest(amounts: Mapping[str, int]) -> dict[str, int]:
+    """At most LARGEST keys by name, those of the largest amounts; the rest is added up, so that nothing is lost."""
+    if len(amounts) <= LARGEST:
+        return dict(amounts)
+    ordered = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
+    return {**dict(ordered[:LARGEST]), OTHERS: sum(amount for _, amount in ordered[LARGEST:])}

@@ -1,0 +1,116 @@
+"""Writes a made-up school with two years of history, to try the statistics on and to measure them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from time import monotonic
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from services.stats.days import ONE_DAY, midnight
+from services.stats.errors import RefusedDayError
+from services.stats.seeding.tables import FUNCTIONS, TABLES
+
+HISTORY_DAYS = 731
+
+#: How many users; everything else follows from it.
+SIZES = {"small": 1_000, "medium": 100_000, "10m": 1_000_000}
+
+#: Rows written by one statement, which is one transaction.
+_PIECE = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What was written, and how fast."""
+
+    rows: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> int:
+        return int(self.rows / max(self.seconds, 1e-9))
+
+
+def counts(users: int) -> dict[str, int]:
+    """How many rows the school of so many users has, by table."""
+    return {
+        "users": users,
+        "teachers": 10 + users // 2_000,
+        "chapters": 20 + users // 1_000,
+        "courses": 200 + users // 100,
+        "sessions": users // 2,
+        "attendances": 50 * users,
+        "subscriptions": 3 * users,
+        "payments": 10 * users,
+    }
+
+
+def seed(
+    engine: Engine, users: int, number: int, until: date, zone: ZoneInfo, progress: Callable[[str, int, int], None]
+) -> Seeded:
+    """Write the school number `number` of so many users, whose last day is the one before `until`.
+
+    `progress` is told a table, how many of its rows are made, and how many it will have.
+    """
+    rows_of = counts(users)
+    begins_at, ends_at = midnight(until - ONE_DAY * HISTORY_DAYS, zone), midnight(until, zone)
+    names: dict[str, object] = {
+        **rows_of,
+        "seed": number,
+        "begins_at": int(begins_at.timestamp()),
+        "ends_at": ends_at.isoformat(),
+        # what follows a row by minutes still lies before the end
+        "seconds": (ends_at - begins_at).total_seconds() - 3600,
+    }
+    begun, written = monotonic(), 0
+    with engine.connect() as connection, _without_triggers(connection, names):
+        for rows in TABLES:
+            total = rows_of[rows.of]
+            statement = rows.statement.format(**names)
+            for first in range(1, total + 1, _PIECE):
+                last = min(first + _PIECE - 1, total)
+                result = connection.exec_driver_sql(statement, {"first": first, "last": last})
+                written += result.rowcount
+                connection.commit()
+                progress(rows.table, last, total)
+        _set_counters(connection)
+        written += connection.exec_driver_sql("SELECT count(*) FROM ledger_transactions").scalar_one()
+    seconds = monotonic() - begun
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        # also tells the block indexes where each time lies
+        connection.exec_driver_sql("VACUUM ANALYZE")
+    return Seeded(written, seconds)
+
+
+@contextmanager
+def _without_triggers(connection: Connection, names: dict[str, object]) -> Iterator[None]:
+    """The rows are right by construction; a look at each foreign key would cost more than writing them."""
+    if connection.exec_driver_sql("SELECT EXISTS (SELECT FROM users)").scalar_one():
+        raise RefusedDayError("The database already has users; seed an empty one, so that no real number is spoilt.")
+    try:
+        connection.exec_driver_sql("SET session_replication_role = replica")
+    except ProgrammingError as error:
+        raise RefusedDayError(
+            "Seeding switches triggers off, which only a superuser of the database may; use a database of your own."
+        ) from error
+    connection.exec_driver_sql("SET synchronous_commit = off")
+    connection.exec_driver_sql(FUNCTIONS.format(**names).replace("%", "%%"))
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.exec_driver_sql("RESET ALL")
+        connection.commit()
+
+
+def _set_counters(connection: Connection) -> None:
+    """The next row of each table gets the next number."""
+    for table in sorted({rows.table for rows in TABLES} | {"ledger_transactions"}):
+        connection.execute(
+            text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}")  # noqa: S608
+        )
+    connection.commit()

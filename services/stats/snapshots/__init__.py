@@ -1,0 +1,1 @@
+"""Computes, stores and verifies daily snapshots."""

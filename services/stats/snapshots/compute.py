@@ -1,0 +1,265 @@
+"""Compute days: read all sections at one moment, compare with what is kept, keep what is new."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from services.stats.days import ONE_DAY, Days, midnight, yesterday
+from services.stats.errors import DayNotOverError
+from services.stats.sections.base import Value, Values
+from services.stats.sections.catalogue import REVISION, observed_names, reach_of
+from shared.runtime.failpoints import failpoint
+
+Payload = dict[str, Any]
+
+#: So many days are computed in one pass over the tables: what lies before them is read once a pass.
+CHUNK_DAYS = 732
+#: So many days before those that are computed are looked up: what churned in a month, and what has added up.
+KEPT_DAYS = 30
+#: What keeps no history is believed for so long after the day's end.
+OBSERVED_WITHIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a section could not be computed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the database said at one moment."""
+
+    watermark: str
+    #: The days of the reading that were marked as changed, and how often.
+    marks: Mapping[date, int]
+    sections: Mapping[str, Values | Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """The newest version of a day, complete or not."""
+
+    version: int
+    payload: Payload
+    etag: str
+    #: Every section as it is in the newest version in which it did not fail.
+    sections: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """One version of one day, ready to be kept."""
+
+    day: date
+    version: int
+    payload: Payload
+    etag: str
+    body_gzip: bytes
+    complete: bool
+    watermark: str
+
+
+class SnapshotReader(Protocol):
+    """Reads all sections of a run of days, at one moment; what adds up goes on from what is `kept` of days before."""
+
+    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading: ...
+
+
+class SnapshotStore(Protocol):
+    """The kept days, held by one computation at a time, in one transaction."""
+
+    def due(self, first: date, last: date) -> list[date]: ...
+
+    def newest(self, first: date, last: date) -> dict[date, StoredVersion]: ...
+
+    def keep(self, versions: list[NewVersion]) -> None: ...
+
+    def checked(self, days: Mapping[date, bool], marks: Mapping[date, int]) -> None:
+        """Note that `days` were compared (and whether a section failed), and take off the `marks` that were seen."""
+
+    def mark(self, first: date, last: date) -> None:
+        """Mark the kept days of this run as changed."""
+
+    def mark_next(self, day: date) -> None:
+        """Mark the first kept day after `day` as changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a computation did."""
+
+    days: int = 0
+    new_versions: int = 0
+    #: Days of which a section failed: its name and the reason.
+    failed: Mapping[date, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """Computes days, with what it needs for that."""
+
+    facts: SnapshotReader
+    open_book: Callable[[], AbstractContextManager[SnapshotStore]]
+    zone: ZoneInfo
+    currency: str
+    now: Callable[[], datetime]
+
+    def compute_due(self, day: date) -> Outcome:
+        """Compute `day`, and the days right after it that are due too, if it is due."""
+        last = min(self._last(day), day + ONE_DAY * (CHUNK_DAYS - 1))
+        with self.open_book() as book:
+            due = set(book.due(day, last))
+            end = day
+            while end in due:
+                end += ONE_DAY
+            if end == day:
+                return Outcome()
+            outcome = self._compute(book, Days(day, end - ONE_DAY, self.zone))
+        failpoint("stats.after_commit")
+        return outcome
+
+    def compute(self, first: date, last: date) -> Outcome:
+        """Compute all days from `first` to `last`, due or not."""
+        self._last(last)
+        with self.open_book() as book:
+            return self._compute(book, Days(first, last, self.zone))
+
+    def rebuild(self, first: date, last: date, before: Mapping[date, Payload] | None = None) -> dict[date, Payload]:
+        """What the days would be if they were computed now from the facts alone; nothing is kept.
+
+        `before` is what the same has found of the days before, so that they are not read again.
+        """
+        days = Days(first, last, self.zone)
+        reading = self.facts.read(days, self._relied_on(before or {}))
+        return {day: self._payload(day, reading, None) for day in days}
+
+    def _last(self, day: date) -> date:
+        last = yesterday(self.now(), self.zone)
+        if day > last:
+            raise DayNotOverError(day, last)
+        return last
+
+    def _compute(self, book: SnapshotStore, days: Days) -> Outcome:
+        failpoint("stats.before_read")
+        earlier = book.newest(days.first - ONE_DAY * KEPT_DAYS, days.first - ONE_DAY)
+        reading = self.facts.read(days, self._relied_on({day: found.payload for day, found in earlier.items()}))
+        failpoint("stats.after_read")
+        known = book.newest(days.first, days.last)
+        payloads = {day: self._payload(day, reading, known.get(day)) for day in days}
+        versions = []
+        for day, payload in payloads.items():
+            body = canonical(payload)
+            etag = hashlib.sha256(body).hexdigest()
+            before = known.get(day)
+            if before is None or before.etag != etag:
+                number = before.version + 1 if before else 1
+                # no time stamp in it: the same day is the same bytes
+                zipped = gzip.compress(body, 9, mtime=0)
+                complete = bool(payload["complete"])
+                versions.append(NewVersion(day, number, payload, etag, zipped, complete, reading.watermark))
+        book.keep(versions)
+        failpoint("stats.after_keep")
+        book.checked({day: not payload["complete"] for day, payload in payloads.items()}, reading.marks)
+        self._mark_what_follows(book, days, versions, known)
+        failpoint("stats.before_commit")
+        return Outcome(len(days), len(versions), _failures(payloads))
+
+    def _relied_on(self, payloads: Mapping[date, Payload]) -> dict[date, Mapping[str, Value]]:
+        """The numbers of those days that were counted in the same way and wholly."""
+        same = {"zone": self.zone.key, "currency": self.currency, "definitions": REVISION, "complete": True}
+        return {
+            day: flatten(payload)
+            for day, payload in payloads.items()
+            if all(payload.get(name) == value for name, value in same.items())
+        }
+
+    def _payload(self, day: date, reading: Reading, before: StoredVersion | None) -> Payload:
+        sections: dict[str, Any] = {}
+        fresh = self.now() < midnight(day + ONE_DAY, self.zone) + OBSERVED_WITHIN
+        for name, values in reading.sections.items():
+            if isinstance(values, Failure):
+                sections[name] = {"failed": values.reason}
+                continue
+            # not of the version before alone: a section that failed in it would forget what was observed, for good
+            known = before.sections.get(name, {}).get("numbers", {}) if before else {}
+            numbers = dict(values[day])
+            for observed in observed_names(name):
+                # what was seen first is nearest to the day's end
+                if observed in known:
+                    numbers[observed] = known[observed]
+                elif not fresh:
+                    numbers.pop(observed, None)
+            sections[name] = {"numbers": numbers}
+        return {
+            "day": day.isoformat(),
+            "zone": self.zone.key,
+            "currency": self.currency,
+            "definitions": REVISION,
+            "complete": all("numbers" in section for section in sections.values()),
+            "sections": sections,
+        }
+
+    def _mark_what_follows(
+        self, book: SnapshotStore, days: Days, versions: list[NewVersion], known: Mapping[date, StoredVersion]
+    ) -> None:
+        """Days that are kept already and depend on what is new here are computed again."""
+        reached = days.last
+        for version in versions:
+            if before := known.get(version.day):
+                reach = max((reach_of(name) for name in _changed(before, version)), default=0)
+                reached = max(reached, version.day + ONE_DAY * reach)
+        if reached > days.last:
+            book.mark(days.last + ONE_DAY, reached)
+        elif days.last not in known:
+            # What is kept of later days has most likely seen these facts; if not, the next of them will differ too.
+            book.mark_next(days.last)
+
+
+def canonical(payload: Payload) -> bytes:
+    """The one way to write `payload`: keys in order, no spaces, UTF-8."""
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def differences(one: Payload, other: Payload) -> dict[str, tuple[Any, Any]]:
+    """The numbers that differ, by id; None where one of the two does not have it."""
+    found = {}
+    flat, compared = flatten(one), flatten(other)
+    for name in sorted({*flat, *compared}):
+        pair = (flat.get(name), compared.get(name))
+        if pair[0] != pair[1]:
+            found[name] = pair
+    return found
+
+
+def _changed(before: StoredVersion, version: NewVersion) -> dict[str, tuple[Any, Any]]:
+    """The numbers that differ; a section that failed, or was never there before, does not say that its own do."""
+    after = {name: found for name, found in version.payload["sections"].items() if "numbers" in found}
+    both = before.sections.keys() & after.keys()
+    return differences(
+        {"sections": {name: before.sections[name] for name in both}}, {"sections": {name: after[name] for name in both}}
+    )
+
+
+def flatten(payload: Payload) -> dict[str, Any]:
+    """The numbers of a payload by id, such as `payments.revenue`; a failed section has none."""
+    return {
+        f"{section}.{name}": value
+        for section, found in payload["sections"].items()
+        for name, value in found.get("numbers", {}).items()
+    }
+
+
+def _failures(payloads: Mapping[date, Payload]) -> dict[date, dict[str, str]]:
+    return {
+        day: {name: found["failed"] for name, found in payload["sections"].items() if "failed" in found}
+        for day, payload in payloads.items()
+        if not payload["complete"]
+    }

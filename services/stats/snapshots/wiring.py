@@ -1,0 +1,26 @@
+"""Puts a computation together with PostgreSQL, for the worker and the command line."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from sqlalchemy import Engine
+
+from services.stats.sections import SECTIONS
+from services.stats.settings import CountSettings
+from services.stats.snapshots.compute import Computation
+from services.stats.snapshots.postgres_reader import PostgresReader
+from services.stats.snapshots.postgres_store import open_book
+
+
+def build_computation(
+    engine: Engine, settings: CountSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Computation:
+    """A computation needs three connections of `engine` at a time: two read the facts, one keeps the days."""
+    return Computation(
+        facts=PostgresReader(engine, SECTIONS, settings.currency),
+        open_book=partial(open_book, engine),
+        zone=settings.zone,
+        currency=settings.currency,
+        now=now,
+    )

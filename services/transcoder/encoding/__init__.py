@@ -1,0 +1,1 @@
+"""Makes media from a plan."""

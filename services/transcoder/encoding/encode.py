@@ -1,0 +1,177 @@
+"""Use cases: encode one chunk, or one sound track, into a scratch folder, and measure what came out."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from services.transcoder.errors import WrongOutputError
+from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.process import Ffmpeg, ignore, never
+from services.transcoder.ffmpeg.progress import Progress
+from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
+from services.transcoder.hls.mp4 import Mp4Error
+from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment, joined, measure, part, segment_name
+from services.transcoder.planning.plan import Chunk, Plan, Sound
+
+
+def encode_chunk(
+    plan: Plan,
+    chunk: Chunk,
+    source: Path,
+    folder: Path,
+    ffmpeg: Ffmpeg,
+    *,
+    key: Key | None = None,
+    on_progress: Callable[[Progress], None] = ignore,
+    on_segment: Callable[[Path], None] = lambda _: None,
+    cancelled: Callable[[], bool] = never,
+) -> list[RenditionSlice]:
+    """Encode `chunk` of `source` in every rendition: `<folder>/<rung>/init.mp4` and `<folder>/<rung>/<segment>.m4s`.
+
+    Each segment, encrypted where there is a `key`, is given to `on_segment` as soon as it is finished, while the next
+    is encoded.
+    Running it again gives the same bytes. Raises Refused, Passing or Cancelled; a WrongOutput is also raised where
+    ffmpeg ended well but pictures are missing.
+    """
+    work = _fresh(folder, f".chunk{chunk.index}")
+    joiners = [_Joiner(plan, chunk, rung.name, work, folder / rung.name, key, on_segment) for rung in plan.rungs]
+
+    def advance(progress: Progress) -> None:
+        for joiner in joiners:
+            joiner.join_finished()
+        on_progress(progress)
+
+    try:
+        ffmpeg.encode(
+            arguments.encode_chunk(plan, chunk, source),
+            work,
+            reads=[source],
+            on_progress=advance,
+            cancelled=cancelled,
+        )
+        return [joiner.join_rest() for joiner in joiners]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def encode_audio(
+    plan: Plan,
+    sound: Sound,
+    source: Path,
+    folder: Path,
+    ffmpeg: Ffmpeg,
+    *,
+    key: Key | None = None,
+    on_progress: Callable[[Progress], None] = ignore,
+    cancelled: Callable[[], bool] = never,
+) -> RenditionSlice:
+    """Encode one sound track whole: `<folder>/<sound>/init.mp4` and `<folder>/<sound>/<segment>.m4s`."""
+    work = _fresh(folder, f".{sound.name}")
+    try:
+        ffmpeg.encode(
+            arguments.encode_audio(plan, sound, source),
+            work,
+            reads=[source],
+            on_progress=on_progress,
+            cancelled=cancelled,
+        )
+        made = collect_whole(sound.name, work, folder / sound.name, pictures=False)
+        return encrypt_part(made, folder / sound.name, key) if key else made
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def collect_whole(name: str, work: Path, target: Path, *, pictures: bool) -> RenditionSlice:
+    """Move finished segments of one rendition from `work` to `target` and measure them."""
+    target.mkdir(parents=True, exist_ok=True)
+    segments: list[Segment] = []
+    for number, file in enumerate(sorted(work.glob("[0-9]*.m4s"))):
+        segments.append(_measured(number, file.read_bytes(), pictures=pictures))
+        file.replace(target / segment_name(number))
+    initialisation = _bytes_of(work / INIT_NAME)
+    if not segments:
+        raise WrongOutputError(f"ffmpeg ended without an error, but wrote nothing for {name}.")
+    (target / INIT_NAME).write_bytes(initialisation)
+    return part(name, initialisation, segments)
+
+
+class _Joiner:
+    """Joins the groups of one rendition into segments, in order, as ffmpeg finishes them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        chunk: Chunk,
+        name: str,
+        work: Path,
+        target: Path,
+        key: Key | None,
+        on_segment: Callable[[Path], None],
+    ) -> None:
+        self._chunk, self._name, self._work, self._target = chunk, name, work, target
+        self._key, self._on_segment = key, on_segment
+        self._per_segment = plan.recipe.groups_per_segment
+        self._next = chunk.first_frame // plan.group_frames
+        self._end = -(-chunk.end_frame // plan.group_frames)
+        self._segments: list[Segment] = []
+
+    def join_finished(self) -> None:
+        """Join what is known to be whole: a group is, once ffmpeg has begun and ended the one after it."""
+        while self._next + self._per_segment < self._end and self._file(self._next + self._per_segment).exists():
+            self._join()
+
+    def join_rest(self) -> RenditionSlice:
+        """Join what is left now that ffmpeg has ended. Raises WrongOutput where pictures are missing."""
+        while self._next < self._end:
+            self._join()
+        initialisation = _bytes_of(self._work / f"init_{self._name}.mp4")
+        self._target.mkdir(parents=True, exist_ok=True)
+        (self._target / INIT_NAME).write_bytes(initialisation)
+        if self._key:
+            encrypt_initialisation(self._target, self._key)
+        made = part(self._name, initialisation, self._segments)
+        if made.samples != self._chunk.frames:
+            raise WrongOutputError(
+                f"Chunk {self._chunk.index} of {self._name} has {made.samples} pictures; "
+                f"{self._chunk.frames} were planned."
+            )
+        return made
+
+    def _join(self) -> None:
+        files = [self._file(i) for i in range(self._next, min(self._next + self._per_segment, self._end))]
+        data = joined([_bytes_of(file) for file in files])
+        segment = _measured(self._next // self._per_segment, data, pictures=True)
+        self._target.mkdir(parents=True, exist_ok=True)
+        (self._target / segment.name).write_bytes(data)
+        for file in files:
+            file.unlink()
+        if self._key:
+            segment = encrypt_segment(segment, self._target, self._key, self._per_segment)
+        self._segments.append(segment)
+        self._next += self._per_segment
+        self._on_segment(self._target / segment.name)
+
+    def _file(self, group: int) -> Path:
+        return self._work / f"{self._name}_{group:05d}.m4s"
+
+
+def _measured(number: int, data: bytes, *, pictures: bool) -> Segment:
+    try:
+        return measure(number, data, pictures=pictures)
+    except Mp4Error as error:
+        raise WrongOutputError(f"Segment {number} is no segment: {error}.") from error
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise WrongOutputError(f"ffmpeg ended without an error, but did not write {file.name}.") from error
+
+
+def _fresh(folder: Path, name: str) -> Path:
+    """An empty folder: what a killed process left is never taken for a result."""
+    work = folder / name
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    return work

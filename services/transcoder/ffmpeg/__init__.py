@@ -1,0 +1,1 @@
+"""One confined ffmpeg process, and the arguments it gets."""

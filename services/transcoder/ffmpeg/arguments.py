@@ -1,0 +1,170 @@
+"""Writes ffmpeg's arguments for every step: values in, a list of words out. Pure.
+
+All output names are relative: ffmpeg runs inside the step's own scratch folder, so that no folder's name (a `%`,
+a quote) can be taken for a pattern.
+"""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+from services.transcoder.ffmpeg import filtergraphs, input_limits
+from services.transcoder.planning.geometry import even
+from services.transcoder.planning.plan import Chunk, Plan, Sound, audio_shift, picture_frames
+from services.transcoder.planning.source import Source
+from services.transcoder.planning.storyboard import Storyboard
+
+_START = ("-nostdin", "-hide_banner", "-v", "error", "-xerror", "-y")
+_PLAIN = ("-bitexact", "-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn")
+#: Decoding with more takes memory for each thread and gains nothing beside the encoders.
+_DECODER_THREADS = "2"
+#: Both edit-list options are named: ffmpeg 5.1 and 9.0 mean different things by `cmaf` alone.
+#: Never `frag_keyframe`: the HLS muxer then writes its first segment into the initialisation.
+_CMAF = "movflags=+frag_discont+cmaf+negative_cts_offsets:use_editlist=0"
+#: One time scale in every rendition, or hls.js moves the clock when it switches.
+TIMESCALE = 90_000
+_HLS = (
+    "-avoid_negative_ts", "disabled",
+    "-f", "hls",
+    "-hls_playlist_type", "vod",
+    "-hls_segment_type", "fmp4",
+    "-hls_flags", "independent_segments+temp_file",
+)  # fmt: skip
+
+
+def encode_chunk(plan: Plan, chunk: Chunk, source: Path) -> list[str]:
+    """All renditions of `chunk` from one decode: `init_<rung>.mp4` and `<rung>_<group>.m4s`, one file a group."""
+    preroll = _preroll(plan, chunk)
+    start = (chunk.first_frame - preroll) / plan.rate
+    words = [*_START, *_input(plan.source, source, seek=start)]
+    words += ["-filter_complex", filtergraphs.chunk_graph(plan, chunk, preroll)]
+    for i, rung in enumerate(plan.rungs):
+        words += ["-map", f"[v{i}]", f"-crf:v:{i}", str(rung.crf)]
+        words += [f"-maxrate:v:{i}", f"{rung.max_kbps}k", f"-bufsize:v:{i}", f"{rung.max_kbps * 3 // 2}k"]
+    group = str(plan.group_frames)
+    words += ["-c:v", "libx264", "-preset", plan.recipe.preset, "-profile:v", "high"]
+    words += ["-threads", str(plan.recipe.encoder_threads)]
+    words += ["-g", group, "-keyint_min", group, "-sc_threshold", "0", "-flags", "+cgop"]
+    words += ["-color_range", "tv", "-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709"]
+    words += ["-fps_mode", "passthrough", *_PLAIN, "-output_ts_offset", _seconds(start), *_HLS]
+    # half a frame less than a group: rounding must not skip a cut
+    words += ["-hls_time", _seconds((plan.group_frames - Fraction(1, 2)) / plan.rate)]
+    words += ["-hls_segment_options", f"{_CMAF}:video_track_timescale={TIMESCALE}"]
+    words += ["-start_number", str(chunk.first_frame // plan.group_frames)]
+    # with one rendition alone the muxer takes this name as it stands
+    init = "init_%v.mp4" if len(plan.rungs) > 1 else f"init_{plan.rungs[0].name}.mp4"
+    words += ["-hls_fmp4_init_filename", init, "-hls_segment_filename", "%v_%05d.m4s"]
+    words += ["-var_stream_map", " ".join(f"v:{i},name:{rung.name}" for i, rung in enumerate(plan.rungs))]
+    return [*words, "%v.m3u8"]
+
+
+def encode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
+    """One track as stereo AAC, exactly as long as the picture: `init.mp4` and `<segment>.m4s`."""
+    duration = _seconds(plan.duration_seconds)
+    shift = audio_shift(plan)
+    chain = [
+        f"asetpts=PTS-({_seconds(shift)})/TB",
+        # silence where sound starts late or has gaps
+        "aresample=48000:async=1:first_pts=0",
+        f"apad=whole_dur={duration}",
+        f"atrim=end={duration}",
+    ]
+    words = [*_START, *_input(plan.source, source), "-map", f"0:{sound.stream}", "-af", ",".join(chain)]
+    words += ["-c:a", "aac", "-b:a", f"{plan.recipe.audio_kbps}k", "-ac", "2"]
+    # the encoder's priming packet would start the track before zero
+    words += ["-bsf:a", r"noise=drop=lt(pts\,0)", *_PLAIN, *_HLS, "-hls_time", _seconds(plan.segment_seconds)]
+    words += ["-hls_segment_options", _CMAF, "-hls_fmp4_init_filename", "init.mp4"]
+    return [*words, "-hls_segment_filename", "%05d.m4s", "audio.m3u8"]
+
+
+def rewrap(container: str, source: Path) -> list[str]:
+    """The same packets in `source.mkv`: formats without an index (MPEG-TS) cannot be cut exactly."""
+    words = [*_START, "-fflags", "+genpts", *_open(container, source), "-map", "0:v?", "-map", "0:a?"]
+    words += ["-c", "copy", "-bitexact", "-sn", "-dn", "-max_interleave_delta", "0"]
+    return [*words, "-f", "matroska", "source.mkv"]
+
+
+def poster(plan: Plan, source: Path, *, key_frames: bool = True) -> list[str]:
+    """`poster.jpg`: the most typical of twenty key frames from a tenth of the way in."""
+    # without an index a seek may end where no key frame comes any more
+    seek = min(plan.duration_seconds / 10, Fraction(60)) if plan.source.seekable else Fraction(0)
+    chain = ["thumbnail=20", *_still(plan, min(720, plan.rungs[0].short_side))]
+    # not accurate: the key frame before that moment is as good, and there may be none after it
+    words = [*_START, "-noaccurate_seek", *_decoded(key_frames), *_input(plan.source, source, seek=seek)]
+    return [*words, *_pictures(plan, chain), "-frames:v", "1", "-update", "1", "-q:v", "3", "poster.jpg"]
+
+
+def storyboard(plan: Plan, source: Path, board: Storyboard, *, key_frames: bool = True) -> list[str]:
+    """`storyboard_<n>.jpg`: sheets of small pictures, from key frames alone where the source has any."""
+    rate = f"fps=1/{board.interval_seconds}:start_time=0:round=up"
+    chain = [rate, f"tpad=stop={board.pictures}:stop_mode=clone", f"trim=end_frame={board.pictures}"]
+    chain += [*_still(plan, board.height), f"tile={board.columns}x{board.rows}"]
+    words = [*_START, *_decoded(key_frames), *_input(plan.source, source), *_pictures(plan, chain)]
+    return [*words, "-q:v", "5", "-start_number", "0", "storyboard_%03d.jpg"]
+
+
+def remux(source: Source, path: Path, *, segment_seconds: int) -> list[str]:
+    """The source's own H.264 as it is, cut at its key frames: `init.mp4` and `<segment>.m4s`."""
+    assert source.video is not None
+    words = [*_START, *_open(source.container, path), "-map", f"0:{source.video.index}", "-c", "copy", *_PLAIN, *_HLS]
+    words += ["-hls_time", str(segment_seconds), "-hls_segment_options", f"{_CMAF}:video_track_timescale={TIMESCALE}"]
+    return [*words, "-hls_fmp4_init_filename", "init.mp4", "-hls_segment_filename", "%05d.m4s", "video.m3u8"]
+
+
+def remux_audio(source: Source, path: Path, *, segment_seconds: int) -> list[str]:
+    """The source's own AAC as it is; packets before zero are dropped, as in `encode_audio`."""
+    words = [*_START, *_open(source.container, path), "-map", f"0:{source.audio[0].index}", "-c", "copy"]
+    words += ["-bsf:a", r"noise=drop=lt(pts\,0)", *_PLAIN, *_HLS, "-hls_time", str(segment_seconds)]
+    words += ["-hls_segment_options", _CMAF, "-hls_fmp4_init_filename", "init.mp4"]
+    return [*words, "-hls_segment_filename", "%05d.m4s", "audio.m3u8"]
+
+
+def _preroll(plan: Plan, chunk: Chunk) -> int:
+    """Frames to decode before the chunk. A second heals timestamps off the grid; what is held has to be found first."""
+    video = plan.source.video
+    assert video is not None
+    if not plan.source.seekable:
+        return chunk.first_frame
+    start = max(0, min(chunk.first_frame, picture_frames(video, plan.rate)) - round(plan.rate))
+    for before, after in video.holes:
+        if before < start / plan.rate <= after:
+            # the picture that is shown through the hole stands at its beginning
+            start = max(0, math.floor(Fraction(before) * plan.rate) - 1)
+    return chunk.first_frame - start
+
+
+def _input(source: Source, path: Path, seek: Fraction = Fraction(0)) -> list[str]:
+    found = ["-ss", _seconds(seek)] if seek > 0 else []
+    return ["-threads", _DECODER_THREADS, "-reinit_filter", "0", *found, *_open(source.container, path)]
+
+
+def _decoded(key_frames: bool) -> list[str]:
+    return ["-skip_frame", "nokey"] if key_frames else []
+
+
+def _open(container: str, path: Path) -> list[str]:
+    """The demuxer is named, so that nothing in the file chooses another one."""
+    return [*input_limits.INPUT, "-f", container, "-i", f"file:{path.absolute()}"]
+
+
+def still_size(plan: Plan, short_side: int) -> tuple[int, int]:
+    """Width and height of a still whose short side is at most `short_side`."""
+    largest = plan.rungs[0]
+    scale = Fraction(min(short_side, largest.short_side), largest.short_side)
+    return even(largest.width * scale), even(largest.height * scale)
+
+
+def _still(plan: Plan, short_side: int) -> list[str]:
+    assert plan.source.video is not None
+    width, height = still_size(plan, short_side)
+    return filtergraphs.still(plan.source.video, width, height)
+
+
+def _pictures(plan: Plan, chain: list[str]) -> list[str]:
+    assert plan.source.video is not None
+    words = ["-map", f"0:{plan.source.video.index}", "-vf", ",".join(chain), *_PLAIN, "-an"]
+    return [*words, "-fps_mode", "passthrough", "-f", "image2"]
+
+
+def _seconds(value: Fraction) -> str:
+    return f"{float(value):.6f}"

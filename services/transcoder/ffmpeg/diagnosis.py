@@ -1,0 +1,38 @@
+"""Says what a failed ffmpeg means: is it the file, or is it this machine? Pure."""
+
+import re
+import signal
+
+from services.transcoder.errors import EncoderFailedError, OutOfSpaceError, Reason, RejectedInputError, TranscoderError
+
+DAMAGED = "The video is damaged or incomplete: export it again from the program that made it, and upload the new file."
+UNREADABLE = "This file is not a video that we can read: upload an MP4, MOV, MKV, WebM or AVI file."
+UNSUPPORTED = "The video uses a format that we do not support: export it as MP4 (H.264 and AAC)."
+TOO_LARGE = "The picture of this video is too large: export it with at most 8192 x 4320 pixels."
+
+_PERMANENT: tuple[tuple[str, Reason, str], ...] = (
+    (r"moov atom not found|EBML header parsing failed|File ended prematurely|partial file", Reason.DAMAGED, DAMAGED),
+    (r"Cannot allocate memory|bad_alloc|malloc.* failed|exceeds? max_pixels|Picture size \S+ is invalid|File too large",
+     Reason.TOO_LARGE, TOO_LARGE),
+    (r"not (on|in) whitelist|Format not on|blacklisted|[Uu]nsafe file name", Reason.NOT_A_VIDEO, UNREADABLE),
+    (r"Decoder .* not found|[Uu]nknown decoder|no decoder|not (currently )?supported|Could not find codec parameters"
+     r"|unspecified size|does not contain any stream|matches no streams", Reason.UNSUPPORTED, UNSUPPORTED),
+    (r"Invalid data found|[Ee]rror while decoding|Error submitting|Decoding error|corrupt|[Ii]nvalid|End of file"
+     r"|unknown timestamp|Cannot determine format", Reason.DAMAGED, DAMAGED),
+)  # fmt: skip
+
+
+def diagnose(status: int, errors: str) -> TranscoderError:
+    """The error for an ffmpeg that ended with `status` and wrote `errors`."""
+    if "No space left on device" in errors:
+        return OutOfSpaceError()
+    if status == -signal.SIGXFSZ:
+        return RejectedInputError(Reason.TOO_LARGE, TOO_LARGE, "the output passed its size limit")
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        return EncoderFailedError(
+            "ffmpeg was killed by the system: it ran out of its processor time, or the machine's memory."
+        )
+    for pattern, reason, sentence in _PERMANENT:
+        if re.search(pattern, errors):
+            return RejectedInputError(reason, sentence, errors[-2000:])
+    return EncoderFailedError(f"ffmpeg ended with status {status}: {errors.strip()[-500:] or 'it said nothing'}")

@@ -1,0 +1,213 @@
+"""Runs one ffmpeg or ffprobe on an untrusted file: confined, limited, watched, and gone when we are."""
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from services.transcoder.errors import EnvironmentNotReadyError, JobCancelledError, StalledError
+from services.transcoder.ffmpeg import sandbox
+from services.transcoder.ffmpeg.diagnosis import diagnose
+from services.transcoder.ffmpeg.progress import Meter, Progress
+from services.transcoder.ffmpeg.sandbox import Confinement
+
+#: How often cancellation, deadline and stall are looked at.
+TICK_SECONDS = 0.2
+#: ffmpeg may complain about every packet; the first words name the cause.
+KEPT_ERROR_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one process may use."""
+
+    memory_bytes: int = 1_200_000_000
+    file_bytes: int = 4 << 30
+    cpu_seconds: int = 7200
+    deadline_seconds: float = 3600.0
+    #: The longest time without progress; the slowest film needs seconds for its first frame.
+    stall_seconds: float = 60.0
+    open_files: int = 256
+
+
+def never() -> bool:
+    """The work is not to be cancelled."""
+    return False
+
+
+def ignore(_: Progress) -> None:
+    """Nobody watches the progress."""
+
+
+class Ffmpeg:
+    """The two programs, as the settings name them. Safe to share between threads."""
+
+    def __init__(
+        self,
+        ffmpeg: str = "ffmpeg",
+        ffprobe: str = "ffprobe",
+        *,
+        confinement: Confinement = Confinement.REQUIRED,
+        limits: Limits | None = None,
+    ) -> None:
+        self._ffmpeg = _found(ffmpeg, "NOUBA_FFMPEG")
+        self._ffprobe = _found(ffprobe, "NOUBA_FFPROBE")
+        self._confinement = confinement
+        self.limits = limits or Limits()
+
+    def encode(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        reads: Sequence[Path] = (),
+        on_progress: Callable[[Progress], None] = ignore,
+        cancelled: Callable[[], bool] = never,
+        file_bytes: int | None = None,
+    ) -> None:
+        """Run ffmpeg in `folder`, the only place where it may write; `reads` are the only other files it sees.
+
+        Raises Refused where the file is at fault, Passing where trying again may help, Cancelled when told to stop.
+        An end without an error proves nothing: the caller measures what was written.
+        """
+        meter = Meter(on_progress)
+        limits = self.limits if file_bytes is None else replace(self.limits, file_bytes=file_bytes)
+        call = [self._ffmpeg, "-progress", "pipe:1", "-stats_period", "0.5", *arguments]
+        self._run(call, folder, reads, limits, meter.line, cancelled)
+
+    def probe(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        reads: Sequence[Path] = (),
+        on_line: Callable[[str], bool],
+        cancelled: Callable[[], bool] = never,
+    ) -> None:
+        """Run ffprobe and hand each line it prints to `on_line`, which says whether the line is progress."""
+        self._run([self._ffprobe, *arguments], folder, reads, self.limits, on_line, cancelled)
+
+    @cached_property
+    def build(self) -> str:
+        """A short name of this build: bytes of two builds are never mixed in one lesson."""
+        answer = subprocess.run([self._ffmpeg, "-version"], capture_output=True, text=True, check=True, timeout=30)
+        return sha256(answer.stdout.encode()).hexdigest()[:12]
+
+    def _run(
+        self,
+        call: list[str],
+        folder: Path,
+        reads: Sequence[Path],
+        limits: Limits,
+        on_line: Callable[[str], bool],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        with _child(self._launch(call, folder, reads, limits), folder) as child:
+            errors = _watch(child, limits, on_line, cancelled)
+            status = child.wait()
+        if status == sandbox.NOT_STARTED and "sandbox:" in errors:
+            raise EnvironmentNotReadyError(
+                f"ffmpeg was not started, because it cannot be confined here ({errors.strip()[-200:]}). Use a kernel"
+                " with Landlock, or set NOUBA_SANDBOX=available where the machine reads trusted files alone."
+            )
+        if status != 0:
+            raise diagnose(status, errors)
+
+    def _launch(self, call: list[str], folder: Path, reads: Sequence[Path], limits: Limits) -> list[str]:
+        program = Path(call[0]).resolve()
+        spec = {
+            "parent": os.getpid(),
+            "confinement": self._confinement,
+            "read": [str(program.parent), *(str(path.resolve()) for path in reads)],
+            "write": [str(folder.resolve())],
+            "memory_bytes": limits.memory_bytes,
+            "file_bytes": limits.file_bytes,
+            "cpu_seconds": limits.cpu_seconds,
+            "open_files": limits.open_files,
+        }
+        return [sys.executable, "-I", "-S", sandbox.__file__, json.dumps(spec), *call]
+
+
+def _found(program: str, setting: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise EnvironmentNotReadyError(
+            f"{program} is not installed: install ffmpeg 5.1 or later, or name it with {setting}."
+        )
+    return str(Path(path).absolute())
+
+
+@contextlib.contextmanager
+def _child(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The process in a group of its own, which is empty when the block is left, however it is left."""
+    # a small environment: nothing of ours (secrets, proxies) is ffmpeg's business
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"}
+    child = subprocess.Popen(
+        argv,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield child
+    finally:
+        # its output is scratch, so there is nothing to end politely; once it is reaped its number may be another's
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        for stream in (child.stdout, child.stderr):
+            if stream:
+                stream.close()
+
+
+def _watch(
+    child: subprocess.Popen[bytes], limits: Limits, on_line: Callable[[str], bool], cancelled: Callable[[], bool]
+) -> str:
+    """Read both streams to their ends; give up on cancellation, deadline or stall. Returns what stderr began with."""
+    assert child.stdout is not None
+    assert child.stderr is not None
+    errors, rest = bytearray(), b""
+    started = advanced = time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        selector.register(child.stderr, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(TICK_SECONDS)
+            if cancelled():
+                raise JobCancelledError("The work was cancelled.")
+            for key, _ in ready:
+                data = _read(key.fileobj)  # type: ignore[arg-type]
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is child.stderr:
+                    errors += data[: max(0, KEPT_ERROR_BYTES - len(errors))]
+                else:
+                    *lines, rest = (rest + data).split(b"\n")
+                    # every line is read; `any` would stop at the first that advances
+                    if sum([on_line(line.decode("utf-8", "replace")) for line in lines]):
+                        advanced = time.monotonic()
+            now = time.monotonic()
+            if now - started > limits.deadline_seconds:
+                raise StalledError(f"ffmpeg was stopped after {limits.deadline_seconds:.0f} s, its time limit.")
+            if now - advanced > limits.stall_seconds:
+                raise StalledError(f"ffmpeg was stopped after {limits.stall_seconds:.0f} s without progress.")
+    return errors.decode("utf-8", "replace")
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    return os.read(stream.fileno(), 65_536)

@@ -1,0 +1,1 @@
+"""MP4 boxes, playlists, packaging and encryption."""

@@ -1,0 +1,61 @@
+"""Use case: hold a lesson against all rules."""
+
+from dataclasses import dataclass
+
+from services.transcoder.hls.lint.fetch import Fetcher, FetchError
+from services.transcoder.hls.lint.presentation import Presentation
+from services.transcoder.hls.lint.rules import (  # noqa: F401
+    RULES,
+    Finding,
+    Level,
+    delivery,
+    groups,
+    media_playlists,
+    multivariant,
+    segments,
+    video,
+)
+from services.transcoder.hls.mp4 import Mp4Error
+
+#: One broken segment in a thousand is told once, not a thousand times.
+MOST_FINDINGS_A_RULE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found; `unreadable` says why the check could not be finished."""
+
+    address: str
+    rules: int
+    findings: tuple[Finding, ...]
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.rule.level is Level.MUST]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.rule.level is Level.SHOULD]
+
+    @property
+    def passed(self) -> bool:
+        return not self.errors and not self.unreadable
+
+
+def check(address: str) -> Report:
+    """Hold the lesson whose master playlist is at `address` (http, https or a path) against every rule."""
+    findings: list[Finding] = []
+    unreadable: list[str] = []
+    with Fetcher() as fetcher:
+        lesson = Presentation(address, fetcher)
+        for rule in RULES:
+            try:
+                for message, _ in zip(rule.check(lesson), range(MOST_FINDINGS_A_RULE), strict=False):
+                    findings.append(Finding(rule, message))
+            except (FetchError, Mp4Error, ValueError, LookupError) as error:
+                # the lesson is too broken for this rule, and that is a finding of its own
+                told = f"{rule.source}, {rule.says.lower()}: {error}"
+                if told not in unreadable:
+                    unreadable.append(told)
+    return Report(address, len(RULES), tuple(findings), tuple(unreadable))

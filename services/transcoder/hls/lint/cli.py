@@ -1,0 +1,61 @@
+"""`nouba transcoder lint`: does a lesson keep the rules?"""
+
+import json
+from pathlib import Path
+
+import click
+
+from services.transcoder.hls.lint.check import Report, check
+from services.transcoder.hls.lint.fetch import is_http
+from services.transcoder.hls.lint.rules import RULES, Finding
+
+
+@click.command()
+@click.argument("master", required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--rules", "list_rules", is_flag=True, help="Show every rule, and check nothing.")
+def lint(master: str | None, as_json: bool, list_rules: bool) -> None:
+    """Check the lesson whose master playlist is at MASTER (an address or a path).
+
+    Exit status 0 means that no MUST rule of Apple's authoring specification or RFC 8216 is broken.
+    """
+    if list_rules:
+        for rule in RULES:
+            click.echo(f"{rule.source:20} {rule.level:6} {rule.says}")
+        return
+    if master is None:
+        raise click.UsageError("Name a master playlist: an http(s) address or a path.")
+    if not is_http(master) and not Path(master).is_file():
+        raise click.UsageError(f"{master} is neither an http(s) address nor a file.")
+    report = check(master)
+    if as_json:
+        click.echo(json.dumps(_plain(report), ensure_ascii=False))
+    else:
+        _show(report)
+    raise SystemExit(0 if report.passed else 1)
+
+
+def _plain(report: Report) -> dict[str, object]:
+    return {
+        "master": report.address,
+        "passed": report.passed,
+        "rules": report.rules,
+        "findings": [
+            {"source": f.rule.source, "level": f.rule.level, "rule": f.rule.says, "message": f.message}
+            for f in report.findings
+        ],
+        "unreadable": list(report.unreadable),
+    }
+
+
+def _show(report: Report) -> None:
+    for finding in report.findings:
+        click.echo(_sentence(finding))
+    for reason in report.unreadable:
+        click.echo(f"UNREADABLE {reason}")
+    errors, warnings = len(report.errors), len(report.warnings)
+    click.echo(f"{report.rules} rules: {errors} broken, {warnings} warnings, {len(report.unreadable)} not checked.")
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.rule.level:6} {finding.rule.source}: {finding.rule.says}. Here: {finding.message}"

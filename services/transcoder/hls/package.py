@@ -1,0 +1,61 @@
+"""Use case: from the measured parts of a lesson to its playlists, once everything is proved to be there. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from services.transcoder.hls.playlists import (
+    IFRAMES_NAME,
+    MASTER_NAME,
+    MEDIA_NAME,
+    Lock,
+    iframe_playlist,
+    master_playlist,
+    media_playlist,
+    target_seconds,
+)
+from services.transcoder.hls.renditions import Rendition, assemble_rendition, validate
+from services.transcoder.hls.segments import INIT_NAME, RenditionSlice
+from services.transcoder.planning.plan import Plan, Sound
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What has to be published: `media` must already stand there; `playlists` are written in order, the master last."""
+
+    media: tuple[str, ...]
+    playlists: dict[str, str]
+    renditions: dict[str, Rendition]
+    duration_seconds: Fraction
+
+
+def assemble(plan: Plan, parts: Iterable[RenditionSlice], lock: Lock | None = None) -> Package:
+    """The playlists of `plan` from all its parts. Raises WrongOutput where a picture or a second is missing."""
+    renditions = assemble_rendition(parts)
+    validate(plan, renditions)
+    pictures = [renditions[rung.name] for rung in plan.rungs]
+    sounds = [(sound, renditions[sound.name]) for sound in plan.sounds]
+    return playlists_of(pictures, sounds, plan.rate, lock)
+
+
+def playlists_of(
+    pictures: Sequence[Rendition],
+    sounds: Sequence[tuple[Sound, Rendition]],
+    rate: Fraction,
+    lock: Lock | None = None,
+) -> Package:
+    """All playlists for renditions that are known to be whole."""
+    renditions = [*pictures, *(rendition for _, rendition in sounds)]
+    target = target_seconds(renditions)
+    playlists = {f"{one.name}/{MEDIA_NAME}": media_playlist(one, target, lock) for one in renditions}
+    playlists |= {f"{one.name}/{IFRAMES_NAME}": iframe_playlist(one, lock) for one in pictures}
+    playlists[MASTER_NAME] = master_playlist(pictures, sounds, rate)
+    media = tuple(name for one in renditions for name in _files(one))
+    lasts = max(one.duration_seconds for one in renditions)
+    return Package(media, playlists, {one.name: one for one in renditions}, lasts)
+
+
+def _files(rendition: Rendition) -> list[str]:
+    names = [INIT_NAME, *(segment.name for segment in rendition.segments)]
+    names += [frame.file for segment in rendition.segments for frame in segment.key_frames if frame.file]
+    return [f"{rendition.name}/{name}" for name in names]

@@ -1,0 +1,85 @@
+"""Use case: inspect an upload, and bring it into a form that can be cut exactly at any time."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from services.transcoder.errors import JobCancelledError, RejectedInputError
+from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.process import Ffmpeg, never
+from services.transcoder.inspection.probe import inspect
+from services.transcoder.planning.profile import EncodingProfile
+from services.transcoder.planning.source import Source
+
+REWRAPPED_NAME = "source.mkv"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The file that chunks are encoded from, and what it is. `path` is the upload itself unless it was rewrapped."""
+
+    path: Path
+    source: Source
+    #: Of the upload: the lesson's name is made of it.
+    sha256: str
+
+
+def prepare(
+    path: Path, folder: Path, ffmpeg: Ffmpeg, recipe: EncodingProfile, *, cancelled: Callable[[], bool] = never
+) -> Prepared:
+    """Inspect `path`; where its format has no index and it needs several chunks, rewrap it into `folder`.
+
+    A file that cannot be rewrapped is encoded all the same, each chunk from the file's beginning.
+    Raises Refused for what can become no lesson.
+    """
+    source = inspect(path, folder, ffmpeg, cancelled)
+    digest = file_sha256(path, cancelled)
+    if source.seekable or source.video is None or source.duration_seconds <= recipe.chunk_seconds:
+        return Prepared(path, source, digest)
+    work = folder / ".rewrap"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        space = 2 * source.size_bytes + (64 << 20)
+        ffmpeg.encode(
+            arguments.rewrap(source.container, path), work, reads=[path], cancelled=cancelled, file_bytes=space
+        )
+        rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
+        return Prepared(rewrapped, _as_before(source, inspect(rewrapped, folder, ffmpeg, cancelled)), digest)
+    except RejectedInputError:
+        return Prepared(path, source, digest)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def file_sha256(path: Path, cancelled: Callable[[], bool] = never) -> str:
+    """The hash of a file of any size."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            if cancelled():
+                raise JobCancelledError("The work was cancelled.")
+    return digest.hexdigest()
+
+
+def _as_before(upload: Source, rewrapped: Source) -> Source:
+    """Matroska rounds times to milliseconds and may lose a tag; what the upload said of its pictures stays true."""
+    if upload.video is None or rewrapped.video is None:
+        return rewrapped
+    old = upload.video
+    video = replace(
+        rewrapped.video,
+        rate=old.rate,
+        variable=old.variable,
+        fields=old.fields,
+        full_range=old.full_range,
+        matrix=old.matrix,
+        transfer=old.transfer,
+        primaries=old.primaries,
+        width=old.width,
+        height=old.height,
+    )
+    return replace(rewrapped, video=video)

@@ -1,0 +1,56 @@
+"""Keeps a lease alive while its part is made, and says when to stop."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from services.transcoder.jobs.model import JobStore, Lease
+from services.transcoder.metrics import LEASES_LOST
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLostError(Exception):
+    """Another worker has the part, or the job is over: what was made here counts for nothing."""
+
+
+class LeaseHeartbeat:
+    """A thread that renews one lease, tells how far the part is, and notices when it is lost."""
+
+    def __init__(self, jobs: JobStore, lease: Lease, stopping: threading.Event, beat_seconds: float) -> None:
+        self._jobs = jobs
+        self._lease = lease
+        self._stopping = stopping
+        self._beat_seconds = beat_seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease {lease.part_id}", daemon=True)
+        #: Seconds of the lesson that are made.
+        self.done_seconds = 0.0
+        self.lost = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def stop(self) -> bool:
+        """Whether the work has to stop: the lease is lost, the job is over, or the worker is to end."""
+        return self.lost or self._stopping.is_set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the worker is to end."""
+        return self._stopping.is_set()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._beat_seconds):
+            if not self._jobs.beat(self._lease, self.done_seconds):
+                self.lost = True
+                LEASES_LOST.inc()
+                log.info("stopped: the job is over, or another worker has this part")
+                return

@@ -1,0 +1,212 @@
+"""Puts right what nobody else will: parts that are due again, objects that no lesson needs, uploads left halfway."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection, Engine, delete, func, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.transcoder.errors import TransientError
+from services.transcoder.jobs.backlog import measure_backlog
+from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, SERVICE, State, TaskKind, prefix_of
+from services.transcoder.jobs.postgres_tasks import RETELL, message_for
+from services.transcoder.jobs.scratch import ScratchSpace
+from services.transcoder.metrics import REMOVED
+from services.transcoder.storage.multipart_upload import UPLOADS, abort_old
+from services.transcoder.storage.s3 import Storage
+from shared.messaging import outbox
+from shared.runtime.logs import describe
+from shared.schema.tables import courses
+from shared.schema.tables import outbox as outbox_rows
+from shared.schema.tables import transcode_chunks as chunks
+from shared.schema.tables import transcode_jobs as jobs
+
+LOOK_EVERY_SECONDS = 1.0
+MEASURE_EVERY_SECONDS = 5.0
+ORPHANS_EVERY_SECONDS = 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+class Maintenance:
+    """Each method is one round of one duty. Many workers may do them at once."""
+
+    def __init__(
+        self, engine: Engine, storage: Storage, scratch: ScratchSpace, *, orphan_age: timedelta, upload_age: timedelta
+    ) -> None:
+        self._engine, self._storage, self._scratch = engine, storage, scratch
+        self._orphan_age, self._upload_age = orphan_age, upload_age
+
+    def release_due(self) -> int:
+        """Promise a message for every part that is due: its lease is over, its wait is over, its message was lost."""
+        # while RabbitMQ is away, nothing is added to what the outbox holds already
+        full = select(outbox_rows.c.id).where(
+            outbox_rows.c.service == SERVICE, outbox_rows.c.created_at < func.now() - timedelta(seconds=10)
+        )
+        due = (
+            select(chunks.c.id, chunks.c.job_id, chunks.c.kind, chunks.c.number, jobs.c.course_id, jobs.c.source_key)
+            .join(jobs, jobs.c.id == chunks.c.job_id)
+            .where(
+                chunks.c.state != "done", chunks.c.due_at <= func.now(), jobs.c.finished_at.is_(None), ~full.exists()
+            )
+            .order_by(chunks.c.due_at)
+            .limit(100)
+            .with_for_update(of=chunks, skip_locked=True)
+        )
+        with self._engine.begin() as connection:
+            rows = connection.execute(due).all()
+            messages = {
+                message_for(row.job_id, row.course_id, row.source_key, TaskKind(row.kind), row.number) for row in rows
+            }
+            for message in messages:
+                outbox.enqueue(connection, SERVICE, message)
+            told = update(chunks).where(chunks.c.id.in_([row.id for row in rows]))
+            connection.execute(told.values(due_at=func.now() + RETELL))
+        return len(messages)
+
+    def clean_one(self) -> int:
+        """Remove what a failed or cancelled job left in S3, once nobody works on it; how many objects there were."""
+        live = select(chunks.c.id).where(
+            chunks.c.job_id == jobs.c.id, chunks.c.state == "running", chunks.c.lease_until > func.now()
+        )
+        newer = jobs.alias("newer")
+        # a job that has no plan yet may find that it makes the same bytes, and take over what there is
+        unplanned = select(newer.c.id).where(
+            newer.c.course_id == jobs.c.course_id, newer.c.finished_at.is_(None), newer.c.content_key.is_(None)
+        )
+        ended = (
+            select(jobs.c.id, jobs.c.course_id, jobs.c.content_key)
+            .where(jobs.c.state.in_((State.FAILED, State.CANCELLED)), jobs.c.cleaned_at.is_(None))
+            .where(~live.exists(), ~unplanned.exists())
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        with self._engine.begin() as connection:
+            row = connection.execute(ended).one_or_none()
+            if row is None:
+                return 0
+            removed = 0
+            if row.content_key is not None and not self._is_wanted(connection, row.course_id, row.content_key):
+                removed = self._remove(prefix_of(row.course_id, row.content_key))
+            connection.execute(update(jobs).where(jobs.c.id == row.id).values(cleaned_at=func.now()))
+        return removed
+
+    def forget_uploads(self) -> None:
+        """Remove uploads from scratch space whose jobs are over."""
+        kept = self._scratch.kept()
+        if kept:
+            with self._engine.connect() as connection:
+                active = select(jobs.c.id).where(jobs.c.id.in_(kept), jobs.c.finished_at.is_(None))
+                over = set(kept) - set(connection.scalars(active))
+            for job_id in over:
+                self._scratch.forget(job_id)
+
+    def remove_orphans(self) -> int:
+        """Remove lessons that were replaced, first pictures, and what no job knows, each after its grace."""
+        removed = self._remove_firsts()
+        for course in self._storage.folders(ROOT):
+            for prefix in self._storage.folders(course):
+                number, _, content_key = prefix.removeprefix(ROOT).strip("/").partition("/")
+                if number.isdecimal() and self._is_orphan(int(number), content_key, prefix):
+                    removed += self._remove(prefix)
+        return removed
+
+    def measure_backlog(self) -> None:
+        """Tell the metrics what waits."""
+        measure_backlog(self._engine)
+
+    def abort_uploads(self) -> int:
+        """Remove the pieces of uploads that were never completed."""
+        return abort_old(self._storage, UPLOADS, datetime.now(UTC) - self._upload_age)
+
+    def _is_orphan(self, course_id: int, content_key: str, prefix: str) -> bool:
+        with self._engine.connect() as connection:
+            if self._is_wanted(connection, course_id, content_key):
+                return False
+            replaced_at = connection.scalar(
+                select(func.max(jobs.c.finished_at)).where(
+                    jobs.c.course_id == course_id, jobs.c.state == State.COMPLETED
+                )
+            )
+        newest = max((stored.modified_at for stored in self._storage.list(prefix).values()), default=None)
+        last = max((moment for moment in (replaced_at, newest) if moment), default=None)
+        return last is not None and last < datetime.now(UTC) - self._orphan_age
+
+    def _is_wanted(self, connection: Connection, course_id: int, content_key: str) -> bool:
+        """Whether a job is at work on this lesson, or the course shows it."""
+        active = select(jobs.c.id).where(
+            jobs.c.course_id == course_id,
+            jobs.c.finished_at.is_(None),
+            or_(jobs.c.content_key == content_key, jobs.c.content_key.is_(None)),
+        )
+        shown = select(courses.c.id).where(
+            courses.c.id == course_id, courses.c.video_ref.startswith(prefix_of(course_id, content_key))
+        )
+        return bool(connection.scalar(select(or_(active.exists(), shown.exists()))))
+
+    def _remove_firsts(self) -> int:
+        """Once a lesson is whole, nobody needs its first pictures but those who began to watch them."""
+        old = (
+            select(chunks.c.id, jobs.c.course_id, jobs.c.content_key)
+            .join(jobs, jobs.c.id == chunks.c.job_id)
+            .where(chunks.c.kind == TaskKind.FIRST, jobs.c.state == State.COMPLETED)
+            .where(jobs.c.finished_at < func.now() - self._orphan_age)
+            .limit(100)
+            .with_for_update(of=chunks, skip_locked=True)
+        )
+        removed = 0
+        with self._engine.begin() as connection:
+            for row in connection.execute(old).all():
+                removed += self._remove(prefix_of(row.course_id, row.content_key) + PREVIEW_FOLDER)
+                connection.execute(delete(chunks).where(chunks.c.id == row.id))
+        return removed
+
+    def _remove(self, prefix: str) -> int:
+        removed = self._storage.remove(prefix)
+        if removed:
+            REMOVED.inc(removed)
+            log.info("removed objects that no lesson needs", prefix=prefix, objects=removed)
+        return removed
+
+
+class MaintenanceThread:
+    """A thread of the worker that goes its rounds: each second for what is due, each hour for the rest."""
+
+    def __init__(self, sweep: Maintenance, wake: Callable[[], None]) -> None:
+        self._sweep, self._wake = sweep, wake
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+        self._orphans_at = time.monotonic()
+        self._measured_at = float("-inf")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+            try:
+                self._round()
+            except (SQLAlchemyError, TransientError) as error:
+                log.warning("the sweep was broken off, and begins again", error=describe(error))
+
+    def _round(self) -> None:
+        if count := self._sweep.release_due():
+            log.info("parts are due", count=count)
+            self._wake()
+        self._sweep.forget_uploads()
+        self._sweep.clean_one()
+        if time.monotonic() - self._measured_at > MEASURE_EVERY_SECONDS:
+            self._measured_at = time.monotonic()
+            self._sweep.measure_backlog()
+        if time.monotonic() - self._orphans_at > ORPHANS_EVERY_SECONDS:
+            self._orphans_at = time.monotonic()
+            self._sweep.remove_orphans()
+            self._sweep.abort_uploads()

@@ -1,0 +1,238 @@
+"""Jobs in PostgreSQL: how they begin and end, and what the course shows of it.
+
+Locks are taken in one order (course, job, parts), so that two transactions never wait for each other.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.transcoder.errors import UnknownCourseError, UnknownJobError
+from services.transcoder.jobs.model import (
+    PREVIEW_FOLDER,
+    SERVICE,
+    Lease,
+    State,
+    TaskKind,
+    TaskResult,
+    Upload,
+    prefix_of,
+)
+from services.transcoder.jobs.postgres_tasks import RETELL, PostgresTaskStore
+from shared.contracts.videos import VideoReady
+from shared.messaging import outbox
+from shared.runtime.failpoints import failpoint
+from shared.schema.tables import courses
+from shared.schema.tables import transcode_chunks as chunks
+from shared.schema.tables import transcode_jobs as jobs
+
+SUPERSEDED = "A newer upload for this course took its place."
+CANCELLED = "The work was cancelled."
+#: A job that nobody has moved for so long waits for an encoder that is gone.
+STANDSTILL = timedelta(minutes=10)
+
+
+class PostgresJobStore(PostgresTaskStore):
+    """Implements `Jobs`, and what operators do with them."""
+
+    def open(self, upload: Upload) -> int:
+        known = and_(
+            jobs.c.course_id == upload.course_id,
+            jobs.c.source_key == upload.key,
+            jobs.c.source_etag == upload.etag,
+        )
+        row = upsert(jobs).values(
+            course_id=upload.course_id,
+            source_key=upload.key,
+            source_etag=upload.etag,
+            source_bytes=upload.size_bytes,
+            uploaded_at=upload.uploaded_at,
+        )
+
+        def work(connection: Connection) -> int:
+            if not _lock_course(connection, upload.course_id):
+                raise UnknownCourseError(upload.course_id)
+            job_id = connection.scalar(row.on_conflict_do_nothing().returning(jobs.c.id))
+            if job_id is None:
+                return int(connection.execute(select(jobs.c.id).where(known)).scalar_one())
+            if _is_outdated(connection, job_id):
+                _end(connection, [job_id], State.CANCELLED, SUPERSEDED)
+                return int(job_id)
+            _begin(connection, upload.course_id, job_id)
+            return int(job_id)
+
+        return self._database.run(work)
+
+    def missing(self, course_id: int, source_key: str, reason: str) -> None:
+        def work(connection: Connection) -> None:
+            _lock_course(connection, course_id)
+            waiting = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.finished_at.is_(None))
+            ended = connection.scalars(waiting.where(jobs.c.source_key == source_key)).all()
+            _end(connection, ended, State.FAILED, reason)
+            if not connection.scalars(waiting).all():
+                nothing = update(courses).where(
+                    courses.c.id == course_id, courses.c.transcoding_status.in_(("pending", "processing"))
+                )
+                connection.execute(nothing.values(transcoding_status="failed"))
+
+        self._database.run(work)
+
+    def started(self, lease: Lease) -> None:
+        def work(connection: Connection) -> None:
+            _lock_course(connection, lease.job.course_id)
+            begin = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.finished_at.is_(None))
+            if connection.execute(begin.values(state=State.PROBING)).rowcount == 1:
+                _set_course(connection, lease.job.course_id, transcoding_status="processing")
+
+        self._database.run(work)
+
+    def show_first(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
+        def work(connection: Connection) -> bool:
+            _lock_course(connection, lease.job.course_id)
+            if not self._end(connection, lease, done, 0.0):
+                return False
+            active = select(jobs.c.id).where(jobs.c.id == lease.job.id, jobs.c.finished_at.is_(None)).exists()
+            show = update(courses).where(courses.c.id == lease.job.course_id, active)
+            # an older lesson that is whole is worth more than the beginning of a new one
+            shown = connection.execute(show.where(courses.c.video_ref.is_(None)).values(video_ref=video_ref)).rowcount
+            if shown:
+                connection.execute(update(jobs).where(jobs.c.id == lease.job.id).values(first_shown_at=func.now()))
+            failpoint("transcoder.before_first_commit")
+            return bool(shown)
+
+        return self._database.run(work)
+
+    def complete(self, lease: Lease, video_ref: str, day: date) -> bool:
+        def work(connection: Connection) -> bool:
+            _lock_course(connection, lease.job.course_id)
+            if not self._end(connection, lease, TaskResult({}), 0.0):
+                return False
+            swap = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.state == State.PUBLISHING)
+            if connection.execute(swap.values(state=State.COMPLETED, finished_at=func.now())).rowcount == 1:
+                _set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
+                outbox.enqueue(connection, SERVICE, VideoReady(course_id=lease.job.course_id, day=day))
+            failpoint("transcoder.before_commit")
+            state = connection.scalar(select(jobs.c.state).where(jobs.c.id == lease.job.id))
+            return bool(state == State.COMPLETED)
+
+        return self._database.run(work)
+
+    def fail(self, job_id: int, reason: str, detail: str) -> bool:
+        return self._stop(job_id, State.FAILED, reason, detail)
+
+    def cancel(self, job_id: int) -> bool:
+        """Stop the job: workers see it within a second. False where it was over already."""
+        return self._stop(job_id, State.CANCELLED, CANCELLED, "")
+
+    def retry(self, job_id: int) -> None:
+        """Begin a failed or cancelled job again, with what it had made. Raises UnknownJob where that cannot be."""
+
+        def work(connection: Connection) -> None:
+            course_id = _course_of(connection, job_id)
+            _lock_course(connection, course_id)
+            again = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_((State.FAILED, State.CANCELLED)))
+            reset = {"state": State.QUEUED, "reason": None, "detail": None, "finished_at": None, "cleaned_at": None}
+            if _is_outdated(connection, job_id):
+                raise UnknownJobError(f"Job {job_id} is not tried again: a newer upload for its course took its place.")
+            cleaned = connection.scalar(select(jobs.c.cleaned_at).where(jobs.c.id == job_id).with_for_update())
+            if connection.execute(again.values(reset)).rowcount != 1:
+                raise UnknownJobError(
+                    f"Job {job_id} has neither failed nor been cancelled, so there is nothing to retry."
+                )
+            kept = delete(chunks).where(chunks.c.job_id == job_id)
+            if cleaned is None:
+                kept = kept.where(chunks.c.state != "done")
+            connection.execute(kept)
+            connection.execute(delete(chunks).where(chunks.c.job_id == job_id, chunks.c.kind.in_(_ONCE)))
+            _begin(connection, course_id, job_id, due_now=True)
+
+        self._database.run(work)
+
+    def replan(self, job_id: int) -> bool:
+        def work(connection: Connection) -> bool:
+            of_job = chunks.c.job_id == job_id
+            finished_at = select(func.max(chunks.c.finished_at)).where(of_job).scalar_subquery()
+            moved_at = func.greatest(jobs.c.planned_at, finished_at)
+            live = select(chunks.c.id).where(of_job, chunks.c.state == "running", chunks.c.lease_until > func.now())
+            stuck = update(jobs).where(
+                jobs.c.id == job_id, jobs.c.finished_at.is_(None), moved_at < func.now() - STANDSTILL, ~live.exists()
+            )
+            fresh = {"state": State.QUEUED, "plan": None, "content_key": None, "encoder": None}
+            if connection.execute(stuck.values(fresh)).rowcount != 1:
+                return False
+            connection.execute(delete(chunks).where(of_job))
+            connection.execute(insert(chunks).values(job_id=job_id, kind=TaskKind.PLAN, number=0, due_at=func.now()))
+            return True
+
+        return self._database.run(work)
+
+    def _stop(self, job_id: int, state: State, reason: str, detail: str) -> bool:
+        def work(connection: Connection) -> bool:
+            course_id = _course_of(connection, job_id)
+            _lock_course(connection, course_id)
+            if not _end(connection, [job_id], state, reason, detail):
+                return False
+            shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == course_id))
+            # a lesson that was whole before goes on being shown; the status tells of the newest upload
+            kept = state is State.CANCELLED and shown is not None
+            _set_course(connection, course_id, transcoding_status="completed" if kept else "failed")
+            return True
+
+        return self._database.run(work)
+
+
+_ONCE = (TaskKind.PLAN, TaskKind.FIRST, TaskKind.PUBLISH)
+
+
+def _lock_course(connection: Connection, course_id: int) -> bool:
+    lock = select(courses.c.id).where(courses.c.id == course_id).with_for_update(key_share=True)
+    return connection.scalar(lock) is not None
+
+
+def _course_of(connection: Connection, job_id: int) -> int:
+    course_id = connection.scalar(select(jobs.c.course_id).where(jobs.c.id == job_id))
+    if course_id is None:
+        raise UnknownJobError(f"There is no job {job_id}: `nouba transcoder jobs` lists them.")
+    return int(course_id)
+
+
+def _is_outdated(connection: Connection, job_id: int) -> bool:
+    """Whether a later upload for the same course is known. The course is locked."""
+    own = jobs.alias("own")
+    later = and_(
+        jobs.c.course_id == own.c.course_id,
+        jobs.c.id != own.c.id,
+        func.row(jobs.c.uploaded_at, jobs.c.id) > func.row(own.c.uploaded_at, own.c.id),
+    )
+    return connection.scalar(select(jobs.c.id).join(own, later).where(own.c.id == job_id).limit(1)) is not None
+
+
+def _begin(connection: Connection, course_id: int, job_id: int, *, due_now: bool = False) -> None:
+    others = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.id != job_id, jobs.c.finished_at.is_(None))
+    _end(connection, connection.scalars(others).all(), State.CANCELLED, SUPERSEDED)
+    due_at = func.now() if due_now else func.now() + RETELL
+    connection.execute(insert(chunks).values(job_id=job_id, kind=TaskKind.PLAN, number=0, due_at=due_at))
+    _set_course(connection, course_id, transcoding_status="pending")
+
+
+def _end(connection: Connection, job_ids: Sequence[int], state: State, reason: str, detail: str = "") -> bool:
+    end = (
+        update(jobs)
+        .where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_(None))
+        .values(state=state, reason=reason, detail=detail or None, finished_at=func.now())
+        .returning(jobs.c.course_id, jobs.c.content_key)
+    )
+    ended = connection.execute(end).all()
+    for row in ended:
+        if row.content_key is not None:
+            # its first pictures go with it
+            first = prefix_of(row.course_id, row.content_key) + PREVIEW_FOLDER
+            shown = update(courses).where(courses.c.id == row.course_id, courses.c.video_ref.startswith(first))
+            connection.execute(shown.values(video_ref=None))
+    return bool(ended)
+
+
+def _set_course(connection: Connection, course_id: int, **values: str) -> None:
+    connection.execute(update(courses).where(courses.c.id == course_id).values(values))

@@ -1,0 +1,202 @@
+"""Use cases: how each kind of part is made, from its lease to its row. Raises LeaseLost where it came too late."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import structlog
+
+from services.transcoder.encoding.encode import encode_audio, encode_chunk
+from services.transcoder.encoding.preview import has_preview, make_preview
+from services.transcoder.encoding.thumbnails import make_stills
+from services.transcoder.errors import JobCancelledError, TransientError
+from services.transcoder.ffmpeg.process import Ffmpeg
+from services.transcoder.ffmpeg.progress import Progress
+from services.transcoder.hls.content_keys import ContentKeys
+from services.transcoder.hls.playlists import MASTER_NAME
+from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, dump_parts
+from services.transcoder.inspection.prepare import REWRAPPED_NAME, file_sha256, prepare
+from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseLostError
+from services.transcoder.jobs.model import PREVIEW_FOLDER, Job, JobStore, Lease, TaskKind, TaskResult
+from services.transcoder.jobs.publish import missing_objects, publish
+from services.transcoder.jobs.scratch import ScratchSpace
+from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, SPEED
+from services.transcoder.planning.plan import Plan, make_plan
+from services.transcoder.planning.profile import EncodingProfile
+from services.transcoder.storage.object_store import ObjectStore
+from services.transcoder.storage.segment_uploader import SegmentUploader
+from shared.runtime.failpoints import failpoint
+
+_UPLOAD_NAME = "upload"
+#: How often a lesson whose objects are missing is made again before it is given up.
+MOST_SENT_BACK = 3
+
+log = structlog.get_logger(__name__)
+
+
+class TaskRunner:
+    """One worker's tools, and what it does with them. `today` is the day in the school's zone."""
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        objects: ObjectStore,
+        scratch: ScratchSpace,
+        ffmpeg: Ffmpeg,
+        locksmith: ContentKeys,
+        recipe: EncodingProfile,
+        today: Callable[[], date],
+    ) -> None:
+        self._jobs, self._objects, self._scratch, self._ffmpeg = jobs, objects, scratch, ffmpeg
+        self._locksmith = locksmith
+        self._recipe, self._today = recipe, today
+        self._steps = {
+            TaskKind.PLAN: self._plan,
+            TaskKind.FIRST: self._first,
+            TaskKind.VIDEO: self._video,
+            TaskKind.AUDIO: self._audio,
+            TaskKind.STILLS: self._stills,
+            TaskKind.PUBLISH: self._publish,
+        }
+
+    def make(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+        """Do the part and write down that it is done."""
+        self._steps[lease.kind](lease, heart)
+
+    def _plan(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+        self._jobs.started(lease)
+        job = lease.job
+        with self._upload(job, heart) as folder:
+            upload = folder / _UPLOAD_NAME
+            prepared = prepare(upload, folder, self._ffmpeg, self._recipe, cancelled=heart.stop)
+            if heart.stop():
+                raise JobCancelledError("The work was cancelled.")
+            clear = make_plan(prepared.source, prepared.sha256, self._ffmpeg.build, self._recipe)
+            plan = self._locksmith.lock(clear, job.course_id)
+        rewrapped = prepared.path != upload
+        _kept(self._jobs.planned(lease, plan, rewrapped, show_first=has_preview(plan)))
+
+    def _first(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+            (folder / PREVIEW_FOLDER).mkdir()
+            key = self._locksmith.key(plan)
+            first = make_preview(plan, source, folder / PREVIEW_FOLDER, self._ffmpeg, key=key, cancelled=heart.stop)
+            shipment.send_all()
+            files = shipment.arrived()
+            prefix = lease.job.prefix + PREVIEW_FOLDER
+            for name, text in first.playlists.items():
+                files[PREVIEW_FOLDER + name] = self._objects.put(prefix + name, text.encode())
+            failpoint("transcoder.after_first")
+        self._jobs.show_first(lease, prefix + MASTER_NAME, TaskResult(files))
+
+    def _video(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+            chunk = plan.chunks[lease.number]
+            seconds = float(chunk.frames / plan.rate)
+            started = time.monotonic()
+
+            def advance(progress: Progress) -> None:
+                heart.done_seconds = min(seconds, float(progress.frames / plan.rate))
+
+            parts = encode_chunk(
+                plan,
+                chunk,
+                source,
+                folder,
+                self._ffmpeg,
+                key=self._locksmith.key(plan),
+                on_progress=advance,
+                cancelled=heart.stop,
+                on_segment=shipment.send,
+            )
+            if lease.number > 0:
+                # all chunks have the same initialisation, and one of them sends it
+                for rung in plan.rungs:
+                    (folder / rung.name / INIT_NAME).unlink()
+            SPEED.observe(seconds / max(0.001, time.monotonic() - started))
+            self._deliver(lease, shipment, parts, seconds)
+
+    def _audio(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+
+            def advance(progress: Progress) -> None:
+                heart.done_seconds = progress.seconds
+
+            sound = plan.sounds[lease.number]
+            part = encode_audio(
+                plan,
+                sound,
+                source,
+                folder,
+                self._ffmpeg,
+                key=self._locksmith.key(plan),
+                on_progress=advance,
+                cancelled=heart.stop,
+            )
+            self._deliver(lease, shipment, [part], float(plan.duration_seconds))
+
+    def _stills(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+            make_stills(plan, source, folder, self._ffmpeg, cancelled=heart.stop)
+            self._deliver(lease, shipment, [], 0.0)
+
+    def _publish(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+        results = self._jobs.results(lease.job.id)
+        failpoint("transcoder.before_publish")
+        if lost := missing_objects(lease.job, results, self._objects):
+            if lease.attempts > MOST_SENT_BACK:
+                raise TransientError(f"S3 lost what was sent there, again and again; {len(lost)} parts this time.")
+            log.warning("objects are missing in S3, their parts are made again", job_id=lease.job.id, parts=len(lost))
+            self._jobs.send_back(lease, lost)
+            raise LeaseLostError
+        assert lease.job.plan is not None
+        key = self._locksmith.key(lease.job.plan)
+        master = publish(lease.job, results, self._objects, key.lock if key else None)
+        _kept(self._jobs.complete(lease, master, self._today()))
+        JOBS_ENDED.labels("completed").inc()
+        self._scratch.forget(lease.job.id)
+
+    def _deliver(self, lease: Lease, shipment: SegmentUploader, parts: list[RenditionSlice], seconds: float) -> None:
+        failpoint("transcoder.after_encode")
+        shipment.send_all()
+        files = shipment.arrived()
+        failpoint("transcoder.after_upload")
+        _kept(self._jobs.finish(lease, TaskResult(files, dump_parts(parts)), seconds))
+        MEDIA_SECONDS.labels(lease.kind).inc(seconds)
+        failpoint("transcoder.after_finish")
+
+    @contextmanager
+    def _parts_of(self, lease: Lease, heart: LeaseHeartbeat) -> Iterator[tuple[Plan, Path, Path, SegmentUploader]]:
+        """The plan, the file to cut, an empty folder, and the way from there to S3."""
+        job = lease.job
+        assert job.plan is not None
+        with self._upload(job, heart) as uploaded, self._scratch.work() as folder:
+            source = uploaded / (REWRAPPED_NAME if job.rewrapped else _UPLOAD_NAME)
+            with SegmentUploader(self._objects, folder, job.prefix, heart.stop) as shipment:
+                yield job.plan, source, folder, shipment
+
+    @contextmanager
+    def _upload(self, job: Job, heart: LeaseHeartbeat) -> Iterator[Path]:
+        """The folder with the job's upload, fetched once on this worker, and proved to be what was planned for."""
+
+        def fetch(folder: Path) -> None:
+            path = folder / _UPLOAD_NAME
+            self._objects.download(job.source_key, job.source_etag, job.source_bytes, path, heart.stop)
+            if job.plan is None:
+                return
+            if job.rewrapped:
+                prepare(path, folder, self._ffmpeg, job.plan.recipe, cancelled=heart.stop)
+            elif file_sha256(path, heart.stop) != job.plan.source_sha256 and not heart.stop():
+                raise TransientError("S3 sent other bytes than those that were planned for.")
+
+        with self._scratch.upload(job.id, job.source_bytes, fetch) as folder:
+            if heart.stop():
+                raise JobCancelledError("The work was cancelled.")
+            yield folder
+
+
+def _kept(kept: bool) -> None:
+    if not kept:
+        raise LeaseLostError

@@ -1,0 +1,1 @@
+"""From source facts to ladder and plan; pure."""

@@ -1,0 +1,26 @@
+"""The choices that shape the bytes of a lesson: changing any makes another lesson of the same source. Pure."""
+
+from dataclasses import dataclass
+
+#: Raised with every change of commands or filters that changes bytes.
+VERSION = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodingProfile:
+    """Part of each plan, so that every machine encodes its chunk alike."""
+
+    #: x264's own word for quality against processor time.
+    preset: str = "veryfast"
+    #: Of one rendition. With more, a rate ceiling makes x264's bytes depend on which thread is first: 12 encodes of one
+    #: film with two threads gave 6 different files. Chunks and renditions are what keeps the cores busy.
+    encoder_threads: int = 1
+    segment_seconds: int = 6
+    groups_per_segment: int = 3
+    #: No message carries more work than this.
+    chunk_seconds: int = 60
+    #: A short lesson is cut finer, so that several workers can share it.
+    least_chunk_seconds: int = 12
+    wanted_chunks: int = 8
+    audio_kbps: int = 128
+    version: int = VERSION

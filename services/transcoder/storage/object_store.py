@@ -1,0 +1,36 @@
+"""What the use cases ask of S3."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as S3 has it."""
+
+    size_bytes: int
+    etag: str
+    modified_at: datetime
+
+
+class ObjectStore(Protocol):
+    """One bucket. Raises NoSuchObject, or StorageAway where trying again may help."""
+
+    def head(self, key: str) -> ObjectInfo:
+        """What is known of an object."""
+        ...
+
+    def download(self, key: str, etag: str, size_bytes: int, path: Path, cancelled: Callable[[], bool]) -> None:
+        """Fetch an object to `path`, as long as its bytes are those that `etag` names."""
+        ...
+
+    def put(self, key: str, data: bytes) -> int:
+        """Keep `data` under an immutable name; the number of bytes that S3 has now (text is compressed)."""
+        ...
+
+    def list(self, prefix: str) -> dict[str, ObjectInfo]:
+        """All objects whose key begins with `prefix`."""
+        ...

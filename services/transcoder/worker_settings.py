@@ -1,0 +1,57 @@
+"""What the transcoder is told by its environment about the servers it works with."""
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.transcoder.hls.content_keys import Encrypt
+from services.transcoder.settings import EncodingSettings
+from services.transcoder.storage.s3 import Storage
+from shared.runtime.settings import DatabaseSettings, Settings
+
+
+class BucketSettings(DatabaseSettings):
+    """The database, and the bucket with uploads and lessons. Its keys are AWS_ACCESS_KEY_ID and its secret."""
+
+    #: Empty for Amazon's own.
+    s3_endpoint_url: str | None = None
+    s3_bucket: str
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(self.s3_bucket, self.s3_endpoint_url or None)
+
+
+class WorkerSettings(Settings, BucketSettings, EncodingSettings):
+    """The transcoder's worker."""
+
+    model_config = SettingsConfigDict(env_prefix="NOUBA_", extra="ignore")
+
+    #: A worker that is silent for so long is taken for dead, and its part is given to another.
+    lease_seconds: float = Field(30.0, ge=1.0, le=600.0)
+    #: After so many faults that are not the surroundings', the job fails.
+    part_attempts: int = Field(8, ge=1)
+    part_backoff_seconds: float = Field(2.0, gt=0)
+    #: Seconds of the lesson in one message; they shape the names of a lesson's objects, so change them rarely.
+    chunk_seconds: int = Field(60, ge=6, le=120)
+    #: Free space that has to be left beside an upload.
+    scratch_reserve_bytes: int = Field(1 << 30, ge=0)
+    #: How long a lesson that was replaced can still be watched, and what nobody knows is kept.
+    orphan_hours: float = Field(7 * 24.0, ge=0)
+    #: How long an upload may take before its pieces are removed.
+    upload_hours: float = Field(24.0, ge=0)
+    #: Which lessons are encrypted (AES-128).
+    transcoder_encrypt: Encrypt = Encrypt.NEVER
+    #: Where players get a key, with {course_id} and {key_id}: an address of the school's own, which knows who may.
+    transcoder_key_url: str = Field("", pattern=r'^[^\s"]*$', validate_default=True)
+
+    @field_validator("transcoder_key_url")
+    @classmethod
+    def _says_where_keys_are(cls, url: str, known: ValidationInfo) -> str:
+        named = urlsplit(url).scheme in ("http", "https") and "{key_id}" in url
+        if known.data.get("transcoder_encrypt", Encrypt.NEVER) is not Encrypt.NEVER and not named:
+            raise ValueError(
+                "has to say where players get keys: https://school.example/courses/{course_id}/keys/{key_id}"
+            )
+        return url

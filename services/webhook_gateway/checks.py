@@ -1,0 +1,115 @@
+"""What the gateway needs: providers with real secrets, tokens, its port, the bucket, and settled events."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.webhook_gateway.errors import NotReadyError
+from services.webhook_gateway.http.readiness import LONGEST_UNSETTLED_SECONDS
+from services.webhook_gateway.providers.registry import enabled
+from services.webhook_gateway.providers.settings import ProviderSettings
+from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
+from services.webhook_gateway.settings import GatewaySettings
+from shared.operations.doctor.findings import Check, Finding, fault, fine, note
+from shared.operations.doctor.ports import check_port
+from shared.operations.doctor.s3 import check_bucket
+from shared.runtime.database import build_engine
+from shared.runtime.settings import DatabaseSettings, read_settings
+
+#: Shorter ones can be guessed by trying.
+SHORTEST_SECRET_BYTES = 16
+
+
+def _providers() -> Iterator[Finding]:
+    try:
+        settings = read_psp_settings()
+        names = sorted(enabled(settings))
+    except NotReadyError as error:
+        yield fault("providers", str(error), "Correct it: docs/providers.md tells of each provider's settings.")
+        return
+    if not names:
+        yield fault("providers", "No payment provider is switched on.", "Set the secret of one: docs/providers.md.")
+        return
+    if weak := _weak(settings):
+        yield fault(
+            "providers",
+            f"{', '.join(weak)} holds a secret shorter than {SHORTEST_SECRET_BYTES} bytes, which can be guessed.",
+            "Have the provider make a new one.",
+        )
+    yield fine("providers", f"Switched on: {', '.join(names)}.")
+
+
+def _weak(settings: ProviderSettings) -> list[str]:
+    """The settings of signing secrets of which one is too short; a public key is not secret, and long anyway."""
+    named = {
+        "NOUBA_PSP_CHARGILY_SECRETS": settings.chargily_secrets,
+        "NOUBA_PSP_STANDARD_WEBHOOKS_SECRETS": settings.standard_webhooks_secrets,
+        "NOUBA_PSP_STRIPE_SECRETS": settings.stripe_secrets,
+        "NOUBA_PSP_GENERIC_SECRETS": settings.generic_secrets,
+    }
+    return [
+        name
+        for name, secrets in named.items()
+        if any(len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES for secret in secrets or ())
+    ]
+
+
+def _tokens() -> Iterator[Finding]:
+    tokens = read_settings(GatewaySettings).tokens
+    if not tokens:
+        yield note("API tokens", "There is none, so nobody can upload a lesson.", "Set NOUBA_API_TOKENS.")
+    elif any(len(token.encode()) < SHORTEST_SECRET_BYTES for token in tokens):
+        yield fault("API tokens", "One is so short that it can be guessed.", "Make one with `openssl rand -hex 32`.")
+    else:
+        yield fine("API tokens", f"{len(tokens)} may ask for uploads.")
+
+
+def _port() -> Iterator[Finding]:
+    settings = read_settings(GatewaySettings)
+    yield from check_port(
+        "gateway", settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT", "nouba gateway serve"
+    )
+
+
+def _bucket() -> Iterator[Finding]:
+    settings = read_settings(GatewaySettings)
+    if settings.s3_bucket is not None:
+        yield from check_bucket(settings.s3_bucket, settings.s3_endpoint_url)
+
+
+def _events() -> Iterator[Finding]:
+    url = read_settings(DatabaseSettings).database_url.get_secret_value()
+    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
+    try:
+        with engine.connect() as connection:
+            late, quarantined = connection.execute(
+                text(
+                    "SELECT count(*) FILTER (WHERE state = 'received' AND attempts = 0"
+                    " AND received_at < now() - make_interval(secs => :seconds)),"
+                    " count(*) FILTER (WHERE state IN ('quarantined', 'dead'))"
+                    " FROM webhook_events WHERE state NOT IN ('applied', 'ignored')"
+                ),
+                {"seconds": LONGEST_UNSETTLED_SECONDS},
+            ).one()
+    except SQLAlchemyError:
+        return  # the database's own check has said why
+    finally:
+        engine.dispose()
+    if late:
+        yield fault(
+            "webhooks",
+            f"{late} kept webhooks have waited for more than {LONGEST_UNSETTLED_SECONDS // 60} minutes to be booked.",
+            "See that `nouba gateway worker` runs and that its queue is not paused.",
+        )
+    elif quarantined:
+        yield note(
+            "webhooks",
+            f"{quarantined} wait for a person to decide.",
+            "Look at `nouba events list --state quarantined`.",
+        )
+    else:
+        yield fine("webhooks", "All that were kept are booked.")
+
+
+CHECKS: tuple[Check, ...] = (_providers, _tokens, _port, _bucket, _events)

@@ -1,0 +1,1 @@
+"""One HTTP request, from its bytes to the answer."""

@@ -1,0 +1,39 @@
+"""How a refusal is told in HTTP, the same way from everywhere."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from services.webhook_gateway import errors
+
+_STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
+    errors.UnknownProviderError: (HTTPStatus.NOT_FOUND, "unknown_provider"),
+    errors.InvalidSignatureError: (HTTPStatus.UNAUTHORIZED, "invalid_signature"),
+    errors.BrokenBodyError: (HTTPStatus.BAD_REQUEST, "broken_body"),
+    errors.BodyTooSlowError: (HTTPStatus.REQUEST_TIMEOUT, "body_too_slow"),
+    errors.BodyTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large"),
+    errors.EncodedBodyError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "encoded_body"),
+    errors.TooManyUnverifiedError: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_unverified"),
+    errors.UnauthorisedError: (HTTPStatus.UNAUTHORIZED, "unauthorised"),
+    errors.BadUploadError: (HTTPStatus.BAD_REQUEST, "bad_upload"),
+    errors.BadPaymentError: (HTTPStatus.BAD_REQUEST, "bad_payment"),
+    errors.UnknownUserError: (HTTPStatus.NOT_FOUND, "unknown_user"),
+    errors.ConflictingPaymentError: (HTTPStatus.CONFLICT, "conflicting_payment"),
+    errors.UnknownCourseError: (HTTPStatus.NOT_FOUND, "unknown_course"),
+    errors.UploadMissingError: (HTTPStatus.CONFLICT, "upload_missing"),
+    errors.UnknownKeyError: (HTTPStatus.NOT_FOUND, "unknown_key"),
+}
+
+
+def error_response(error: errors.ClientError) -> tuple[HTTPStatus, dict[str, str], dict[str, str]]:
+    """The status, the headers beside Content-Type, and the JSON of a refusal."""
+    status, code = _STATUS[type(error)]
+    headers = {}
+    if isinstance(error, errors.UnauthorisedError):
+        headers["WWW-Authenticate"] = "Bearer"
+    if status is HTTPStatus.TOO_MANY_REQUESTS:
+        headers["Retry-After"] = "1"
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        # the rest of the body may still be on its way; it must not be taken for the next request
+        headers["Connection"] = "close"
+    return status, headers, {"error": code, "message": str(error)}

@@ -1,0 +1,1 @@
+"""Accepts a webhook once, durably."""

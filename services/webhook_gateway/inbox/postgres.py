@@ -1,0 +1,163 @@
+"""The inbox in PostgreSQL: one statement keeps all webhooks that arrived together, and promises their messages."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+from services.webhook_gateway.inbox.accept import InsertResult, WebhookEvent
+from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.webhooks import WebhookReceived
+from shared.messaging.actors import encode_message
+from shared.runtime.batcher import Batcher
+from shared.runtime.bounded_connect import connect_within
+
+#: An event that was not settled by then is tried again, even if its message was lost with the broker's disk.
+SETTLED_WITHIN = "15 minutes"
+#: How long one attempt at the database may take, whatever happens there.
+LONGEST_SECONDS = 5.5
+#: A connection that broke this soon was an old one; later, the database is in trouble, and is not asked twice.
+FIRST_TRY_SECONDS = 0.5
+#: Webhooks of one statement; with the largest bodies that is 16 MiB.
+MOST_AT_ONCE = 64
+
+# One statement is one transaction, one round trip and one wait for the disk. The messages are a template with the new
+# rows' ids in it.
+_KEEP = """
+WITH news AS (
+    SELECT * FROM unnest(
+        %(provider)s::text[], %(dedupe_key)s::text[], %(state)s::text[], %(reason)s::text[], %(method)s::text[],
+        %(headers)s::text[], %(body)s::bytea[], %(body_sha256)s::bytea[], %(reference)s::text[], %(signed)s::boolean[],
+        %(secret)s::smallint[], %(received_at)s::timestamptz[]
+    ) AS news (provider, dedupe_key, state, reason, method, headers, body, body_sha256, reference, signed, secret,
+               received_at)
+), event AS (
+    INSERT INTO webhook_events
+        (provider, dedupe_key, state, reason, method, headers, body, body_sha256, reference, signed, secret,
+         received_at, drained_at, next_attempt_at, processed_at)
+    SELECT
+        provider, dedupe_key, state, reason, method, headers::jsonb, body, body_sha256, reference, signed, secret,
+        coalesce(received_at, now()), CASE WHEN received_at IS NOT NULL THEN now() END,
+        CASE WHEN state = 'received' THEN now() + %(settled_within)s::interval END,
+        CASE WHEN state <> 'received' THEN now() END
+    FROM news
+    ON CONFLICT (provider, dedupe_key) DO NOTHING
+    RETURNING id, provider, dedupe_key, state
+), promise AS (
+    INSERT INTO outbox (service, message)
+    SELECT %(service)s, jsonb_set(
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
+        '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM event WHERE state = 'received'
+)
+SELECT id, provider, dedupe_key FROM event
+"""
+
+_FIND = """
+SELECT id, provider, dedupe_key, body_sha256 FROM webhook_events
+WHERE (provider, dedupe_key) IN (SELECT * FROM unnest(%(provider)s::text[], %(dedupe_key)s::text[]))
+"""
+
+
+class PostgresInbox:
+    """Implements `Inbox`. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
+
+    def __init__(self, engine: Engine, longest_seconds: float = LONGEST_SECONDS) -> None:
+        self._engine = engine
+        self._longest_seconds = longest_seconds
+        self._gathering = Batcher(self._keep_all, MOST_AT_ONCE)
+
+    def keep(self, entry: WebhookEvent) -> InsertResult:
+        return self._gathering(entry)
+
+    def _keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult | BaseException]:
+        try:
+            return self._try_twice(entries)
+        except (DataError, IntegrityError) as error:
+            if len(entries) == 1:
+                return [error]
+            # none of the others is refused for what one of them holds
+            return [outcome for entry in entries for outcome in self._keep_all([entry])]
+
+    def _try_twice(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult]:
+        started = time.monotonic()
+        try:
+            return self._try(entries)
+        except DBAPIError as error:
+            was_restarted = error.connection_invalidated and time.monotonic() - started <= FIRST_TRY_SECONDS
+            if not was_restarted and not is_deadlock(error):
+                raise
+            # The server was restarted and the pool held its old connections, or the drain kept the same events in
+            # another order; asking twice keeps once.
+            return self._try(entries)
+
+    def _try(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult]:
+        # In one order everywhere: two batches with the same two keys would otherwise wait for each other.
+        places = sorted(range(len(entries)), key=lambda place: _key(entries[place]))
+        with connect_within(self._engine, self._longest_seconds) as connection:
+            kept = ConnectionInbox(connection).keep_all([entries[place] for place in places])
+        return [one for _, one in sorted(zip(places, kept, strict=True), key=lambda pair: pair[0])]
+
+
+class ConnectionInbox:
+    """Implements `InboxOfMany` on one connection: what is kept is durable when that commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def keep(self, entry: WebhookEvent) -> InsertResult:
+        (kept,) = self.keep_all([entry])
+        return kept
+
+    def keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult]:
+        """The rows' ids have the order of `entries`."""
+        rows = self._connection.exec_driver_sql(_KEEP, _values(entries)).all()
+        new = {(row.provider, row.dedupe_key): int(row.id) for row in rows}
+        first = [new.pop(_key(entry), None) for entry in entries]
+        # The first statement cannot see a row that was committed while it waited for it; the second can.
+        known = self._find([entry for entry, new_id in zip(entries, first, strict=True) if new_id is None])
+        return [
+            known[_key(entry)] if new_id is None else InsertResult(new_id, True, entry.body_sha256)
+            for entry, new_id in zip(entries, first, strict=True)
+        ]
+
+    def _find(self, entries: Sequence[WebhookEvent]) -> dict[tuple[str, str], InsertResult]:
+        if not entries:
+            return {}
+        keys = {
+            "provider": [entry.provider for entry in entries],
+            "dedupe_key": [entry.dedupe_key for entry in entries],
+        }
+        rows = self._connection.exec_driver_sql(_FIND, keys).all()
+        return {(row.provider, row.dedupe_key): InsertResult(row.id, False, bytes(row.body_sha256)) for row in rows}
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Whether PostgreSQL chose this transaction of two that waited for each other."""
+    return getattr(error.orig, "pgcode", None) == "40P01"
+
+
+def _key(entry: WebhookEvent) -> tuple[str, str]:
+    return entry.provider, entry.dedupe_key
+
+
+def _values(entries: Sequence[WebhookEvent]) -> dict[str, Any]:
+    return {
+        "provider": [entry.provider for entry in entries],
+        "dedupe_key": [entry.dedupe_key for entry in entries],
+        "state": [entry.state.value for entry in entries],
+        "reason": [entry.reason for entry in entries],
+        "method": [entry.request.method for entry in entries],
+        "headers": [json.dumps(dict(entry.request.headers)) for entry in entries],
+        "body": [entry.request.body for entry in entries],
+        "body_sha256": [entry.body_sha256 for entry in entries],
+        "reference": [entry.reference for entry in entries],
+        "signed": [entry.proof.signed for entry in entries],
+        "secret": [entry.proof.secret for entry in entries],
+        "received_at": [entry.received_at for entry in entries],
+        "service": SERVICE,
+        "settled_within": SETTLED_WITHIN,
+        "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
+    }

@@ -1,0 +1,169 @@
+"""Looks for a database that is away, and brings it what the spool holds, in order of arrival."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.webhook_gateway.errors import StorageUnavailableError
+from services.webhook_gateway.inbox.accept import Receipt, insert_each_once
+from services.webhook_gateway.inbox.postgres import ConnectionInbox
+from services.webhook_gateway.inbox.spool import metrics
+from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, means_away
+from services.webhook_gateway.inbox.spool.spool import Spool, Spooled, Usage
+from shared.runtime.bounded_connect import connect_within
+from shared.runtime.failpoints import failpoint
+from shared.runtime.logs import describe
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 0.5
+#: Events of one transaction: few enough that a live webhook with the same key does not wait long for it.
+BATCH_SIZE = 100
+#: How long a batch, or a look for the database, may take.
+LONGEST_SECONDS = 10.0
+#: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
+TURN_SECONDS, TURN_LOOK_SECONDS = 1.0, 0.02
+#: The wait after a fault that nobody expected.
+AFTER_SURPRISE_SECONDS = 5.0
+
+# what keeping an event needs: the table, the right to write to it, no lock in the way, and no standby
+_PROBE = "LOCK TABLE webhook_events IN ROW EXCLUSIVE MODE"
+_TURN = "SELECT pg_try_advisory_xact_lock(85950764077889)"
+
+
+class Drain:
+    """A thread of each gateway process. One of them at a time empties the spool. `wake` tells the relay."""
+
+    def __init__(self, engine: Engine, spool: Spool, presence: Presence, wake: Callable[[], None]) -> None:
+        self._engine = engine
+        self._spool = spool
+        self._presence = presence
+        self._wake = wake
+        self._stopping = threading.Event()
+        self._complained = ""
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with whatever an earlier process left behind."""
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """Finish the batch in hand; the rest stays for the next process."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+        self._spool.close()
+
+    def _run(self) -> None:
+        try:
+            self._readmit()
+        except Exception:
+            log.exception("events that were put aside stay there until the next start")
+        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+            try:
+                self._round()
+                self._complained = ""
+            except SQLAlchemyError as error:
+                if means_away(error):
+                    self._presence.lose(error)
+                self._complain(describe(error))
+            except (StorageUnavailableError, sqlite3.Error, OSError) as error:
+                self._complain(describe(error))
+            except Exception:
+                # this thread alone finds the database again, so it must not end
+                log.exception("the spool was not drained, trying again")
+                self._stopping.wait(AFTER_SURPRISE_SECONDS)
+            metrics.DATABASE_AWAY.set(self._presence.away)
+
+    def _round(self) -> None:
+        if self._presence.away:
+            try:
+                self._probe()
+            except SQLAlchemyError:
+                # that the spool fills has to be seen while it does
+                self._measure()
+                raise
+            self._presence.find()
+        if not self._measure().events:
+            return
+        with self._spool.alone() as is_alone:
+            if not is_alone:
+                return
+            while not self._stopping.is_set() and (batch := self._spool.oldest(BATCH_SIZE)):
+                self._carry(batch)
+                self._measure()
+            self._spool.compact()
+        self._measure()
+
+    def _probe(self) -> None:
+        with connect_within(self._engine, LONGEST_SECONDS) as connection, connection.begin():
+            connection.exec_driver_sql(_PROBE)
+
+    def _carry(self, batch: Sequence[Spooled]) -> None:
+        """Bring one batch: kept first, forgotten after. Who dies in between has brought it, and brings it again."""
+        try:
+            receipts = self._keep(batch)
+        except (SQLAlchemyError, ValueError) as error:
+            if isinstance(error, SQLAlchemyError) and means_away(error):
+                raise
+            if len(batch) == 1:
+                self._refuse(batch[0], error)
+                return
+            # what it does not take is in one of the halves; so is what a live webhook, with the same keys, waited for
+            middle = len(batch) // 2
+            self._carry(batch[:middle])
+            self._carry(batch[middle:])
+            return
+        failpoint("drain.after_commit")
+        self._spool.remove([spooled.number for spooled in batch])
+        for receipt in receipts:
+            metrics.DRAINED.labels(receipt.status).inc()
+        self._wake()
+
+    def _keep(self, batch: Sequence[Spooled]) -> Sequence[Receipt]:
+        with connect_within(self._engine, LONGEST_SECONDS) as connection, connection.begin():
+            self._wait_for_turn(connection)
+            return insert_each_once([spooled.entry for spooled in batch], ConnectionInbox(connection))
+
+    def _wait_for_turn(self, connection: Connection) -> None:
+        """Let gateways drain by turns. What was sent to two of them came in another order to each, and batches in order
+        of arrival would wait for each other; one that goes on beside a gateway that hangs risks no more than that."""
+        latest = time.monotonic() + TURN_SECONDS
+        while not connection.exec_driver_sql(_TURN).scalar_one() and time.monotonic() < latest:
+            self._stopping.wait(TURN_LOOK_SECONDS)
+
+    def _refuse(self, spooled: Spooled, error: Exception) -> None:
+        log.error(
+            "the database does not take a spooled event; it is put aside in the spool until the next start",
+            number=spooled.number,
+            provider=spooled.entry.provider,
+            error=describe(error),
+        )
+        self._spool.refuse(spooled.number)
+
+    def _readmit(self) -> None:
+        with self._spool.alone() as is_alone:
+            if is_alone and (count := self._spool.readmit()):
+                log.info("events that were put aside are tried again", count=count)
+
+    def _measure(self) -> Usage:
+        usage = self._spool.usage()
+        age_seconds = (datetime.now(UTC) - usage.oldest_at).total_seconds() if usage.oldest_at else 0.0
+        metrics.SPOOL_EVENTS.set(usage.events)
+        metrics.SPOOL_BYTES.set(usage.bytes)
+        metrics.SPOOL_LIMIT_BYTES.set(self._spool.max_bytes)
+        metrics.SPOOL_REFUSED.set(usage.refused)
+        metrics.SPOOL_OLDEST_AGE_SECONDS.set(max(0.0, age_seconds))
+        return usage
+
+    def _complain(self, fault: str) -> None:
+        """Say each fault once, not twice a second; an absence was told already."""
+        if fault != self._complained and not self._presence.away:
+            log.warning("the spool was not drained, trying again", error=fault)
+        self._complained = fault

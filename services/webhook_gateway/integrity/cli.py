@@ -1,0 +1,80 @@
+"""`nouba ledger`: prove that inbox and ledger are what they were, row by row."""
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from shared.runtime.settings import DatabaseSettings, read_settings
+
+
+@click.group()
+def ledger() -> None:
+    """The chain of seals over webhooks, accounts and ledger transactions.
+
+    \b
+    Examples:
+      nouba ledger head                        the newest seal, to be noted where nobody can change it
+      nouba ledger verify                      walk the whole chain; exit status 1 on a fault
+      nouba ledger verify --noted 1200:9f86d0...   and prove that a noted seal is in it
+    """
+
+
+@ledger.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def head(as_json: bool) -> None:
+    """Print the newest seal as POSITION:DIGEST. Note it elsewhere: it proves every row up to it."""
+    from services.webhook_gateway.integrity.hash_chain import read_head
+    from shared.runtime.database import build_engine
+
+    engine = build_engine(read_settings(DatabaseSettings).database_url.get_secret_value(), application="nouba ledger")
+    with engine.connect() as connection:
+        newest = read_head(connection)
+    click.echo(json.dumps({"position": newest.position, "digest": newest.digest.hex()}) if as_json else newest)
+
+
+def _read_noted(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, bytes] | None:
+    if value is None:
+        return None
+    try:
+        position, digest = value.split(":")
+        return int(position), bytes.fromhex(digest)
+    except ValueError:
+        raise click.BadParameter("give what `head` printed: POSITION:DIGEST") from None
+
+
+@ledger.command()
+@click.option("--from", "start", type=click.IntRange(1), default=1, show_default=True, help="The first seal to check.")
+@click.option("--noted", callback=_read_noted, metavar="POSITION:DIGEST", help="A seal that was noted elsewhere.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def verify(start: int, noted: tuple[int, bytes] | None, as_json: bool) -> None:
+    """Compare every row with its seal, every balance with its entries; name what is not as it was.
+
+    Exit status 1 where there is a fault. Rows of the last seconds may have no seal yet; the worker makes them.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from services.webhook_gateway.integrity.hash_chain import ChainHead
+    from services.webhook_gateway.integrity.verify_chain import verify as walk
+    from shared.runtime.database import build_engine
+
+    engine = build_engine(read_settings(DatabaseSettings).database_url.get_secret_value(), application="nouba ledger")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("seals", total=None)
+        report = walk(
+            engine,
+            start=start,
+            noted=ChainHead(*noted) if noted else None,
+            tell=lambda position, last: progress.update(task, completed=position, total=last),
+        )
+    if as_json:
+        faults = [asdict(fault) for fault in report.faults]
+        click.echo(json.dumps({"seals": report.seals, "head": str(report.head), "faults": faults}))
+    else:
+        for fault in report.faults:
+            click.echo(str(fault))
+        click.echo(f"{report.seals} seals checked, {len(report.faults)} faults. The newest is {report.head}")
+    sys.exit(1 if report.faults else 0)

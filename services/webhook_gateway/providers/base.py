@@ -1,0 +1,153 @@
+"""What a payment provider is to the gateway: it proves where a request comes from, and says what the request tells."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol, runtime_checkable
+
+from services.webhook_gateway.payments.payment_state import Dispute, PaymentState, Stage
+
+#: Where an adapter that checks a signed time gets ours from; aware.
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A provider's request as it came: nothing decoded, nothing inflated.
+
+    `headers` have lower-case names. `body` is the raw bytes that carry the message: the body, or the query string of
+    a GET.
+    """
+
+    method: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Mode(StrEnum):
+    """Whether real money moved."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Why a request is believed.
+
+    `signed` is false for a request that nobody signed: it is a hint, and may only make us ask the provider.
+    `secret` says which of the active secrets matched, by its place in the setting (0 is the first).
+    `mode` is what the matching secret is for, where it says so.
+    """
+
+    signed: bool
+    secret: int | None = None
+    mode: Mode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentNotice:
+    """What a request tells about one payment, in our words: integers of minor units, ISO 4217 codes, aware instants.
+
+    `key` is what makes the event the same event when it comes again. `kind` is the provider's own word.
+    `reference` is the provider's id of the payment, `order_number` ours. `None` means that it was not told.
+    `refunded_minor` is the total given back so far. `hint` means that the provider has to be asked before any of it
+    is believed. A notice without a `reference` tells nothing about a payment and is ignored.
+    """
+
+    key: str
+    kind: str
+    reference: str | None = None
+    order_number: str | None = None
+    user_id: int | None = None
+    stage: Stage = Stage.PENDING
+    dispute: Dispute = Dispute.NONE
+    amount_minor: int | None = None
+    refunded_minor: int = 0
+    fee_minor: int | None = None
+    currency: str | None = None
+    method: str | None = None
+    failure_reason: str | None = None
+    mode: Mode | None = None
+    occurred_at: datetime | None = None
+    hint: bool = False
+
+    @property
+    def standing(self) -> PaymentState:
+        """The part of the notice that moves a payment."""
+        return PaymentState(self.stage, self.refunded_minor, self.dispute)
+
+
+#: The method of a request that is a provider's answer to a question of ours. No server of ours takes it from outside.
+ANSWER: Final = "ANSWER"
+#: The header of such a request that says which payment was asked about, where the answer itself may not.
+ASKED_ABOUT: Final = "asked-about"
+#: The kept header that says what the key is for that proved a request; intake writes it, and no sender's is kept.
+KEY_MODE: Final = "key-mode"
+
+
+def mode_fault(key_mode: str | None, notice: PaymentNotice) -> str | None:
+    """Why a key for `key_mode` cannot vouch for `notice`: a test must not move money; None where it can."""
+    if key_mode is None or notice.mode is None or key_mode == notice.mode:
+        return None
+    return f"signed with a {key_mode} key, but says it is {notice.mode}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderReply:
+    """What a provider said when it was asked: its own bytes, as a request of method `ANSWER` that `parse` reads."""
+
+    request: Request
+    proof: Proof
+
+
+class Provider(Protocol):
+    """One provider. To add one, write these names in a file of its own and one line in `registry`."""
+
+    #: The name in the address, the settings and the tables.
+    name: str
+    #: The HTTP methods it uses.
+    methods: frozenset[str]
+    #: The request headers that `parse` needs; no other header is ever kept.
+    kept_headers: frozenset[str]
+
+    def verify(self, request: Request) -> Proof:
+        """Prove that the provider sent `request`, over the raw bytes and in constant time.
+
+        Raises InvalidSignature where it cannot be proved.
+        """
+        ...
+
+    def parse(self, request: Request) -> PaymentNotice:
+        """Say what `request` tells; called only on what `verify` let pass.
+
+        Raises Unreadable where it does not have the provider's form.
+        """
+        ...
+
+
+@runtime_checkable
+class ConfirmsPayments(Protocol):
+    """A provider whose requests are only hints: the truth comes from asking it."""
+
+    def ask(self, notice: PaymentNotice) -> PaymentNotice:
+        """What the provider itself says about `notice.reference`, never a hint; `key` is kept.
+
+        Without a `reference` where the provider knows no such payment.
+        Raises ProviderUnavailable where it does not answer now or has not decided yet, and Unreadable where its
+        answer does not have its form.
+        """
+        ...
+
+
+@runtime_checkable
+class PollsPayments(Provider, Protocol):
+    """A provider that can be asked how a payment stands, so that one whose webhook was lost is found."""
+
+    def enquire(self, reference: str) -> ProviderReply | None:
+        """What the provider says of the payment `reference` now; None where it knows none.
+
+        Raises ProviderUnavailable where it gives no answer that can be used.
+        """
+        ...

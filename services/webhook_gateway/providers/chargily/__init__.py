@@ -1,0 +1,1 @@
+"""Chargily Pay: webhooks and checkouts."""

@@ -1,0 +1,51 @@
+"""Reads a checkout from Chargily's API: with the same secret keys that sign its webhooks, each in its own mode."""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+
+from services.webhook_gateway.errors import ProviderUnavailableError, UnreadableEventError
+from services.webhook_gateway.providers import fields
+from services.webhook_gateway.providers.base import ANSWER, Mode, Proof, ProviderReply, Request
+from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+
+_LIVE_PATH: Final = "/api/v2"
+_TEST_PATH: Final = "/test/api/v2"
+
+
+class CheckoutCalls:
+    """Chargily's REST interface with one merchant's keys. A checkout is known to the keys of its own mode only."""
+
+    def __init__(self, base_url: str, keys: Sequence[tuple[str, Mode | None]]) -> None:
+        self._keys = keys
+        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
+
+    def enquire(self, checkout_id: str) -> ProviderReply | None:
+        """The checkout as it came; None where no key's mode knows it. See `Enquires.enquire`."""
+        refused = False
+        for place, (key, mode) in enumerate(self._keys):
+            path = f"{_TEST_PATH if mode is Mode.TEST else _LIVE_PATH}/checkouts/{quote(checkout_id, safe='')}"
+            authorization = {"Authorization": f"Bearer {key}"}
+            fetched = fetch(self._client, "GET", path, name="Chargily's checkout call", headers=authorization)
+            if fetched.status == httpx.codes.OK:
+                _require_checkout(fetched.body, checkout_id)
+                return ProviderReply(Request(ANSWER, {}, fetched.body), Proof(signed=True, secret=place, mode=mode))
+            if fetched.status != httpx.codes.NOT_FOUND:
+                refused = True  # perhaps a key that was taken away at Chargily; another may still do
+        if refused:
+            raise ProviderUnavailableError(
+                "Chargily refuses a key of NOUBA_PSP_CHARGILY_SECRETS; take it out or renew it."
+            )
+        return None
+
+
+def _require_checkout(body: bytes, checkout_id: str) -> None:
+    """An answer about something else is none: it must not be booked, and the question stays open."""
+    try:
+        told = fields.json_object(body).get("id")
+    except UnreadableEventError:
+        raise ProviderUnavailableError("Chargily's checkout call did not answer with a JSON object.") from None
+    if told != checkout_id:
+        raise ProviderUnavailableError("Chargily's checkout call answered about another checkout.")

@@ -1,0 +1,51 @@
+"""Any sender that can make an HMAC-SHA256 of a body in our own form and put it in a header of our choice."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from services.webhook_gateway.providers import fields, payload, signatures
+from services.webhook_gateway.providers.base import Clock, PaymentNotice, Proof, Request
+from services.webhook_gateway.providers.settings import ProviderSettings, plain
+
+
+class Generic:
+    """The simplest thing that is safe: a JSON body and its HMAC in hexadecimal, bare or after `sha256=`."""
+
+    name = "generic"
+    methods = frozenset({"POST"})
+    kept_headers: frozenset[str] = frozenset()
+
+    def __init__(self, secrets: Sequence[str], header: str = "X-Signature") -> None:
+        self._secrets = [secret.encode() for secret in secrets]
+        self._header = header.lower()
+
+    @classmethod
+    def build(cls, settings: ProviderSettings, now: Clock) -> Self | None:
+        """The adapter that the settings describe, or None where they leave it off."""
+        return cls(secrets, settings.generic_header) if (secrets := plain(settings.generic_secrets)) else None
+
+    def verify(self, request: Request) -> Proof:
+        """The header is the HMAC of the body."""
+        value = signatures.required_header(request.headers, self._header)
+        signature = signatures.sha256_from_hex(value.removeprefix("sha256="))
+        return Proof(signed=True, secret=signatures.matching_secret(self._secrets, request.body, [signature]))
+
+    def parse(self, request: Request) -> PaymentNotice:
+        """One status of one transaction. Without an event_id, the same status of it again is the same event.
+
+        A refund tells all that was given back so far, so another total is another event.
+        """
+        body = fields.json_object(request.body)
+        status = payload.status_word(body.get("status"))
+        told = payload.read(body, status)
+        event_id = fields.optional_identifier(body.get("event_id"), "event_id")
+        return PaymentNotice(
+            key=event_id or fields.identifier(_key(told, status), "transaction_id with its status"),
+            kind=status,
+            **told._asdict(),
+        )
+
+
+def _key(told: payload.ParsedPayload, status: str) -> str:
+    total = f":{told.refunded_minor}" if told.refunded_minor else ""
+    return f"{told.reference}:{status}{total}"

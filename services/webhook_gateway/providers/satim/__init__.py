@@ -1,0 +1,1 @@
+"""SATIM (CIB): callbacks, checksums and order status."""

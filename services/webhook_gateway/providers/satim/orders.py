@@ -1,0 +1,185 @@
+"""Asks SATIM about an order, and reads its answer into our words: amounts are centimes, key names come in any case."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import httpx
+
+from services.webhook_gateway.errors import (
+    PaymentPendingError,
+    PaymentUnknownToProviderError,
+    ProviderUnavailableError,
+    UnreadableEventError,
+)
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.providers import fields
+from services.webhook_gateway.providers.base import Mode, PaymentNotice
+from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+
+#: In this order: the first confirms (an order that nobody confirms is cancelled after a while), the others only read.
+#: Which of the two a merchant may use is the bank's choice.
+CALLS: Final = (
+    ("public/acknowledgeTransaction.do", "mdOrder"),
+    ("getOrderStatusExtended.do", "orderId"),
+    ("getOrderStatus.do", "orderId"),
+)
+STAGES: Final[Mapping[int, Stage]] = {
+    -1: Stage.FAILED,
+    0: Stage.PENDING,
+    1: Stage.AUTHORIZED,
+    2: Stage.COMPLETED,
+    3: Stage.CANCELED,
+    4: Stage.COMPLETED,  # and given back since
+    5: Stage.PENDING,  # the card holder is with the bank's 3-D Secure page
+    6: Stage.FAILED,
+}
+PAID, REVERSED, REFUNDED = 2, 3, 4
+#: An answer with one of these is final whatever its ErrorCode says.
+_DECLINED: Final = frozenset({-1, 3, 6})
+_UNKNOWN_ORDER: Final = 6
+#: `actionCode` says why an order that is not paid is not.
+_ACTIONS: Final[Mapping[int, Stage]] = {10: Stage.CANCELED, -2007: Stage.EXPIRED}
+_CURRENCIES: Final[Mapping[str, str]] = {"012": "DZD", "12": "DZD", "978": "EUR", "840": "USD"}
+_INTEGER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
+
+
+class OrderCalls:
+    """SATIM's REST interface with one merchant's credentials."""
+
+    def __init__(self, base_url: str, credentials: Mapping[str, str], mode: Mode | None) -> None:
+        self._credentials = credentials
+        self._mode = mode
+        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
+
+    def ask(self, notice: PaymentNotice) -> PaymentNotice:
+        """What the bank says of `notice.reference`; see `Asks.ask`."""
+        assert notice.reference is not None
+        body = self.enquire(notice.reference)
+        if body is None:
+            return replace(notice, reference=None, hint=False, failure_reason="SATIM knows no such order")
+        told = self.read(notice, body)
+        if told.stage is Stage.PENDING:
+            raise PaymentPendingError("The payer has not finished at the bank; the order will be asked for again.")
+        return told
+
+    def enquire(self, order_id: str) -> bytes | None:
+        """The bank's answer about the order as it came, from the first call that gives its state."""
+        codes = []
+        for call, parameter in CALLS:
+            body = self._call(call, {parameter: order_id})
+            answer = _object(body) or {}
+            status, code = _integer(answer, "orderStatus"), _integer(answer, "errorCode")
+            if status is not None and (code == 0 or status in _DECLINED):
+                return body
+            codes.append(code)
+        # a call that is not switched on for the merchant says nothing against the others
+        if {code for code in codes if code is not None} == {_UNKNOWN_ORDER}:
+            return None
+        raise PaymentUnknownToProviderError(
+            f"SATIM answered with ErrorCode {', '.join(map(str, codes))}; "
+            "5 means that NOUBA_PSP_SATIM_USERNAME or _PASSWORD is wrong or may not make this call."
+        )
+
+    def _call(self, call: str, parameters: Mapping[str, str]) -> bytes:
+        # by POST, so that the password stays out of every access log
+        form = {**self._credentials, **parameters, "language": "FR"}
+        fetched = fetch(self._client, "POST", call, name=f"SATIM's {call}", data=form)
+        if 400 <= fetched.status < 500:
+            return b"{}"  # a call that the bank has not switched on for this merchant: the next one is tried
+        if fetched.status != 200 or _object(fetched.body) is None:
+            raise ProviderUnavailableError(f"SATIM's {call} did not answer with a JSON object.")
+        return fetched.body
+
+    def read(self, notice: PaymentNotice, body: bytes) -> PaymentNotice:
+        """What the bank's answer `body` says of the order in `notice`. Raises Unreadable where it says no state."""
+        answer = _object(body) or {}
+        status = _integer(answer, "orderStatus")
+        if status is None:
+            raise UnreadableEventError("SATIM's answer has no OrderStatus.")
+        stage = _stage(answer, status)
+        amount = _amount(answer, stage, status)
+        return replace(
+            notice,
+            hint=False,
+            order_number=fields.loose_identifier(answer.get("ordernumber")),
+            stage=stage,
+            amount_minor=amount,
+            refunded_minor=_refunded(answer, status, amount),
+            currency=_currency(answer, stage),
+            method="card",
+            failure_reason=None if stage is Stage.COMPLETED else _reason(answer),
+            mode=self._mode,
+        )
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    """The answer with its names in lower case; None where it is no JSON object."""
+    try:
+        answer = json.loads(body.decode(), parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return {str(name).lower(): value for name, value in answer.items()} if isinstance(answer, dict) else None
+
+
+def _stage(answer: Mapping[str, Any], status: int) -> Stage:
+    if status not in STAGES:
+        raise UnreadableEventError(f"SATIM's OrderStatus {status} is not a payment's.")
+    if status == REVERSED and _within(answer, "params").get("respcode") == "00":
+        # SATIM's certification wants this one told to the payer as a rejection, though the card's bank said yes
+        return Stage.FAILED
+    if status not in (PAID, REFUNDED):
+        return _ACTIONS.get(_integer(answer, "actionCode") or 0, STAGES[status])
+    return STAGES[status]
+
+
+def _refunded(answer: Mapping[str, Any], status: int, amount: int | None) -> int:
+    if amount is None:
+        return 0
+    if status == REVERSED:
+        return amount  # of a payment that was collected before, all of it went back
+    if status != REFUNDED:
+        return 0
+    sums = _within(answer, "paymentAmountInfo")
+    told = _integer(sums, "refundedAmount")
+    if told is None:
+        kept = _integer(answer, "depositAmount") or _integer(sums, "depositedAmount") or 0
+        told = amount - kept
+    # refunded, and nothing left out of the deposit: then the sums do not follow refunds, and all of it went back
+    return told if 0 < told <= amount else amount
+
+
+def _amount(answer: Mapping[str, Any], stage: Stage, status: int) -> int | None:
+    """What was collected, which can be less than what was ordered; only money that came must be told."""
+    told = _integer(answer, "amount")
+    if status == PAID:
+        told = _integer(answer, "depositAmount") or told
+    return None if told is None and stage is not Stage.COMPLETED else fields.amount_minor(told, "SATIM's Amount")
+
+
+def _currency(answer: Mapping[str, Any], stage: Stage) -> str | None:
+    told = answer.get("currency")
+    if told is None and stage is not Stage.COMPLETED:
+        return None
+    return _CURRENCIES.get(str(told)) or fields.currency(told)
+
+
+def _reason(answer: Mapping[str, Any]) -> str | None:
+    told = answer.get("actioncodedescription") or _within(answer, "params").get("respcode_desc")
+    return fields.description(told or answer.get("errormessage"))
+
+
+def _within(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = answer.get(name.lower())
+    return {str(key).lower(): inner for key, inner in value.items()} if isinstance(value, dict) else {}
+
+
+def _integer(answer: Mapping[str, Any], name: str) -> int | None:
+    """Numbers arrive as numbers or as text, once even with a decimal point; None where there is none."""
+    value = answer.get(name.lower())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _INTEGER.fullmatch(value.strip()) if isinstance(value, str) else None
+    return int(match[1]) if match else None

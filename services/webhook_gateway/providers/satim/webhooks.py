@@ -1,0 +1,152 @@
+"""SATIM, the processor of CIB and EDAHABIA cards (the BPC platform): requests are hints, the bank's answer counts.
+
+A payer's browser comes back with `?orderId=`, which nobody signs; a bank that has callbacks switched on sends
+`mdOrder, operation, status` and perhaps a `checksum`, which does not say when it was made. Either may only make us ask.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Final, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
+from services.webhook_gateway.providers.base import (
+    ANSWER,
+    ASKED_ABOUT,
+    Clock,
+    Mode,
+    PaymentNotice,
+    Proof,
+    ProviderReply,
+    Request,
+)
+from services.webhook_gateway.providers.satim.bpc_checksum import Checksum, checksum_of
+from services.webhook_gateway.providers.satim.orders import OrderCalls
+from services.webhook_gateway.providers.settings import ProviderSettings
+
+_ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+_WORD = re.compile(r"[0-9A-Za-z_-]{0,40}")
+_PARAMETERS_LIMIT: Final = 50
+_DIGEST_CHARACTERS: Final = 16
+
+
+class Satim:
+    """Three steps instead of two: verify, parse, and ask."""
+
+    name = "satim"
+    methods = frozenset({"GET", "POST"})
+    kept_headers: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        *,
+        username: str,
+        password: str,
+        base_url: str,
+        checksum: Checksum | None = None,
+    ) -> None:
+        self._checksum = checksum
+        self._base_url = base_url
+        self._credentials = {"userName": username, "password": password}
+
+    @classmethod
+    def build(cls, settings: ProviderSettings, now: Clock) -> Self | None:
+        """The adapter that the settings describe, or None where they leave it off."""
+        if not settings.satim_is_on or settings.satim_username is None or settings.satim_password is None:
+            return None
+        return cls(
+            username=settings.satim_username,
+            password=settings.satim_password.get_secret_value(),
+            base_url=settings.satim_base_url,
+            checksum=checksum_of(settings),
+        )
+
+    def verify(self, request: Request) -> Proof:
+        """A callback's checksum, where the bank makes them. A hint that is not one order's plain name is refused."""
+        parameters = _parameters(request.body)
+        if self._checksum is not None and not _is_browser(parameters):
+            return Proof(signed=True, secret=self._checksum.matching_key(parameters))
+        try:
+            _order_id(parameters)
+        except UnreadableEventError as error:
+            # nobody vouches for it, so it is not kept either
+            raise InvalidSignatureError(str(error)) from None
+        return Proof(signed=False)
+
+    def parse(self, request: Request) -> PaymentNotice:
+        """Which order to ask for, never more."""
+        if request.method == ANSWER:
+            return self._read(request)
+        parameters = _parameters(request.body)
+        order_id = _order_id(parameters)
+        operation, status = parameters.get("operation", ""), parameters.get("status", "")
+        if not _WORD.fullmatch(operation) or not _WORD.fullmatch(status):
+            raise UnreadableEventError("operation and status must be plain words.")
+        kind = operation or "redirect"
+        # the platform numbers no events: two callbacks that differ anywhere (a second refund) are two reasons to ask
+        digest = hashlib.sha256(request.body).hexdigest()[:_DIGEST_CHARACTERS]
+        return PaymentNotice(key=f"{order_id}:{kind}:{status}:{digest}", kind=kind, reference=order_id, hint=True)
+
+    def ask(self, notice: PaymentNotice) -> PaymentNotice:
+        """Confirm the order and read its state."""
+        return self._orders.ask(notice)
+
+    def enquire(self, reference: str) -> ProviderReply | None:
+        """The same as it came; confirming keeps the bank from cancelling what was paid."""
+        body = self._orders.enquire(reference)
+        if body is None:
+            return None
+        return ProviderReply(
+            Request(ANSWER, {ASKED_ABOUT: reference}, body), Proof(signed=True, mode=_mode(self._base_url))
+        )
+
+    def _read(self, answer: Request) -> PaymentNotice:
+        reference = answer.headers[ASKED_ABOUT]
+        told = self._orders.read(PaymentNotice(key="", kind="answer", reference=reference), answer.body)
+        # the platform numbers no events: the state is what can be told again
+        return replace(
+            told, key=f"answer:{reference}:{told.stage.name.lower()}:{told.amount_minor}:{told.refunded_minor}"
+        )
+
+    @cached_property
+    def _orders(self) -> OrderCalls:
+        # made where it is first used, after the process forked: only workers ask
+        return OrderCalls(self._base_url, self._credentials, _mode(self._base_url))
+
+
+def _parameters(body: bytes) -> dict[str, str]:
+    """The form or query. What two readers could read differently is refused, before its checksum is looked at."""
+    try:
+        pairs: Sequence[tuple[str, str]] = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_PARAMETERS_LIMIT
+        )
+    except ValueError:
+        raise InvalidSignatureError(f"The parameters are not a form of at most {_PARAMETERS_LIMIT} fields.") from None
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs):
+        raise InvalidSignatureError("A parameter is given twice.")
+    if any(";" in name or ";" in value for name, value in pairs):
+        raise InvalidSignatureError("A parameter holds a semicolon, which the checksum uses between parameters.")
+    return parameters
+
+
+def _is_browser(parameters: Mapping[str, str]) -> bool:
+    return "orderId" in parameters and not parameters.keys() & {"mdOrder", "operation", "checksum"}
+
+
+def _order_id(parameters: Mapping[str, str]) -> str:
+    named = {parameters[name] for name in ("mdOrder", "orderId") if name in parameters}
+    if len(named) != 1 or not _ORDER_ID.fullmatch(order_id := named.pop()):
+        raise UnreadableEventError("The request must name one order, in mdOrder (a callback) or orderId (a browser).")
+    return order_id
+
+
+def _mode(base_url: str) -> Mode | None:
+    """SATIM's certification hosts move no money; another address says nothing either way."""
+    host = urlsplit(base_url).hostname or ""
+    if not host.endswith("satim.dz"):
+        return None
+    return Mode.TEST if host.startswith("test") else Mode.LIVE

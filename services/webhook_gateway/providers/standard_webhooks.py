@@ -1,0 +1,66 @@
+"""Standard Webhooks (also Svix): id, time and body signed together, fresh for five minutes."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from services.webhook_gateway.errors import InvalidSignatureError, NotReadyError
+from services.webhook_gateway.providers import fields, payload, signatures
+from services.webhook_gateway.providers.base import Clock, PaymentNotice, Proof, Request
+from services.webhook_gateway.providers.settings import ProviderSettings, plain
+
+_KIND_PREFIX: Final = "payment."
+#: An id with a full stop could be shifted into the time or the body without changing the signed bytes.
+_ID = re.compile(r"[!-\-/-~]{1,200}")
+
+
+class StandardWebhooks:
+    """As the specification has it: several signatures separated by spaces, of which any `v1` may match."""
+
+    name = "standard_webhooks"
+    methods = frozenset({"POST"})
+    kept_headers = frozenset({"webhook-id"})
+
+    def __init__(self, secrets: Sequence[str], now: Clock = lambda: datetime.now(UTC)) -> None:
+        self._secrets = [_key(secret) for secret in secrets]
+        self._now = now
+
+    @classmethod
+    def build(cls, settings: ProviderSettings, now: Clock) -> Self | None:
+        """The adapter that the settings describe, or None where they leave it off."""
+        return cls(secrets, now) if (secrets := plain(settings.standard_webhooks_secrets)) else None
+
+    def verify(self, request: Request) -> Proof:
+        """`webhook-signature` holds the HMAC of `id.timestamp.body`, and the timestamp is now."""
+        message_id = signatures.required_header(request.headers, "webhook-id")
+        if not _ID.fullmatch(message_id):
+            raise InvalidSignatureError("The header webhook-id must be 1 to 200 plain characters without a full stop.")
+        timestamp = signatures.required_header(request.headers, "webhook-timestamp")
+        signatures.require_fresh(timestamp, self._now())
+        message = f"{message_id}.{timestamp}.".encode() + request.body
+        given = signatures.required_header(request.headers, "webhook-signature").split(" ")
+        decoded = (signatures.bytes_from_base64(one[len("v1,") :]) for one in given if one.startswith("v1,"))
+        candidates = [signature for signature in decoded if signature]
+        return Proof(signed=True, secret=signatures.matching_secret(self._secrets, message, candidates))
+
+    def parse(self, request: Request) -> PaymentNotice:
+        """An event `payment.<status>`; one of any other type tells nothing about a payment."""
+        key = fields.identifier(request.headers.get("webhook-id"), "webhook-id")
+        body = fields.json_object(request.body)
+        kind = fields.identifier(body.get("type"), "type")
+        if not kind.startswith(_KIND_PREFIX):
+            return PaymentNotice(key=key, kind=kind)
+        told: dict[str, Any] = payload.read(
+            fields.section(body, "data"), payload.status_word(kind.removeprefix(_KIND_PREFIX))
+        )._asdict()
+        return PaymentNotice(key=key, kind=kind, occurred_at=fields.instant(body.get("timestamp")), **told)
+
+
+def _key(secret: str) -> bytes:
+    key = signatures.bytes_from_base64(secret.removeprefix("whsec_"))
+    if not key:
+        raise NotReadyError(
+            "NOUBA_PSP_STANDARD_WEBHOOKS_SECRETS holds a secret that is not base64; copy it whole, with its whsec_."
+        )
+    return key

@@ -1,0 +1,1 @@
+"""Polls providers for payments that are still pending."""

@@ -1,0 +1,87 @@
+"""The diary of questions in PostgreSQL: columns of the payments themselves, so that a lease is one row's update."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, Row
+
+from services.webhook_gateway.reconciliation.reconcile import LEASE, Due
+
+# the row that is updated is looked at again under its lock, so that two workers never lease the same payment
+_TAKE = """
+UPDATE payments SET asks = asks + 1, asked_at = now(), next_ask_at = now() + %(lease)s
+WHERE id = (
+    SELECT id FROM payments
+    WHERE provider = %(provider)s AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+      AND next_ask_at <= now()
+    ORDER BY next_ask_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id AS payment_id, provider_reference AS reference, created_at, asks
+"""
+_TAKE_ONE = """
+UPDATE payments SET asks = asks + 1, asked_at = now(), next_ask_at = now() + %(lease)s
+WHERE id = %(payment_id)s AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+  AND (asked_at IS NULL OR asked_at < now() - %(lease)s OR next_ask_at IS DISTINCT FROM asked_at + %(lease)s)
+RETURNING id AS payment_id, provider_reference AS reference, created_at, asks
+"""
+_PUT_OFF = "UPDATE payments SET next_ask_at = %(until)s WHERE id = %(payment_id)s AND asks = %(asks)s"
+_UNFINISHED = """
+SELECT id AS payment_id, provider, status, created_at, asks, asked_at, next_ask_at FROM payments
+WHERE provider = ANY(%(providers)s) AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+  AND created_at <= now() - %(older_than)s
+ORDER BY created_at, id
+"""
+_COUNT_DUE = """
+SELECT count(*) FROM payments
+WHERE provider = %(provider)s AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+  AND next_ask_at <= now()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A payment that nobody has told the end of."""
+
+    payment_id: int
+    provider: str
+    status: str
+    created_at: datetime
+    asks: int
+    asked_at: datetime | None
+    next_ask_at: datetime | None
+
+
+class PostgresPollSchedule:
+    """Implements `Diary`. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def take(self, provider: str) -> Due | None:
+        return _due(self._rows(_TAKE, provider=provider, lease=LEASE))
+
+    def take_one(self, payment_id: int) -> Due | None:
+        """That payment, due or not; None where it is finished, or leased to somebody who is asking about it."""
+        return _due(self._rows(_TAKE_ONE, payment_id=payment_id, lease=LEASE))
+
+    def put_off(self, due: Due, until: datetime | None) -> None:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(_PUT_OFF, {"until": until, "payment_id": due.payment_id, "asks": due.asks})
+
+    def unfinished(self, providers: Sequence[str], older_than: timedelta) -> list[Unfinished]:
+        """The payments of `providers` that were begun so long ago, oldest first."""
+        rows = self._rows(_UNFINISHED, providers=[*providers], older_than=older_than)
+        return [Unfinished(**row._mapping) for row in rows]
+
+    def count_due(self, provider: str) -> int:
+        """How many should have been asked about by now."""
+        return int(self._rows(_COUNT_DUE, provider=provider)[0][0])
+
+    def _rows(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
+        with self._engine.connect() as connection:
+            return connection.exec_driver_sql(statement, values).all()
+
+
+def _due(rows: Sequence[Row[Any]]) -> Due | None:
+    return Due(**rows[0]._mapping) if rows else None

@@ -1,0 +1,168 @@
+"""Ask a provider about a payment that nobody has told the end of, and keep its answer as if it were a webhook.
+
+What is kept is settled like every other event, so there is one way to book; a webhook that comes late finds nothing
+left to do. A crash between any two steps only means that the provider is asked again: the answer has a key of its own,
+and is kept once.
+"""
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError, UnreadableEventError
+from services.webhook_gateway.inbox.accept import Inbox, read_entry
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.providers.base import PollsPayments, ProviderReply
+from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.runtime.failpoints import failpoint
+
+#: A question not answered by then was lost with its worker; another asks again. Longer than any question takes.
+LEASE: Final = timedelta(minutes=2)
+#: The ages at which a young payment is asked about. SATIM cancels what nobody confirms (after twenty minutes, as far as
+#: is known), and asking confirms.
+EARLY: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10, 15, 19))
+#: Later the wait is a part of the payment's age: at 24, 30, 37, 46 minutes ... then every six hours.
+PART_OF_AGE: Final = 4
+LONGEST_WAIT: Final = timedelta(hours=6)
+#: Nobody is asked about an older payment, except by hand.
+GIVE_UP_AFTER: Final = timedelta(days=3)
+#: The wait after a first failure; it doubles with each question, but never goes beyond the next planned one.
+FIRST_RETRY: Final = timedelta(seconds=30)
+
+
+class Outcome(StrEnum):
+    """What came of one question."""
+
+    TOLD = "told"
+    KNOWN = "known"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    UNREADABLE = "unreadable"
+    UNAVAILABLE = "unavailable"
+    LIMITED = "limited"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A payment to ask about, leased to us. `asks` counts the questions so far, this one among them."""
+
+    payment_id: int
+    reference: str
+    created_at: datetime
+    asks: int
+
+
+class PollSchedule(Protocol):
+    """When each unfinished payment is asked about; many workers share it."""
+
+    def take(self, provider: str) -> Due | None:
+        """The payment that has been due longest, leased for `LEASE`; None where none is due."""
+        ...
+
+    def put_off(self, due: Due, until: datetime | None) -> None:
+        """Ask again at `until`, or never; nothing where the lease ran out and somebody else has asked since."""
+        ...
+
+
+class CircuitBreaker(Protocol):
+    """Leaves a provider alone that fails again and again."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a question now would be refused."""
+        ...
+
+    def watch(self) -> AbstractContextManager[None]:
+        """Ask within this. Raises ProviderUnavailable while the provider is left alone."""
+        ...
+
+
+class ReconciliationMetrics(Protocol):
+    """Where questions are counted."""
+
+    def count(self, provider: str, outcome: Outcome, *, has_ended: bool, is_given_up: bool) -> None:
+        """One question came to `outcome`; it ended the payment, or it was the last that is asked about it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """The use case with what it is given, for one provider; `wake` is called when an answer was kept."""
+
+    psp: PollsPayments
+    breaker: CircuitBreaker
+    diary: PollSchedule
+    inbox: Inbox
+    tally: ReconciliationMetrics
+    now: Callable[[], datetime]
+    wake: Callable[[], None]
+    jitter: Callable[[], float] = random.random
+
+    def ask_next(self) -> Outcome | None:
+        """Ask about the payment that has been due longest; None where none is due, or the provider is left alone."""
+        if self.breaker.is_open:
+            return None
+        due = self.diary.take(self.psp.name)
+        return None if due is None else self.ask(due)
+
+    def ask(self, due: Due) -> Outcome:
+        """Ask about a payment that is leased to us, and keep what is new in the answer."""
+        failpoint("reconcile.after_take")
+        try:
+            with self.breaker.watch():
+                reply = self.psp.enquire(due.reference)
+        except ProviderRateLimitedError:
+            outcome, has_ended = Outcome.LIMITED, False
+        except ProviderUnavailableError:
+            outcome, has_ended = Outcome.UNAVAILABLE, False
+        else:
+            failpoint("reconcile.after_answer")
+            outcome, has_ended = (Outcome.UNKNOWN, False) if reply is None else self._keep(reply)
+            failpoint("reconcile.after_keep")
+        planned = None if has_ended else self._plan(due, outcome)
+        self.diary.put_off(due, planned)
+        is_given_up = planned is None and not has_ended
+        self.tally.count(self.psp.name, outcome, has_ended=has_ended, is_given_up=is_given_up)
+        return outcome
+
+    def _keep(self, reply: ProviderReply) -> tuple[Outcome, bool]:
+        """What the answer comes to, and whether it ends the payment."""
+        try:
+            stage = self.psp.parse(reply.request).stage
+        except UnreadableEventError:
+            stage = None  # kept for an operator all the same
+        if stage is Stage.PENDING:
+            return Outcome.PENDING, False
+        entry = read_entry(self.psp, reply.request, reply.proof)
+        kept = self.inbox.keep(entry)
+        if entry.state is EventState.QUARANTINED:
+            return Outcome.UNREADABLE, False
+        if kept.is_new:
+            self.wake()
+        # a hold can still become a payment
+        return Outcome.TOLD if kept.is_new else Outcome.KNOWN, stage is not Stage.AUTHORIZED
+
+    def _plan(self, due: Due, outcome: Outcome) -> datetime | None:
+        now = self.now()
+        planned = next_ask(due.created_at, now, self.jitter())
+        if planned is None or outcome not in (Outcome.UNAVAILABLE, Outcome.LIMITED):
+            return planned
+        wait = FIRST_RETRY * float(2 ** min(due.asks - 1, 12)) * (1 + self.jitter() / 10)
+        return min(planned, now + wait)
+
+
+def next_ask(created_at: datetime, now: datetime, jitter: float) -> datetime | None:
+    """When a payment is asked about after `now`; None where it is too old.
+
+    `jitter`, from 0 to 1, only makes the wait shorter, by a tenth at most: no deadline of the provider's is missed.
+    """
+    age = now - created_at
+    if age >= GIVE_UP_AFTER:
+        return None
+    following = next((early for early in EARLY if early > age), None)
+    wait = following - age if following else min(age / PART_OF_AGE, LONGEST_WAIT)
+    return now + wait * (1 - jitter / 10)

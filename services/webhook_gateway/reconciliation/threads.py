@@ -1,0 +1,93 @@
+"""The worker's rounds that look for what no webhook brings: unfinished payments, and wallets that could pay."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy import Engine
+
+from services.webhook_gateway.inbox.postgres import PostgresInbox
+from services.webhook_gateway.metrics import ASKS, ASKS_DUE, BOOKED_BY_ASKING
+from services.webhook_gateway.providers.base import PollsPayments, Provider
+from services.webhook_gateway.providers.circuit_breaker import Breaker
+from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
+from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconciliation
+from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.postgres import open_store
+from services.webhook_gateway.settlement.postgres_wallets import users_covered
+from services.webhook_gateway.settlement.wallets import pay_waiting
+from shared.runtime.periodic_thread import PeriodicThread
+
+#: Threads of one worker that ask the same provider: a slow one holds these, and nobody else's.
+AT_ONCE: Final = 2
+#: How often a thread with nothing to do looks for a payment that has become due, in seconds.
+ASK_EVERY_SECONDS: Final = 1.0
+#: How often wallets are looked at, and the metrics of what is due are set.
+LOOK_EVERY_SECONDS: Final = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Counted:
+    """Implements `Tally` by metrics."""
+
+    def count(self, provider: str, outcome: Outcome, *, has_ended: bool, is_given_up: bool) -> None:
+        ASKS.labels(provider, outcome).inc()
+        if outcome is Outcome.TOLD and has_ended:
+            BOOKED_BY_ASKING.labels(provider).inc()
+        if is_given_up:
+            ASKS.labels(provider, "given_up").inc()
+            log.warning("a payment stays unfinished and is not asked about any more", provider=provider)
+
+
+def reconciliations(
+    providers: Mapping[str, Provider], breakers: Mapping[str, Breaker], engine: Engine, wake: Callable[[], None]
+) -> dict[str, Reconciliation]:
+    """The use case for each provider that can be asked; `wake` is called when an answer was kept."""
+    # two addresses can be one provider
+    able = {psp.name: psp for psp in providers.values() if isinstance(psp, PollsPayments)}
+    return {
+        name: Reconciliation(
+            psp=psp,
+            breaker=breakers[name],
+            diary=PostgresPollSchedule(_committing(engine)),
+            inbox=PostgresInbox(_committing(engine)),
+            tally=Counted(),
+            now=lambda: datetime.now(UTC),
+            wake=wake,
+        )
+        for name, psp in able.items()
+    }
+
+
+def rounds(
+    found: Mapping[str, Reconciliation], engine: Engine, subscription_period: timedelta, terms: WalletPolicy
+) -> list[PeriodicThread]:
+    """Threads for `run_worker`: those that ask each provider, and one that lets wallets pay what they cover."""
+    diary = PostgresPollSchedule(_committing(engine))
+    books = partial(open_store, _committing(engine), subscription_period)
+
+    def look() -> bool:
+        for provider in found:
+            ASKS_DUE.labels(provider).set(diary.count_due(provider))
+        if count := pay_waiting(users_covered(engine), books, terms.currency, terms.now):
+            log.info("subscriptions that waited were covered", count=count)
+        return count > 0
+
+    asking = [
+        PeriodicThread(f"asking {name}", partial(_ask, one), ASK_EVERY_SECONDS)
+        for name, one in found.items()
+        for _ in range(AT_ONCE)
+    ]
+    return [*asking, PeriodicThread("wallets", look, LOOK_EVERY_SECONDS)]
+
+
+def _committing(engine: Engine) -> Engine:
+    """The same connections, where every statement is a transaction of its own."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _ask(reconciliation: Reconciliation) -> bool:
+    return reconciliation.ask_next() is not None

@@ -1,0 +1,84 @@
+"""The HTTP by which the school's back end says that a payment has begun."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from flask import Blueprint, current_app, jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from services.webhook_gateway import errors
+from services.webhook_gateway.http.request_body import BodyReader
+from services.webhook_gateway.payments.model import Payment
+from services.webhook_gateway.payments.payment_state import PaymentState
+from services.webhook_gateway.providers.base import Provider
+from services.webhook_gateway.providers.fields import BIGINT_MAX, IDENTIFIER_LIMIT_CHARACTERS, LARGEST_AMOUNT_MINOR
+from services.webhook_gateway.school_api.auth import authorise, read_json
+from services.webhook_gateway.settlement.register import register_payment
+from services.webhook_gateway.settlement.unit_of_work import SettlementStore, retry_on_conflict
+
+payments = Blueprint("payments", __name__)
+
+Identifier = Annotated[
+    str, StringConstraints(min_length=1, max_length=IDENTIFIER_LIMIT_CHARACTERS, pattern=r"^[\x21-\x7e]+$")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """What the route is given; kept in `app.extensions["payments"]`."""
+
+    tokens: tuple[bytes, ...]
+    providers: Mapping[str, Provider]
+    books: Callable[[], AbstractContextManager[SettlementStore]]
+    currency: str
+    bodies: BodyReader
+
+
+class ExpectedBody(BaseModel):
+    """A payment that a payer has been sent to the provider for."""
+
+    model_config = ConfigDict(strict=True)
+    provider: Identifier
+    provider_reference: Identifier = Field(
+        description="The provider's id of it: Chargily's checkout, SATIM's orderId (mdOrder), Stripe's payment intent."
+    )
+    order_number: Identifier | None = Field(default=None, description="The school's own number of it.")
+    user_id: int = Field(ge=1, le=BIGINT_MAX)
+    amount: int = Field(ge=0, le=LARGEST_AMOUNT_MINOR, description="Minor units.")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(
+        default=None, description="ISO 4217; the school's own unless told, and no other."
+    )
+
+
+@payments.post("/api/payments", provide_automatic_options=False)
+def expect_payment() -> ResponseReturnValue:
+    given: Payments = current_app.extensions["payments"]
+    authorise(given.tokens)
+    body = read_json(ExpectedBody, given.bodies, errors.BadPaymentError)
+    psp = given.providers.get(body.provider)
+    if psp is None:
+        raise errors.UnknownProviderError(f"No provider {body.provider[:40]!r} is switched on here.")
+    if body.currency not in (None, given.currency):
+        raise errors.BadPaymentError(f"currency: the school's wallets are in {given.currency}.")
+    payment = Payment(
+        id=0,
+        # two addresses can be one provider
+        provider=psp.name,
+        reference=body.provider_reference,
+        order_number=body.order_number,
+        user_id=body.user_id,
+        amount_minor=body.amount,
+        currency=given.currency,
+        standing=PaymentState(),
+    )
+
+    def write() -> Payment:
+        with given.books() as books:
+            return register_payment(payment, books, datetime.now(UTC))
+
+    known = retry_on_conflict(write)
+    return jsonify(payment_id=known.id, status=known.status)

@@ -1,0 +1,41 @@
+"""Learn of a payment before its provider tells anything: the school has begun it, so it can be asked about."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from services.webhook_gateway.errors import ConflictingPaymentError, UnknownUserError
+from services.webhook_gateway.payments.model import Payment
+from services.webhook_gateway.settlement.unit_of_work import SettlementStore
+
+
+def register_payment(payment: Payment, books: SettlementStore, now: datetime) -> Payment:
+    """The row of `payment`, opened if there was none; saying it again changes nothing.
+
+    Raises UnknownUser, and ConflictingPayment where the row is for somebody or something else.
+    """
+    assert payment.reference is not None
+    found = books.find(payment.provider, payment.reference, payment.order_number)
+    if found is None or found.reference not in (None, payment.reference):
+        found = books.open(payment)  # also for a second try at an order whose first had another reference
+        if found is None:
+            raise UnknownUserError(payment.user_id)
+    _require_same(payment, found)
+    known = replace(found, reference=payment.reference, order_number=found.order_number or payment.order_number)
+    if not found.amount_is_final:
+        # a hold or a failed attempt said what was tried; the school says what is to be paid
+        known = replace(known, amount_minor=payment.amount_minor, amount_is_final=True)
+    if known != found:
+        books.save(known)
+    # what a webhook told before now has a payment to be about
+    books.release(payment.provider, payment.reference, now)
+    return known
+
+
+def _require_same(told: Payment, found: Payment) -> None:
+    is_same = (
+        (told.user_id, told.currency) == (found.user_id, found.currency)
+        and (told.amount_minor == found.amount_minor or not found.amount_is_final)
+        and told.order_number in (None, found.order_number or told.order_number)
+    )
+    if not is_same:
+        raise ConflictingPaymentError(found.id)

@@ -1,0 +1,71 @@
+"""Events that wait are due again: parked ones, and those whose message never came back from RabbitMQ."""
+
+import json
+import threading
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.webhooks import WebhookReceived
+from shared.messaging.actors import encode_message
+from shared.runtime.logs import describe
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 1.0
+
+# Many workers may look at once. The next look at the same event is put off, so that it is told of once in a while and
+# not every second; and while RabbitMQ is away, nothing is added to what the outbox holds already.
+_RELEASE = """
+WITH due AS (
+    SELECT id FROM webhook_events
+    WHERE state = 'received' AND next_attempt_at <= now()
+      AND NOT EXISTS (
+          SELECT FROM outbox WHERE service = %(service)s AND created_at < now() - interval '10 seconds')
+    ORDER BY next_attempt_at LIMIT 500 FOR UPDATE SKIP LOCKED
+), told AS (
+    INSERT INTO outbox (service, message)
+    SELECT %(service)s, jsonb_set(
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
+        '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM due
+)
+UPDATE webhook_events SET next_attempt_at = now() + interval '5 minutes' FROM due
+WHERE webhook_events.id = due.id
+"""
+
+
+def release_due(engine: Engine) -> int:
+    """Promise a new message for every event that is due, and say how many there were."""
+    with engine.begin() as connection:
+        template = json.dumps(encode_message(WebhookReceived(event_id=0)))
+        return int(connection.exec_driver_sql(_RELEASE, {"service": SERVICE, "message": template}).rowcount)
+
+
+class DueEventScheduler:
+    """A thread of the worker that looks for due events every second and wakes the relay."""
+
+    def __init__(self, engine: Engine, wake: Callable[[], None]) -> None:
+        self._engine = engine
+        self._wake = wake
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="waiting events", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+            try:
+                if count := release_due(self._engine):
+                    log.info("waiting events are due", count=count)
+                    self._wake()
+            except SQLAlchemyError as error:
+                log.warning("waiting events were not looked for", error=describe(error))

@@ -1,0 +1,144 @@
+"""Settle kept webhooks: understand each, book what is new in it, and say what became of it.
+
+All that is written, of one or of many, is one database transaction, so a crash between any two steps leaves nothing or
+everything, and settling again finds nothing left to do.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from services.webhook_gateway.errors import ProviderBusyError, ProviderUnavailableError, UnreadableEventError
+from services.webhook_gateway.payments.model import Event
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.providers.base import (
+    KEY_MODE,
+    ConfirmsPayments,
+    PaymentNotice,
+    Provider,
+    Request,
+    mode_fault,
+)
+from services.webhook_gateway.settlement.book import WalletPolicy, book
+from services.webhook_gateway.settlement.unit_of_work import (
+    EventState,
+    SettlementKeys,
+    SettlementResult,
+    SettlementStore,
+    retry_on_conflict,
+)
+from shared.runtime.failpoints import failpoint
+
+#: An event whose order or user stays unknown this long will not be settled by waiting.
+PATIENCE = timedelta(hours=24)
+#: The wait after the first vain attempt; it doubles up to the longest.
+FIRST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(minutes=15)
+#: The longest where nothing is wrong: after an outage many events are put off, and all have to end within minutes.
+LONGEST_WAIT_FOR_A_TURN = timedelta(seconds=30)
+
+
+class Understood(NamedTuple):
+    """An event that is not final, and what it tells; or what becomes of it where it tells nothing."""
+
+    event: Event
+    told: PaymentNotice | SettlementResult
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The use case with what it is given: `read` finds an event that is not final, `books` begins a transaction,
+    `providers` are the providers by name, and `asks` those of them that can be asked."""
+
+    read: Callable[[int], Event | None]
+    books: Callable[[], AbstractContextManager[SettlementStore]]
+    providers: Mapping[str, Provider]
+    asks: Mapping[str, ConfirmsPayments]
+    terms: WalletPolicy
+
+    def settle(self, event_id: int) -> SettlementResult | None:
+        """What became of the event; None where it was settled before. Only faults of our own are raised."""
+        understood = self.understand(event_id)
+        return None if understood is None else self.book(understood)
+
+    def understand(self, event_id: int) -> "Understood | None":
+        """What the event tells, which may mean to ask the provider for seconds; None where it was settled before."""
+        event = self.read(event_id)
+        return None if event is None else Understood(event, self._understand(event))
+
+    def book(self, understood: "Understood") -> SettlementResult | None:
+        """What became of the event, in a transaction of its own."""
+        return retry_on_conflict(lambda: self.book_all([understood])[0])
+
+    def book_all(self, batch: Sequence["Understood"]) -> Sequence[SettlementResult | None]:
+        """What became of each in one transaction; None where it was settled before, or is in the batch already."""
+        with self.books() as books:
+            waiting = set(books.claim({event.id for event, _ in batch}, _abouts(batch)))
+            failpoint("settlement.after_claim")
+            verdicts = []
+            for event, told in batch:
+                is_waiting = event.id in waiting
+                waiting.discard(event.id)
+                verdicts.append(self._book(event, told, books) if is_waiting else None)
+            failpoint("settlement.before_commit")
+        failpoint("settlement.after_commit")
+        return verdicts
+
+    def postpone(self, event_id: int, reason: str) -> SettlementResult | None:
+        """Let the event wait that could not be settled for a fault of our own; the reason must hold no data."""
+        event = self.read(event_id)
+        if event is None:
+            return None
+        with self.books() as books:
+            return (
+                self._conclude(event, SettlementResult(EventState.RECEIVED, reason), books)
+                if books.claim([event_id])
+                else None
+            )
+
+    def _understand(self, event: Event) -> PaymentNotice | SettlementResult:
+        """What the event tells, from the provider itself where the event is only a hint; or why that is not known."""
+        psp = self.providers.get(event.provider)
+        if psp is None:
+            return SettlementResult(EventState.RECEIVED, f"provider {event.provider} is switched off: set its secrets")
+        try:
+            notice = psp.parse(Request(event.method, event.headers, event.body))
+            if fault := mode_fault(event.headers.get(KEY_MODE), notice):
+                return SettlementResult(EventState.QUARANTINED, fault)
+            if not notice.hint or notice.reference is None:
+                return notice
+            told = self.asks[event.provider].ask(notice)
+        except UnreadableEventError as error:
+            return SettlementResult(EventState.QUARANTINED, str(error))
+        except ProviderUnavailableError as error:
+            return SettlementResult(EventState.RECEIVED, str(error), soon=isinstance(error, ProviderBusyError))
+        if told.reference is not None and told.stage is Stage.PENDING:
+            return SettlementResult(EventState.RECEIVED, "the provider has not decided yet")
+        return told
+
+    def _book(self, event: Event, told: PaymentNotice | SettlementResult, books: SettlementStore) -> SettlementResult:
+        verdict = book(event, told, books, self.terms) if isinstance(told, PaymentNotice) else told
+        failpoint("settlement.after_booking")
+        return self._conclude(event, verdict, books)
+
+    def _conclude(self, event: Event, verdict: SettlementResult, books: SettlementStore) -> SettlementResult:
+        """Write the verdict down. An event that waits in vain for too long is dead, never dropped."""
+        now = self.terms.now()
+        if verdict.state is EventState.RECEIVED and now - event.received_at >= PATIENCE:
+            hours = PATIENCE // timedelta(hours=1)
+            verdict = SettlementResult(EventState.DEAD, f"waited {hours} hours in vain: {verdict.reason}")
+        if verdict.state is EventState.RECEIVED:
+            longest = LONGEST_WAIT_FOR_A_TURN if verdict.soon else LONGEST_WAIT
+            wait = min(longest, FIRST_WAIT * 2 ** min(event.attempts, 10))
+            books.park(event.id, verdict.reason, now + wait)
+        else:
+            books.close(event.id, verdict)
+        return verdict
+
+
+def _abouts(batch: Sequence[Understood]) -> Iterator[SettlementKeys]:
+    for event, told in batch:
+        if isinstance(told, PaymentNotice) and told.reference is not None:
+            yield SettlementKeys(event.provider, told.reference, told.order_number, told.user_id)

@@ -1,0 +1,118 @@
+"""What one settlement reads and writes, and the words for what becomes of an event."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import NamedTuple, Protocol, TypeVar
+
+from services.webhook_gateway.errors import ConcurrentInsertError
+from services.webhook_gateway.payments.ledger import Transaction
+from services.webhook_gateway.payments.model import Payment, Subscription
+
+
+class EventState(StrEnum):
+    """Where an event is: only `RECEIVED` is not final."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+    DEAD = "dead"
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementResult:
+    """What became of an event, and why, in words without personal data."""
+
+    state: EventState
+    reason: str
+    payment_id: int | None = None
+    #: Of one that waits: nothing is wrong, there was only too much to do at once.
+    soon: bool = False
+
+
+class SettlementKeys(NamedTuple):
+    """The payment that an event tells of, and the user it names."""
+
+    provider: str
+    reference: str
+    order_number: str | None
+    user_id: int | None
+
+
+class SettlementStore(Protocol):
+    """One transaction over the gateway's tables: all that is written is kept together, or nothing is.
+
+    It may end with Overtaken, where another one opened one of the same payments at the same time.
+    """
+
+    def claim(self, event_ids: Collection[int], abouts: Iterable[SettlementKeys] = ()) -> Collection[int]:
+        """Lock the events until the end, with what they are about; those of them that are not final."""
+        ...
+
+    def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
+        """The payment of that reference; else of that order, one without a reference first; locked."""
+        ...
+
+    def open(self, payment: Payment) -> Payment | None:
+        """The new row for `payment`, with its id, or the row of that reference that somebody else opened; locked.
+
+        None where there is neither such a row nor such a user.
+        """
+        ...
+
+    def save(self, payment: Payment) -> None:
+        """Write what a settlement may change of a payment."""
+        ...
+
+    def balance(self, user_id: int) -> int:
+        """The balance of a payment's user, locked until the end."""
+        ...
+
+    def post(self, transaction: Transaction, event_id: int | None) -> None:
+        """Book the entries, and move the balance of each wallet among them; `event_id` is the cause, if it is one."""
+        ...
+
+    def pending_subscriptions(self, user_id: int) -> Iterable[Subscription]:
+        """Those that wait for payment, oldest first."""
+        ...
+
+    def paid_subscriptions(self, user_id: int) -> Iterable[Subscription]:
+        """The active ones that the wallet has paid, with what it paid for each, newest first."""
+        ...
+
+    def activate(self, subscription_id: int, at: datetime) -> None:
+        """The subscription runs from `at`."""
+        ...
+
+    def deactivate(self, subscription_id: int) -> None:
+        """The subscription waits for payment again, as if it had never run."""
+        ...
+
+    def close(self, event_id: int, verdict: SettlementResult) -> None:
+        """The event is final."""
+        ...
+
+    def park(self, event_id: int, reason: str, until: datetime) -> None:
+        """The event is tried again at `until`."""
+        ...
+
+    def release(self, provider: str, reference: str, at: datetime) -> None:
+        """Parked events about this payment are tried again at `at`."""
+        ...
+
+    def announce(self, payment_id: int, day: date) -> None:
+        """Promise to tell that the payment's `day` changed."""
+        ...
+
+
+def retry_on_conflict(work: Callable[[], T]) -> T:
+    """Do a transaction's `work`, once more where another was first to open its payment: that one is found then."""
+    try:
+        return work()
+    except ConcurrentInsertError:
+        return work()

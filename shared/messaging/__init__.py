@@ -1,0 +1,1 @@
+"""Dramatiq, RabbitMQ, outbox and relay."""

@@ -1,0 +1,51 @@
+"""What operators did, to what and why: a row in the transaction that did it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from shared.schema.tables import operator_acts
+
+
+def record(
+    connection: Connection,
+    *,
+    who: str,
+    what: str,
+    why: str | None,
+    ids: Sequence[int | str] = (),
+    chosen_by: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the act down within the caller's transaction; `chosen_by` is the filter that found `ids`."""
+    connection.execute(
+        insert(operator_acts).values(who=who, what=what, why=why, ids=list(ids), chosen_by=dict(chosen_by or {}))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit."""
+
+    id: int
+    acted_at: datetime
+    who: str
+    what: str
+    why: str | None
+    ids: Sequence[int | str]
+    chosen_by: Mapping[str, Any]
+
+
+def list_entries(
+    engine: Engine, *, what: str | None = None, of_id: int | str | None = None, limit: int = 50
+) -> list[AuditEntry]:
+    """The newest acts first; of one kind such as `dead.replay`, or those that touched `of_id`."""
+    query = select(*operator_acts.c["id", "acted_at", "who", "what", "why", "ids", "chosen_by"])
+    if what is not None:
+        query = query.where(operator_acts.c.what == what)
+    if of_id is not None:
+        query = query.where(operator_acts.c.ids.contains([of_id]))
+    with engine.connect() as connection:
+        return [AuditEntry(*row) for row in connection.execute(query.order_by(operator_acts.c.id.desc()).limit(limit))]

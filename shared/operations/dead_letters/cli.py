@@ -1,0 +1,216 @@
+"""`nouba dead`: look at what died, replay it, or give it up."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from shared.operations.cli_options import Instant, json_option, operators_database, table_console, who_option
+from shared.operations.dead_letters import queries
+from shared.operations.dead_letters import replay as dead_letters_replay
+from shared.operations.dead_letters.queries import DeadFilter, DeadLetter
+from shared.operations.dead_letters.replay import Decided, Decision
+
+APPLICATION = "nouba dead"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def dead() -> None:
+    """Messages that nobody could handle: look at them, send them again, or give them up.
+
+    \b
+    Examples:
+      nouba dead list --queue webhooks --since 2h
+      nouba dead show 17
+      nouba dead replay 17 18                         these two
+      nouba dead replay --error "is away" --rate 50   all of that error, fifty a second
+      nouba dead discard --actor old.name.v1 --why "the actor is gone for good"
+    """
+
+
+def _chosen(command: F) -> F:
+    """The options that say which letters are meant."""
+    for option in reversed(
+        (
+            click.argument("ids", type=int, nargs=-1),
+            click.option("--queue", help="Of this queue."),
+            click.option("--actor", help="Of this actor."),
+            click.option(
+                "--cause", help="retries, contract, permanent, unknown_actor, undecodable, delivery_limit ..."
+            ),
+            click.option("--error", help="With this in the error, in any case of letters."),
+            click.option(
+                "--since", type=Instant(), help="Died then or later: 2026-11-23, 2026-11-23T14:00, 30m, 2h, 7d."
+            ),
+            click.option("--until", type=Instant(), help="Died before that."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@dead.command("list")
+@_chosen
+@click.option("--state", type=click.Choice([*queries.STATES, "any"]), default="dead", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many.")
+@click.option("--before", "before_id", type=int, help="The page after the one that ended with this id.")
+@json_option
+def list_command(state: str, limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
+    """Show what died, the newest first; of IDS alone where they are given."""
+    wanted = DeadFilter(**chosen, state=None if state == "any" else state)
+    with operators_database(APPLICATION) as engine:
+        found = queries.list_dead(engine, wanted, limit=limit, before_id=before_id)
+        count = queries.count_dead(engine, wanted)
+    if as_json:
+        click.echo(json.dumps({"count": count, "letters": [letter.as_json() for letter in found]}))
+        return
+    if found:
+        table_console().print(_table(found))
+    click.echo(f"{len(found)} of {count}." if found else "No such letter: nothing is dead here.")
+
+
+@dead.command()
+@click.argument("letter_id", metavar="ID", type=int)
+@click.option("--body", is_flag=True, help="Print the body too, byte for byte where it is text.")
+@json_option
+def show(letter_id: int, body: bool, as_json: bool) -> None:
+    """Show all that is known of one letter."""
+    with operators_database(APPLICATION) as engine:
+        letter = queries.find_dead(engine, letter_id)
+    if letter is None:
+        raise click.ClickException(f"There is no dead letter {letter_id}; nouba dead list shows them.")
+    known = letter.as_json() | ({"body": letter.message.decode("utf-8", "backslashreplace")} if body else {})
+    if as_json:
+        click.echo(json.dumps(known))
+        return
+    for name, value in known.items():
+        if value is not None:
+            click.echo(f"{name:14}{json.dumps(value) if isinstance(value, dict | list) else value}")
+
+
+def _deciding(command: F) -> F:
+    """The options of a decision."""
+    for option in reversed(
+        (
+            click.option("--all", "everything", is_flag=True, help="All that is dead, where nothing else is said."),
+            click.option("--dry-run", is_flag=True, help="Only show which they are."),
+            click.option("--limit", type=click.IntRange(1), help="The oldest so many."),
+            click.option("--rate", type=click.FloatRange(0.01), help="At most so many a second."),
+            who_option,
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@dead.command()
+@_chosen
+@_deciding
+@click.option("--why", help="For the audit.")
+def replay(**options: Any) -> None:
+    """Send the letters again, oldest first, as the messages they were. What dies again is dead again.
+
+    The message goes through the gateway's outbox: it is sent with a confirm as soon as RabbitMQ is there, even if this
+    command is killed.
+    """
+    _decide(dead_letters_replay.replay, "replayed", **options)
+
+
+@dead.command()
+@_chosen
+@_deciding
+@click.option("--why", required=True, help="For the audit.")
+def discard(**options: Any) -> None:
+    """Give the letters up for good. Their rows stay, with who and why."""
+    _decide(dead_letters_replay.discard, "discarded", **options)
+
+
+def _decide(
+    act: Callable[..., Decided],
+    word: str,
+    *,
+    everything: bool,
+    dry_run: bool,
+    limit: int | None,
+    rate: float | None,
+    who: str,
+    why: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    wanted = DeadFilter(**chosen)
+    if not everything and wanted == DeadFilter():
+        raise click.UsageError(
+            "Say which letters: ids, --queue, --actor, --cause, --error, --since, --until, or --all."
+        )
+    decision = Decision(who=who, why=why, chosen=wanted, limit=limit, rate=rate)
+    with operators_database(APPLICATION) as engine:
+        count = min(queries.count_dead(engine, wanted), limit or 10**9)
+        if dry_run:
+            found = queries.list_dead(engine, wanted, limit=min(count, 50) or 1)
+            _say(as_json, {"dry_run": True, word: 0, "would_be": count}, f"{count} would be {word}.", found)
+            return
+        with _bar(word, count, hidden=as_json) as tell:
+            decided = act(engine, decision, tell)
+    told = {word: decided.done, "refused": decided.refused}
+    _say(as_json, told, f"{decided.done} {word}.", [])
+    for letter_id, reason in decided.refused.items():
+        click.echo(f"{letter_id} was not: {reason}", err=True)
+    if decided.refused or decided.done < len(wanted.ids):
+        raise SystemExit(1)
+
+
+def _say(as_json: bool, told: dict[str, Any], sentence: str, found: list[DeadLetter]) -> None:
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    if found:
+        table_console().print(_table(found))
+    click.echo(sentence)
+
+
+@contextmanager
+def _bar(word: str, count: int, *, hidden: bool) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    done = 0
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
+        task = progress.add_task(word, total=count)
+
+        def tell(so_far: int) -> None:
+            nonlocal done
+            done = so_far
+            progress.update(task, completed=so_far)
+
+        try:
+            yield tell
+        except KeyboardInterrupt:
+            raise click.ClickException(f"Stopped: {done} {word}, the others are as they were.") from None
+
+
+def _table(found: list[DeadLetter]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "died", "queue", "actor", "cause", "tries", "deaths", "error"):
+        table.add_column(
+            name, justify="right" if name in ("id", "tries", "deaths") else "left", no_wrap=name != "error"
+        )
+    for one in found:
+        numbers = (str(one.attempts), str(one.deaths))
+        cause = one.cause if one.state == "dead" else f"{one.cause} ({one.state})"
+        cells = (str(one.id), _short(one.died_at), one.queue, one.actor or "-", cause, *numbers, one.error or "-")
+        # strangers wrote the half of it: as mere words, in which rich looks for no markup
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _short(instant: datetime) -> str:
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"

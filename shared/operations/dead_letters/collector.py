@@ -1,0 +1,177 @@
+"""Moves every message of a service's `.XQ` into table `dead_letters`, before RabbitMQ would forget it.
+
+A message is acknowledged after the commit that keeps it. One that is delivered again is kept once.
+"""
+# mypy: disallow-untyped-calls=False
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import dramatiq
+import pika
+import structlog
+from pika.exceptions import AMQPError
+from prometheus_client import Counter, Gauge
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.messaging.broker import connection_parameters
+from shared.messaging.topology import dead_queue, declarations
+from shared.operations.dead_letters.failure_recorder import DeadLetterKey, FailureRecorder
+from shared.operations.dead_letters.parse import Letter, read_letter, storable
+from shared.operations.dead_letters.queries import count_by_state, keep, tell
+from shared.runtime.failpoints import failpoint
+from shared.runtime.logs import describe
+from shared.schema.tables import dead_letters
+
+BATCH_SIZE = 100
+LOOK_EVERY_SECONDS = 0.5
+COUNT_SECONDS = 15.0
+#: A server that is away is asked again after this.
+BACKOFF_SECONDS = 2.0
+HEARTBEAT_SECONDS = 60
+
+DEAD_LETTERS = Gauge(
+    "nouba_dead_letters", "Rows of table dead_letters by what became of them.", ["queue", "state"],
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
+COLLECTED = Counter("nouba_dead_letters_collected_total", "Deaths that this process has kept.", ["queue"])
+
+log = structlog.get_logger(__name__)
+
+
+class Collector:
+    """A thread of a service's worker. Make it before the worker starts: it listens to why messages are given up."""
+
+    def __init__(self, broker: dramatiq.Broker, engine: Engine, rabbitmq_url: str, queues: Sequence[str]) -> None:
+        self._engine = engine
+        self._queues = tuple(queues)
+        self._parameters = connection_parameters(rabbitmq_url, heartbeat_seconds=HEARTBEAT_SECONDS)
+        self._broker = broker
+        self._last_words = FailureRecorder()
+        broker.add_middleware(self._last_words)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dead letters", daemon=True)
+        self._complaint: str | None = None
+        self._counted_at = float("-inf")
+        # From here on: only the thread's own.
+        self._channel: Any = None
+        self._held: list[Letter] = []
+        self._held_tag = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """Finish the batch in hand; what is not kept by then goes back to the `.XQ`."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._round()
+            except SQLAlchemyError as error:
+                # What is in hand stays there: to give it back counts as a delivery, and RabbitMQ 4 drops a message of
+                # a quorum queue that was given back twenty times.
+                self._complain("dead letters wait in RabbitMQ: postgresql does not take them", error)
+            except (AMQPError, OSError) as error:
+                self._disconnect()
+                self._complain("dead letters are not collected: rabbitmq is away", error)
+            except Exception:
+                log.exception("collecting dead letters failed, trying again")
+                self._disconnect()
+                self._stopping.wait(BACKOFF_SECONDS)
+        self._disconnect()
+
+    def _round(self) -> None:
+        channel = self._connected()
+        # heartbeats, also while postgresql is away
+        channel.connection.process_data_events(time_limit=0)
+        for queue in self._queues:
+            while self._collect(channel, queue) == BATCH_SIZE and not self._stopping.is_set():
+                pass
+        self._tell_last_words()
+        self._count()
+        if self._complaint:
+            log.info("dead letters are collected again")
+        self._complaint = None
+        self._stopping.wait(LOOK_EVERY_SECONDS)
+
+    def _collect(self, channel: Any, queue: str) -> int:
+        """Keep what lies there, a batch at most, and return how much that was."""
+        if not self._held:
+            with self._engine.connect() as connection:
+                # nothing is taken that could not be kept
+                connection.execute(select(dead_letters.c.id).limit(1))
+            self._take(channel, queue)
+        if not self._held:
+            return 0
+        with self._engine.begin() as connection:
+            kept = [letter for letter in self._held if keep(connection, letter)]
+        failpoint("dead.after_keep")
+        channel.basic_ack(self._held_tag, multiple=True)
+        failpoint("dead.after_ack")
+        collected, self._held = len(self._held), []
+        for letter in kept:
+            self._last_words.told(DeadLetterKey(letter.queue, letter.message_id, letter.replays))
+            COLLECTED.labels(letter.queue).inc()
+            log.warning(
+                "message died", queue=letter.queue, message_id=letter.message_id, actor=letter.actor, cause=letter.cause
+            )
+        return collected
+
+    def _take(self, channel: Any, queue: str) -> None:
+        # Asked for one by one: a consumer would be handed messages that nobody can keep yet.
+        known = {actor.actor_name: int(actor.options["max_retries"]) for actor in self._broker.actors.values()}
+        while len(self._held) < BATCH_SIZE:
+            method, properties, body = channel.basic_get(dead_queue(queue))
+            if method is None:
+                return
+            letter = read_letter(queue, properties, body, known)
+            if words := self._last_words.of(DeadLetterKey(queue, letter.message_id, letter.replays)):
+                letter = replace(letter, cause=words.cause, error=storable(words.error))
+            self._held.append(letter)
+            self._held_tag = method.delivery_tag
+
+    def _tell_last_words(self) -> None:
+        """Say what killed messages that another process has collected."""
+        untold = self._last_words.untold()
+        if untold:
+            with self._engine.begin() as connection:
+                told = [death for death, words in untold.items() if tell(connection, death, words)]
+            for death in told:
+                self._last_words.told(death)
+
+    def _count(self) -> None:
+        if time.monotonic() - self._counted_at >= COUNT_SECONDS:
+            for (queue, state), count in count_by_state(self._engine, self._queues).items():
+                DEAD_LETTERS.labels(queue, state).set(count)
+            self._counted_at = time.monotonic()
+
+    def _connected(self) -> Any:
+        if self._channel is None:
+            self._channel = pika.BlockingConnection(self._parameters).channel()
+            for queue in self._queues:
+                xq = declarations(queue)[2]
+                self._channel.queue_declare(xq.name, durable=True, arguments=dict(xq.arguments))
+        return self._channel
+
+    def _disconnect(self) -> None:
+        """What is in hand and not acknowledged goes back to its queue with this."""
+        channel, self._channel, self._held = self._channel, None, []
+        if channel is not None and channel.connection.is_open:
+            try:
+                channel.connection.close()
+            except (AMQPError, OSError) as error:
+                log.info("connection ended before it was closed", error=describe(error))
+
+    def _complain(self, sentence: str, error: Exception) -> None:
+        if self._complaint != sentence:
+            log.warning(sentence, error=describe(error))
+        self._complaint = sentence
+        self._stopping.wait(BACKOFF_SECONDS)

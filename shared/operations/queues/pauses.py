@@ -1,0 +1,119 @@
+"""Queues that rest: a row in `queue_pauses`, which every worker of the queue obeys within two seconds.
+
+A resting worker finishes what it has in hand, keeps its connection, and takes nothing new. A worker that cannot ask
+the database when it starts takes nothing either, until it can.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from prometheus_client import Gauge
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.contracts.routes import QUEUES
+from shared.messaging.broker import QuorumBroker
+from shared.operations import audit_log
+from shared.runtime.logs import describe
+from shared.schema.tables import queue_pauses
+
+LOOK_EVERY_SECONDS = 1.0
+
+PAUSED = Gauge(
+    "nouba_queue_paused", "1 while an operator lets the queue rest.", ["queue"], multiprocess_mode="livemostrecent"
+)
+
+log = structlog.get_logger(__name__)
+
+
+class UnknownQueueError(Exception):
+    """There is no such queue; the message names those that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A queue that rests, since when, by whom and why."""
+
+    queue: str
+    who: str
+    why: str | None
+    paused_at: datetime
+
+
+def pause(engine: Engine, queue: str, *, who: str, why: str | None = None) -> bool:
+    """Let `queue` rest until it is resumed; False where it rests already. Raises UnknownQueue."""
+    _require(queue)
+    with engine.begin() as connection:
+        statement = insert(queue_pauses).values(queue=queue, who=who, why=why).on_conflict_do_nothing()
+        paused = connection.execute(statement).rowcount == 1
+        if paused:
+            audit_log.record(connection, who=who, what="queue.pause", why=why, ids=[queue])
+    return paused
+
+
+def resume(engine: Engine, queue: str, *, who: str, why: str | None = None) -> bool:
+    """Have `queue` worked on again; False where it does not rest. Raises UnknownQueue."""
+    _require(queue)
+    with engine.begin() as connection:
+        resumed = connection.execute(delete(queue_pauses).where(queue_pauses.c.queue == queue)).rowcount == 1
+        if resumed:
+            audit_log.record(connection, who=who, what="queue.resume", why=why, ids=[queue])
+    return resumed
+
+
+def list_pauses(engine: Engine) -> Mapping[str, Pause]:
+    """The queues that rest, by name."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(*queue_pauses.c["queue", "who", "why", "paused_at"]))
+        return {row.queue: Pause(*row) for row in rows}
+
+
+class PauseWatch:
+    """A thread of a service's worker. Start it before the worker: it decides whether a first message is taken."""
+
+    def __init__(self, broker: QuorumBroker, engine: Engine, queues: Sequence[str]) -> None:
+        self._broker = broker
+        self._engine = engine
+        self._queues = frozenset(queues)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="queue pauses", daemon=True)
+        self._database_away = False
+
+    def start(self) -> None:
+        """Ask at once, since the worker starts right after."""
+        self._broker.resting = self._queues
+        self._look()
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            paused = self._queues & list_pauses(self._engine).keys()
+        except SQLAlchemyError as error:
+            if not self._database_away:
+                log.warning("postgresql is away: queues rest or do not, as before", error=describe(error))
+            self._database_away = True
+            return
+        self._database_away = False
+        for queue in self._queues:
+            PAUSED.labels(queue).set(queue in paused)
+        if paused != self._broker.resting:
+            log.info("queues rest", queues=sorted(paused))
+        self._broker.resting = paused
+
+
+def _require(queue: str) -> None:
+    if queue not in QUEUES:
+        raise UnknownQueueError(f"There is no queue {queue!r}; the queues are {', '.join(QUEUES)}.")

@@ -1,0 +1,135 @@
+"""`nouba events`: find webhooks, follow one, have some settled again."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.operations.cli_options import Instant, json_option, operators_database, table_console, who_option
+
+APPLICATION = "nouba events"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def events() -> None:
+    """Webhooks that were kept: find them, follow one to the wallet, have some settled again.
+
+    \b
+    Examples:
+      nouba events list --state quarantined --since 1d
+      nouba events show 4711
+      nouba events replay 4711 --why "the parser knows it now"
+      nouba events replay --provider satim --state dead --dry-run
+    """
+
+
+def _chosen(command: F) -> F:
+    """The options that say which events are meant."""
+    for option in reversed(
+        (
+            click.argument("ids", type=int, nargs=-1),
+            click.option("--provider", help="Of this provider."),
+            click.option("--state", type=click.Choice([state.value for state in EventState]), help="In this state."),
+            click.option("--reason", help="With this in the reason, in any case of letters."),
+            click.option("--since", type=Instant(), help="Received then or later: 2026-11-23, 30m, 2h, 7d."),
+            click.option("--until", type=Instant(), help="Received before that."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@events.command("list")
+@_chosen
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many.")
+@click.option("--before", "before_id", type=int, help="The page after the one that ended with this id.")
+@json_option
+def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
+    """Show the webhooks that were kept, the newest first. No body is shown."""
+    from shared.operations.webhook_events.queries import EventFilter, count_events, list_events
+
+    wanted = EventFilter(**chosen)
+    with operators_database(APPLICATION) as engine:
+        found = list_events(engine, wanted, limit=limit, before_id=before_id)
+        count = count_events(engine, wanted)
+    if as_json:
+        click.echo(json.dumps({"count": count, "events": [event.as_json() for event in found]}))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "received", "provider", "reference", "state", "tries", "payment", "reason"):
+        table.add_column(name, justify="right" if name in ("id", "tries", "payment") else "left")
+    for one in found:
+        words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
+        # as mere words: rich would look for markup in what a provider sent
+        table.add_row(*map(Text, (str(one.id), _short(one.received_at), *words, one.reason or "-")))
+    if found:
+        table_console().print(table)
+    click.echo(f"{len(found)} of {count}.")
+
+
+@events.command()
+@click.argument("event_id", metavar="ID", type=int)
+@click.option("--body", is_flag=True, help="Print what the provider sent; it may hold personal data.")
+@json_option
+def show(event_id: int, body: bool, as_json: bool) -> None:
+    """Follow one webhook: received, published, settled, credited."""
+    from shared.operations.webhook_events.queries import read_body
+    from shared.operations.webhook_events.timeline import event_timeline
+
+    with operators_database(APPLICATION) as engine:
+        timeline = event_timeline(engine, event_id)
+        raw = read_body(engine, event_id) if body else None
+    if timeline is None:
+        raise click.ClickException(f"There is no event {event_id}; nouba events list shows them.")
+    text = None if raw is None else raw.decode("utf-8", "backslashreplace")
+    if as_json:
+        click.echo(json.dumps(timeline.as_json() | ({} if text is None else {"body": text})))
+        return
+    event = timeline.event
+    click.echo(f"event {event.id} of {event.provider}, reference {event.reference or '-'}: {event.state}")
+    for step in timeline.steps:
+        click.echo(f"  {_short(step.at) if step.at else '':20} {step.what:18} {step.detail}")
+    if text is not None:
+        click.echo(text)
+
+
+@events.command()
+@_chosen
+@click.option("--limit", type=click.IntRange(1), help="The oldest so many.")
+@click.option("--dry-run", is_flag=True, help="Only say how many they are.")
+@who_option
+@click.option("--why", help="For the audit.")
+@json_option
+def replay(limit: int | None, dry_run: bool, who: str, why: str | None, as_json: bool, **chosen: Any) -> None:
+    """Have webhooks settled again that wait, are quarantined or dead. What is settled is left as it is."""
+    from shared.operations.webhook_events.queries import REPLAYABLE, EventFilter, count_events, replay_events
+
+    wanted = EventFilter(**chosen)
+    if wanted == EventFilter():
+        raise click.UsageError("Say which events: ids, --provider, --state, --reason, --since or --until.")
+    if wanted.state is not None and wanted.state not in REPLAYABLE:
+        raise click.UsageError(f"What is {wanted.state} is settled; only {', '.join(REPLAYABLE)} can be replayed.")
+    with operators_database(APPLICATION) as engine:
+        if dry_run:
+            states = [wanted.state] if wanted.state else REPLAYABLE
+            count = sum(count_events(engine, EventFilter(**chosen | {"state": state})) for state in states)
+            told = {"dry_run": True, "would_be": min(count, limit or count)}
+            click.echo(json.dumps(told) if as_json else f"{told['would_be']} would be settled again.")
+            return
+        ids, refused = replay_events(engine, wanted, who=who, why=why, limit=limit)
+    click.echo(json.dumps({"replayed": ids, "refused": refused}) if as_json else f"{len(ids)} will be settled again.")
+    for event_id, reason in refused.items():
+        click.echo(f"{event_id} will not: {reason}", err=True)
+    if refused or len(ids) < len(wanted.ids):
+        raise SystemExit(1)
+
+
+def _short(instant: datetime) -> str:
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,163 @@
+"""The inbox as an operator sees it: find webhooks, and have some settled again that are not."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
+
+from services.webhook_gateway.settlement.postgres import SERVICE
+from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import WebhookReceived
+from shared.messaging.actors import encode_message
+from shared.operations import audit_log
+from shared.runtime.failpoints import failpoint
+from shared.schema.tables import outbox, webhook_events
+
+BATCH_SIZE = 100
+#: What can be settled again: the others are settled.
+REPLAYABLE = (EventState.RECEIVED, EventState.QUARANTINED, EventState.DEAD)
+#: Settlement would only put this aside again; whoever replays it hears so at once.
+MODE_MISMATCH = "signed with a"
+#: A message that is lost is told again after this.
+_TOLD_AGAIN = func.now() + func.make_interval(0, 0, 0, 0, 0, 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events are meant; all that is given has to hold. Instants are of the arrival."""
+
+    ids: tuple[int, ...] = ()
+    provider: str | None = None
+    state: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """As a query has them; `reason` is a part of the text, in any case of letters."""
+        column = webhook_events.c
+        wanted = [
+            column.id.in_(self.ids) if self.ids else None,
+            column.provider == self.provider if self.provider else None,
+            column.state == self.state if self.state else None,
+            column.reason.icontains(self.reason, autoescape=True) if self.reason else None,
+            column.received_at >= self.since if self.since else None,
+            column.received_at < self.until if self.until else None,
+        ]
+        return [condition for condition in wanted if condition is not None]
+
+    def as_json(self) -> dict[str, Any]:
+        """What was given, for the audit."""
+        given = {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLine:
+    """One event without its body: nothing in it is personal."""
+
+    id: int
+    provider: str
+    reference: str | None
+    state: str
+    reason: str | None
+    signed: bool
+    attempts: int
+    payment_id: int | None
+    received_at: datetime
+    processed_at: datetime | None
+    next_attempt_at: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+COLUMNS = [webhook_events.c[name] for name in EventLine.__dataclass_fields__]
+
+
+def list_events(
+    engine: Engine, chosen: EventFilter, *, limit: int = 50, before_id: int | None = None
+) -> list[EventLine]:
+    """The newest first; `before_id` is the last id of the page before."""
+    query = select(*COLUMNS).where(*chosen.conditions()).order_by(webhook_events.c.id.desc()).limit(limit)
+    if before_id is not None:
+        query = query.where(webhook_events.c.id < before_id)
+    with engine.connect() as connection:
+        return [EventLine(**row._mapping) for row in connection.execute(query)]
+
+
+def count_events(engine: Engine, chosen: EventFilter) -> int:
+    """How many events are meant."""
+    with engine.connect() as connection:
+        return connection.scalar(select(func.count()).select_from(webhook_events).where(*chosen.conditions())) or 0
+
+
+def read_body(engine: Engine, event_id: int) -> bytes | None:
+    """What the provider sent, byte for byte. It may hold personal data."""
+    with engine.connect() as connection:
+        body = connection.scalar(select(webhook_events.c.body).where(webhook_events.c.id == event_id))
+    return None if body is None else bytes(body)
+
+
+def replay_events(
+    engine: Engine, chosen: EventFilter, *, who: str, why: str | None = None, limit: int | None = None
+) -> tuple[list[int], dict[int, str]]:
+    """Have the events settled again that are not: the ids that are told again, and why others are not.
+
+    The state and the message are one transaction. An event that was settled meanwhile is left as it is, and settling
+    is idempotent, so to replay twice is to replay once.
+    """
+    told: list[int] = []
+    refused: dict[int, str] = {}
+    after_id = 0
+    with engine.connect() as connection:
+        last_id = connection.scalar(select(func.max(webhook_events.c.id))) or 0
+    while (wanted := BATCH_SIZE if limit is None else min(BATCH_SIZE, limit - len(told))) > 0:
+        with engine.begin() as connection:
+            rows = _claim(connection, chosen, after_id, last_id, wanted)
+            if not rows:
+                break
+            hopeless = {row.id: why_not for row in rows if (why_not := _why_not(row))}
+            ids = [row.id for row in rows if row.id not in hopeless]
+            if ids:
+                _tell_again(connection, ids)
+                audit_log.record(connection, who=who, what="event.replay", why=why, ids=ids, chosen_by=chosen.as_json())
+            failpoint("events.replay.before_commit")
+        failpoint("events.replay.after_commit")
+        after_id = rows[-1].id
+        told += ids
+        refused |= hopeless
+    return told, refused
+
+
+def _claim(
+    connection: Connection, chosen: EventFilter, after_id: int, last_id: int, limit: int
+) -> Sequence[Row[int, str, str | None]]:
+    column = webhook_events.c
+    return connection.execute(
+        select(column.id, column.state, column.reason)
+        .where(*chosen.conditions(), column.state.in_(REPLAYABLE), column.id > after_id, column.id <= last_id)
+        .order_by(column.id)
+        .limit(limit)
+        # one that is being settled right now needs no replay
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def _why_not(row: Row[int, str, str | None]) -> str | None:
+    if row.state == EventState.QUARANTINED and (row.reason or "").startswith(MODE_MISMATCH):
+        return "it was signed with a key of another mode: a test must not move money"
+    return None
+
+
+def _tell_again(connection: Connection, ids: Sequence[int]) -> None:
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.id.in_(ids))
+        .values(state=EventState.RECEIVED, attempts=0, processed_at=None, next_attempt_at=_TOLD_AGAIN)
+    )
+    messages = [encode_message(WebhookReceived(event_id=event_id)) for event_id in ids]
+    connection.execute(insert(outbox), [{"service": SERVICE, "message": message} for message in messages])

@@ -1,0 +1,157 @@
+"""One event's way: received, drained if it was spooled, told to RabbitMQ, settled, credited; and what went wrong."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, select
+
+from services.webhook_gateway.settlement.postgres import SERVICE
+from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import WebhookReceived
+from shared.operations.audit_log import list_entries
+from shared.operations.webhook_events.queries import COLUMNS, EventLine
+from shared.schema.tables import (
+    dead_letters,
+    ledger_accounts,
+    ledger_entries,
+    ledger_transactions,
+    outbox,
+    payments,
+    webhook_events,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened to the event, or to what it caused; without an instant where nobody noted one."""
+
+    at: datetime | None
+    what: str
+    detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "at": self.at.isoformat() if self.at else None}
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The event and its steps, in order."""
+
+    event: EventLine
+    steps: Sequence[Step]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"event": self.event.as_json(), "steps": [step.as_json() for step in self.steps]}
+
+
+def event_timeline(engine: Engine, event_id: int) -> Timeline | None:
+    """The way of one event so far; None where there is no such event. Nothing in it is personal."""
+    with engine.connect() as connection:
+        row = connection.execute(
+            select(*COLUMNS, webhook_events.c.drained_at).where(webhook_events.c.id == event_id)
+        ).one_or_none()
+        if row is None:
+            return None
+        event = EventLine(**{name: row._mapping[name] for name in EventLine.__dataclass_fields__})
+        proof = "its signature was right" if event.signed else "nobody signed it: the provider is asked itself"
+        arrival = [Step(event.received_at, "received", proof), *_drained(row.drained_at)]
+        steps = [*_published(connection, event), *_deaths(connection, event_id), *_settled(event)]
+        steps += [*_credited(connection, event_id), *_payment(connection, event)]
+    steps += [Step(act.acted_at, act.what, f"{act.who}: {act.why or '-'}") for act in _acts(engine, event_id)]
+    # what has no instant stays where it stands: after the arrival, before all that is noted
+    undated = [step for step in steps if step.at is None]
+    dated = sorted((step for step in steps if step.at is not None), key=lambda step: step.at or event.received_at)
+    return Timeline(event, [*arrival, *undated, *dated])
+
+
+def _drained(drained_at: datetime | None) -> list[Step]:
+    if drained_at is None:
+        return []
+    return [Step(drained_at, "drained", "it had waited in the gateway's spool while the database was away")]
+
+
+def _published(connection: Connection, event: EventLine) -> list[Step]:
+    promised_at = connection.scalar(
+        select(func.min(outbox.c.created_at)).where(
+            outbox.c.service == SERVICE,
+            outbox.c.message.contains({"actor_name": WebhookReceived.wire_name(), "kwargs": {"event_id": event.id}}),
+        )
+    )
+    if promised_at is not None:
+        return [Step(promised_at, "promised", "its message waits in the outbox for RabbitMQ")]
+    if event.state == EventState.QUARANTINED and event.payment_id is None and event.attempts == 0:
+        return []
+    return [Step(None, "published", "RabbitMQ has confirmed its message; when is not noted")]
+
+
+def _deaths(connection: Connection, event_id: int) -> list[Step]:
+    column = dead_letters.c
+    rows = connection.execute(
+        select(column.id, column.cause, column.error, column.died_at, column.state).where(
+            column.actor == WebhookReceived.wire_name(), column.arguments.contains({"event_id": event_id})
+        )
+    )
+    return [
+        Step(row.died_at, "message died", f"dead letter {row.id} ({row.state}): {row.error or row.cause}")
+        for row in rows
+    ]
+
+
+def _settled(event: EventLine) -> list[Step]:
+    if event.state == EventState.RECEIVED:
+        if event.attempts == 0:
+            return []
+        return [
+            Step(event.next_attempt_at, "waits", f"attempt {event.attempts + 1} is due then: {event.reason or '-'}")
+        ]
+    return [Step(event.processed_at, event.state, event.reason or "-")]
+
+
+def _credited(connection: Connection, event_id: int) -> list[Step]:
+    rows = connection.execute(
+        select(
+            ledger_transactions.c.id,
+            ledger_transactions.c.kind,
+            ledger_transactions.c.created_at,
+            ledger_accounts.c.kind.label("account"),
+            ledger_entries.c.amount_minor,
+            ledger_entries.c.currency,
+        )
+        .join_from(ledger_transactions, ledger_entries)
+        .join(ledger_accounts, ledger_accounts.c.id == ledger_entries.c.account_id)
+        .where(ledger_transactions.c.event_id == event_id)
+        .order_by(ledger_entries.c.id)
+    ).all()
+    by_transaction: dict[int, list[Row[Any, Any, Any, Any, Any, Any]]] = {}
+    for row in rows:
+        by_transaction.setdefault(row.id, []).append(row)
+    return [
+        Step(
+            entries[0].created_at,
+            f"booked: {entries[0].kind}",
+            ", ".join(f"{entry.account} {entry.amount_minor:+} {entry.currency} (minor units)" for entry in entries),
+        )
+        for entries in by_transaction.values()
+    ]
+
+
+def _payment(connection: Connection, event: EventLine) -> list[Step]:
+    if event.payment_id is None:
+        return []
+    column = payments.c
+    row = connection.execute(
+        select(
+            column.id, column.status, column.amount_minor, column.currency, column.created_at, column.completed_at
+        ).where(column.id == event.payment_id)
+    ).one()
+    # the payment as it is now: later events may have changed it
+    amount = f"payment {row.id} of {row.amount_minor} {row.currency} (minor units), now {row.status}"
+    return (
+        [Step(row.completed_at, "payment completed", amount)] if row.completed_at else [Step(None, "payment", amount)]
+    )
+
+
+def _acts(engine: Engine, event_id: int) -> list[Any]:
+    return list_entries(engine, what="event.replay", of_id=event_id)

@@ -1,0 +1,95 @@
+"""gunicorn's threads and log lines, made fit for strangers: slow senders, nonsense for HTTP, no data in a log."""
+
+import contextlib
+import json
+import select
+import socket
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http import errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from services.webhook_gateway import metrics
+from shared.runtime.socket_deadlines import SocketDeadlines
+
+#: How long a thread waits for a connection's next request before it gives the connection back.
+NEXT_REQUEST_MS = 2
+
+_STATUS = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+}
+
+
+class Connections(ThreadWorker):
+    """A process of the web server: one thread for each request that is under way.
+
+    Each request has to be over by a fixed time: gunicorn itself sets no limit to a dripping head, nor to a sender that
+    does not read its answers.
+    """
+
+    def init_process(self) -> None:
+        self._deadlines = SocketDeadlines()
+        server: Any = self.app
+        self._limit_seconds: float = server.settings.gateway_request_seconds
+        super().init_process()
+
+    def handle(self, conn: TConn) -> Any:
+        """The requests of a connection that follow each other at once, each cut off when its time is over."""
+        while True:
+            with self._deadlines.within(conn.sock, self._limit_seconds, socket.SHUT_RDWR):
+                keep = super().handle(conn)
+            # To hand a busy connection back to gunicorn's poller and out again costs as much as to answer it.
+            if keep is not True or not self.alive or not _has_more(conn):
+                return keep
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what is not HTTP in JSON like everything else. gunicorn's own way would log the sender's words."""
+        if isinstance(exc, errors.ParseException):
+            metrics.REQUESTS.labels("none", "malformed").inc()
+            status = next((status for kind, status in _STATUS.items() if isinstance(exc, kind)), HTTPStatus.BAD_REQUEST)
+        else:
+            self.log.exception("A request failed.")
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+        with contextlib.suppress(OSError):
+            client.sendall(_problem(status))
+
+
+def _has_more(conn: Any) -> bool:
+    """Whether the next request is there, or comes within a moment."""
+    if conn.is_http2 or conn.parser.unreader.buf.getvalue():
+        return False  # gunicorn's own way knows both
+    poll = select.poll()
+    poll.register(conn.sock, select.POLLIN)
+    return bool(poll.poll(NEXT_REQUEST_MS))
+
+
+def honour_close(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Let `application` say `Connection: close`, which gunicorn drops from its headers.
+
+    Without it a sender would be told that it may send its next request where the rest of this one's body goes.
+    """
+
+    def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if ("Connection", "close") in headers:
+                start_response.__self__.force_close()
+            return start_response(status, headers, exc_info)
+
+        return application(environ, start)
+
+    return call
+
+
+def _problem(status: HTTPStatus) -> bytes:
+    code = status.phrase.lower().replace(" ", "_")
+    body = json.dumps({"error": code, "message": f"{status.phrase}: this server could not read the request."}).encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

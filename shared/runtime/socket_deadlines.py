@@ -1,0 +1,62 @@
+"""Ends work on a socket at a fixed time, however slowly the other side drips."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+#: How late a deadline may be noticed.
+PRECISION_SECONDS = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class Deadline:
+    """When a socket is shut, and for which direction; `passed` says that it was."""
+
+    connection: socket.socket
+    due: float
+    how: int
+    passed: bool = False
+
+
+class SocketDeadlines:
+    """One thread a process watches all sockets that have a deadline. Make it after the fork.
+
+    A socket's own timeout starts again with every byte, so a sender that drips one byte a second would hold a thread
+    for as long as it likes. Here the watcher shuts an overdue socket, and the read or write that hangs on it ends.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[Deadline] = set()
+        self._lock = threading.Lock()
+        self._watcher: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def within(self, connection: socket.socket, seconds: float, how: int = socket.SHUT_RD) -> Iterator[Deadline]:
+        """Shut `connection` in direction `how` unless the block ends within `seconds`."""
+        deadline = Deadline(connection, time.monotonic() + seconds, how)
+        with self._lock:
+            self._running.add(deadline)
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="deadlines", daemon=True)
+                self._watcher.start()
+        try:
+            yield deadline
+        finally:
+            # under the lock, so that no socket is shut after its owner went on with it
+            with self._lock:
+                self._running.discard(deadline)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(PRECISION_SECONDS)
+            now = time.monotonic()
+            with self._lock:
+                for deadline in self._running:
+                    if deadline.due <= now and not deadline.passed:
+                        deadline.passed = True
+                        # the sender may have closed it in the same moment
+                        with contextlib.suppress(OSError):
+                            deadline.connection.shutdown(deadline.how)

@@ -1,0 +1,84 @@
+"""A console to visit, and visitors who fill in its forms as a browser would."""
+
+import re
+from html import unescape
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from services.console.app import create_app
+from services.console.settings import ConsoleSettings
+
+VIEWER = "a-viewer-token-of-the-tests"
+OPERATOR = "an-operator-token-of-the-tests"
+WHO = "Person at the desk"
+
+
+def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:
+    """The application, with a token of each kind."""
+    given = {
+        "database_url": database_url,
+        "rabbitmq_url": rabbitmq_url,
+        "console_viewer_tokens": VIEWER,
+        "console_operator_tokens": OPERATOR,
+        **settings,
+    }
+    return create_app(ConsoleSettings(**given))
+
+
+class Person:
+    """One browser with its cookies, at `site`; `headers` are what a proxy on the way adds."""
+
+    def __init__(
+        self,
+        app: Flask,
+        address: str = "127.0.0.1",
+        site: str = "http://localhost",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self._client = app.test_client()
+        self._client.environ_base["REMOTE_ADDR"] = address
+        self._site = site
+        self.headers = headers or {}
+        self._referer: dict[str, str] = {}
+
+    def enter(self, token: str = OPERATOR, name: str = "operator of the tests", **more: str) -> TestResponse:
+        """Show `token` at the door."""
+        return self.send("/enter", "/enter", name=name, token=token, **more)
+
+    def read(self, path: str) -> str:
+        """A page that has to be there."""
+        answer = self.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def get(self, path: str) -> TestResponse:
+        answer = self._client.get(path, base_url=self._site, headers=self.headers)
+        # a browser names the page that a form stands on, unless that page forbids it
+        silent = answer.headers.get("Referrer-Policy") == "no-referrer"
+        self._referer = {} if silent else {"Referer": self._site + path}
+        return answer
+
+    def send(self, page: str, form: str, **fields: Any) -> TestResponse:
+        """Fill in the form that `page` shows, and send it to `form`."""
+        return self.post(form, **{**self.hidden(page), **fields})
+
+    def hidden(self, page: str) -> dict[str, Any]:
+        """What the forms of `page` hold that nobody fills in."""
+        return hidden_fields(self.get(page).text)
+
+    def post(self, form: str, **fields: Any) -> TestResponse:
+        """Send a form that no page has given."""
+        return self._client.post(form, data=fields, base_url=self._site, headers=self.headers | self._referer)
+
+
+def hidden_fields(page: str) -> dict[str, Any]:
+    """By name; a list where there are several of one name."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page):
+        values = found.setdefault(name, [])
+        # each form has the same token
+        if unescape(value) not in values:
+            values.append(unescape(value))
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

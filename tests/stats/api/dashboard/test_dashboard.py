@@ -1,0 +1,210 @@
+"""The page as it is sent; what a browser makes of it is in tests/e2e/test_dashboard.py."""
+
+import base64
+import hashlib
+import re
+import tomllib
+from datetime import date, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.stats.api.dashboard.i18n import LANGUAGES, words_of
+from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
+from services.stats.sections import SECTIONS
+from services.stats.sections.base import Unit
+from tests.stats.api.conftest import FIRST, GAP, LAST, Library
+from tests.stats.api.processes import PLAIN, ZIPPED
+
+TRANSLATIONS = Path(__file__).parents[4] / "services" / "stats" / "api" / "translations"
+#: Elements that have no end tag.
+VOID = {"meta", "link", "input", "br", "path", "rect"}
+
+
+def page(library: Library, query: str = "", **headers: str) -> httpx.Response:
+    return library.client.get(f"/{query}", headers={**PLAIN, **headers})
+
+
+class Nesting(HTMLParser):
+    """Fails where an element is closed that is not open; collects ids and references to them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: set[str] = set()
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.attributes.append((tag, given))
+        if tag not in VOID:
+            self.open.append(tag)
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        for name in ("aria-describedby", "aria-labelledby", "for"):
+            self.references.update(str(given.get(name) or "").split())
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_small_and_needs_nothing_else(library: Library, language: str) -> None:
+    with library.client.stream("GET", f"/?lang={language}", headers=ZIPPED) as answer:
+        sent = b"".join(answer.iter_raw())
+    html = page(library, f"?lang={language}").text
+
+    assert len(sent) < 60_000
+    assert "<script" not in html
+    assert not re.search(r"""(?:src|href|action)\s*=\s*["']?\s*(?:[a-z]+:)?//|url\(|@import""", html, re.IGNORECASE)
+    style = re.search(r"<style>(.*)</style>", html, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = page(library).headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert " style=" not in html
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_shows_every_number_with_its_definition(library: Library, language: str) -> None:
+    html = page(library, f"?lang={language}").text
+    words = words_of(language)
+    nesting = Nesting(html)
+
+    assert len(nesting.ids) == len(set(nesting.ids))
+    assert nesting.references <= set(nesting.ids)
+    for section in SECTIONS:
+        assert section.name in nesting.ids
+        for number in section.numbers:
+            assert f"d-{section.name}.{number.name}" in nesting.ids
+            definition, spoken = words.definition(section, number)
+            assert spoken == language
+            assert definition.split(":")[0].replace("'", "&#39;") in html
+
+
+@pytest.mark.parametrize(
+    ("query", "accepts", "language", "direction"),
+    [
+        ("", "", "en", "ltr"),
+        ("", "ar-DZ,fr;q=0.8", "ar", "rtl"),
+        ("", "de, fr-FR;q=0.5", "fr", "ltr"),
+        ("", "de", "en", "ltr"),
+        ("?lang=ar", "fr", "ar", "rtl"),
+        ("?lang=xx", "fr", "fr", "ltr"),
+        (f"?day={FIRST}&lang=fr", "", "fr", "ltr"),
+    ],
+)
+def test_the_address_or_else_the_browser_chooses_the_language(
+    library: Library, query: str, accepts: str, language: str, direction: str
+) -> None:
+    answer = page(library, query, **({"Accept-Language": accepts} if accepts else {}))
+
+    assert f'<html lang="{language}" dir="{direction}">' in answer.text
+    assert answer.headers["Content-Language"] == language
+    assert answer.headers["Vary"] == "Accept-Language, Accept-Encoding"
+
+
+def test_any_kept_day_has_a_page_and_links_to_its_neighbours(library: Library) -> None:
+    html = page(library, f"?day={GAP + timedelta(days=1)}&lang=en").text
+
+    assert 'rel="prev"' not in html
+    assert f'rel="next" href="?day={GAP + timedelta(days=2)}&amp;lang=en"' in html
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_day_that_is_not_kept_has_a_page_that_says_so(library: Library, language: str) -> None:
+    answer = page(library, f"?day={GAP}&lang={language}")
+
+    assert answer.status_code == 404
+    assert words_of(language).day(FIRST, "long") in answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    Nesting(answer.text)
+
+
+def test_what_is_no_day_is_400(library: Library) -> None:
+    assert page(library, "?day=then").status_code == 400
+
+
+def test_what_a_reader_sends_is_not_shown_as_html(library: Library) -> None:
+    answer = page(library, "?day=<b>&lang=<i>")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/json")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "<i>" not in page(library, "?lang=<i>").text
+
+
+def test_every_language_says_the_same_things() -> None:
+    found = {language: tomllib.loads((TRANSLATIONS / f"{language}.toml").read_text()) for language in LANGUAGES}
+
+    for table in ("page", "keys", "ids", "sections"):
+        assert found["fr"][table].keys() == found["ar"][table].keys() == found["en"][table].keys()
+    for key, phrase in found["en"]["page"].items():
+        for language in ("fr", "ar"):
+            assert set(re.findall(r"{\w+}", found[language]["page"][key])) == set(re.findall(r"{\w+}", phrase)), key
+    every = {(section.name, number.name) for section in SECTIONS for number in section.numbers}
+    for language, translation in found.items():
+        numbers = translation["numbers"]
+        assert {(section, name) for section, names in numbers.items() for name in names} == every
+        for section, name in every:
+            expected = {"name"} if language == "en" else {"name", "definition"}
+            assert set(numbers[section][name]) == expected, (language, section, name)
+
+
+@pytest.mark.parametrize(
+    ("language", "money", "many", "ratio", "time", "day"),
+    [
+        ("en", "DZD 1,234,567.05", "1,234,567", "12.3 %", "1,250 ms", "Sunday 22 November 2026"),
+        ("fr", "1 234 567,05 DA", "1 234 567", "12,3 %", "1 250 ms", "dimanche 22 novembre 2026"),
+        ("ar", "1.234.567,05 د.ج.", "1.234.567", "12,3 %", "1.250 مث", "الأحد، 22 نوفمبر 2026"),
+    ],
+)
+def test_numbers_and_days_are_written_as_the_language_does(
+    language: str, money: str, many: str, ratio: str, time: str, day: str
+) -> None:
+    words = words_of(language)
+
+    def visible(text: str) -> str:
+        """Spaces of all kinds are spaces; marks of direction and joining are none."""
+        return re.sub("[\u200c\u200e\u200f]", "", re.sub("[\u00a0\u202f]", " ", text))
+
+    assert visible(words.value(123_456_705, Unit.MINOR, "DZD")) == money
+    assert visible(words.value(1_234_567, Unit.COUNT, "DZD")) == many
+    assert visible(words.value(1_234, Unit.BASIS_POINTS, "DZD")) == ratio
+    assert visible(words.value(1_250, Unit.MILLISECONDS, "DZD")) == time
+    assert visible(words.day(date(2026, 11, 22))).replace(",", "") == day
+
+
+def test_a_sparkline_breaks_off_where_nothing_is_known_and_stays_in_its_frame() -> None:
+    found = sparkline([None, 5, 9, None, -3, 7])
+
+    assert found is not None
+    assert (found.low, found.high) == (-3, 9)
+    assert found.line.count("M") == 2
+    numbers = [float(number) for number in re.findall(r"[\d.]+", found.line)]
+    assert all(0 <= x <= WIDTH for x in numbers[::2])
+    assert all(0 <= y <= HEIGHT for y in numbers[1::2])
+
+
+@pytest.mark.parametrize("values", [[], [None], [3], [None, 3, None]])
+def test_one_value_makes_no_line(values: list[int | None]) -> None:
+    assert sparkline(values) is None
+
+
+def test_a_line_that_does_not_move_lies_in_the_middle() -> None:
+    found = sparkline([4, 4, 4])
+
+    assert found is not None
+    assert found.end[1] == HEIGHT / 2
+
+
+def test_the_latest_page_is_that_of_the_latest_day(library: Library) -> None:
+    assert words_of("fr").day(LAST) in page(library, "?lang=fr").text

@@ -1,0 +1,127 @@
+"""What no lesson needs goes from S3, after its grace and not before; what one needs stays."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from local.s3 import S3
+from services.transcoder.jobs.maintenance import Maintenance
+from services.transcoder.jobs.model import TaskKind, TaskResult
+from services.transcoder.jobs.scratch import ScratchSpace
+from services.transcoder.storage.s3 import Storage
+from tests.transcoder.jobs.harness import BUCKET
+from tests.transcoder.jobs.test_postgres_jobs import TODAY, School
+from tests.transcoder.jobs.test_postgres_jobs import school as school  # a fixture
+
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+def storage(s3_keys: S3) -> Storage:
+    storage = Storage(BUCKET, s3_keys.url)
+    storage.remove("")
+    return storage
+
+
+@pytest.fixture
+def sweep_with(
+    school: School, storage: Storage, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[timedelta], Maintenance]:
+    scratch = ScratchSpace(tmp_path_factory.mktemp("scratch"))
+    return lambda grace: Maintenance(school.engine, storage, scratch, orphan_age=grace, upload_age=WEEK)
+
+
+def publish(school: School, storage: Storage, name: str, minutes: int) -> str:
+    """A lesson with one segment; its prefix."""
+    job_id = school.open(name, minutes=minutes)
+    plan = school.plan(job_id, source=name)
+    prefix = f"hls/{school.course_id}/{plan.key}/"
+    storage.put(prefix + "240p/00000.m4s", b"segment")
+    school.make_all(job_id)
+    assert school.jobs.complete(school.claim(job_id, TaskKind.PUBLISH), prefix + "master.m3u8", TODAY)
+    return prefix
+
+
+def test_a_lesson_that_was_replaced_goes_after_its_grace(
+    school: School, storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    old = publish(school, storage, "a", 0)
+    new = publish(school, storage, "b", 1)
+
+    assert sweep_with(WEEK).remove_orphans() == 0
+    assert sweep_with(timedelta(0)).remove_orphans() == 1
+    assert storage.list(old) == {}
+    assert list(storage.list(new)) == [new + "240p/00000.m4s"]
+    assert sweep_with(timedelta(0)).remove_orphans() == 0
+
+
+def test_what_was_shown_first_goes_after_its_grace_and_the_lesson_stays(
+    school: School, storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    prefix = publish(school, storage, "a", 0)
+    storage.put(prefix + "first/source/00000.m4s", b"segment")
+    assert sweep_with(WEEK).remove_orphans() == 0
+    assert sweep_with(timedelta(0)).remove_orphans() == 1
+    assert list(storage.list(prefix)) == [prefix + "240p/00000.m4s"]
+
+
+def test_objects_that_no_job_knows_go_after_their_grace(
+    storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    storage.put("hls/77/unknown/240p/00000.m4s", b"segment")
+    assert sweep_with(WEEK).remove_orphans() == 0
+    assert sweep_with(timedelta(0)).remove_orphans() == 1
+
+
+def test_objects_of_a_job_at_work_stay_whatever_their_age(
+    school: School, storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    plan = school.plan(school.open("a"))
+    storage.put(f"hls/{school.course_id}/{plan.key}/240p/00000.m4s", b"segment")
+    assert sweep_with(timedelta(0)).remove_orphans() == 0
+
+
+def test_a_cancelled_job_is_cleaned_up_once_nobody_works_on_it(
+    school: School, storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    job_id = school.open("a")
+    plan = school.plan(job_id)
+    storage.put(f"hls/{school.course_id}/{plan.key}/240p/00000.m4s", b"segment")
+    lease = school.claim(job_id, TaskKind.VIDEO)
+    school.jobs.cancel(job_id)
+    assert sweep_with(WEEK).clean_one() == 0, "its worker has not seen it yet"
+    school.jobs.give_back(lease, "stopped", 0.0, counted=False)
+    assert sweep_with(WEEK).clean_one() == 1
+    assert storage.list("hls/") == {}
+    assert sweep_with(WEEK).clean_one() == 0
+
+
+def test_what_a_job_left_is_kept_for_another_that_makes_the_same(
+    school: School, storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    first = school.open("a")
+    plan = school.plan(first)
+    storage.put(f"hls/{school.course_id}/{plan.key}/240p/00000.m4s", b"segment")
+    assert school.jobs.finish(school.claim(first, TaskKind.VIDEO), TaskResult({"240p/00000.m4s": 7}), 60.0)
+    second = school.open("the same again", minutes=1)
+    assert sweep_with(WEEK).clean_one() == 0, "nobody knows yet what the second is"
+    school.plan(second)
+    assert sweep_with(WEEK).clean_one() == 0
+    assert len(storage.list("hls/")) == 1
+    assert (TaskKind.VIDEO, 0) not in school.jobs.waiting(second, (TaskKind.VIDEO,))
+
+
+def test_parts_that_are_due_are_told_of_once(school: School, sweep_with: Callable[[timedelta], Maintenance]) -> None:
+    job_id = school.open("a")
+    school.plan(job_id)
+    sweep, before = sweep_with(WEEK), len(school.told())
+    assert sweep.release_due() == 0
+    school.scalar("UPDATE transcode_chunks SET due_at = now() WHERE kind IN ('audio', 'stills') RETURNING 1")
+    assert sweep.release_due() == 1, "one message is for both"
+    assert sweep.release_due() == 0
+    assert school.told()[before:] == ["encode_audio"]
+
+    school.jobs.cancel(job_id)
+    school.scalar("UPDATE transcode_chunks SET due_at = now() RETURNING 1")
+    assert sweep.release_due() == 0, "a job that is over has nothing due"

@@ -1,0 +1,124 @@
+"""The inbox in PostgreSQL keeps an event and its promise together, once, whatever happens around it."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import IntegrityError
+
+from services.webhook_gateway.inbox.accept import WebhookEvent
+from services.webhook_gateway.inbox.postgres import PostgresInbox
+from services.webhook_gateway.providers.base import Proof, Request
+from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.runtime.database import build_engine
+from tests.webhook_gateway.processes import Database
+
+THREADS = 8
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = build_engine(database_url, pool_size=THREADS, autocommit=True)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    return Database(database_url)
+
+
+def entry(key: str, body: bytes = b"{}", headers: dict[str, str] | None = None) -> WebhookEvent:
+    return WebhookEvent(
+        provider="generic",
+        dedupe_key=key,
+        state=EventState.RECEIVED,
+        reason=None,
+        request=Request("POST", headers or {}, body),
+        body_sha256=hashlib.sha256(body).digest(),
+        reference="t1",
+        proof=Proof(signed=True, secret=1),
+    )
+
+
+def test_the_event_and_its_promise_are_one_statement(engine: Engine, database: Database) -> None:
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_rest: statements.append(statement))
+
+    PostgresInbox(engine).keep(entry("e1"))
+
+    assert len(statements) == 1
+    assert database.counts()["webhook_events"] == database.counts()["outbox"] == 1
+
+
+def test_without_the_promise_the_event_is_not_kept_either(engine: Engine, database: Database) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ALTER TABLE outbox ADD CONSTRAINT closed CHECK (false)")
+
+    with pytest.raises(IntegrityError):
+        PostgresInbox(engine).keep(entry("e1"))
+
+    assert database.counts()["webhook_events"] == 0
+
+
+def test_without_the_event_no_promise_is_made(engine: Engine, database: Database) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ALTER TABLE webhook_events ADD CONSTRAINT closed CHECK (false)")
+
+    with pytest.raises(IntegrityError):
+        PostgresInbox(engine).keep(entry("e1"))
+
+    assert database.counts()["outbox"] == 0
+
+
+def test_of_many_deliveries_at_once_one_is_new_and_all_are_told_the_same_id(engine: Engine, database: Database) -> None:
+    inbox, together = PostgresInbox(engine), Barrier(THREADS)
+
+    def keep(round_number: int) -> tuple[int, bool]:
+        together.wait(10)
+        kept = inbox.keep(entry(f"e{round_number}"))
+        return kept.event_id, kept.is_new
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for round_number in range(10):
+            kept = list(pool.map(keep, [round_number] * THREADS))
+
+            assert len({event_id for event_id, _ in kept}) == 1
+            assert [is_new for _, is_new in kept].count(True) == 1
+    assert database.counts()["webhook_events"] == database.counts()["outbox"] == 10
+
+
+def test_connections_that_the_server_has_closed_are_noticed_without_a_failure(engine: Engine) -> None:
+    inbox, together = PostgresInbox(engine), Barrier(THREADS)
+
+    def hold(_: int) -> None:
+        with engine.connect():
+            together.wait(10)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        # Given as many open connections as the pool holds, all of them closed by the server
+        list(pool.map(hold, range(THREADS)))
+        others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'nouba'"
+        outside = build_engine(str(engine.url.render_as_string(hide_password=False)), application="outside")
+        with outside.connect() as connection:
+            assert connection.exec_driver_sql(others).scalar_one() == THREADS
+        outside.dispose()
+
+        # When all of them are asked for at once, and in a row
+        at_once = list(pool.map(lambda n: inbox.keep(entry(f"at once {n}")), range(THREADS)))
+    in_a_row = [inbox.keep(entry(f"in a row {n}")) for n in range(THREADS)]
+
+    # Then nobody was told of it
+    assert all(kept.is_new for kept in [*at_once, *in_a_row])
+
+
+def test_bytes_and_headers_are_kept_exactly(engine: Engine, database: Database) -> None:
+    body, headers = bytes(range(256)) * 4, {"webhook-id": "é ' \" \\ %s"}
+
+    PostgresInbox(engine).keep(entry("é ' \\ %(x)s", body, headers))
+
+    row = database.rows("SELECT dedupe_key, body, headers, reference, signed, secret FROM webhook_events")[0]
+    assert row == ("é ' \\ %(x)s", body, headers, "t1", True, 1)

@@ -1,0 +1,195 @@
+"""The watch sees a ledger that is off by a centime and an event that nobody settles; one worker watches at a time."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import psycopg2
+import pytest
+from sqlalchemy import Connection
+
+from services.webhook_gateway.integrity.invariant_checker import (
+    DECIDE_SECONDS,
+    RECENT_SECONDS,
+    Findings,
+    InvariantChecker,
+)
+from services.webhook_gateway.integrity.invariants import Broken, Invariant
+from shared.runtime.database import build_engine
+from tests.waiting import wait_until
+from tests.webhook_gateway.processes import Database, RunningWorker
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    """Three users; the first has paid ten."""
+    database = Database(database_url)
+    database.execute("INSERT INTO users (name, balance_minor) VALUES ('', 10), ('', 0), ('', 0)")
+    database.execute("INSERT INTO ledger_accounts (kind, provider) VALUES ('psp_clearing', 'generic')")
+    database.execute("INSERT INTO ledger_accounts (kind, user_id) SELECT 'user_wallet', id FROM users")
+    pay(database, 2, 10)
+    return database
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    engine = build_engine(database.url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def pay(database: Database, account: int, amount_minor: int) -> None:
+    database.execute(
+        "WITH t AS (INSERT INTO ledger_transactions (kind) VALUES ('payment') RETURNING id) "
+        "INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency) "
+        "SELECT id, account, amount, 'DZD' FROM t, (VALUES (1, -%s::bigint), (%s, %s)) entries (account, amount)",
+        amount_minor,
+        account,
+        amount_minor,
+    )
+
+
+def tamper(database: Database, statement: str) -> None:
+    with closing(psycopg2.connect(database.url)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(statement)
+
+
+def broken(findings: Findings) -> dict[Invariant, list[Broken]]:
+    return {invariant: list(rows) for invariant, rows in findings.broken.items() if rows}
+
+
+class Clock:
+    """Goes on by eleven minutes at every look, so that nothing is recent any more."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += RECENT_SECONDS + 60
+        return self.now
+
+
+def test_a_sound_school_breaks_nothing(connection: Connection, database: Database) -> None:
+    look = InvariantChecker(connection, 300)
+
+    assert [broken(look.look()) for _ in range(3)] == [{}, {}, {}]
+
+
+@pytest.mark.parametrize("looks_before", [0, 1, 5])
+def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_look(
+    connection: Connection, database: Database, looks_before: int
+) -> None:
+    look = InvariantChecker(connection, 300, Clock())
+    for _ in range(looks_before):
+        look.look()
+
+    database.execute("UPDATE users SET balance_minor = balance_minor + 1 WHERE id = 3")
+    found = look.look()
+
+    assert broken(found) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
+    assert found.drift_minor == 1
+    database.execute("UPDATE users SET balance_minor = balance_minor - 1 WHERE id = 3")
+    assert broken(look.look()) == {}
+
+
+def test_two_balances_that_cancel_each_other_are_found_by_the_slow_walk(
+    connection: Connection, database: Database
+) -> None:
+    look = InvariantChecker(connection, 300, Clock())
+    look.look()
+
+    database.execute("UPDATE users SET balance_minor = balance_minor + CASE id WHEN 2 THEN 7 ELSE -7 END WHERE id > 1")
+    looks = [broken(look.look()) for _ in range(2)]
+
+    assert looks[-1] == {Invariant.BALANCE_IS_ENTRIES: [Broken(2, 7), Broken(3, 7)]}
+
+
+def test_a_transaction_that_does_not_sum_to_zero_is_named_and_stays_so_until_it_does(
+    connection: Connection, database: Database
+) -> None:
+    look = InvariantChecker(connection, 300, Clock())
+    look.look()
+
+    tamper(database, "UPDATE ledger_entries SET amount_minor = -12 WHERE id = 1")
+
+    for _ in range(3):
+        assert broken(look.look()) == {Invariant.TRANSACTION_BALANCED: [Broken(1, 2)]}
+
+
+def test_money_that_is_booked_between_two_looks_is_no_drift(connection: Connection, database: Database) -> None:
+    look = InvariantChecker(connection, 300, Clock())
+    look.look()
+    for round_number in range(4):
+        pay(database, 3, 5 + round_number)
+        database.execute("UPDATE users SET balance_minor = balance_minor + %s WHERE id = 2", 5 + round_number)
+
+        assert broken(look.look()) == {}
+
+
+def keep_event(database: Database, age_seconds: float, state: str = "received", attempts: int = 0) -> None:
+    database.execute(
+        "INSERT INTO webhook_events (provider, dedupe_key, state, attempts, body, body_sha256, received_at) "
+        "VALUES ('generic', gen_random_uuid()::text, %s, %s, '', '', now() - %s * interval '1 second')",
+        state,
+        attempts,
+        age_seconds,
+    )
+
+
+def test_events_and_messages_past_their_time_are_named_and_no_others(
+    connection: Connection, database: Database
+) -> None:
+    keep_event(database, 301)
+    keep_event(database, 10)
+    keep_event(database, 9999, attempts=3)
+    keep_event(database, DECIDE_SECONDS + 1, attempts=3)
+    keep_event(database, 10**6, state="applied")
+    keep_event(database, 9999)
+    database.execute("UPDATE webhook_events SET drained_at = now() - interval '1 second' WHERE id = 6")
+    for age_seconds in (61, 5):
+        database.execute(
+            "INSERT INTO outbox (service, message, created_at) VALUES ('gateway', '{}', now() - %s * interval '1 s')",
+            age_seconds,
+        )
+
+    found = InvariantChecker(connection, 300).look()
+
+    assert broken(found) == {
+        Invariant.EVENT_SETTLED: [Broken(1)],
+        Invariant.EVENT_DECIDED: [Broken(4)],
+        Invariant.MESSAGE_PUBLISHED: [Broken(1)],
+    }
+    assert found.unsettled == 5
+    assert 301 <= found.oldest_unsettled_seconds < 400
+
+
+def test_of_two_workers_one_is_on_watch_and_the_other_takes_over(
+    database: Database, rabbitmq_url: str, tmp_path: Path
+) -> None:
+    def start(name: str) -> RunningWorker:
+        return RunningWorker(tmp_path / name, database.url, rabbitmq_url, NOUBA_WATCH_SECONDS="0.5")
+
+    def shown(worker: RunningWorker, line: str) -> bool:
+        return f"\n{line}\n" in httpx.get(worker.metrics_url).text
+
+    with start("first") as first:
+        wait_until(lambda: "on watch" in first.log)
+        with start("second") as second:
+            # a sealed ledger, and a drift of one centime that is told within moments, by id alone
+            wait_until(lambda: shown(first, "nouba_seals 5.0"))
+            database.execute("UPDATE users SET balance_minor = balance_minor + 1, name = 'canary-name' WHERE id = 3")
+            wait_until(lambda: shown(first, "nouba_ledger_drift_minor 1.0"))
+            assert shown(first, 'nouba_invariant_violations{invariant="balance_is_entries"} 1.0')
+            assert "invariant broken" in first.log
+            assert "canary-name" not in first.log
+            assert shown(second, "nouba_invariant_last_check_timestamp_seconds 0.0")
+            assert "on watch" not in second.log
+
+            first.kill()
+            wait_until(lambda: "on watch" in second.log)
+            wait_until(lambda: shown(second, "nouba_ledger_drift_minor 1.0"))

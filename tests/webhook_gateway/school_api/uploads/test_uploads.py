@@ -1,0 +1,217 @@
+"""A teacher's video goes straight into S3 with a ticket, and its completion is told to the transcoder."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg2
+import pytest
+
+from local.postgres import Postgres
+from local.s3 import BUCKET, S3
+from services.webhook_gateway.school_api.uploads.uploads import MULTIPART_FROM_BYTES
+from shared.contracts.videos import TranscodeVideo
+from tests.webhook_gateway.processes import RunningGateway, new_database
+
+TOKEN = "first-token"
+COURSE = 7
+
+
+@pytest.fixture(scope="module")
+def database(migrated_server: Postgres) -> Iterator[str]:
+    with new_database(migrated_server) as database:
+        execute(database.url, "INSERT INTO courses (id, title) VALUES (7, 'Optics'), (8, 'Waves')")
+        yield database.url
+
+
+@pytest.fixture(scope="module")
+def gateway(database: str, s3_server: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    settings = {
+        "NOUBA_API_TOKENS": f"{TOKEN}, second-token",
+        "NOUBA_S3_ENDPOINT_URL": s3_server.url,
+        "NOUBA_S3_BUCKET": BUCKET,
+        "AWS_ACCESS_KEY_ID": s3_server.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": s3_server.secret_access_key,
+    }
+    with RunningGateway(tmp_path_factory.mktemp("uploads") / "log", database, **settings) as gateway:
+        yield gateway
+        assert "Traceback" not in gateway.log
+        assert TOKEN not in gateway.log
+
+
+@pytest.fixture
+def teacher(gateway: RunningGateway) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as client:
+        yield client
+
+
+def execute(database_url: str, statement: str) -> list[Any]:
+    connection = psycopg2.connect(database_url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        rows = cursor.fetchall() if cursor.description else []
+    connection.close()
+    return rows
+
+
+def promised(database_url: str) -> list[TranscodeVideo]:
+    """What the transcoder will be told; RabbitMQ is away in these tests, so that it stays in the outbox."""
+    rows = execute(database_url, "DELETE FROM outbox RETURNING message")
+    return [TranscodeVideo.load(row[0]["kwargs"]) for row in rows]
+
+
+def wish(size: int, **others: object) -> dict[str, object]:
+    return {"filename": "leçon 1.MP4", "size": size, "content_type": "video/mp4", **others}
+
+
+def test_a_small_video_is_put_in_one_piece_and_its_transcoding_promised(teacher: httpx.Client, database: str) -> None:
+    video = os.urandom(300_000)
+
+    ticket = teacher.post(f"/api/courses/{COURSE}/video", json=wish(len(video)))
+    assert ticket.status_code == 201
+    told = ticket.json()
+    assert "parts" not in told
+    assert told["key"].endswith(".mp4")
+    assert httpx.put(told["url"], content=video, headers=told["headers"]).status_code == 200
+    done = teacher.post(
+        f"/api/courses/{COURSE}/video/complete", json={"upload_id": told["upload_id"], "key": told["key"]}
+    )
+
+    assert done.status_code == 202
+    assert promised(database) == [TranscodeVideo(course_id=COURSE, source_key=told["key"])]
+
+
+def test_a_large_video_is_put_in_parts_and_completing_twice_is_harmless(teacher: httpx.Client, database: str) -> None:
+    size = MULTIPART_FROM_BYTES + 1000
+
+    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
+    assert "url" not in told
+    assert [part["part_number"] for part in told["parts"]] == [1, 2, 3, 4, 5]
+    parts = []
+    for part in told["parts"]:
+        length = min(told["part_size"], size - told["part_size"] * (part["part_number"] - 1))
+        answer = httpx.put(part["url"], content=bytes(length), timeout=60)
+        parts.append({"part_number": part["part_number"], "etag": answer.headers["etag"]})
+    body = {"upload_id": told["upload_id"], "key": told["key"], "parts": parts[::-1]}
+    answers = [teacher.post(f"/api/courses/{COURSE}/video/complete", json=body).status_code for _ in range(2)]
+
+    assert answers == [202, 202]
+    assert set(promised(database)) == {TranscodeVideo(course_id=COURSE, source_key=told["key"])}
+
+
+def test_an_address_takes_neither_another_size_nor_another_type(teacher: httpx.Client) -> None:
+    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+
+    assert httpx.put(told["url"], content=bytes(2000), headers=told["headers"]).status_code == 403
+    assert httpx.put(told["url"], content=bytes(1000), headers={"Content-Type": "text/html"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer first-toke", "Bearer \xff"]
+)
+def test_without_a_token_of_the_school_nothing_is_given(
+    gateway: RunningGateway, database: str, authorization: str
+) -> None:
+    headers = {"Authorization": authorization.encode("latin-1")} if authorization else {}
+
+    answers = [
+        httpx.post(f"{gateway.url}/api/courses/{COURSE}/video", json=wish(1000), headers=headers),
+        httpx.post(
+            f"{gateway.url}/api/courses/{COURSE}/video/complete", json={"upload_id": "u", "key": "k"}, headers=headers
+        ),
+    ]
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert answers[0].headers["WWW-Authenticate"] == "Bearer"
+    assert promised(database) == []
+
+
+def test_the_second_token_is_as_good_as_the_first(gateway: RunningGateway) -> None:
+    headers = {"Authorization": "Bearer second-token"}
+    answer = httpx.post(f"{gateway.url}/api/courses/{COURSE}/video", json=wish(1000), headers=headers)
+
+    assert answer.status_code == 201
+
+
+def test_what_was_not_uploaded_is_not_transcoded(teacher: httpx.Client, database: str) -> None:
+    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+    large = teacher.post(f"/api/courses/{COURSE}/video", json=wish(MULTIPART_FROM_BYTES)).json()
+    missing_part = {"part_number": 1, "etag": '"0123"'}
+
+    answers = [
+        teacher.post(f"/api/courses/{COURSE}/video/complete", json=body)
+        for body in (
+            {"upload_id": told["upload_id"], "key": told["key"]},
+            {"upload_id": large["upload_id"], "key": large["key"], "parts": [missing_part]},
+            {"upload_id": large["upload_id"], "key": large["key"]},
+        )
+    ]
+
+    assert [answer.status_code for answer in answers] == [409, 409, 409]
+    assert promised(database) == []
+
+
+def test_a_ticket_of_one_course_does_not_start_another(teacher: httpx.Client, database: str) -> None:
+    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+    httpx.put(told["url"], content=bytes(1000), headers=told["headers"])
+
+    answer = teacher.post("/api/courses/8/video/complete", json={"upload_id": told["upload_id"], "key": told["key"]})
+
+    assert answer.status_code == 409
+    assert promised(database) == []
+
+
+@pytest.mark.parametrize("key", ["uploads/7/../7/x", "uploads/7/", "uploads/7/" + "A" * 32, "hls/7/master.m3u8"])
+def test_a_key_that_no_ticket_gave_is_not_looked_for(teacher: httpx.Client, key: str) -> None:
+    answer = teacher.post(f"/api/courses/{COURSE}/video/complete", json={"upload_id": "u", "key": key})
+
+    assert (answer.status_code, answer.json()["error"]) == (409, "upload_missing")
+
+
+def test_a_compressed_request_is_refused(teacher: httpx.Client) -> None:
+    answer = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000), headers={"Content-Encoding": "gzip"})
+
+    assert (answer.status_code, answer.json()["error"]) == (415, "encoded_body")
+
+
+def test_an_unknown_course_is_told(teacher: httpx.Client) -> None:
+    answers = [
+        teacher.post("/api/courses/999/video", json=wish(1000)),
+        teacher.post("/api/courses/999/video/complete", json={"upload_id": "u", "key": "uploads/999/x"}),
+    ]
+
+    assert [answer.json()["error"] for answer in answers] == ["unknown_course", "unknown_course"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        wish(0),
+        wish(-1),
+        wish(10**15),
+        {**wish(1), "size": "1"},
+        wish(1, content_type="video"),
+        wish(1, filename=""),
+        [],
+    ],
+)
+def test_a_malformed_wish_is_explained(teacher: httpx.Client, body: Any) -> None:
+    answer = teacher.post(f"/api/courses/{COURSE}/video", json=body)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "bad_upload")
+    assert answer.json()["message"]
+
+
+def test_without_a_bucket_uploads_are_off_and_webhooks_are_not(
+    database: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    log = tmp_path_factory.mktemp("off") / "log"
+    with RunningGateway(log, database, NOUBA_API_TOKENS=TOKEN) as gateway:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        answer = httpx.post(f"{gateway.url}/api/courses/{COURSE}/video", json=wish(1000), headers=headers)
+
+        assert answer.status_code == 503
+        assert "NOUBA_S3_BUCKET" in answer.json()["message"]
+        assert httpx.get(f"{gateway.url}/healthz").status_code == 200

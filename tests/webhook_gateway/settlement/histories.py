@@ -1,0 +1,236 @@
+"""Random histories of a user's payments, and what they leave behind when they are settled in some order."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from services.webhook_gateway.payments.ledger import AccountKind
+from services.webhook_gateway.payments.payment_state import Dispute, Stage
+from services.webhook_gateway.settlement.unit_of_work import EventState
+from tests.webhook_gateway.settlement.factories import OPENED_AT, School
+from tests.webhook_gateway.settlement.harness import Desk
+
+#: What an event may tell beside its payment; an amount of 0 stands for the payment's own.
+Told = dict[str, Any]
+
+_AMOUNT_MINOR = st.integers(0, 300)
+_REASON = st.sampled_from([None, "expired card", "no funds"])
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One payment: whether the school's checkout made a row before, and what is told of it."""
+
+    reference: str
+    order_number: str | None
+    amount_minor: int
+    has_checkout: bool
+    events: tuple[Told, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A user's payments and subscriptions (amount, and the status at first)."""
+
+    stories: tuple[Story, ...]
+    subscriptions: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What must not depend on the order: payments by reference, subscriptions in turn, sums by account, refusals."""
+
+    payments: tuple[tuple[Any, ...], ...]
+    balance: int
+    subscriptions: tuple[str, ...]
+    sums: tuple[tuple[str, int], ...]
+    refused: tuple[EventState | None, ...]
+
+
+@st.composite
+def _stories(draw: st.DrawFn, number: int) -> Story:
+    amount = draw(_AMOUNT_MINOR)
+    is_of_order = draw(st.booleans())
+    shape = st.one_of(
+        st.fixed_dictionaries(
+            {
+                "stage": st.just(Stage.COMPLETED),
+                "amount_minor": st.just(amount),
+                "refunded_minor": st.one_of(st.just(0), st.integers(0, amount)),
+                "fee_minor": st.sampled_from([None, 0, 3, 7]),
+                "method": st.sampled_from([None, "cib", "edahabia"]),
+                "occurred_at": st.sampled_from([None, OPENED_AT - timedelta(hours=30), OPENED_AT - timedelta(days=5)]),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "stage": st.sampled_from([stage for stage in Stage if stage is not Stage.COMPLETED]),
+                # a hold may be for more than is collected, and so may an attempt that failed
+                "amount_minor": st.one_of(st.just(amount), _AMOUNT_MINOR),
+                "fee_minor": st.sampled_from([None, 5]),
+                "method": st.sampled_from([None, "card"]),
+                "failure_reason": _REASON,
+            }
+        ),
+        # nothing but a total given back; sometimes more than was paid
+        st.fixed_dictionaries({"refunded_minor": st.one_of(st.integers(0, amount), st.just(amount + 1))}),
+        st.fixed_dictionaries({"dispute": st.sampled_from(Dispute), "failure_reason": _REASON}),
+        st.just({"stage": Stage.COMPLETED, "amount_minor": amount, "currency": "EUR"}),
+    )
+    return Story(
+        reference=f"R{number}",
+        order_number=f"O{number}" if is_of_order else None,
+        amount_minor=amount,
+        has_checkout=is_of_order and draw(st.booleans()),
+        events=tuple(draw(st.lists(shape, min_size=1, max_size=6))),
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """One to three payments, some for one order, and up to four subscriptions."""
+    stories = [draw(_stories(number)) for number in range(draw(st.integers(1, 3)))]
+    if len(stories) > 1 and stories[0].has_checkout and draw(st.booleans()):
+        # a second try for the same order, which has no row of its own
+        again = tuple(
+            {**told, "amount_minor": stories[0].amount_minor} if "amount_minor" in told else told
+            for told in stories[1].events
+        )
+        first = stories[0]
+        stories[1] = replace(
+            stories[1],
+            order_number=first.order_number,
+            amount_minor=first.amount_minor,
+            has_checkout=False,
+            events=again,
+        )
+    status = st.sampled_from(["pending_payment"] * 4 + ["active", "cancelled"])
+    subscriptions = draw(st.lists(st.tuples(st.integers(0, 250), status), max_size=4))
+    return History(tuple(stories), tuple(subscriptions))
+
+
+class Telling:
+    """One history told to one school."""
+
+    def __init__(self, history: History, school: School, provider: str) -> None:
+        self.school = school
+        self.desk = Desk(school, provider=provider)
+        self.user_id = school.add_user()
+        self.subscription_ids = [
+            school.add_subscription(self.user_id, amount, status=status, created_at=OPENED_AT + timedelta(minutes=turn))
+            for turn, (amount, status) in enumerate(history.subscriptions)
+        ]
+        for story in history.stories:
+            if story.has_checkout:
+                self.desk.check_out(
+                    self.user_id,
+                    story.amount_minor,
+                    order_number=story.order_number,
+                    method=self._method(story, history),
+                )
+        self.event_ids = [self._tell(story, told) for story in history.stories for told in story.events]
+
+    def repeat(self, index: int) -> int:
+        """The event of that index told again under an id of its own."""
+        row = self.school.event(self.event_ids[index])
+        body = self.desk.psp.write(self.desk.psp.written(row.body))
+        return self.school.add_event(row.provider, row.reference, body, row.received_at)
+
+    def settle_all(self, event_ids: Iterable[int]) -> list[EventState | None]:
+        """Settle them one after the other, then those that wait until none of them moves, then let the rest die."""
+        verdicts = [self._settle(event_id) for event_id in event_ids]
+        while self._waiting():
+            before = len(self._waiting())
+            verdicts += [self._settle(event_id) for event_id in self._waiting()]
+            if len(self._waiting()) == before:
+                break
+        self.desk.pass_time(timedelta(hours=25))
+        verdicts += [self._settle(event_id) for event_id in self._waiting()]
+        assert not self._waiting()
+        return verdicts
+
+    def settle_together(self, event_ids: Sequence[int], size: int) -> None:
+        """The same in batches of so many, each understood before any of it is booked."""
+        for first in range(0, len(event_ids), size):
+            understood = [self.desk.settlement.understand(number) for number in event_ids[first : first + size]]
+            self.desk.settlement.book_all([one for one in understood if one])
+            self.check()
+        self.settle_all([])
+
+    def outcome(self) -> Outcome:
+        mine = [payment for payment in self.school.payments() if payment.provider == self.desk.provider]
+        rows = [
+            tuple(str(value) for value in (
+                payment.reference, payment.order_number, payment.user_id == self.user_id, payment.amount_minor,
+                payment.currency, payment.status, payment.standing, payment.credited_minor, payment.fee_minor,
+                payment.method, payment.failure_reason, payment.completed_at,
+            ))
+            for payment in mine
+        ]  # fmt: skip
+        sums: Counter[str] = Counter()
+        for line in self._lines():
+            sums[line.account.kind] += line.amount_minor
+        return Outcome(
+            payments=tuple(sorted(rows)),
+            balance=self.school.balance(self.user_id),
+            subscriptions=tuple(self.school.subscription(number).status for number in self.subscription_ids),
+            sums=tuple(sorted((kind, total) for kind, total in sums.items() if total)),
+            refused=tuple(self._refused(event_id) for event_id in self.event_ids),
+        )
+
+    def _tell(self, story: Story, told: Told) -> int:
+        # only what tells the amount tells the payer, as with a provider that sends its metadata with the payment alone
+        user_id = self.user_id if "amount_minor" in told and not story.has_checkout else None
+        return self.desk.tell(reference=story.reference, order_number=story.order_number, user_id=user_id, **told)
+
+    @staticmethod
+    def _method(story: Story, history: History) -> str | None:
+        """What the checkout alone knows goes to whichever payment of the order is first: no order can change that."""
+        shares = [other for other in history.stories if other.order_number == story.order_number]
+        return "cib" if len(shares) == 1 else None
+
+    def _refused(self, event_id: int) -> EventState | None:
+        """Which of two events that tell the same is applied, and which is ignored, is the order's to say."""
+        state = self.school.event(event_id).state
+        return None if state in (EventState.APPLIED, EventState.IGNORED) else state
+
+    def _settle(self, event_id: int) -> EventState | None:
+        verdict = self.desk.settle(event_id)
+        self.check()
+        return None if verdict is None else verdict.state
+
+    def _waiting(self) -> Sequence[int]:
+        return [
+            row.id
+            for row in self.school.events()
+            if row.provider == self.desk.provider and row.state is EventState.RECEIVED
+        ]
+
+    def _lines(self) -> list[Any]:
+        mine = {row.id for row in self.school.events() if row.provider == self.desk.provider}
+        return [line for line in self.school.lines() if line.event_id in mine]
+
+    def check(self) -> None:
+        """What holds after every single step."""
+        lines = self._lines()
+        for currency in {line.currency for line in lines}:
+            assert sum(line.amount_minor for line in lines if line.currency == currency) == 0
+        wallet = [line for line in lines if line.account.kind is AccountKind.WALLET]
+        assert all(line.account.user_id == self.user_id for line in wallet)
+        assert self.school.balance(self.user_id) == sum(line.amount_minor for line in wallet)
+        assert self.school.balance(self.user_id) >= 0
+        for payment in self.school.payments():
+            assert 0 <= payment.credited_minor <= payment.amount_minor
+        postings = Counter((line.event_id, line.kind, line.account) for line in lines if line.kind == "payment")
+        assert set(postings.values()) <= {1}
+
+
+def schedules(count: int) -> st.SearchStrategy[list[int]]:
+    """Every event at least once, in any order, some more than once."""
+    again = st.lists(st.integers(0, count - 1), max_size=4)
+    return again.flatmap(lambda extra: st.permutations(list(itertools.chain(range(count), extra))))

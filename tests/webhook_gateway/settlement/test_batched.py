@@ -1,0 +1,105 @@
+"""Events that are settled together end as if each had come alone, and none keeps another from its money."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, BatchedSettlement
+from services.webhook_gateway.settlement.postgres import open_store, read_events
+from services.webhook_gateway.settlement.settle import Understood
+from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from tests.waiting import wait_until
+from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.postgres_school import SqlSchool
+
+PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
+
+
+def together(desk: Desk, sql_school: SqlSchool) -> BatchedSettlement:
+    """As a worker process has it."""
+    hurried = partial(open_store, sql_school.engine, timedelta(days=30), LONGEST_LOCK_MS)
+    return BatchedSettlement(replace(desk.settlement, books=hurried), desk.settlement)
+
+
+def understand(desk: Desk, sql_school: SqlSchool, event_ids: Sequence[int]) -> list[Understood]:
+    events = read_events(sql_school.engine, event_ids)
+    return [Understood(event, desk.psp.written(event.body)) for event in events if event]
+
+
+def test_an_event_that_is_in_a_batch_twice_is_settled_once(sql_school: SqlSchool) -> None:
+    desk, user_id = Desk(sql_school), sql_school.add_user()
+    event_id = desk.tell(**PAID, user_id=user_id)
+    verdicts = desk.settlement.book_all(understand(desk, sql_school, [event_id, event_id]))
+    assert [verdict and verdict.state for verdict in verdicts] == [EventState.APPLIED, None]
+    assert sql_school.balance(user_id) == 1000
+
+
+def test_a_refund_below_zero_in_the_batch_that_activated_gives_the_subscription_back(sql_school: SqlSchool) -> None:
+    """What the batch itself wrote is what the refund finds."""
+    desk, user_id = Desk(sql_school), sql_school.add_user()
+    first, second = sql_school.add_subscription(user_id, 900), sql_school.add_subscription(user_id, 900)
+    told = [
+        desk.tell(**PAID, reference="R1", user_id=user_id),
+        desk.tell(reference="R1", refunded_minor=1000),
+        desk.tell(**PAID, reference="R2", user_id=user_id),
+        desk.tell(**PAID, reference="R3", user_id=user_id),
+    ]
+    verdicts = desk.settlement.book_all(understand(desk, sql_school, told))
+    assert [verdict and verdict.state for verdict in verdicts] == [EventState.APPLIED] * 4
+    assert [sql_school.subscription(number).status for number in (first, second)] == ["active", "active"]
+    assert sql_school.balance(user_id) == 200
+    assert sum(line.amount_minor for line in sql_school.lines()) == 0
+
+
+def test_one_that_cannot_be_booked_leaves_the_others_of_its_batch_their_money(sql_school: SqlSchool) -> None:
+    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(6)]
+    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    broken = desk.tell(stage=Stage.COMPLETED, amount_minor=2**63, reference="too much", user_id=users[0])
+    outcomes = settle_in_one_batch(desk, sql_school, events[0], [*events[1:], broken])
+    assert isinstance(outcomes.pop(), Exception)
+    assert [isinstance(one, SettlementResult) and one.state for one in outcomes] == [EventState.APPLIED] * 6
+    assert {sql_school.balance(user_id) for user_id in users} == {1000}
+    assert sql_school.event(broken).state is EventState.RECEIVED
+
+
+def test_a_wallet_that_is_held_for_long_keeps_no_other_waiting(sql_school: SqlSchool) -> None:
+    desk, held, free = Desk(sql_school), sql_school.add_user(), sql_school.add_user()
+    waiting = desk.tell(**PAID, reference="held", user_id=held)
+    others = [desk.tell(**PAID, reference=f"R{number}", user_id=free) for number in range(4)]
+    work = together(desk, sql_school)
+    with ThreadPoolExecutor(5) as threads:
+        with desk.school.books() as school:
+            school.balance(held)
+            first = threads.submit(work.settle, waiting)
+            rest = [threads.submit(work.settle, event_id) for event_id in others]
+            verdicts = [one.result(20) for one in rest]
+            assert [verdict and verdict.state for verdict in verdicts] == [EventState.APPLIED] * 4
+            assert not first.done()
+        verdict = first.result(20)
+    assert verdict is not None
+    assert verdict.state is EventState.APPLIED
+    assert sql_school.balance(held) == 1000
+
+
+def settle_in_one_batch(
+    desk: Desk, sql_school: SqlSchool, first: int, others: Sequence[int]
+) -> list[SettlementResult | Exception | None]:
+    """What becomes of each; all come while `first` is waited for, and go together after that."""
+    work = together(desk, sql_school)
+
+    def settle(event_id: int) -> SettlementResult | Exception | None:
+        try:
+            return work.settle(event_id)
+        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+            return error
+
+    lock = "SELECT FROM webhook_events WHERE id = %s FOR UPDATE"
+    with ThreadPoolExecutor(1 + len(others)) as threads, sql_school.engine.connect() as connection:
+        with connection.begin():
+            connection.exec_driver_sql(lock, (first,))
+            outcomes = [threads.submit(settle, event_id) for event_id in (first, *others)]
+            wait_until(lambda: len(desk.psp.parsed) == 1 + len(others))
+        return [outcome.result(20) for outcome in outcomes]

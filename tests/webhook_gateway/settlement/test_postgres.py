@@ -1,0 +1,193 @@
+"""The connections of the books: statements are prepared once on each, and none goes back with a transaction open."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.settlement import postgres, sql
+from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from shared.runtime.database import build_engine
+from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.postgres_school import SqlSchool
+from tests.webhook_gateway.settlement.samples import a_payment, an_event
+
+
+@pytest.fixture
+def committing_engine(database_url: str) -> Iterator[Engine]:
+    """One connection, which whoever comes next gets as it was left."""
+    engine = build_engine(database_url, pool_size=1, autocommit=True)
+    yield engine
+    engine.dispose()
+
+
+def backend(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+def assert_free(database_url: str) -> None:
+    """Nothing is under way in the database but the question."""
+    other = build_engine(database_url, pool_size=1, autocommit=True)
+    with other.connect() as connection:
+        open_ones = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state LIKE 'idle in transaction%%'"
+        )
+        assert connection.exec_driver_sql(open_ones).scalar_one() == 0
+    other.dispose()
+
+
+def fail_after_claim(sql_school: SqlSchool, event_id: int) -> None:
+    with sql_school.books() as books:
+        assert books.claim([event_id])
+        raise ZeroDivisionError
+
+
+def test_a_settlement_that_fails_leaves_no_transaction_open(sql_school: SqlSchool, database_url: str) -> None:
+    event_id = an_event(sql_school)
+    with pytest.raises(ZeroDivisionError):
+        fail_after_claim(sql_school, event_id)
+    assert_free(database_url)
+    with sql_school.books() as books:
+        assert books.claim([event_id])
+
+
+def test_a_connection_that_did_not_roll_back_is_not_used_again(sql_school: SqlSchool, database_url: str) -> None:
+    """A time limit strikes anywhere, also there: the next settlement would commit what is half done."""
+    event_id = an_event(sql_school)
+    with sql_school.engine.connect() as connection:
+        before = backend(connection)
+
+    def strike(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement == "ROLLBACK":
+            raise KeyboardInterrupt
+
+    event.listen(sql_school.engine, "before_cursor_execute", strike)
+    with pytest.raises(KeyboardInterrupt):
+        fail_after_claim(sql_school, event_id)
+    event.remove(sql_school.engine, "before_cursor_execute", strike)
+
+    assert_free(database_url)
+    with sql_school.engine.connect() as connection:
+        assert backend(connection) != before
+
+
+def test_a_connection_prepares_the_statements_once_and_a_new_one_again(sql_school: SqlSchool) -> None:
+    texts: list[str] = []
+    event.listen(sql_school.engine, "before_cursor_execute", lambda _c, _k, statement, *_rest: texts.append(statement))
+    desk, user_id = Desk(sql_school), sql_school.add_user()
+
+    def pay(reference: str) -> None:
+        told = {"stage": Stage.COMPLETED, "amount_minor": 1000, "user_id": user_id}
+        assert desk.book(reference=reference, **told).state is EventState.APPLIED
+
+    pay("R1")
+    pay("R2")
+    assert texts.count(sql.PREPARE) == 1
+    with pytest.raises(DBAPIError), sql_school.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+    pay("R3")
+    assert texts.count(sql.PREPARE) == 2
+    assert sql_school.balance(user_id) == 3000
+
+
+def test_a_payment_that_comes_between_the_lock_and_the_look_is_not_taken_for_a_locked_one(
+    sql_school: SqlSchool, database_url: str
+) -> None:
+    user_id = sql_school.add_user()
+    other = build_engine(database_url, pool_size=1, autocommit=True)
+    key = json.dumps([{"provider": "psp", "reference": "R1", "order_number": None}])
+    sql_school.read(1)  # the connection knows the statements now
+    with sql_school.engine.connect() as connection:
+
+        def lock_and_look() -> tuple[object, int]:
+            connection.exec_driver_sql(sql.LOCK_PAYMENTS.execute(2), (key, []))
+            between()
+            row = connection.exec_driver_sql(sql.LOOK.execute(2), ([], key)).one()
+            return row.payments and row.payments[0]["id"], len(row.new_payments)
+
+        connection.exec_driver_sql("BEGIN")
+        committed: list[int] = []
+
+        def between() -> None:
+            if not committed:
+                committed.append(SqlSchool(other).add_payment(a_payment(user_id)))
+
+        assert lock_and_look() == (None, 0), "neither known nor new"
+        assert lock_and_look() == (committed[0], 0)
+        connection.exec_driver_sql("ROLLBACK")
+    other.dispose()
+
+
+def test_a_payment_that_came_so_is_found_by_the_second_try(sql_school: SqlSchool, database_url: str) -> None:
+    other, desk = build_engine(database_url, pool_size=1, autocommit=True), Desk(sql_school)
+    user_id = sql_school.add_user()
+    event_id = desk.tell(stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id)
+    tries: list[int] = []
+
+    def overtake(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "EXECUTE open_payments" in statement:
+            tries.append(SqlSchool(other).add_payment(a_payment(user_id, 1000)))
+
+    event.listen(sql_school.engine, "before_cursor_execute", overtake)
+    verdict = desk.settle(event_id)
+    event.remove(sql_school.engine, "before_cursor_execute", overtake)
+    other.dispose()
+
+    assert len(tries) == 1
+    assert verdict == SettlementResult(EventState.APPLIED, f"payment {tries[0]} is completed", tries[0])
+    assert sql_school.balance(user_id) == 1000
+
+
+@pytest.mark.parametrize("statement", sql.ALL, ids=lambda statement: statement.name)
+def test_the_plan_that_is_kept_reads_no_table_from_end_to_end(statement: sql.Statement, sql_school: SqlSchool) -> None:
+    """Whatever the values are: one plan serves all of them."""
+    sql_school.read(1)
+    count = max((int(number) for number in re.findall(r"\$(\d+)", statement.text)), default=0)
+    with sql_school.engine.connect() as connection:
+        connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
+        connection.exec_driver_sql("SET nouba.payments = '{}'; SET nouba.users = '{}'")
+        nothing = f"({', '.join(['NULL'] * count)})" if count else ""
+        plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE {statement.name}{nothing}").scalars().all()
+    assert not [line for line in plan if "Seq Scan" in line]
+
+
+def kept_plan(connection: Connection, statement: sql.Statement, *values: object) -> str:
+    connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    plan = connection.exec_driver_sql(f"EXPLAIN {statement.execute(len(values))}", values)
+    return "\n".join(plan.scalars())
+
+
+def test_events_that_wait_for_a_payment_are_looked_for_by_it_and_not_among_all_that_wait(
+    sql_school: SqlSchool,
+) -> None:
+    sql_school.read(1)
+    with sql_school.engine.connect() as connection:
+        plan = kept_plan(connection, sql.RELEASE, "[]")
+    assert "ix_webhook_events_parked" in plan
+    assert "Index Cond: ((reference = told.reference) AND (provider = told.provider))" in plan
+
+
+def test_what_was_planned_for_an_empty_table_is_planned_anew_when_it_has_grown(
+    sql_school: SqlSchool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan() -> str:
+        sql_school.read(1)
+        with sql_school.engine.connect() as connection:
+            return kept_plan(connection, sql.LOCK_PAYMENTS, "[]", [])
+
+    user_id = sql_school.add_user()
+    small = plan()
+    with sql_school.engine.connect() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO payments (provider, provider_reference, order_number, user_id, amount_minor) "
+            "SELECT 'psp', number, number, %s, 1 FROM generate_series(1, 20000) AS number",
+            (user_id,),
+        )
+    assert plan() == small
+    monkeypatch.setattr(postgres, "PLANS_KEPT_SECONDS", 0.0)
+    assert "Index Cond: ((provider = key.provider) AND (provider_reference = key.reference))" in plan()

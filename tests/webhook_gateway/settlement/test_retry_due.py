@@ -1,0 +1,98 @@
+"""Events that wait are told of again when they are due, once in a while and by one of many workers."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, text
+
+from services.webhook_gateway.settlement.retry_due import DueEventScheduler, release_due
+from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from shared.contracts.webhooks import WebhookReceived
+from tests.waiting import wait_until
+from tests.webhook_gateway.settlement.postgres_school import SqlSchool
+
+
+def an_event(school: SqlSchool, name: str, due_in: timedelta | None, state: EventState = EventState.RECEIVED) -> int:
+    event_id = school.add_event("psp", "R1", name.encode(), datetime.now(UTC))
+    with school.books() as books:
+        if due_in is not None:
+            books.park(event_id, "not yet", datetime.now(UTC) + due_in)
+        if state is not EventState.RECEIVED:
+            books.close(event_id, SettlementResult(state, "done"))
+    return event_id
+
+
+def told(engine: Engine) -> list[dict[str, object]]:
+    with engine.connect() as connection:
+        query = text("SELECT message FROM outbox WHERE service = 'gateway' ORDER BY id")
+        return [row.message for row in connection.execute(query)]
+
+
+def test_only_due_events_are_told_of_and_then_not_for_a_while(sql_school: SqlSchool) -> None:
+    due = [an_event(sql_school, name, timedelta(seconds=-1)) for name in ("first", "second")]
+    an_event(sql_school, "later", timedelta(minutes=1))
+    an_event(sql_school, "never parked", None)
+    an_event(sql_school, "final", timedelta(seconds=-1), EventState.APPLIED)
+
+    assert release_due(sql_school.engine) == 2
+    assert release_due(sql_school.engine) == 0
+
+    messages = told(sql_school.engine)
+    events = [WebhookReceived.load(message["kwargs"]).event_id for message in messages]  # type: ignore[arg-type]
+    assert sorted(events) == due
+    assert {message["actor_name"] for message in messages} == {"webhooks.received.v1"}
+    assert len({message["message_id"] for message in messages}) == 2
+    for event_id in due:
+        again_at = sql_school.event(event_id).next_attempt_at
+        assert again_at is not None
+        assert again_at > datetime.now(UTC) + timedelta(minutes=4)
+
+
+def test_nothing_is_added_to_an_outbox_that_nobody_empties(sql_school: SqlSchool) -> None:
+    an_event(sql_school, "due", timedelta(seconds=-1))
+    with sql_school.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO outbox (service, message, created_at) VALUES ('gateway', '{}', now() - interval '1 min')")
+        )
+    assert release_due(sql_school.engine) == 0
+    with sql_school.engine.begin() as connection:
+        connection.execute(text("UPDATE outbox SET service = 'stats'"))
+    assert release_due(sql_school.engine) == 1
+
+
+def test_of_many_workers_one_tells_of_an_event(sql_school: SqlSchool) -> None:
+    for number in range(40):
+        an_event(sql_school, f"due-{number}", timedelta(seconds=-1))
+    with ThreadPoolExecutor(8) as threads:
+        counts = list(threads.map(lambda _: release_due(sql_school.engine), range(8)))
+    assert sum(counts) == 40
+    assert len(told(sql_school.engine)) == 40
+
+
+def test_the_thread_tells_of_due_events_and_wakes_the_relay(sql_school: SqlSchool) -> None:
+    woken = threading.Event()
+    waiting = DueEventScheduler(sql_school.engine, woken.set)
+    waiting.start()
+    try:
+        event_id = an_event(sql_school, "due", timedelta(milliseconds=1))
+        wait_until(woken.is_set)
+        assert told(sql_school.engine)[0]["kwargs"] == {"event_id": event_id}
+    finally:
+        waiting.stop()
+
+
+def test_the_thread_goes_on_when_the_database_was_away(sql_school: SqlSchool) -> None:
+    woken = threading.Event()
+    waiting = DueEventScheduler(sql_school.engine, woken.set)
+    with sql_school.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE webhook_events RENAME TO away"))
+    waiting.start()
+    try:
+        assert not woken.wait(1.5)
+        with sql_school.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO webhook_events"))
+        an_event(sql_school, "due", timedelta(milliseconds=1))
+        wait_until(woken.is_set)
+    finally:
+        waiting.stop()
