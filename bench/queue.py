@@ -15,7 +15,7 @@ from bench import consuming
 from bench.figures import Measure, Options, Tell, alternate
 from bench.rivals import publishing
 from bench.running import postgres, rabbitmq
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.messaging.publisher import Publisher
@@ -55,7 +55,7 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
 def _relay(database_url: str, rabbitmq_url: str) -> Iterator[Relay]:
     engine: Engine = build_engine(database_url, pool_size=1, application="nouba bench")
     publisher = Publisher(rabbitmq_url)
-    relay = Relay(engine, publisher, SERVICE)
+    relay = Relay(engine, publisher, GATEWAY)
     relay.start()
     try:
         if not publisher.wait_until_ready(_LONGEST_SECONDS):
@@ -71,7 +71,7 @@ def _carry(relay: Relay, database_url: str, body: str, count: int) -> float:
         connection.autocommit = True
         cursor.execute(
             "INSERT INTO outbox (service, message) SELECT %s, %s::jsonb FROM generate_series(1, %s)",
-            (SERVICE, body, count),
+            (GATEWAY, body, count),
         )
         began = time.perf_counter()
         relay.wake()

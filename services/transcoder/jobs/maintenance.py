@@ -11,12 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.transcoder.errors import TransientError
 from services.transcoder.jobs.backlog import measure_backlog
-from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, SERVICE, State, TaskKind, prefix_of
+from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, State, TaskKind, prefix_of
 from services.transcoder.jobs.postgres_tasks import RETELL, message_for
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.multipart_upload import UPLOADS, abort_old
 from services.transcoder.storage.s3 import Storage
+from shared.contracts.routes import TRANSCODER
 from shared.messaging import outbox
 from shared.runtime.logs import describe
 from shared.schema.tables import courses
@@ -44,7 +45,7 @@ class Maintenance:
         """Promise a message for every part that is due: its lease is over, its wait is over, its message was lost."""
         # while RabbitMQ is away, nothing is added to what the outbox holds already
         full = select(outbox_rows.c.id).where(
-            outbox_rows.c.service == SERVICE, outbox_rows.c.created_at < func.now() - timedelta(seconds=10)
+            outbox_rows.c.service == TRANSCODER, outbox_rows.c.created_at < func.now() - timedelta(seconds=10)
         )
         due = (
             select(chunks.c.id, chunks.c.job_id, chunks.c.kind, chunks.c.number, jobs.c.course_id, jobs.c.source_key)
@@ -62,7 +63,7 @@ class Maintenance:
                 message_for(row.job_id, row.course_id, row.source_key, TaskKind(row.kind), row.number) for row in rows
             }
             for message in messages:
-                outbox.enqueue(connection, SERVICE, message)
+                outbox.enqueue(connection, TRANSCODER, message)
             told = update(chunks).where(chunks.c.id.in_([row.id for row in rows]))
             connection.execute(told.values(due_at=func.now() + RETELL))
         return len(messages)

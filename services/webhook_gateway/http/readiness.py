@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import StorageUnavailableError
 from services.webhook_gateway.inbox.spool.spool import Spool
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.runtime.bounded_connect import connect_within
 
 #: A message that waits longer for RabbitMQ, or an event that waits longer for a worker, means that work stands still.
@@ -72,7 +72,7 @@ def check(engine: Engine, spool: Spool | None = None) -> Readiness:
     state, events = _look(spool)
     try:
         with connect_within(engine, LONGEST_LOOK_SECONDS) as connection:
-            unpublished, unsettled = connection.exec_driver_sql(_AGES, {"service": SERVICE}).one()
+            unpublished, unsettled = connection.exec_driver_sql(_AGES, {"service": GATEWAY}).one()
     except SQLAlchemyError:
         return Readiness(False, spool=state, spool_events=events)
     return Readiness(True, round(float(unpublished), 3), round(float(unsettled), 3), state, events)

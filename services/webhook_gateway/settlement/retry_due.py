@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.logs import describe
@@ -41,7 +41,7 @@ def release_due(engine: Engine) -> int:
     """Promise a new message for every event that is due, and say how many there were."""
     with engine.begin() as connection:
         template = json.dumps(encode_message(WebhookReceived(event_id=0)))
-        return int(connection.exec_driver_sql(_RELEASE, {"service": SERVICE, "message": template}).rowcount)
+        return int(connection.exec_driver_sql(_RELEASE, {"service": GATEWAY, "message": template}).rowcount)
 
 
 class DueEventScheduler:
