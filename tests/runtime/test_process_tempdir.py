@@ -14,9 +14,9 @@ PREFIX = "nouba-test-"
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from shared.runtime.process_tempdir import OwnFolder
+from shared.runtime.process_tempdir import ProcessTempDir
 
-own = OwnFolder(sys.argv[1], Path(sys.argv[2]))
+own = ProcessTempDir(sys.argv[1], Path(sys.argv[2]))
 (own.path / "left").touch()
 if sys.argv[3] == "fork":
     child = os.fork()
