@@ -1,5 +1,6 @@
 """TCP ports of 127.0.0.1 that nobody uses."""
 
+import os
 import random
 import socket
 
@@ -11,8 +12,9 @@ LOWEST, HIGHEST = 15_000, 31_999
 
 
 def free_port() -> int:
-    """A port that is free now."""
-    while not is_free(port := random.randint(LOWEST, HIGHEST)):
+    """A port that is free now, within NOUBA_LOCAL_PORTS (`20000-20999`) where that is set."""
+    lowest, _, highest = os.environ.get("NOUBA_LOCAL_PORTS", f"{LOWEST}-{HIGHEST}").partition("-")
+    while not is_free(port := random.randint(int(lowest), int(highest))):
         pass
     return port
 
