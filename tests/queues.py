@@ -2,6 +2,8 @@
 
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -37,9 +39,13 @@ def _name_in(url: str) -> str:
     return name if name == "%2F" else unquote(name)
 
 
-def leave_usable(server: RabbitMq, url: str) -> None:
-    """Remove a virtual host from a node that a test may have killed or starved, so that the next test can use it."""
-    if not server.running:
+@contextmanager
+def virtual_host_to_hurt(server: RabbitMq) -> Iterator[str]:
+    """A virtual host of a running node that the test may kill or starve; the node stays usable for the next test."""
+    url, pid = make_virtual_host(server), server.pid
+    yield url
+    if server.pid != pid:
+        # deleting what was there at a crash can take longer than the next test; it harms nobody
         return
     if httpx.get(f"{server.management_url}/api/health/checks/alarms").status_code == httpx.codes.OK:
         delete_virtual_host(server, url)

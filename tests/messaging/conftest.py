@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from local.rabbitmq import RabbitMq
 from shared.runtime.database import build_engine
 from tests.messaging.rabbitmq import Node, VirtualHost
-from tests.queues import leave_usable
+from tests.queues import virtual_host_to_hurt
 
 
 @pytest.fixture
@@ -25,9 +25,8 @@ def node(spare_rabbitmq: RabbitMq) -> Node:
 
 @pytest.fixture
 def vhost(node: Node) -> Iterator[VirtualHost]:
-    vhost = node.new_virtual_host()
-    yield vhost
-    leave_usable(node, vhost.url)
+    with virtual_host_to_hurt(node) as url:
+        yield VirtualHost(node, url.rpartition("/")[2])
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 The measure is CPU time of the test processes and of the children they waited for, not wall time: wall time doubles when
 something else runs on the machine, CPU time hardly changes. A slower machine needs more of it in every folder, so each
 folder is compared with the median of all folders, within limits: a suite that becomes slower everywhere fails too.
-Servers that outlive a test are not counted, and waiting costs no CPU time: the ten slowest tests of the summary show it.
+Servers that outlive a test are not counted, and waiting costs no CPU time: the summary's ten slowest tests show it.
 
 `make test-all ARGS=--write-budget` measures anew and writes `budget.tsv`; commit it with the reason.
 """
@@ -65,7 +65,7 @@ def grown(measured: Iterable[Row], budget: Iterable[Row]) -> list[str]:
     ratios = [now[folder] / allowed[folder] for folder in both if allowed[folder] > 1]
     machine = min(max(statistics.median(ratios), FASTEST), SLOWEST) if ratios else 1.0
     return [
-        f"{folder}: {now[folder]:.0f} s of CPU; its budget is {allowed[folder]:.0f} s, here {allowed[folder] * machine:.0f} s"
+        f"{folder}: {now[folder]:.0f} s of CPU, budget {allowed[folder] * machine:.0f} s on this machine"
         for folder in sorted(now)
         if now[folder] > allowed.get(folder, 0.0) * machine * GROWTH + FLOOR_SECONDS
     ]

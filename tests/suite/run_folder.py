@@ -17,7 +17,7 @@ from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from local.s3 import S3
 
-#: Names the folder to a pytest that is started by a test and has to use the servers of that test's run.
+#: Names the folder to a pytest that a test starts, and that uses the servers of that test's run. One at a time.
 ENVIRONMENT: Final = "NOUBA_LOCAL_TEST_RUN"
 _SERVERS: Final[dict[str, type[Postgres] | type[RabbitMq] | type[S3]]] = {
     "postgres": Postgres,
@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not given:
         # PostgreSQL runs as another account, which has to pass through; it cannot list what is here
         shared.chmod(0o711)
-    own = shared / (worker["workerid"] if worker else f"process-{os.getpid()}")
+    own = shared / (worker["workerid"] if worker else "guest" if given else "owner")
     own.mkdir(mode=0o711, exist_ok=True)
     config.stash[_KEY] = RunFolder(shared, own, owner=not given)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from local.ports import HIGHEST, LOWEST
+from local.ports import port_range
 from tests.suite.budget import read_budget
 
 #: Where `make test` leaves tests out, and the command that runs them.
@@ -78,5 +78,6 @@ def _file_of(item: pytest.Item) -> str:
 
 def _use_own_ports(number: int, count: int) -> None:
     # two processes that look for a free port at the same time must not find the same one
-    size = (HIGHEST - LOWEST + 1) // count
-    os.environ["NOUBA_LOCAL_PORTS"] = f"{LOWEST + number * size}-{LOWEST + (number + 1) * size - 1}"
+    lowest, highest = port_range()
+    size = (highest - lowest + 1) // count
+    os.environ["NOUBA_LOCAL_PORTS"] = f"{lowest + number * size}-{lowest + (number + 1) * size - 1}"

@@ -3,11 +3,10 @@
 PostgreSQL and RabbitMQ are shared by all processes of the run, because each test has its own database and its own
 virtual host. S3 is one server a process, because tests use the same keys in the same bucket. A test that kills a server
 gets one of its own: a PostgreSQL from a copy of a prepared data folder, and a RabbitMQ that the process keeps for all
-such tests.
+such tests. The owner of the run folder ends all servers.
 """
 
 import functools
-import itertools
 import signal
 import subprocess
 import uuid
@@ -24,11 +23,10 @@ from local.rabbitmq import DEAD_LETTERS_STAY, RabbitMq
 from local.s3 import S3
 from local.saved_settings import SavedSettings
 from local.unprivileged_user import unprivileged_account
-from tests.queues import delete_virtual_host, leave_usable, make_virtual_host, queue_depths
+from tests.queues import delete_virtual_host, make_virtual_host, queue_depths, virtual_host_to_hurt
 from tests.suite.run_folder import RunFolder, run_folder
 
 _TEMPLATE = "migrated"
-_numbers = itertools.count(1)
 
 
 def pytest_configure() -> None:
@@ -61,14 +59,11 @@ def rabbitmq_server(test_run: RunFolder) -> RabbitMq:
 
 
 @pytest.fixture(scope="session")
-def s3_server(test_run: RunFolder) -> Iterator[S3]:
+def s3_server(test_run: RunFolder) -> S3:
     """The S3 server of all tests of this process, with the bucket `nouba`: use it, but do not stop it."""
     server = S3(test_run.own / "s3")
-    try:
-        server.start()
-        yield server
-    finally:
-        server.destroy()
+    server.start()
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -122,53 +117,33 @@ class OwnRabbitMq(RabbitMq):
         return self.url_of(self.virtual_host)
 
 
-NewPostgres = Callable[[], Postgres]
-
-
-@pytest.fixture(scope="session")
-def new_postgres(test_run: RunFolder) -> Iterator[NewPostgres]:
-    """`new_postgres()`: a durable PostgreSQL that runs; its database `nouba` has the newest schema and no rows."""
-    started: list[Postgres] = []
-
-    def new() -> Postgres:
-        server = Postgres(test_run.own / f"postgres-{next(_numbers)}")
-        started.append(server)
+@pytest.fixture
+def own_postgres(test_run: RunFolder) -> Iterator[Postgres]:
+    """A PostgreSQL for one test to `kill()` and `start()` again; its database `nouba` has the newest schema."""
+    server = Postgres(test_run.own / f"postgres-{uuid.uuid4().hex[:12]}")
+    try:
         _copy_data(_prepared_data(test_run), server.folder)
         server.start()
-        return server
-
-    yield new
-    for server in started:
-        server.destroy()
-
-
-@pytest.fixture
-def own_postgres(new_postgres: NewPostgres) -> Iterator[Postgres]:
-    """A PostgreSQL for one test to `kill()` and `start()` again; its database `nouba` has the newest schema."""
-    server = new_postgres()
-    yield server
-    server.destroy()
-
-
-@pytest.fixture(scope="session")
-def spare_rabbitmq(test_run: RunFolder) -> Iterator[RabbitMq]:
-    """The RabbitMQ of this process that its tests may kill, one after the other: start it before use."""
-    server = RabbitMq(test_run.own / "rabbitmq")
-    try:
         yield server
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def spare_rabbitmq(test_run: RunFolder) -> RabbitMq:
+    """The RabbitMQ of this process that its tests may kill, one after the other: start it before use."""
+    return RabbitMq(test_run.own / "rabbitmq")
 
 
 @pytest.fixture
 def own_rabbitmq(spare_rabbitmq: RabbitMq) -> Iterator[RabbitMq]:
     """A RabbitMQ for one test to `kill()` and `start()` again, with a virtual host that no other test has used."""
     spare_rabbitmq.start()
-    server = OwnRabbitMq(spare_rabbitmq.folder, make_virtual_host(spare_rabbitmq))
-    policy = f"{server.management_url}/api/policies/{server.virtual_host}/dead-letters-stay"
-    httpx.put(policy, json=DEAD_LETTERS_STAY, timeout=10).raise_for_status()
-    yield server
-    leave_usable(server, server.url)
+    with virtual_host_to_hurt(spare_rabbitmq) as url:
+        server = OwnRabbitMq(spare_rabbitmq.folder, url)
+        policy = f"{server.management_url}/api/policies/{server.virtual_host}/dead-letters-stay"
+        httpx.put(policy, json=DEAD_LETTERS_STAY, timeout=10).raise_for_status()
+        yield server
 
 
 def _prepared_data(run: RunFolder) -> Path:

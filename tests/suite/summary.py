@@ -39,7 +39,7 @@ class Summary:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for line in self._lines():
+        for line in self._lines() if self._wall else ():
             terminalreporter.write_line(line)
 
     def _lines(self) -> Iterator[str]:

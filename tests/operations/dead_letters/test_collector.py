@@ -17,7 +17,6 @@ from shared.messaging.topology import declarations
 from shared.operations.dead_letters.queries import DeadFilter, DeadLetter, list_dead
 from shared.runtime.database import build_engine
 from tests.messaging.rabbitmq import Node, VirtualHost
-from tests.queues import wait_until_crash_safe
 from tests.waiting import wait_until
 
 Run = Callable[..., "subprocess.Popen[str]"]
@@ -223,7 +222,7 @@ def test_rabbitmq_may_crash_under_the_collector(
     wait_until(lambda: vhost.consumers("webhooks"))
     first = send(vhost, 1)
     assert letter_of(engine, first).deaths == 1
-    wait_until_crash_safe(node, vhost.url, "webhooks", "webhooks.XQ")
+    vhost.wait_until_crash_safe("webhooks")
     node.kill()
     node.start()
     wait_until(lambda: vhost.consumers("webhooks"))
