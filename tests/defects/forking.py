@@ -14,8 +14,8 @@ from typing import IO, Final
 #: What the tests of the defects import; prometheus_client is left out, since its first import decides how it counts.
 LIBRARIES: Final = (
     "_pytest.assertion.rewrite", "alembic.command", "boto3", "click", "cryptography.hazmat.primitives.asymmetric.rsa",
-    "flask", "httpx", "hypothesis", "pika", "psutil", "psycopg2", "pydantic_settings", "pytest", "pytest_timeout",
-    "rich", "sqlalchemy.dialects.postgresql.psycopg2", "structlog",
+    "flask", "httpx", "hypothesis", "pika", "psutil", "psycopg2", "pydantic_settings", "pytest", "rich",
+    "sqlalchemy.dialects.postgresql.psycopg2", "structlog",
 )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from tests.suite.budget import read_budget
 
 #: Where `make test` leaves tests out, and the command that runs them.
 LEFT_TO: Final = {"slow": "make test-all", "lint": "make check"}
+#: A file that takes less is not worth distributing test by test.
+SHORT_SECONDS: Final = 8.0
 _left: Counter[tuple[str, str]] = Counter()
 
 
@@ -26,14 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
         _use_own_ports(int(worker["workerid"].removeprefix("gw")), int(worker["workercount"]))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # before xdist, which reads the groups
     if not hasattr(config, "workerinput"):
         return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    # the longest file first, so that no process begins a long test when the others are at the end
     expected = {row.file: row.wall_seconds for row in read_budget()}
+    # the longest file first, so that no process begins a long test when the others are at the end
     items.sort(key=lambda item: (-expected.get(_file_of(item), 0.0), _file_of(item)))
+    for item in items:
+        short = expected.get(_file_of(item), SHORT_SECONDS) < SHORT_SECONDS
+        item.add_marker(pytest.mark.xdist_group(_group(item, short=short)))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -63,13 +68,13 @@ def left_out() -> dict[str, dict[str, int]]:
     }
 
 
-def _group(item: pytest.Item) -> str:
-    """Tests of one group run in one process: those that share a fixture of their module or package."""
+def _group(item: pytest.Item, *, short: bool) -> str:
+    """Tests of one group run in one process: those that share a fixture of their module or package, or a short file."""
     fixtures: dict[str, Any] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     scopes = {definitions[-1].scope for definitions in fixtures.values() if definitions}
     if "package" in scopes:
         return folder_of(item.nodeid)
-    return _file_of(item) if "module" in scopes else item.nodeid
+    return _file_of(item) if short or "module" in scopes else item.nodeid
 
 
 def _file_of(item: pytest.Item) -> str:

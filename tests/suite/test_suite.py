@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from local.daemon import MARK
 
+from local.daemon import MARK
 from tests.suite.__main__ import command, parts
 from tests.waiting import wait_until
 
