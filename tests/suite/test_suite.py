@@ -15,6 +15,12 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 CONFTEST = (ROOT / "tests" / "conftest.py").read_text()
+#: A shell that runs these tests in the background has its children ignore Ctrl-C.
+PYTEST = """
+import signal, sys, pytest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 SAMPLE = """
 import time
 import pytest
@@ -58,10 +64,10 @@ def sample(tmp_path: Path) -> Path:
     return folder
 
 
-def start(sample: Path, *options: str) -> "subprocess.Popen[str]":
-    arguments = ["-m", "pytest", "-n", "2", "--dist", "loadgroup", "-m", "not slow and not lint", *options]
+def start(sample: Path) -> "subprocess.Popen[str]":
+    arguments = ["-n", "2", "--dist", "loadgroup", "-m", "not slow and not lint", "tests/sample"]
     return subprocess.Popen(
-        [sys.executable, *arguments, "tests/sample"],
+        [sys.executable, "-c", PYTEST, *arguments],
         cwd=sample.parents[1],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(sample.parents[1])},
         stdout=subprocess.PIPE,
