@@ -2,7 +2,17 @@
 
 from shared.schema.messaging import dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
-from shared.schema.payments import ledger_accounts, ledger_entries, ledger_transactions, payments, seals, webhook_events
+from shared.schema.payments import (
+    kept_subscriptions,
+    ledger_accounts,
+    ledger_entries,
+    ledger_transactions,
+    payment_links,
+    payment_objects,
+    payments,
+    seals,
+    webhook_events,
+)
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
 from shared.schema.stats import changed_days, daily_stats, daily_stats_newest, late_days
 from shared.schema.videos import course_keys, transcode_chunks, transcode_jobs
@@ -16,6 +26,7 @@ __all__ = [
     "daily_stats",
     "daily_stats_newest",
     "dead_letters",
+    "kept_subscriptions",
     "late_days",
     "ledger_accounts",
     "ledger_entries",
@@ -23,6 +34,8 @@ __all__ = [
     "metadata",
     "operator_acts",
     "outbox",
+    "payment_links",
+    "payment_objects",
     "payments",
     "queue_pauses",
     "seals",

@@ -68,12 +68,16 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A user's subscription that the wallet pays, or has paid: then `amount_minor` is what it paid."""
+    """A user's subscription that the wallet pays, or has paid: then `amount_minor` is what it paid.
+
+    `is_kept` is true of one that ran when an earlier release, with another rule, was replaced.
+    """
 
     id: int
     amount_minor: int
     created_at: datetime
     ends_at: datetime | None = None
+    is_kept: bool = False
 
     def is_over(self, at: datetime) -> bool:
         """Whether its term has ended: it is neither paid nor given back any more."""

@@ -24,7 +24,7 @@ class RefundState(IntEnum):
 
 
 class DisputeState(IntEnum):
-    """Where a dispute is. The bank takes no money for an inquiry; it takes the amount while a dispute is open or lost."""
+    """Where a dispute is. An inquiry takes no money; an open or a lost dispute takes its amount."""
 
     INQUIRY = 0
     OPEN = 1
@@ -41,9 +41,10 @@ class FeeKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A cumulative figure, such as all that was refunded. The newest by the provider's own time wins, never the largest.
+    """A cumulative figure, such as all that was refunded.
 
-    Of two of one time the larger wins; a figure without a time is older than every figure with one.
+    The newest by the provider's own time wins, never the largest. Of two of one time the larger wins; a figure without
+    a time is older than every figure with one.
     """
 
     amount_minor: int = 0

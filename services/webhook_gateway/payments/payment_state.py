@@ -1,6 +1,6 @@
 """What a payment can be, and how one more piece of news changes it.
 
-Providers repeat themselves and deliver in any order. So a payment's standing is facts, each of which merges with news of
+Providers repeat themselves and deliver in any order. So a payment's state is facts, each of which merges with news of
 itself: how far the collection came takes the larger, a cumulative figure takes the newest, and each of the provider's
 objects (refund, dispute, fee) merges by its id.
 Merging is commutative, associative and idempotent: every order and repetition of the same events ends the same.
@@ -60,7 +60,7 @@ class PaymentState:
     """All that is known of a payment's progress. `refunded` is the cumulative figure, where a provider tells one."""
 
     stage: Stage = Stage.PENDING
-    refunded: Total = Total()
+    refunded: Total = field(default_factory=Total)
     refunds: Mapping[str, Refund] = field(default_factory=dict)
     disputes: Mapping[str, Dispute] = field(default_factory=dict)
     fees: Mapping[str, Fee] = field(default_factory=dict)
