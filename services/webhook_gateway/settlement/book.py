@@ -150,10 +150,12 @@ def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy) -> s
         return f"the school's wallets are in {terms.currency}, the payment is in {payment.currency}"
     if notice.currency is not None and notice.currency != payment.currency:
         return f"registered in {payment.currency}, told {notice.currency}"
-    if fault := _amount_fault(payment, notice):
-        return fault
     if notice.user_id is not None and notice.user_id != payment.user_id:
         return f"registered for user {payment.user_id}, told user {notice.user_id}"
+    if payment.reference not in (None, notice.reference):
+        return None  # another payment of the same order: what it collected says nothing about this one
+    if fault := _amount_fault(payment, notice):
+        return fault
     # a collection tells its own amount; without one, what is known counts
     collected = notice.amount_minor if notice.stage is Stage.COMPLETED else None
     paid = payment.amount_minor if collected is None and payment.amount_is_final else collected
@@ -179,11 +181,13 @@ def _amount_fault(payment: Payment, notice: PaymentNotice) -> str | None:
 
 
 def _excess(moved: Payment, notice: PaymentNotice) -> str | None:
-    """Why refunds have to wait: they are more than is known to be paid, and more may be told to be collected."""
-    refunded = sum(refund.amount_minor for refund in moved.standing.refunds.values() if not refund.is_ended)
-    if not notice.refunds or not moved.amount_is_final or refunded <= moved.amount_minor:
+    """Why a refund has to wait: it is more than is known to be paid, and more may be told to be collected."""
+    if not moved.amount_is_final:
         return None
-    return f"paid {moved.amount_minor}, told {refunded} refunded (minor units)"
+    for refund in (moved.standing.refunds[one.id] for one in notice.refunds):
+        if not refund.is_ended and refund.amount_minor > moved.amount_minor:
+            return f"paid {moved.amount_minor}, told {refund.amount_minor} refunded (minor units)"
+    return None
 
 
 def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Payment:
