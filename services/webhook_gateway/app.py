@@ -52,6 +52,7 @@ def create_app(
         unverified=UnverifiedRateLimit(settings.gateway_unverified_per_second, settings.gateway_hints_per_second),
         wake=wake,
         return_urls=return_urls,
+        payments_mode=settings.payments_mode,
     )
     app.register_blueprint(gateway)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]

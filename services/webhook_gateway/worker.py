@@ -66,6 +66,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
             if isinstance(psp, ConfirmsPayments)
         },
         terms=terms,
+        payments_mode=settings.payments_mode,
     )
     hurried = replace(alone, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
     broker = build_broker(rabbitmq_url)
@@ -76,7 +77,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     looking = build_engine(
         url, pool_size=3, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
     )
-    found = reconciliations(providers, breakers, looking, relay.wake)
+    found = reconciliations(providers, breakers, looking, relay.wake, settings.payments_mode)
     in_hand = operator_threads(broker, company, rabbitmq_url, ["webhooks"])
     looks = rounds(found, looking, settings.subscription_period, terms)
     watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))

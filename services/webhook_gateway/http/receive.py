@@ -11,7 +11,7 @@ from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.http.readiness import Readiness
 from services.webhook_gateway.http.request_body import BodyReader
 from services.webhook_gateway.inbox.accept import Inbox, Receipt, accept
-from services.webhook_gateway.providers.base import Provider, Request
+from services.webhook_gateway.providers.base import Mode, Provider, Request
 from shared.runtime.metrics import child
 
 
@@ -26,13 +26,14 @@ class Gateway:
     unverified: UnverifiedRateLimit
     wake: Callable[[], None]
     return_urls: Mapping[str, str]
+    payments_mode: Mode = Mode.LIVE
 
 
 def receive(gateway: Gateway, psp: Provider, news: Request) -> Receipt:
     """Raises what `intake.accept` raises, counted."""
     started, verdict = time.perf_counter(), "failed"
     try:
-        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified)
+        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified, gateway.payments_mode)
         verdict = receipt.status
     except errors.InvalidSignatureError:
         verdict = "signature"

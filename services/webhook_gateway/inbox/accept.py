@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
-from services.webhook_gateway.providers.base import ANSWER, KEY_MODE, Proof, Provider, Request, mode_fault
+from services.webhook_gateway.providers.base import ANSWER, KEY_MODE, Mode, Proof, Provider, Request, notice_fault
 from services.webhook_gateway.settlement.unit_of_work import EventState
 from shared.runtime.failpoints import failpoint
 
@@ -84,7 +84,14 @@ class Unverified(Protocol):
         ...
 
 
-def accept(psp: Provider, request: Request, inbox: Inbox, wake: Callable[[], None], unverified: Unverified) -> Receipt:
+def accept(
+    psp: Provider,
+    request: Request,
+    inbox: Inbox,
+    wake: Callable[[], None],
+    unverified: Unverified,
+    payments_mode: Mode = Mode.LIVE,
+) -> Receipt:
     """Keep a genuine webhook once. Raises InvalidSignature, TooManyUnverified, and what `inbox` raises: our fault."""
     try:
         proof = psp.verify(request)
@@ -94,7 +101,7 @@ def accept(psp: Provider, request: Request, inbox: Inbox, wake: Callable[[], Non
     if not proof.signed:
         unverified.count_hint(psp.name)
     failpoint("intake.after_verify")
-    receipt = insert_once(read_entry(psp, request, proof), inbox)
+    receipt = insert_once(read_entry(psp, request, proof, payments_mode), inbox)
     failpoint("intake.after_commit")
     if receipt.status is AcceptStatus.ACCEPTED:
         wake()
@@ -122,7 +129,7 @@ def _receipt(entry: WebhookEvent, kept: InsertResult, inbox: Inbox) -> Receipt:
     return Receipt(AcceptStatus.QUARANTINED if quarantined else AcceptStatus.ACCEPTED, kept.event_id)
 
 
-def read_entry(psp: Provider, request: Request, proof: Proof) -> WebhookEvent:
+def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mode = Mode.LIVE) -> WebhookEvent:
     """What is kept of `request`; put aside for an operator where it cannot be read, or is of another mode."""
     is_answer = request.method == ANSWER  # then no stranger chose the headers
     needed = {name: value for name, value in request.headers.items() if is_answer or name in psp.kept_headers}
@@ -144,7 +151,7 @@ def read_entry(psp: Provider, request: Request, proof: Proof) -> WebhookEvent:
         notice = psp.parse(request)
     except UnreadableEventError as error:
         return replace(entry, reason=str(error))
-    if fault := mode_fault(proof.mode, notice):
+    if fault := notice_fault(payments_mode, proof.mode, notice):
         # under a key of its own: whoever has a test key must not take the place of a genuine event
         return replace(entry, reason=fault)
     return replace(entry, state=EventState.RECEIVED, dedupe_key=notice.key, reference=notice.reference)
