@@ -7,6 +7,8 @@ from functools import partial
 
 import structlog
 from dramatiq import Broker
+from pika.exceptions import AMQPError
+from sqlalchemy import Engine
 
 from services.webhook_gateway.integrity.monitor import IntegrityMonitor, MonitorSettings
 from services.webhook_gateway.metrics import SETTLED
@@ -20,22 +22,30 @@ from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.batched import LARGEST_BATCH, LONGEST_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import SERVICE, open_store, read_events
-from services.webhook_gateway.settlement.retry_due import DueEventScheduler
+from services.webhook_gateway.settlement.retry_due import (
+    LOOK_FOR_LOST_EVERY_SECONDS,
+    SHORT_QUEUE_MESSAGES,
+    DueEventScheduler,
+    release_lost,
+)
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import actor
-from shared.messaging.broker import build_broker
+from shared.messaging.broker import QuorumBroker, build_broker
 from shared.messaging.publisher import Publisher
 from shared.messaging.relay import Relay
 from shared.messaging.worker import SHORT_JOBS, BackgroundThread, run_worker
+from shared.operations.queues.rabbitmq_stats import ask_amqp
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.batcher import Batcher
 from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.metrics import serve_metrics
+from shared.runtime.periodic_thread import PeriodicThread
 
 #: A thread that waits for a lock of the school's own application gives up, and tries the event again later.
 LONGEST_STATEMENT_MS = 30_000
+QUEUE = "webhooks"
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +61,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         autocommit=True,
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
-    company = build_engine(url, pool_size=4, application="nouba payments relay")
+    company = build_engine(url, pool_size=5, application="nouba payments relay")
     relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
@@ -78,12 +88,32 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         url, pool_size=3, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
     )
     found = reconciliations(providers, breakers, looking, relay.wake, settings.payments_mode)
-    in_hand = operator_threads(broker, company, rabbitmq_url, ["webhooks"])
+    in_hand = operator_threads(broker, company, rabbitmq_url, [QUEUE])
     looks = rounds(found, looking, settings.subscription_period, terms)
     watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
-    companions: list[BackgroundThread] = [relay, waiting, *in_hand, *looks, watch]
+    lost = PeriodicThread(
+        "lost messages", partial(_release_lost, company, broker, rabbitmq_url), LOOK_FOR_LOST_EVERY_SECONDS
+    )
+    companions: list[BackgroundThread] = [relay, waiting, lost, *in_hand, *looks, watch]
     threads = settings.worker_threads
-    return run_worker(broker, ["webhooks"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+    return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+
+
+def _release_lost(engine: Engine, broker: QuorumBroker, rabbitmq_url: str) -> bool:
+    """A round of the thread that finds events whose message is lost; a paused queue keeps its messages."""
+
+    def is_queue_short() -> bool:
+        if QUEUE in broker.resting:
+            return False
+        try:
+            counted = ask_amqp(rabbitmq_url, [QUEUE]).get(QUEUE)
+        except AMQPError:
+            return False
+        return counted is not None and counted.ready <= SHORT_QUEUE_MESSAGES
+
+    if count := release_lost(engine, is_queue_short):
+        log.warning("messages were lost, their events are enqueued again", count=count)
+    return False
 
 
 def declare(broker: Broker, settlement: BatchedSettlement, wake: Callable[[], None]) -> None:
