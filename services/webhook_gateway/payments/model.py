@@ -18,6 +18,8 @@ class Event:
     body: bytes
     received_at: datetime
     attempts: int = 0
+    #: An operator has accepted it as it is: what it tells replaces what was registered.
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

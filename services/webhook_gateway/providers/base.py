@@ -87,18 +87,22 @@ ASKED_ABOUT: Final = "asked-about"
 KEY_MODE: Final = "key-mode"
 
 
-def notice_fault(payments_mode: Mode, key_mode: str | None, notice: PaymentNotice) -> str | None:
+def notice_fault(
+    payments_mode: Mode, key_mode: str | None, notice: PaymentNotice, *, is_accepted: bool = False
+) -> str | None:
     """Why `notice` moves no money whatever it is about, with both values; None where it may.
 
     `payments_mode` is the mode of this installation (`NOUBA_PAYMENTS_MODE`), `key_mode` that of the key that signed.
+    An operator can accept a fee, and never a mode.
     """
     if key_mode is not None and notice.mode is not None and key_mode != notice.mode:
         return f"signed with a {key_mode} key, but says it is {notice.mode}"
     told = notice.mode or key_mode
     if told is not None and told != payments_mode:
         return f"a {told} payment, NOUBA_PAYMENTS_MODE is {payments_mode}"
-    if notice.fee_minor is not None and notice.amount_minor is not None and notice.fee_minor > notice.amount_minor:
-        return f"the fee {notice.fee_minor} is above the amount {notice.amount_minor} (minor units)"
+    fee, amount = notice.fee_minor, notice.amount_minor
+    if fee is not None and amount is not None and fee > amount and not is_accepted:
+        return f"the fee {fee} is above the amount {amount} (minor units)"
     return None
 
 

@@ -6,7 +6,7 @@ everything, and settling again finds nothing left to do.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -124,7 +124,7 @@ class Settlement:
         return told
 
     def _fault(self, event: Event, notice: PaymentNotice) -> str | None:
-        return notice_fault(self.payments_mode, event.headers.get(KEY_MODE), notice)
+        return notice_fault(self.payments_mode, event.headers.get(KEY_MODE), notice, is_accepted=event.accepted)
 
     def _book(self, event: Event, told: PaymentNotice | SettlementResult, books: SettlementStore) -> SettlementResult:
         verdict = book(event, told, books, self.terms) if isinstance(told, PaymentNotice) else told
@@ -134,6 +134,8 @@ class Settlement:
     def _conclude(self, event: Event, verdict: SettlementResult, books: SettlementStore) -> SettlementResult:
         """Write the verdict down. An event that waits in vain for too long is dead, never dropped."""
         now = self.terms.now()
+        if event.accepted and verdict.state is EventState.QUARANTINED:
+            verdict = replace(verdict, reason=f"cannot be accepted: {verdict.reason}")
         if verdict.state is EventState.RECEIVED and now - event.received_at >= PATIENCE:
             hours = PATIENCE // timedelta(hours=1)
             verdict = SettlementResult(EventState.DEAD, f"waited {hours} hours in vain: {verdict.reason}")

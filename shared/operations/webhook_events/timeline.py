@@ -106,7 +106,8 @@ def _settled(event: EventLine) -> list[Step]:
         return [
             Step(event.next_attempt_at, "waits", f"attempt {event.attempts + 1} is due then: {event.reason or '-'}")
         ]
-    return [Step(event.processed_at, event.state, event.reason or "-")]
+    decision = f" ({event.resolution})" if event.resolution else ""
+    return [Step(event.processed_at, f"{event.state}{decision}", event.reason or "-")]
 
 
 def _credited(connection: Connection, event_id: int) -> list[Step]:
@@ -154,4 +155,5 @@ def _payment(connection: Connection, event: EventLine) -> list[Step]:
 
 
 def _acts(engine: Engine, event_id: int) -> list[Any]:
-    return list_entries(engine, what="event.replay", of_id=event_id)
+    kinds = ("event.replay", "event.accept", "event.dismiss", "event.undo")
+    return [entry for what in kinds for entry in list_entries(engine, what=what, of_id=event_id)]
