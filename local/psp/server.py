@@ -11,13 +11,14 @@ from werkzeug.wrappers import Response as AnyResponse
 from local.psp.bank import ACTIONS, DECLINED, PAID, REFUNDED, REVERSED, Bank, Order, RefusedError
 from local.psp.checkouts import checkouts
 from local.psp.faults import Faults
+from shared.runtime.currency import format_minor
 
 REST = "/payment/rest"
 PAY_PAGE = "/payment/merchants/simulator/payment.html"
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated payment page</title>
 <h1>Order {{ order.order_number }}</h1>
-<p>{{ "%d.%02d"|format(order.amount_minor // 100, order.amount_minor % 100) }} DZD.
+<p>{{ order.amount_minor | money("DZD") }}.
 No card, no money: choose how it ends.</p>
 {% for action in actions %}<form method="post" action="/simulator/orders/{{ order.md_order }}/{{ action }}">
 <input type="hidden" name="browser" value="1"><button>{{ action }}</button></form>{% endfor %}</html>"""
@@ -26,6 +27,7 @@ No card, no money: choose how it ends.</p>
 def simulator(bank: Bank, *, username: str, password: str, chargily_secrets: tuple[str, ...] = ()) -> Flask:
     """The web application; SATIM's calls want `username` and `password`, Chargily's one of its secrets."""
     app = Flask("local.psp")
+    app.add_template_filter(format_minor, "money")
     faults = Faults()
     app.register_blueprint(faults.pages())
     app.register_blueprint(checkouts(chargily_secrets, faults))

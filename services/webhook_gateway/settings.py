@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from services.webhook_gateway.providers.base import Mode
-from shared.runtime.settings import Settings
+from shared.runtime.settings import CurrencyCode, Settings
 
 
 class GatewaySettings(Settings):
@@ -53,7 +53,7 @@ class GatewaySettings(Settings):
     #: Whether real money moves here: an event of the other mode is quarantined, whatever key signed it.
     payments_mode: Mode = Mode.LIVE
     #: The currency of the school's wallets (ISO 4217): a payment in another one is put aside for an operator.
-    currency: str = Field("DZD", pattern="^[A-Z]{3}$")
+    currency: CurrencyCode = "DZD"
     #: How long a subscription runs that has no end of its own.
     subscription_days: int = Field(30, ge=1)
 

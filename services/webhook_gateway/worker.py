@@ -19,6 +19,7 @@ from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.reconciliation.threads import reconciliations, rounds
 from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.settlement.adjustments import AT_ONCE, AdjustmentBookings
 from services.webhook_gateway.settlement.batched import LARGEST_BATCH, LONGEST_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import SERVICE, open_store, read_events
@@ -85,7 +86,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     waiting = DueEventScheduler(company, relay.wake)
     looking = build_engine(
-        url, pool_size=3, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
+        url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
     )
     found = reconciliations(providers, breakers, looking, relay.wake, settings.payments_mode)
     in_hand = operator_threads(broker, company, rabbitmq_url, [QUEUE])
@@ -94,7 +95,8 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     lost = PeriodicThread(
         "lost messages", partial(_release_lost, company, broker, rabbitmq_url), LOOK_FOR_LOST_EVERY_SECONDS
     )
-    companions: list[BackgroundThread] = [relay, waiting, lost, *in_hand, *looks, watch]
+    corrections = PeriodicThread("corrections", partial(_book_corrections, looking, settings, terms), 1.0)
+    companions: list[BackgroundThread] = [relay, waiting, lost, corrections, *in_hand, *looks, watch]
     threads = settings.worker_threads
     return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 
@@ -114,6 +116,12 @@ def _release_lost(engine: Engine, broker: QuorumBroker, rabbitmq_url: str) -> bo
     if count := release_lost(engine, is_queue_short):
         log.warning("messages were lost, their events are enqueued again", count=count)
     return False
+
+
+def _book_corrections(engine: Engine, settings: GatewaySettings, terms: WalletPolicy) -> bool:
+    committing = engine.execution_options(isolation_level="AUTOCOMMIT")
+    bookings = AdjustmentBookings(engine, partial(open_store, committing, settings.subscription_period), terms)
+    return bookings.book_due() == AT_ONCE
 
 
 def declare(broker: Broker, settlement: BatchedSettlement, wake: Callable[[], None]) -> None:

@@ -51,6 +51,7 @@ webhook_events = Table(
     UniqueConstraint("provider", "dedupe_key"),
     CheckConstraint("state IN ('received', 'applied', 'ignored', 'quarantined', 'dead')", name="state_known"),
     CheckConstraint("resolution IN ('accepted', 'dismissed')", name="resolution_known"),
+    Index("ix_webhook_events_payment_id", "payment_id", postgresql_where=text("payment_id IS NOT NULL")),
     Index(
         "ix_webhook_events_undecided",
         "id",

@@ -12,6 +12,7 @@ from services.webhook_gateway.settlement.unit_of_work import EventState
 from shared.contracts.webhooks import WebhookReceived
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import COLUMNS, EventLine
+from shared.runtime.currency import format_minor
 from shared.schema.tables import (
     dead_letters,
     ledger_accounts,
@@ -132,7 +133,10 @@ def _credited(connection: Connection, event_id: int) -> list[Step]:
         Step(
             entries[0].created_at,
             f"booked: {entries[0].kind}",
-            ", ".join(f"{entry.account} {entry.amount_minor:+} {entry.currency} (minor units)" for entry in entries),
+            ", ".join(
+                f"{entry.account} {format_minor(entry.amount_minor, entry.currency, with_sign=True)}"
+                for entry in entries
+            ),
         )
         for entries in by_transaction.values()
     ]
@@ -148,7 +152,7 @@ def _payment(connection: Connection, event: EventLine) -> list[Step]:
         ).where(column.id == event.payment_id)
     ).one()
     # the payment as it is now: later events may have changed it
-    amount = f"payment {row.id} of {row.amount_minor} {row.currency} (minor units), now {row.status}"
+    amount = f"payment {row.id} of {format_minor(row.amount_minor, row.currency)}, now {row.status}"
     return (
         [Step(row.completed_at, "payment completed", amount)] if row.completed_at else [Step(None, "payment", amount)]
     )

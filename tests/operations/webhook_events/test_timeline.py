@@ -79,7 +79,7 @@ def test_a_timeline_tells_the_way_from_the_arrival_to_the_wallet(bench: Bench) -
     timeline = event_timeline(bench.engine, event_id)
     assert timeline is not None
     booked = next(step for step in timeline.steps if step.what == "booked: payment")
-    assert "user_wallet +250000 DZD" in booked.detail
+    assert "user_wallet +2,500.00 DZD" in booked.detail
     assert event_timeline(bench.engine, 4711) is None
 
 

@@ -23,6 +23,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
     )
+    op.create_index(
+        "ix_webhook_events_payment_id",
+        "webhook_events",
+        ["payment_id"],
+        unique=False,
+        postgresql_where=sa.text("payment_id IS NOT NULL"),
+    )
     _allow("ledger_accounts", "adjustments")
     _allow("ledger_transactions", "adjustment")
     op.create_table(
