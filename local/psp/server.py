@@ -18,7 +18,7 @@ PAY_PAGE = "/payment/merchants/simulator/payment.html"
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated payment page</title>
 <h1>Order {{ order.order_number }}</h1>
-<p>{{ order.amount_minor | money("DZD") }}.
+<p>{{ amount }}.
 No card, no money: choose how it ends.</p>
 {% for action in actions %}<form method="post" action="/simulator/orders/{{ order.md_order }}/{{ action }}">
 <input type="hidden" name="browser" value="1"><button>{{ action }}</button></form>{% endfor %}</html>"""
@@ -27,7 +27,6 @@ No card, no money: choose how it ends.</p>
 def simulator(bank: Bank, *, username: str, password: str, chargily_secrets: tuple[str, ...] = ()) -> Flask:
     """The web application; SATIM's calls want `username` and `password`, Chargily's one of its secrets."""
     app = Flask("local.psp")
-    app.add_template_filter(format_minor, "money")
     faults = Faults()
     app.register_blueprint(faults.pages())
     app.register_blueprint(checkouts(chargily_secrets, faults))
@@ -73,7 +72,9 @@ def _add_payer(app: Flask, bank: Bank) -> None:
     @app.get(PAY_PAGE)
     def pay_page() -> str:
         order = bank.find(request.args.get("mdOrder", ""))
-        return render_template_string(_PAGE, order=order, actions=ACTIONS)
+        return render_template_string(
+            _PAGE, amount=format_minor(order.amount_minor, "DZD"), order=order, actions=ACTIONS
+        )
 
     @app.get("/simulator/orders/<md_order>")
     def show(md_order: str) -> Response:

@@ -84,21 +84,27 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     declare(broker, BatchedSettlement(hurried, alone), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    waiting = DueEventScheduler(company, relay.wake)
     looking = build_engine(
         url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
     )
     found = reconciliations(providers, breakers, looking, relay.wake, settings.payments_mode)
-    in_hand = operator_threads(broker, company, rabbitmq_url, [QUEUE])
-    looks = rounds(found, looking, settings.subscription_period, terms)
-    watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
-    lost = PeriodicThread(
-        "lost messages", partial(_release_lost, company, broker, rabbitmq_url), LOOK_FOR_LOST_EVERY_SECONDS
-    )
-    corrections = PeriodicThread("corrections", partial(_book_corrections, looking, settings, terms), 1.0)
-    companions: list[BackgroundThread] = [relay, waiting, lost, corrections, *in_hand, *looks, watch]
+    companions: list[BackgroundThread] = [
+        relay,
+        *_retries(company, broker, rabbitmq_url, relay.wake),
+        PeriodicThread("corrections", partial(_book_corrections, looking, settings, terms), 1.0),
+        *operator_threads(broker, company, rabbitmq_url, [QUEUE]),
+        *rounds(found, looking, settings.subscription_period, terms),
+        IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds)),
+    ]
     threads = settings.worker_threads
     return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+
+
+def _retries(
+    engine: Engine, broker: QuorumBroker, rabbitmq_url: str, wake: Callable[[], None]
+) -> list[BackgroundThread]:
+    look = partial(_release_lost, engine, broker, rabbitmq_url)
+    return [DueEventScheduler(engine, wake), PeriodicThread("lost messages", look, LOOK_FOR_LOST_EVERY_SECONDS)]
 
 
 def _release_lost(engine: Engine, broker: QuorumBroker, rabbitmq_url: str) -> bool:

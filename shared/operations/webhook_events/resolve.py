@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from shared.operations import audit_log
 from shared.operations.webhook_events.queries import MODE_MISMATCH, enqueue_again
-from shared.runtime.failpoints import failpoint
 from shared.schema.tables import webhook_events
 
 _POLL_SECONDS = 0.1
@@ -59,7 +58,6 @@ def accept(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
         enqueue_again(connection, [event_id])
         _decide(connection, event_id, Resolution.ACCEPTED)
         audit_log.record(connection, who=who, what="event.accept", why=why, ids=[event_id])
-        failpoint("events.resolve.before_commit")
     return True
 
 
