@@ -67,18 +67,14 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
-    alone = Settlement(
-        read=Batcher(partial(read_events, engine), LARGEST_BATCH),
-        books=partial(open_store, engine, settings.subscription_period),
-        providers=providers,
-        asks={
-            psp.name: ConcurrencyLimited(psp, breakers[psp.name])
-            for psp in providers.values()
-            if isinstance(psp, ConfirmsPayments)
-        },
-        terms=terms,
-        payments_mode=settings.payments_mode,
-    )
+    asks = {
+        psp.name: ConcurrencyLimited(psp, breakers[psp.name])
+        for psp in providers.values()
+        if isinstance(psp, ConfirmsPayments)
+    }
+    read = Batcher(partial(read_events, engine), LARGEST_BATCH)
+    books = partial(open_store, engine, settings.subscription_period)
+    alone = Settlement(read, books, providers, asks, terms, settings.payments_mode)
     hurried = replace(alone, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
     broker = build_broker(rabbitmq_url)
     declare(broker, BatchedSettlement(hurried, alone), relay.wake)

@@ -48,7 +48,7 @@ def parse_minor(text: str, currency: str) -> int:
     """The minor units of an amount in the main unit, such as -2500.00. Raises BadAmountError for anything else."""
     digits = minor_digits(currency) or 0
     try:
-        minor = Decimal(text).scaleb(digits) if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]+)?", text) else None
+        minor = Decimal(text).scaleb(digits) if re.fullmatch(r"[+-]?[0-9]{1,16}(\.[0-9]+)?", text) else None
     except InvalidOperation:
         minor = None
     if minor is None or minor != minor.to_integral_value():

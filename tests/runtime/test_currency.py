@@ -50,7 +50,7 @@ def test_an_amount_is_read_in_the_main_unit(text: str, minor: int) -> None:
     assert parse_minor(text, "TND") == minor
 
 
-@pytest.mark.parametrize("text", ["", "1,000", "1.2345", "1e3", "NaN", "٣", "0x1", " 1", "1.", "9" * 16])
+@pytest.mark.parametrize("text", ["", "1,000", "1.2345", "1e3", "NaN", "٣", "0x1", " 1", "1.", "9" * 17])
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(BadAmountError, match="is no amount of TND"):
         parse_minor(text, "TND")

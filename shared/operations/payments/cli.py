@@ -92,8 +92,8 @@ def show(reference: str, as_json: bool) -> None:
         if details is None:
             either = {
                 one.id: one
-                for field in ("reference", "order_number")
-                for one in find_payments(engine, PaymentFilter(**{field: reference}))
+                for wanted in (PaymentFilter(reference=reference), PaymentFilter(order_number=reference))
+                for one in find_payments(engine, wanted)
             }
             if len(either) > 1:
                 _print_payments(list(either.values()))

@@ -175,7 +175,10 @@ def read_postings(connection: Connection, condition: str, values: Mapping[str, A
         JOIN ledger_accounts AS account ON account.id = entry.account_id
         WHERE {condition} GROUP BY posting.id ORDER BY posting.id"""  # noqa: S608
     rows = connection.execute(text(query), values)
-    return [Posting(*row[:4], entries=[(one[0], one[1], one[2]) for one in row.entries]) for row in rows]
+    return [
+        Posting(row.id, row.kind, row.created_at, row.event_id, [(one[0], one[1], one[2]) for one in row.entries])
+        for row in rows
+    ]
 
 
 def _conditions(wanted: PaymentFilter) -> tuple[list[str], dict[str, Any]]:

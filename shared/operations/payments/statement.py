@@ -90,7 +90,8 @@ class Wallet:
     payments: Sequence[PaymentLine]
 
     def as_json(self) -> dict[str, Any]:
-        return _json(asdict(self))
+        found: dict[str, Any] = _json(asdict(self))
+        return found
 
 
 def read_wallet(

@@ -158,8 +158,10 @@ def replay(
         ids, refused = replay_events(engine, wanted, who=who, why=why, limit=limit)
         outcomes = _outcomes(engine, ids, wait) if wanted.ids and len(ids) <= MOST_OUTCOMES else []
     if as_json:
-        told = {"replayed": ids, "refused": refused}
-        click.echo(json.dumps(told | ({"outcomes": [one.as_json() for one in outcomes]} if wanted.ids else {})))
+        shown: dict[str, Any] = {"replayed": ids, "refused": refused}
+        if wanted.ids:
+            shown["outcomes"] = [one.as_json() for one in outcomes]
+        click.echo(json.dumps(shown))
     else:
         click.echo(f"{len(ids)} will be settled again.")
         for outcome in outcomes:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, text, update
+from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Row, func, insert, literal_column, select, update
 
 from services.webhook_gateway.settlement.postgres import SERVICE
 from services.webhook_gateway.settlement.unit_of_work import EventState
@@ -54,7 +54,7 @@ class EventFilter:
         column = webhook_events.c
         if self.state == UNDECIDED:
             # in the words of the index
-            return text("webhook_events.state IN ('quarantined', 'dead') AND resolution IS NULL")
+            return literal_column("webhook_events.state IN ('quarantined', 'dead') AND resolution IS NULL", Boolean)
         return column.state == self.state if self.state else None
 
     def as_json(self) -> dict[str, Any]:

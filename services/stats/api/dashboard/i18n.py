@@ -101,7 +101,8 @@ class Translations:
         digits = minor_digits(currency) or 0
         pattern.frac_prec = (digits, digits)
         amount = major_units(amount_minor, currency)
-        return pattern.apply(amount, self.locale, currency=currency, currency_digits=False)
+        written: str = pattern.apply(amount, self.locale, currency=currency, currency_digits=False)
+        return written
 
     def value(self, value: int, unit: Unit, currency: str) -> str:
         """A number with its unit."""
