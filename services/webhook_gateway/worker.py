@@ -67,11 +67,8 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
-    asks = {
-        psp.name: ConcurrencyLimited(psp, breakers[psp.name])
-        for psp in providers.values()
-        if isinstance(psp, ConfirmsPayments)
-    }
+    able = [psp for psp in providers.values() if isinstance(psp, ConfirmsPayments)]
+    asks = {psp.name: ConcurrencyLimited(psp, breakers[psp.name]) for psp in able}
     read = Batcher(partial(read_events, engine), LARGEST_BATCH)
     books = partial(open_store, engine, settings.subscription_period)
     alone = Settlement(read, books, providers, asks, terms, settings.payments_mode)
@@ -84,13 +81,14 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
     )
     found = reconciliations(providers, breakers, looking, relay.wake, settings.payments_mode)
+    watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
     companions: list[BackgroundThread] = [
         relay,
         *_retries(company, broker, rabbitmq_url, relay.wake),
         PeriodicThread("corrections", partial(_book_corrections, looking, settings, terms), 1.0),
         *operator_threads(broker, company, rabbitmq_url, [QUEUE]),
         *rounds(found, looking, settings.subscription_period, terms),
-        IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds)),
+        watch,
     ]
     threads = settings.worker_threads
     return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
