@@ -21,8 +21,7 @@ from services.transcoder.worker_settings import WorkerSettings
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
-from shared.messaging.publisher import Publisher
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import BackgroundThread, run_worker
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.database import build_engine
@@ -39,8 +38,8 @@ def run(settings: WorkerSettings) -> int:
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease
     engine = build_engine(url, pool_size=2 * settings.jobs + 1, application="nouba transcoder")
-    company = build_engine(url, pool_size=4, application="nouba transcoder relay")
-    relay = Relay(company, Publisher(rabbitmq_url), SERVICE)
+    company = build_engine(url, pool_size=3 + connections_of(SERVICE), application="nouba transcoder relay")
+    relay = Relay(company, rabbitmq_url, SERVICE)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
     terms = WorkerPolicy(

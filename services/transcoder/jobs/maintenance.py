@@ -17,6 +17,8 @@ from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.multipart_upload import UPLOADS, abort_old
 from services.transcoder.storage.s3 import Storage
+from shared.contracts.routes import route_of
+from shared.contracts.videos import EncodeChunk
 from shared.messaging import outbox
 from shared.runtime.logs import describe
 from shared.schema.tables import courses
@@ -42,9 +44,11 @@ class Maintenance:
 
     def release_due(self) -> int:
         """Promise a message for every part that is due: its lease is over, its wait is over, its message was lost."""
-        # while RabbitMQ is away, nothing is added to what the outbox holds already
+        # while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it already
         full = select(outbox_rows.c.id).where(
-            outbox_rows.c.service == SERVICE, outbox_rows.c.created_at < func.now() - timedelta(seconds=10)
+            outbox_rows.c.service == SERVICE,
+            outbox_rows.c.message["queue_name"].astext == route_of(EncodeChunk).queue,
+            outbox_rows.c.created_at < func.now() - timedelta(seconds=10),
         )
         due = (
             select(chunks.c.id, chunks.c.job_id, chunks.c.kind, chunks.c.number, jobs.c.course_id, jobs.c.source_key)

@@ -18,13 +18,15 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_SECONDS = 1.0
 
 # Many workers may look at once. The next look at the same event is put off, so that it is told of once in a while and
-# not every second; and while RabbitMQ is away, nothing is added to what the outbox holds already.
+# not every second; and while RabbitMQ takes nothing for this
+# queue, nothing is added to what the outbox holds for it already. Other queues say nothing about this one.
 _RELEASE = """
 WITH due AS (
     SELECT id FROM webhook_events
     WHERE state = 'received' AND next_attempt_at <= now()
       AND NOT EXISTS (
-          SELECT FROM outbox WHERE service = %(service)s AND created_at < now() - interval '10 seconds')
+          SELECT FROM outbox WHERE service = %(service)s AND message ->> 'queue_name' = %(queue)s
+              AND created_at < now() - interval '10 seconds')
     ORDER BY next_attempt_at LIMIT 500 FOR UPDATE SKIP LOCKED
 ), told AS (
     INSERT INTO outbox (service, message)
@@ -40,8 +42,9 @@ WHERE webhook_events.id = due.id
 def release_due(engine: Engine) -> int:
     """Promise a new message for every event that is due, and say how many there were."""
     with engine.begin() as connection:
-        template = json.dumps(encode_message(WebhookReceived(event_id=0)))
-        return int(connection.exec_driver_sql(_RELEASE, {"service": SERVICE, "message": template}).rowcount)
+        message = encode_message(WebhookReceived(event_id=0))
+        values = {"service": SERVICE, "queue": message["queue_name"], "message": json.dumps(message)}
+        return int(connection.exec_driver_sql(_RELEASE, values).rowcount)
 
 
 class DueEventScheduler:
