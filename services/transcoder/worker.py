@@ -12,7 +12,7 @@ from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.hls.content_keys import ContentKeys
 from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
-from services.transcoder.jobs.maintenance import Maintenance, MaintenanceThread
+from services.transcoder.jobs.maintenance import Maintenance, maintenance_threads
 from services.transcoder.jobs.model import SERVICE
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.scratch import ScratchSpace
@@ -68,7 +68,7 @@ def run(settings: WorkerSettings) -> int:
         upload_age=timedelta(hours=settings.upload_hours),
     )
     in_hand = operator_threads(broker, company, rabbitmq_url, ["videos"])
-    companions: list[BackgroundThread] = [relay, MaintenanceThread(sweep, relay.wake), *in_hand]
+    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *in_hand]
     try:
         return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
     finally:

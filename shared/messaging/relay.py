@@ -12,7 +12,7 @@ from shared.contracts.routes import ROUTES
 from shared.messaging.publisher import WINDOW, Outgoing, Publisher
 from shared.runtime import metrics
 from shared.runtime.failpoints import failpoint
-from shared.runtime.my_periodic_thread import PeriodicThread
+from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import outbox
 
 #: Between two batches nothing is under way, so one is as large as the window of messages that wait for their confirm.

@@ -161,7 +161,7 @@ def _tell_again(connection: Connection, ids: Sequence[int]) -> None:
             state=EventState.RECEIVED,
             attempts=0,
             tries=0,
-            taken_up_at=None,
+            taken_up_at=func.now(),
             processed_at=None,
             next_attempt_at=_TOLD_AGAIN,
         )
