@@ -1,12 +1,8 @@
 """Lets what arrives together be done together: while one batch is on its way, the next one gathers."""
 
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
-
-#: How soon a thread that has left is noticed by those who wait for it.
-LOOK_EVERY_SECONDS = 1.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,9 +14,6 @@ class Batcher(Generic[T, R]):
     `do` gets a batch and gives a result, or the error to raise, for each of it, in the same order. Nobody waits for a
     batch to fill: whoever comes first goes at once, alone, and those who come meanwhile go together after it. Where
     `do` raises, all who wait at that moment fail with the batch.
-
-    A time limit raises in a thread anywhere, also in the lines below that clean up after it. So nobody relies on being
-    woken: who waits looks every second whether the thread that leads is still here, and takes over where it is not.
     """
 
     def __init__(self, do: Callable[[Sequence[T]], Sequence[R | BaseException]], most: int) -> None:
@@ -40,7 +33,8 @@ class Batcher(Generic[T, R]):
                 self._leader = self._leader or ticket
                 leads = self._leader is ticket
             if not leads:
-                self._wait(ticket)
+                # until it is done, or its turn to lead
+                ticket.turn.acquire()
             if ticket.outcome is None:
                 self._lead()
         except BaseException as error:
@@ -49,16 +43,6 @@ class Batcher(Generic[T, R]):
             raise
         assert ticket.outcome is not None
         return ticket.outcome.give()
-
-    def _wait(self, ticket: "_Call[T, R]") -> None:
-        """Until it is done, or its turn to lead."""
-        while not ticket.turn.acquire(timeout=LOOK_EVERY_SECONDS):
-            with self._lock:
-                if ticket.outcome is not None or self._leader is ticket:
-                    return
-                if self._leader is None or not self._leader.is_here():
-                    self._tell([LeaderLeft("The thread that did the batch was interrupted.")] * len(self._in_hand))
-                    self._hand_on()
 
     def _lead(self) -> None:
         """Do the next batch, of which the caller's is the first, and hand on the lead."""
@@ -103,10 +87,6 @@ class Batcher(Generic[T, R]):
             self._leader.turn.release()
 
 
-class LeaderLeft(Exception):
-    """The thread that was doing the batch has left it without a result; whether it was done is not known."""
-
-
 class _Outcome(Generic[R]):
     def __init__(self, found: R | BaseException) -> None:
         self._found = found
@@ -123,13 +103,3 @@ class _Call(Generic[T, R]):
         self.outcome: _Outcome[R] | None = None
         self.turn = threading.Lock()
         self.turn.acquire()
-        self._thread = threading.get_ident()
-
-    def is_here(self) -> bool:
-        """Whether the thread that made this call is still in it."""
-        frame = sys._current_frames().get(self._thread)
-        while frame is not None:
-            if frame.f_code is Batcher.__call__.__code__ and frame.f_locals.get("ticket") is self:
-                return True
-            frame = frame.f_back
-        return False

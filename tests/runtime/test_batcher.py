@@ -1,21 +1,14 @@
 """What arrives together is done together, and nobody waits for a batch to fill."""
 
-import itertools
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
-from typing import Any
 
 import pytest
 from dramatiq.threading import raise_thread_exception
 
-from shared.runtime import batcher
-from shared.runtime.batcher import Batcher, LeaderLeft
+from shared.runtime.batcher import Batcher
 from tests.waiting import wait_until
-
-TraceFunction = Callable[[FrameType, str, object], Any]
 
 
 class Desk:
@@ -91,60 +84,6 @@ def test_after_a_rest_it_begins_again() -> None:
 
 class TimeIsUp(BaseException):
     """What dramatiq's time limit does to a thread, wherever it is."""
-
-
-def raise_at_line(number: int, raised: list[str]) -> TraceFunction:
-    """A trace function that raises TimeIsUp at the `number`th line of the batcher that this thread runs."""
-    left = [number]
-
-    def trace(frame: FrameType, event: str, _argument: object) -> TraceFunction | None:
-        if frame.f_code.co_filename != batcher.__file__:
-            return None
-        if event == "line" and not raised:
-            left[0] -= 1
-            if left[0] == 0:
-                raised.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
-                raise TimeIsUp
-        return trace
-
-    return trace
-
-
-@pytest.mark.parametrize("struck", ["who leads", "who waits"])
-@pytest.mark.parametrize("fails", [False, True], ids=["a batch that is done", "a batch that fails"])
-def test_an_exception_at_any_line_leaves_nobody_waiting(struck: str, fails: bool) -> None:
-    """The first caller leads, two wait; one of them is struck at its first line, its second, and so on to its last."""
-    places = set()
-    for number in itertools.count(1):
-        raised: list[str] = []
-        desk = Desk()
-        gathering = Batcher(desk.do, 100)
-
-        def ask(item: int, traced: bool, gathering: Batcher[int, int] = gathering, raised: list[str] = raised) -> str:
-            if traced:
-                sys.settrace(raise_at_line(number, raised))  # noqa: B023 - it is done before the next number
-            try:
-                return str(gathering(item))
-            except (TimeIsUp, ZeroDivisionError, LeaderLeft) as error:
-                return type(error).__name__
-            finally:
-                sys.settrace(None)
-
-        with ThreadPoolExecutor(3) as threads:
-            first = threads.submit(ask, 13 if fails else 1, struck == "who leads")
-            wait_until(lambda: bool(desk.batches) or first.done(), 10)  # noqa: B023
-            second = threads.submit(ask, 2, struck == "who waits")
-            third = threads.submit(ask, 3, False)
-            wait_until(lambda: len(gathering._waiting) >= 2 or bool(raised) or len(desk.batches) > 1, 10)  # noqa: B023
-            desk.go.set()
-            answers = [call.result(10) for call in (first, second, third)]
-        assert answers[2] in ("30", "TimeIsUp", "ZeroDivisionError", "LeaderLeft"), answers
-        assert gathering(4) == 40, f"struck at {raised}"
-        if not raised:
-            break
-        places.add(raised[0])
-    print(f"\n{len(places)} lines: {sorted(places)}")
-    assert len(places) > 10
 
 
 def test_one_whose_time_is_up_while_it_waits_keeps_nobody_from_their_turn() -> None:
