@@ -182,15 +182,21 @@ def maintenance_threads(sweep: Maintenance, wake: Callable[[], None]) -> list[Pe
             log.info("parts are due", count=count)
             wake()
 
+    def remove_orphans() -> None:
+        sweep.remove_orphans()
+
+    def abort_uploads() -> None:
+        sweep.abort_uploads()
+
     return [
         PeriodicThread("due parts", release, LOOK_EVERY_SECONDS),
         PeriodicThread("scratch space", sweep.forget_uploads, LOOK_EVERY_SECONDS),
         PeriodicThread("cleaning", lambda: sweep.clean_one() > 0, LOOK_EVERY_SECONDS),
         PeriodicThread("backlog", sweep.measure_backlog, MEASURE_EVERY_SECONDS, at_once=True),
         PeriodicThread(
-            "orphans", lambda: sweep.remove_orphans() < 0, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE
+            "orphans", remove_orphans, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE
         ),
         PeriodicThread(
-            "old uploads", lambda: sweep.abort_uploads() < 0, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE
+            "old uploads", abort_uploads, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE
         ),
     ]
