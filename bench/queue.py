@@ -15,7 +15,7 @@ from bench import consuming
 from bench.figures import Measure, Options, Tell, alternate
 from bench.rivals import publishing
 from bench.running import postgres, rabbitmq
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.messaging.relay import Relay, connections_of
@@ -52,8 +52,8 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
 
 @contextlib.contextmanager
 def _relay(database_url: str, rabbitmq_url: str) -> Iterator[Relay]:
-    engine: Engine = build_engine(database_url, pool_size=connections_of(SERVICE), application="nouba bench")
-    relay = Relay(engine, rabbitmq_url, SERVICE)
+    engine: Engine = build_engine(database_url, pool_size=connections_of(GATEWAY), application="nouba bench")
+    relay = Relay(engine, rabbitmq_url, GATEWAY)
     relay.start()
     try:
         yield relay
@@ -67,7 +67,7 @@ def _carry(relay: Relay, database_url: str, body: str, count: int) -> float:
         connection.autocommit = True
         cursor.execute(
             "INSERT INTO outbox (service, message) SELECT %s, %s::jsonb FROM generate_series(1, %s)",
-            (SERVICE, body, count),
+            (GATEWAY, body, count),
         )
         began = time.perf_counter()
         relay.wake()

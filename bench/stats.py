@@ -27,8 +27,8 @@ from services.stats.seeding.seeder import HISTORY_DAYS, SIZES, counts
 from services.stats.settings import CountSettings
 from services.stats.snapshots.compute import KEPT_DAYS
 from services.stats.snapshots.dirty_days import mark
-from services.stats.snapshots.due_days import SERVICE
 from services.stats.snapshots.wiring import build_computation
+from shared.contracts.routes import STATS
 from shared.contracts.stats import ComputeDay
 from shared.messaging import outbox
 from shared.runtime.database import build_engine
@@ -193,7 +193,7 @@ def _worker(options: Options, url: str, tell: Tell) -> Measure:
     engine, day = build_engine(url, pool_size=1, application="nouba bench"), _today() - ONE_DAY
     with engine.begin() as connection:
         mark(connection, [day])
-        outbox.enqueue(connection, SERVICE, ComputeDay(day=day))
+        outbox.enqueue(connection, STATS, ComputeDay(day=day))
     engine.dispose()
     with rabbitmq(options.folder) as broker:
         settings = {"NOUBA_DATABASE_URL": url, "NOUBA_RABBITMQ_URL": broker.url}

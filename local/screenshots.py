@@ -1,4 +1,4 @@
-"""`python -m local.screenshots`: the pictures of the documentation, of a made-up school in a database that is thrown away.
+"""`python -m local.screenshots`: the pictures of the documentation, of a made-up school in a temporary database.
 
 The pages are real: seeded, computed, served, and shown by Chromium.
 """

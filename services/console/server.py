@@ -1,54 +1,34 @@
-"""Runs the console: gunicorn with one process, since its visitors are few."""
+"""The console's web server: one process, since its users are few."""
 
 from typing import Any
 
-from gunicorn.app.base import BaseApplication
-
 from services.console.app import create_app
 from services.console.settings import ConsoleSettings
-from shared.runtime import metrics
-from shared.runtime.gunicorn import PropagatingLogger, require_port
+from shared.runtime.gunicorn import GunicornServer
 
 THREADS = 8
 
 
-class ConsoleServer(BaseApplication):
-    """gunicorn, set up in Python: every setting is visible here."""
+class ConsoleServer(GunicornServer):
+    """The console's one process."""
+
+    request_seconds = 60.0
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self.settings = settings
-        super().__init__()
+        super().__init__(settings, settings.console_host, settings.console_port, "NOUBA_CONSOLE_PORT")
 
-    def run(self) -> None:
-        """Serve until told to stop. Raises SettingsError where a port is taken."""
-        settings = self.settings
-        require_port(settings.console_host, settings.console_port, "NOUBA_CONSOLE_PORT")
-        if settings.metrics_port:
-            require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
-        super().run()
-
-    def load_config(self) -> None:
-        settings = self.settings
-        host = settings.console_host.strip("[]")
-        options: dict[str, Any] = {
-            "bind": f"{f'[{host}]' if ':' in host else host}:{settings.console_port}",
-            "worker_class": "gthread",
+    def options(self) -> dict[str, Any]:
+        # it counts in this one process, and not in files for several
+        return {
             "workers": 1,
             "threads": THREADS,
             "timeout": 60,
             "graceful_timeout": 10,
-            "logger_class": PropagatingLogger,
-            "accesslog": None,
-            "control_socket_disable": True,
+            "when_ready": lambda _arbiter: None,
+            "child_exit": lambda _arbiter, _worker: None,
             "post_worker_init": self._serve_metrics,
         }
-        for name, value in options.items():
-            self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """The application; called after the fork, so that no connection is shared."""
         return create_app(self.settings)
-
-    def _serve_metrics(self, _worker: object) -> None:
-        if self.settings.metrics_port:
-            metrics.serve_metrics(self.settings.metrics_port, self.settings.metrics_host)

@@ -12,10 +12,10 @@ from services.stats.metrics import COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAIL
 from services.stats.settings import StatsSettings
 from services.stats.snapshots.compute import Computation, Outcome
 from services.stats.snapshots.dirty_days import note_day, note_payments
-from services.stats.snapshots.due_days import SERVICE
 from services.stats.snapshots.nightly_verification import prove_share
 from services.stats.snapshots.wiring import build_computation
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.routes import STATS
 from shared.contracts.stats import ComputeDay
 from shared.contracts.videos import VideoReady
 from shared.messaging.actors import actor
@@ -41,14 +41,14 @@ def run(settings: StatsSettings) -> int:
     threads = settings.worker_threads
     # one for each that waits for its turn to compute, and what a computation and a proof read the facts with
     engine = build_engine(url, pool_size=threads + 6, application="nouba stats worker")
-    company = build_engine(url, pool_size=2 + connections_of(SERVICE), application="nouba stats relay")
+    company = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
     noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
     declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # for what a scheduler promised that is no longer there
-    relay = Relay(company, rabbitmq_url, SERVICE)
+    relay = Relay(company, rabbitmq_url, STATS)
     companions = [relay, *operator_threads(broker, company, rabbitmq_url, ["default"])]
     return run_worker(broker, ["default"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 

@@ -13,11 +13,11 @@ from services.transcoder.hls.content_keys import ContentKeys
 from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
 from services.transcoder.jobs.maintenance import Maintenance, maintenance_threads
-from services.transcoder.jobs.model import SERVICE
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.worker_settings import WorkerSettings
+from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
@@ -38,8 +38,8 @@ def run(settings: WorkerSettings) -> int:
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease
     engine = build_engine(url, pool_size=2 * settings.jobs + 1, application="nouba transcoder")
-    company = build_engine(url, pool_size=3 + connections_of(SERVICE), application="nouba transcoder relay")
-    relay = Relay(company, rabbitmq_url, SERVICE)
+    company = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
+    relay = Relay(company, rabbitmq_url, TRANSCODER)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
     terms = WorkerPolicy(

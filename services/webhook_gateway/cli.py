@@ -65,16 +65,6 @@ def worker() -> None:
 
 
 @gateway.command()
-def console() -> None:
-    """Show the operators' pages on NOUBA_CONSOLE_HOST and NOUBA_CONSOLE_PORT (127.0.0.1:8082 unless set)."""
-    from services.console.server import ConsoleServer
-    from services.console.settings import ConsoleSettings
-
-    logs.configure("console")
-    ConsoleServer(read_settings(ConsoleSettings)).run()
-
-
-@gateway.command()
 @click.option("--provider", help="Only this one: chargily or satim.")
 @click.option("--older-than", default="30m", show_default=True, help="Begun so long ago, as 90s, 30m, 12h or 3d.")
 @click.option("--dry-run", is_flag=True, help="Show what would be asked about; ask nobody.")

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gunicorn.app.base import BaseApplication
-
 from services.webhook_gateway.app import create_app
 from services.webhook_gateway.http.readiness import check
 from services.webhook_gateway.inbox.accept import Inbox
@@ -18,15 +16,16 @@ from services.webhook_gateway.inbox.spool.drain import Drain
 from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, SpoolingInbox
 from services.webhook_gateway.inbox.spool.spool import Spool
 from services.webhook_gateway.inbox.spool.sqlite_file import prepare
+from services.webhook_gateway.metrics import REQUESTS
 from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.messaging.relay import Relay, connections_of
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
-from shared.runtime.gunicorn import PropagatingLogger, require_port
-from shared.runtime.gunicorn_worker import Connections, honour_close
+from shared.runtime.gunicorn import GunicornServer
+from shared.runtime.gunicorn_worker import honour_close
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,58 +52,39 @@ HANG_SECONDS = 30
 IDLE_CONNECTIONS = 1024
 
 
-class GatewayServer(BaseApplication):
-    """gunicorn, set up in Python: every setting is visible here. `on_exit` is called when all of it has ended."""
+class GatewayServer(GunicornServer):
+    """The gateway's processes: each takes webhooks and publishes the outbox rows of its own service."""
 
-    on_exit: Callable[[], None] = staticmethod(lambda: None)
+    on_malformed = staticmethod(lambda: REQUESTS.labels("none", "malformed").inc())
 
     def __init__(
         self, settings: GatewaySettings, providers: Mapping[str, Provider], return_urls: Mapping[str, str]
     ) -> None:
         self.settings = settings
-        self._psps = providers
+        self.request_seconds = settings.gateway_request_seconds
+        self._providers = providers
         self._return_urls = return_urls
         self._relay: Relay | None = None
         self._drain: Drain | None = None
-        super().__init__()
+        super().__init__(settings, settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT")
 
     def run(self) -> None:
-        """Serve until told to stop. Raises SettingsError where a port is taken."""
-        settings = self.settings
-        require_port(settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT")
-        if settings.metrics_port:
-            require_port(settings.metrics_host, settings.metrics_port, "NOUBA_METRICS_PORT")
-        if settings.gateway_spool_dir:
-            prepare(settings.gateway_spool_dir, settings.gateway_spool_max_bytes)
+        if self.settings.gateway_spool_dir:
+            prepare(self.settings.gateway_spool_dir, self.settings.gateway_spool_max_bytes)
         metrics.leave_out_this_process()
         super().run()
 
-    def load_config(self) -> None:
+    def options(self) -> dict[str, Any]:
         settings = self.settings
-        options: dict[str, Any] = {
-            "bind": f"{settings.gateway_host}:{settings.gateway_port}",
-            "worker_class": Connections,
+        return {
             "workers": settings.gateway_processes,
             "threads": settings.gateway_threads,
             "worker_connections": settings.gateway_threads + IDLE_CONNECTIONS,
-            "backlog": 1024,
             "keepalive": 30,
             "timeout": HANG_SECONDS,
             "graceful_timeout": GRACE_SECONDS,
-            "limit_request_line": 4094,
-            "limit_request_fields": 64,
-            "limit_request_field_size": 8190,
-            "logger_class": PropagatingLogger,
-            # the access log would hold a payer's address and a SATIM order in the query
-            "accesslog": None,
-            "control_socket_disable": True,
-            "when_ready": self._serve_metrics,
-            "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
             "worker_exit": self._stop_threads,
-            "on_exit": lambda _arbiter: self.on_exit(),
         }
-        for name, value in options.items():
-            self.cfg.set(name, value)
 
     def load(self) -> Any:
         """The application of one process; called after the fork, so that no connection is shared."""
@@ -120,8 +100,8 @@ class GatewayServer(BaseApplication):
             connect_timeout_seconds=patience.connect_seconds,
             pool_timeout_seconds=patience.pool_seconds,
         )
-        relaying = build_engine(url, pool_size=connections_of(SERVICE), application="nouba gateway relay")
-        self._relay = Relay(relaying, settings.rabbitmq_url.get_secret_value(), SERVICE)
+        relaying = build_engine(url, pool_size=connections_of(GATEWAY), application="nouba gateway relay")
+        self._relay = Relay(relaying, settings.rabbitmq_url.get_secret_value(), GATEWAY)
         self._relay.start()
         inbox: Inbox = PostgresInbox(engine, patience.statement_ms / 1000 + ANSWER_SECONDS)
         spool = None
@@ -132,7 +112,7 @@ class GatewayServer(BaseApplication):
             inbox = self._start_drain(inbox, spool, self._relay.wake)
         app = create_app(
             settings,
-            self._psps,
+            self._providers,
             engine,
             self._relay.wake,
             self._return_urls,
@@ -151,10 +131,6 @@ class GatewayServer(BaseApplication):
         self._drain = Drain(engine, spool, presence, wake)
         self._drain.start()
         return SpoolingInbox(inbox, spool, presence)
-
-    def _serve_metrics(self, _arbiter: object) -> None:
-        if self.settings.metrics_port:
-            metrics.serve_metrics(self.settings.metrics_port, self.settings.metrics_host)
 
     def _stop_threads(self, _arbiter: object, _worker: object) -> None:
         if self._drain is not None:

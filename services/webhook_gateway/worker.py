@@ -19,9 +19,10 @@ from services.webhook_gateway.reconciliation.threads import reconciliations, rou
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.batched import LARGEST_BATCH, LONGEST_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book import WalletPolicy
-from services.webhook_gateway.settlement.postgres import SERVICE, open_store, read_events
+from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import DueEventScheduler
 from services.webhook_gateway.settlement.settle import Settlement
+from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
@@ -50,8 +51,8 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         autocommit=True,
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
-    company = build_engine(url, pool_size=3 + connections_of(SERVICE), application="nouba payments relay")
-    relay = Relay(company, rabbitmq_url, SERVICE)
+    company = build_engine(url, pool_size=3 + connections_of(GATEWAY), application="nouba payments relay")
+    relay = Relay(company, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))

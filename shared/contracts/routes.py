@@ -8,6 +8,9 @@ from shared.contracts.stats import ComputeDay
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo, VideoReady
 from shared.contracts.webhooks import WebhookReceived
 
+#: The services, as the outbox names them: each publishes its own rows.
+GATEWAY, TRANSCODER, STATS = "gateway", "transcoder", "stats"
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -20,14 +23,14 @@ class Route:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route(WebhookReceived, publisher="gateway", queue="webhooks", handler="services.webhook_gateway.worker"),
-    Route(PaymentSettled, publisher="gateway", queue="default", handler="services.stats.worker"),
-    Route(TranscodeVideo, publisher="gateway", queue="videos", handler="services.transcoder.worker"),
-    Route(EncodeChunk, publisher="transcoder", queue="videos", handler="services.transcoder.worker"),
-    Route(EncodeAudio, publisher="transcoder", queue="videos", handler="services.transcoder.worker"),
-    Route(PublishLesson, publisher="transcoder", queue="videos", handler="services.transcoder.worker"),
-    Route(VideoReady, publisher="transcoder", queue="default", handler="services.stats.worker"),
-    Route(ComputeDay, publisher="stats", queue="default", handler="services.stats.worker"),
+    Route(WebhookReceived, publisher=GATEWAY, queue="webhooks", handler="services.webhook_gateway.worker"),
+    Route(PaymentSettled, publisher=GATEWAY, queue="default", handler="services.stats.worker"),
+    Route(TranscodeVideo, publisher=GATEWAY, queue="videos", handler="services.transcoder.worker"),
+    Route(EncodeChunk, publisher=TRANSCODER, queue="videos", handler="services.transcoder.worker"),
+    Route(EncodeAudio, publisher=TRANSCODER, queue="videos", handler="services.transcoder.worker"),
+    Route(PublishLesson, publisher=TRANSCODER, queue="videos", handler="services.transcoder.worker"),
+    Route(VideoReady, publisher=TRANSCODER, queue="default", handler="services.stats.worker"),
+    Route(ComputeDay, publisher=STATS, queue="default", handler="services.stats.worker"),
 )
 
 QUEUES: tuple[str, ...] = tuple(sorted({route.queue for route in ROUTES}))

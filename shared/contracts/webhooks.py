@@ -1,6 +1,7 @@
 """What the gateway tells about webhooks."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from shared.contracts.message import Message
@@ -12,3 +13,13 @@ class WebhookReceived(Message):
 
     name: ClassVar[str] = "webhooks.received"
     event_id: int
+
+
+class EventState(StrEnum):
+    """Where an event is: only `RECEIVED` is not final."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+    DEAD = "dead"

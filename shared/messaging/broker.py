@@ -1,6 +1,6 @@
-"""A dramatiq broker that loses nothing: quorum queues, acknowledgements only where they belong, retries never dropped.
+"""A dramatiq broker that loses nothing: quorum queues, acknowledgements on their own channel, retries never dropped.
 
-It overrides private hooks of dramatiq 2.2, which is therefore pinned; tests/messaging/test_broker.py holds each of them.
+It overrides private hooks of dramatiq 2.2, which is therefore pinned; tests/messaging/test_broker.py tests each.
 """
 # mypy: disallow-untyped-calls=False
 

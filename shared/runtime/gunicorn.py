@@ -1,4 +1,4 @@
-"""What the services' web servers share: gunicorn's log lines, one count of all processes, a port that is free."""
+"""The gunicorn server of every service: its options, log lines, metrics and ports."""
 
 import logging
 import os
@@ -8,13 +8,73 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from shared.runtime import metrics
+from shared.runtime.gunicorn_worker import DeadlineWorker
 from shared.runtime.process_tempdir import ProcessTempDir
-from shared.runtime.settings import SettingsError
+from shared.runtime.settings import Settings, SettingsError
 
 #: How long the processes of a killed predecessor may hold its ports.
 PREDECESSOR_SECONDS = 5.0
+
+
+class GunicornServer(BaseApplication):
+    """gunicorn, set up in Python: every option is visible here or in the `options` of a service.
+
+    A subclass gives `load` (called after the fork, so that no connection is shared) and `options`. `on_exit` is called
+    when all processes have ended, `on_malformed` for each request that is not HTTP.
+    """
+
+    on_exit: Callable[[], None] = staticmethod(lambda: None)
+    on_malformed: Callable[[], None] = staticmethod(lambda: None)
+    #: A request is read and answered within this.
+    request_seconds = 15.0
+
+    def __init__(self, settings: Settings, host: str, port: int, port_setting: str) -> None:
+        self._metrics_address = settings.metrics_host, settings.metrics_port
+        self._address = host, port, port_setting
+        super().__init__()
+
+    def options(self) -> dict[str, Any]:
+        """The options of gunicorn that differ from those of every server."""
+        return {}
+
+    def run(self) -> None:
+        """Serve until a signal ends it. Raises SettingsError where a port is taken."""
+        require_port(*self._address)
+        host, port = self._metrics_address
+        if port:
+            require_port(host, port, "NOUBA_METRICS_PORT")
+        super().run()
+
+    def load_config(self) -> None:
+        host, port, _ = self._address
+        host = host.strip("[]")
+        options: dict[str, Any] = {
+            "bind": f"{f'[{host}]' if ':' in host else host}:{port}",
+            "worker_class": DeadlineWorker,
+            "backlog": 1024,
+            "limit_request_line": 4094,
+            "limit_request_fields": 64,
+            "limit_request_field_size": 8190,
+            "logger_class": PropagatingLogger,
+            # the access log would hold a payer's address and a SATIM order in the query
+            "accesslog": None,
+            "control_socket_disable": True,
+            "when_ready": self._serve_metrics,
+            "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
+            "on_exit": lambda _arbiter: self.on_exit(),
+            **self.options(),
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def _serve_metrics(self, _arbiter_or_worker: object) -> None:
+        host, port = self._metrics_address
+        if port:
+            metrics.serve_metrics(port, host)
 
 
 class PropagatingLogger(Logger):

@@ -1,4 +1,4 @@
-"""gunicorn's threads and log lines, made fit for strangers: slow senders, nonsense for HTTP, no data in a log."""
+"""The gunicorn worker of every server: request deadlines, and JSON answers to what is not HTTP."""
 
 import contextlib
 import json
@@ -11,7 +11,6 @@ from typing import Any
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from services.webhook_gateway import metrics
 from shared.runtime.socket_deadlines import SocketDeadlines
 
 #: How long a thread waits for a connection's next request before it gives the connection back.
@@ -25,23 +24,22 @@ _STATUS = {
 }
 
 
-class Connections(ThreadWorker):
-    """A process of the web server: one thread for each request that is under way.
+class DeadlineWorker(ThreadWorker):
+    """A process of a web server: one thread for each request that is under way.
 
-    Each request has to be over by a fixed time: gunicorn itself sets no limit to a dripping head, nor to a sender that
-    does not read its answers.
+    Each request ends within the `request_seconds` of its `GunicornServer`: gunicorn itself limits neither a sender that
+    drips its head nor one that does not read its answers.
     """
 
     def init_process(self) -> None:
         self._deadlines = SocketDeadlines()
-        server: Any = self.app
-        self._limit_seconds: float = server.settings.gateway_request_seconds
+        self._server: Any = self.app
         super().init_process()
 
     def handle(self, conn: TConn) -> Any:
         """The requests of a connection that follow each other at once, each cut off when its time is over."""
         while True:
-            with self._deadlines.within(conn.sock, self._limit_seconds, socket.SHUT_RDWR):
+            with self._deadlines.within(conn.sock, self._server.request_seconds, socket.SHUT_RDWR):
                 keep = super().handle(conn)
             # To hand a busy connection back to gunicorn's poller and out again costs as much as to answer it.
             if keep is not True or not self.alive or not _has_more(conn):
@@ -50,7 +48,7 @@ class Connections(ThreadWorker):
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what is not HTTP in JSON like everything else. gunicorn's own way would log the sender's words."""
         if isinstance(exc, errors.ParseException):
-            metrics.REQUESTS.labels("none", "malformed").inc()
+            self._server.on_malformed()
             status = next((status for kind, status in _STATUS.items() if isinstance(exc, kind)), HTTPStatus.BAD_REQUEST)
         else:
             self.log.exception("A request failed.")

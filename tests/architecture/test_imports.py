@@ -47,9 +47,9 @@ def copy(tmp_path: Path) -> Path:
     [
         ("services/stats/settings.py", "import services.webhook_gateway.errors", "Services never import each other"),
         ("services/webhook_gateway/errors.py", "import services.stats.settings", "Services never import each other"),
-        ("shared/runtime/settings.py", "import services.stats.settings", "Services use the plumbing"),
-        ("shared/schema/metadata.py", "import shared.runtime.settings", "Services use the plumbing"),
-        ("shared/contracts/message.py", "import shared.schema.metadata", "Services use the plumbing"),
+        ("shared/runtime/settings.py", "import services.stats.settings", "Layers: services"),
+        ("shared/schema/metadata.py", "import shared.runtime.settings", "Layers: services"),
+        ("shared/contracts/message.py", "import shared.schema.metadata", "Layers: services"),
         ("services/webhook_gateway/settlement/settle.py", "import sqlalchemy", "no framework"),
         ("services/webhook_gateway/payments/payment_state.py", "import dramatiq", "no framework"),
         # by way of another module

@@ -30,9 +30,9 @@ MONEY = (
         "check then insert",
         "Two deliveries at once both find nothing, and the second insert fails: the provider gets an error.",
         (
-            Change(f"{GATEWAY}/inbox.py", "    ON CONFLICT (provider, dedupe_key) DO NOTHING\n", ""),
+            Change(f"{GATEWAY}/inbox/postgres.py", "    ON CONFLICT (provider, dedupe_key) DO NOTHING\n", ""),
             Change(
-                f"{GATEWAY}/inbox.py",
+                f"{GATEWAY}/inbox/postgres.py",
                 "        rows = self._connection.exec_driver_sql(_KEEP, _values(entries)).all()\n",
                 "        known = self._find(entries)\n"
                 "        unknown = [entry for entry in entries if _key(entry) not in known]\n"
@@ -45,21 +45,22 @@ MONEY = (
         "answer before the commit",
         "The provider hears that the event is safe, and a crash in that instant loses it.",
         (
-            Change(f"{GATEWAY}/intake.py", "import hashlib\n", "import hashlib\nimport threading\n"),
+            Change(f"{GATEWAY}/inbox/accept.py", "import hashlib\n", "import hashlib\nimport threading\n"),
             Change(
-                f"{GATEWAY}/intake.py",
+                f"{GATEWAY}/inbox/accept.py",
                 "    kept = inbox.keep(entry)\n",
-                "    threading.Timer(0.2, inbox.keep, [entry]).start()\n    kept = Kept(1, True, entry.body_sha256)\n",
+                "    threading.Timer(0.2, inbox.keep, [entry]).start()\n"
+                "    kept = InsertResult(1, True, entry.body_sha256)\n",
             ),
         ),
-        (f"{TESTS}/test_intake.py::test_a_new_event_is_kept_promised_and_told_to_the_relay[recording]",),
+        (f"{TESTS}/inbox/test_accept.py::test_a_new_event_is_kept_promised_and_told_to_the_relay[recording]",),
     ),
     Defect(
         "read before it is verified",
         "A stranger's bytes reach the parser, and a body that it cannot read is put aside although nobody signed it.",
         (
             Change(
-                f"{GATEWAY}/intake.py",
+                f"{GATEWAY}/inbox/accept.py",
                 "    try:\n        proof = psp.verify(request)\n",
                 "    try:\n        psp.parse(request)\n        proof = psp.verify(request)\n",
             ),
@@ -70,11 +71,15 @@ MONEY = (
         "memory of one process for what was seen",
         "An event whose first delivery could not be kept is called a duplicate when it comes again, and is lost.",
         (
-            Change(f"{GATEWAY}/intake.py", "\n\ndef keep_once(", "\n\n_SEEN: set[str] = set()\n\n\ndef keep_once("),
             Change(
-                f"{GATEWAY}/intake.py",
+                f"{GATEWAY}/inbox/accept.py",
+                "\n\ndef insert_once(",
+                "\n\n_SEEN: set[str] = set()\n\n\ndef insert_once(",
+            ),
+            Change(
+                f"{GATEWAY}/inbox/accept.py",
                 "    kept = inbox.keep(entry)\n",
-                "    if entry.dedupe_key in _SEEN:\n        return Receipt(Answer.DUPLICATE, 0)\n"
+                "    if entry.dedupe_key in _SEEN:\n        return Receipt(AcceptStatus.DUPLICATE, 0)\n"
                 "    _SEEN.add(entry.dedupe_key)\n    kept = inbox.keep(entry)\n",
             ),
         ),
@@ -87,7 +92,7 @@ MONEY = (
         "How long the comparison takes tells a stranger how much of the signature is right.",
         (
             Change(
-                f"{GATEWAY}/psps/signatures.py",
+                f"{GATEWAY}/providers/signatures.py",
                 "hmac.compare_digest(expected, signature)",
                 "expected.hex() == signature.hex()",
             ),
@@ -99,12 +104,16 @@ MONEY = (
         "25.10 dinars are 2509 centimes then: the school and the student disagree about the rest.",
         (
             Change(
-                f"{GATEWAY}/psps/fields.py",
-                'isinstance(value, int) or isinstance(value, bool):\n        raise Unreadable(f"{name} must be an',
-                'isinstance(value, int | float) or value is True:\n        raise Unreadable(f"{name} must be an',
+                f"{GATEWAY}/providers/fields.py",
+                "isinstance(value, int) or isinstance(value, bool):\n"
+                '        raise UnreadableEventError(f"{name} must be an',
+                "isinstance(value, int | float) or value is True:\n"
+                '        raise UnreadableEventError(f"{name} must be an',
             ),
             Change(
-                f"{GATEWAY}/psps/fields.py", "    return value * minor_units\n", "    return int(value * minor_units)\n"
+                f"{GATEWAY}/providers/fields.py",
+                "    return value * minor_units\n",
+                "    return int(value * minor_units)\n",
             ),
         ),
         ("tests/defects/test_order_of_steps.py::test_an_amount_with_a_decimal_point_is_put_aside",),
@@ -114,19 +123,19 @@ MONEY = (
         "Providers deliver in any order; the money would be taken from the student again.",
         (
             Change(
-                f"{GATEWAY}/payments/states.py",
+                f"{GATEWAY}/payments/payment_state.py",
                 "    FAILED = 4\n    COMPLETED = 5\n",
                 "    COMPLETED = 4\n    FAILED = 5\n",
             ),
         ),
-        (f"{TESTS}/payments/test_settle.py::test_a_late_failure_never_undoes_a_completed_payment",),
+        (f"{TESTS}/settlement/test_settle.py::test_a_late_failure_never_undoes_a_completed_payment",),
     ),
     Defect(
         "an event claimed without a lock",
         "Two workers settle the same event at the same time.",
         (
             Change(
-                f"{GATEWAY}/payments/statements.py",
+                f"{GATEWAY}/settlement/sql.py",
                 "WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE",
                 "WHERE id = ANY($1::bigint[]) ORDER BY id",
             ),
@@ -138,7 +147,7 @@ MONEY = (
         "Two payments of one user find the same balance, and neither sees what both together pay for.",
         (
             Change(
-                f"{GATEWAY}/payments/statements.py",
+                f"{GATEWAY}/settlement/sql.py",
                 "SELECT FROM users WHERE id = {_USERS} ORDER BY id FOR NO KEY UPDATE",
                 "SELECT FROM users WHERE id = {_USERS} ORDER BY id",
             ),
@@ -150,21 +159,21 @@ MONEY = (
         "What runs already is paid for again with the next payment.",
         (
             Change(
-                f"{GATEWAY}/payments/statements.py",
+                f"{GATEWAY}/settlement/sql.py",
                 "WHERE user_id = {_USERS} AND status = 'pending_payment' ORDER BY",
                 "WHERE user_id = {_USERS} AND status <> 'cancelled' ORDER BY",
             ),
         ),
-        (f"{TESTS}/payments/test_books.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",),
+        (f"{TESTS}/settlement/test_unit_of_work.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",),
     ),
     Defect(
         "the day of a payment in UTC",
         "What is paid after midnight in Algiers is counted on the day before.",
         (
-            Change(f"{GATEWAY}/payments/booking.py", "at.astimezone(terms.zone).date()", "at.astimezone(UTC).date()"),
-            Change(f"{GATEWAY}/payments/booking.py", "from datetime import date,", "from datetime import UTC, date,"),
+            Change(f"{GATEWAY}/settlement/book.py", "at.astimezone(terms.zone).date()", "at.astimezone(UTC).date()"),
+            Change(f"{GATEWAY}/settlement/book.py", "from datetime import date,", "from datetime import UTC, date,"),
         ),
-        (f"{TESTS}/payments/test_days.py::test_a_day_ends_at_the_schools_midnight",),
+        (f"{TESTS}/settlement/test_days.py::test_a_day_ends_at_the_schools_midnight",),
     ),
 )
 

@@ -20,7 +20,7 @@ PAGES = ("/", "/queues", "/dead", "/webhooks", "/lessons", "/days", "/audit")
 
 
 class RunningConsole(Running):
-    """`nouba gateway console`, ready for visitors."""
+    """`nouba console`, ready for visitors."""
 
     def __init__(self, log: Path, database_url: str, rabbitmq: RabbitMq, rabbitmq_url: str) -> None:
         port = free_port()
@@ -32,7 +32,7 @@ class RunningConsole(Running):
             "NOUBA_CONSOLE_PORT": str(port),
             "NOUBA_CONSOLE_OPERATOR_TOKENS": OPERATOR,
         }
-        super().__init__(["gateway", "console"], log, settings)
+        super().__init__(["console"], log, settings)
         self.ready_when(self._answers)
 
     def _answers(self) -> bool:

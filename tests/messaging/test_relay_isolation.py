@@ -9,16 +9,15 @@ from datetime import date
 
 import pytest
 from sqlalchemy import Engine, func, insert, select
-from structlog.testing import capture_logs
 
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging import outbox
 from shared.messaging.actors import encode_message
 from shared.messaging.publisher import Outgoing, Publisher
 from shared.messaging.relay import Relay, connections_of
 from shared.runtime.database import build_engine
 from shared.schema import tables
+from tests.messaging.conftest import Run
 from tests.messaging.rabbitmq import Node, VirtualHost
 from tests.waiting import wait_until
 
@@ -118,27 +117,27 @@ def test_a_confirm_that_comes_late_counts(
 
 
 def test_a_queue_that_refused_everything_recovers_and_the_log_says_so(
-    engine: Engine, relaying_engine: Engine, vhost: VirtualHost
+    engine: Engine, database_url: str, vhost: VirtualHost, run: Run
 ) -> None:
-    with capture_logs() as logged, relaying(relaying_engine, vhost) as relay:
-        promise(engine, WebhookReceived(event_id=0))
-        wait_until(lambda: vhost.ready("webhooks") == 1)
-        # Given a policy under which the queue refuses every message
-        vhost.set_policy("^webhooks$", {"max-length": 1, "overflow": "reject-publish"})
-        promise(engine, *[WebhookReceived(event_id=number) for number in range(1, 31)])
-        relay.wake()
-        wait_until(lambda: any("refuses every message" in line["event"] for line in logged))
-        assert waiting(engine, "webhooks") > 0
-        # When the operator deletes it
-        vhost.delete_policy()
-        # Then what waited leaves, and what comes later
-        wait_until(lambda: waiting(engine, "webhooks") == 0)
-        with engine.begin() as connection:
-            outbox.enqueue(connection, "gateway", WebhookReceived(event_id=31))
-        relay.wake()
-        wait_until(lambda: waiting(engine, "webhooks") == 0)
+    relay = run("relay", database_url, vhost.url)
+    log: list[str] = []
+    threading.Thread(target=lambda: log.extend(relay.stderr or ()), daemon=True).start()
+    promise(engine, WebhookReceived(event_id=0))
+    wait_until(lambda: vhost.ready("webhooks") == 1)
+    # Given a policy under which the queue refuses every message
+    vhost.set_policy("^webhooks$", {"max-length": 1, "overflow": "reject-publish"})
+    wait_until(lambda: bool(vhost.policy_of("webhooks")))
+    promise(engine, *[WebhookReceived(event_id=number) for number in range(1, 31)])
+    wait_until(lambda: any("refuses every message" in line for line in log))
+    assert waiting(engine, "webhooks") > 0
+    # When the operator deletes it
+    vhost.delete_policy()
+    # Then what waited leaves, and what comes later
+    wait_until(lambda: waiting(engine, "webhooks") == 0)
+    promise(engine, WebhookReceived(event_id=31))
+    wait_until(lambda: waiting(engine, "webhooks") == 0)
     assert set(range(32)) == {json.loads(body)["kwargs"]["event_id"] for _, body in vhost.take_all("webhooks")}
-    assert any("confirms again" in line["event"] for line in logged)
+    wait_until(lambda: any("confirms again" in line for line in log))
 
 
 def test_a_publisher_opens_a_new_connection_when_no_confirm_comes(node: Node, vhost: VirtualHost) -> None:
@@ -150,7 +149,6 @@ def test_a_publisher_opens_a_new_connection_when_no_confirm_comes(node: Node, vh
             many = [Outgoing("webhooks", b"{}", str(number)) for number in range(2000)]
             assert publisher.publish(many, 1) == set()
             # the window is free again for another queue
-            assert publisher.wait_until_ready(5)
-            assert publisher.publish([Outgoing("default", b"{}", "other")], 5) == {0}
+            wait_until(lambda: publisher.publish([Outgoing("default", b"{}", "other")], 5) == {0})
     finally:
         publisher.stop()

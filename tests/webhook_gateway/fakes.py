@@ -7,8 +7,9 @@ from datetime import date, datetime, timedelta
 
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction, TransactionKind
 from services.webhook_gateway.payments.model import Event, Payment, Subscription
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementKeys, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, EventRow, Line, SubscriptionRow
 
 BIGINT = range(-(2**63), 2**63)

@@ -21,11 +21,15 @@ from services.stats.sections.base import (
 
 NUMBERS = (
     MetricDefinition("started", Unit.COUNT, "Payments begun (created_at) in the day, in any currency."),
-    MetricDefinition("started_by_status", Unit.COUNT, "Payments begun in the day, by what became of them.", by="status"),
+    MetricDefinition(
+        "started_by_status", Unit.COUNT, "Payments begun in the day, by what became of them.", by="status"
+    ),
     MetricDefinition("pending", Unit.COUNT, "Payments begun in the day that are still pending or only authorised."),
     MetricDefinition("failed", Unit.COUNT, "Payments begun in the day that failed."),
     MetricDefinition("failure_reasons", Unit.COUNT, "Payments begun in the day that failed.", by="reason"),
-    MetricDefinition("completed", Unit.COUNT, "Payments completed (completed_at) in the day, in the school's currency."),
+    MetricDefinition(
+        "completed", Unit.COUNT, "Payments completed (completed_at) in the day, in the school's currency."
+    ),
     MetricDefinition("revenue", Unit.MINOR, "Gross revenue: the amounts of the payments completed in the day."),
     MetricDefinition(
         "refunded",
@@ -34,20 +38,28 @@ NUMBERS = (
     ),
     MetricDefinition("refunds", Unit.COUNT, "Payments completed in the day of which something is no longer held."),
     MetricDefinition("revenue_net", Unit.MINOR, "Net revenue: revenue less refunded."),
-    MetricDefinition("fees", Unit.MINOR, "What the providers kept of the payments completed in the day, where they say so."),
+    MetricDefinition(
+        "fees", Unit.MINOR, "What the providers kept of the payments completed in the day, where they say so."
+    ),
     MetricDefinition("mean", Unit.MINOR, "revenue by completed, rounded; left out without payments."),
     MetricDefinition("completed_by_provider", Unit.COUNT, "Payments completed in the day.", by="provider"),
     MetricDefinition("completed_by_method", Unit.COUNT, "Payments completed in the day.", by="method"),
     MetricDefinition("revenue_by_provider", Unit.MINOR, "revenue of the day.", by="provider"),
     MetricDefinition("revenue_by_method", Unit.MINOR, "revenue of the day.", by="method"),
     MetricDefinition("revenue_to_date", Unit.MINOR, "revenue of all days up to this one.", reach_days=FOREVER),
-    MetricDefinition("completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER),
-    MetricDefinition("other_currency", Unit.COUNT, "Payments completed in the day in another currency; no amount includes them."),
+    MetricDefinition(
+        "completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER
+    ),
+    MetricDefinition(
+        "other_currency", Unit.COUNT, "Payments completed in the day in another currency; no amount includes them."
+    ),
     MetricDefinition("credited", Unit.COUNT, "Webhooks about payments that were booked (processed_at) in the day."),
-    MetricDefinition("credit_p50", Unit.MILLISECONDS, "From a webhook's arrival until it was booked: half took at most this."),
+    MetricDefinition(
+        "credit_p50", Unit.MILLISECONDS, "From a webhook's arrival until it was booked: half took at most this."
+    ),
     MetricDefinition("credit_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this."),
     MetricDefinition("credit_max", Unit.MILLISECONDS, "The same: the longest."),
-)  # fmt: skip
+)
 
 _PAYMENTS = """
 SELECT begun, done, status, provider, method, reason, grouping(begun, done, status, provider, method, reason) AS kind,

@@ -7,13 +7,21 @@ from services.stats.sections.base import MetricDefinition, Query, Section, Unit,
 NUMBERS = (
     MetricDefinition("webhooks", Unit.COUNT, "Webhooks kept (received_at) in the day."),
     MetricDefinition("webhooks_by_provider", Unit.COUNT, "Webhooks kept in the day.", by="provider"),
-    MetricDefinition("webhooks_unsigned", Unit.COUNT, "Webhooks kept in the day that prove nothing; the provider was asked."),
-    MetricDefinition("jobs_done", Unit.COUNT, "Webhooks settled (processed_at) in the day: booked, or with nothing new."),
+    MetricDefinition(
+        "webhooks_unsigned", Unit.COUNT, "Webhooks kept in the day that prove nothing; the provider was asked."
+    ),
+    MetricDefinition(
+        "jobs_done", Unit.COUNT, "Webhooks settled (processed_at) in the day: booked, or with nothing new."
+    ),
     MetricDefinition("jobs_quarantined", Unit.COUNT, "Webhooks put aside for an operator in the day."),
     MetricDefinition("jobs_dead", Unit.COUNT, "Webhooks given up in the day."),
-    MetricDefinition("jobs_retried", Unit.COUNT, "How often the webhooks finished in the day had to wait and try again."),
-    MetricDefinition("messages_dead", Unit.COUNT, "Messages that were given up (died_at) in the day.", by="queue", observed=True),
-)  # fmt: skip
+    MetricDefinition(
+        "jobs_retried", Unit.COUNT, "How often the webhooks finished in the day had to wait and try again."
+    ),
+    MetricDefinition(
+        "messages_dead", Unit.COUNT, "Messages that were given up (died_at) in the day.", by="queue", observed=True
+    ),
+)
 
 _RECEIVED = """
 SELECT width_bucket(received_at, %(edges)s) AS bucket, provider, count(*) AS webhooks,

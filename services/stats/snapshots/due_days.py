@@ -9,12 +9,11 @@ from services.stats.days import ONE_DAY, day_of, yesterday
 from services.stats.snapshots.compute import CHUNK_DAYS
 from services.stats.snapshots.dirty_days import gather_late, mark
 from services.stats.snapshots.postgres_store import find_due, first_fact
+from shared.contracts.routes import STATS
 from shared.contracts.stats import ComputeDay
 from shared.messaging import outbox
 from shared.runtime.failpoints import failpoint
 from shared.schema.tables import changed_days, daily_stats_newest
-
-SERVICE = "stats"
 
 #: The last days are compared again and again, because not everybody who writes a fact late says so.
 COMPARED_EVERY = timedelta(hours=1)
@@ -40,7 +39,7 @@ def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int) -> 
         mark(connection, _not_compared_lately(connection, last, lookback_days, zone))
         due = find_due(connection, first, last)
         for day in runs(due):
-            outbox.enqueue(connection, SERVICE, ComputeDay(day=day))
+            outbox.enqueue(connection, STATS, ComputeDay(day=day))
         failpoint("sweep.before_commit")
     failpoint("sweep.after_commit")
     return due

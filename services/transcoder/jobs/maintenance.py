@@ -7,13 +7,13 @@ import structlog
 from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 
 from services.transcoder.jobs.backlog import measure_backlog
-from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, SERVICE, State, TaskKind, prefix_of
+from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, State, TaskKind, prefix_of
 from services.transcoder.jobs.postgres_tasks import RETELL, message_for
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.multipart_upload import UPLOADS, abort_old
 from services.transcoder.storage.s3 import Storage
-from shared.contracts.routes import route_of
+from shared.contracts.routes import TRANSCODER, route_of
 from shared.contracts.videos import EncodeChunk
 from shared.messaging import outbox
 from shared.runtime.periodic_thread import PeriodicThread
@@ -44,7 +44,7 @@ class Maintenance:
         """Promise a message for every part that is due: its lease is over, its wait is over, its message was lost."""
         # while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it already
         full = select(outbox_rows.c.id).where(
-            outbox_rows.c.service == SERVICE,
+            outbox_rows.c.service == TRANSCODER,
             outbox_rows.c.message["queue_name"].astext == route_of(EncodeChunk).queue,
             outbox_rows.c.created_at < func.now() - timedelta(seconds=10),
         )
@@ -64,7 +64,7 @@ class Maintenance:
                 message_for(row.job_id, row.course_id, row.source_key, TaskKind(row.kind), row.number) for row in rows
             }
             for message in messages:
-                outbox.enqueue(connection, SERVICE, message)
+                outbox.enqueue(connection, TRANSCODER, message)
             told = update(chunks).where(chunks.c.id.in_([row.id for row in rows]))
             connection.execute(told.values(due_at=func.now() + RETELL))
         return len(messages)
@@ -193,10 +193,6 @@ def maintenance_threads(sweep: Maintenance, wake: Callable[[], None]) -> list[Pe
         PeriodicThread("scratch space", sweep.forget_uploads, LOOK_EVERY_SECONDS),
         PeriodicThread("cleaning", lambda: sweep.clean_one() > 0, LOOK_EVERY_SECONDS),
         PeriodicThread("backlog", sweep.measure_backlog, MEASURE_EVERY_SECONDS, at_once=True),
-        PeriodicThread(
-            "orphans", remove_orphans, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE
-        ),
-        PeriodicThread(
-            "old uploads", abort_uploads, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE
-        ),
+        PeriodicThread("orphans", remove_orphans, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
+        PeriodicThread("old uploads", abort_uploads, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
     ]

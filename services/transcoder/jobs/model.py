@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from services.transcoder.planning.plan import Plan
 
-SERVICE = "transcoder"
 #: Where lessons are published.
 ROOT = "hls/"
 PREVIEW_FOLDER = "first/"

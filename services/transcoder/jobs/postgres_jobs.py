@@ -10,17 +10,9 @@ from sqlalchemy import Connection, and_, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import UnknownCourseError, UnknownJobError
-from services.transcoder.jobs.model import (
-    PREVIEW_FOLDER,
-    SERVICE,
-    Lease,
-    State,
-    TaskKind,
-    TaskResult,
-    Upload,
-    prefix_of,
-)
+from services.transcoder.jobs.model import PREVIEW_FOLDER, Lease, State, TaskKind, TaskResult, Upload, prefix_of
 from services.transcoder.jobs.postgres_tasks import RETELL, PostgresTaskStore
+from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import VideoReady
 from shared.messaging import outbox
 from shared.runtime.failpoints import failpoint
@@ -112,7 +104,7 @@ class PostgresJobStore(PostgresTaskStore):
             swap = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.state == State.PUBLISHING)
             if connection.execute(swap.values(state=State.COMPLETED, finished_at=func.now())).rowcount == 1:
                 _set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
-                outbox.enqueue(connection, SERVICE, VideoReady(course_id=lease.job.course_id, day=day))
+                outbox.enqueue(connection, TRANSCODER, VideoReady(course_id=lease.job.course_id, day=day))
             failpoint("transcoder.before_commit")
             state = connection.scalar(select(jobs.c.state).where(jobs.c.id == lease.job.id))
             return bool(state == State.COMPLETED)

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.transcoder.jobs.model import MADE, SERVICE, STATE_OF, Job, Lease, State, TaskKind, TaskResult
+from services.transcoder.jobs.model import MADE, STATE_OF, Job, Lease, State, TaskKind, TaskResult
 from services.transcoder.planning.plan import Plan
 from shared.contracts.message import Message
+from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
 from shared.messaging import outbox
 from shared.runtime.failpoints import failpoint
@@ -196,7 +197,7 @@ class PostgresTaskStore:
         for _ in range(self._window):
             self._advance(connection, job_id)
         if connection.scalar(undone):
-            outbox.enqueue(connection, SERVICE, EncodeAudio(job_id=job_id))
+            outbox.enqueue(connection, TRANSCODER, EncodeAudio(job_id=job_id))
 
     def _advance(self, connection: Connection, job_id: int) -> None:
         """Tell of the next chunk or, where all parts are done, of publishing."""
@@ -213,13 +214,13 @@ class PostgresTaskStore:
         tell = update(chunks).where(chunks.c.id == following).values(due_at=func.now() + RETELL)
         number = connection.scalar(tell.returning(chunks.c.number))
         if number is not None:
-            outbox.enqueue(connection, SERVICE, EncodeChunk(job_id=job_id, chunk=number))
+            outbox.enqueue(connection, TRANSCODER, EncodeChunk(job_id=job_id, chunk=number))
         elif not connection.scalar(select(func.count()).where(made)):
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(state=State.PUBLISHING))
             due = upsert(chunks).values(job_id=job_id, kind=TaskKind.PUBLISH, number=0, due_at=func.now() + RETELL)
             known = [chunks.c.job_id, chunks.c.kind, chunks.c.number]
             connection.execute(due.on_conflict_do_update(index_elements=known, set_={"due_at": due.excluded.due_at}))
-            outbox.enqueue(connection, SERVICE, PublishLesson(job_id=job_id))
+            outbox.enqueue(connection, TRANSCODER, PublishLesson(job_id=job_id))
 
 
 def message_for(job_id: int, course_id: int, source_key: str, kind: TaskKind, number: int) -> Message:

@@ -6,10 +6,10 @@ from pathlib import Path
 from sqlalchemy import Connection, select, update
 
 from services.transcoder.errors import UnknownCourseError
-from services.transcoder.jobs.model import SERVICE
 from services.transcoder.jobs.status import JobStatus, read_statuses
 from services.transcoder.storage.multipart_upload import send_file, upload_key
 from services.transcoder.storage.s3 import Storage
+from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import TranscodeVideo
 from shared.messaging import outbox
 from shared.runtime.retrying_engine import RetryingEngine
@@ -32,7 +32,7 @@ def submit(
 
     def promise(connection: Connection) -> None:
         connection.execute(update(courses).where(courses.c.id == course_id).values(transcoding_status="pending"))
-        outbox.enqueue(connection, SERVICE, TranscodeVideo(course_id=course_id, source_key=key))
+        outbox.enqueue(connection, TRANSCODER, TranscodeVideo(course_id=course_id, source_key=key))
 
     database.run(promise)
     return key

@@ -9,8 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import StorageUnavailableError
 from services.webhook_gateway.inbox.spool.spool import Spool
-from services.webhook_gateway.settlement.postgres import SERVICE
-from shared.contracts.routes import route_of
+from shared.contracts.routes import GATEWAY, route_of
 from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.bounded_connect import connect_within
 
@@ -76,7 +75,7 @@ def check(engine: Engine, spool: Spool | None = None) -> Readiness:
     try:
         with connect_within(engine, LONGEST_LOOK_SECONDS) as connection:
             unpublished, unsettled = connection.exec_driver_sql(
-                _AGES, {"service": SERVICE, "queue": route_of(WebhookReceived).queue}
+                _AGES, {"service": GATEWAY, "queue": route_of(WebhookReceived).queue}
             ).one()
     except SQLAlchemyError:
         return Readiness(False, spool=state, spool_events=events)

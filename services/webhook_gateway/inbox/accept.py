@@ -9,7 +9,7 @@ from typing import Protocol
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.providers.base import ANSWER, KEY_MODE, Proof, Provider, Request, mode_fault
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
 

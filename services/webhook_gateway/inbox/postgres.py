@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from services.webhook_gateway.inbox.accept import InsertResult, WebhookEvent
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.batcher import Batcher
@@ -157,7 +157,7 @@ def _values(entries: Sequence[WebhookEvent]) -> dict[str, Any]:
         "signed": [entry.proof.signed for entry in entries],
         "secret": [entry.proof.secret for entry in entries],
         "received_at": [entry.received_at for entry in entries],
-        "service": SERVICE,
+        "service": GATEWAY,
         "settled_within": SETTLED_WITHIN,
         "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
     }

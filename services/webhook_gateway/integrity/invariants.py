@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 
 
 class Invariant(StrEnum):
@@ -108,7 +108,7 @@ def unsettled(connection: Connection, settle_seconds: float, decide_seconds: flo
 
 def unpublished(connection: Connection, seconds: float) -> list[Broken]:
     """The messages of this service that have waited longer for RabbitMQ."""
-    values = {"service": SERVICE, "seconds": seconds}
+    values = {"service": GATEWAY, "seconds": seconds}
     return [Broken(row.id) for row in connection.exec_driver_sql(_UNPUBLISHED, values)]
 
 

@@ -17,7 +17,7 @@ from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUn
 from services.webhook_gateway.inbox.accept import Inbox, read_entry
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import PollsPayments, ProviderReply
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
 #: A question not answered by then was lost with its worker; another asks again. Longer than any question takes.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine, select
 
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.contracts.videos import TranscodeVideo
 from shared.messaging import outbox
 from shared.schema.tables import courses
@@ -23,5 +23,5 @@ class PostgresCourses:
 
     def transcode(self, course_id: int, source_key: str) -> None:
         with self._engine.begin() as connection:
-            outbox.enqueue(connection, SERVICE, TranscodeVideo(course_id=course_id, source_key=source_key))
+            outbox.enqueue(connection, GATEWAY, TranscodeVideo(course_id=course_id, source_key=source_key))
         self._wake()

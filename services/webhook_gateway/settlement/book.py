@@ -9,8 +9,9 @@ from services.webhook_gateway.payments.ledger import payment_moved
 from services.webhook_gateway.payments.model import Event, Payment
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.providers.base import PaymentNotice
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult, SettlementStore
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult, SettlementStore
 from services.webhook_gateway.settlement.wallets import pay_subscriptions, return_subscriptions
+from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
 #: How old a provider's own time of a payment may be to be believed: the longest that providers repeat a webhook.

@@ -23,9 +23,9 @@ from services.webhook_gateway.settlement.rows import read_payment, write_payment
 from services.webhook_gateway.settlement.sql import Statement
 from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.routes import GATEWAY
 from shared.messaging.actors import encode_message
 
-SERVICE = "gateway"
 _ONE_REFERENCE = "uq_payments_provider_provider_reference"
 #: What a connection is marked with that has prepared the statements: when it was last told to plan them anew.
 _PLANNED_AT = "statements of the books planned at"
@@ -233,7 +233,7 @@ class PostgresSettlementStore:
 
     def announce(self, payment_id: int, day: date) -> None:
         message = encode_message(PaymentSettled(payment_id=payment_id, day=day))
-        self._write(sql.ANNOUNCE, service=SERVICE, message=message)
+        self._write(sql.ANNOUNCE, service=GATEWAY, message=message)
 
     def _wallet(self, user_id: int) -> _Wallet:
         if user_id not in self._wallets:

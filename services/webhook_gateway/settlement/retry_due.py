@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy import Engine
 
-from services.webhook_gateway.settlement.postgres import SERVICE
+from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.periodic_thread import PeriodicThread
@@ -41,7 +41,7 @@ def release_due(engine: Engine) -> int:
     """Promise a new message for every event that is due, and say how many there were."""
     with engine.begin() as connection:
         message = encode_message(WebhookReceived(event_id=0))
-        values = {"service": SERVICE, "queue": message["queue_name"], "message": json.dumps(message)}
+        values = {"service": GATEWAY, "queue": message["queue_name"], "message": json.dumps(message)}
         return int(connection.exec_driver_sql(_RELEASE, values).rowcount)
 
 

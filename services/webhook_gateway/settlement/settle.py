@@ -23,12 +23,12 @@ from services.webhook_gateway.providers.base import (
 )
 from services.webhook_gateway.settlement.book import WalletPolicy, book
 from services.webhook_gateway.settlement.unit_of_work import (
-    EventState,
     SettlementKeys,
     SettlementResult,
     SettlementStore,
     retry_on_conflict,
 )
+from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
 #: An event whose order or user stays unknown this long will not be settled by waiting. Counted from its first try, not

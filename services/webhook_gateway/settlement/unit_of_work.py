@@ -3,23 +3,12 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeVar
 
 from services.webhook_gateway.errors import ConcurrentInsertError
 from services.webhook_gateway.payments.ledger import Transaction
 from services.webhook_gateway.payments.model import Payment, Subscription
-
-
-class EventState(StrEnum):
-    """Where an event is: only `RECEIVED` is not final."""
-
-    RECEIVED = "received"
-    APPLIED = "applied"
-    IGNORED = "ignored"
-    QUARANTINED = "quarantined"
-    DEAD = "dead"
-
+from shared.contracts.webhooks import EventState
 
 T = TypeVar("T")
 

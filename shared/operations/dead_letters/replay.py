@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, func, insert, select, update
 
+from shared.contracts.routes import GATEWAY
 from shared.operations import audit_log
 from shared.operations.dead_letters.parse import storable
 from shared.operations.dead_letters.queries import DeadFilter
@@ -21,7 +22,6 @@ from shared.schema.tables import dead_letters, outbox
 #: Letters of one transaction.
 BATCH_SIZE = 100
 #: Whose relay sends them: the operators' seat is at the gateway, whose account may publish to every queue.
-SERVICE = "gateway"
 #: What dramatiq and the worker's broker had noted about the attempts that failed.
 _OF_THE_LAST_LIFE = ("retries", "eta", "error", "traceback", "requeue_timestamp")
 
@@ -131,7 +131,7 @@ def _send_again(connection: Connection, rows: Sequence[_Row], verdict: dict[str,
         except ValueError as error:
             refused[row.id] = str(error)
             continue
-        connection.execute(insert(outbox).values(service=SERVICE, message=message))
+        connection.execute(insert(outbox).values(service=GATEWAY, message=message))
         connection.execute(
             update(dead_letters)
             .where(dead_letters.c.id == row.id)

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from shared.operations.cli_options import Instant, json_option, operators_database, table_console, who_option
 
 APPLICATION = "nouba events"

@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
 
-from services.webhook_gateway.settlement.postgres import SERVICE
-from services.webhook_gateway.settlement.unit_of_work import EventState
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.routes import GATEWAY
+from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.operations import audit_log
 from shared.runtime.failpoints import failpoint
@@ -167,4 +166,4 @@ def _tell_again(connection: Connection, ids: Sequence[int]) -> None:
         )
     )
     messages = [encode_message(WebhookReceived(event_id=event_id)) for event_id in ids]
-    connection.execute(insert(outbox), [{"service": SERVICE, "message": message} for message in messages])
+    connection.execute(insert(outbox), [{"service": GATEWAY, "message": message} for message in messages])

@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select
 
-from services.webhook_gateway.settlement.postgres import SERVICE
-from services.webhook_gateway.settlement.unit_of_work import EventState
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.routes import GATEWAY
+from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import COLUMNS, EventLine
 from shared.schema.tables import (
@@ -75,7 +74,7 @@ def _drained(drained_at: datetime | None) -> list[Step]:
 def _published(connection: Connection, event: EventLine) -> list[Step]:
     promised_at = connection.scalar(
         select(func.min(outbox.c.created_at)).where(
-            outbox.c.service == SERVICE,
+            outbox.c.service == GATEWAY,
             outbox.c.message.contains({"actor_name": WebhookReceived.wire_name(), "kwargs": {"event_id": event.id}}),
         )
     )

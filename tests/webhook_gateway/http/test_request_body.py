@@ -15,7 +15,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.psp.events import Delivery, sign
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import (
     SECRETS,

@@ -14,8 +14,7 @@ from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Provider, Request
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
-from services.webhook_gateway.settlement.unit_of_work import EventState
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import SECRETS, SETTINGS, Database, paid
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from services.webhook_gateway.inbox.accept import WebhookEvent
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Proof, Request
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import Database
 

@@ -23,7 +23,8 @@ from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Settlement
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from shared.contracts.webhooks import EventState
 from shared.operations.webhook_events.queries import EventFilter, replay_events
 from shared.runtime.database import build_engine
 from tests.waiting import wait_until

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from services.webhook_gateway.payments.ledger import Account
 from services.webhook_gateway.payments.model import Event, Payment
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementStore
+from services.webhook_gateway.settlement.unit_of_work import SettlementStore
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.webhooks import EventState
 
 #: When the school of the tests began, and the time on their clock at first.
 OPENED_AT = datetime(2026, 3, 1, 9, tzinfo=UTC)

@@ -11,7 +11,8 @@ from services.webhook_gateway.payments.payment_state import PaymentState
 from services.webhook_gateway.providers.base import PaymentNotice, Proof, Request
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.settle import Settlement
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 
 

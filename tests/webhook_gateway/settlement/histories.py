@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.webhook_gateway.payments.ledger import AccountKind
 from services.webhook_gateway.payments.payment_state import Dispute, Stage
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.harness import Desk
 

@@ -12,8 +12,8 @@ from services.webhook_gateway.payments.ledger import Account, AccountKind
 from services.webhook_gateway.payments.model import Event, Payment
 from services.webhook_gateway.payments.payment_state import Dispute, PaymentState, Stage
 from services.webhook_gateway.settlement.postgres import PostgresSettlementStore, open_store, read_events
-from services.webhook_gateway.settlement.unit_of_work import EventState
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.webhooks import EventState
 from shared.schema.tables import (
     ledger_accounts,
     ledger_entries,

@@ -10,7 +10,8 @@ from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Understood
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
 from tests.webhook_gateway.settlement.harness import Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool

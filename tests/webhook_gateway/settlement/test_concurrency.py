@@ -12,7 +12,8 @@ from sqlalchemy import TextClause, text
 
 from services.webhook_gateway.payments.ledger import payment_moved
 from services.webhook_gateway.payments.payment_state import Dispute, Stage, Status
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Desk

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.settlement import postgres, sql
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from shared.contracts.webhooks import EventState
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.settlement.harness import Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool

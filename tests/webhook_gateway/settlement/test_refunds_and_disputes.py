@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.webhook_gateway.payments.payment_state import Dispute, Stage, Status
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.harness import Desk
 
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 2500}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, text
 
 from services.webhook_gateway.settlement.retry_due import DueEventScheduler, release_due
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
-from shared.contracts.webhooks import WebhookReceived
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from shared.contracts.webhooks import EventState, WebhookReceived
 from tests.waiting import wait_until
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.webhook_gateway.payments.ledger import Account, AccountKind
 from services.webhook_gateway.payments.payment_state import Stage, Status
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Desk
 

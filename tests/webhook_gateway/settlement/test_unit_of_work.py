@@ -15,8 +15,9 @@ from services.webhook_gateway.payments.ledger import (
 )
 from services.webhook_gateway.payments.model import Subscription
 from services.webhook_gateway.payments.payment_state import Dispute, PaymentState, Stage
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.payments import PaymentSettled
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.samples import a_payment, an_event
 

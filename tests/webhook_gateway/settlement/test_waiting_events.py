@@ -8,7 +8,8 @@ from services.webhook_gateway.errors import ProviderBusyError, ProviderUnavailab
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import PaymentNotice
 from services.webhook_gateway.settlement.settle import LEAST_TRIES, Settlement
-from services.webhook_gateway.settlement.unit_of_work import EventState, SettlementResult
+from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Desk
 
@@ -160,11 +161,20 @@ def test_a_hint_about_no_payment_asks_nobody(desk: Desk) -> None:
             "has not decided yet",
         ),
         (UnreadableEventError("the bank's answer has another form"), EventState.QUARANTINED, "another form"),
-        (PaymentNotice(key="", kind="redirect", failure_reason="no such order there"), EventState.IGNORED, "no such order"),
-        (PaymentNotice(key="", kind="redirect", reference="R1", order_number="O1", stage=Stage.COMPLETED, amount_minor=2400),
-         EventState.QUARANTINED, "told 2400"),
+        (
+            PaymentNotice(key="", kind="redirect", failure_reason="no such order there"),
+            EventState.IGNORED,
+            "no such order",
+        ),
+        (
+            PaymentNotice(
+                key="", kind="redirect", reference="R1", order_number="O1", stage=Stage.COMPLETED, amount_minor=2400
+            ),
+            EventState.QUARANTINED,
+            "told 2400",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_hint_is_worth_what_the_provider_answers(
     desk: Desk, answer: PaymentNotice | Exception, state: EventState, word: str
 ) -> None:

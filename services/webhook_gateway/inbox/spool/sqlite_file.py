@@ -14,7 +14,7 @@ import structlog
 
 from services.webhook_gateway.inbox.accept import WebhookEvent
 from services.webhook_gateway.providers.base import Proof, Request
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 
 log = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from services.webhook_gateway.inbox.accept import WebhookEvent
 from services.webhook_gateway.inbox.spool.spool import Spool
 from services.webhook_gateway.inbox.spool.sqlite_file import FIELDS, FILE, prepare, row_of
 from services.webhook_gateway.providers.base import Proof, Request
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 
 MIB = 1024 * 1024
 
@@ -214,7 +214,8 @@ def test_a_folder_that_cannot_be_made_is_a_refusal_with_the_reason(tmp_path: Pat
 
 def test_what_was_answered_survives_kill_minus_9(folder: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from tests.webhook_gateway.inbox.spool.test_spool import entry, Spool\n"
+        "import os, sys; from pathlib import Path\n"
+        "from tests.webhook_gateway.inbox.spool.test_spool import entry, Spool\n"
         "spool = Spool(Path(sys.argv[1]), 2**24, 1000)\n"
         "for number in range(1000): spool.append(entry(f'e{number}')); print(number, flush=True)"
     )
