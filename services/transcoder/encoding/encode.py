@@ -1,6 +1,7 @@
 """Use cases: encode one chunk, or one sound track, into a scratch folder, and measure what came out."""
 
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
 from services.transcoder.hls.mp4 import Mp4Error
 from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment, joined, measure, part, segment_name
+from services.transcoder.outputs import INITIALISATION, SEGMENT, read_output
 from services.transcoder.planning.plan import Chunk, Plan, Sound
+
+#: What reading bytes that are no MP4 boxes can end in.
+UNREADABLE = (Mp4Error, struct.error, IndexError, StopIteration)
 
 
 def encode_chunk(
@@ -82,17 +87,20 @@ def encode_audio(
 
 
 def collect_whole(name: str, work: Path, target: Path, *, pictures: bool) -> RenditionSlice:
-    """Move finished segments of one rendition from `work` to `target` and measure them."""
+    """Copy finished segments of one rendition from `work` to `target` and measure them."""
     target.mkdir(parents=True, exist_ok=True)
     segments: list[Segment] = []
     for number, file in enumerate(sorted(work.glob("[0-9]*.m4s"))):
-        segments.append(_measured(number, file.read_bytes(), pictures=pictures))
-        file.replace(target / segment_name(number))
-    initialisation = _bytes_of(work / INIT_NAME)
+        # the bytes that were measured are the bytes that are kept
+        data = read_output(file, SEGMENT)
+        segments.append(_measured(number, data, pictures=pictures))
+        (target / segment_name(number)).write_bytes(data)
+        file.unlink()
+    initialisation = read_output(work / INIT_NAME, INITIALISATION)
     if not segments:
         raise WrongOutputError(f"ffmpeg ended without an error, but wrote nothing for {name}.")
     (target / INIT_NAME).write_bytes(initialisation)
-    return part(name, initialisation, segments)
+    return _part(name, initialisation, segments)
 
 
 class _Joiner:
@@ -124,12 +132,12 @@ class _Joiner:
         """Join what is left now that ffmpeg has ended. Raises WrongOutput where pictures are missing."""
         while self._next < self._end:
             self._join()
-        initialisation = _bytes_of(self._work / f"init_{self._name}.mp4")
+        initialisation = read_output(self._work / f"init_{self._name}.mp4", INITIALISATION)
         self._target.mkdir(parents=True, exist_ok=True)
         (self._target / INIT_NAME).write_bytes(initialisation)
         if self._key:
             encrypt_initialisation(self._target, self._key)
-        made = part(self._name, initialisation, self._segments)
+        made = _part(self._name, initialisation, self._segments)
         if made.samples != self._chunk.frames:
             raise WrongOutputError(
                 f"Chunk {self._chunk.index} of {self._name} has {made.samples} pictures; "
@@ -139,7 +147,7 @@ class _Joiner:
 
     def _join(self) -> None:
         files = [self._file(i) for i in range(self._next, min(self._next + self._per_segment, self._end))]
-        data = joined([_bytes_of(file) for file in files])
+        data = joined([read_output(file, SEGMENT) for file in files])
         segment = _measured(self._next // self._per_segment, data, pictures=True)
         self._target.mkdir(parents=True, exist_ok=True)
         (self._target / segment.name).write_bytes(data)
@@ -158,15 +166,15 @@ class _Joiner:
 def _measured(number: int, data: bytes, *, pictures: bool) -> Segment:
     try:
         return measure(number, data, pictures=pictures)
-    except Mp4Error as error:
+    except UNREADABLE as error:
         raise WrongOutputError(f"Segment {number} is no segment: {error}.") from error
 
 
-def _bytes_of(file: Path) -> bytes:
+def _part(name: str, initialisation: bytes, segments: list[Segment]) -> RenditionSlice:
     try:
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise WrongOutputError(f"ffmpeg ended without an error, but did not write {file.name}.") from error
+        return part(name, initialisation, segments)
+    except UNREADABLE as error:
+        raise WrongOutputError(f"The initialisation of {name} describes no track: {error}.") from error
 
 
 def _fresh(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from services.transcoder.errors import JobCancelledError, RejectedInputError
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.inspection.probe import inspect
+from services.transcoder.outputs import MATROSKA, check_output
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import Source
 
@@ -46,6 +47,8 @@ def prepare(
         ffmpeg.encode(
             arguments.rewrap(source.container, path), work, reads=[path], cancelled=cancelled, file_bytes=space
         )
+        # a link here would grant the next ffmpeg the file that it points to
+        check_output(work / REWRAPPED_NAME, MATROSKA)
         rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
         return Prepared(rewrapped, _as_before(source, inspect(rewrapped, folder, ffmpeg, cancelled)), digest)
     except RejectedInputError:
