@@ -7,12 +7,12 @@ from pathlib import Path
 
 from services.transcoder.errors import WrongOutputError
 from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.outputs import INITIALISATION, SEGMENT, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, ignore, never
 from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
 from services.transcoder.hls.mp4 import Mp4Error
 from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment, joined, measure, part, segment_name
-from services.transcoder.outputs import INITIALISATION, SEGMENT, read_output
 from services.transcoder.planning.plan import Chunk, Plan, Sound
 
 #: What reading bytes that are no MP4 boxes can end in.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from services.transcoder.errors import JobCancelledError, RejectedInputError
 from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.outputs import MATROSKA, check_output
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.inspection.probe import inspect
-from services.transcoder.outputs import MATROSKA, check_output
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import Source
 

@@ -3,6 +3,7 @@
 The programs here do what a decoder exploit would do: they run inside the sandbox, in place of ffmpeg.
 """
 
+import ast
 import json
 import os
 import platform
@@ -16,15 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from services.transcoder import outputs
 from services.transcoder.encoding.encode import encode_chunk
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import TransientError, WrongOutputError
-from services.transcoder.ffmpeg import sandbox
+from services.transcoder.ffmpeg import outputs, sandbox
+from services.transcoder.ffmpeg.outputs import INITIALISATION, JPEG, MATROSKA, check_output, read_output, read_regular
 from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.ffmpeg.sandbox import ConfinementError, socket_filter
 from services.transcoder.inspection.prepare import prepare
-from services.transcoder.outputs import INITIALISATION, JPEG, MATROSKA, check_output, read_output, read_regular
 from services.transcoder.planning.plan import make_plan
 from tests.transcoder.films import QUICK
 
@@ -197,7 +197,7 @@ def test_a_taken_over_process_has_no_environment_and_no_open_files(
         _taken_over(tmp_path, body).encode([], folder)
 
     # Then it has neither; the interpreter holds its own script, if anything
-    names, inherited = eval((folder / "seen").read_text())
+    names, inherited = ast.literal_eval((folder / "seen").read_text())
     assert names == ["LC_ALL", "MALLOC_ARENA_MAX", "PATH"]
     assert len(inherited) <= 1
 
