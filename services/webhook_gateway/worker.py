@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 from dramatiq import Broker
 
+from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.integrity.monitor import IntegrityMonitor, MonitorSettings
 from services.webhook_gateway.metrics import SETTLED
 from services.webhook_gateway.providers.base import ConfirmsPayments
@@ -61,7 +62,9 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         books=partial(open_store, engine, settings.subscription_period),
         providers=providers,
         asks={
-            psp.name: ConcurrencyLimited(psp, breakers[psp.name])
+            psp.name: ConcurrencyLimited(
+                psp, breakers[psp.name], is_registered=partial(is_registered, engine, psp.name)
+            )
             for psp in providers.values()
             if isinstance(psp, ConfirmsPayments)
         },
