@@ -10,7 +10,7 @@ from services.webhook_gateway.providers.settings import read_settings as read_ps
 from services.webhook_gateway.settings import GatewaySettings
 from shared.operations.webhook_events.cli import events
 from shared.runtime import logs
-from shared.runtime.gunicorn import add_up_metrics
+from shared.runtime.multiprocess_metrics import add_up_metrics
 from shared.runtime.settings import read_settings
 
 

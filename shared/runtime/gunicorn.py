@@ -1,11 +1,9 @@
 """The gunicorn server of every service: its options, log lines, metrics and ports."""
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -13,7 +11,6 @@ from gunicorn.glogging import Logger
 
 from shared.runtime import metrics
 from shared.runtime.gunicorn_worker import DeadlineWorker
-from shared.runtime.process_tempdir import ProcessTempDir
 from shared.runtime.settings import Settings, SettingsError
 
 #: How long the processes of a killed predecessor may hold its ports.
@@ -82,30 +79,6 @@ class PropagatingLogger(Logger):
 
     def _set_handler(self, log: logging.Logger, *_where: Any, **_how: Any) -> None:
         log.propagate = True
-
-
-def add_up_metrics(service: str, directory: Path | None) -> Callable[[], None]:
-    """Have the processes of this server count in `directory`, or else in a folder of its own.
-
-    Returns what to call when all of them have ended. Else as `add_up_metrics_in`.
-    """
-    if directory is not None:
-        add_up_metrics_in(directory)
-        return lambda: None
-    own = ProcessTempDir(f"nouba-{service}-metrics-")
-    add_up_metrics_in(own.path)
-    return own.remove
-
-
-def add_up_metrics_in(directory: Path) -> None:
-    """Have the processes of this server count in `directory`, and forget those of its last start.
-
-    Call it before anything that counts is imported: prometheus_client decides at import where it counts.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    for file in directory.glob("*.db"):
-        file.unlink(missing_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
 
 
 def require_port(host: str, port: int, setting: str) -> None:
