@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from sqlalchemy import Engine
 
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
@@ -73,6 +74,16 @@ def database_url(migrated_server: Postgres) -> Iterator[str]:
     yield migrated_server.url_of(name)
     # whatever the test left connected must not keep it
     _administer(migrated_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Connections to a database of one test."""
+    from shared.runtime.database import build_engine
+
+    engine = build_engine(database_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

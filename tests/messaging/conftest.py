@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
-from shared.runtime.database import build_engine
 from tests.messaging.rabbitmq import Node, VirtualHost
 
 
@@ -27,13 +25,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 def vhost(node: Node) -> VirtualHost:
     node.start()  # an earlier test may have left it killed
     return node.new_virtual_host()
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = build_engine(database_url)
-    yield engine
-    engine.dispose()
 
 
 Run = Callable[..., "subprocess.Popen[str]"]
