@@ -25,7 +25,6 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported"
     DAMAGED = "damaged"
     TOO_LONG = "too_long"
-    TOO_SHORT = "too_short"
     TOO_LARGE = "too_large"
 
 

@@ -87,6 +87,15 @@ def white_box(folder: Path, width: int, height: int, frame: int) -> tuple[int, i
     return columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
 
 
+def size_of(folder: Path) -> list[str]:
+    """Width and height that a rendition's bytes have."""
+    data = folder / "oracle.mp4"
+    data.write_bytes(_joined(folder))
+    found = probe(data, "-select_streams", "v", "-show_entries", "stream=width,height")[0].split(",")
+    data.unlink()
+    return found[:2]
+
+
 def probe(path: Path, *entries: str) -> list[str]:
     """One line for each answer of ffprobe."""
     call = ["ffprobe", "-v", "error", *entries, "-of", "csv=p=0", str(path)]

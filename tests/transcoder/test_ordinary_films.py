@@ -4,14 +4,17 @@ Each lesson is compared with what plain ffmpeg makes of the whole film (`oracle`
 """
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
+from services.transcoder.errors import Reason, RejectedInputError
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.lint.check import check
-from tests.transcoder import edit_lists, oracle
+from services.transcoder.planning.ladder import rungs
+from tests.transcoder import edit_lists, ivf, oracle
 from tests.transcoder.films import QUICK
 
 _FAST = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
@@ -96,3 +99,183 @@ def test_a_film_trimmed_by_an_edit_list_is_as_long_as_players_show_it(
 def _span(trim: list[str]) -> tuple[float, float | None]:
     given = dict(zip(trim[::2], trim[1::2], strict=True))
     return float(given.get("-ss", 0)), float(given["-t"]) if "-t" in given else None
+
+
+_TS = ("ts", ["-f", "mpegts", "-muxdelay", "0"])
+_PS = ("mpg", ["-f", "mpeg"])
+
+
+@pytest.mark.parametrize("first", [0.0, 0.98], ids=["sound at once", "sound 0.98 s late"])
+@pytest.mark.parametrize(
+    ("ending", "container", "start"),
+    [(*_TS, 0), (*_TS, 95441), (*_TS, 95443.0), (*_TS, -3), (*_PS, 0), (*_PS, 95435), ("avi", [], 0)],
+    ids=["TS", "TS, clock wraps", "TS, wraps before the sound", "TS, negative", "PS", "PS, late clock", "AVI"],
+)
+def test_sound_stays_on_its_picture_in_containers_without_an_index(
+    ending: str, container: list[str], start: float, first: float, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    film = tmp_path / f"film.{ending}"
+    video = ["-c:v", "mpeg2video", "-g", "12", "-bf", "2"] if ending == "mpg" else [*_FAST, "-g", "50"]
+    audio = ["-c:a", "mp2" if ending == "mpg" else "aac", "-b:a", "128k"]
+    # the clock of both is 90 kHz and 33 bits: it wraps after 95443.7 s
+    moved = ["-output_ts_offset", str(start)] if start else []
+    late = ["-itsoffset", str(first)] if first else []
+    run(*oracle.picture(10), *late, *oracle.sound(10, first), *video, *audio, *moved, *container, film)
+
+    assert_same(film, lesson_of(film, tmp_path, ffmpeg), tmp_path)
+
+
+def test_a_transport_stream_whose_clock_jumps_keeps_its_sound(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    pieces = []
+    for number, start in enumerate((0, 5000)):
+        piece = tmp_path / f"{number}.ts"
+        moved = ["-output_ts_offset", str(start)]
+        run(*oracle.picture(6), *oracle.sound(6), *_FAST, "-g", "50", *_AAC, *moved, "-muxdelay", "0", piece)
+        pieces.append(piece.read_bytes())
+    film = tmp_path / "film.ts"
+    film.write_bytes(b"".join(pieces))
+
+    assert_same(film, lesson_of(film, tmp_path, ffmpeg), tmp_path)
+
+
+@pytest.mark.parametrize("layouts", [("mono", "stereo"), ("stereo", "mono"), ("stereo", "5.1")])
+def test_sound_whose_channels_change_on_the_way_stays_whole(
+    layouts: tuple[str, str], ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    pieces = []
+    for number, layout in enumerate(layouts):
+        piece = tmp_path / f"{number}.ts"
+        moved = ["-output_ts_offset", str(6 * number)]
+        marked = oracle.sound(6, layout=layout)
+        run(*oracle.picture(6), *marked, *_FAST, "-g", "50", *_AAC, *moved, "-muxdelay", "0", piece)
+        pieces.append(piece.read_bytes())
+    film = tmp_path / "film.ts"
+    film.write_bytes(b"".join(pieces))
+
+    assert_same(film, lesson_of(film, tmp_path, ffmpeg), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("size", "largest"),
+    [((5760, 1080), (3840, 720)), ((1080, 5760), (720, 3840)), ((8192, 512), (4096, 256)), ((4096, 2160), (2048, 1080))],
+)
+def test_every_rendition_has_the_shape_of_the_film(size: tuple[int, int], largest: tuple[int, int]) -> None:
+    ladder = rungs(*size)
+
+    assert (ladder[0].width, ladder[0].height) == largest
+    for rung in ladder:
+        assert max(rung.width, rung.height) <= 4096
+        assert abs(rung.width * size[1] / size[0] - rung.height) <= 1 + size[1] / size[0]
+
+
+def test_three_monitors_side_by_side_become_a_lesson_of_their_shape(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    film = tmp_path / "wide.mp4"
+    run("-f", "lavfi", "-i", "testsrc2=size=5760x1080:rate=5:duration=0.6", *_FAST, film)
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    sizes = {tuple(map(int, oracle.size_of(lesson.folder / rung.name))) for rung in lesson.plan.rungs}
+    assert sizes == {(3840, 720), (2560, 480), (1920, 360), (1280, 240)}
+
+
+def test_a_film_that_changes_its_size_is_padded_and_never_stretched(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    # VP8 carries its size in each key frame
+    halves = []
+    for width, height in ((640, 360), (480, 640)):
+        half = tmp_path / f"{width}.ivf"
+        box = f"drawbox=x={width // 2 - 100}:y={height // 2 - 100}:w=200:h=200:t=fill:color=white"
+        picture = f"color=black:s={width}x{height}:r=25:d=2,{box}"
+        run("-f", "lavfi", "-i", picture, "-c:v", "libvpx", "-deadline", "realtime", "-auto-alt-ref", "0", half)
+        halves.append(half)
+    joined, film = tmp_path / "joined.ivf", tmp_path / "film.webm"
+    ivf.join(halves, joined)
+    run("-i", joined, "-c", "copy", film)
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    for rung in lesson.plan.rungs:
+        folder = lesson.folder / rung.name
+        for frame, scale in ((10, rung.height / 360), (60, rung.height / 640), (99, rung.height / 640)):
+            across, down = oracle.white_box(folder, rung.width, rung.height, frame)
+            assert abs(across - down) <= 2, (rung.name, frame, across, down)
+            assert abs(down - 200 * scale) <= 2
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "avi"])
+def test_two_frames_twelve_hours_apart_are_refused_at_once_with_one_sentence(
+    ending: str, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    film = tmp_path / f"gap.{ending}"
+    run("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=1:duration=2", "-vf", "setpts=N*43200/TB",
+        "-fps_mode", "passthrough", "-c:v", "libx264" if ending != "avi" else "mjpeg", "-enc_time_base", "1/1", film)  # fmt: skip
+    began = time.monotonic()
+
+    with pytest.raises(RejectedInputError) as caught:
+        make_lesson(film, tmp_path / "lesson", ffmpeg, recipe=QUICK)
+
+    assert str(caught.value) == "The video is longer than 8 hours: cut it into lessons."
+    assert time.monotonic() - began < 10
+
+
+def test_a_picture_of_too_many_pixels_is_refused_with_the_true_sentence(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    film = tmp_path / "huge.mp4"
+    run("-f", "lavfi", "-i", "color=black:s=16384x8704:r=1:d=1", "-c:v", "libx264", "-preset", "ultrafast",
+        "-threads", "1", "-pix_fmt", "yuv420p", film)  # fmt: skip
+
+    with pytest.raises(RejectedInputError) as caught:
+        make_lesson(film, tmp_path / "lesson", ffmpeg, recipe=QUICK)
+
+    assert caught.value.reason is Reason.TOO_LARGE
+    assert "at most 8192 x 4320 pixels" in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm", "ts", "avi", "mov"])
+def test_one_single_frame_is_a_lesson(ending: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    film = tmp_path / f"one.{ending}"
+    codec = {"webm": ["-c:v", "libvpx"], "avi": ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p"]}.get(ending, _FAST)
+    run("-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-frames:v", "1", *codec, film)
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    assert lesson.plan.frames == 1
+    assert lesson.plan.rungs
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [("ac3", "ac3"), ("eac3", "eac3"), ("aiff", "pcm_s16be"), ("caf", "alac"), ("au", "pcm_s16be"), ("w64", "pcm_s16le"),
+     ("wv", "wavpack"), ("dts", "dca")],
+)  # fmt: skip
+def test_sound_files_of_other_kinds_are_lessons(ending: str, codec: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    film = tmp_path / f"sound.{ending}"
+    run(*oracle.sound(7, layout="stereo"), "-c:a", codec, "-strict", "-2", film)
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    seen, made = oracle.film(film, tmp_path), oracle.beeps(lesson.folder / "audio0")
+    assert len(made) == len(seen.beeps) == 5
+    assert all(abs(a - b) < SYNC_SECONDS for a, b in zip(made, seen.beeps, strict=True))
+
+
+@pytest.mark.parametrize(("ending", "container"), [("dv", "dv"), ("avi", "dv"), ("avi", "mpeg4"), ("mxf", "mpeg2video")])
+def test_interlaced_films_whose_container_does_not_say_so_are_deinterlaced(
+    ending: str, container: str, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    film = tmp_path / f"film.{ending}"
+    if container == "dv":
+        # each field shows another moment: a bar that moves by 8 pixels from field to field
+        moving = "color=black:s=720x576:r=50:d=1,drawbox=x='mod(n*8\\,600)':y=0:w=40:h=576:t=fill:color=white"
+        run("-f", "lavfi", "-i", f"{moving},tinterlace=interleave_bottom", "-target", "pal-dv", film)
+    else:
+        flags = ["-flags", "+ildct+ilme", "-top", "1", "-b:v", "2M"]
+        run("-f", "lavfi", "-i", "testsrc2=size=720x576:rate=50:duration=1,tinterlace=interleave_top", "-c:v", container,
+            *flags, film)  # fmt: skip
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    assert lesson.plan.rate == 50
+    if container == "dv":
+        rung = lesson.plan.rungs[0]
+        # combed, the bar of 40 pixels would be 48 wide
+        across, _ = oracle.white_box(lesson.folder / rung.name, rung.width, rung.height, 20)
+        assert abs(across - 40 * rung.width / 720) <= 5

@@ -15,6 +15,8 @@ from services.transcoder.planning.source import Source
 from services.transcoder.planning.storyboard import Storyboard
 
 _START = ("-nostdin", "-hide_banner", "-v", "error", "-xerror", "-y")
+#: Goes on where something cannot be read; whoever uses it measures what is missing.
+_TOLERANT_START = tuple(word for word in _START if word != "-xerror")
 _PLAIN = ("-bitexact", "-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn")
 #: Decoding with more takes memory for each thread and gains nothing beside the encoders.
 _DECODER_THREADS = "2"
@@ -79,7 +81,8 @@ def encode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
 
 def rewrap(container: str, source: Path) -> list[str]:
     """The same packets in `source.mkv`: formats without an index (MPEG-TS) cannot be cut exactly."""
-    words = [*_START, "-fflags", "+genpts", *_open(container, source), "-map", "0:v?", "-map", "0:a?"]
+    # a missing packet is the decoder's business; what arrives is measured
+    words = [*_TOLERANT_START, "-fflags", "+genpts", *_open(container, source), "-map", "0:v?", "-map", "0:a?"]
     words += ["-c", "copy", "-bitexact", "-sn", "-dn", "-max_interleave_delta", "0"]
     return [*words, "-f", "matroska", "source.mkv"]
 

@@ -28,7 +28,7 @@ def chunk_graph(plan: Plan, chunk: Chunk, preroll_frames: int) -> str:
     ]
     if video.hdr:
         # once, at the largest size that is needed
-        steps += [_scale(plan.rungs[0].width, plan.rungs[0].height), *tone_map(video)]
+        steps += [*_fitted(plan.rungs[0].width, plan.rungs[0].height), *tone_map(video)]
     count = len(plan.rungs)
     parts = [f"[0:{video.index}]{','.join(steps)},split={count}" + "".join(f"[s{i}]" for i in range(count))]
     for i, rung in enumerate(plan.rungs):
@@ -40,7 +40,8 @@ def rendition(video: Video, rung: LadderRung) -> list[str]:
     """From a picture of the source (tone-mapped where it is HDR) to `rung`."""
     if video.hdr:
         return [_scale(rung.width, rung.height), "setsar=1", "format=yuv420p", _TAGS]
-    return [_scale(rung.width, rung.height, _colours(video)), "setsar=1", "format=yuv420p", _TAGS]
+    scaled, padded = _fitted(rung.width, rung.height, _colours(video))
+    return [scaled, "format=yuv420p", padded, "setsar=1", _TAGS]
 
 
 def still(video: Video, width: int, height: int) -> list[str]:
@@ -48,13 +49,13 @@ def still(video: Video, width: int, height: int) -> list[str]:
     jpeg = ":out_color_matrix=smpte170m:out_range=pc"
     if video.hdr:
         first = [
-            _scale(width, height),
+            *_fitted(width, height),
             *tone_map(video),
             _scale(width, height, f":in_color_matrix=bt709:in_range=tv{jpeg}"),
         ]
     else:
         read = _colours(video).replace(":out_color_matrix=bt709:out_range=tv", jpeg)
-        first = [_scale(width, height, read)]
+        first = _fitted(width, height, read)
     return [*first, "setsar=1", "format=yuvj420p"]
 
 
@@ -76,6 +77,22 @@ def tone_map(video: Video) -> list[str]:
         "tonemap=hable:desat=0",
         "zscale=t=bt709:m=bt709:r=tv",
         "format=yuv420p",
+    ]
+
+
+def _fitted(width: int, height: int, colours: str = "") -> list[str]:
+    """Scales and pads each frame by its own shape: a film may change size or pixels on its way, and keeps its shape.
+
+    Within two per cent, or two pixels, the frame fills the picture: sizes are even, and need no bars for that.
+    """
+    # as `display_size` reads it: other pixels are a mistake in the file
+    shape = "if(between(sar,0.125,8),dar,a)"
+    fills = f"lt(abs({height}*{shape}-{width}),{max(2, width / 50):g})+lt(abs({width}/{shape}-{height}),2)"
+    across = f"if({fills},{width},2*max(1,trunc(min({width},{height}*{shape})/2)))"
+    down = f"if({fills},{height},2*max(1,trunc(min({height},{width}/{shape})/2)))"
+    return [
+        f"scale=w='{across}':h='{down}':eval=frame:flags=bicubic{colours}",
+        f"pad=w={width}:h={height}:x=(ow-iw)/2:y=(oh-ih)/2:eval=frame",
     ]
 
 

@@ -1,13 +1,15 @@
 """What ffmpeg may open: container formats and protocols by name, and bounds. Everything else is refused unread."""
 
 #: Real containers only. Left out on purpose: playlists (hls, dash, concat), images, subtitles, devices, networks.
-FORMATS = ("mov", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mp3", "wav", "flac", "aac")
+FORMATS = (
+    "mov", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "dv", "mxf", "ivf",
+    "mp3", "wav", "w64", "flac", "aac", "ac3", "eac3", "dts", "aiff", "caf", "au", "amr", "wv", "tta", "ape",
+)  # fmt: skip
 
 #: 8192 x 4320.
 MAX_PIXELS = 8192 * 4320
 MAX_STREAMS = 32
 MAX_SECONDS = 8 * 3600.0
-MIN_SECONDS = 0.2
 #: A picture that stands longer than this is a broken clock, not a slide.
 MAX_HOLE_SECONDS = 1800.0
 MIN_SIDE = 16

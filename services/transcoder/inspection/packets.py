@@ -2,7 +2,7 @@
 
 import itertools
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from services.transcoder.errors import Reason, RejectedInputError
@@ -68,11 +68,18 @@ class PacketIndex:
         self._packets = 0
 
     @classmethod
-    def take(cls, path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool] = never) -> "PacketIndex":
-        """Read `path` to its end. Raises Refused where it cannot be read so far."""
+    def take(
+        cls,
+        path: Path,
+        folder: Path,
+        ffmpeg: Ffmpeg,
+        cancelled: Callable[[], bool] = never,
+        options: Sequence[str] = (),
+    ) -> "PacketIndex":
+        """Read `path` to its end, with ffprobe's `options` for its container. Raises RejectedInputError if it cannot."""
         survey = cls()
         shown = ["-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,size,flags"]
-        call = ["-v", "error", *input_limits.INPUT, *shown, "-of", "compact=p=0:nk=1", f"file:{path.absolute()}"]
+        call = ["-v", "error", *input_limits.INPUT, *options, *shown, "-of", "compact=p=0:nk=1", f"file:{path.absolute()}"]
         ffmpeg.probe(call, folder, reads=[path], on_line=survey._line, cancelled=cancelled)
         return survey
 

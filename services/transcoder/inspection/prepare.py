@@ -9,7 +9,7 @@ from pathlib import Path
 from services.transcoder.errors import JobCancelledError, RejectedInputError
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.process import Ffmpeg, never
-from services.transcoder.inspection.probe import inspect
+from services.transcoder.inspection.probe import check_bounds, inspect, read
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import Source
 
@@ -29,14 +29,17 @@ class Prepared:
 def prepare(
     path: Path, folder: Path, ffmpeg: Ffmpeg, recipe: EncodingProfile, *, cancelled: Callable[[], bool] = never
 ) -> Prepared:
-    """Inspect `path`; where its format has no index and it needs several chunks, rewrap it into `folder`.
+    """Inspect `path`; rewrap it into `folder` if its format has no index.
 
+    Of MPEG-TS and its kind ffmpeg shifts each track to its own start when it reads that track alone, and a clock that
+    jumps is mended only while copying; in Matroska all tracks have one clock, which is also what chunks are cut by.
     A file that cannot be rewrapped is encoded all the same, each chunk from the file's beginning.
-    Raises Refused for what can become no lesson.
+    Raises RejectedInputError for what can become no lesson.
     """
-    source = inspect(path, folder, ffmpeg, cancelled)
+    source = read(path, folder, ffmpeg, cancelled)
     digest = file_sha256(path, cancelled)
-    if source.seekable or source.video is None or source.duration_seconds <= recipe.chunk_seconds:
+    if source.seekable or source.video is None:
+        check_bounds(source)
         return Prepared(path, source, digest)
     work = folder / ".rewrap"
     shutil.rmtree(work, ignore_errors=True)
@@ -49,6 +52,7 @@ def prepare(
         rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
         return Prepared(rewrapped, _as_before(source, inspect(rewrapped, folder, ffmpeg, cancelled)), digest)
     except RejectedInputError:
+        check_bounds(source)
         return Prepared(path, source, digest)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Looks at an uploaded file and says what it is, or refuses it with one sentence."""
 
 import json
+from dataclasses import replace
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,19 +15,29 @@ from services.transcoder.inspection.packets import PacketIndex, Track
 from services.transcoder.planning.frame_rate import source_rate
 from services.transcoder.planning.geometry import display_size, rotation_of
 from services.transcoder.planning.languages import language_tag
-from services.transcoder.planning.source import Audio, Source, Video
+from services.transcoder.planning.damage import spoken_seconds, too_much
+from services.transcoder.planning.source import Audio, LessonWarning, Source, Video
 
 #: Shorter than the second that is decoded before each chunk, so that no longer hole goes unseen.
 HOLE_SECONDS = 0.5
+#: Frames that are decoded to see whether they are interlaced.
+FIELD_FRAMES = 50
 
 _Stream = dict[str, Any]
 
 
 def inspect(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool] = never) -> Source:
-    """What `path` holds, measured by reading every packet once. Raises Refused where it can become no lesson.
+    """What `path` holds, measured by reading every packet once. Raises RejectedInputError if it can become no lesson.
 
     `folder` is scratch space; nothing is written there.
     """
+    source = read(path, folder, ffmpeg, cancelled)
+    check_bounds(source)
+    return source
+
+
+def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool] = never) -> Source:
+    """As `inspect`, without its bounds: the clock of a container without an index may jump, until it is rewrapped."""
     size = path.stat().st_size
     if size == 0:
         raise RejectedInputError(Reason.NOT_A_VIDEO, "The file is empty: upload it again.")
@@ -43,12 +54,22 @@ def inspect(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bo
     # a header may announce tracks that never come
     audio = tuple(_audio(stream, survey) for stream in sounds if survey.track(stream["index"]).count)
     video = None
+    warnings: tuple[LessonWarning, ...] = ()
     if picture is not None:
-        _check_complete(picture, described["format"], survey)
         video = _video(picture, survey)
-    source = Source(container=container, size_bytes=size, video=video, audio=audio)
-    _check_bounds(source)
-    return source
+        if video.fields is None and picture.get("field_order", "unknown") == "unknown":
+            fields = _fields_of_frames(path, folder, ffmpeg, picture["index"], cancelled)
+            video = replace(video, fields=fields)
+        missing = _missing_frames(picture, described["format"], survey)
+        if missing and container == "mov":
+            # an edit list hides frames that are all there
+            options = ("-ignore_editlist", "1")
+            missing = _missing_frames(
+                picture, described["format"], PacketIndex.take(path, folder, ffmpeg, cancelled, options)
+            )
+        if missing:
+            warnings = (_cut_off(missing, video),)
+    return Source(container=container, size_bytes=size, video=video, audio=audio, warnings=warnings)
 
 
 def _describe(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]) -> dict[str, Any]:
@@ -170,24 +191,55 @@ def _bit_rate(track: Track) -> int:
     return round(8 * track.size_bytes / max(0.001, track.end - track.first))
 
 
-def _check_complete(stream: _Stream, container: dict[str, Any], survey: PacketIndex) -> None:
-    """A file that was cut off still opens where its index stands at its front: compare what came with what it says."""
+def _missing_frames(stream: _Stream, container: dict[str, Any], survey: PacketIndex) -> int:
+    """How many announced frames did not come: a file that was cut off still opens where its index is at its front."""
     track = survey.track(stream["index"])
-    announced = int(stream.get("nb_frames", 0))
-    if track.all_packets < announced - 2:
-        raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{track.all_packets} of {announced} announced pictures came")
     duration = float(container.get("duration", 0))
     if "matroska" in container["format_name"] and survey.end - survey.start < duration - max(2.0, duration * 0.01):
         raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{survey.end - survey.start:.1f} of {duration:.1f} s came")
+    announced = int(stream.get("nb_frames", 0))
+    return announced - track.all_packets if track.all_packets < announced - 2 else 0
 
 
-def _check_bounds(source: Source) -> None:
+def _cut_off(missing: int, video: Video) -> LessonWarning:
+    """The warning of a film whose last frames are missing. Raises RejectedInputError if that is too many."""
+    if too_much(missing, video.frames + missing):
+        raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{missing} of {video.frames + missing} frames are missing")
+    seconds = float(missing / video.rate)
+    return LessonWarning(
+        code="cut_off",
+        text=f"The file ends {spoken_seconds(seconds)} too early: the end of the lesson is missing."
+        " If that matters, upload the whole file again.",
+    )
+
+
+def _fields_of_frames(
+    path: Path, folder: Path, ffmpeg: Ffmpeg, index: int, cancelled: Callable[[], bool]
+) -> str | None:
+    """Which field comes first in most of the first frames, for containers that do not say so (DV, AVI)."""
+    orders: list[str] = []
+
+    def keep(line: str) -> bool:
+        interlaced, _, top_first = line.strip().strip(",").partition(",")
+        orders.append(("tt" if top_first == "1" else "bb") if interlaced == "1" else "")
+        return True
+
+    shown = ["-show_entries", "frame=interlaced_frame,top_field_first", "-of", "csv=p=0"]
+    picked = ["-select_streams", str(index), "-read_intervals", f"%+#{FIELD_FRAMES}"]
+    call = ["-v", "error", *input_limits.INPUT, *picked, *shown, f"file:{path.absolute()}"]
+    try:
+        ffmpeg.probe(call, folder, reads=[path], on_line=keep, cancelled=cancelled)
+    except RejectedInputError:
+        return None
+    order = max(("tt", "bb"), key=orders.count)
+    return order if 2 * orders.count(order) > len(orders) else None
+
+
+def check_bounds(source: Source) -> None:
     if source.duration_seconds > input_limits.MAX_SECONDS:
         hours = input_limits.MAX_SECONDS / 3600
         raise RejectedInputError(Reason.TOO_LONG, f"The video is longer than {hours:g} hours: cut it into lessons.")
     if source.video is None and not source.audio:
         raise RejectedInputError(Reason.DAMAGED, DAMAGED, "no track holds packets")
-    if source.duration_seconds < input_limits.MIN_SECONDS:
-        raise RejectedInputError(Reason.TOO_SHORT, "The video is shorter than a moment: upload the whole lesson.")
     if source.video and any(after - before > input_limits.MAX_HOLE_SECONDS for before, after in source.video.holes):
         raise RejectedInputError(Reason.DAMAGED, DAMAGED, "half an hour passes between two pictures")

@@ -6,6 +6,8 @@ from fractions import Fraction
 STANDARD = tuple(Fraction(text) for text in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
 #: Apple's limit for delivery, and the least at which a group of pictures of 2 s is worth the name.
 HIGHEST, LOWEST = 60, 5
+#: A film of pictures that each stand for longer is a slide show; its rate is never rounded to nothing.
+SLOWEST = Fraction(1, 1000)
 
 
 def source_rate(times: list[float], declared: list[Fraction]) -> tuple[Fraction, bool]:
@@ -33,7 +35,7 @@ def source_rate(times: list[float], declared: list[Fraction]) -> tuple[Fraction,
 def snapped(rate: Fraction) -> Fraction:
     """`rate`, or the standard rate that it means."""
     nearest = min(STANDARD, key=lambda standard: abs(standard - rate))
-    return nearest if abs(nearest - rate) < Fraction(1, 50) else rate.limit_denominator(1001)
+    return nearest if abs(nearest - rate) < Fraction(1, 50) else max(SLOWEST, rate.limit_denominator(1001))
 
 
 def output_rate(rate: Fraction, interlaced: bool) -> Fraction:

@@ -1,6 +1,8 @@
 """Chooses the renditions of a picture: by its short side, never larger than the source. Pure."""
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from services.transcoder.planning.geometry import even
 
@@ -28,8 +30,9 @@ class LadderRung:
 
 
 def rungs(width: int, height: int) -> tuple[LadderRung, ...]:
-    """The renditions of a picture of `width` x `height`, the largest first; at least one."""
-    short = min(width, height)
+    """The renditions of a picture of `width` x `height`, the largest first; at least one, all of one shape."""
+    # the long side bounds the short one too: a very wide picture gets smaller, not narrower
+    short = min(width, height, math.floor(Fraction(LONGEST_SIDE * min(width, height), max(width, height))))
     sides = [side for side in STEPS if side <= short]
     best = sides[0] if sides else 0
     if short < max(STEPS) and short >= OWN_SIZE_FROM * best:

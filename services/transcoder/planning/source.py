@@ -64,6 +64,14 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LessonWarning:
+    """What is not as it should be in a lesson that can be watched. `text` is for the teacher, `code` for programs."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A file that passed every check: it has a picture, or sound, or both."""
 
@@ -72,6 +80,7 @@ class Source:
     size_bytes: int
     video: Video | None
     audio: tuple[Audio, ...]
+    warnings: tuple[LessonWarning, ...] = ()
 
     @property
     def duration_seconds(self) -> float:
