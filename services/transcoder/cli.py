@@ -97,6 +97,7 @@ def _summary(lesson: Lesson) -> dict[str, Any]:
             for name, rendition in lesson.assembly.renditions.items()
         },
         "stills": list(lesson.stills),
+        "warnings": [{"code": warning.code, "text": warning.text} for warning in lesson.warnings],
         "seconds": round(lesson.seconds, 2),
         "speed": round(duration / max(0.001, lesson.seconds), 2),
     }
@@ -105,6 +106,8 @@ def _summary(lesson: Lesson) -> dict[str, Any]:
 def _show(lesson: Lesson) -> None:
     summary = _summary(lesson)
     click.echo(f"{summary['master']}")
+    for warning in lesson.warnings:
+        click.echo(f"Warning: {warning.text}", err=True)
     for name, one in summary["renditions"].items():
         size = f"{one['width']} x {one['height']}" if one["width"] else "sound"
         click.echo(f"  {name:8} {size:12} {one['segments']:5} segments {one['bytes'] / 1e6:9.2f} MB")

@@ -1,17 +1,29 @@
 """Use cases: encode one chunk, or one sound track, into a scratch folder, and measure what came out."""
 
+import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from services.transcoder.errors import WrongOutputError
+from services.transcoder.encoding.decode_log import DecodeLog, packet_times
+from services.transcoder.errors import (
+    EncoderFailedError,
+    Reason,
+    RejectedInputError,
+    TranscoderError,
+    WrongOutputError,
+)
 from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.diagnosis import DAMAGED
 from services.transcoder.ffmpeg.process import Ffmpeg, ignore, never
 from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
 from services.transcoder.hls.mp4 import Mp4Error
 from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment, joined, measure, part, segment_name
+from services.transcoder.planning.damage import Damage, is_fatal, merged, warning_of
 from services.transcoder.planning.plan import Chunk, Plan, Sound
+from services.transcoder.planning.source import LessonWarning
 
 
 def encode_chunk(
@@ -24,14 +36,17 @@ def encode_chunk(
     key: Key | None = None,
     on_progress: Callable[[Progress], None] = ignore,
     on_segment: Callable[[Path], None] = lambda _: None,
+    on_damage: Callable[[Damage], None] | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> list[RenditionSlice]:
     """Encode `chunk` of `source` in every rendition: `<folder>/<rung>/init.mp4` and `<folder>/<rung>/<segment>.m4s`.
 
     Each segment, encrypted where there is a `key`, is given to `on_segment` as soon as it is finished, while the next
     is encoded.
-    Running it again gives the same bytes. Raises Refused, Passing or Cancelled; a WrongOutput is also raised where
-    ffmpeg ended well but pictures are missing.
+    With `on_damage`, a chunk that does not decode whole is encoded as far as it does, and `on_damage` gets what is
+    lost. Without it such a chunk is rejected: nobody would hear of the damage.
+    Running it again gives the same bytes. Raises RejectedInputError, TransientError or JobCancelledError; also
+    WrongOutputError if ffmpeg ends well but frames are missing.
     """
     work = _fresh(folder, f".chunk{chunk.index}")
     joiners = [_Joiner(plan, chunk, rung.name, work, folder / rung.name, key, on_segment) for rung in plan.rungs]
@@ -41,14 +56,31 @@ def encode_chunk(
             joiner.join_finished()
         on_progress(progress)
 
-    try:
+    def encode(log: DecodeLog | None = None) -> None:
         ffmpeg.encode(
-            arguments.encode_chunk(plan, chunk, source),
+            arguments.encode_chunk(plan, chunk, source, tolerant=log is not None),
             work,
             reads=[source],
             on_progress=advance,
             cancelled=cancelled,
+            on_message=log.line if log else None,
         )
+
+    try:
+        try:
+            encode()
+        except RejectedInputError as error:
+            if error.reason is not Reason.DAMAGED or on_damage is None:
+                raise
+            log = DecodeLog(float(arguments.seek_of(plan, chunk)))
+            _empty(work)
+            for joiner in joiners:
+                joiner.restart()
+            with _as(error):
+                encode(log)
+                damage = _picture_damage(plan, chunk, log, source, work, ffmpeg, cancelled)
+            _check_worth(damage, plan)
+            on_damage(damage)
         return [joiner.join_rest() for joiner in joiners]
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -63,22 +95,50 @@ def encode_audio(
     *,
     key: Key | None = None,
     on_progress: Callable[[Progress], None] = ignore,
+    on_damage: Callable[[Damage], None] | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> RenditionSlice:
-    """Encode one sound track whole: `<folder>/<sound>/init.mp4` and `<folder>/<sound>/<segment>.m4s`."""
+    """Encode one sound track whole: `<folder>/<sound>/init.mp4` and `<folder>/<sound>/<segment>.m4s`.
+
+    A track that changes its channels is decoded first. With `on_damage`, so is one that breaks: what is lost is
+    silent, and `on_damage` gets it.
+    """
     work = _fresh(folder, f".{sound.name}")
+
+    def encode(path: Path, *, decoded: bool = False) -> None:
+        words = arguments.encode_audio(plan, sound, path, decoded=decoded)
+        ffmpeg.encode(words, work, reads=[path], on_progress=on_progress, cancelled=cancelled)
+
     try:
-        ffmpeg.encode(
-            arguments.encode_audio(plan, sound, source),
-            work,
-            reads=[source],
-            on_progress=on_progress,
-            cancelled=cancelled,
-        )
+        try:
+            encode(source)
+        except (RejectedInputError, EncoderFailedError) as error:
+            log = DecodeLog()
+            spare = _fresh(folder, f".{sound.name}.decoded")
+            with _as(error):
+                words = arguments.decode_audio(plan, sound, source)
+                ffmpeg.encode(words, spare, reads=[source], cancelled=cancelled, on_message=log.line)
+                damage = _sound_damage(plan, sound, log, source, work, ffmpeg, cancelled)
+                _check_worth(damage, plan)
+                _empty(work)
+                encode(spare / arguments.DECODED_NAME, decoded=True)
+            shutil.rmtree(spare)
+            if damage.spans and on_damage is None:
+                raise
+            if on_damage:
+                on_damage(damage)
         made = collect_whole(sound.name, work, folder / sound.name, pictures=False)
         return encrypt_part(made, folder / sound.name, key) if key else made
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def warnings_of(plan: Plan, damages: Iterable[Damage]) -> tuple[LessonWarning, ...]:
+    """All that the teacher has to know of a finished lesson. Raises RejectedInputError if too much of it is lost."""
+    found = merged(damages)
+    for damage in found:
+        _check_worth(damage, plan)
+    return (*plan.source.warnings, *map(warning_of, found))
 
 
 def collect_whole(name: str, work: Path, target: Path, *, pictures: bool) -> RenditionSlice:
@@ -111,9 +171,13 @@ class _Joiner:
         self._chunk, self._name, self._work, self._target = chunk, name, work, target
         self._key, self._on_segment = key, on_segment
         self._per_segment = plan.recipe.groups_per_segment
-        self._next = chunk.first_frame // plan.group_frames
+        self._first = self._next = chunk.first_frame // plan.group_frames
         self._end = -(-chunk.end_frame // plan.group_frames)
         self._segments: list[Segment] = []
+
+    def restart(self) -> None:
+        """ffmpeg begins the chunk again. Segments that were joined stay: they may be on their way to S3."""
+        self._next = self._first
 
     def join_finished(self) -> None:
         """Join what is known to be whole: a group is, once ffmpeg has begun and ended the one after it."""
@@ -139,6 +203,11 @@ class _Joiner:
 
     def _join(self) -> None:
         files = [self._file(i) for i in range(self._next, min(self._next + self._per_segment, self._end))]
+        if (self._next - self._first) // self._per_segment < len(self._segments):
+            for file in files:
+                file.unlink()
+            self._next += self._per_segment
+            return
         data = joined([_bytes_of(file) for file in files])
         segment = _measured(self._next // self._per_segment, data, pictures=True)
         self._target.mkdir(parents=True, exist_ok=True)
@@ -155,6 +224,39 @@ class _Joiner:
         return self._work / f"{self._name}_{group:05d}.m4s"
 
 
+def _picture_damage(
+    plan: Plan, chunk: Chunk, log: DecodeLog, source: Path, work: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]
+) -> Damage:
+    assert plan.source.video is not None
+    expected = packet_times(plan.source.video.index, source, work, ffmpeg, cancelled)
+    window = float(chunk.first_frame / plan.rate), float(chunk.end_frame / plan.rate)
+    return log.damage("picture", expected, float(1 / plan.source.video.rate), window)
+
+
+def _sound_damage(
+    plan: Plan, sound: Sound, log: DecodeLog, source: Path, work: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]
+) -> Damage:
+    expected = packet_times(sound.stream, source, work, ffmpeg, cancelled)
+    steps = sorted(after - before for before, after in itertools.pairwise(expected))
+    step = steps[len(steps) // 2] if steps else 0.02
+    return log.damage("sound", expected, step, (0.0, float(plan.duration_seconds)))
+
+
+def _check_worth(damage: Damage, plan: Plan) -> None:
+    if is_fatal(damage, float(plan.duration_seconds)):
+        detail = f"{damage.seconds:.2f} s of the {damage.track} do not decode"
+        raise RejectedInputError(Reason.DAMAGED, DAMAGED, detail)
+
+
+@contextmanager
+def _as(first: TranscoderError) -> Iterator[None]:
+    """If the second attempt fails by the file's fault too, the first one's error names the cause."""
+    try:
+        yield
+    except (RejectedInputError, EncoderFailedError, WrongOutputError) as error:
+        raise first from error
+
+
 def _measured(number: int, data: bytes, *, pictures: bool) -> Segment:
     try:
         return measure(number, data, pictures=pictures)
@@ -167,6 +269,11 @@ def _bytes_of(file: Path) -> bytes:
         return file.read_bytes()
     except FileNotFoundError as error:
         raise WrongOutputError(f"ffmpeg ended without an error, but did not write {file.name}.") from error
+
+
+def _empty(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
 
 
 def _fresh(folder: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.transcoder.encoding.encode import encode_audio, encode_chunk
+from services.transcoder.encoding.encode import encode_audio, encode_chunk, warnings_of
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import EnvironmentNotReadyError
 from services.transcoder.ffmpeg.process import Ffmpeg, never
@@ -20,8 +20,10 @@ from services.transcoder.hls.package import Package, assemble
 from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.hls.segments import RenditionSlice
 from services.transcoder.inspection.prepare import Prepared, prepare
+from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan, make_plan
 from services.transcoder.planning.profile import EncodingProfile
+from services.transcoder.planning.source import LessonWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Lesson:
     plan: Plan
     assembly: Package
     stills: tuple[str, ...]
+    #: What is not as it should be, for the teacher.
+    warnings: tuple[LessonWarning, ...]
     seconds: float
 
 
@@ -71,17 +75,19 @@ def make_lesson(
         prepared = prepare(path, work, ffmpeg, chosen, cancelled=cancelled)
         plan = make_plan(prepared.source, prepared.sha256, ffmpeg.build, chosen)
         (work / "lesson").mkdir()
-        parts, stills = _Workshop(plan, prepared, work / "lesson", ffmpeg, key, tell, cancelled).run(jobs)
+        encoder = _LocalEncoder(plan, prepared, work / "lesson", ffmpeg, key, tell, cancelled)
+        parts, stills = encoder.run(jobs)
+        warnings = warnings_of(plan, encoder.damages)
         tell(EncodingProgress("writing playlists", 0.99, 0.0))
         assembly = assemble(plan, parts, key.lock if key else None)
         _publish(assembly, work / "lesson", folder)
         tell(EncodingProgress("done", 1.0, 0.0))
-        return Lesson(folder, plan, assembly, tuple(stills), time.monotonic() - started)
+        return Lesson(folder, plan, assembly, tuple(stills), warnings, time.monotonic() - started)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-class _Workshop:
+class _LocalEncoder:
     """Encodes all parts at once, and stops all when one fails."""
 
     def __init__(
@@ -96,6 +102,7 @@ class _Workshop:
     ) -> None:
         self._plan, self._prepared, self._folder, self._ffmpeg = plan, prepared, folder, ffmpeg
         self._key, self._tell, self._cancelled = key, tell, cancelled
+        self.damages: list[Damage] = []
         self._failed = threading.Event()
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
@@ -140,6 +147,7 @@ class _Workshop:
             self._ffmpeg,
             key=self._key,
             on_progress=advance,
+            on_damage=self.damages.append,
             cancelled=self._stopped,
         )
 
@@ -158,6 +166,7 @@ class _Workshop:
             self._ffmpeg,
             key=self._key,
             on_progress=advance,
+            on_damage=self.damages.append,
             cancelled=self._stopped,
         )
 

@@ -19,7 +19,8 @@ def make_stills(
 ) -> list[str]:
     """Write poster, storyboard sheets and their track to `folder`; their names. A plan without a picture has none.
 
-    Key frames are ten times cheaper; a source that shows none, or whose decoder cannot skip, is decoded whole.
+    Key frames are ten times cheaper; a source that shows none, or whose decoder cannot skip, is decoded whole,
+    and a damaged one as far as it can be.
     """
     if not plan.rungs:
         return []
@@ -28,7 +29,10 @@ def make_stills(
         try:
             return _make(plan, source, folder, work, ffmpeg, cancelled, key_frames=True)
         except (RejectedInputError, EncoderFailedError, WrongOutputError):
-            return _make(plan, source, folder, work, ffmpeg, cancelled, key_frames=False)
+            try:
+                return _make(plan, source, folder, work, ffmpeg, cancelled, key_frames=False)
+            except RejectedInputError:
+                return _make(plan, source, folder, work, ffmpeg, cancelled, key_frames=False, tolerant=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -42,13 +46,14 @@ def _make(
     cancelled: Callable[[], bool],
     *,
     key_frames: bool,
+    tolerant: bool = False,
 ) -> list[str]:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     board = board_of(plan.duration_seconds)
     for words in (
-        arguments.poster(plan, source, key_frames=key_frames),
-        arguments.storyboard(plan, source, board, key_frames=key_frames),
+        arguments.poster(plan, source, key_frames=key_frames, tolerant=tolerant),
+        arguments.storyboard(plan, source, board, key_frames=key_frames, tolerant=tolerant),
     ):
         ffmpeg.encode(words, work, reads=[source], cancelled=cancelled)
     names = [POSTER_NAME, *(sheet_name(number) for number in range(board.sheets))]

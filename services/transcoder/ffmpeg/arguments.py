@@ -15,8 +15,10 @@ from services.transcoder.planning.source import Source
 from services.transcoder.planning.storyboard import Storyboard
 
 _START = ("-nostdin", "-hide_banner", "-v", "error", "-xerror", "-y")
-#: Goes on where something cannot be read; whoever uses it measures what is missing.
+#: Goes on after a decoding error; the caller measures what is missing.
 _TOLERANT_START = tuple(word for word in _START if word != "-xerror")
+#: The same, with a message for each frame (`showinfo`) and each fault. ffmpeg's own limit of faults is off.
+_MEASURED_START = ("-nostdin", "-hide_banner", "-nostats", "-v", "repeat+info", "-max_error_rate", "1", "-y")
 _PLAIN = ("-bitexact", "-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn")
 #: Decoding with more takes memory for each thread and gains nothing beside the encoders.
 _DECODER_THREADS = "2"
@@ -25,6 +27,7 @@ _DECODER_THREADS = "2"
 _CMAF = "movflags=+frag_discont+cmaf+negative_cts_offsets:use_editlist=0"
 #: One time scale in every rendition, or hls.js moves the clock when it switches.
 TIMESCALE = 90_000
+DECODED_NAME = "sound.mkv"
 _HLS = (
     "-avoid_negative_ts", "disabled",
     "-f", "hls",
@@ -34,12 +37,22 @@ _HLS = (
 )  # fmt: skip
 
 
-def encode_chunk(plan: Plan, chunk: Chunk, source: Path) -> list[str]:
-    """All renditions of `chunk` from one decode: `init_<rung>.mp4` and `<rung>_<group>.m4s`, one file a group."""
+def seek_of(plan: Plan, chunk: Chunk) -> Fraction:
+    """Where in the film ffmpeg begins to decode for `chunk`, in seconds."""
+    return (chunk.first_frame - _preroll(plan, chunk)) / plan.rate
+
+
+def encode_chunk(plan: Plan, chunk: Chunk, source: Path, *, tolerant: bool = False) -> list[str]:
+    """All renditions of `chunk` from one decode: `init_<rung>.mp4` and `<rung>_<group>.m4s`, one file a group.
+
+    `tolerant` goes on after decoding errors, holds the last good frame, and reports each frame that is decoded.
+    """
     preroll = _preroll(plan, chunk)
-    start = (chunk.first_frame - preroll) / plan.rate
-    words = [*_START, *_input(plan.source, source, seek=start)]
-    words += ["-filter_complex", filtergraphs.chunk_graph(plan, chunk, preroll)]
+    start = seek_of(plan, chunk)
+    # concealment differs from run to run with several threads
+    threads = "1" if tolerant else _DECODER_THREADS
+    words = [*(_MEASURED_START if tolerant else _START), *_input(plan.source, source, seek=start, threads=threads)]
+    words += ["-filter_complex", filtergraphs.chunk_graph(plan, chunk, preroll, tolerant=tolerant)]
     for i, rung in enumerate(plan.rungs):
         words += ["-map", f"[v{i}]", f"-crf:v:{i}", str(rung.crf)]
         words += [f"-maxrate:v:{i}", f"{rung.max_kbps}k", f"-bufsize:v:{i}", f"{rung.max_kbps * 3 // 2}k"]
@@ -60,8 +73,11 @@ def encode_chunk(plan: Plan, chunk: Chunk, source: Path) -> list[str]:
     return [*words, "%v.m3u8"]
 
 
-def encode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
-    """One track as stereo AAC, exactly as long as the picture: `init.mp4` and `<segment>.m4s`."""
+def encode_audio(plan: Plan, sound: Sound, source: Path, *, decoded: bool = False) -> list[str]:
+    """One track as stereo AAC, exactly as long as the picture: `init.mp4` and `<segment>.m4s`.
+
+    `decoded` reads what `decode_audio` wrote; its times are those of the film.
+    """
     duration = _seconds(plan.duration_seconds)
     shift = audio_shift(plan)
     chain = [
@@ -71,7 +87,11 @@ def encode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
         f"apad=whole_dur={duration}",
         f"atrim=end={duration}",
     ]
-    words = [*_START, *_input(plan.source, source), "-map", f"0:{sound.stream}", "-af", ",".join(chain)]
+    if decoded:
+        words = [*_START, "-copyts", *_open("matroska", source), "-map", "0:0"]
+    else:
+        words = [*_START, *_input(plan.source, source), "-map", f"0:{sound.stream}"]
+    words += ["-af", ",".join(chain)]
     words += ["-c:a", "aac", "-b:a", f"{plan.recipe.audio_kbps}k", "-ac", "2"]
     # the encoder's priming packet would start the track before zero
     words += ["-bsf:a", r"noise=drop=lt(pts\,0)", *_PLAIN, *_HLS, "-hls_time", _seconds(plan.segment_seconds)]
@@ -79,30 +99,43 @@ def encode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
     return [*words, "-hls_segment_filename", "%05d.m4s", "audio.m3u8"]
 
 
-def rewrap(container: str, source: Path) -> list[str]:
+def decode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
+    """One track as lossless stereo in `sound.mkv`, whatever changes or breaks on its way; reports each frame."""
+    words = [*_MEASURED_START, *_open(plan.source.container, source), "-map", f"0:{sound.stream}"]
+    words += ["-af", "ashowinfo", "-ac", "2", "-ar", "48000", "-c:a", "flac", "-bitexact", "-vn", "-sn", "-dn"]
+    return [*words, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "matroska", DECODED_NAME]
+
+
+def rewrap(source: Source, path: Path) -> list[str]:
     """The same packets in `source.mkv`: formats without an index (MPEG-TS) cannot be cut exactly."""
     # a missing packet is the decoder's business; what arrives is measured
-    words = [*_TOLERANT_START, "-fflags", "+genpts", *_open(container, source), "-map", "0:v?", "-map", "0:a?"]
+    # AVI has no times of showing; made up for frames that are in order, they would be a frame late
+    made_up = ["-fflags", "+genpts"] if source.video is None or source.video.reordered else []
+    words = [*_TOLERANT_START, *made_up, *_open(source.container, path), "-map", "0:v?", "-map", "0:a?"]
     words += ["-c", "copy", "-bitexact", "-sn", "-dn", "-max_interleave_delta", "0"]
     return [*words, "-f", "matroska", "source.mkv"]
 
 
-def poster(plan: Plan, source: Path, *, key_frames: bool = True) -> list[str]:
+def poster(plan: Plan, source: Path, *, key_frames: bool = True, tolerant: bool = False) -> list[str]:
     """`poster.jpg`: the most typical of twenty key frames from a tenth of the way in."""
     # without an index a seek may end where no key frame comes any more
     seek = min(plan.duration_seconds / 10, Fraction(60)) if plan.source.seekable else Fraction(0)
     chain = ["thumbnail=20", *_still(plan, min(720, plan.rungs[0].short_side))]
     # not accurate: the key frame before that moment is as good, and there may be none after it
-    words = [*_START, "-noaccurate_seek", *_decoded(key_frames), *_input(plan.source, source, seek=seek)]
+    start = _TOLERANT_START if tolerant else _START
+    words = [*start, "-noaccurate_seek", *_decoded(key_frames), *_input(plan.source, source, seek=seek)]
     return [*words, *_pictures(plan, chain), "-frames:v", "1", "-update", "1", "-q:v", "3", "poster.jpg"]
 
 
-def storyboard(plan: Plan, source: Path, board: Storyboard, *, key_frames: bool = True) -> list[str]:
+def storyboard(
+    plan: Plan, source: Path, board: Storyboard, *, key_frames: bool = True, tolerant: bool = False
+) -> list[str]:
     """`storyboard_<n>.jpg`: sheets of small pictures, from key frames alone where the source has any."""
     rate = f"fps=1/{board.interval_seconds}:start_time=0:round=up"
     chain = [rate, f"tpad=stop={board.pictures}:stop_mode=clone", f"trim=end_frame={board.pictures}"]
     chain += [*_still(plan, board.height), f"tile={board.columns}x{board.rows}"]
-    words = [*_START, *_decoded(key_frames), *_input(plan.source, source), *_pictures(plan, chain)]
+    start = _TOLERANT_START if tolerant else _START
+    words = [*start, *_decoded(key_frames), *_input(plan.source, source), *_pictures(plan, chain)]
     return [*words, "-q:v", "5", "-start_number", "0", "storyboard_%03d.jpg"]
 
 
@@ -136,9 +169,9 @@ def _preroll(plan: Plan, chunk: Chunk) -> int:
     return chunk.first_frame - start
 
 
-def _input(source: Source, path: Path, seek: Fraction = Fraction(0)) -> list[str]:
+def _input(source: Source, path: Path, seek: Fraction = Fraction(0), threads: str = _DECODER_THREADS) -> list[str]:
     found = ["-ss", _seconds(seek)] if seek > 0 else []
-    return ["-threads", _DECODER_THREADS, "-reinit_filter", "0", *found, *_open(source.container, path)]
+    return ["-threads", threads, "-reinit_filter", "0", *found, *_open(source.container, path)]
 
 
 def _decoded(key_frames: bool) -> list[str]:

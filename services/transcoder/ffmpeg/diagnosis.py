@@ -12,8 +12,8 @@ TOO_LARGE = "The picture of this video is too large: export it with at most 8192
 
 _PERMANENT: tuple[tuple[str, Reason, str], ...] = (
     (r"moov atom not found|EBML header parsing failed|File ended prematurely|partial file", Reason.DAMAGED, DAMAGED),
-    (r"Cannot allocate memory|bad_alloc|malloc.* failed|exceeds specified max pixel count|Picture size \S+ is invalid|File too large",
-     Reason.TOO_LARGE, TOO_LARGE),
+    (r"Cannot allocate memory|bad_alloc|malloc.* failed|exceeds specified max pixel count|Picture size \S+ is invalid"
+     r"|File too large", Reason.TOO_LARGE, TOO_LARGE),
     (r"not (on|in) whitelist|Format not on|blacklisted|[Uu]nsafe file name", Reason.NOT_A_VIDEO, UNREADABLE),
     (r"Decoder .* not found|[Uu]nknown decoder|no decoder|not (currently )?supported|Could not find codec parameters"
      r"|unspecified size|does not contain any stream|matches no streams", Reason.UNSUPPORTED, UNSUPPORTED),

@@ -11,17 +11,20 @@ _MATRICES = {"bt709": "bt709", "smpte170m": "smpte170m", "bt470bg": "bt470", "bt
 _TAGS = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 
 
-def chunk_graph(plan: Plan, chunk: Chunk, preroll_frames: int) -> str:
+def chunk_graph(plan: Plan, chunk: Chunk, preroll_frames: int, *, tolerant: bool = False) -> str:
     """From one decode to every rendition of `chunk`, labelled [v0], [v1], ...
 
     The input starts `preroll_frames` of the grid before the chunk.
     """
     video = _video(plan)
     own = picture_frames(video, plan.rate)
+    # what is lost at the end is held: `trim` ends it
+    held = preroll_frames + chunk.frames if tolerant else plan.frames - own + END_SLACK_FRAMES
     steps = [
+        *(["showinfo"] if tolerant else []),
         *deinterlace(video),
         f"fps={plan.rate.numerator}/{plan.rate.denominator}:start_time=0",
-        f"tpad=stop={plan.frames - own + END_SLACK_FRAMES}:stop_mode=clone",
+        f"tpad=stop={held}:stop_mode=clone",
         # the muxer moves the times back: since ffmpeg 7 `setpts` forgets the rate, and with it how long a picture lasts
         # that is alone in the last group
         f"trim=start_pts={preroll_frames}:end_pts={preroll_frames + chunk.frames}",

@@ -75,16 +75,18 @@ class Ffmpeg:
         on_progress: Callable[[Progress], None] = ignore,
         cancelled: Callable[[], bool] = never,
         file_bytes: int | None = None,
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
         """Run ffmpeg in `folder`, the only place where it may write; `reads` are the only other files it sees.
 
-        Raises Refused where the file is at fault, Passing where trying again may help, Cancelled when told to stop.
+        Each line of standard error goes to `on_message`. Raises RejectedInputError if the file is at fault,
+        TransientError if a retry may help, JobCancelledError if the job is cancelled.
         An end without an error proves nothing: the caller measures what was written.
         """
         meter = Meter(on_progress)
         limits = self.limits if file_bytes is None else replace(self.limits, file_bytes=file_bytes)
         call = [self._ffmpeg, "-progress", "pipe:1", "-stats_period", "0.5", *arguments]
-        self._run(call, folder, reads, limits, meter.line, cancelled)
+        self._run(call, folder, reads, limits, meter.line, cancelled, on_message)
 
     def probe(
         self,
@@ -112,9 +114,10 @@ class Ffmpeg:
         limits: Limits,
         on_line: Callable[[str], bool],
         cancelled: Callable[[], bool],
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
         with _child(self._launch(call, folder, reads, limits), folder) as child:
-            errors = _watch(child, limits, on_line, cancelled)
+            errors = _watch(child, limits, on_line, cancelled, on_message)
             status = child.wait()
         if status == sandbox.NOT_STARTED and "sandbox:" in errors:
             raise EnvironmentNotReadyError(
@@ -176,12 +179,16 @@ def _child(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _watch(
-    child: subprocess.Popen[bytes], limits: Limits, on_line: Callable[[str], bool], cancelled: Callable[[], bool]
+    child: subprocess.Popen[bytes],
+    limits: Limits,
+    on_line: Callable[[str], bool],
+    cancelled: Callable[[], bool],
+    on_message: Callable[[str], None] | None = None,
 ) -> str:
     """Read both streams to their ends; give up on cancellation, deadline or stall. Returns what stderr began with."""
     assert child.stdout is not None
     assert child.stderr is not None
-    errors, rest = bytearray(), b""
+    errors, rest, message = bytearray(), b"", b""
     started = advanced = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)
@@ -196,6 +203,10 @@ def _watch(
                     selector.unregister(key.fileobj)
                 elif key.fileobj is child.stderr:
                     errors += data[: max(0, KEPT_ERROR_BYTES - len(errors))]
+                    if on_message:
+                        *messages, message = (message + data).split(b"\n")
+                        for one in messages:
+                            on_message(one.decode("utf-8", "replace"))
                 else:
                     *lines, rest = (rest + data).split(b"\n")
                     # every line is read; `any` would stop at the first that advances

@@ -76,10 +76,11 @@ class PacketIndex:
         cancelled: Callable[[], bool] = never,
         options: Sequence[str] = (),
     ) -> "PacketIndex":
-        """Read `path` to its end, with ffprobe's `options` for its container. Raises RejectedInputError if it cannot."""
+        """Read `path` to its end, with ffprobe's `options` for its container. Raises RejectedInputError."""
         survey = cls()
         shown = ["-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,size,flags"]
-        call = ["-v", "error", *input_limits.INPUT, *options, *shown, "-of", "compact=p=0:nk=1", f"file:{path.absolute()}"]
+        call = ["-v", "error", *input_limits.INPUT, *options, *shown, "-of", "compact=p=0:nk=1"]
+        call.append(f"file:{path.absolute()}")
         ffmpeg.probe(call, folder, reads=[path], on_line=survey._line, cancelled=cancelled)
         return survey
 

@@ -29,16 +29,16 @@ class Prepared:
 def prepare(
     path: Path, folder: Path, ffmpeg: Ffmpeg, recipe: EncodingProfile, *, cancelled: Callable[[], bool] = never
 ) -> Prepared:
-    """Inspect `path`; rewrap it into `folder` if its format has no index.
+    """Inspect `path`; rewrap it into `folder` if its clock may jump, or if it needs several chunks and has no index.
 
-    Of MPEG-TS and its kind ffmpeg shifts each track to its own start when it reads that track alone, and a clock that
-    jumps is mended only while copying; in Matroska all tracks have one clock, which is also what chunks are cut by.
+    In Matroska all tracks have one clock that never jumps, and a time is found exactly.
     A file that cannot be rewrapped is encoded all the same, each chunk from the file's beginning.
     Raises RejectedInputError for what can become no lesson.
     """
     source = read(path, folder, ffmpeg, cancelled)
     digest = file_sha256(path, cancelled)
-    if source.seekable or source.video is None:
+    short = source.duration_seconds <= recipe.chunk_seconds
+    if source.seekable or source.video is None or (short and not source.jumps):
         check_bounds(source)
         return Prepared(path, source, digest)
     work = folder / ".rewrap"
@@ -46,9 +46,7 @@ def prepare(
     work.mkdir(parents=True)
     try:
         space = 2 * source.size_bytes + (64 << 20)
-        ffmpeg.encode(
-            arguments.rewrap(source.container, path), work, reads=[path], cancelled=cancelled, file_bytes=space
-        )
+        ffmpeg.encode(arguments.rewrap(source, path), work, reads=[path], cancelled=cancelled, file_bytes=space)
         rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
         return Prepared(rewrapped, _as_before(source, inspect(rewrapped, folder, ffmpeg, cancelled)), digest)
     except RejectedInputError:

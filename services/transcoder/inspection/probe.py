@@ -1,8 +1,8 @@
 """Looks at an uploaded file and says what it is, or refuses it with one sentence."""
 
 import json
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from services.transcoder.ffmpeg import input_limits
 from services.transcoder.ffmpeg.diagnosis import DAMAGED, TOO_LARGE, UNREADABLE, UNSUPPORTED
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.inspection.packets import PacketIndex, Track
+from services.transcoder.planning.damage import spoken_seconds, too_much
 from services.transcoder.planning.frame_rate import source_rate
 from services.transcoder.planning.geometry import display_size, rotation_of
 from services.transcoder.planning.languages import language_tag
-from services.transcoder.planning.damage import spoken_seconds, too_much
 from services.transcoder.planning.source import Audio, LessonWarning, Source, Video
 
 #: Shorter than the second that is decoded before each chunk, so that no longer hole goes unseen.
@@ -155,6 +155,7 @@ def _video(stream: _Stream, survey: PacketIndex) -> Video:
         frames=track.count,
         first_seconds=first,
         end_seconds=end - survey.start,
+        reordered=int(stream.get("has_b_frames", 0)) > 0,
         longest_key_interval_seconds=track.longest_key_interval(),
         holes=tuple((before - survey.start, after - survey.start) for before, after in track.holes(HOLE_SECONDS)),
         bits_per_second=_bit_rate(track),
@@ -198,7 +199,10 @@ def _missing_frames(stream: _Stream, container: dict[str, Any], survey: PacketIn
     if "matroska" in container["format_name"] and survey.end - survey.start < duration - max(2.0, duration * 0.01):
         raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{survey.end - survey.start:.1f} of {duration:.1f} s came")
     announced = int(stream.get("nb_frames", 0))
-    return announced - track.all_packets if track.all_packets < announced - 2 else 0
+    average = Fraction(stream["avg_frame_rate"]) if _is_rate(stream.get("avg_frame_rate")) else Fraction(25)
+    # AVI counts frames that are only held longer, and have no packet
+    lasts = (track.end - track.first) * float(average)
+    return max(0, announced - max(track.all_packets, round(lasts))) if track.all_packets < announced - 2 else 0
 
 
 def _cut_off(missing: int, video: Video) -> LessonWarning:

@@ -35,6 +35,8 @@ class Video:
     #: Where no new picture comes for a while: the picture to show there has to be decoded before.
     holes: tuple[tuple[float, float], ...]
     bits_per_second: int
+    #: Whether frames are stored in another order than they are shown in.
+    reordered: bool = False
 
     @property
     def hdr(self) -> bool:
@@ -92,3 +94,8 @@ class Source:
     def seekable(self) -> bool:
         """Whether ffmpeg finds a time in it exactly; others are put into a Matroska file before they are cut."""
         return self.container in ("mov", "matroska")
+
+    @property
+    def jumps(self) -> bool:
+        """Whether its clock may jump. ffmpeg moves each track of such a file to its own start if it reads it alone."""
+        return self.container in ("mpegts", "mpeg", "ogg", "flv")

@@ -1,0 +1,94 @@
+"""Films with a little damage become lessons with a warning; films with much are rejected."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from services.transcoder.encoding.local_pipeline import make_lesson
+from services.transcoder.errors import Reason, RejectedInputError
+from services.transcoder.ffmpeg.process import Ffmpeg
+from tests.transcoder import oracle
+from tests.transcoder.films import QUICK
+from tests.transcoder.test_ordinary_films import AAC, FAST, cache, lesson_of, once, run
+
+__all__ = ["cache"]
+
+
+def flipped(film: Path, target: Path, share: float, count: int = 1) -> Path:
+    """A copy of `film` in which `count` bytes from `share` of the way in are others."""
+    data = bytearray(film.read_bytes())
+    at = int(len(data) * share)
+    data[at : at + count] = bytes(byte ^ 0x55 for byte in data[at : at + count])
+    target.write_bytes(data)
+    return target
+
+
+def noisy(cache: Path, ending: str, *codec: str) -> Path:
+    """A film of which nearly every byte is part of some frame."""
+    picture = "testsrc2=size=320x180:rate=25:duration=20,noise=alls=20:allf=t"
+    arguments = ["-f", "lavfi", "-i", picture, *oracle.sound(20), *codec, *AAC]
+    return once(cache / f"noisy.{ending}", *arguments, *(["-muxdelay", "0"] if ending == "ts" else []))
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("share", [0.3, 0.52, 0.8])
+def test_one_flipped_byte_costs_a_warning_and_not_the_lesson(
+    ending: str, share: float, cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    film = flipped(noisy(cache, ending, *FAST, "-g", "50"), tmp_path / f"film.{ending}", share)
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    # the coder's delay may begin the film a few milliseconds before its first frame
+    assert lesson.plan.frames in (500, 501)
+    for warning in lesson.warnings:
+        assert warning.code == "damaged_picture"
+        seconds = 20 * share
+        found = re.search(r"damaged at 0:(\d\d)", warning.text)
+        assert found, warning.text
+        assert abs(int(found[1]) - seconds) <= 2, warning.text
+
+
+def test_a_missing_transport_packet_costs_a_warning_and_not_the_lesson(
+    cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    data = noisy(cache, "ts", *FAST, "-g", "50").read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    # the first packet of the picture after the middle that begins no frame
+    place = next(i for i in range(len(packets) // 2, len(packets)) if packets[i][1:3] == b"\x01\x00")
+    film = tmp_path / "film.ts"
+    film.write_bytes(b"".join(packets[:place] + packets[place + 1 :]))
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    # the coder's delay may begin the film a few milliseconds before its first frame
+    assert lesson.plan.frames in (500, 501)
+    assert [warning.code for warning in lesson.warnings] == ["damaged_picture"]
+    assert "damaged at 0:" in lesson.warnings[0].text
+
+
+def test_a_film_of_which_more_than_a_hundredth_is_damaged_is_refused(
+    cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    whole = noisy(cache, "mp4", *FAST, "-g", "50")
+    film = flipped(whole, tmp_path / "film.mp4", 0.5, whole.stat().st_size // 20)
+
+    with pytest.raises(RejectedInputError) as caught:
+        make_lesson(film, tmp_path / "lesson", ffmpeg, recipe=QUICK)
+
+    assert caught.value.reason is Reason.DAMAGED
+
+
+def test_a_film_whose_very_end_is_missing_is_a_lesson_with_a_warning(
+    cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    whole, film = tmp_path / "whole.mp4", tmp_path / "film.mp4"
+    run("-i", noisy(cache, "mp4", *FAST, "-g", "50"), "-c", "copy", "-movflags", "+faststart", whole)
+    data = whole.read_bytes()
+    film.write_bytes(data[: int(len(data) * 0.994)])
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    assert "cut_off" in [warning.code for warning in lesson.warnings]
+    assert lesson.plan.frames >= 495
