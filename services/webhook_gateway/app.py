@@ -7,12 +7,13 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from services.webhook_gateway.http.fast_path import WebhookFastPath
-from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
+from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit, client_address
 from services.webhook_gateway.http.readiness import Readiness, check
 from services.webhook_gateway.http.receive import Gateway
 from services.webhook_gateway.http.request_body import BodyReader
 from services.webhook_gateway.http.routes import gateway
 from services.webhook_gateway.inbox.accept import Inbox
+from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
@@ -49,9 +50,14 @@ def create_app(
         inbox=inbox or PostgresInbox(engine),
         readiness=readiness or partial(check, engine),
         bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
-        unverified=UnverifiedRateLimit(settings.gateway_unverified_per_second, settings.gateway_hints_per_second),
+        unverified=UnverifiedRateLimit(
+            settings.gateway_unverified_per_second,
+            settings.gateway_hints_per_second,
+            partial(is_registered, engine),
+        ),
         wake=wake,
         return_urls=return_urls,
+        client_of=client_address(settings.gateway_proxies),
     )
     app.register_blueprint(gateway)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]

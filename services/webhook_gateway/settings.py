@@ -29,6 +29,8 @@ class GatewaySettings(Settings):
     gateway_unverified_per_second: int = Field(200, ge=1)
     #: Hints that nobody signed (SATIM), likewise: each is kept, and makes us ask the bank.
     gateway_hints_per_second: int = Field(10, ge=1)
+    #: Proxies in front of the gateway that each add to `X-Forwarded-For`: clients have budgets of their own by it.
+    gateway_proxies: int = Field(0, ge=0, le=10)
     #: Where the processes of one gateway add up their metrics; emptied at every start.
     gateway_metrics_dir: Path | None = None
     #: Where webhooks are kept while the database is away: a folder of this gateway alone, on a disk of this machine.

@@ -1,16 +1,18 @@
 """The payments worker: the actor on queue `webhooks`, and the threads that keep it company."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 from dramatiq import Broker
+from sqlalchemy import Engine
 
+from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.integrity.monitor import IntegrityMonitor, MonitorSettings
 from services.webhook_gateway.metrics import SETTLED
-from services.webhook_gateway.providers.base import ConfirmsPayments
+from services.webhook_gateway.providers.base import ConfirmsPayments, Provider
 from services.webhook_gateway.providers.circuit_breaker import Breaker
 from services.webhook_gateway.providers.concurrency_limit import ConcurrencyLimited
 from services.webhook_gateway.providers.registry import enabled
@@ -61,11 +63,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         read=Batcher(partial(read_events, engine), LARGEST_BATCH),
         books=partial(open_store, engine, settings.subscription_period),
         providers=providers,
-        asks={
-            psp.name: ConcurrencyLimited(psp, breakers[psp.name])
-            for psp in providers.values()
-            if isinstance(psp, ConfirmsPayments)
-        },
+        asks=_confirming(providers, breakers, engine),
         terms=terms,
     )
     hurried = replace(alone, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
@@ -83,6 +81,17 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     companions: list[BackgroundThread] = [relay, waiting, *operating, *looks, watch]
     threads = settings.worker_threads
     return run_worker(broker, ["webhooks"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+
+
+def _confirming(
+    providers: Mapping[str, Provider], breakers: Mapping[str, Breaker], engine: Engine
+) -> dict[str, ConfirmsPayments]:
+    """The providers that can be asked about one payment, each about few at once."""
+    return {
+        psp.name: ConcurrencyLimited(psp, breakers[psp.name], is_registered=partial(is_registered, engine, psp.name))
+        for psp in providers.values()
+        if isinstance(psp, ConfirmsPayments)
+    }
 
 
 def declare(broker: Broker, settlement: BatchedSettlement, wake: Callable[[], None]) -> None:

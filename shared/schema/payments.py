@@ -56,6 +56,13 @@ webhook_events = Table(
         "provider",
         postgresql_where=text("((attempts > 0) AND (processed_at IS NULL))"),
     ),
+    # the question that is open about an order, so that a hint about it does not open another
+    Index(
+        "ix_webhook_events_questions",
+        "reference",
+        "provider",
+        postgresql_where=text("((state = 'received'::text) AND (NOT signed))"),
+    ),
     info={"writer": "gateway"},
 )
 

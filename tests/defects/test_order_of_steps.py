@@ -21,7 +21,7 @@ class NobodyCounts:
     def count_refusal(self, provider: str) -> None:
         """Refusals are no matter here."""
 
-    def count_hint(self, provider: str) -> None:
+    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
         raise AssertionError("a signed request is no hint")
 
 

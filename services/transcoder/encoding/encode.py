@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from services.transcoder.errors import (
 )
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.diagnosis import DAMAGED
+from services.transcoder.ffmpeg.outputs import INITIALISATION, SEGMENT, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, ignore, never
 from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
@@ -24,6 +26,9 @@ from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment,
 from services.transcoder.planning.damage import Damage, is_fatal, merged, warning_of
 from services.transcoder.planning.plan import Chunk, Plan, Sound
 from services.transcoder.planning.source import LessonWarning
+
+#: What reading bytes that are no MP4 boxes can end in.
+UNREADABLE = (Mp4Error, struct.error, IndexError, StopIteration)
 
 
 def encode_chunk(
@@ -142,17 +147,20 @@ def warnings_of(plan: Plan, damages: Iterable[Damage]) -> tuple[LessonWarning, .
 
 
 def collect_whole(name: str, work: Path, target: Path, *, pictures: bool) -> RenditionSlice:
-    """Move finished segments of one rendition from `work` to `target` and measure them."""
+    """Copy finished segments of one rendition from `work` to `target` and measure them."""
     target.mkdir(parents=True, exist_ok=True)
     segments: list[Segment] = []
     for number, file in enumerate(sorted(work.glob("[0-9]*.m4s"))):
-        segments.append(_measured(number, file.read_bytes(), pictures=pictures))
-        file.replace(target / segment_name(number))
-    initialisation = _bytes_of(work / INIT_NAME)
+        # the bytes that were measured are the bytes that are kept
+        data = read_output(file, SEGMENT)
+        segments.append(_measured(number, data, pictures=pictures))
+        (target / segment_name(number)).write_bytes(data)
+        file.unlink()
+    initialisation = read_output(work / INIT_NAME, INITIALISATION)
     if not segments:
         raise WrongOutputError(f"ffmpeg ended without an error, but wrote nothing for {name}.")
     (target / INIT_NAME).write_bytes(initialisation)
-    return part(name, initialisation, segments)
+    return _part(name, initialisation, segments)
 
 
 class _Joiner:
@@ -188,12 +196,12 @@ class _Joiner:
         """Join what is left now that ffmpeg has ended. Raises WrongOutput where pictures are missing."""
         while self._next < self._end:
             self._join()
-        initialisation = _bytes_of(self._work / f"init_{self._name}.mp4")
+        initialisation = read_output(self._work / f"init_{self._name}.mp4", INITIALISATION)
         self._target.mkdir(parents=True, exist_ok=True)
         (self._target / INIT_NAME).write_bytes(initialisation)
         if self._key:
             encrypt_initialisation(self._target, self._key)
-        made = part(self._name, initialisation, self._segments)
+        made = _part(self._name, initialisation, self._segments)
         if made.samples != self._chunk.frames:
             raise WrongOutputError(
                 f"Chunk {self._chunk.index} of {self._name} has {made.samples} pictures; "
@@ -208,7 +216,7 @@ class _Joiner:
                 file.unlink()
             self._next += self._per_segment
             return
-        data = joined([_bytes_of(file) for file in files])
+        data = joined([read_output(file, SEGMENT) for file in files])
         segment = _measured(self._next // self._per_segment, data, pictures=True)
         self._target.mkdir(parents=True, exist_ok=True)
         (self._target / segment.name).write_bytes(data)
@@ -260,15 +268,15 @@ def _as(first: TranscoderError) -> Iterator[None]:
 def _measured(number: int, data: bytes, *, pictures: bool) -> Segment:
     try:
         return measure(number, data, pictures=pictures)
-    except Mp4Error as error:
+    except UNREADABLE as error:
         raise WrongOutputError(f"Segment {number} is no segment: {error}.") from error
 
 
-def _bytes_of(file: Path) -> bytes:
+def _part(name: str, initialisation: bytes, segments: list[Segment]) -> RenditionSlice:
     try:
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise WrongOutputError(f"ffmpeg ended without an error, but did not write {file.name}.") from error
+        return part(name, initialisation, segments)
+    except UNREADABLE as error:
+        raise WrongOutputError(f"The initialisation of {name} describes no track: {error}.") from error
 
 
 def _empty(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services.transcoder.errors import EncoderFailedError, RejectedInputError, WrongOutputError
 from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.outputs import JPEG, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.planning.plan import Plan
 from services.transcoder.planning.storyboard import board_of, board_track, sheet_name
@@ -57,12 +58,10 @@ def _make(
     ):
         ffmpeg.encode(words, work, reads=[source], cancelled=cancelled)
     names = [POSTER_NAME, *(sheet_name(number) for number in range(board.sheets))]
-    for name in names:
-        if not (work / name).exists():
-            raise WrongOutputError(f"ffmpeg ended without an error, but did not write {name}.")
+    pictures = {name: read_output(work / name, JPEG) for name in names}
     width, height = arguments.still_size(plan, board.height)
     track = board_track(board, plan.duration_seconds, width, height)
-    (work / STORYBOARD_NAME).write_text(track, encoding="utf-8", newline="\n")
-    for name in [*names, STORYBOARD_NAME]:
-        (work / name).replace(folder / name)
+    for name, data in pictures.items():
+        (folder / name).write_bytes(data)
+    (folder / STORYBOARD_NAME).write_text(track, encoding="utf-8", newline="\n")
     return [*names, STORYBOARD_NAME]

@@ -24,6 +24,8 @@ from services.transcoder.ffmpeg.sandbox import Confinement
 
 #: How often cancellation, deadline and stall are looked at.
 TICK_SECONDS = 0.2
+#: How often the end of a process is looked for that has closed its streams; it comes within a millisecond.
+END_SECONDS = 0.005
 #: ffmpeg may complain about every packet; the first words name the cause.
 KEPT_ERROR_BYTES = 16_384
 
@@ -117,8 +119,7 @@ class Ffmpeg:
         on_message: Callable[[str], None] | None = None,
     ) -> None:
         with _child(self._launch(call, folder, reads, limits), folder) as child:
-            errors = _watch(child, limits, on_line, cancelled, on_message)
-            status = child.wait()
+            errors, status = _watch(child, limits, on_line, cancelled, on_message)
         if status == sandbox.NOT_STARTED and "sandbox:" in errors:
             raise EnvironmentNotReadyError(
                 f"ffmpeg was not started, because it cannot be confined here ({errors.strip()[-200:]}). Use a kernel"
@@ -168,11 +169,11 @@ def _child(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield child
     finally:
-        # its output is scratch, so there is nothing to end politely; once it is reaped its number may be another's
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        # its output is scratch, so there is nothing to end politely. Not reaped yet, the group's number is its own,
+        # and the sandbox lets no process leave the group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
         for stream in (child.stdout, child.stderr):
             if stream:
                 stream.close()
@@ -184,8 +185,11 @@ def _watch(
     on_line: Callable[[str], bool],
     cancelled: Callable[[], bool],
     on_message: Callable[[str], None] | None = None,
-) -> str:
-    """Read both streams to their ends; give up on cancellation, deadline or stall. Returns what stderr began with."""
+) -> tuple[str, int]:
+    """Read both streams to the process's end; give up on cancellation, deadline or stall.
+
+    Returns what stderr began with, and the exit status. The process stays a zombie until its group is killed.
+    """
     assert child.stdout is not None
     assert child.stderr is not None
     errors, rest, message = bytearray(), b"", b""
@@ -193,8 +197,11 @@ def _watch(
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)
         selector.register(child.stderr, selectors.EVENT_READ)
-        while selector.get_map():
-            ready = selector.select(TICK_SECONDS)
+        while (ended := _ended(child)) is None or selector.get_map():
+            # a process that has ended can leave children which hold the streams open: read what is there, and stop
+            ready = selector.select(0 if ended is not None else TICK_SECONDS if selector.get_map() else END_SECONDS)
+            if ended is not None and not ready:
+                break
             if cancelled():
                 raise JobCancelledError("The work was cancelled.")
             for key, _ in ready:
@@ -217,7 +224,15 @@ def _watch(
                 raise StalledError(f"ffmpeg was stopped after {limits.deadline_seconds:.0f} s, its time limit.")
             if now - advanced > limits.stall_seconds:
                 raise StalledError(f"ffmpeg was stopped after {limits.stall_seconds:.0f} s without progress.")
-    return errors.decode("utf-8", "replace")
+    return errors.decode("utf-8", "replace"), ended
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int | None:
+    """The exit status, negative for a signal, of a child that is not reaped; None while it runs."""
+    found = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def _read(stream: IO[bytes]) -> bytes:

@@ -25,8 +25,12 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1, 2, 4, 8, 1 << 14
-#: Architecture word and number of socket(2), by machine; io_uring can open sockets too and has one number everywhere.
-_SECCOMP = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+_REMOVE_FILE, _MAKE_REG = 1 << 5, 1 << 8
+#: Regular files alone: a link, a FIFO or a device in an output folder is a trap for its reader.
+_WRITE = _WRITE_FILE | _READ_FILE | _READ_DIR | _REMOVE_FILE | _MAKE_REG
+#: Architecture word, and the numbers of socket(2), setpgid(2) and setsid(2), by machine. A process that cannot leave
+#: its group ends with it. io_uring can open sockets too and has one number everywhere.
+_SECCOMP = {"x86_64": (0xC000003E, (41, 109, 112)), "aarch64": (0xC00000B7, (198, 154, 157))}
 _IO_URING_SETUP = 425
 
 
@@ -59,8 +63,9 @@ def confine(read: list[str], write: list[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise ConfinementError(ctypes.get_errno(), "no_new_privs was refused")
+    filter_program = socket_filter(platform.machine())
     _restrict_files(libc, read, write)
-    _refuse_sockets(libc)
+    _install(libc, filter_program)
 
 
 def _die_with(parent: int) -> None:
@@ -116,7 +121,7 @@ def _restrict_files(libc: ctypes.CDLL, read: list[str], write: list[str]) -> Non
     for path in DEVICES:
         _allow(libc, ruleset, path, device)
     for path in write:
-        _allow(libc, ruleset, path, files & ~_EXECUTE)
+        _allow(libc, ruleset, path, _WRITE | _TRUNCATE * (abi >= 3))
     if libc.syscall(_RESTRICT_SELF, ruleset, 0):
         raise ConfinementError(ctypes.get_errno(), "Landlock refused to restrict this process")
     os.close(ruleset)
@@ -132,26 +137,32 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, access: int) -> None:
     os.close(file)
 
 
-def _refuse_sockets(libc: ctypes.CDLL) -> None:
-    """Landlock knows TCP alone; this filter answers EPERM to every socket(2), UDP and all."""
-    if platform.machine() not in _SECCOMP:
-        return
-    architecture, socket = _SECCOMP[platform.machine()]
+def socket_filter(machine: str) -> bytes:
+    """The seccomp program that answers EPERM to sockets (Landlock knows TCP alone) and to leaving the process group.
+
+    Raises NotConfined for a machine whose system call numbers are not known here.
+    """
+    if machine not in _SECCOMP:
+        raise ConfinementError(0, f"there is no socket filter for {machine} processors, only for {', '.join(_SECCOMP)}")
+    architecture, numbers = _SECCOMP[machine]
     load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
     allow, refuse = 0x7FFF0000, 0x00050000 | 1
+    refused = (*numbers, _IO_URING_SETUP)
     program = [
         (load, 0, 0, 4),
-        (equal, 0, 5, architecture),
+        (equal, 0, len(refused) + 3, architecture),
         (load, 0, 0, 0),
-        (at_least, 3, 0, 0x40000000),  # x86-64's second system call table
-        (equal, 2, 0, socket),
-        (equal, 1, 0, _IO_URING_SETUP),
+        (at_least, len(refused) + 1, 0, 0x40000000),  # x86-64's second system call table
+        *((equal, len(refused) - place, 0, number) for place, number in enumerate(refused)),
         (answer, 0, 0, allow),
         (answer, 0, 0, refuse),
     ]
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def _install(libc: ctypes.CDLL, code: bytes) -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
-    header = struct.pack("@HP", len(program), ctypes.addressof(buffer))
+    header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     if libc.prctl(_PR_SET_SECCOMP, 2, ctypes.c_char_p(header), 0, 0):
         raise ConfinementError(ctypes.get_errno(), "seccomp refused the filter")
 

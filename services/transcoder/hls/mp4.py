@@ -4,6 +4,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+#: Samples of one fragment: ten seconds of the fastest pictures and of sound packets are a few thousand.
+MAX_SAMPLES = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -186,7 +189,8 @@ def _run(data: bytes, trun: Box, defaults: _Defaults) -> tuple[int, list[Sample]
         at += 4
     fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
     row = struct.Struct(">" + "".join("i" if bit == 0x800 and signed else "I" for bit in fields))
-    if at + count * row.size > trun.end:
+    # samples without fields of their own take no space in the box
+    if at + count * row.size > trun.end or count > MAX_SAMPLES:
         raise Mp4Error("a run of samples is longer than its box")
     samples = []
     for i in range(count):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.transcoder.errors import JobCancelledError, RejectedInputError
 from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.outputs import MATROSKA, check_output
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.inspection.probe import check_bounds, inspect, read
 from services.transcoder.planning.profile import EncodingProfile
@@ -47,6 +48,8 @@ def prepare(
     try:
         space = 2 * source.size_bytes + (64 << 20)
         ffmpeg.encode(arguments.rewrap(source, path), work, reads=[path], cancelled=cancelled, file_bytes=space)
+        # a link here would grant the next ffmpeg the file that it points to
+        check_output(work / REWRAPPED_NAME, MATROSKA)
         rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
         return Prepared(rewrapped, _as_before(source, inspect(rewrapped, folder, ffmpeg, cancelled)), digest)
     except RejectedInputError:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from services.transcoder.errors import JobCancelledError
+from services.transcoder.ffmpeg.outputs import read_regular
 from services.transcoder.storage.object_store import ObjectStore
 
 _SENDERS = 4
@@ -48,6 +49,6 @@ class SegmentUploader:
     def _put(self, name: str, path: Path) -> int:
         if self._cancelled():
             raise JobCancelledError("The work was cancelled.")
-        size = self._objects.put(self._prefix + name, path.read_bytes())
+        size = self._objects.put(self._prefix + name, read_regular(path))
         path.unlink()
         return size

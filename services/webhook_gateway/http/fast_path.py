@@ -37,7 +37,9 @@ class WebhookFastPath:
             return self._application(environ, start_response)
         try:
             body = self._gateway.bodies.read(environ)
-            receipt = receive(self._gateway, psp, Request("POST", _headers(environ), body))
+            receipt = receive(
+                self._gateway, psp, Request("POST", _headers(environ), body), self._gateway.client_of(environ)
+            )
         except errors.ClientError as error:
             status, headers, told = error_response(error)
             answer = json.dumps(told, separators=(",", ":"), ensure_ascii=False)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,13 +27,14 @@ class Gateway:
     unverified: UnverifiedRateLimit
     wake: Callable[[], None]
     return_urls: Mapping[str, str]
+    client_of: Callable[[Mapping[str, Any]], str]
 
 
-def receive(gateway: Gateway, psp: Provider, news: Request) -> Receipt:
+def receive(gateway: Gateway, psp: Provider, news: Request, client: str) -> Receipt:
     """Raises what `intake.accept` raises, counted."""
     started, verdict = time.perf_counter(), "failed"
     try:
-        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified)
+        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified, client)
         verdict = receipt.status
     except errors.InvalidSignatureError:
         verdict = "signature"

@@ -79,22 +79,33 @@ class Unverified(Protocol):
         """Count a request that was not genuine. Raises TooManyUnverified past the limit."""
         ...
 
-    def count_hint(self, provider: str) -> None:
-        """Count a request that nobody signed. Raises TooManyUnverified past the limit."""
+    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
+        """Count a request of `client` that nobody signed. Raises TooManyUnverified past the limit."""
         ...
 
 
-def accept(psp: Provider, request: Request, inbox: Inbox, wake: Callable[[], None], unverified: Unverified) -> Receipt:
-    """Keep a genuine webhook once. Raises InvalidSignature, TooManyUnverified, and what `inbox` raises: our fault."""
+def accept(
+    psp: Provider,
+    request: Request,
+    inbox: Inbox,
+    wake: Callable[[], None],
+    unverified: Unverified,
+    client: str = "",
+) -> Receipt:
+    """Keep a genuine webhook once. Raises InvalidSignature, TooManyUnverified, and what `inbox` raises: our fault.
+
+    `client` is the address that the request came from.
+    """
     try:
         proof = psp.verify(request)
     except InvalidSignatureError:
         unverified.count_refusal(psp.name)
         raise
+    entry = read_entry(psp, request, proof)
     if not proof.signed:
-        unverified.count_hint(psp.name)
+        unverified.count_hint(psp.name, entry.reference, client)
     failpoint("intake.after_verify")
-    receipt = insert_once(read_entry(psp, request, proof), inbox)
+    receipt = insert_once(entry, inbox)
     failpoint("intake.after_commit")
     if receipt.status is AcceptStatus.ACCEPTED:
         wake()
@@ -125,6 +136,8 @@ def _receipt(entry: WebhookEvent, kept: InsertResult, inbox: Inbox) -> Receipt:
 def read_entry(psp: Provider, request: Request, proof: Proof) -> WebhookEvent:
     """What is kept of `request`; put aside for an operator where it cannot be read, or is of another mode."""
     is_answer = request.method == ANSWER  # then no stranger chose the headers
+    if proof.body is not None:
+        request = replace(request, body=proof.body)
     needed = {name: value for name, value in request.headers.items() if is_answer or name in psp.kept_headers}
     if proof.mode:
         # settlement asks again: what cannot be read now may be readable to a later release

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from services.webhook_gateway.inbox.accept import InsertResult, WebhookEvent
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.batcher import Batcher
 from shared.runtime.bounded_connect import connect_within
@@ -58,6 +58,24 @@ SELECT id, provider, dedupe_key FROM event
 _FIND = """
 SELECT id, provider, dedupe_key, body_sha256 FROM webhook_events
 WHERE (provider, dedupe_key) IN (SELECT * FROM unnest(%(provider)s::text[], %(dedupe_key)s::text[]))
+"""
+
+# An order that is being asked about is not asked about twice: the open question is due now instead.
+_OPEN_QUESTIONS = """
+WITH hint AS (
+    SELECT DISTINCT * FROM unnest(%(provider)s::text[], %(reference)s::text[]) AS hint (provider, reference)
+), question AS (
+    SELECT DISTINCT ON (event.provider, event.reference) event.id, event.provider, event.reference
+    FROM hint JOIN webhook_events event ON event.provider = hint.provider AND event.reference = hint.reference
+    WHERE event.state = 'received' AND NOT event.signed
+    ORDER BY event.provider, event.reference, event.id
+), promise AS (
+    INSERT INTO outbox (service, message)
+    SELECT %(service)s, jsonb_set(
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
+        '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM question
+)
+SELECT id, provider, reference FROM question
 """
 
 
@@ -113,6 +131,19 @@ class ConnectionInbox:
 
     def keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult]:
         """The rows' ids have the order of `entries`."""
+        asked = self._open_questions([entry for entry in entries if _is_hint(entry)])
+        if not asked:
+            return self._keep_all(entries)
+        rest = iter(self._keep_all([entry for entry in entries if _question(entry) not in asked]))
+        return [
+            InsertResult(asked[question], False, entry.body_sha256) if question in asked else next(rest)
+            for entry in entries
+            for question in [_question(entry)]
+        ]
+
+    def _keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult]:
+        if not entries:
+            return []
         rows = self._connection.exec_driver_sql(_KEEP, _values(entries)).all()
         new = {(row.provider, row.dedupe_key): int(row.id) for row in rows}
         first = [new.pop(_key(entry), None) for entry in entries]
@@ -122,6 +153,18 @@ class ConnectionInbox:
             known[_key(entry)] if new_id is None else InsertResult(new_id, True, entry.body_sha256)
             for entry, new_id in zip(entries, first, strict=True)
         ]
+
+    def _open_questions(self, hints: Sequence[WebhookEvent]) -> dict[tuple[str, str | None] | None, int]:
+        if not hints:
+            return {}
+        values = {
+            "provider": [hint.provider for hint in hints],
+            "reference": [hint.reference for hint in hints],
+            "service": GATEWAY,
+            "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
+        }
+        rows = self._connection.exec_driver_sql(_OPEN_QUESTIONS, values).all()
+        return {(row.provider, row.reference): row.id for row in rows}
 
     def _find(self, entries: Sequence[WebhookEvent]) -> dict[tuple[str, str], InsertResult]:
         if not entries:
@@ -141,6 +184,14 @@ def is_deadlock(error: DBAPIError) -> bool:
 
 def _key(entry: WebhookEvent) -> tuple[str, str]:
     return entry.provider, entry.dedupe_key
+
+
+def _is_hint(entry: WebhookEvent) -> bool:
+    return not entry.proof.signed and entry.state is EventState.RECEIVED and entry.reference is not None
+
+
+def _question(entry: WebhookEvent) -> tuple[str, str | None] | None:
+    return (entry.provider, entry.reference) if _is_hint(entry) else None
 
 
 def _values(entries: Sequence[WebhookEvent]) -> dict[str, Any]:

@@ -39,11 +39,14 @@ class Proof:
     `signed` is false for a request that nobody signed: it is a hint, and may only make us ask the provider.
     `secret` says which of the active secrets matched, by its place in the setting (0 is the first).
     `mode` is what the matching secret is for, where it says so.
+    `body` is what is kept in place of the request's body, where strangers can change that without a trace: the
+    canonical form of what is signed or, of a hint, its named parameters.
     """
 
     signed: bool
     secret: int | None = None
     mode: Mode | None = None
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,3 +182,38 @@ def test_a_hint_nobody_signed_is_kept_as_such(client: httpx.Client, database: Da
 
     rows = database.rows("SELECT signed, method, body FROM webhook_events WHERE reference = 'unsigned-hint'")
     assert rows == [(False, "GET", b"orderId=unsigned-hint")]
+
+
+def test_a_flood_of_hints_costs_neither_the_disk_nor_a_payer_the_way_back(database: Database, tmp_path: Path) -> None:
+    # Given a gateway that takes few hints, and an order that the school has registered
+    settings = {"NOUBA_GATEWAY_HINTS_PER_SECOND": "1", "NOUBA_GATEWAY_PROCESSES": "1"}
+    database.execute(
+        "WITH payer AS (INSERT INTO users (name, email, role)"
+        " VALUES ('p', 'flood@school.example', 'student') RETURNING id)"
+        " INSERT INTO payments (provider, provider_reference, user_id, amount_minor, status)"
+        " SELECT 'satim', 'registered-in-flood', id, 1000, 'pending' FROM payer"
+    )
+    with (
+        RunningGateway(tmp_path / "log", database.url, **settings) as gateway,
+        httpx.Client(base_url=gateway.url) as one,
+    ):
+        # When a stranger posts one order with 250 kB of noise, and made-up ones
+        noise = "x" * 250_000
+        for number in range(60):
+            one.post("/webhooks/satim", content=f"orderId=flooded&noise={number}{noise}")
+            one.post("/webhooks/satim", content=f"orderId=made-up-{number}")
+
+        # Then payers are sent on to the school, and the registered order's hint is kept
+        for number in range(20):
+            answer = one.get(f"/webhooks/satim?orderId=payer-{number}")
+            assert (answer.status_code, answer.headers["Location"]) == (
+                303,
+                f"https://school.example/paid?orderId=payer-{number}",
+            )
+        assert one.get("/webhooks/satim?orderId=registered-in-flood").status_code == 303
+
+    kept = dict(database.rows("SELECT reference, count(*) FROM webhook_events WHERE NOT signed GROUP BY 1"))
+    assert kept["registered-in-flood"] == 1
+    assert kept["flooded"] == 1
+    assert sum(count for reference, count in kept.items() if "made-up" in reference) <= 10
+    assert database.rows("SELECT max(length(body)) FROM webhook_events WHERE NOT signed")[0][0] < 1024

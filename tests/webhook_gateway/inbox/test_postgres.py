@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
 import pytest
@@ -122,3 +123,41 @@ def test_bytes_and_headers_are_kept_exactly(engine: Engine, database: Database) 
 
     row = database.rows("SELECT dedupe_key, body, headers, reference, signed, secret FROM webhook_events")[0]
     assert row == ("é ' \\ %(x)s", body, headers, "t1", True, 1)
+
+
+def hint(key: str, reference: str = "order-1") -> WebhookEvent:
+    request = Request("GET", {}, f"orderId={reference}".encode())
+    digest = hashlib.sha256(request.body).digest()
+    kept = replace(entry(key), request=request, body_sha256=digest, reference=reference, proof=Proof(signed=False))
+    return replace(kept, provider="satim")
+
+
+def test_an_order_has_one_open_question(engine: Engine, database: Database) -> None:
+    # Given an order that is asked about, and one that is not
+    inbox = PostgresInbox(engine)
+    first = inbox.keep(hint("hint:order-1:redirect"))
+
+    # When hints come under other keys
+    again = inbox.keep(hint("hint:order-1:deposited"))
+    other = inbox.keep(hint("hint:order-2:redirect", "order-2"))
+
+    # Then the open question is due at once, and there is one an order
+    assert (again.event_id, again.is_new) == (first.event_id, False)
+    assert other.is_new
+    assert database.counts()["webhook_events"] == 2
+    assert database.counts()["outbox"] == 3
+
+    # and when it is answered, the next hint is a question of its own
+    with engine.connect() as connection:
+        connection.exec_driver_sql("UPDATE webhook_events SET state = 'applied', processed_at = now()")
+    assert inbox.keep(hint("hint:order-1:refunded")).is_new
+
+
+def test_a_signed_event_is_kept_beside_an_open_question(engine: Engine, database: Database) -> None:
+    inbox = PostgresInbox(engine)
+    inbox.keep(hint("hint:order-1:redirect"))
+
+    signed = replace(hint("order-1:deposited"), proof=Proof(signed=True, secret=0))
+
+    assert inbox.keep(signed).is_new
+    assert database.counts()["webhook_events"] == 2

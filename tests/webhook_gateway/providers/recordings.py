@@ -48,7 +48,9 @@ class Recording:
     @cached_property
     def proof(self) -> Proof:
         told = self.told["proof"]
-        return Proof(told["signed"], told["secret"], told["mode"] and Mode(told["mode"]))
+        kept = told.get("body")
+        body = None if kept is None else str(kept).encode()
+        return Proof(told["signed"], told["secret"], told["mode"] and Mode(told["mode"]), body)
 
     @cached_property
     def notice(self) -> PaymentNotice:

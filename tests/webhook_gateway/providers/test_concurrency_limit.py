@@ -7,7 +7,7 @@ import pytest
 from services.webhook_gateway.errors import ProviderBusyError, ProviderUnavailableError
 from services.webhook_gateway.providers.base import PaymentNotice
 from services.webhook_gateway.providers.circuit_breaker import Breaker
-from services.webhook_gateway.providers.concurrency_limit import ConcurrencyLimited
+from services.webhook_gateway.providers.concurrency_limit import UNREGISTERED_AT_ONCE, ConcurrencyLimited
 
 
 class SlowBank:
@@ -48,3 +48,29 @@ def test_a_question_that_failed_leaves_its_place_to_the_next() -> None:
     for _ in range(3):
         with pytest.raises(ProviderUnavailableError, match="does not answer"):
             asks.ask(PaymentNotice(key="1", kind="return"))
+
+
+def test_questions_about_made_up_orders_leave_room_for_a_registered_one() -> None:
+    # Given as many made-up orders as may be asked about at once, at a slow bank
+    bank = SlowBank()
+    asks = ConcurrencyLimited(bank, Breaker("bank"), is_registered=lambda reference: reference == "registered")
+    made_up = [PaymentNotice(key=str(n), kind="return", reference=f"made-up-{n}") for n in range(UNREGISTERED_AT_ONCE)]
+    threads = [threading.Thread(target=asks.ask, args=[notice]) for notice in made_up]
+    for thread in threads:
+        bank.asked.clear()
+        thread.start()
+        assert bank.asked.wait(10)
+
+    # When one more comes, and a registered order
+    with pytest.raises(ProviderBusyError):
+        asks.ask(PaymentNotice(key="more", kind="return", reference="made-up"))
+    bank.asked.clear()
+    registered = PaymentNotice(key="one", kind="return", reference="registered")
+    threads.append(threading.Thread(target=asks.ask, args=[registered]))
+    threads[-1].start()
+
+    # Then the bank is asked about the registered one
+    assert bank.asked.wait(10)
+    bank.answer.set()
+    for thread in threads:
+        thread.join(10)

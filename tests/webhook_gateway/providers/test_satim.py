@@ -103,15 +103,6 @@ def test_where_callbacks_are_signed_one_without_a_checksum_is_refused() -> None:
             psp.verify(Request("GET", {}, query))
 
 
-def test_hints_that_differ_are_different_events_and_the_same_hint_is_the_same() -> None:
-    psp = Satim(**MERCHANT, base_url="https://bank.example")
-    first, again, second = (
-        hint(psp, f"mdOrder=one&operation=refunded&status=1&refundedAmount={amount}").key for amount in (1, 1, 2)
-    )
-
-    assert first == again != second
-
-
 def test_a_paid_order_is_what_the_bank_says_and_no_longer_a_hint(serve: Serve) -> None:
     bank = ScriptedBank(serve, acknowledgeTransaction=PAID)
 

@@ -39,7 +39,7 @@ class NobodyCounts:
     def count_refusal(self, provider: str) -> None:
         raise AssertionError(f"a request of {provider} was not believed")
 
-    def count_hint(self, provider: str) -> None:
+    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
         """A payer's return is not signed."""
 
 

@@ -15,7 +15,7 @@ from services.webhook_gateway.providers import signatures
 from services.webhook_gateway.providers.settings import ChecksumMode, ProviderSettings, plain
 
 #: Not signed: the checksum itself and the bank's name for the key, whose wording is wrong in the vendor's own example.
-_UNSIGNED: Final = frozenset({"checksum", "sign_alias"})
+UNSIGNED: Final = frozenset({"checksum", "sign_alias"})
 # the platform writes capitals; one spelling only, so that a changed letter is never the same checksum
 _HEX = re.compile(r"(?:[0-9A-F]{2}){1,1024}")
 
@@ -65,7 +65,7 @@ def checksum_of(settings: ProviderSettings) -> Checksum | None:
 
 def signed_string(parameters: Mapping[str, str]) -> bytes:
     """`name;value;` of exactly the parameters that came, by name, the last semicolon included."""
-    signed = sorted((name, value) for name, value in parameters.items() if name not in _UNSIGNED)
+    signed = sorted((name, value) for name, value in parameters.items() if name not in UNSIGNED)
     return "".join(f"{name};{value};" for name, value in signed).encode()
 
 

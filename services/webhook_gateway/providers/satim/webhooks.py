@@ -8,9 +8,10 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.providers.base import (
@@ -23,7 +24,7 @@ from services.webhook_gateway.providers.base import (
     ProviderReply,
     Request,
 )
-from services.webhook_gateway.providers.satim.bpc_checksum import Checksum, checksum_of
+from services.webhook_gateway.providers.satim.bpc_checksum import UNSIGNED, Checksum, checksum_of
 from services.webhook_gateway.providers.satim.orders import OrderCalls
 from services.webhook_gateway.providers.settings import ProviderSettings
 
@@ -31,6 +32,14 @@ _ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _WORD = re.compile(r"[0-9A-Za-z_-]{0,40}")
 _PARAMETERS_LIMIT: Final = 50
 _DIGEST_CHARACTERS: Final = 16
+#: What is kept of a request that nobody signed: less than 1 KiB, whatever came with it.
+_HINT_PARAMETERS: Final = ("mdOrder", "operation", "status")
+#: The platform's operations; another word in an unsigned request is no reason of its own to ask.
+_OPERATIONS: Final = frozenset(
+    {"approved", "deposited", "reversed", "refunded", "declinedByTimeout", "declinedCardPresent", "declined"}
+)
+#: A hint that is repeated within this is the same hint; later, it is a new reason to ask.
+HINT_SECONDS: Final = 60
 
 
 class Satim:
@@ -47,8 +56,10 @@ class Satim:
         password: str,
         base_url: str,
         checksum: Checksum | None = None,
+        now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._checksum = checksum
+        self._now = now
         self._base_url = base_url
         self._credentials = {"userName": username, "password": password}
 
@@ -62,33 +73,42 @@ class Satim:
             password=settings.satim_password.get_secret_value(),
             base_url=settings.satim_base_url,
             checksum=checksum_of(settings),
+            now=now,
         )
 
     def verify(self, request: Request) -> Proof:
         """A callback's checksum, where the bank makes them. A hint that is not one order's plain name is refused."""
         parameters = _parameters(request.body)
-        if self._checksum is not None and not _is_browser(parameters):
-            return Proof(signed=True, secret=self._checksum.matching_key(parameters))
+        if self._is_signed(parameters):
+            assert self._checksum is not None
+            secret = self._checksum.matching_key(parameters)
+            return Proof(signed=True, secret=secret, body=_signed_form(parameters))
         try:
-            _order_id(parameters)
+            body = _hint_form(parameters)
         except UnreadableEventError as error:
             # nobody vouches for it, so it is not kept either
             raise InvalidSignatureError(str(error)) from None
-        return Proof(signed=False)
+        return Proof(signed=False, body=body)
 
     def parse(self, request: Request) -> PaymentNotice:
         """Which order to ask for, never more."""
         if request.method == ANSWER:
             return self._read(request)
         parameters = _parameters(request.body)
-        order_id = _order_id(parameters)
-        operation, status = parameters.get("operation", ""), parameters.get("status", "")
-        if not _WORD.fullmatch(operation) or not _WORD.fullmatch(status):
-            raise UnreadableEventError("operation and status must be plain words.")
+        order_id, (operation, status) = _order_id(parameters), _words(parameters)
         kind = operation or "redirect"
-        # the platform numbers no events: two callbacks that differ anywhere (a second refund) are two reasons to ask
-        digest = hashlib.sha256(request.body).hexdigest()[:_DIGEST_CHARACTERS]
-        return PaymentNotice(key=f"{order_id}:{kind}:{status}:{digest}", kind=kind, reference=order_id, hint=True)
+        if self._is_signed(parameters):
+            # the platform numbers no events: two callbacks that differ in what is signed (a second refund) are two
+            # reasons to ask; order, encoding and unsigned parameters are anybody's
+            digest = hashlib.sha256(_signed_form(parameters)).hexdigest()[:_DIGEST_CHARACTERS]
+            return PaymentNotice(key=f"{order_id}:{kind}:{status}:{digest}", kind=kind, reference=order_id, hint=True)
+        named = operation if operation in _OPERATIONS else ""
+        minute = int(self._now().timestamp()) // HINT_SECONDS
+        key = f"hint:{order_id}:{named}:{status if status in ('0', '1') else ''}:{minute}"
+        return PaymentNotice(key=key, kind=kind, reference=order_id, hint=True)
+
+    def _is_signed(self, parameters: Mapping[str, str]) -> bool:
+        return self._checksum is not None and not _is_browser(parameters)
 
     def ask(self, notice: PaymentNotice) -> PaymentNotice:
         """Confirm the order and read its state."""
@@ -142,6 +162,28 @@ def _order_id(parameters: Mapping[str, str]) -> str:
     if len(named) != 1 or not _ORDER_ID.fullmatch(order_id := named.pop()):
         raise UnreadableEventError("The request must name one order, in mdOrder (a callback) or orderId (a browser).")
     return order_id
+
+
+def _words(parameters: Mapping[str, str]) -> tuple[str, str]:
+    operation, status = parameters.get("operation", ""), parameters.get("status", "")
+    if not _WORD.fullmatch(operation) or not _WORD.fullmatch(status):
+        raise UnreadableEventError("operation and status must be plain words.")
+    return operation, status
+
+
+def _signed_form(parameters: Mapping[str, str]) -> bytes:
+    """What the checksum covers, and the checksum: one spelling, whatever order and encoding came."""
+    kept = [(name, value) for name, value in parameters.items() if name == "checksum" or name not in UNSIGNED]
+    return urlencode(sorted(kept)).encode()
+
+
+def _hint_form(parameters: Mapping[str, str]) -> bytes:
+    """One order's name and what is said to have happened. Raises UnreadableEventError where that is no plain hint."""
+    order_id, (operation, status) = _order_id(parameters), _words(parameters)
+    if not operation and not status:
+        return urlencode({"orderId": order_id}).encode()
+    given = zip(_HINT_PARAMETERS, (order_id, operation, status), strict=True)
+    return urlencode([(name, value) for name, value in given if value]).encode()
 
 
 def _mode(base_url: str) -> Mode | None:
