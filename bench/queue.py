@@ -18,8 +18,7 @@ from bench.running import postgres, rabbitmq
 from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
-from shared.messaging.publisher import Publisher
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relay, connections_of
 from shared.runtime.database import build_engine
 
 PART = "queue"
@@ -53,13 +52,10 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
 
 @contextlib.contextmanager
 def _relay(database_url: str, rabbitmq_url: str) -> Iterator[Relay]:
-    engine: Engine = build_engine(database_url, pool_size=1, application="nouba bench")
-    publisher = Publisher(rabbitmq_url)
-    relay = Relay(engine, publisher, GATEWAY)
+    engine: Engine = build_engine(database_url, pool_size=connections_of(GATEWAY), application="nouba bench")
+    relay = Relay(engine, rabbitmq_url, GATEWAY)
     relay.start()
     try:
-        if not publisher.wait_until_ready(_LONGEST_SECONDS):
-            raise click.ClickException("RabbitMQ takes no messages.")
         yield relay
     finally:
         relay.stop()

@@ -23,8 +23,7 @@ from services.stats.metrics import SWEEP_FAILURES, SWEEPS, days_due, heartbeat
 from services.stats.settings import StatsSettings
 from services.stats.snapshots.due_days import sweep
 from shared.contracts.routes import STATS
-from shared.messaging.publisher import Publisher
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relay, connections_of
 from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.metrics import serve_metrics
@@ -34,8 +33,12 @@ log = structlog.get_logger(__name__)
 
 def run(settings: StatsSettings) -> int:
     """Run until told to stop; returns the exit status."""
-    engine = build_engine(settings.database_url.get_secret_value(), pool_size=2, application="nouba stats scheduler")
-    relay = Relay(engine, Publisher(settings.rabbitmq_url.get_secret_value()), STATS)
+    engine = build_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=1 + connections_of(STATS),
+        application="nouba stats scheduler",
+    )
+    relay = Relay(engine, settings.rabbitmq_url.get_secret_value(), STATS)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     look = partial(sweep, engine, settings.zone, lookback_days=settings.stats_lookback_days)

@@ -20,8 +20,7 @@ from shared.contracts.stats import ComputeDay
 from shared.contracts.videos import VideoReady
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
-from shared.messaging.publisher import Publisher
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import SHORT_JOBS, run_worker
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.batcher import Batcher
@@ -42,14 +41,14 @@ def run(settings: StatsSettings) -> int:
     threads = settings.worker_threads
     # one for each that waits for its turn to compute, and what a computation and a proof read the facts with
     engine = build_engine(url, pool_size=threads + 6, application="nouba stats worker")
-    company = build_engine(url, pool_size=3, application="nouba stats relay")
+    company = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
     noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
     declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # for what a scheduler promised that is no longer there
-    relay = Relay(company, Publisher(rabbitmq_url), STATS)
+    relay = Relay(company, rabbitmq_url, STATS)
     companions = [relay, *operator_threads(broker, company, rabbitmq_url, ["default"])]
     return run_worker(broker, ["default"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 

@@ -12,7 +12,7 @@ from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.hls.content_keys import ContentKeys
 from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
-from services.transcoder.jobs.maintenance import Maintenance, MaintenanceThread
+from services.transcoder.jobs.maintenance import Maintenance, maintenance_threads
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.planning.profile import EncodingProfile
@@ -21,8 +21,7 @@ from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
-from shared.messaging.publisher import Publisher
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import BackgroundThread, run_worker
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.database import build_engine
@@ -39,8 +38,8 @@ def run(settings: WorkerSettings) -> int:
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease
     engine = build_engine(url, pool_size=2 * settings.jobs + 1, application="nouba transcoder")
-    company = build_engine(url, pool_size=4, application="nouba transcoder relay")
-    relay = Relay(company, Publisher(rabbitmq_url), TRANSCODER)
+    company = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
+    relay = Relay(company, rabbitmq_url, TRANSCODER)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
     terms = WorkerPolicy(
@@ -69,7 +68,7 @@ def run(settings: WorkerSettings) -> int:
         upload_age=timedelta(hours=settings.upload_hours),
     )
     in_hand = operator_threads(broker, company, rabbitmq_url, ["videos"])
-    companions: list[BackgroundThread] = [relay, MaintenanceThread(sweep, relay.wake), *in_hand]
+    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *in_hand]
     try:
         return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
     finally:

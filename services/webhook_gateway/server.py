@@ -21,8 +21,7 @@ from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings
 from shared.contracts.routes import GATEWAY
-from shared.messaging.publisher import Publisher
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relay, connections_of
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
 from shared.runtime.gunicorn import GunicornServer
@@ -101,8 +100,8 @@ class GatewayServer(GunicornServer):
             connect_timeout_seconds=patience.connect_seconds,
             pool_timeout_seconds=patience.pool_seconds,
         )
-        relaying = build_engine(url, pool_size=1, application="nouba gateway relay")
-        self._relay = Relay(relaying, Publisher(settings.rabbitmq_url.get_secret_value()), GATEWAY)
+        relaying = build_engine(url, pool_size=connections_of(GATEWAY), application="nouba gateway relay")
+        self._relay = Relay(relaying, settings.rabbitmq_url.get_secret_value(), GATEWAY)
         self._relay.start()
         inbox: Inbox = PostgresInbox(engine, patience.statement_ms / 1000 + ANSWER_SECONDS)
         spool = None

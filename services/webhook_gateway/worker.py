@@ -28,8 +28,7 @@ from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
-from shared.messaging.publisher import Publisher
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import SHORT_JOBS, BackgroundThread, run_worker
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.batcher import Batcher
@@ -54,8 +53,8 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         autocommit=True,
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
-    company = build_engine(url, pool_size=4, application="nouba payments relay")
-    relay = Relay(company, Publisher(rabbitmq_url), GATEWAY)
+    company = build_engine(url, pool_size=3 + connections_of(GATEWAY), application="nouba payments relay")
+    relay = Relay(company, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))

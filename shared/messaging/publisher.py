@@ -1,5 +1,8 @@
 """Publishes with many confirms outstanding over one connection; waiting for each is five to seven times slower.
 
+A connection that is alive can be useless: a channel whose queue confirms nothing, or that refuses every message long
+after the queue takes messages again. The publisher then opens a new connection, and says so in the log.
+
 pika's blocking connection waits for every confirm, so this uses the event-driven one, in a thread of its own. All that
 touches the connection runs in that thread; other threads hand it a batch and wait for the batch to be settled.
 """
@@ -9,12 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pika
 import structlog
 from pika.adapters.select_connection import IOLoop, SelectConnection
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByClient
 
 from shared.messaging.broker import connection_parameters
 from shared.messaging.topology import declarations
@@ -22,6 +26,8 @@ from shared.runtime.logs import describe
 
 #: Messages on their way without a confirm; more does not make it faster, and this bounds what a stalled server holds.
 WINDOW = 1000
+#: However slowly the confirms come, a batch ends after its timeout times this.
+LONGEST_TIMEOUTS = 4
 SHORTEST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 5.0
 #: A dead server is noticed after about twice this.
@@ -54,6 +60,8 @@ class Publisher:
         self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
         self._complaint: str | None = None
         self._declared: set[str] = set()
+        #: Queues for which a connection was given up, until they confirm again.
+        self._renewed_for: set[str] = set()
         self._batches: deque[_Batch] = deque()
         self._pending: dict[int, tuple[_Batch, int]] = {}
         self._last_tag = 0
@@ -61,15 +69,21 @@ class Publisher:
     def publish(self, messages: Sequence[Outgoing], timeout_seconds: float) -> set[int]:
         """Publish persistently, and return the indexes of the messages that RabbitMQ has taken responsibility for.
 
-        Returns when every message is settled, or the connection is lost, or the time is over. A message without a
-        confirm may have arrived all the same.
+        Returns when every message is settled, or the connection is lost, or RabbitMQ has answered nothing for
+        `timeout_seconds`. A message without a confirm may have arrived all the same.
         """
-        deadline = time.monotonic() + timeout_seconds
+        began = time.monotonic()
         if not messages or not self._ready.wait(timeout_seconds):
             return set()
-        batch = _Batch(messages)
+        batch = _Batch(messages, began)
         self._ioloop.add_callback_threadsafe(lambda: self._enter(batch))
-        batch.settled.wait(max(0.0, deadline - time.monotonic()))
+        latest = began + LONGEST_TIMEOUTS * timeout_seconds
+        while not batch.settled.is_set():
+            left_seconds = min(batch.answered_at + timeout_seconds, latest) - time.monotonic()
+            if left_seconds <= 0:
+                self._ioloop.add_callback_threadsafe(lambda: self._abandon(batch))
+                break
+            batch.settled.wait(left_seconds)
         batch.abandoned = True
         return batch.confirmed.copy()
 
@@ -119,7 +133,8 @@ class Publisher:
         self._channel = channel
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._returned)
-        channel.confirm_delivery(self._answered, callback=self._confirming)
+        # tags start at 1 again on every channel: an answer on another one would settle the wrong message
+        channel.confirm_delivery(partial(self._answered, channel), callback=self._confirming)
 
     def _confirming(self, _frame: Any) -> None:
         if self._complaint:
@@ -127,6 +142,20 @@ class Publisher:
         self._complaint = None
         self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
         self._ready.set()
+
+    def _renew(self, sentence: str, queue: str) -> None:
+        """Replace a connection that is alive and useless. What it was sent counts as not confirmed."""
+        connection = self._connection
+        if queue not in self._renewed_for:
+            log.warning(sentence, queue=queue)
+        self._renewed_for.add(queue)
+        self._forget_connection()
+        if self._stopping:
+            self._ioloop.stop()
+        else:
+            self._connect()
+        # Not closed politely: a server that has stopped reading from it would never answer.
+        connection._terminate_stream(ConnectionClosedByClient(200, "renewed"))
 
     def _channel_closed(self, channel: Any, reason: Exception) -> None:
         if isinstance(reason, ChannelClosedByBroker):
@@ -167,12 +196,16 @@ class Publisher:
         elif self._connection is None:
             self._ioloop.stop()
 
-    def _block(self, _connection: Any, _frame: Any) -> None:
+    def _block(self, connection: Any, _frame: Any) -> None:
+        if connection is not self._connection:
+            return
         self._blocked = True
         self._ready.clear()
         self._complain("rabbitmq is short of memory or disk and takes no messages", None)
 
-    def _unblock(self, _connection: Any, _frame: Any) -> None:
+    def _unblock(self, connection: Any, _frame: Any) -> None:
+        if connection is not self._connection:
+            return
         self._blocked = False
         self._confirming(None)
         self._pump()
@@ -190,6 +223,15 @@ class Publisher:
             return
         self._batches.append(batch)
         self._pump()
+
+    def _abandon(self, batch: "_Batch") -> None:
+        """End a batch whose caller has gone: none of its tags may count against the window."""
+        if batch.settled.is_set() or self._connection is None or self._blocked:
+            # a server short of memory answers once it is fed
+            return
+        if any(one is batch for one, _ in self._pending.values()):
+            sentence = "rabbitmq does not confirm what a queue was sent; opening a new connection"
+            self._renew(sentence, batch.messages[0].queue)
 
     def _pump(self) -> None:
         while self._batches and not self._blocked and len(self._pending) < WINDOW:
@@ -220,7 +262,9 @@ class Publisher:
         )
         self._channel.basic_publish("", message.queue, message.body, properties, mandatory=True)
 
-    def _answered(self, frame: Any) -> None:
+    def _answered(self, channel: Any, frame: Any) -> None:
+        if channel is not self._channel:
+            return
         confirmed = isinstance(frame.method, pika.spec.Basic.Ack)
         last: int = frame.method.delivery_tag
         if frame.method.multiple:
@@ -234,20 +278,32 @@ class Publisher:
             tags = [last]
         for tag in tags:
             self._settle(tag, confirmed=confirmed)
+            if self._channel is not channel:
+                return
         self._pump()
 
-    def _returned(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+    def _returned(self, channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
         # Unroutable: somebody deleted the queue. The confirm that follows finds nothing left to settle.
         tag = int(properties.correlation_id)
-        if tag in self._pending:
+        if channel is self._channel and tag in self._pending:
             batch, index = self._pending[tag]
             self._declared.discard(batch.messages[index].queue)
+            batch.is_refused = False
             self._settle(tag, confirmed=False)
 
     def _settle(self, tag: int, *, confirmed: bool) -> None:
         batch, index = self._pending.pop(tag, (None, 0))
-        if batch is not None:
-            batch.settle(index, confirmed=confirmed)
+        if batch is None:
+            return
+        batch.settle(index, confirmed=confirmed)
+        queue = batch.messages[index].queue
+        if confirmed:
+            if queue in self._renewed_for:
+                log.info("rabbitmq confirms again", queue=queue)
+            self._renewed_for.discard(queue)
+        elif batch.settled.is_set() and batch.is_refused:
+            # A channel goes on refusing for a queue that was full once, although the queue has room again.
+            self._renew("rabbitmq refuses every message for a queue; opening a new connection", queue)
 
 
 class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
@@ -260,8 +316,12 @@ class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
 class _Batch:
     """What one call of `publish` waits for."""
 
-    def __init__(self, messages: Sequence[Outgoing]) -> None:
+    def __init__(self, messages: Sequence[Outgoing], began: float) -> None:
         self.messages = messages
+        #: When RabbitMQ last answered, on the monotonic clock.
+        self.answered_at = began
+        #: Every answer so far was a nack.
+        self.is_refused = True
         self.unsent = deque(range(len(messages)))
         self.confirmed: set[int] = set()
         self.settled = threading.Event()
@@ -270,8 +330,10 @@ class _Batch:
         self._open = len(messages)
 
     def settle(self, index: int, *, confirmed: bool) -> None:
+        self.answered_at = time.monotonic()
         if confirmed:
             self.confirmed.add(index)
+            self.is_refused = False
         self._open -= 1
         if self._open == 0:
             self.settled.set()

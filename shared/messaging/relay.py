@@ -1,29 +1,31 @@
-"""Carries the outbox to RabbitMQ: a row goes when its message is confirmed, never before.
+"""Publishes the outbox to RabbitMQ: a row is deleted when its message is confirmed, never before.
 
+Each queue has a lane of its own: a thread, a connection to RabbitMQ and a transaction. RabbitMQ stops reading from a
+connection while one queue confirms nothing, so a shared connection would stop every queue.
 Any number of relays, in any number of processes, may run for one service: each claims rows that no other has locked.
 A message may be sent twice (a relay that dies after the confirm); none is ever lost. Handlers are idempotent.
 """
 
-import threading
-import time
+from sqlalchemy import Connection, Engine, Row, delete
 
-import structlog
-from sqlalchemy import Connection, Engine, Row, delete, func, select
-from sqlalchemy.exc import SQLAlchemyError
-
+from shared.contracts.routes import ROUTES
 from shared.messaging.publisher import WINDOW, Outgoing, Publisher
 from shared.runtime import metrics
 from shared.runtime.failpoints import failpoint
-from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import outbox
 
 #: Between two batches nothing is under way, so one is as large as the window of messages that wait for their confirm.
 BATCH_SIZE = WINDOW
+#: After a batch of which nothing was confirmed the next one is smaller by this: what is sent again adds to the queue.
+SHRINK_BY = 10
 POLL_SECONDS = 1.0
 #: How long it waits, once woken, for what is committed at about the same time: a batch costs hardly more than a row.
 GATHER_SECONDS = 0.025
-#: How long rows stay locked for RabbitMQ's confirms.
-CONFIRM_TIMEOUT_SECONDS = 5.0
+#: How long a lane waits for the next confirm before it gives the connection up. Long, so that late confirms count:
+#: only this queue waits. The rows stay locked for four times as long at most.
+CONFIRM_TIMEOUT_SECONDS = 15.0
+STOP_TIMEOUT_SECONDS = 5.0
 SHORTEST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 5.0
 #: How often the backlog is counted for the metrics.
@@ -33,102 +35,158 @@ COUNT_SECONDS = 5.0
 # made once, where a plain subquery might be asked, and lock, again.
 _TAKE = """
 DELETE FROM outbox WHERE id = ANY(ARRAY(
-    SELECT id FROM outbox WHERE service = %s ORDER BY id {order} LIMIT %s FOR UPDATE SKIP LOCKED
-)) RETURNING id, message ->> 'queue_name' AS queue, message ->> 'message_id' AS message_id, message::text AS body
+    SELECT id FROM outbox WHERE service = %s AND message ->> 'queue_name' = %s
+    ORDER BY id {order} LIMIT %s FOR UPDATE SKIP LOCKED
+)) RETURNING id, message ->> 'message_id' AS message_id, message::text AS body
 """
 _TAKE_OLDEST, _TAKE_NEWEST = _TAKE.format(order="ASC"), _TAKE.format(order="DESC")
-
-log = structlog.get_logger(__name__)
+_BACKLOG = """
+SELECT message ->> 'queue_name', count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)
+FROM outbox WHERE service = %s GROUP BY 1
+"""
 
 
 def backlog(engine: Engine, service: str) -> tuple[int, float]:
     """How many messages of `service` wait in the outbox, and the age of the oldest in seconds."""
-    age = func.extract("epoch", func.now() - func.min(outbox.c.created_at))
-    query = select(func.count(), func.coalesce(age, 0)).where(outbox.c.service == service)
+    found = backlogs(engine, service).values()
+    return sum(count for count, _ in found), max((age_seconds for _, age_seconds in found), default=0.0)
+
+
+def backlogs(engine: Engine, service: str) -> dict[str, tuple[int, float]]:
+    """The same by queue; a queue without messages is absent."""
     with engine.connect() as connection:
-        count, age_seconds = connection.execute(query).one()
-    return int(count), max(0.0, float(age_seconds))
+        rows = connection.exec_driver_sql(_BACKLOG, (service,)).all()
+    return {str(queue): (int(count), max(0.0, float(age_seconds))) for queue, count, age_seconds in rows}
+
+
+def published_queues(service: str) -> tuple[str, ...]:
+    """The queues to which `service` publishes."""
+    return tuple(sorted({route.queue for route in ROUTES if route.publisher == service}))
+
+
+def connections_of(service: str) -> int:
+    """How many database connections the relay of `service` uses at once."""
+    return len(published_queues(service)) + 1
 
 
 class Relay:
-    """A thread that publishes the outbox of one service, with a publisher of its own. Make it after the fork."""
+    """Publishes the outbox of one service, with a lane for each queue. Make it after the fork.
 
-    def __init__(self, engine: Engine, publisher: Publisher, service: str) -> None:
+    `engine` needs `connections_of(service)` connections: a lane keeps one while it waits for confirms.
+    """
+
+    def __init__(self, engine: Engine, rabbitmq_url: str, service: str) -> None:
         self._engine = engine
-        self._publisher = publisher
+        self._rabbitmq_url = rabbitmq_url
         self._service = service
-        self._thread = threading.Thread(target=self._run, name=f"relay {service}", daemon=True)
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._newest_first = False
-        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
-        self._counted_at = 0.0
-        self._database_away = False
+        self._lanes = {queue: self._lane(queue) for queue in published_queues(service)}
+        self._counting = PeriodicThread(f"relay {service}", self._count, COUNT_SECONDS, at_once=True)
 
     def start(self) -> None:
         """Begin, with whatever an earlier process left behind."""
+        for lane in self._lanes.values():
+            lane.start()
+        self._counting.start()
+
+    def wake(self) -> None:
+        """Publish now, because a row has been committed. Cheap, and many calls may lead to one round."""
+        for lane in tuple(self._lanes.values()):
+            lane.wake()
+
+    def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
+        """Finish the batches in hand; other rows stay for the next process."""
+        self._counting.stop(timeout_seconds)
+        lanes = tuple(self._lanes.values())
+        for lane in lanes:
+            lane.request_stop()
+        for lane in lanes:
+            lane.stop(timeout_seconds)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the threads run."""
+        return self._counting.is_alive and all(lane.is_alive for lane in self._lanes.values())
+
+    def _lane(self, queue: str) -> "_Lane":
+        return _Lane(self._engine, Publisher(self._rabbitmq_url), self._service, queue)
+
+    def _count(self) -> None:
+        found = backlogs(self._engine, self._service)
+        # a newer or an older release publishes to a queue of its own
+        for queue in found.keys() - self._lanes.keys():
+            lane = self._lane(queue)
+            lane.start()
+            self._lanes = {**self._lanes, queue: lane}
+        metrics.RELAY_BACKLOG.labels(self._service).set(sum(count for count, _ in found.values()))
+        metrics.RELAY_BACKLOG_AGE_SECONDS.labels(self._service).set(
+            max((age_seconds for _, age_seconds in found.values()), default=0.0)
+        )
+
+
+class _Lane:
+    """Publishes the rows of one queue."""
+
+    def __init__(self, engine: Engine, publisher: Publisher, service: str, queue: str) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._service = service
+        self._queue = queue
+        self._thread = PeriodicThread(f"relay {service} {queue}", self._round, POLL_SECONDS, at_once=True)
+        self._size = BATCH_SIZE
+        self._newest_first = False
+        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
+
+    def start(self) -> None:
         self._publisher.start()
         self._thread.start()
 
     def wake(self) -> None:
-        """Say that a row has been committed. Costs next to nothing, and many calls may lead to one round."""
-        self._wake.set()
+        self._thread.wake()
 
-    def stop(self, timeout_seconds: float = CONFIRM_TIMEOUT_SECONDS) -> None:
-        """Finish the batch in hand; other rows stay for the next process."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+    def request_stop(self) -> None:
+        self._thread.request_stop()
+
+    def stop(self, timeout_seconds: float) -> None:
+        self._thread.stop(timeout_seconds)
+        # ends the wait for confirms that do not come
         self._publisher.stop()
+        self._thread.join(timeout_seconds)
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.is_alive
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._round()
-            except SQLAlchemyError as error:
-                if not self._database_away:
-                    log.warning("postgresql is away, trying again until it is back", error=describe(error))
-                self._database_away = True
-                self._back_off()
-            except Exception:
-                log.exception("relay failed, trying again")
-                self._back_off()
-
-    def _round(self) -> None:
+    def _round(self) -> bool:
+        """Publish one batch, and return whether there may be more."""
         # Without RabbitMQ no transaction is opened and no row locked.
         if not self._publisher.wait_until_ready(POLL_SECONDS):
-            self._count()
-            return
-        self._wake.clear()
-        claimed, confirmed = self._carry()
-        if self._database_away:
-            log.info("postgresql is back")
-        self._database_away = False
-        self._count()
-        more = claimed == BATCH_SIZE
+            return True
+        if self._thread.was_woken:
+            self._thread.pause(GATHER_SECONDS)
+        size = self._size
+        claimed, confirmed = self._carry(size)
+        more = claimed == size
         # More than a batch waits: let the newest not wait for all the old ones, nor the old ones for ever.
         self._newest_first = more and not self._newest_first
+        if confirmed or not claimed:
+            self._size = BATCH_SIZE
+        else:
+            self._size = max(1, self._size // SHRINK_BY)
         if confirmed:
             self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
         if confirmed < claimed:
             self._back_off()
-        elif not more and self._wake.wait(POLL_SECONDS):
-            self._stopping.wait(GATHER_SECONDS)
+            return True
+        return more
 
-    def _carry(self) -> tuple[int, int]:
+    def _carry(self, size: int) -> tuple[int, int]:
         """Publish one batch, and return how many rows were claimed and how many are gone."""
         with self._engine.connect() as connection:
-            rows = self._take(connection)
+            rows = self._take(connection, size)
             if not rows:
                 return 0, 0
             failpoint("relay.after_claim")
-            outgoing = [Outgoing(row.queue, row.body.encode(), row.message_id) for row in rows]
+            outgoing = [Outgoing(self._queue, row.body.encode(), row.message_id) for row in rows]
             confirmed = [rows[index].id for index in self._publisher.publish(outgoing, CONFIRM_TIMEOUT_SECONDS)]
             failpoint("relay.after_publish")
             if len(confirmed) < len(rows):
@@ -141,18 +199,11 @@ class Relay:
         metrics.RELAY_FAILED.labels(self._service).inc(len(rows) - len(confirmed))
         return len(rows), len(confirmed)
 
-    def _take(self, connection: Connection) -> list[Row[tuple[int, str, str, str]]]:
+    def _take(self, connection: Connection, size: int) -> list[Row[tuple[int, str, str]]]:
         statement = _TAKE_NEWEST if self._newest_first else _TAKE_OLDEST
-        rows = connection.exec_driver_sql(statement, (self._service, BATCH_SIZE)).all()
+        rows = connection.exec_driver_sql(statement, (self._service, self._queue, size)).all()
         return sorted(rows, key=lambda row: row.id)
 
     def _back_off(self) -> None:
-        self._stopping.wait(self._backoff_seconds)
+        self._thread.pause(self._backoff_seconds)
         self._backoff_seconds = min(LONGEST_BACKOFF_SECONDS, self._backoff_seconds * 2)
-
-    def _count(self) -> None:
-        if time.monotonic() - self._counted_at >= COUNT_SECONDS:
-            self._counted_at = time.monotonic()
-            count, age_seconds = backlog(self._engine, self._service)
-            metrics.RELAY_BACKLOG.labels(self._service).set(count)
-            metrics.RELAY_BACKLOG_AGE_SECONDS.labels(self._service).set(age_seconds)

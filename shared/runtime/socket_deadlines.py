@@ -57,6 +57,7 @@ class SocketDeadlines:
                 for deadline in self._running:
                     if deadline.due <= now and not deadline.passed:
                         deadline.passed = True
-                        # the sender may have closed it in the same moment
-                        with contextlib.suppress(OSError):
+                        # the sender may have closed it in the same moment; and whatever else it is, a watcher that
+                        # ended would let every later deadline pass
+                        with contextlib.suppress(Exception):
                             deadline.connection.shutdown(deadline.how)

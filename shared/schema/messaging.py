@@ -14,6 +14,8 @@ outbox = Table(
     Column("message", JSONB, nullable=False),
     created_at_column(),
     Index(None, "service", "id"),
+    # the relay publishes each queue by itself
+    Index("ix_outbox_service_queue", "service", text("(message ->> 'queue_name')"), "id"),
     info={"writer": "every service, its own rows"},
 )
 

@@ -39,7 +39,11 @@ webhook_events = Table(
     # which of the active secrets matched (0 is the first): says when an old one can be retired
     Column("secret", SmallInteger),
     Column("payment_id", BigInteger, ForeignKey("payments.id")),
+    # how often it was parked; `tries` leaves out those times when it only waited for a turn
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    # the first try: patience counts from here
+    Column("taken_up_at", INSTANT),
     # when a waiting event is tried again, whatever became of its message
     Column("next_attempt_at", INSTANT),
     Column("received_at", INSTANT, nullable=False, server_default=text("now()")),

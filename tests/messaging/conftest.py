@@ -39,6 +39,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
         process = subprocess.Popen(
             [sys.executable, "-m", f"tests.messaging.programs.{program}", *arguments],
             env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

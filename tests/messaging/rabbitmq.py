@@ -46,6 +46,10 @@ class VirtualHost:
         )
         answer.raise_for_status()
 
+    def delete_policy(self) -> None:
+        """Take away what `set_policy` gave."""
+        httpx.delete(f"{self._node.management_url}/api/policies/{self.name}/policy").raise_for_status()
+
     def policy_of(self, queue: str) -> Mapping[str, Any]:
         """What policies say of `queue`."""
         answer = httpx.get(f"{self._node.management_url}/api/queues/{self.name}/{queue}")

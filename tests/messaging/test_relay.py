@@ -16,7 +16,6 @@ from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging import outbox, relay
 from shared.messaging.actors import encode_message
-from shared.messaging.publisher import Publisher
 from shared.messaging.relay import Relay
 from shared.runtime.database import build_engine
 from shared.schema import tables
@@ -28,7 +27,7 @@ Run = Callable[..., "subprocess.Popen[str]"]
 
 @contextmanager
 def relaying(engine: Engine, vhost: VirtualHost) -> Iterator[Relay]:
-    running = Relay(engine, Publisher(vhost.url), "gateway")
+    running = Relay(engine, vhost.url, "gateway")
     running.start()
     try:
         yield running

@@ -104,6 +104,8 @@ class FakeSchool:
             body=row.body,
             received_at=row.received_at,
             attempts=row.attempts,
+            tries=row.tries,
+            taken_up_at=row.taken_up_at,
         )
 
     @contextmanager
@@ -225,9 +227,12 @@ class FakeBooks:
             row, state=verdict.state, reason=verdict.reason, payment_id=verdict.payment_id, next_attempt_at=None
         )
 
-    def park(self, event_id: int, reason: str, until: datetime) -> None:
+    def park(self, event_id: int, reason: str, until: datetime, tried_at: datetime | None = None) -> None:
         row = self._tables.events[event_id]
-        self._tables.events[event_id] = replace(row, reason=reason, attempts=row.attempts + 1, next_attempt_at=until)
+        row = replace(row, reason=reason, attempts=row.attempts + 1, next_attempt_at=until)
+        if tried_at is not None:
+            row = replace(row, tries=row.tries + 1, taken_up_at=row.taken_up_at or tried_at)
+        self._tables.events[event_id] = row
 
     def release(self, provider: str, reference: str, at: datetime) -> None:
         for row in list(self._tables.events.values()):

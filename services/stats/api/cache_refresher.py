@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.stats.api import metrics
 from services.stats.api.cache import SnapshotCache
 from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +32,11 @@ class CacheRefresher:
 
     def __init__(self, look: Callable[[SnapshotCache], SnapshotCache]) -> None:
         self._look = look
-        self._stopping = threading.Event()
         self._looked = threading.Event()
+        self._told: SnapshotCache | None = None
         self._threads = [
-            threading.Thread(target=work, name=name, daemon=True)
-            for name, work in (("watch", self._run), ("watch metrics", self._tell))
+            PeriodicThread("cache refresh", self._refresh, REFRESH_SECONDS, at_once=True),
+            PeriodicThread("cache age", self._tell, REFRESH_SECONDS, at_once=True),
         ]
         self._reached = float("-inf")
         self._away = False
@@ -49,7 +50,8 @@ class CacheRefresher:
         self._looked.wait(FIRST_LOOK_SECONDS)
 
     def stop(self) -> None:
-        self._stopping.set()
+        for thread in self._threads:
+            thread.request_stop()
 
     @property
     def silent_seconds(self) -> float:
@@ -74,28 +76,18 @@ class CacheRefresher:
             self._away = False
             self.shelf, self._reached = found, began
 
-    def _run(self) -> None:
+    def _refresh(self) -> None:
         self.refresh()
         self._looked.set()
-        while not self._stopping.wait(REFRESH_SECONDS):
-            self.refresh()
 
     def _tell(self) -> None:
-        told = None
         # the first look is told of at once, and no later than any other
         self._looked.wait(REFRESH_SECONDS)
-        while True:
-            shelf = self.shelf
-            try:
-                metrics.show(shelf, self.silent_seconds)
-                if shelf is not None and shelf is not told:
-                    metrics.show_numbers(shelf)
-                    told = shelf
-            except Exception:
-                # a full disk, say: once there is room, the age has to be told again
-                log.exception("the age of the days was not told")
-            if self._stopping.wait(REFRESH_SECONDS):
-                return
+        shelf = self.shelf
+        metrics.show(shelf, self.silent_seconds)
+        if shelf is not None and shelf is not self._told:
+            metrics.show_numbers(shelf)
+            self._told = shelf
 
 
 def _log_failure(error: Exception) -> None:

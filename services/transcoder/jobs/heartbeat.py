@@ -49,7 +49,13 @@ class LeaseHeartbeat:
 
     def _run(self) -> None:
         while not self._over.wait(self._beat_seconds):
-            if not self._jobs.beat(self._lease, self.done_seconds):
+            try:
+                is_held = self._jobs.beat(self._lease, self.done_seconds)
+            except Exception:
+                # a thread that ended would let the lease run out beside work that goes on
+                log.exception("a lease was not renewed, trying again", part_id=self._lease.part_id)
+                continue
+            if not is_held:
                 self.lost = True
                 LEASES_LOST.inc()
                 log.info("stopped: the job is over, or another worker has this part")

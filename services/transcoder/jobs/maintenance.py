@@ -1,15 +1,11 @@
 """Puts right what nobody else will: parts that are due again, objects that no lesson needs, uploads left halfway."""
 
-import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection, Engine, delete, func, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
-from services.transcoder.errors import TransientError
 from services.transcoder.jobs.backlog import measure_backlog
 from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, State, TaskKind, prefix_of
 from services.transcoder.jobs.postgres_tasks import RETELL, message_for
@@ -17,9 +13,10 @@ from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.multipart_upload import UPLOADS, abort_old
 from services.transcoder.storage.s3 import Storage
-from shared.contracts.routes import TRANSCODER
+from shared.contracts.routes import TRANSCODER, route_of
+from shared.contracts.videos import EncodeChunk
 from shared.messaging import outbox
-from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import courses
 from shared.schema.tables import outbox as outbox_rows
 from shared.schema.tables import transcode_chunks as chunks
@@ -28,6 +25,8 @@ from shared.schema.tables import transcode_jobs as jobs
 LOOK_EVERY_SECONDS = 1.0
 MEASURE_EVERY_SECONDS = 5.0
 ORPHANS_EVERY_SECONDS = 3600.0
+#: A round lists every lesson of the bucket.
+ORPHANS_LATE = 4 * ORPHANS_EVERY_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -43,9 +42,11 @@ class Maintenance:
 
     def release_due(self) -> int:
         """Promise a message for every part that is due: its lease is over, its wait is over, its message was lost."""
-        # while RabbitMQ is away, nothing is added to what the outbox holds already
+        # while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it already
         full = select(outbox_rows.c.id).where(
-            outbox_rows.c.service == TRANSCODER, outbox_rows.c.created_at < func.now() - timedelta(seconds=10)
+            outbox_rows.c.service == TRANSCODER,
+            outbox_rows.c.message["queue_name"].astext == route_of(EncodeChunk).queue,
+            outbox_rows.c.created_at < func.now() - timedelta(seconds=10),
         )
         due = (
             select(chunks.c.id, chunks.c.job_id, chunks.c.kind, chunks.c.number, jobs.c.course_id, jobs.c.source_key)
@@ -173,41 +174,25 @@ class Maintenance:
         return removed
 
 
-class MaintenanceThread:
-    """A thread of the worker that goes its rounds: each second for what is due, each hour for the rest."""
+def maintenance_threads(sweep: Maintenance, wake: Callable[[], None]) -> list[PeriodicThread]:
+    """A thread for each duty, so that none waits for another: leases are released while S3 is slow, for example."""
 
-    def __init__(self, sweep: Maintenance, wake: Callable[[], None]) -> None:
-        self._sweep, self._wake = sweep, wake
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
-        self._orphans_at = time.monotonic()
-        self._measured_at = float("-inf")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, timeout_seconds: float = 5.0) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
-            try:
-                self._round()
-            except (SQLAlchemyError, TransientError) as error:
-                log.warning("the sweep was broken off, and begins again", error=describe(error))
-
-    def _round(self) -> None:
-        if count := self._sweep.release_due():
+    def release() -> None:
+        if count := sweep.release_due():
             log.info("parts are due", count=count)
-            self._wake()
-        self._sweep.forget_uploads()
-        self._sweep.clean_one()
-        if time.monotonic() - self._measured_at > MEASURE_EVERY_SECONDS:
-            self._measured_at = time.monotonic()
-            self._sweep.measure_backlog()
-        if time.monotonic() - self._orphans_at > ORPHANS_EVERY_SECONDS:
-            self._orphans_at = time.monotonic()
-            self._sweep.remove_orphans()
-            self._sweep.abort_uploads()
+            wake()
+
+    def remove_orphans() -> None:
+        sweep.remove_orphans()
+
+    def abort_uploads() -> None:
+        sweep.abort_uploads()
+
+    return [
+        PeriodicThread("due parts", release, LOOK_EVERY_SECONDS),
+        PeriodicThread("scratch space", sweep.forget_uploads, LOOK_EVERY_SECONDS),
+        PeriodicThread("cleaning", lambda: sweep.clean_one() > 0, LOOK_EVERY_SECONDS),
+        PeriodicThread("backlog", sweep.measure_backlog, MEASURE_EVERY_SECONDS, at_once=True),
+        PeriodicThread("orphans", remove_orphans, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
+        PeriodicThread("old uploads", abort_uploads, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
+    ]

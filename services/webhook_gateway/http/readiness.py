@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import StorageUnavailableError
 from services.webhook_gateway.inbox.spool.spool import Spool
-from shared.contracts.routes import GATEWAY
+from shared.contracts.routes import GATEWAY, route_of
+from shared.contracts.webhooks import WebhookReceived
 from shared.runtime.bounded_connect import connect_within
 
 #: A message that waits longer for RabbitMQ, or an event that waits longer for a worker, means that work stands still.
@@ -21,7 +22,8 @@ LONGEST_LOOK_SECONDS = 2.0
 # a parked event waits for the school, not for us, so only first attempts count
 _AGES = """
 SELECT
-    (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox WHERE service = %(service)s),
+    (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox
+     WHERE service = %(service)s AND message ->> 'queue_name' = %(queue)s),
     (SELECT coalesce(extract(epoch FROM now() - min(coalesce(drained_at, received_at))), 0)
      FROM webhook_events
      WHERE state = 'received' AND attempts = 0)
@@ -72,7 +74,9 @@ def check(engine: Engine, spool: Spool | None = None) -> Readiness:
     state, events = _look(spool)
     try:
         with connect_within(engine, LONGEST_LOOK_SECONDS) as connection:
-            unpublished, unsettled = connection.exec_driver_sql(_AGES, {"service": GATEWAY}).one()
+            unpublished, unsettled = connection.exec_driver_sql(
+                _AGES, {"service": GATEWAY, "queue": route_of(WebhookReceived).queue}
+            ).one()
     except SQLAlchemyError:
         return Readiness(False, spool=state, spool_events=events)
     return Readiness(True, round(float(unpublished), 3), round(float(unsettled), 3), state, events)

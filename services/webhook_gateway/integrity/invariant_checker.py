@@ -3,7 +3,7 @@
 The first look is at everything. Each later one is at what the last ten minutes have touched, at the next stretch of a
 slow walk over all users and transactions, at what was broken before, and at one number: all balances together against
 all wallets' entries together. Where that number is off, some balance was changed behind our back, and this look is at
-every user.
+every user. A balance that is known to be off explains its part of that number: no later look is at every user for it.
 """
 
 import time
@@ -31,6 +31,8 @@ TRANSACTIONS_A_LOOK = 50_000
 #: What waits beyond the settlement's own patience and its longest wait was forgotten.
 DECIDE_SECONDS = (PATIENCE + 4 * LONGEST_WAIT).total_seconds()
 PUBLISH_SECONDS = 60.0
+#: A look at every user may take this share of the time, however much there is to find.
+FULL_LOOK_SHARE = 0.02
 
 _TOUCHED = """
     SELECT e.transaction_id, a.user_id FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
@@ -86,6 +88,9 @@ class InvariantChecker:
         self._next_user = self._next_transaction = 0
         self._broken_transactions: list[Broken] = []
         self._broken_users: list[Broken] = []
+        #: How far the balances together were off when every user was last looked at, and when that may be again.
+        self._explained_minor = 0
+        self._next_full_look = float("-inf")
 
     def look(self) -> Findings:
         """Look now."""
@@ -110,6 +115,7 @@ class InvariantChecker:
         self._broken_users = different(self._connection)
         self._settled = int(self._connection.exec_driver_sql(_SETTLED).scalar_one())
         self._settled_minor = self._wallets(0, self._settled)
+        self._explained_minor = self._drift(self._settled)
 
     def _look_at_some(self, settled: int) -> None:
         ends = self._connection.exec_driver_sql(_ENDS).one()
@@ -121,19 +127,24 @@ class InvariantChecker:
             unbalanced(self._connection, sorted(transactions)), unbalanced(self._connection, stretch)
         )
         self._next_transaction = 0 if stretch.stop > ends.transaction else stretch.stop
-        if self._has_drifted(settled):
+        if self._drift(settled) != self._explained_minor and time.monotonic() >= self._next_full_look:
+            began = time.monotonic()
             self._broken_users = different(self._connection)
             # where no user is off, a transaction that stayed open for long has brought entries that were not counted
             self._settled_minor = self._wallets(0, settled)
+            self._explained_minor = self._drift(settled)
+            took = time.monotonic() - began
+            self._next_full_look = began + took / FULL_LOOK_SHARE
         else:
             stretch = range(self._next_user, self._next_user + USERS_A_LOOK)
             self._broken_users = _once(different(self._connection, sorted(users)), different(self._connection, stretch))
             self._next_user = 0 if stretch.stop > ends.user_ else stretch.stop
         self._advance(ends.entry)
 
-    def _has_drifted(self, settled: int) -> bool:
+    def _drift(self, settled: int) -> int:
+        """How far all balances together are from all wallets' entries together."""
         values = {"after": settled, "until": _END_OF_ALL}
-        return bool(self._connection.exec_driver_sql(_DRIFT, values).scalar_one() != self._settled_minor)
+        return int(self._connection.exec_driver_sql(_DRIFT, values).scalar_one()) - self._settled_minor
 
     def _advance(self, newest_entry: int) -> None:
         now = self._clock()

@@ -60,7 +60,9 @@ _ALL_DIFFERENT = """
 """
 _UNSETTLED = """
     WITH open AS (
-        SELECT id, attempts > 0 AS waits, extract(epoch FROM now() - coalesce(drained_at, received_at)) AS age_seconds
+        SELECT id, attempts > 0 AS waits,
+            extract(epoch FROM now() - CASE WHEN attempts > 0 THEN coalesce(taken_up_at, drained_at, received_at)
+                ELSE coalesce(drained_at, received_at) END) AS age_seconds
         FROM webhook_events WHERE state = 'received')
     SELECT count(*) AS number, coalesce(max(age_seconds) FILTER (WHERE NOT waits), 0) AS oldest_seconds,
         (SELECT array_agg(id) FROM (SELECT id FROM open WHERE NOT waits AND age_seconds > %(settle_seconds)s

@@ -1,27 +1,26 @@
-"""The watch: a thread of the payments worker that seals what is new and looks at the invariants every minute.
+"""Integrity monitor: threads of the payments worker that seal new rows and check the invariants every minute.
 
-Of all workers' watches one is on duty: the one that holds a lock of the database, which goes with its connection.
+For each of the two duties one worker is elected: the one that holds a lock of the database.
 """
 
-import threading
 import time
 from dataclasses import dataclass
 
 import structlog
 from prometheus_client import Gauge
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.integrity.hash_chain import BATCH_SIZE, HashChainWriter, read_head
 from services.webhook_gateway.integrity.invariant_checker import Findings, InvariantChecker
 from services.webhook_gateway.integrity.invariants import Invariant
 from shared.runtime.database import build_engine
-from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
-#: Any number that no other lock of ours has.
+#: Any numbers that no other lock of ours has.
 LOCK = 0x4E4F554257
+SEALING_LOCK = 0x4E4F554258
 SEAL_EVERY_SECONDS = 2.0
 #: The first look is at the whole ledger.
 LONGEST_STATEMENT_MS = 10 * 60_000
@@ -52,58 +51,133 @@ class MonitorSettings:
 
 
 class IntegrityMonitor:
-    """Begins to watch as soon as no other does."""
+    """Two threads: one seals rows, one checks the invariants. Each has its own connection, so a check that takes
+    minutes delays no seal."""
 
-    def __init__(self, database_url: str, duties: MonitorSettings) -> None:
-        self._engine = build_engine(
-            database_url, pool_size=1, application="nouba watch", statement_timeout_ms=LONGEST_STATEMENT_MS
-        )
-        self._duties = duties
-        self._named: dict[Invariant, set[int]] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+    def __init__(self, database_url: str, settings: MonitorSettings) -> None:
+        self._threads = (Sealing(database_url), InvariantWatch(database_url, settings))
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
-        """Go off duty after the batch in hand; another worker's watch takes over."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        """Go off duty after the batch in hand; another worker's threads take over."""
+        for thread in self._threads:
+            thread.request_stop()
+        for thread in self._threads:
+            thread.stop(timeout_seconds)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._engine.connect() as connection:
-                    try:
-                        self._take_duty(connection)
-                    finally:
-                        # not back into the pool: the lock would stay with it
-                        connection.invalidate()
-            except SQLAlchemyError as error:
-                log.warning("the watch was interrupted, trying again", error=describe(error))
-            except Exception:
-                log.exception("the watch failed, trying again")
-            self._show_off_duty()
-            self._stopping.wait(SEAL_EVERY_SECONDS)
 
-    def _take_duty(self, connection: Connection) -> None:
+class ElectedThread(PeriodicThread):
+    """A duty of which one worker at a time is in charge: the one that holds a lock, which goes with its connection."""
+
+    def __init__(self, name: str, database_url: str, lock: int, every_seconds: float) -> None:
+        super().__init__(
+            name, self._run_if_elected, every_seconds, at_once=True, late_after_seconds=2 * LONGEST_STATEMENT_MS / 1000
+        )
+        self._engine = build_engine(
+            database_url, pool_size=1, application=f"nouba {name}", statement_timeout_ms=LONGEST_STATEMENT_MS
+        )
+        self._lock = lock
+        self._connection: Connection | None = None
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        super().stop(timeout_seconds)
+        if not self.is_alive:
+            self._resign()
+
+    def begin(self, connection: Connection) -> None:
+        """Called once when this worker is elected."""
+        raise NotImplementedError
+
+    def work(self, connection: Connection) -> bool:
+        """One round; return whether there is more to do at once."""
+        raise NotImplementedError
+
+    def off_duty(self) -> None:
+        """Called when this worker is not in charge any more, or not yet."""
+
+    def _run_if_elected(self) -> bool:
+        try:
+            if self._connection is None and not self._stand():
+                self.off_duty()
+                return False
+            assert self._connection is not None
+            return self.work(self._connection)
+        except BaseException:
+            self._resign()
+            raise
+
+    def _stand(self) -> bool:
+        connection = self._engine.connect()
+        try:
+            with connection.begin():
+                if not connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (self._lock,)).scalar_one():
+                    connection.close()
+                    return False
+            self.begin(connection)
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        self._connection = connection
+        return True
+
+    def _resign(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # not back into the pool: the lock would stay with it
+            connection.invalidate()
+            connection.close()
+        self.off_duty()
+
+
+class Sealing(ElectedThread):
+    """Seals new rows of inbox and ledger."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__("sealing", database_url, SEALING_LOCK, SEAL_EVERY_SECONDS)
+        self._sealer: HashChainWriter | None = None
+
+    def begin(self, connection: Connection) -> None:
+        self._sealer = HashChainWriter(connection)
+        log.info("sealing")
+
+    def work(self, connection: Connection) -> bool:
+        assert self._sealer is not None, "begun"
+        more = self._sealer.seal() >= BATCH_SIZE
         with connection.begin():
-            if not connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (LOCK,)).scalar_one():
-                return
-        sealer, look = HashChainWriter(connection), InvariantChecker(connection, self._duties.settle_seconds)
-        looked_at = -self._duties.look_every_seconds
+            SEALS.set(read_head(connection).position)
+        return more
+
+    def off_duty(self) -> None:
+        """What is sealed is the next one's to show; two workers must not be counted together."""
+        SEALS.set(0)
+
+
+class InvariantWatch(ElectedThread):
+    """Checks the invariants and exports what is broken."""
+
+    def __init__(self, database_url: str, settings: MonitorSettings) -> None:
+        every_seconds = min(SEAL_EVERY_SECONDS, settings.look_every_seconds)
+        super().__init__("invariants", database_url, LOCK, every_seconds)
+        self._settings = settings
+        self._looked_at = float("-inf")
+        self._checker: InvariantChecker | None = None
+        self._named: dict[Invariant, set[int]] = {}
+
+    def begin(self, connection: Connection) -> None:
+        self._checker = InvariantChecker(connection, self._settings.settle_seconds)
+        self._looked_at = float("-inf")
         log.info("on watch")
-        while not self._stopping.is_set():
-            more = sealer.seal() >= BATCH_SIZE
-            if time.monotonic() - looked_at >= self._duties.look_every_seconds:
-                looked_at = time.monotonic()
-                self._tell(look.look())
-                with connection.begin():
-                    SEALS.set(read_head(connection).position)
-            if not more:
-                self._stopping.wait(min(SEAL_EVERY_SECONDS, self._duties.look_every_seconds))
+
+    def work(self, connection: Connection) -> bool:
+        assert self._checker is not None, "begun"
+        if time.monotonic() - self._looked_at >= self._settings.look_every_seconds:
+            self._looked_at = time.monotonic()
+            self._tell(self._checker.look())
+        return False
 
     def _tell(self, findings: Findings) -> None:
         for invariant, broken in findings.broken.items():
@@ -125,9 +199,9 @@ class IntegrityMonitor:
         UNSETTLED_AGE.set(findings.oldest_unsettled_seconds)
         LAST_CHECK.set(time.time())
 
-    def _show_off_duty(self) -> None:
+    def off_duty(self) -> None:
         """What was found is the next watch's to show; two workers must not be counted together."""
         for invariant in Invariant:
             VIOLATIONS.labels(invariant).set(0)
-        for gauge in (DRIFT, UNSETTLED, UNSETTLED_AGE, LAST_CHECK, SEALS):
+        for gauge in (DRIFT, UNSETTLED, UNSETTLED_AGE, LAST_CHECK):
             gauge.set(0)

@@ -9,7 +9,11 @@ from services.webhook_gateway.payments.payment_state import PaymentState, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A webhook that was kept and is not settled yet. `attempts` counts the times it was parked."""
+    """A webhook that was kept and is not settled yet.
+
+    `attempts` counts the times it was parked, `tries` those of them that were not only waits for a turn; the first of
+    these was at `taken_up_at`. A replay begins anew.
+    """
 
     id: int
     provider: str
@@ -18,6 +22,8 @@ class Event:
     body: bytes
     received_at: datetime
     attempts: int = 0
+    tries: int = 0
+    taken_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

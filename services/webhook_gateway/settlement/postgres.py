@@ -225,8 +225,8 @@ class PostgresSettlementStore:
     def close(self, event_id: int, verdict: SettlementResult) -> None:
         self._write(sql.CLOSE, id=event_id, state=verdict.state, reason=verdict.reason, payment_id=verdict.payment_id)
 
-    def park(self, event_id: int, reason: str, until: datetime) -> None:
-        self._write(sql.PARK, id=event_id, reason=reason, until=until)
+    def park(self, event_id: int, reason: str, until: datetime, tried_at: datetime | None = None) -> None:
+        self._write(sql.PARK, id=event_id, reason=reason, until=until, tried_at=tried_at)
 
     def release(self, provider: str, reference: str, at: datetime) -> None:
         self._write(sql.RELEASE, provider=provider, reference=reference, at=at)

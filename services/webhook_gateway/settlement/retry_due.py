@@ -1,30 +1,30 @@
 """Events that wait are due again: parked ones, and those whose message never came back from RabbitMQ."""
 
 import json
-import threading
 from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
-from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
 
 # Many workers may look at once. The next look at the same event is put off, so that it is told of once in a while and
-# not every second; and while RabbitMQ is away, nothing is added to what the outbox holds already.
+# not every second; and while RabbitMQ takes nothing for
+# this queue, nothing is added to what the outbox holds for it already. Other queues say nothing about this one.
 _RELEASE = """
 WITH due AS (
     SELECT id FROM webhook_events
     WHERE state = 'received' AND next_attempt_at <= now()
       AND NOT EXISTS (
-          SELECT FROM outbox WHERE service = %(service)s AND created_at < now() - interval '10 seconds')
+          SELECT FROM outbox WHERE service = %(service)s AND message ->> 'queue_name' = %(queue)s
+              AND created_at < now() - interval '10 seconds')
     ORDER BY next_attempt_at LIMIT 500 FOR UPDATE SKIP LOCKED
 ), told AS (
     INSERT INTO outbox (service, message)
@@ -40,32 +40,20 @@ WHERE webhook_events.id = due.id
 def release_due(engine: Engine) -> int:
     """Promise a new message for every event that is due, and say how many there were."""
     with engine.begin() as connection:
-        template = json.dumps(encode_message(WebhookReceived(event_id=0)))
-        return int(connection.exec_driver_sql(_RELEASE, {"service": GATEWAY, "message": template}).rowcount)
+        message = encode_message(WebhookReceived(event_id=0))
+        values = {"service": GATEWAY, "queue": message["queue_name"], "message": json.dumps(message)}
+        return int(connection.exec_driver_sql(_RELEASE, values).rowcount)
 
 
-class DueEventScheduler:
+class DueEventScheduler(PeriodicThread):
     """A thread of the worker that looks for due events every second and wakes the relay."""
 
     def __init__(self, engine: Engine, wake: Callable[[], None]) -> None:
+        super().__init__("due events", self._release, LOOK_EVERY_SECONDS)
         self._engine = engine
-        self._wake = wake
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="waiting events", daemon=True)
+        self._wake_relay = wake
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, timeout_seconds: float = 5.0) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
-            try:
-                if count := release_due(self._engine):
-                    log.info("waiting events are due", count=count)
-                    self._wake()
-            except SQLAlchemyError as error:
-                log.warning("waiting events were not looked for", error=describe(error))
+    def _release(self) -> None:
+        if count := release_due(self._engine):
+            log.info("waiting events are due", count=count)
+            self._wake_relay()

@@ -7,7 +7,7 @@ everything, and settling again finds nothing left to do.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from services.webhook_gateway.errors import ProviderBusyError, ProviderUnavailableError, UnreadableEventError
@@ -31,8 +31,11 @@ from services.webhook_gateway.settlement.unit_of_work import (
 from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
-#: An event whose order or user stays unknown this long will not be settled by waiting.
+#: An event whose order or user stays unknown this long will not be settled by waiting. Counted from its first try, not
+#: from its arrival: a replay, or an outage of ours, takes nothing from it.
 PATIENCE = timedelta(hours=24)
+#: Never given up before so many tries, however long they took.
+LEAST_TRIES = 10
 #: The wait after the first vain attempt; it doubles up to the longest.
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=15)
@@ -124,18 +127,24 @@ class Settlement:
         return self._conclude(event, verdict, books)
 
     def _conclude(self, event: Event, verdict: SettlementResult, books: SettlementStore) -> SettlementResult:
-        """Write the verdict down. An event that waits in vain for too long is dead, never dropped."""
+        """Write the verdict down. An event that is tried in vain for too long is dead, never dropped."""
         now = self.terms.now()
-        if verdict.state is EventState.RECEIVED and now - event.received_at >= PATIENCE:
+        # who waits for a turn was not tried
+        tried_at = None if verdict.soon else now
+        if verdict.state is EventState.RECEIVED and tried_at and _is_hopeless(event, tried_at):
             hours = PATIENCE // timedelta(hours=1)
             verdict = SettlementResult(EventState.DEAD, f"waited {hours} hours in vain: {verdict.reason}")
         if verdict.state is EventState.RECEIVED:
             longest = LONGEST_WAIT_FOR_A_TURN if verdict.soon else LONGEST_WAIT
             wait = min(longest, FIRST_WAIT * 2 ** min(event.attempts, 10))
-            books.park(event.id, verdict.reason, now + wait)
+            books.park(event.id, verdict.reason, now + wait, tried_at)
         else:
             books.close(event.id, verdict)
         return verdict
+
+
+def _is_hopeless(event: Event, now: datetime) -> bool:
+    return event.tries + 1 >= LEAST_TRIES and now - (event.taken_up_at or now) >= PATIENCE
 
 
 def _abouts(batch: Sequence[Understood]) -> Iterator[SettlementKeys]:

@@ -21,7 +21,8 @@ class Statement(NamedTuple):
 
 READ: Final = Statement(
     "read_events",
-    "SELECT id, provider, method, headers, body, received_at, attempts FROM webhook_events "
+    "SELECT id, provider, method, headers, body, received_at, attempts, tries, taken_up_at "
+    "FROM webhook_events "
     "WHERE id = ANY($1) AND state = 'received'",
 )
 
@@ -203,8 +204,10 @@ WHERE webhook_events.id = told.id
 PARK: Final = Statement(
     "park_events",
     """
-UPDATE webhook_events SET reason = told.reason, attempts = attempts + 1, next_attempt_at = told.until
-FROM jsonb_to_recordset($1) AS told(id bigint, reason text, until timestamptz) WHERE webhook_events.id = told.id
+UPDATE webhook_events SET reason = told.reason, attempts = attempts + 1, next_attempt_at = told.until,
+    tries = tries + (told.tried_at IS NOT NULL)::integer, taken_up_at = coalesce(taken_up_at, told.tried_at)
+FROM jsonb_to_recordset($1) AS told(id bigint, reason text, until timestamptz, tried_at timestamptz)
+WHERE webhook_events.id = told.id
 """,
 )
 # One that is being settled right now is left to that: it may hold its row while it waits for this payment. Looked up

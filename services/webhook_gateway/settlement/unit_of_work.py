@@ -86,8 +86,8 @@ class SettlementStore(Protocol):
         """The event is final."""
         ...
 
-    def park(self, event_id: int, reason: str, until: datetime) -> None:
-        """The event is tried again at `until`."""
+    def park(self, event_id: int, reason: str, until: datetime, tried_at: datetime | None = None) -> None:
+        """The event is tried again at `until`. Without `tried_at` it has only waited for a turn."""
         ...
 
     def release(self, provider: str, reference: str, at: datetime) -> None:

@@ -4,7 +4,6 @@ A message is acknowledged after the commit that keeps it. One that is delivered 
 """
 # mypy: disallow-untyped-calls=False
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,13 +24,12 @@ from shared.operations.dead_letters.parse import Letter, read_letter, storable
 from shared.operations.dead_letters.queries import count_by_state, keep, tell
 from shared.runtime.failpoints import failpoint
 from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import dead_letters
 
 BATCH_SIZE = 100
 LOOK_EVERY_SECONDS = 0.5
 COUNT_SECONDS = 15.0
-#: A server that is away is asked again after this.
-BACKOFF_SECONDS = 2.0
 HEARTBEAT_SECONDS = 60
 
 DEAD_LETTERS = Gauge(
@@ -43,64 +41,46 @@ COLLECTED = Counter("nouba_dead_letters_collected_total", "Deaths that this proc
 log = structlog.get_logger(__name__)
 
 
-class Collector:
+class Collector(PeriodicThread):
     """A thread of a service's worker. Make it before the worker starts: it listens to why messages are given up."""
 
     def __init__(self, broker: dramatiq.Broker, engine: Engine, rabbitmq_url: str, queues: Sequence[str]) -> None:
+        super().__init__("dead letters", self._collect_all, LOOK_EVERY_SECONDS, at_once=True)
         self._engine = engine
         self._queues = tuple(queues)
         self._parameters = connection_parameters(rabbitmq_url, heartbeat_seconds=HEARTBEAT_SECONDS)
         self._broker = broker
         self._last_words = FailureRecorder()
         broker.add_middleware(self._last_words)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dead letters", daemon=True)
-        self._complaint: str | None = None
         self._counted_at = float("-inf")
         # From here on: only the thread's own.
         self._channel: Any = None
         self._held: list[Letter] = []
         self._held_tag = 0
 
-    def start(self) -> None:
-        self._thread.start()
-
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """Finish the batch in hand; what is not kept by then goes back to the `.XQ`."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        super().stop(timeout_seconds)
+        if not self.is_alive:
+            self._disconnect()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._round()
-            except SQLAlchemyError as error:
-                # What is in hand stays there: to give it back counts as a delivery, and RabbitMQ 4 drops a message of
-                # a quorum queue that was given back twenty times.
-                self._complain("dead letters wait in RabbitMQ: postgresql does not take them", error)
-            except (AMQPError, OSError) as error:
-                self._disconnect()
-                self._complain("dead letters are not collected: rabbitmq is away", error)
-            except Exception:
-                log.exception("collecting dead letters failed, trying again")
-                self._disconnect()
-                self._stopping.wait(BACKOFF_SECONDS)
-        self._disconnect()
-
-    def _round(self) -> None:
-        channel = self._connected()
-        # heartbeats, also while postgresql is away
-        channel.connection.process_data_events(time_limit=0)
-        for queue in self._queues:
-            while self._collect(channel, queue) == BATCH_SIZE and not self._stopping.is_set():
-                pass
-        self._tell_last_words()
-        self._count()
-        if self._complaint:
-            log.info("dead letters are collected again")
-        self._complaint = None
-        self._stopping.wait(LOOK_EVERY_SECONDS)
+    def _collect_all(self) -> None:
+        try:
+            channel = self._connected()
+            # heartbeats, also while postgresql is away
+            channel.connection.process_data_events(time_limit=0)
+            for queue in self._queues:
+                while self._collect(channel, queue) == BATCH_SIZE and not self.is_stopping:
+                    pass
+            self._tell_last_words()
+            self._count()
+        except SQLAlchemyError:
+            # What is in hand stays there: to give it back counts as a delivery, and RabbitMQ 4 drops a message of
+            # a quorum queue that was given back twenty times.
+            raise
+        except BaseException:
+            self._disconnect()
+            raise
 
     def _collect(self, channel: Any, queue: str) -> int:
         """Keep what lies there, a batch at most, and return how much that was."""
@@ -169,9 +149,3 @@ class Collector:
                 channel.connection.close()
             except (AMQPError, OSError) as error:
                 log.info("connection ended before it was closed", error=describe(error))
-
-    def _complain(self, sentence: str, error: Exception) -> None:
-        if self._complaint != sentence:
-            log.warning(sentence, error=describe(error))
-        self._complaint = sentence
-        self._stopping.wait(BACKOFF_SECONDS)

@@ -4,7 +4,6 @@ A resting worker finishes what it has in hand, keeps its connection, and takes n
 the database when it starts takes nothing either, until it can.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from shared.contracts.routes import QUEUES
 from shared.messaging.broker import QuorumBroker
 from shared.operations import audit_log
 from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import queue_pauses
 
 LOOK_EVERY_SECONDS = 1.0
@@ -72,41 +72,29 @@ def list_pauses(engine: Engine) -> Mapping[str, Pause]:
         return {row.queue: Pause(*row) for row in rows}
 
 
-class PauseWatch:
-    """A thread of a service's worker. Start it before the worker: it decides whether a first message is taken."""
+class PauseWatch(PeriodicThread):
+    """A thread of a service's worker. Start it before the worker: it decides whether a first message is taken.
+
+    While PostgreSQL is away, queues stay paused or not as they were.
+    """
 
     def __init__(self, broker: QuorumBroker, engine: Engine, queues: Sequence[str]) -> None:
+        super().__init__("queue pauses", self._look, LOOK_EVERY_SECONDS)
         self._broker = broker
         self._engine = engine
         self._queues = frozenset(queues)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="queue pauses", daemon=True)
-        self._database_away = False
 
     def start(self) -> None:
         """Ask at once, since the worker starts right after."""
         self._broker.resting = self._queues
-        self._look()
-        self._thread.start()
-
-    def stop(self, timeout_seconds: float = 5.0) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+        try:
             self._look()
+        except SQLAlchemyError as error:
+            log.warning("postgresql is away: every queue is paused until it is back", error=describe(error))
+        super().start()
 
     def _look(self) -> None:
-        try:
-            paused = self._queues & list_pauses(self._engine).keys()
-        except SQLAlchemyError as error:
-            if not self._database_away:
-                log.warning("postgresql is away: queues rest or do not, as before", error=describe(error))
-            self._database_away = True
-            return
-        self._database_away = False
+        paused = self._queues & list_pauses(self._engine).keys()
         for queue in self._queues:
             PAUSED.labels(queue).set(queue in paused)
         if paused != self._broker.resting:

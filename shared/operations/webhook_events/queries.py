@@ -156,7 +156,14 @@ def _tell_again(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(
         update(webhook_events)
         .where(webhook_events.c.id.in_(ids))
-        .values(state=EventState.RECEIVED, attempts=0, processed_at=None, next_attempt_at=_TOLD_AGAIN)
+        .values(
+            state=EventState.RECEIVED,
+            attempts=0,
+            tries=0,
+            taken_up_at=func.now(),
+            processed_at=None,
+            next_attempt_at=_TOLD_AGAIN,
+        )
     )
     messages = [encode_message(WebhookReceived(event_id=event_id)) for event_id in ids]
     connection.execute(insert(outbox), [{"service": GATEWAY, "message": message} for message in messages])

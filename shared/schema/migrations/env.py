@@ -4,6 +4,9 @@ from alembic import context
 
 from shared.schema.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+# One transaction a migration: locks go as soon as possible, and what is applied stays when a later one has to wait.
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, transaction_per_migration=True
+)
 with context.begin_transaction():
     context.run_migrations()

@@ -2,7 +2,6 @@
 
 import sys
 
-from shared.messaging.publisher import Publisher
 from shared.messaging.relay import Relay
 from shared.runtime import logs
 from shared.runtime.database import build_engine
@@ -10,7 +9,7 @@ from shared.runtime.database import build_engine
 
 def main(database_url: str, rabbitmq_url: str) -> None:
     logs.configure("test")
-    relay = Relay(build_engine(database_url, pool_size=1), Publisher(rabbitmq_url), "gateway")
+    relay = Relay(build_engine(database_url, pool_size=4), rabbitmq_url, "gateway")
     relay.start()
     sys.stdin.read()
     relay.stop()

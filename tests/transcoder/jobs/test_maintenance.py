@@ -122,6 +122,13 @@ def test_parts_that_are_due_are_told_of_once(school: School, sweep_with: Callabl
     assert sweep.release_due() == 0
     assert school.told()[before:] == ["encode_audio"]
 
+    school.scalar("UPDATE transcode_chunks SET due_at = now() WHERE kind IN ('audio', 'stills') RETURNING 1")
+    school.scalar(
+        "INSERT INTO outbox (service, message, created_at) "
+        """VALUES ('transcoder', '{"queue_name": "default"}', now() - interval '11 s') RETURNING 1"""
+    )
+    assert sweep.release_due() == 1, "an old message for another queue stops nothing"
+
     school.jobs.cancel(job_id)
     school.scalar("UPDATE transcode_chunks SET due_at = now() RETURNING 1")
     assert sweep.release_due() == 0, "a job that is over has nothing due"

@@ -44,11 +44,12 @@ def keep_event(engine: Engine) -> Keep:
 
 @pytest.fixture
 def promise(engine: Engine) -> Keep:
-    def promise(service: str, age_seconds: int) -> None:
+    def promise(service: str, age_seconds: int, queue: str = "webhooks") -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql(
-                "INSERT INTO outbox (service, message, created_at) VALUES (%s, '{}', now() - %s * interval '1 second')",
-                (service, age_seconds),
+                "INSERT INTO outbox (service, message, created_at) "
+                "VALUES (%s, jsonb_build_object('queue_name', %s::text), now() - %s * interval '1 second')",
+                (service, queue, age_seconds),
             )
 
     return promise
@@ -69,6 +70,11 @@ def test_it_is_ready_while_young_work_waits(engine: Engine, keep_event: Keep, pr
     keep_event("received", 5)
     promise("gateway", 5)
 
+    assert check(engine).is_ready
+
+
+def test_it_is_ready_while_a_message_for_another_queue_waits(engine: Engine, promise: Keep) -> None:
+    promise("gateway", 3600, "videos")
     assert check(engine).is_ready
 
 

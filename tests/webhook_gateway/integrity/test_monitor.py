@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import psycopg2
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from services.webhook_gateway.integrity.invariant_checker import (
     DECIDE_SECONDS,
@@ -95,6 +95,29 @@ def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_look(
     assert found.drift_minor == 1
     database.execute("UPDATE users SET balance_minor = balance_minor - 1 WHERE id = 3")
     assert broken(look.look()) == {}
+
+
+def test_a_balance_that_stays_wrong_costs_one_look_at_everything_not_every_look(
+    connection: Connection, database: Database
+) -> None:
+    look = InvariantChecker(connection, 300, Clock())
+    look.look()
+    full_looks: list[str] = []
+
+    @event.listens_for(connection.engine, "before_cursor_execute")
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "WITH held AS" in statement:
+            full_looks.append(statement)
+
+    database.execute("UPDATE users SET balance_minor = balance_minor + 1 WHERE id = 3")
+    for _ in range(5):
+        assert broken(look.look()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
+    assert len(full_looks) == 1
+    # money that is booked meanwhile changes nothing about it
+    pay(database, 3, 5)
+    database.execute("UPDATE users SET balance_minor = balance_minor + 5 WHERE id = 2")
+    assert broken(look.look()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
+    assert len(full_looks) == 1
 
 
 def test_two_balances_that_cancel_each_other_are_found_by_the_slow_walk(

@@ -30,6 +30,8 @@ class EventRow:
     payment_id: int | None = None
     attempts: int = 0
     next_attempt_at: datetime | None = None
+    tries: int = 0
+    taken_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

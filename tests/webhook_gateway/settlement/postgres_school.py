@@ -157,6 +157,8 @@ def _event(row: Any) -> EventRow:
         payment_id=row.payment_id,
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
+        tries=row.tries,
+        taken_up_at=row.taken_up_at,
     )
 
 

@@ -53,12 +53,28 @@ def test_nothing_is_added_to_an_outbox_that_nobody_empties(sql_school: SqlSchool
     an_event(sql_school, "due", timedelta(seconds=-1))
     with sql_school.engine.begin() as connection:
         connection.execute(
-            text("INSERT INTO outbox (service, message, created_at) VALUES ('gateway', '{}', now() - interval '1 min')")
+            text(
+                "INSERT INTO outbox (service, message, created_at) "
+                """VALUES ('gateway', '{"queue_name": "webhooks"}', now() - interval '1 min')"""
+            )
         )
     assert release_due(sql_school.engine) == 0
     with sql_school.engine.begin() as connection:
         connection.execute(text("UPDATE outbox SET service = 'stats'"))
     assert release_due(sql_school.engine) == 1
+
+
+def test_an_old_message_for_another_queue_stops_no_event(sql_school: SqlSchool) -> None:
+    for number in range(20):
+        an_event(sql_school, f"due-{number}", timedelta(seconds=-1))
+    with sql_school.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO outbox (service, message, created_at) "
+                """VALUES ('gateway', '{"queue_name": "videos"}', now() - interval '11 s')"""
+            )
+        )
+    assert release_due(sql_school.engine) == 20
 
 
 def test_of_many_workers_one_tells_of_an_event(sql_school: SqlSchool) -> None:

@@ -7,7 +7,7 @@ import pytest
 from services.webhook_gateway.errors import ProviderBusyError, ProviderUnavailableError, UnreadableEventError
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import PaymentNotice
-from services.webhook_gateway.settlement.settle import Settlement
+from services.webhook_gateway.settlement.settle import LEAST_TRIES, Settlement
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
@@ -65,11 +65,40 @@ def test_what_fails_for_a_fault_of_our_own_waits_like_any_other_and_is_dead_afte
 
     assert verdict == SettlementResult(EventState.RECEIVED, "DataError: out of range")
     assert desk.school.event(event_id).attempts == 1
+    # two days in which no worker ran are no tries
     desk.pass_time(timedelta(days=2))
+    for _ in range(LEAST_TRIES - 2):
+        waits = desk.settlement.postpone(event_id, "DataError: out of range")
+        assert waits is not None
+        assert waits.state is EventState.RECEIVED
     dead = desk.settlement.postpone(event_id, "DataError: out of range")
     assert dead is not None
     assert dead.state is EventState.DEAD
     assert desk.settlement.postpone(event_id, "again") is None
+
+
+def test_old_events_that_wait_for_a_turn_do_not_die_of_it(desk: Desk) -> None:
+    # Given sixteen events a day old, that an operator replays, of a provider that may be asked about four at once
+    events = [desk.tell(hint=True, reference=f"R{number}") for number in range(16)]
+    desk.pass_time(timedelta(hours=25))
+    desk.psp.answer = ProviderBusyError()
+    # When each of them waits for its turn, again and again for two days
+    for _ in range(5):
+        for event_id in events:
+            desk.settle(event_id)
+        desk.pass_time(timedelta(hours=10))
+    # Then none is dead, and none was tried
+    rows = [desk.school.event(event_id) for event_id in events]
+    assert {(row.state, row.tries, row.taken_up_at) for row in rows} == {(EventState.RECEIVED, 0, None)}
+
+
+def test_an_old_event_has_its_full_patience_when_it_is_first_tried(desk: Desk) -> None:
+    event_id = desk.tell(**PAID, user_id=7)
+    desk.pass_time(timedelta(days=3))
+    verdict = desk.settle(event_id)
+    assert verdict is not None
+    assert verdict.state is EventState.RECEIVED
+    assert desk.school.event(event_id).taken_up_at == desk.clock()
 
 
 def test_it_is_settled_when_its_user_appears(desk: Desk) -> None:

@@ -1,7 +1,6 @@
 """Looks for a database that is away, and brings it what the spool holds, in order of arrival."""
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from services.webhook_gateway.inbox.spool.spool import Spool, Spooled, Usage
 from shared.runtime.bounded_connect import connect_within
 from shared.runtime.failpoints import failpoint
 from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
@@ -29,56 +29,43 @@ BATCH_SIZE = 100
 LONGEST_SECONDS = 10.0
 #: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
 TURN_SECONDS, TURN_LOOK_SECONDS = 1.0, 0.02
-#: The wait after a fault that nobody expected.
-AFTER_SURPRISE_SECONDS = 5.0
 
 # what keeping an event needs: the table, the right to write to it, no lock in the way, and no standby
 _PROBE = "LOCK TABLE webhook_events IN ROW EXCLUSIVE MODE"
 _TURN = "SELECT pg_try_advisory_xact_lock(85950764077889)"
 
 
-class Drain:
+class Drain(PeriodicThread):
     """A thread of each gateway process. One of them at a time empties the spool. `wake` tells the relay."""
 
     def __init__(self, engine: Engine, spool: Spool, presence: Presence, wake: Callable[[], None]) -> None:
+        super().__init__("spool drain", self._drain, LOOK_EVERY_SECONDS)
         self._engine = engine
         self._spool = spool
         self._presence = presence
-        self._wake = wake
-        self._stopping = threading.Event()
+        self._wake_relay = wake
         self._complained = ""
-        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
-
-    def start(self) -> None:
-        """Begin, with whatever an earlier process left behind."""
-        self._thread.start()
+        self._has_readmitted = False
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """Finish the batch in hand; the rest stays for the next process."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        super().stop(timeout_seconds)
         self._spool.close()
 
-    def _run(self) -> None:
-        try:
+    def _drain(self) -> None:
+        if not self._has_readmitted:
+            self._has_readmitted = True
             self._readmit()
-        except Exception:
-            log.exception("events that were put aside stay there until the next start")
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
-            try:
-                self._round()
-                self._complained = ""
-            except SQLAlchemyError as error:
-                if means_away(error):
-                    self._presence.lose(error)
-                self._complain(describe(error))
-            except (StorageUnavailableError, sqlite3.Error, OSError) as error:
-                self._complain(describe(error))
-            except Exception:
-                # this thread alone finds the database again, so it must not end
-                log.exception("the spool was not drained, trying again")
-                self._stopping.wait(AFTER_SURPRISE_SECONDS)
+        try:
+            self._round()
+            self._complained = ""
+        except SQLAlchemyError as error:
+            if means_away(error):
+                self._presence.lose(error)
+            self._complain(describe(error))
+        except (StorageUnavailableError, sqlite3.Error, OSError) as error:
+            self._complain(describe(error))
+        finally:
             metrics.DATABASE_AWAY.set(self._presence.away)
 
     def _round(self) -> None:
@@ -95,7 +82,7 @@ class Drain:
         with self._spool.alone() as is_alone:
             if not is_alone:
                 return
-            while not self._stopping.is_set() and (batch := self._spool.oldest(BATCH_SIZE)):
+            while not self.is_stopping and (batch := self._spool.oldest(BATCH_SIZE)):
                 self._carry(batch)
                 self._measure()
             self._spool.compact()
@@ -124,7 +111,7 @@ class Drain:
         self._spool.remove([spooled.number for spooled in batch])
         for receipt in receipts:
             metrics.DRAINED.labels(receipt.status).inc()
-        self._wake()
+        self._wake_relay()
 
     def _keep(self, batch: Sequence[Spooled]) -> Sequence[Receipt]:
         with connect_within(self._engine, LONGEST_SECONDS) as connection, connection.begin():
@@ -136,7 +123,7 @@ class Drain:
         of arrival would wait for each other; one that goes on beside a gateway that hangs risks no more than that."""
         latest = time.monotonic() + TURN_SECONDS
         while not connection.exec_driver_sql(_TURN).scalar_one() and time.monotonic() < latest:
-            self._stopping.wait(TURN_LOOK_SECONDS)
+            self.pause(TURN_LOOK_SECONDS)
 
     def _refuse(self, spooled: Spooled, error: Exception) -> None:
         log.error(
