@@ -41,6 +41,7 @@ nouba: .venv ## The command line with these settings: make nouba ARGS="gateway -
 compose-up: ## Build and start everything in containers
 	@docker compose up --build --wait
 
+compose-demo: export NOUBA_PAYMENTS_MODE = test
 compose-demo: compose-up ## Play the main job against the containers
 	@docker compose --profile demo build --quiet
 	@docker compose --profile demo run --rm demo

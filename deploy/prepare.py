@@ -118,7 +118,7 @@ def add_s3(folders: dict[str, dict[str, str]], made: Made) -> None:
 
 
 def add_providers(folders: dict[str, dict[str, str]], made: Made) -> None:
-    """The school's providers come from the environment. Before there is any, those of the demonstration are on."""
+    """The school's providers come from the environment; the demonstration's are on where its mode is asked for."""
     tokens = os.environ.get("NOUBA_API_TOKENS") or f"nouba_{made['api token']}"
     for reader in ("gateway", "stats", "demo"):
         folders[reader]["NOUBA_API_TOKENS"] = tokens
@@ -136,7 +136,8 @@ def add_providers(folders: dict[str, dict[str, str]], made: Made) -> None:
         "NOUBA_PSP_CHARGILY_BASE_URL": "http://psp:8092",
     }
     folders["demo"].update(providers)
-    if not any(name.startswith("NOUBA_PSP_") for name in os.environ):
+    has_own = any(name.startswith("NOUBA_PSP_") for name in os.environ)
+    if os.environ.get("NOUBA_PAYMENTS_MODE") == "test" and not has_own:
         folders["gateway"].update(providers)
 
 

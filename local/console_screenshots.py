@@ -23,7 +23,7 @@ WIDTH = 1280
 #: The name of a picture, the page, and its height.
 PAGES = {
     "console": ("/", 800),
-    "console-webhook": ("/webhooks?state=quarantined", 360),
+    "console-webhook": ("/webhooks?state=undecided", 360),
     "console-lessons": ("/lessons", 420),
     "console-dead": ("/dead", 560),
 }

@@ -29,7 +29,7 @@ def shared_environment(
     given: Mapping[str, str], servers: Mapping[str, str], processes: Collection[str], remembered: SavedSettings
 ) -> dict[str, str]:
     """What all processes are told; what the caller's own environment `given` says, wins."""
-    settings = {"NOUBA_TIMEZONE": "Africa/Algiers", **servers, **_secrets(remembered)}
+    settings = {"NOUBA_TIMEZONE": "Africa/Algiers", "NOUBA_PAYMENTS_MODE": "test", **servers, **_secrets(remembered)}
     addresses = {}
     for process in processes:
         if process in _SERVING:

@@ -14,6 +14,12 @@ SERVICES = {
     for entry in entry_points(group="nouba.commands")
     if find_spec(".".join(entry.module.split(".")[:2])) is not None
 }
+#: What support and operators use daily is reached without the service's name.
+OPERATORS = {
+    "events": "shared.operations.webhook_events.cli:events",
+    "payments": "shared.operations.payments.cli:payments",
+    "wallet": "shared.operations.payments.cli:wallet",
+}
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that
 #: share a port add up, which a server has to have said by then.
 COMMANDS = {
@@ -21,8 +27,7 @@ COMMANDS = {
     "doctor": "shared.operations.doctor.cli:doctor",
     "queues": "shared.operations.queues.cli:queues",
     **SERVICES,
-    # what operators use daily is reached without the service's name too
-    **({"events": "shared.operations.webhook_events.cli:events"} if "gateway" in SERVICES else {}),
+    **(OPERATORS if "gateway" in SERVICES else {}),
 }
 
 

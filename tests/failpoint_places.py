@@ -37,5 +37,6 @@ ELSEWHERE: Final = (
     "dead.after_keep", "dead.after_ack", "dead.replay.before_commit", "dead.replay.after_commit",
     "events.replay.before_commit", "events.replay.after_commit",
     "drain.after_commit", "spool.after_append", "sealer.before_commit",
+    "adjustments.after_posting", "adjustments.after_subscriptions",
     "reconcile.after_take", "reconcile.after_answer", "reconcile.after_keep",
 )  # fmt: skip

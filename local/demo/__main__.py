@@ -14,6 +14,7 @@ from rich.table import Table
 from local.demo.story import Scene, Story
 from local.demo.video import FILM_SECONDS, upload_film
 from local.stack import Stack
+from shared.runtime.currency import format_minor
 
 #: Where the output is not a terminal, whose own width counts.
 WIDTH = 150
@@ -76,7 +77,7 @@ def _add(table: Table, scene: Scene, story: Story) -> None:
 
 
 def _dinars(minor: int) -> str:
-    return f"{minor // 100:,}.{minor % 100:02d} DA"
+    return format_minor(minor, "DZD")
 
 
 def _save(console: Console, picture: Path) -> None:

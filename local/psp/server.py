@@ -11,13 +11,14 @@ from werkzeug.wrappers import Response as AnyResponse
 from local.psp.bank import ACTIONS, DECLINED, PAID, REFUNDED, REVERSED, Bank, Order, RefusedError
 from local.psp.checkouts import checkouts
 from local.psp.faults import Faults
+from shared.runtime.currency import format_minor
 
 REST = "/payment/rest"
 PAY_PAGE = "/payment/merchants/simulator/payment.html"
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated payment page</title>
 <h1>Order {{ order.order_number }}</h1>
-<p>{{ "%d.%02d"|format(order.amount_minor // 100, order.amount_minor % 100) }} DZD.
+<p>{{ amount }}.
 No card, no money: choose how it ends.</p>
 {% for action in actions %}<form method="post" action="/simulator/orders/{{ order.md_order }}/{{ action }}">
 <input type="hidden" name="browser" value="1"><button>{{ action }}</button></form>{% endfor %}</html>"""
@@ -71,7 +72,9 @@ def _add_payer(app: Flask, bank: Bank) -> None:
     @app.get(PAY_PAGE)
     def pay_page() -> str:
         order = bank.find(request.args.get("mdOrder", ""))
-        return render_template_string(_PAGE, order=order, actions=ACTIONS)
+        return render_template_string(
+            _PAGE, amount=format_minor(order.amount_minor, "DZD"), order=order, actions=ACTIONS
+        )
 
     @app.get("/simulator/orders/<md_order>")
     def show(md_order: str) -> Response:

@@ -16,7 +16,7 @@ from shared.operations.dead_letters import replay
 from shared.operations.dead_letters.queries import DeadFilter
 from shared.operations.dead_letters.replay import Decided, Decision
 from shared.operations.queues import pauses
-from shared.operations.webhook_events import queries
+from shared.operations.webhook_events import queries, resolve
 
 #: So many refusals are told with their reasons: the sentence travels in the session's cookie, and a browser drops one
 #: of more than 4,093 bytes.
@@ -103,6 +103,26 @@ def replay_event(event_id: int) -> ResponseReturnValue:
     told, refused = queries.replay_events(desk().engine, chosen, who=g.visitor.name, why=_why())
     reason = refused.get(event_id, "it is settled, or being settled right now.")
     flash("It is in the queue again." if told else f"It was not sent again: {reason}")
+    return redirect(url_for("console.show_event", event_id=event_id))
+
+
+@console.post(f"/webhooks/<int(max={LARGEST_ID}):event_id>/resolve")
+@for_operators
+def resolve_event(event_id: int) -> ResponseReturnValue:
+    decisions = {
+        "accept": (resolve.accept, "It is accepted, and in the queue to be booked."),
+        "dismiss": (resolve.dismiss, "It is dismissed: nothing is booked."),
+        "undo": (resolve.undo, "The decision is taken back."),
+    }
+    if (wanted := request.form.get("decision", "")) not in decisions:
+        abort(400, "The form does not say what is decided. Load its page again, and repeat it.")
+    if not (why := _why()):
+        abort(400, "Give the reason: the audit keeps it.")
+    decide, message = decisions[wanted]
+    try:
+        flash(message if decide(desk().engine, event_id, who=g.visitor.name, why=why) else "It was so already.")
+    except resolve.CannotResolveError as error:
+        flash(f"Nothing was changed: {error}.")
     return redirect(url_for("console.show_event", event_id=event_id))
 
 

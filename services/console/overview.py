@@ -19,7 +19,7 @@ SELECT
     (SELECT count(*) FROM webhook_events WHERE state = 'received' AND attempts = 0
      AND received_at < now() - interval '5 minutes') AS unsettled,
     (SELECT count(*) FROM webhook_events WHERE state = 'received' AND attempts > 0) AS parked,
-    (SELECT count(*) FROM webhook_events WHERE state IN ('quarantined', 'dead')) AS to_decide,
+    (SELECT count(*) FROM webhook_events WHERE state IN ('quarantined', 'dead') AND resolution IS NULL) AS to_decide,
     (SELECT count(*) FROM outbox) AS unpublished,
     (SELECT min(created_at) FROM outbox) AS unpublished_since,
     (SELECT count(*) FROM dead_letters WHERE state = 'dead') AS dead,
@@ -35,7 +35,7 @@ SELECT
 
 _BY_MINUTE = text("""
 SELECT date_bin('1 minute', received_at, TIMESTAMPTZ '2000-01-01 00:00+00') AS minute,
-       count(*), count(*) FILTER (WHERE state IN ('quarantined', 'dead'))
+       count(*), count(*) FILTER (WHERE state IN ('quarantined', 'dead') AND resolution IS NULL)
 FROM webhook_events WHERE received_at > date_bin('1 minute', now(), TIMESTAMPTZ '2000-01-01 00:00+00')
     - make_interval(mins => :minutes - 1) GROUP BY 1
 """)

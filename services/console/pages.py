@@ -32,7 +32,7 @@ LARGEST_ID = 2**63 - 1
 LESSON_STATES = ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled")
 #: What letters mostly die of; RabbitMQ may have other words.
 CAUSES = ("retries", "contract", "permanent", "unknown_actor", "undecodable", "delivery_limit")
-EVENT_STATES = ("received", "applied", "ignored", "quarantined", "dead")
+EVENT_STATES = ("undecided", "received", "applied", "ignored", "quarantined", "dead")
 #: What pages are filtered by. Nothing else of an address goes into a form: a link might choose for the operator.
 FILTERS = ("queue", "actor", "cause", "error", "since", "state", "provider", "reason")
 #: What "since" offers: the words, and how long that is.

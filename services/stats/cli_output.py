@@ -15,6 +15,7 @@ from services.stats.sections.catalogue import find
 from services.stats.snapshots.backfill import VerificationReport
 from services.stats.snapshots.compute import Outcome
 from services.stats.snapshots.postgres_store import Snapshot
+from shared.runtime.currency import format_minor
 
 _console = Console()
 _errors = Console(stderr=True)
@@ -162,7 +163,7 @@ def _written(value: Any, unit: Unit, currency: str) -> str:
 
 def _amount(value: int, unit: Unit, currency: str) -> str:
     if unit is Unit.MINOR:
-        return f"{'-' if value < 0 else ''}{abs(value) // 100:,}.{abs(value) % 100:02} {currency}"
+        return format_minor(value, currency)
     if unit is Unit.BASIS_POINTS:
         return f"{value / 100:.2f} %"
     if unit is Unit.HUNDREDTHS:

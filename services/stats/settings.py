@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from shared.runtime.settings import RabbitMqUrl, Settings
+from shared.runtime.settings import CurrencyCode, RabbitMqUrl, Settings
 
 
 def _is_cron(spec: str) -> str:
@@ -22,7 +22,7 @@ class CountSettings(Settings):
 
     rabbitmq_url: SecretStr = SecretStr("")
     #: The currency of the school's wallets (ISO 4217); amounts in another one are counted, never added.
-    currency: str = Field("DZD", pattern="^[A-Z]{3}$")
+    currency: CurrencyCode = "DZD"
 
 
 class StatsSettings(CountSettings):

@@ -58,6 +58,7 @@ def create_app(
         wake=wake,
         return_urls=return_urls,
         client_of=client_address(settings.gateway_proxies),
+        payments_mode=settings.payments_mode,
     )
     app.register_blueprint(gateway)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]

@@ -87,7 +87,7 @@ def _events() -> Iterator[Finding]:
                 text(
                     "SELECT count(*) FILTER (WHERE state = 'received' AND attempts = 0"
                     " AND received_at < now() - make_interval(secs => :seconds)),"
-                    " count(*) FILTER (WHERE state IN ('quarantined', 'dead'))"
+                    " count(*) FILTER (WHERE state IN ('quarantined', 'dead') AND resolution IS NULL)"
                     " FROM webhook_events WHERE state NOT IN ('applied', 'ignored')"
                 ),
                 {"seconds": LONGEST_UNSETTLED_SECONDS},
@@ -106,7 +106,7 @@ def _events() -> Iterator[Finding]:
         yield note(
             "webhooks",
             f"{quarantined} wait for a person to decide.",
-            "Look at `nouba events list --state quarantined`.",
+            "Look at `nouba events list --state undecided`.",
         )
     else:
         yield fine("webhooks", "All that were kept are booked.")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from shared.runtime.settings import Settings
+from services.webhook_gateway.providers.base import Mode
+from shared.runtime.settings import CurrencyCode, Settings
 
 
 class GatewaySettings(Settings):
@@ -51,8 +52,10 @@ class GatewaySettings(Settings):
     #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.
     watch_seconds: float = Field(60.0, gt=0)
     watch_settled_within_seconds: float = Field(300.0, gt=0)
+    #: Whether real money moves here: an event of the other mode is quarantined, whatever key signed it.
+    payments_mode: Mode = Mode.LIVE
     #: The currency of the school's wallets (ISO 4217): a payment in another one is put aside for an operator.
-    currency: str = Field("DZD", pattern="^[A-Z]{3}$")
+    currency: CurrencyCode = "DZD"
     #: How long a subscription runs that has no end of its own.
     subscription_days: int = Field(30, ge=1)
 

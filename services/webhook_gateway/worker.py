@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 from dramatiq import Broker
+from pika.exceptions import AMQPError
 from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.known_orders import is_registered
@@ -19,25 +20,34 @@ from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.reconciliation.threads import reconciliations, rounds
 from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.settlement.adjustments import AT_ONCE, AdjustmentBookings
 from services.webhook_gateway.settlement.batched import LARGEST_BATCH, LONGEST_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
-from services.webhook_gateway.settlement.retry_due import DueEventScheduler
+from services.webhook_gateway.settlement.retry_due import (
+    LOOK_FOR_LOST_EVERY_SECONDS,
+    SHORT_QUEUE_MESSAGES,
+    DueEventScheduler,
+    release_lost,
+)
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import actor
-from shared.messaging.broker import build_broker
+from shared.messaging.broker import QuorumBroker, build_broker
 from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import SHORT_JOBS, BackgroundThread, run_worker
+from shared.operations.queues.rabbitmq_stats import ask_amqp
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.batcher import Batcher
 from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.metrics import serve_metrics
+from shared.runtime.periodic_thread import PeriodicThread
 
 #: A thread that waits for a lock of the school's own application gives up, and tries the event again later.
 LONGEST_STATEMENT_MS = 30_000
+QUEUE = "webhooks"
 
 log = structlog.get_logger(__name__)
 
@@ -53,33 +63,64 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         autocommit=True,
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
-    company = build_engine(url, pool_size=3 + connections_of(GATEWAY), application="nouba payments relay")
+    company = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
     relay = Relay(company, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
-    alone = Settlement(
-        read=Batcher(partial(read_events, engine), LARGEST_BATCH),
-        books=partial(open_store, engine, settings.subscription_period),
-        providers=providers,
-        asks=_confirming(providers, breakers, engine),
-        terms=terms,
-    )
+    read = Batcher(partial(read_events, engine), LARGEST_BATCH)
+    books = partial(open_store, engine, settings.subscription_period)
+    asks = _confirming(providers, breakers, engine)
+    alone = Settlement(read, books, providers, asks, terms, settings.payments_mode)
     hurried = replace(alone, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
     broker = build_broker(rabbitmq_url)
     declare(broker, BatchedSettlement(hurried, alone), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    waiting = DueEventScheduler(company, relay.wake)
     limit_ms = LONGEST_STATEMENT_MS
-    looking = build_engine(url, pool_size=3, application="nouba reconciliation", statement_timeout_ms=limit_ms)
-    found = reconciliations(providers, breakers, looking, relay.wake)
-    looks = rounds(found, looking, settings.subscription_period, terms)
-    operating = operator_threads(broker, company, rabbitmq_url, ["webhooks"])
+    looking = build_engine(url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=limit_ms)
+    found = reconciliations(providers, breakers, looking, relay.wake, settings.payments_mode)
     watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
-    companions: list[BackgroundThread] = [relay, waiting, *operating, *looks, watch]
+    companions: list[BackgroundThread] = [
+        relay,
+        *_retries(company, broker, rabbitmq_url, relay.wake),
+        PeriodicThread("corrections", partial(_book_corrections, looking, settings, terms), 1.0),
+        *operator_threads(broker, company, rabbitmq_url, [QUEUE]),
+        *rounds(found, looking, settings.subscription_period, terms),
+        watch,
+    ]
     threads = settings.worker_threads
-    return run_worker(broker, ["webhooks"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+    return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+
+
+def _retries(
+    engine: Engine, broker: QuorumBroker, rabbitmq_url: str, wake: Callable[[], None]
+) -> list[BackgroundThread]:
+    look = partial(_release_lost, engine, broker, rabbitmq_url)
+    return [DueEventScheduler(engine, wake), PeriodicThread("lost messages", look, LOOK_FOR_LOST_EVERY_SECONDS)]
+
+
+def _release_lost(engine: Engine, broker: QuorumBroker, rabbitmq_url: str) -> bool:
+    """A round of the thread that finds events whose message is lost; a paused queue keeps its messages."""
+
+    def is_queue_short() -> bool:
+        if QUEUE in broker.resting:
+            return False
+        try:
+            counted = ask_amqp(rabbitmq_url, [QUEUE]).get(QUEUE)
+        except AMQPError:
+            return False
+        return counted is not None and counted.ready <= SHORT_QUEUE_MESSAGES
+
+    if count := release_lost(engine, is_queue_short):
+        log.warning("messages were lost, their events are enqueued again", count=count)
+    return False
+
+
+def _book_corrections(engine: Engine, settings: GatewaySettings, terms: WalletPolicy) -> bool:
+    committing = engine.execution_options(isolation_level="AUTOCOMMIT")
+    bookings = AdjustmentBookings(engine, partial(open_store, committing, settings.subscription_period), terms)
+    return bookings.book_due() == AT_ONCE
 
 
 def _confirming(

@@ -47,6 +47,13 @@ def who_option(command: F) -> F:
     return click.option("--who", default=_login_name, show_default="your login name", help="Who does this.")(command)
 
 
+def actor_option(command: F) -> F:
+    """The person who decides, for the audit: the account of this machine, unless told."""
+    return click.option("--actor-name", default=_login_name, show_default="your login name", help="Who decides.")(
+        command
+    )
+
+
 def json_option(command: F) -> F:
     """For a program instead of a person."""
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.runtime.currency import require_currency
+
 
 def _zone_exists(name: str) -> str:
     try:
@@ -28,6 +30,8 @@ def _is_url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     return check
 
 
+#: A code of ISO 4217: amounts are written with its digits.
+CurrencyCode = Annotated[str, AfterValidator(require_currency)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_is_url("postgresql", "postgres", "postgresql+psycopg2"))]
 RabbitMqUrl = Annotated[SecretStr, AfterValidator(_is_url("amqp", "amqps"))]
 

@@ -50,8 +50,17 @@ webhook_events = Table(
     # when it left the gateway's spool, where it waited for this database; most events never see one
     Column("drained_at", INSTANT),
     Column("processed_at", INSTANT),
+    # what an operator decided about a quarantined or dead event; null while nobody has
+    Column("resolution", Text),
     UniqueConstraint("provider", "dedupe_key"),
     CheckConstraint("state IN ('received', 'applied', 'ignored', 'quarantined', 'dead')", name="state_known"),
+    CheckConstraint("resolution IN ('accepted', 'dismissed')", name="resolution_known"),
+    Index("ix_webhook_events_payment_id", "payment_id", postgresql_where=text("payment_id IS NOT NULL")),
+    Index(
+        "ix_webhook_events_undecided",
+        "id",
+        postgresql_where=text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
+    ),
     Index("ix_webhook_events_waiting", "next_attempt_at", postgresql_where=text("state = 'received'")),
     # "waiting" is said in other words, so that nobody who means to look there goes through all that wait instead
     Index(
@@ -124,7 +133,10 @@ ledger_accounts = Table(
     Column("user_id", BigInteger, ForeignKey("users.id")),
     Column("provider", Text),
     UniqueConstraint("kind", "user_id", "provider", postgresql_nulls_not_distinct=True),
-    CheckConstraint("kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue')", name="kind_known"),
+    CheckConstraint(
+        "kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue', 'adjustments')",
+        name="kind_known",
+    ),
     info={"writer": "gateway"},
 )
 
@@ -137,7 +149,7 @@ ledger_transactions = Table(
     Column("payment_id", BigInteger, ForeignKey("payments.id")),
     Column("subscription_id", BigInteger, ForeignKey("subscriptions.id")),
     created_at_column(),
-    CheckConstraint("kind IN ('payment', 'activation', 'deactivation')", name="kind_known"),
+    CheckConstraint("kind IN ('payment', 'activation', 'deactivation', 'adjustment')", name="kind_known"),
     # an event moves the money of a payment or a subscription once, whatever the code above believes
     Index(
         "uq_ledger_transactions_event",
@@ -165,6 +177,31 @@ ledger_entries = Table(
     CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
     Index(None, "transaction_id"),
     Index(None, "account_id"),
+    info={"writer": "gateway"},
+)
+
+# A correction of a wallet that an operator asked for: the worker books it, once, with its subscriptions.
+ledger_adjustments = Table(
+    "ledger_adjustments",
+    metadata,
+    id_column(),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("user_id", BigInteger, ForeignKey("users.id"), nullable=False),
+    # positive: the wallet gets it
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    # the payment that it corrects, where there is one
+    Column("payment_id", BigInteger, ForeignKey("payments.id")),
+    Column("reason", Text, nullable=False),
+    Column("actor_name", Text, nullable=False),
+    created_at_column(),
+    Column("transaction_id", BigInteger, ForeignKey("ledger_transactions.id")),
+    Column("booked_at", INSTANT),
+    # why it was not booked, and will not be
+    Column("refusal", Text),
+    CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
+    Index(None, "user_id"),
+    Index("ix_ledger_adjustments_due", "id", postgresql_where=text("booked_at IS NULL AND refusal IS NULL")),
     info={"writer": "gateway"},
 )
 

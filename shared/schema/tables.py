@@ -2,7 +2,15 @@
 
 from shared.schema.messaging import dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
-from shared.schema.payments import ledger_accounts, ledger_entries, ledger_transactions, payments, seals, webhook_events
+from shared.schema.payments import (
+    ledger_accounts,
+    ledger_adjustments,
+    ledger_entries,
+    ledger_transactions,
+    payments,
+    seals,
+    webhook_events,
+)
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
 from shared.schema.stats import changed_days, daily_stats, daily_stats_newest, late_days
 from shared.schema.videos import course_keys, transcode_chunks, transcode_jobs
@@ -18,6 +26,7 @@ __all__ = [
     "dead_letters",
     "late_days",
     "ledger_accounts",
+    "ledger_adjustments",
     "ledger_entries",
     "ledger_transactions",
     "metadata",

@@ -115,6 +115,7 @@ class House:
             "NOUBA_TIMEZONE": TIMEZONE,
             "NOUBA_API_TOKENS": TOKEN,
             **{f"NOUBA_PSP_{name.upper()}_SECRETS": secret for name, secret in SECRETS.items() if name != "satim"},
+            "NOUBA_PAYMENTS_MODE": "test",
             "NOUBA_PSP_SATIM_USERNAME": "school",
             "NOUBA_PSP_SATIM_PASSWORD": "bank-password",
             "NOUBA_PSP_SATIM_CHECKSUM_MODE": "hmac_sha256",

@@ -28,6 +28,7 @@ SECRETS = {
 }
 SETTINGS = {
     **{f"NOUBA_PSP_{name.upper()}_SECRETS": secret for name, secret in SECRETS.items()},
+    "NOUBA_PAYMENTS_MODE": "test",
     "NOUBA_PSP_SATIM_PASSWORD": f"{SECRET}-5",
     # nobody there: the bank's status call fails
     "NOUBA_PSP_SATIM_BASE_URL": "http://127.0.0.1:1/payment/rest",

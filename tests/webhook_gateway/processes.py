@@ -31,6 +31,8 @@ SECRETS: Final = {
     "generic": "generic-gateway-tests",
 }
 SETTINGS: Final = {
+    # the simulator tells of test payments
+    "NOUBA_PAYMENTS_MODE": "test",
     **{f"NOUBA_PSP_{name.upper()}_SECRETS": secret for name, secret in SECRETS.items()},
     "NOUBA_PSP_SATIM_USERNAME": "school",
     "NOUBA_PSP_SATIM_PASSWORD": "bank-password",

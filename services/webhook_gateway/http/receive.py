@@ -12,7 +12,7 @@ from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.http.readiness import Readiness
 from services.webhook_gateway.http.request_body import BodyReader
 from services.webhook_gateway.inbox.accept import Inbox, Receipt, accept
-from services.webhook_gateway.providers.base import Provider, Request
+from services.webhook_gateway.providers.base import Mode, Provider, Request
 from shared.runtime.metrics import child
 
 
@@ -28,13 +28,14 @@ class Gateway:
     wake: Callable[[], None]
     return_urls: Mapping[str, str]
     client_of: Callable[[Mapping[str, Any]], str]
+    payments_mode: Mode = Mode.LIVE
 
 
 def receive(gateway: Gateway, psp: Provider, news: Request, client: str) -> Receipt:
     """Raises what `intake.accept` raises, counted."""
     started, verdict = time.perf_counter(), "failed"
     try:
-        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified, client)
+        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified, client, gateway.payments_mode)
         verdict = receipt.status
     except errors.InvalidSignatureError:
         verdict = "signature"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
-from services.webhook_gateway.providers.base import ANSWER, KEY_MODE, Proof, Provider, Request, mode_fault
+from services.webhook_gateway.providers.base import ANSWER, KEY_MODE, Mode, Proof, Provider, Request, notice_fault
 from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
@@ -91,6 +91,7 @@ def accept(
     wake: Callable[[], None],
     unverified: Unverified,
     client: str = "",
+    payments_mode: Mode = Mode.LIVE,
 ) -> Receipt:
     """Keep a genuine webhook once. Raises InvalidSignature, TooManyUnverified, and what `inbox` raises: our fault.
 
@@ -101,7 +102,7 @@ def accept(
     except InvalidSignatureError:
         unverified.count_refusal(psp.name)
         raise
-    entry = read_entry(psp, request, proof)
+    entry = read_entry(psp, request, proof, payments_mode)
     if not proof.signed:
         unverified.count_hint(psp.name, entry.reference, client)
     failpoint("intake.after_verify")
@@ -133,7 +134,7 @@ def _receipt(entry: WebhookEvent, kept: InsertResult, inbox: Inbox) -> Receipt:
     return Receipt(AcceptStatus.QUARANTINED if quarantined else AcceptStatus.ACCEPTED, kept.event_id)
 
 
-def read_entry(psp: Provider, request: Request, proof: Proof) -> WebhookEvent:
+def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mode = Mode.LIVE) -> WebhookEvent:
     """What is kept of `request`; put aside for an operator where it cannot be read, or is of another mode."""
     is_answer = request.method == ANSWER  # then no stranger chose the headers
     if proof.body is not None:
@@ -157,7 +158,7 @@ def read_entry(psp: Provider, request: Request, proof: Proof) -> WebhookEvent:
         notice = psp.parse(request)
     except UnreadableEventError as error:
         return replace(entry, reason=str(error))
-    if fault := mode_fault(proof.mode, notice):
+    if fault := notice_fault(payments_mode, proof.mode, notice):
         # under a key of its own: whoever has a test key must not take the place of a genuine event
         return replace(entry, reason=fault)
     return replace(entry, state=EventState.RECEIVED, dedupe_key=notice.key, reference=notice.reference)

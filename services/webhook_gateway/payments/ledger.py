@@ -18,6 +18,8 @@ class AccountKind(StrEnum):
     CLEARING = "psp_clearing"
     FEES = "psp_fees"
     REVENUE = "subscription_revenue"
+    #: What operators' corrections gave to wallets, and took from them.
+    ADJUSTMENTS = "adjustments"
 
 
 class TransactionKind(StrEnum):
@@ -26,6 +28,7 @@ class TransactionKind(StrEnum):
     PAYMENT = "payment"
     ACTIVATION = "activation"
     DEACTIVATION = "deactivation"
+    ADJUSTMENT = "adjustment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,15 @@ def payment_moved(
     )
     moved = tuple(entry for entry in entries if entry[1])
     return Transaction(TransactionKind.PAYMENT, moved, currency, payment_id=payment_id)
+
+
+def adjusted(user_id: int, amount_minor: int, currency: str) -> Transaction:
+    """An operator's correction: the wallet gets `amount_minor`, or gives it where that is negative."""
+    entries = (
+        (Account(AccountKind.WALLET, user_id=user_id), amount_minor),
+        (Account(AccountKind.ADJUSTMENTS), -amount_minor),
+    )
+    return Transaction(TransactionKind.ADJUSTMENT, entries, currency)
 
 
 def subscription_paid(subscription: Subscription, user_id: int, currency: str) -> Transaction:

@@ -24,6 +24,8 @@ class Event:
     attempts: int = 0
     tries: int = 0
     taken_up_at: datetime | None = None
+    #: An operator has accepted it as it is: what it tells replaces what was registered.
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

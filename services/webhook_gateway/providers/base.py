@@ -90,11 +90,23 @@ ASKED_ABOUT: Final = "asked-about"
 KEY_MODE: Final = "key-mode"
 
 
-def mode_fault(key_mode: str | None, notice: PaymentNotice) -> str | None:
-    """Why a key for `key_mode` cannot vouch for `notice`: a test must not move money; None where it can."""
-    if key_mode is None or notice.mode is None or key_mode == notice.mode:
-        return None
-    return f"signed with a {key_mode} key, but says it is {notice.mode}"
+def notice_fault(
+    payments_mode: Mode, key_mode: str | None, notice: PaymentNotice, *, is_accepted: bool = False
+) -> str | None:
+    """Why `notice` moves no money whatever it is about, with both values; None where it may.
+
+    `payments_mode` is the mode of this installation (`NOUBA_PAYMENTS_MODE`), `key_mode` that of the key that signed.
+    An operator can accept a fee, and never a mode.
+    """
+    if key_mode is not None and notice.mode is not None and key_mode != notice.mode:
+        return f"signed with a {key_mode} key, but says it is {notice.mode}"
+    told = notice.mode or key_mode
+    if told is not None and told != payments_mode:
+        return f"a {told} payment, NOUBA_PAYMENTS_MODE is {payments_mode}"
+    fee, amount = notice.fee_minor, notice.amount_minor
+    if fee is not None and amount is not None and fee > amount and not is_accepted:
+        return f"the fee {fee} is above the amount {amount} (minor units)"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

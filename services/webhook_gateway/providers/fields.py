@@ -19,13 +19,18 @@ BIGINT_MAX: Final = 2**63 - 1
 LARGEST_AMOUNT_MINOR: Final = 10**15
 
 _USER_ID = re.compile(r"[0-9]{1,19}")
+_WORD = re.compile(r"[A-Za-z_]{1,40}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that `body` is. Raises Unreadable for anything else: other bytes, NaN, endless nesting."""
+    """The JSON object that `body` is.
+
+    Raises Unreadable for anything else (other bytes, NaN, endless nesting), and where a field has two values: which of
+    them another reader takes is not defined.
+    """
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)
+        value = json.loads(body.decode(), parse_constant=_refuse_constant, object_pairs_hook=one_value_each)
     except (ValueError, RecursionError) as error:
         raise UnreadableEventError(f"The body must be a JSON object in UTF-8 ({type(error).__name__}).") from None
     if not isinstance(value, dict):
@@ -113,6 +118,24 @@ def instant(value: Any) -> datetime | None:
         return told.astimezone(UTC) if told is not None and told.tzinfo is not None else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def one_value_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of `pairs`, for `json.loads`. Raises Unreadable, with both values, for a name with two of them."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        # True equals 1
+        if name in fields and (type(fields[name]), fields[name]) != (type(value), value):
+            raise UnreadableEventError(f"{_shown(name)} is given twice: {_shown(fields[name])} and {_shown(value)}")
+        fields[name] = value
+    return fields
+
+
+def _shown(value: Any) -> str:
+    """A number, a flag or a word as it is; text that may be about a person is not shown."""
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else "(text)"
 
 
 def _refuse_constant(name: str) -> NoReturn:

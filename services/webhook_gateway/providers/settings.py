@@ -107,6 +107,8 @@ class ProviderSettings(BaseSettings):
     chargily_base_url: Annotated[Word, AfterValidator(_check_base_url)] = "https://pay.chargily.net"
     standard_webhooks_secrets: Secrets = None
     stripe_secrets: Annotated[Secrets, AfterValidator(_check_stripe)] = None
+    #: The connected account whose events are the school's (`acct_...`); unset where no event may name one.
+    stripe_account: Text = None
     generic_secrets: Secrets = None
     generic_header: Annotated[Word, AfterValidator(_check_header)] = "X-Signature"
     satim_username: Text = None

@@ -1,7 +1,7 @@
-"""Standard Webhooks (also Svix): id, time and body signed together, fresh for five minutes."""
+"""Standard Webhooks, with headers `webhook-*` or Svix' `svix-*`: id, time and body signed, fresh for five minutes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -20,7 +20,7 @@ class StandardWebhooks:
 
     name = "standard_webhooks"
     methods = frozenset({"POST"})
-    kept_headers = frozenset({"webhook-id"})
+    kept_headers = frozenset({"webhook-id", "svix-id"})
 
     def __init__(self, secrets: Sequence[str], now: Clock = lambda: datetime.now(UTC)) -> None:
         self._secrets = [_key(secret) for secret in secrets]
@@ -33,20 +33,23 @@ class StandardWebhooks:
 
     def verify(self, request: Request) -> Proof:
         """`webhook-signature` holds the HMAC of `id.timestamp.body`, and the timestamp is now."""
-        message_id = signatures.required_header(request.headers, "webhook-id")
+        prefix = _prefix(request.headers)
+        message_id = signatures.required_header(request.headers, f"{prefix}-id")
         if not _ID.fullmatch(message_id):
-            raise InvalidSignatureError("The header webhook-id must be 1 to 200 plain characters without a full stop.")
-        timestamp = signatures.required_header(request.headers, "webhook-timestamp")
+            raise InvalidSignatureError(
+                f"The header {prefix}-id must be 1 to 200 plain characters without a full stop."
+            )
+        timestamp = signatures.required_header(request.headers, f"{prefix}-timestamp")
         signatures.require_fresh(timestamp, self._now())
         message = f"{message_id}.{timestamp}.".encode() + request.body
-        given = signatures.required_header(request.headers, "webhook-signature").split(" ")
+        given = signatures.required_header(request.headers, f"{prefix}-signature").split(" ")
         decoded = (signatures.bytes_from_base64(one[len("v1,") :]) for one in given if one.startswith("v1,"))
         candidates = [signature for signature in decoded if signature]
         return Proof(signed=True, secret=signatures.matching_secret(self._secrets, message, candidates))
 
     def parse(self, request: Request) -> PaymentNotice:
         """An event `payment.<status>`; one of any other type tells nothing about a payment."""
-        key = fields.identifier(request.headers.get("webhook-id"), "webhook-id")
+        key = fields.identifier(request.headers.get(f"{_prefix(request.headers)}-id"), "webhook-id")
         body = fields.json_object(request.body)
         kind = fields.identifier(body.get("type"), "type")
         if not kind.startswith(_KIND_PREFIX):
@@ -55,6 +58,11 @@ class StandardWebhooks:
             fields.section(body, "data"), payload.status_word(kind.removeprefix(_KIND_PREFIX))
         )._asdict()
         return PaymentNotice(key=key, kind=kind, occurred_at=fields.instant(body.get("timestamp")), **told)
+
+
+def _prefix(headers: Mapping[str, str]) -> str:
+    """Which of the two sets of header names the sender uses; of a request with both, only `webhook-*` are read."""
+    return "svix" if "svix-id" in headers and "webhook-id" not in headers else "webhook"
 
 
 def _key(secret: str) -> bytes:

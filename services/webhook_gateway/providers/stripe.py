@@ -21,15 +21,19 @@ class Stripe:
     methods = frozenset({"POST"})
     kept_headers: frozenset[str] = frozenset()
 
-    def __init__(self, secrets: Sequence[str], now: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, secrets: Sequence[str], now: Clock = lambda: datetime.now(UTC), account: str | None = None
+    ) -> None:
         # the whole text is the key, its whsec_ included; unlike Standard Webhooks nothing is decoded
         self._secrets = [secret.encode() for secret in secrets]
         self._now = now
+        self._account = account
 
     @classmethod
     def build(cls, settings: ProviderSettings, now: Clock) -> Self | None:
         """The adapter that the settings describe, or None where they leave it off."""
-        return cls(secrets, now) if (secrets := plain(settings.stripe_secrets)) else None
+        secrets = plain(settings.stripe_secrets)
+        return cls(secrets, now, settings.stripe_account) if secrets else None
 
     def verify(self, request: Request) -> Proof:
         """`Stripe-Signature` is `t=<seconds>,v1=<HMAC of t.body>`, with a `v1` for each of the endpoint's secrets."""
@@ -52,6 +56,7 @@ class Stripe:
         reader = READERS.get(kind)
         if reader is None:
             return PaymentNotice(key=key, kind=kind)
+        self._require_own_account(event)
         thing = fields.section(fields.section(event, "data"), "object")
         livemode = event.get("livemode")
         return PaymentNotice(
@@ -63,6 +68,14 @@ class Stripe:
             **_payer(thing),
             **reader(thing),
         )
+
+    def _require_own_account(self, event: Mapping[str, Any]) -> None:
+        """A Connect endpoint gets the events of every connected account: the money of others is not the school's."""
+        told = fields.optional_identifier(event.get("account"), "account")
+        if told != self._account:
+            raise UnreadableEventError(
+                f"of Stripe account {told or '(none)'}, and NOUBA_PSP_STRIPE_ACCOUNT is {self._account or '(none)'}"
+            )
 
 
 def _intent(stage: Stage) -> Callable[[Mapping[str, Any]], Part]:

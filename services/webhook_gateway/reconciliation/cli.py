@@ -48,7 +48,7 @@ def reconcile(
     looking = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba reconcile")
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
-    able = reconciliations(providers, breakers, looking, wake=lambda: None)
+    able = reconciliations(providers, breakers, looking, wake=lambda: None, payments_mode=settings.payments_mode)
     if provider is not None:
         name = providers[provider].name if provider in providers else provider
         if name not in able:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError, UnreadableEventError
 from services.webhook_gateway.inbox.accept import Inbox, read_entry
 from services.webhook_gateway.payments.payment_state import Stage
-from services.webhook_gateway.providers.base import PollsPayments, ProviderReply
+from services.webhook_gateway.providers.base import Mode, PollsPayments, ProviderReply
 from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
@@ -101,6 +101,7 @@ class Reconciliation:
     now: Callable[[], datetime]
     wake: Callable[[], None]
     jitter: Callable[[], float] = random.random
+    payments_mode: Mode = Mode.LIVE
 
     def ask_next(self) -> Outcome | None:
         """Ask about the payment that has been due longest; None where none is due, or the provider is left alone."""
@@ -137,7 +138,7 @@ class Reconciliation:
             stage = None  # kept for an operator all the same
         if stage is Stage.PENDING:
             return Outcome.PENDING, False
-        entry = read_entry(self.psp, reply.request, reply.proof)
+        entry = read_entry(self.psp, reply.request, reply.proof, self.payments_mode)
         kept = self.inbox.keep(entry)
         if entry.state is EventState.QUARANTINED:
             return Outcome.UNREADABLE, False

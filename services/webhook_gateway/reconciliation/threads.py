@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.metrics import ASKS, ASKS_DUE, BOOKED_BY_ASKING
-from services.webhook_gateway.providers.base import PollsPayments, Provider
+from services.webhook_gateway.providers.base import Mode, PollsPayments, Provider
 from services.webhook_gateway.providers.circuit_breaker import Breaker
 from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
 from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconciliation
@@ -43,7 +43,11 @@ class Counted:
 
 
 def reconciliations(
-    providers: Mapping[str, Provider], breakers: Mapping[str, Breaker], engine: Engine, wake: Callable[[], None]
+    providers: Mapping[str, Provider],
+    breakers: Mapping[str, Breaker],
+    engine: Engine,
+    wake: Callable[[], None],
+    payments_mode: Mode = Mode.LIVE,
 ) -> dict[str, Reconciliation]:
     """The use case for each provider that can be asked; `wake` is called when an answer was kept."""
     # two addresses can be one provider
@@ -57,6 +61,7 @@ def reconciliations(
             tally=Counted(),
             now=lambda: datetime.now(UTC),
             wake=wake,
+            payments_mode=payments_mode,
         )
         for name, psp in able.items()
     }

@@ -33,11 +33,13 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
         return SettlementResult(
             EventState.IGNORED, notice.failure_reason or f"{notice.kind} says nothing about a payment"
         )
-    known = books.find(event.provider, notice.reference, notice.order_number)
+    found = known = books.find(event.provider, notice.reference, notice.order_number)
+    if known is not None and event.accepted:
+        known = _corrected(known, notice)
     if known is not None and (fault := _mismatch(known, notice, terms)):
         return SettlementResult(EventState.QUARANTINED, fault, known.id)
-    if known is not None and known.reference in (None, notice.reference):
-        before = after = known
+    if found is not None and known is not None and known.reference in (None, notice.reference):
+        before, after = found, known
     else:
         newcomer = _newcomer(event.provider, notice, known, terms)
         if isinstance(newcomer, SettlementResult):
@@ -62,6 +64,13 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     for day in _days(event, after, moved, terms):
         books.announce(moved.id, day)
     return SettlementResult(EventState.APPLIED, f"payment {moved.id} is {moved.status}", moved.id)
+
+
+def _corrected(payment: Payment, notice: PaymentNotice) -> Payment:
+    """The payment with the amount that was collected in place of the registered one, as an operator has accepted."""
+    if notice.stage is not Stage.COMPLETED or notice.amount_minor is None:
+        return payment
+    return replace(payment, amount_minor=notice.amount_minor)
 
 
 def _newcomer(

@@ -1,4 +1,4 @@
-"""Events that wait are due again: parked ones, and those whose message never came back from RabbitMQ."""
+"""Enqueues events again: parked ones that are due, and those whose message RabbitMQ has lost."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy import Engine
 
+from services.webhook_gateway.inbox.postgres import SETTLED_WITHIN
 from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
@@ -14,14 +15,19 @@ from shared.runtime.periodic_thread import PeriodicThread
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
+#: How often lost messages are looked for, and how old the first attempt of an event has to be for that.
+LOOK_FOR_LOST_EVERY_SECONDS = 10.0
+LOST_AFTER_SECONDS = 45
+#: A queue of so few messages is worked off within a second: an event that still waits is not in it.
+SHORT_QUEUE_MESSAGES = 100
 
-# Many workers may look at once. The next look at the same event is put off, so that it is told of once in a while and
-# not every second; and while RabbitMQ takes nothing for
-# this queue, nothing is added to what the outbox holds for it already. Other queues say nothing about this one.
-_RELEASE = """
+# Many workers may look at once. The next look at the same event is put off, so that it is enqueued once in a while and
+# not every second; and while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it
+# already. Other queues say nothing about this one.
+_ENQUEUE = """
 WITH due AS (
     SELECT id FROM webhook_events
-    WHERE state = 'received' AND next_attempt_at <= now()
+    WHERE state = 'received' AND {condition}
       AND NOT EXISTS (
           SELECT FROM outbox WHERE service = %(service)s AND message ->> 'queue_name' = %(queue)s
               AND created_at < now() - interval '10 seconds')
@@ -32,17 +38,38 @@ WITH due AS (
         jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
         '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM due
 )
-UPDATE webhook_events SET next_attempt_at = now() + interval '5 minutes' FROM due
-WHERE webhook_events.id = due.id
+UPDATE webhook_events SET next_attempt_at = now() + interval '{again}' FROM due WHERE webhook_events.id = due.id
 """
+# in place of str.format: the statement has braces of its own
+_RELEASE = _ENQUEUE.replace("{condition}", "next_attempt_at <= now()").replace("{again}", "5 minutes")
+# A first attempt is due `SETTLED_WITHIN` after the event was kept, whatever became of its message.
+_OVERDUE = f"""attempts = 0 AND next_attempt_at > now()
+    AND next_attempt_at <= now() + interval '{SETTLED_WITHIN}' - interval '{LOST_AFTER_SECONDS} seconds'"""
+_RELEASE_LOST = _ENQUEUE.replace("{condition}", _OVERDUE).replace("{again}", SETTLED_WITHIN)
+_COUNT_OVERDUE = f"SELECT EXISTS (SELECT FROM webhook_events WHERE state = 'received' AND {_OVERDUE})"  # noqa: S608
 
 
 def release_due(engine: Engine) -> int:
-    """Promise a new message for every event that is due, and say how many there were."""
+    """Enqueue every event that is due, and return how many there were."""
+    return _enqueue(engine, _RELEASE)
+
+
+def release_lost(engine: Engine, is_queue_short: Callable[[], bool]) -> int:
+    """Enqueue every event that waits for its first attempt although the queue is short, and return how many.
+
+    Its message is gone, with the broker's disk for example. RabbitMQ is asked only where there is such an event.
+    """
+    with engine.connect() as connection:
+        if not connection.exec_driver_sql(_COUNT_OVERDUE).scalar_one():
+            return 0
+    return _enqueue(engine, _RELEASE_LOST) if is_queue_short() else 0
+
+
+def _enqueue(engine: Engine, statement: str) -> int:
     with engine.begin() as connection:
         message = encode_message(WebhookReceived(event_id=0))
         values = {"service": GATEWAY, "queue": message["queue_name"], "message": json.dumps(message)}
-        return int(connection.exec_driver_sql(_RELEASE, values).rowcount)
+        return int(connection.exec_driver_sql(statement, values).rowcount)
 
 
 class DueEventScheduler(PeriodicThread):

@@ -6,7 +6,7 @@ everything, and settling again finds nothing left to do.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,10 +16,11 @@ from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import (
     KEY_MODE,
     ConfirmsPayments,
+    Mode,
     PaymentNotice,
     Provider,
     Request,
-    mode_fault,
+    notice_fault,
 )
 from services.webhook_gateway.settlement.book import WalletPolicy, book
 from services.webhook_gateway.settlement.unit_of_work import (
@@ -60,6 +61,8 @@ class Settlement:
     providers: Mapping[str, Provider]
     asks: Mapping[str, ConfirmsPayments]
     terms: WalletPolicy
+    #: Events of the other mode are quarantined: NOUBA_PAYMENTS_MODE.
+    payments_mode: Mode = Mode.LIVE
 
     def settle(self, event_id: int) -> SettlementResult | None:
         """What became of the event; None where it was settled before. Only faults of our own are raised."""
@@ -108,11 +111,13 @@ class Settlement:
             return SettlementResult(EventState.RECEIVED, f"provider {event.provider} is switched off: set its secrets")
         try:
             notice = psp.parse(Request(event.method, event.headers, event.body))
-            if fault := mode_fault(event.headers.get(KEY_MODE), notice):
+            if fault := self._fault(event, notice):
                 return SettlementResult(EventState.QUARANTINED, fault)
             if not notice.hint or notice.reference is None:
                 return notice
             told = self.asks[event.provider].ask(notice)
+            if fault := self._fault(event, told):
+                return SettlementResult(EventState.QUARANTINED, fault)
         except UnreadableEventError as error:
             return SettlementResult(EventState.QUARANTINED, str(error))
         except ProviderUnavailableError as error:
@@ -120,6 +125,9 @@ class Settlement:
         if told.reference is not None and told.stage is Stage.PENDING:
             return SettlementResult(EventState.RECEIVED, "the provider has not decided yet")
         return told
+
+    def _fault(self, event: Event, notice: PaymentNotice) -> str | None:
+        return notice_fault(self.payments_mode, event.headers.get(KEY_MODE), notice, is_accepted=event.accepted)
 
     def _book(self, event: Event, told: PaymentNotice | SettlementResult, books: SettlementStore) -> SettlementResult:
         verdict = book(event, told, books, self.terms) if isinstance(told, PaymentNotice) else told
@@ -129,6 +137,8 @@ class Settlement:
     def _conclude(self, event: Event, verdict: SettlementResult, books: SettlementStore) -> SettlementResult:
         """Write the verdict down. An event that is tried in vain for too long is dead, never dropped."""
         now = self.terms.now()
+        if event.accepted and verdict.state is EventState.QUARANTINED:
+            verdict = replace(verdict, reason=f"cannot be accepted: {verdict.reason}")
         # who waits for a turn was not tried
         tried_at = None if verdict.soon else now
         if verdict.state is EventState.RECEIVED and tried_at and _is_hopeless(event, tried_at):

@@ -21,8 +21,8 @@ class Statement(NamedTuple):
 
 READ: Final = Statement(
     "read_events",
-    "SELECT id, provider, method, headers, body, received_at, attempts, tries, taken_up_at "
-    "FROM webhook_events "
+    "SELECT id, provider, method, headers, body, received_at, attempts, tries, taken_up_at, "
+    "coalesce(resolution = 'accepted', false) AS accepted FROM webhook_events "
     "WHERE id = ANY($1) AND state = 'received'",
 )
 
@@ -196,7 +196,9 @@ CLOSE: Final = Statement(
     "close_events",
     """
 UPDATE webhook_events SET state = told.state, reason = told.reason, payment_id = told.payment_id,
-    processed_at = clock_timestamp(), next_attempt_at = NULL
+    processed_at = clock_timestamp(), next_attempt_at = NULL,
+    -- an operator has to look at it once more
+    resolution = CASE WHEN told.state NOT IN ('quarantined', 'dead') THEN resolution END
 FROM jsonb_to_recordset($1) AS told(id bigint, state text, reason text, payment_id bigint)
 WHERE webhook_events.id = told.id
 """,

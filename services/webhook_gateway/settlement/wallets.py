@@ -24,7 +24,7 @@ def pay_subscriptions(
 
 
 def return_subscriptions(
-    user_id: int, balance_minor: int, currency: str, books: SettlementStore, event_id: int
+    user_id: int, balance_minor: int, currency: str, books: SettlementStore, event_id: int | None
 ) -> None:
     """Let wait again what a wallet below zero cannot have paid."""
     for subscription in no_longer_covered(balance_minor, books.paid_subscriptions(user_id)):

@@ -1,18 +1,32 @@
-"""`nouba events`: find webhooks, follow one, have some settled again."""
+"""`nouba events`: find webhooks, follow one, replay some, decide about what is quarantined."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy import Engine
 
 from shared.contracts.webhooks import EventState
-from shared.operations.cli_options import Instant, json_option, operators_database, table_console, who_option
+from shared.operations.cli_options import (
+    Instant,
+    actor_option,
+    json_option,
+    operators_database,
+    table_console,
+    who_option,
+)
+
+if TYPE_CHECKING:
+    from shared.operations.webhook_events.resolve import Outcome
 
 APPLICATION = "nouba events"
+#: Of more events than these a replay shows no outcomes.
+MOST_OUTCOMES = 20
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,10 +37,12 @@ def events() -> None:
 
     \b
     Examples:
-      nouba events list --state quarantined --since 1d
+      nouba events list --state undecided --since 1d
       nouba events show 4711
       nouba events replay 4711 --why "the parser knows it now"
       nouba events replay --provider satim --state dead --dry-run
+      nouba events resolve 4711 --accept --reason "the payer paid less, as agreed by phone"
+      nouba events resolve 4712 --dismiss --reason "a test of the provider's"
     """
 
 
@@ -36,7 +52,11 @@ def _chosen(command: F) -> F:
         (
             click.argument("ids", type=int, nargs=-1),
             click.option("--provider", help="Of this provider."),
-            click.option("--state", type=click.Choice([state.value for state in EventState]), help="In this state."),
+            click.option(
+                "--state",
+                type=click.Choice([*(state.value for state in EventState), "undecided"]),
+                help="In this state.",
+            ),
             click.option("--reason", help="With this in the reason, in any case of letters."),
             click.option("--since", type=Instant(), help="Received then or later: 2026-11-23, 30m, 2h, 7d."),
             click.option("--until", type=Instant(), help="Received before that."),
@@ -106,15 +126,27 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say how many they are.")
 @who_option
 @click.option("--why", help="For the audit.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 600),
+    default=3.0,
+    show_default=True,
+    help=f"Seconds to wait for the outcome of named events, {MOST_OUTCOMES} at most.",
+)
 @json_option
-def replay(limit: int | None, dry_run: bool, who: str, why: str | None, as_json: bool, **chosen: Any) -> None:
-    """Have webhooks settled again that wait, are quarantined or dead. What is settled is left as it is."""
-    from shared.operations.webhook_events.queries import REPLAYABLE, EventFilter, count_events, replay_events
+def replay(
+    limit: int | None, dry_run: bool, who: str, why: str | None, wait: float, as_json: bool, **chosen: Any
+) -> None:
+    """Have webhooks settled again that wait, are quarantined or dead. What is settled is left as it is.
+
+    Of events that are named by their ids, the outcome is shown: an event that changes nothing says why.
+    """
+    from shared.operations.webhook_events.queries import REPLAYABLE, UNDECIDED, EventFilter, count_events, replay_events
 
     wanted = EventFilter(**chosen)
     if wanted == EventFilter():
         raise click.UsageError("Say which events: ids, --provider, --state, --reason, --since or --until.")
-    if wanted.state is not None and wanted.state not in REPLAYABLE:
+    if wanted.state is not None and wanted.state not in (*REPLAYABLE, UNDECIDED):
         raise click.UsageError(f"What is {wanted.state} is settled; only {', '.join(REPLAYABLE)} can be replayed.")
     with operators_database(APPLICATION) as engine:
         if dry_run:
@@ -124,11 +156,86 @@ def replay(limit: int | None, dry_run: bool, who: str, why: str | None, as_json:
             click.echo(json.dumps(told) if as_json else f"{told['would_be']} would be settled again.")
             return
         ids, refused = replay_events(engine, wanted, who=who, why=why, limit=limit)
-    click.echo(json.dumps({"replayed": ids, "refused": refused}) if as_json else f"{len(ids)} will be settled again.")
+        outcomes = _outcomes(engine, ids, wait) if wanted.ids and len(ids) <= MOST_OUTCOMES else []
+    if as_json:
+        shown: dict[str, Any] = {"replayed": ids, "refused": refused}
+        if wanted.ids:
+            shown["outcomes"] = [one.as_json() for one in outcomes]
+        click.echo(json.dumps(shown))
+    else:
+        click.echo(f"{len(ids)} will be settled again.")
+        for outcome in outcomes:
+            click.echo(_sentence(outcome))
     for event_id, reason in refused.items():
         click.echo(f"{event_id} will not: {reason}", err=True)
     if refused or len(ids) < len(wanted.ids):
         raise SystemExit(1)
+
+
+@events.command()
+@click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
+@click.option("--accept", "decision", flag_value="accept", help="Book it as the provider told it.")
+@click.option("--dismiss", "decision", flag_value="dismiss", help="Close it: nothing is booked.")
+@click.option("--undo", "decision", flag_value="undo", help="Take the decision back, as long as nothing is booked.")
+@click.option("--reason", required=True, help="For the audit.")
+@actor_option
+@click.option("--wait", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds for a worker.")
+@json_option
+def resolve(
+    ids: tuple[int, ...], decision: str | None, reason: str, actor_name: str, wait: float, as_json: bool
+) -> None:
+    """Decide about webhooks that are quarantined or dead.
+
+    An event that is accepted is booked by the payments worker, with the amount that the provider told in place of the
+    registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such an event, and
+    correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was refused, or where what
+    was accepted is quarantined again.
+
+    \b
+    Examples:
+      nouba events resolve 4711 --accept --reason "200 DA less, as agreed by phone"
+      nouba events resolve 4712 4713 --dismiss --reason "a test of the provider's" --actor-name amina
+      nouba events resolve 4712 --undo --reason "it was no test"
+    """
+    from shared.operations.webhook_events import resolve as use_case
+
+    if decision is None:
+        raise click.UsageError("Say what is decided: --accept, --dismiss or --undo.")
+    decide = {"accept": use_case.accept, "dismiss": use_case.dismiss, "undo": use_case.undo}[decision]
+    refused: dict[int, str] = {}
+    with operators_database(APPLICATION) as engine:
+        for event_id in ids:
+            try:
+                decide(engine, event_id, who=actor_name, why=reason)
+            except use_case.CannotResolveError as error:
+                refused[event_id] = str(error)
+        decided = [event_id for event_id in ids if event_id not in refused]
+        outcomes = _outcomes(engine, decided, wait if decision == "accept" else 0)
+    if as_json:
+        click.echo(json.dumps({"decided": [one.as_json() for one in outcomes], "refused": refused}))
+    else:
+        for outcome in outcomes:
+            click.echo(_sentence(outcome))
+    for message in refused.values():
+        click.echo(message, err=True)
+    is_aside_again = decision == "accept" and any(one.state in ("quarantined", "dead") for one in outcomes)
+    if refused or is_aside_again:
+        raise SystemExit(1)
+
+
+def _outcomes(engine: Engine, ids: Sequence[int], seconds: float) -> list["Outcome"]:
+    """Each event as it is once a worker has tried it; for all of them together no longer than `seconds`."""
+    from shared.operations.webhook_events.resolve import wait_for_outcome
+
+    deadline = time.monotonic() + seconds
+    return [wait_for_outcome(engine, event_id, max(0.0, deadline - time.monotonic())) for event_id in ids]
+
+
+def _sentence(outcome: "Outcome") -> str:
+    decision = f", {outcome.resolution}" if outcome.resolution else ""
+    if outcome.state == "received":
+        return f"{outcome.id} waits for a worker{decision}: {outcome.reason or 'none has tried it yet'}"
+    return f"{outcome.id} is {outcome.state}{decision}: {outcome.reason or '-'}"
 
 
 def _short(instant: datetime) -> str:

@@ -1,11 +1,11 @@
 """The inbox as an operator sees it: find webhooks, and have some settled again that are not."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Row, func, insert, literal_column, select, update
 
 from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import EventState, WebhookReceived
@@ -15,12 +15,14 @@ from shared.runtime.failpoints import failpoint
 from shared.schema.tables import outbox, webhook_events
 
 BATCH_SIZE = 100
+#: Stands for a state in filters: quarantined or dead, and no operator has decided.
+UNDECIDED = "undecided"
 #: What can be settled again: the others are settled.
 REPLAYABLE = (EventState.RECEIVED, EventState.QUARANTINED, EventState.DEAD)
 #: Settlement would only put this aside again; whoever replays it hears so at once.
 MODE_MISMATCH = "signed with a"
 #: A message that is lost is told again after this.
-_TOLD_AGAIN = func.now() + func.make_interval(0, 0, 0, 0, 0, 5)
+_TOLD_AGAIN = func.now() + func.make_interval(0, 0, 0, 0, 0, 15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,19 @@ class EventFilter:
         wanted = [
             column.id.in_(self.ids) if self.ids else None,
             column.provider == self.provider if self.provider else None,
-            column.state == self.state if self.state else None,
+            self._state_condition(),
             column.reason.icontains(self.reason, autoescape=True) if self.reason else None,
             column.received_at >= self.since if self.since else None,
             column.received_at < self.until if self.until else None,
         ]
         return [condition for condition in wanted if condition is not None]
+
+    def _state_condition(self) -> ColumnElement[bool] | None:
+        column = webhook_events.c
+        if self.state == UNDECIDED:
+            # in the words of the index
+            return literal_column("webhook_events.state IN ('quarantined', 'dead') AND resolution IS NULL", Boolean)
+        return column.state == self.state if self.state else None
 
     def as_json(self) -> dict[str, Any]:
         """What was given, for the audit."""
@@ -64,6 +73,7 @@ class EventLine:
     reason: str | None
     signed: bool
     attempts: int
+    resolution: str | None
     payment_id: int | None
     received_at: datetime
     processed_at: datetime | None
@@ -122,22 +132,38 @@ def replay_events(
             hopeless = {row.id: why_not for row in rows if (why_not := _why_not(row))}
             ids = [row.id for row in rows if row.id not in hopeless]
             if ids:
-                _tell_again(connection, ids)
+                enqueue_again(connection, ids)
                 audit_log.record(connection, who=who, what="event.replay", why=why, ids=ids, chosen_by=chosen.as_json())
             failpoint("events.replay.before_commit")
         failpoint("events.replay.after_commit")
         after_id = rows[-1].id
         told += ids
         refused |= hopeless
-    return told, refused
+    # with a limit, those that are left out are not tried
+    left_out = set(chosen.ids) - {*told, *refused} if limit is None else set()
+    return told, refused | _explain_missing(engine, left_out)
+
+
+def _explain_missing(engine: Engine, ids: Collection[int]) -> dict[int, str]:
+    """Why events that were named were not found among those that can be settled again."""
+    column = webhook_events.c
+    with engine.connect() as connection:
+        rows = connection.execute(select(column.id, column.state, column.reason).where(column.id.in_(ids))).all()
+    known = {
+        row.id: "a worker is settling it right now, or another option leaves it out"
+        if row.state in REPLAYABLE
+        else f"it is {row.state}: {row.reason}"
+        for row in rows
+    }
+    return {event_id: known.get(event_id, "there is no such event") for event_id in sorted(ids)}
 
 
 def _claim(
     connection: Connection, chosen: EventFilter, after_id: int, last_id: int, limit: int
-) -> Sequence[Row[int, str, str | None]]:
+) -> Sequence[Row[int, str, str | None, str | None]]:
     column = webhook_events.c
     return connection.execute(
-        select(column.id, column.state, column.reason)
+        select(column.id, column.state, column.reason, column.resolution)
         .where(*chosen.conditions(), column.state.in_(REPLAYABLE), column.id > after_id, column.id <= last_id)
         .order_by(column.id)
         .limit(limit)
@@ -146,13 +172,16 @@ def _claim(
     ).all()
 
 
-def _why_not(row: Row[int, str, str | None]) -> str | None:
+def _why_not(row: Row[int, str, str | None, str | None]) -> str | None:
+    if row.resolution == "dismissed":
+        return "it is dismissed; nouba events resolve --undo takes that back"
     if row.state == EventState.QUARANTINED and (row.reason or "").startswith(MODE_MISMATCH):
         return "it was signed with a key of another mode: a test must not move money"
     return None
 
 
-def _tell_again(connection: Connection, ids: Sequence[int]) -> None:
+def enqueue_again(connection: Connection, ids: Sequence[int]) -> None:
+    """Let these events be settled again, within the caller's transaction."""
     connection.execute(
         update(webhook_events)
         .where(webhook_events.c.id.in_(ids))

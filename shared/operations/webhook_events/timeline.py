@@ -11,6 +11,7 @@ from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import COLUMNS, EventLine
+from shared.runtime.currency import format_minor
 from shared.schema.tables import (
     dead_letters,
     ledger_accounts,
@@ -105,7 +106,8 @@ def _settled(event: EventLine) -> list[Step]:
         return [
             Step(event.next_attempt_at, "waits", f"attempt {event.attempts + 1} is due then: {event.reason or '-'}")
         ]
-    return [Step(event.processed_at, event.state, event.reason or "-")]
+    decision = f" ({event.resolution})" if event.resolution else ""
+    return [Step(event.processed_at, f"{event.state}{decision}", event.reason or "-")]
 
 
 def _credited(connection: Connection, event_id: int) -> list[Step]:
@@ -130,7 +132,10 @@ def _credited(connection: Connection, event_id: int) -> list[Step]:
         Step(
             entries[0].created_at,
             f"booked: {entries[0].kind}",
-            ", ".join(f"{entry.account} {entry.amount_minor:+} {entry.currency} (minor units)" for entry in entries),
+            ", ".join(
+                f"{entry.account} {format_minor(entry.amount_minor, entry.currency, with_sign=True)}"
+                for entry in entries
+            ),
         )
         for entries in by_transaction.values()
     ]
@@ -146,11 +151,12 @@ def _payment(connection: Connection, event: EventLine) -> list[Step]:
         ).where(column.id == event.payment_id)
     ).one()
     # the payment as it is now: later events may have changed it
-    amount = f"payment {row.id} of {row.amount_minor} {row.currency} (minor units), now {row.status}"
+    amount = f"payment {row.id} of {format_minor(row.amount_minor, row.currency)}, now {row.status}"
     return (
         [Step(row.completed_at, "payment completed", amount)] if row.completed_at else [Step(None, "payment", amount)]
     )
 
 
 def _acts(engine: Engine, event_id: int) -> list[Any]:
-    return list_entries(engine, what="event.replay", of_id=event_id)
+    kinds = ("event.replay", "event.accept", "event.dismiss", "event.undo")
+    return [entry for what in kinds for entry in list_entries(engine, what=what, of_id=event_id)]

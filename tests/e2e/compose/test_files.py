@@ -50,12 +50,18 @@ def test_a_password_is_hashed_as_rabbitmq_does_it() -> None:
     assert hashed[4:] == hashlib.sha256(hashed[:4] + b"secret").digest()
 
 
-def test_the_demonstrations_providers_are_off_where_the_school_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demonstrations_providers_are_on_only_in_test_mode_and_where_the_school_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def gateway() -> dict[str, str]:
         folders: dict[str, dict[str, str]] = {reader: {} for reader in prepare.READERS}
         prepare.add_providers(folders, prepare.Made(PROJECT / "there-is-none"))
         return folders["gateway"]
 
+    assert list(gateway()) == ["NOUBA_API_TOKENS"]
+    monkeypatch.setenv("NOUBA_PAYMENTS_MODE", "live")
+    assert list(gateway()) == ["NOUBA_API_TOKENS"]
+    monkeypatch.setenv("NOUBA_PAYMENTS_MODE", "test")
     assert "NOUBA_PSP_STRIPE_SECRETS" in gateway()
     monkeypatch.setenv("NOUBA_PSP_CHARGILY_SECRETS", "live_sk_x")
     assert list(gateway()) == ["NOUBA_API_TOKENS"]

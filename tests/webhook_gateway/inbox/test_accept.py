@@ -11,7 +11,7 @@ from services.webhook_gateway.errors import InvalidSignatureError, TooManyUnveri
 from services.webhook_gateway.http.rate_limit import WINDOW_SECONDS, UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import AcceptStatus, Inbox, InsertResult, Receipt, WebhookEvent, accept
 from services.webhook_gateway.inbox.postgres import PostgresInbox
-from services.webhook_gateway.providers.base import Provider, Request
+from services.webhook_gateway.providers.base import Mode, Provider, Request
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from shared.contracts.webhooks import EventState, WebhookReceived
@@ -83,14 +83,14 @@ class Intake:
         headers = {name.lower(): value for name, value in delivery.headers.items()}
         body = delivery.body or delivery.path.partition("?")[2].encode()
         request = Request(delivery.method, headers, body)
-        return accept(psp(delivery.provider), request, self.inbox, self._wake, self.unverified)
+        return accept(psp(delivery.provider), request, self.inbox, self._wake, self.unverified, Mode.TEST)
 
     def _wake(self) -> None:
         self.woken += 1
 
 
 def psp(name: str) -> Provider:
-    settings = {key.removeprefix("NOUBA_PSP_").lower(): value for key, value in SETTINGS.items()}
+    settings = {key.removeprefix("NOUBA_PSP_").lower(): value for key, value in SETTINGS.items() if "PSP" in key}
     return enabled(ProviderSettings(**settings))[name]  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.inbox.spool.drain import Drain
 from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, SpoolingInbox
 from services.webhook_gateway.inbox.spool.spool import Spool
-from services.webhook_gateway.providers.base import KEY_MODE, PaymentNotice, Request
+from services.webhook_gateway.providers.base import KEY_MODE, Mode, PaymentNotice, Request
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
@@ -101,8 +101,8 @@ def add_user(engine: Engine) -> int:
         return int(connection.scalar(text("INSERT INTO users DEFAULT VALUES RETURNING id")) or 0)
 
 
-def replay(engine: Engine, event_id: int) -> SettlementResult | None:
-    """An operator has it settled again, by a release that can read it."""
+def replay(engine: Engine, event_id: int, mode: Mode) -> SettlementResult | None:
+    """An operator has it settled again, by a release that can read it, in an installation of `mode`."""
     assert replay_events(engine, EventFilter(ids=(event_id,)), who="ops") == ([event_id], {})
     settlement = Settlement(
         read=lambda number: read_events(engine, [number])[0],
@@ -110,6 +110,7 @@ def replay(engine: Engine, event_id: int) -> SettlementResult | None:
         providers={"chargily": Chargily(KEYS)},
         asks={},
         terms=WalletPolicy("DZD", ZoneInfo("Africa/Algiers"), now=lambda: datetime.now(UTC)),
+        payments_mode=mode,
     )
     return settlement.settle(event_id)
 
@@ -128,7 +129,7 @@ def test_an_event_that_was_unreadable_at_first_is_held_to_the_mode_of_its_key_wh
     lie = {KEY_MODE: "live" if live else "test"}
     event_id = keep(event(key, live=live, user_id=add_user(engine), **lie))
 
-    verdict = replay(engine, event_id)
+    verdict = replay(engine, event_id, Mode.LIVE)
 
     assert verdict == SettlementResult(EventState.QUARANTINED, fault)
     counts = database.counts()
@@ -144,8 +145,28 @@ def test_an_event_of_its_keys_mode_that_was_unreadable_at_first_is_booked_when_i
     user_id = add_user(engine)
     event_id = keep(event(key, live=live, user_id=user_id))
 
-    verdict = replay(engine, event_id)
+    verdict = replay(engine, event_id, Mode.LIVE if live else Mode.TEST)
 
     assert verdict is not None
     assert verdict.state is EventState.APPLIED
     assert database.rows("SELECT balance_minor FROM users WHERE id = %s", user_id) == [(250_000,)]
+
+
+@pytest.mark.parametrize(("key", "live", "mode"), [(KEYS[0], False, Mode.LIVE), (KEYS[1], True, Mode.TEST)])
+def test_an_event_of_the_other_mode_than_the_installations_books_nothing_when_it_is_replayed(
+    engine: Engine, database: Database, keep: Keep, key: str, live: bool, mode: Mode
+) -> None:
+    # Given keys of both modes side by side, and an event whose key and body agree
+    user_id = add_user(engine)
+    event_id = keep(event(key, live=live, user_id=user_id))
+
+    # When it is settled where the other mode is set
+    verdict = replay(engine, event_id, mode)
+
+    # Then it stays aside with both values, and is booked once the setting is right
+    told = "live" if live else "test"
+    assert verdict == SettlementResult(EventState.QUARANTINED, f"a {told} payment, NOUBA_PAYMENTS_MODE is {mode}")
+    assert database.counts()["ledger_entries"] == 0
+    verdict = replay(engine, event_id, Mode(told))
+    assert verdict is not None
+    assert verdict.state is EventState.APPLIED

@@ -17,7 +17,7 @@ from local.psp.orders import Orders
 from local.psp.server import REST
 from services.webhook_gateway.inbox.accept import accept
 from services.webhook_gateway.inbox.postgres import PostgresInbox
-from services.webhook_gateway.providers.base import ConfirmsPayments, PollsPayments, Provider, Request
+from services.webhook_gateway.providers.base import ConfirmsPayments, Mode, PollsPayments, Provider, Request
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from services.webhook_gateway.providers.circuit_breaker import Breaker
 from services.webhook_gateway.providers.satim.webhooks import Satim
@@ -78,6 +78,7 @@ class Bench:
             providers=self.providers,
             asks={name: psp for name, psp in self.providers.items() if isinstance(psp, ConfirmsPayments)},
             terms=WalletPolicy("DZD", ZoneInfo("Africa/Algiers"), now=lambda: datetime.now(UTC)),
+            payments_mode=Mode.TEST,
         )
 
     def reconciliation(self, provider: str, breaker: Breaker | None = None) -> Reconciliation:
@@ -91,6 +92,7 @@ class Bench:
             tally=self.tallied,
             now=lambda: datetime.now(UTC),
             wake=lambda: None,
+            payments_mode=Mode.TEST,
         )
 
     def begin(self, provider: str, *, amount_minor: int = AMOUNT_MINOR, **row: Any) -> "Begun":
@@ -189,7 +191,7 @@ class Begun:
         body = delivery.body or delivery.path.partition("?")[2].encode()
         headers = {name.lower(): value for name, value in delivery.headers.items()}
         request = Request(delivery.method, headers, body)
-        accept(self.bench.providers[self.provider], request, self.bench.inbox, lambda: None, NobodyCounts())
+        accept(self.bench.providers[self.provider], request, self.bench.inbox, lambda: None, NobodyCounts(), Mode.TEST)
 
     @property
     def status(self) -> str:

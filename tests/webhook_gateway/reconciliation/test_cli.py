@@ -16,6 +16,7 @@ def settings(bench: Bench, database_url: str) -> dict[str, str]:
     return {
         "NOUBA_DATABASE_URL": database_url,
         "NOUBA_RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/",
+        "NOUBA_PAYMENTS_MODE": "test",
         "NOUBA_PSP_CHARGILY_SECRETS": KEY,
         "NOUBA_PSP_CHARGILY_BASE_URL": bench.simulator_url,
         "NOUBA_PSP_SATIM_USERNAME": MERCHANT["username"],

@@ -27,6 +27,7 @@ class Workers:
     def __init__(self, bench: Bench, database_url: str, rabbitmq_url: str, folder: Path) -> None:
         self._given = (folder / "worker.log", database_url, rabbitmq_url)
         self._settings: dict[str, Any] = {
+            "NOUBA_PAYMENTS_MODE": "test",
             "NOUBA_PSP_CHARGILY_SECRETS": KEY,
             "NOUBA_PSP_CHARGILY_BASE_URL": bench.simulator_url,
             "NOUBA_PSP_SATIM_USERNAME": MERCHANT["username"],

@@ -3,13 +3,15 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from services.webhook_gateway.settlement.retry_due import DueEventScheduler, release_due
+from services.webhook_gateway.settlement.retry_due import DueEventScheduler, release_due, release_lost
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState, WebhookReceived
 from tests.waiting import wait_until
+from tests.webhook_gateway.processes import Database, RunningWorker, paid
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 
@@ -112,3 +114,66 @@ def test_the_thread_goes_on_when_the_database_was_away(sql_school: SqlSchool) ->
         wait_until(woken.is_set)
     finally:
         waiting.stop()
+
+
+def keep_event(school: SqlSchool, kept_seconds_ago: int, attempts: int = 0) -> int:
+    """An event as the inbox keeps it, so long ago, and whose message RabbitMQ has taken."""
+    event_id = school.add_event("psp", "R1", f"kept {kept_seconds_ago}".encode(), datetime.now(UTC))
+    with school.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE webhook_events SET attempts = :attempts, received_at = now() - make_interval(secs => :age),"
+                " next_attempt_at = now() + interval '15 minutes' - make_interval(secs => :age) WHERE id = :id"
+            ),
+            {"age": kept_seconds_ago, "attempts": attempts, "id": event_id},
+        )
+    return event_id
+
+
+def test_an_event_whose_message_is_lost_is_enqueued_after_45_seconds_where_the_queue_is_short(
+    sql_school: SqlSchool,
+) -> None:
+    # Given an event that has waited too long for its first attempt, a new one, and one that has been tried
+    lost = keep_event(sql_school, 46)
+    keep_event(sql_school, 30)
+    keep_event(sql_school, 47, attempts=1)
+
+    # When the queue is long, then its message may be in it
+    assert release_lost(sql_school.engine, lambda: False) == 0
+
+    # When the queue is short, then it is enqueued, and once
+    assert release_lost(sql_school.engine, lambda: True) == 1
+    assert release_lost(sql_school.engine, lambda: True) == 0
+    assert [message["kwargs"] for message in told(sql_school.engine)] == [{"event_id": lost}]
+
+
+def test_rabbitmq_is_asked_only_where_an_event_waits_too_long(sql_school: SqlSchool) -> None:
+    keep_event(sql_school, 10)
+
+    def refuse() -> bool:
+        raise AssertionError("asked for nothing")
+
+    assert release_lost(sql_school.engine, refuse) == 0
+
+
+def test_a_worker_books_an_event_whose_message_is_lost_within_a_minute(
+    database_url: str, rabbitmq_url: str, tmp_path: Path
+) -> None:
+    # Given an event that was kept 45 seconds ago, and a broker that lost its message with its disk
+    database = Database(database_url)
+    database.execute("INSERT INTO users DEFAULT VALUES")
+    user_id = database.rows("SELECT max(id) FROM users")[0][0]
+    body = paid("generic", user_id=user_id).body
+    database.execute(
+        "INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256, received_at, next_attempt_at)"
+        " VALUES ('generic', 'lost', %s, sha256(%s), now() - interval '45 seconds',"
+        " now() + interval '14 minutes 15 seconds')",
+        body,
+        body,
+    )
+
+    # When a worker runs, then the event is booked before the minute is over
+    with RunningWorker(tmp_path / "log", database_url, rabbitmq_url):
+        booked = "SELECT count(*) FROM webhook_events WHERE state = 'applied'"
+        wait_until(lambda: database.rows(booked) == [(1,)], 15)
+    assert database.rows("SELECT balance_minor FROM users WHERE id = %s", user_id)[0][0] > 0

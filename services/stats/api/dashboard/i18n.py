@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
+from babel.numbers import NumberPattern, format_decimal, format_percent, parse_pattern
 
 from services.stats.sections.base import MetricDefinition, Section, Unit
+from shared.runtime.currency import major_units, minor_digits
 
 #: Each language as Algeria writes it, and its own name.
 LANGUAGES = {"en": ("en_GB", "English"), "fr": ("fr_DZ", "Français"), "ar": ("ar_DZ", "العربية")}
@@ -91,12 +93,22 @@ class Translations:
     def percent(self, basis_points: int, pattern: str = "#,##0.0\u00a0%") -> str:
         return format_percent(Decimal(basis_points).scaleb(-4), pattern, locale=self.locale)
 
+    def money(self, amount_minor: int, currency: str) -> str:
+        """An amount with the digits of ISO 4217; babel's own are of CLDR, see `shared.runtime.currency`."""
+        own = _MONEY_FORMATS.get(self.language)
+        known: NumberPattern = parse_pattern(own) if own else self.locale.currency_formats["standard"]
+        pattern = copy(known)
+        digits = minor_digits(currency) or 0
+        pattern.frac_prec = (digits, digits)
+        amount = major_units(amount_minor, currency)
+        written: str = pattern.apply(amount, self.locale, currency=currency, currency_digits=False)
+        return written
+
     def value(self, value: int, unit: Unit, currency: str) -> str:
         """A number with its unit."""
         match unit:
             case Unit.MINOR:
-                amount = Decimal(value).scaleb(-get_currency_precision(currency))
-                return format_currency(amount, currency, _MONEY_FORMATS.get(self.language), locale=self.locale)
+                return self.money(value, currency)
             case Unit.BASIS_POINTS:
                 return self.percent(value)
             case Unit.HUNDREDTHS:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -95,7 +95,7 @@ class OrderCalls:
 
     def read(self, notice: PaymentNotice, body: bytes) -> PaymentNotice:
         """What the bank's answer `body` says of the order in `notice`. Raises Unreadable where it says no state."""
-        answer = _object(body) or {}
+        answer = _object(body, _one_value_each) or {}
         status = _integer(answer, "orderStatus")
         if status is None:
             raise UnreadableEventError("SATIM's answer has no OrderStatus.")
@@ -115,10 +115,16 @@ class OrderCalls:
         )
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
+def _one_value_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return fields.one_value_each([(name.lower(), value) for name, value in pairs])
+
+
+def _object(
+    body: bytes, make: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None
+) -> dict[str, Any] | None:
     """The answer with its names in lower case; None where it is no JSON object."""
     try:
-        answer = json.loads(body.decode(), parse_float=str)
+        answer = json.loads(body.decode(), parse_float=str, object_pairs_hook=make)
     except (ValueError, RecursionError):
         return None
     return {str(name).lower(): value for name, value in answer.items()} if isinstance(answer, dict) else None

@@ -1,0 +1,1 @@
+"""Payments, wallets and corrections, as support sees and makes them."""

@@ -1,0 +1,276 @@
+"""`nouba payments` and `nouba wallet`: support's questions, each answered by one command."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from shared.operations.cli_options import (
+    Instant,
+    actor_option,
+    json_option,
+    operators_database,
+    table_console,
+)
+from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
+from shared.operations.payments.statement import Wallet, read_wallet
+from shared.runtime.currency import BadAmountError, format_minor, parse_minor
+from shared.runtime.settings import CurrencyCode, DatabaseSettings, read_settings
+
+APPLICATION = "nouba payments"
+
+
+class SchoolSettings(DatabaseSettings):
+    """The currency of the wallets."""
+
+    currency: CurrencyCode = "DZD"
+
+
+@click.group()
+def payments() -> None:
+    """Find a payment, see where it is, and correct a wallet.
+
+    \b
+    Examples:
+      nouba payments find CMD0000004
+      nouba payments find --email amina@school.example --status pending
+      nouba payments show pi_3PqXyz
+      nouba payments adjust 7 -200.00 --reason "paid twice at the desk" --key desk-2026-11-23-7
+    """
+
+
+@payments.command()
+@click.argument("words", required=False)
+@click.option("--reference", help="The provider's reference: a checkout, a payment intent, an mdOrder.")
+@click.option("--order", "order_number", help="The school's order number.")
+@click.option("--user", "user_id", type=click.IntRange(1), help="The number of the user.")
+@click.option("--email", help="The user's e-mail address, in any case of letters.")
+@click.option("--status", help="Such as pending, completed, refunded or disputed.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The newest so many.")
+@json_option
+def find(limit: int, as_json: bool, **given: str | int | None) -> None:
+    """Find payments by WORDS: a reference, an order number, or the number of a payment or a user.
+
+    \b
+    Examples:
+      nouba payments find CMD0000004
+      nouba payments find --user 7 --status pending
+      nouba payments find --email amina@school.example --json
+    """
+    wanted = PaymentFilter(**given)  # type: ignore[arg-type]
+    if wanted.is_empty():
+        raise click.UsageError("Say what to look for: WORDS, --reference, --order, --user, --email or --status.")
+    with operators_database(APPLICATION) as engine:
+        found = find_payments(engine, wanted, limit=limit)
+    if as_json:
+        click.echo(json.dumps({"payments": [one.as_json() for one in found]}))
+        return
+    if not found:
+        raise click.ClickException("No such payment. Its webhook may wait: nouba events list --state undecided.")
+    _print_payments(found)
+
+
+@payments.command()
+@click.argument("reference", metavar="REF")
+@json_option
+def show(reference: str, as_json: bool) -> None:
+    """Show where one payment is, with its webhooks and the ledger's entries.
+
+    REF is the number of the payment, the provider's reference or the order number.
+
+    \b
+    Examples:
+      nouba payments show 4711
+      nouba payments show V721uPPfNNofVQAAABL3 --json
+    """
+    with operators_database(APPLICATION) as engine:
+        details = show_payment(engine, int(reference)) if _is_number(reference) else None
+        if details is None:
+            either = {
+                one.id: one
+                for wanted in (PaymentFilter(reference=reference), PaymentFilter(order_number=reference))
+                for one in find_payments(engine, wanted)
+            }
+            if len(either) > 1:
+                _print_payments(list(either.values()))
+                raise click.ClickException(f"{len(either)} payments have {reference!r}: show one by its number.")
+            details = show_payment(engine, next(iter(either))) if either else None
+    if details is None:
+        raise click.ClickException(f"There is no payment {reference!r}. Its webhook may wait: nouba events list.")
+    if as_json:
+        click.echo(json.dumps(details.as_json()))
+    else:
+        _print_details(details)
+
+
+@payments.command(context_settings={"ignore_unknown_options": True})
+@click.argument("user_id", metavar="USER", type=click.IntRange(1))
+@click.argument("amount")
+@click.option("--reason", required=True, help="For the statement and the audit.")
+@click.option("--key", "idempotency_key", help="Makes it the same correction when it is asked for again.")
+@click.option("--payment", "payment_id", type=click.IntRange(1), help="The payment that it corrects.")
+@actor_option
+@click.option("--wait", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds for a worker.")
+@json_option
+def adjust(
+    user_id: int,
+    amount: str,
+    reason: str,
+    idempotency_key: str | None,
+    payment_id: int | None,
+    actor_name: str,
+    wait: float,
+    as_json: bool,
+) -> None:
+    """Correct the wallet of USER by AMOUNT, in the currency's main unit: 200.00 gives, -200.00 takes.
+
+    The payments worker books it as a balanced posting against the account `adjustments`, and then the subscriptions
+    that the balance pays for, or no longer does. With a --key it is booked once, however often it is asked for.
+
+    \b
+    Examples:
+      nouba payments adjust 7 200.00 --reason "lesson was cancelled" --key ticket-1042
+      nouba payments adjust 7 -200.00 --reason "paid twice at the desk" --payment 4711 --actor-name amina
+    """
+    from shared.operations.payments import adjust as use_case
+
+    currency = read_settings(SchoolSettings).currency
+    try:
+        amount_minor = parse_minor(amount, currency)
+    except BadAmountError as error:
+        raise click.BadParameter(str(error), param_hint="AMOUNT") from None
+    if amount_minor == 0:
+        raise click.BadParameter("nothing would be booked", param_hint="AMOUNT")
+    wanted = use_case.Adjustment(
+        idempotency_key=idempotency_key or f"cli-{uuid.uuid4()}",
+        user_id=user_id,
+        amount_minor=amount_minor,
+        currency=currency,
+        reason=reason,
+        actor_name=actor_name,
+        payment_id=payment_id,
+    )
+    with operators_database(APPLICATION) as engine:
+        try:
+            adjustment_id, is_new = use_case.request_adjustment(engine, wanted)
+        except use_case.CannotAdjustError as error:
+            raise click.ClickException(str(error)) from None
+        status = use_case.wait_for_adjustment(engine, adjustment_id, wait)
+    if as_json:
+        click.echo(json.dumps({**status.as_json(), "is_new": is_new, "key": wanted.idempotency_key}))
+    elif status.is_booked:
+        before = "" if is_new else "It was booked before. "
+        click.echo(f"{before}The wallet of user {user_id} has {format_minor(status.balance_minor, currency)} now.")
+    elif status.refusal is None:
+        click.echo(f"Correction {adjustment_id} is kept; a worker books it when one runs.")
+    if status.refusal:
+        raise click.ClickException(f"Correction {adjustment_id} was refused: {status.refusal}.")
+
+
+@click.command()
+@click.argument("user_id", metavar="USER", type=click.IntRange(1))
+@click.option("--at", type=Instant(), help="As it was then: 2026-11-23, 2026-11-23T14:00, 7d.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="The newest so many.")
+@json_option
+def wallet(user_id: int, at: datetime | None, limit: int, as_json: bool) -> None:
+    """Show what the balance of USER is made of, and why each subscription is active or not.
+
+    \b
+    Examples:
+      nouba wallet 7
+      nouba wallet 7 --at 2026-11-01
+      nouba wallet 7 --limit 1000 --json
+    """
+    currency = read_settings(SchoolSettings).currency
+    with operators_database("nouba wallet") as engine:
+        found = read_wallet(engine, user_id, currency, at=at, limit=limit)
+    if found is None:
+        raise click.ClickException(f"There is no user {user_id}; nouba payments find --email finds one's payments.")
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+    else:
+        _print_wallet(found)
+
+
+def _print_payments(found: Sequence[PaymentLine]) -> None:
+    table = _table("id", "begun", "provider", "reference", "order", "user", ">amount", ">in the wallet", "status")
+    for one in found:
+        amounts = (format_minor(one.amount_minor, one.currency), format_minor(one.credited_minor, one.currency))
+        names = (one.provider, one.reference or "-", one.order_number or "-", str(one.user_id))
+        table.add_row(*map(Text, (str(one.id), _short(one.created_at), *names, *amounts, one.status)))
+    table_console().print(table)
+
+
+def _print_details(details: PaymentDetails) -> None:
+    payment = details.payment
+    click.echo(
+        f"payment {payment.id} of {payment.provider}, reference {payment.reference or '-'}, order "
+        f"{payment.order_number or '-'}, user {payment.user_id}"
+    )
+    shown = {
+        "amount": payment.amount_minor,
+        "in the wallet": payment.credited_minor,
+        "refunded": payment.refunded_minor,
+        "fee": payment.fee_minor,
+    }
+    click.echo(
+        f"  {payment.status}: "
+        + ", ".join(f"{name} {format_minor(amount, payment.currency)}" for name, amount in shown.items())
+    )
+    for note in details.notes:
+        click.echo(f"  {note}")
+    table = _table("event", "received", "state", "reason")
+    for event in details.events:
+        state = f"{event.state}, {event.resolution}" if event.resolution else event.state
+        table.add_row(*map(Text, (str(event.id), _short(event.received_at), state, event.reason or "-")))
+    table_console().print(table)
+    table = _table("posting", "booked", "kind", "event", "account", ">amount")
+    for posting in details.postings:
+        first = (str(posting.id), _short(posting.at), posting.kind, str(posting.event_id or "-"))
+        for account, amount, currency in posting.entries:
+            table.add_row(*map(Text, (*first, account, format_minor(amount, currency, with_sign=True))))
+            first = ("", "", "", "")
+    table_console().print(table)
+
+
+def _print_wallet(found: Wallet) -> None:
+    balance = format_minor(found.balance_minor, found.currency)
+    click.echo(f"user {found.user_id}, {_short(found.at)}: {balance}")
+    table = _table("booked", "kind", ">amount", ">balance", "payment", "subscription", "note")
+    for one in found.entries:
+        amounts = (
+            format_minor(one.amount_minor, one.currency, with_sign=True),
+            format_minor(one.balance_minor, one.currency),
+        )
+        causes = (str(one.payment_id or "-"), str(one.subscription_id or "-"), one.note or "")
+        table.add_row(*map(Text, (_short(one.at), one.kind, *amounts, *causes)))
+    table_console().print(table)
+    if found.has_more:
+        click.echo("There are older entries: --limit shows more.")
+    for line in found.subscriptions:
+        mark = "active" if line.is_active else line.status
+        click.echo(f"subscription {line.id} ({mark}): {line.reason}")
+    for payment in found.payments:
+        if payment.status in ("pending", "authorized"):
+            amount = format_minor(payment.amount_minor, payment.currency)
+            click.echo(f"payment {payment.id} of {amount} is {payment.status}: nouba payments show {payment.id}")
+
+
+def _table(*names: str) -> Table:
+    """A column for each name; those after a `>` are figures."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left")
+    return table
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _short(instant: datetime) -> str:
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,245 @@
+"""Payments as support sees them: found by what a student knows, and shown with all that happened to them.
+
+Nothing here names a person: an e-mail address is looked for, never shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from shared.runtime.currency import format_minor
+
+#: PostgreSQL's bigint: a larger number is no id.
+_LARGEST_ID = 2**63 - 1
+
+_COLUMNS = """payment.id, payment.provider, payment.provider_reference AS reference, payment.order_number,
+    payment.user_id, payment.amount_minor, payment.currency, payment.status, payment.method, payment.refunded_minor,
+    payment.credited_minor, coalesce(payment.fee_minor, 0) AS fee_minor, payment.failure_reason, payment.created_at,
+    payment.completed_at, payment.next_ask_at"""
+# The indexes begin with the provider, of which there are few: each is looked up once, whatever the size of the table.
+_NAMES = """WITH RECURSIVE names AS (
+    (SELECT provider FROM payments ORDER BY provider LIMIT 1)
+    UNION ALL
+    SELECT (SELECT provider FROM payments WHERE provider > names.provider ORDER BY provider LIMIT 1)
+    FROM names WHERE names.provider IS NOT NULL
+)"""
+_BY_REFERENCE = "SELECT one.id FROM names JOIN payments AS one USING (provider) WHERE one.provider_reference = :{0}"
+_BY_ORDER = "SELECT one.id FROM names JOIN payments AS one USING (provider) WHERE one.order_number = :{0}"
+_BY_USER = "SELECT one.id FROM payments AS one WHERE one.user_id = :{0}"
+_BY_ID = "SELECT one.id FROM payments AS one WHERE one.id = :{0}"
+_BY_EMAIL = """SELECT one.id FROM users JOIN payments AS one ON one.user_id = users.id
+    WHERE lower(users.email) = lower(:{0})"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFilter:
+    """Which payments are meant; all that is given has to hold.
+
+    `words` is whatever a student or a bank statement has: the provider's reference, the order number, the number of the
+    payment or of the user.
+    """
+
+    words: str | None = None
+    reference: str | None = None
+    order_number: str | None = None
+    user_id: int | None = None
+    email: str | None = None
+    status: str | None = None
+
+    def is_empty(self) -> bool:
+        return not any(asdict(self).values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentLine:
+    """One payment as its row has it."""
+
+    id: int
+    provider: str
+    reference: str | None
+    order_number: str | None
+    user_id: int
+    amount_minor: int
+    currency: str
+    status: str
+    method: str | None
+    refunded_minor: int
+    credited_minor: int
+    fee_minor: int
+    failure_reason: str | None
+    created_at: datetime
+    completed_at: datetime | None
+    next_ask_at: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        return _json(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentEvent:
+    """A webhook about the payment."""
+
+    id: int
+    received_at: datetime
+    state: str
+    resolution: str | None
+    reason: str | None
+    next_attempt_at: datetime | None
+
+    @property
+    def is_undecided(self) -> bool:
+        return self.state in ("quarantined", "dead") and self.resolution is None
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A ledger transaction and its entries: (account, amount in minor units, currency)."""
+
+    id: int
+    kind: str
+    at: datetime
+    event_id: int | None
+    entries: Sequence[tuple[str, int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentDetails:
+    """A payment with its webhooks, its entries and its corrections; `notes` say where it stands, in sentences."""
+
+    payment: PaymentLine
+    events: Sequence[PaymentEvent]
+    postings: Sequence[Posting]
+    #: Other payments of the same order.
+    others: Sequence[PaymentLine]
+    notes: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "payment": self.payment.as_json(),
+            "events": [_json(asdict(one)) for one in self.events],
+            "postings": [
+                {
+                    **_json({"id": one.id, "kind": one.kind, "at": one.at, "event_id": one.event_id}),
+                    "entries": [
+                        {"account": account, "amount_minor": amount, "currency": currency}
+                        for account, amount, currency in one.entries
+                    ],
+                }
+                for one in self.postings
+            ],
+            "other_payments_of_the_order": [one.as_json() for one in self.others],
+            "notes": list(self.notes),
+        }
+
+
+def find_payments(
+    engine: Engine, wanted: PaymentFilter, *, limit: int = 50, before_id: int | None = None
+) -> list[PaymentLine]:
+    """The newest first; `before_id` is the last id of the page before."""
+    conditions, values = _conditions(wanted)
+    if before_id is not None:
+        conditions.append("payment.id < :before_id")
+        values["before_id"] = before_id
+    where = " AND ".join(conditions) or "true"
+    query = f"{_NAMES} SELECT {_COLUMNS} FROM payments AS payment WHERE {where} ORDER BY payment.id DESC LIMIT :limit"  # noqa: S608
+    with engine.connect() as connection:
+        return [PaymentLine(**row) for row in connection.execute(text(query), {**values, "limit": limit}).mappings()]
+
+
+def show_payment(engine: Engine, payment_id: int) -> PaymentDetails | None:
+    """All of one payment; None where there is none of that number."""
+    with engine.connect() as connection:
+        query = f"SELECT {_COLUMNS} FROM payments AS payment WHERE payment.id = :id"  # noqa: S608
+        row = connection.execute(text(query), {"id": payment_id}).mappings().one_or_none()
+        if row is None:
+            return None
+        payment = PaymentLine(**row)
+        events = _events(connection, payment)
+        postings = read_postings(connection, "posting.payment_id = :id", {"id": payment_id})
+    same_order = PaymentFilter(order_number=payment.order_number)
+    others = [one for one in find_payments(engine, same_order) if one.id != payment_id] if payment.order_number else []
+    return PaymentDetails(payment, events, postings, others, _notes(payment, events, others))
+
+
+def read_postings(connection: Connection, condition: str, values: Mapping[str, Any]) -> list[Posting]:
+    """The ledger's transactions of `condition`, the oldest first; a user's wallet is named with its user."""
+    query = f"""
+        SELECT posting.id, posting.kind, posting.created_at, posting.event_id,
+            json_agg(json_build_array(account.kind || coalesce(' ' || account.user_id, ' ' || account.provider, ''),
+                entry.amount_minor, entry.currency) ORDER BY entry.id) AS entries
+        FROM ledger_transactions AS posting
+        JOIN ledger_entries AS entry ON entry.transaction_id = posting.id
+        JOIN ledger_accounts AS account ON account.id = entry.account_id
+        WHERE {condition} GROUP BY posting.id ORDER BY posting.id"""  # noqa: S608
+    rows = connection.execute(text(query), values)
+    return [
+        Posting(row.id, row.kind, row.created_at, row.event_id, [(one[0], one[1], one[2]) for one in row.entries])
+        for row in rows
+    ]
+
+
+def _conditions(wanted: PaymentFilter) -> tuple[list[str], dict[str, Any]]:
+    values: dict[str, Any] = {name: value for name, value in asdict(wanted).items() if value}
+    by_field = {"reference": _BY_REFERENCE, "order_number": _BY_ORDER, "user_id": _BY_USER, "email": _BY_EMAIL}
+    conditions = [f"payment.id IN ({by_field[name].format(name)})" for name in by_field if name in values]
+    if wanted.words:
+        either = [_BY_REFERENCE.format("words"), _BY_ORDER.format("words")]
+        if wanted.words.isascii() and wanted.words.isdigit() and int(wanted.words) <= _LARGEST_ID:
+            values["number"] = int(wanted.words)
+            either += [_BY_ID.format("number"), _BY_USER.format("number")]
+        conditions.append(f"payment.id IN ({' UNION '.join(either)})")
+    if wanted.status:
+        conditions.append("payment.status = :status")
+    return conditions, values
+
+
+def _events(connection: Connection, payment: PaymentLine) -> list[PaymentEvent]:
+    # One that waits or is quarantined may not be joined to its payment yet, and has its reference. Each part has an
+    # index of its own.
+    query = """
+        SELECT id, received_at, state, resolution, reason, next_attempt_at FROM webhook_events WHERE id IN (
+            SELECT id FROM webhook_events WHERE payment_id = :id
+            UNION SELECT id FROM webhook_events
+            WHERE state = 'received' AND provider = :provider AND reference = :reference
+            UNION SELECT id FROM webhook_events
+            WHERE state IN ('quarantined', 'dead') AND resolution IS NULL
+                AND provider = :provider AND reference = :reference
+        ) ORDER BY id"""
+    values = {"id": payment.id, "provider": payment.provider, "reference": payment.reference}
+    return [PaymentEvent(*row) for row in connection.execute(text(query), values)]
+
+
+def _notes(payment: PaymentLine, events: Sequence[PaymentEvent], others: Sequence[PaymentLine]) -> list[str]:
+    """Where the payment is, in sentences: what is done, and what it waits for."""
+    notes = [_standing(payment)]
+    for event in events:
+        if event.is_undecided:
+            notes.append(f"Event {event.id} is {event.state}, and nobody has decided: {event.reason}.")
+        elif event.state == "received":
+            notes.append(f"Event {event.id} waits: {event.reason or 'no worker has tried it yet'}.")
+    paid = [str(one.id) for one in others if one.credited_minor]
+    if payment.credited_minor and paid:
+        notes.append(f"The same order was paid by payment {', '.join(paid)}, too: there is a surplus.")
+    return notes
+
+
+def _standing(payment: PaymentLine) -> str:
+    credited = f"{format_minor(payment.credited_minor, payment.currency)} of it are in the wallet of user"
+    match payment.status:
+        case "pending" | "authorized" if payment.next_ask_at is not None:
+            return (
+                "Not paid yet: the provider has not told the end. Where it can be asked, it is asked again by itself."
+            )
+        case "pending" | "authorized":
+            return "Not paid: the provider has not told the end, and is not asked any more."
+        case "failed" | "canceled" | "expired":
+            return f"Not paid: the provider says {payment.status}. {payment.failure_reason or ''}".strip()
+        case _:
+            return f"The provider says {payment.status}: {credited} {payment.user_id}."
+
+
+def _json(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

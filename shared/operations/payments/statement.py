@@ -1,0 +1,178 @@
+"""A wallet's statement: every entry with the balance after it, and why each subscription runs or does not."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from shared.operations.payments.queries import PaymentFilter, PaymentLine, find_payments
+from shared.runtime.currency import format_minor
+
+#: A statement of a page; the command line and the API may ask for more.
+ENTRIES = 100
+
+_ENTRIES = """
+SELECT * FROM (
+    SELECT posting.id AS posting_id, posting.created_at AS at, posting.kind, entry.amount_minor, entry.currency,
+        sum(entry.amount_minor) OVER (ORDER BY entry.id)::bigint AS balance_minor, posting.payment_id,
+        posting.event_id, posting.subscription_id
+    FROM ledger_entries AS entry JOIN ledger_transactions AS posting ON posting.id = entry.transaction_id
+    WHERE entry.account_id = (
+        SELECT id FROM ledger_accounts WHERE kind = 'user_wallet' AND user_id = :user_id AND provider IS NULL)
+      AND (CAST(:at AS timestamptz) IS NULL OR posting.created_at <= :at)
+) AS entry
+LEFT JOIN LATERAL (
+    SELECT reason || ' (' || actor_name || ')' AS note FROM ledger_adjustments
+    WHERE user_id = :user_id AND transaction_id = entry.posting_id LIMIT 1
+) AS adjustment ON true
+ORDER BY entry.posting_id DESC LIMIT :limit
+"""
+_BALANCE_AT = """
+SELECT coalesce(sum(entry.amount_minor), 0)::bigint
+FROM ledger_entries AS entry JOIN ledger_transactions AS posting ON posting.id = entry.transaction_id
+JOIN ledger_accounts AS account ON account.id = entry.account_id
+WHERE account.kind = 'user_wallet' AND account.user_id = :user_id AND posting.created_at <= :at
+"""
+_SUBSCRIPTIONS = """
+SELECT id, chapter_id, amount_minor, status, created_at, activated_at, ends_at, (
+    SELECT max(created_at) FROM ledger_transactions
+    WHERE subscription_id = subscriptions.id AND kind = 'deactivation'
+) AS returned_at
+FROM subscriptions WHERE user_id = :user_id ORDER BY created_at, id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One movement of the wallet, and what caused it. `note` is a correction's reason and who made it."""
+
+    posting_id: int
+    at: datetime
+    kind: str
+    amount_minor: int
+    currency: str
+    balance_minor: int
+    payment_id: int | None
+    event_id: int | None
+    subscription_id: int | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionLine:
+    """A subscription, and why it is active or not, in a sentence."""
+
+    id: int
+    chapter_id: int | None
+    amount_minor: int
+    status: str
+    created_at: datetime
+    activated_at: datetime | None
+    ends_at: datetime | None
+    is_active: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """A user's wallet at `at`; the entries are the newest first, the payments too."""
+
+    user_id: int
+    at: datetime
+    currency: str
+    balance_minor: int
+    entries: Sequence[Entry]
+    #: Whether there are older entries than those.
+    has_more: bool
+    subscriptions: Sequence[SubscriptionLine]
+    payments: Sequence[PaymentLine]
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = _json(asdict(self))
+        return found
+
+
+def read_wallet(
+    engine: Engine, user_id: int, currency: str, *, at: datetime | None = None, limit: int = ENTRIES
+) -> Wallet | None:
+    """The wallet now, or as it was at `at`; None where there is no such user.
+
+    Subscriptions and payments are as they are now. `currency` is the school's.
+    """
+    now = datetime.now(UTC)
+    values = {"user_id": user_id, "at": at, "limit": limit + 1}
+    with engine.connect() as connection:
+        balance_minor = connection.scalar(text("SELECT balance_minor FROM users WHERE id = :user_id"), values)
+        if balance_minor is None:
+            return None
+        entries = [Entry(**row) for row in connection.execute(text(_ENTRIES), values).mappings()]
+        subscriptions = _subscriptions(connection, user_id, balance_minor, currency, now)
+        if at is not None:
+            balance_minor = connection.scalar(text(_BALANCE_AT), values) or 0
+    return Wallet(
+        user_id=user_id,
+        at=at or now,
+        currency=currency,
+        balance_minor=balance_minor,
+        entries=entries[:limit],
+        has_more=len(entries) > limit,
+        subscriptions=subscriptions,
+        payments=find_payments(engine, PaymentFilter(user_id=user_id), limit=20),
+    )
+
+
+def _subscriptions(
+    connection: Connection, user_id: int, balance_minor: int, currency: str, now: datetime
+) -> list[SubscriptionLine]:
+    lines = []
+    left_minor = balance_minor
+    for row in connection.execute(text(_SUBSCRIPTIONS), {"user_id": user_id}).mappings():
+        known = {name: row[name] for name in row if name != "returned_at"}
+        has_ended = row["ends_at"] is not None and row["ends_at"] <= now
+        line = SubscriptionLine(**known, is_active=row["status"] == "active" and not has_ended, reason="")
+        if line.status == "pending_payment":
+            reason = _why_pending(line.amount_minor, balance_minor, left_minor, currency)
+            if row["returned_at"]:
+                reason += (
+                    f" It was active before, and given back on {row['returned_at']:%Y-%m-%d} when money went back."
+                )
+            if line.amount_minor <= left_minor:
+                left_minor -= line.amount_minor
+        else:
+            reason = _why(line, has_ended=has_ended)
+        lines.append(replace(line, reason=reason))
+    return lines
+
+
+def _why_pending(amount_minor: int, balance_minor: int, left_minor: int, currency: str) -> str:
+    price, balance = format_minor(amount_minor, currency), format_minor(balance_minor, currency)
+    if amount_minor <= left_minor:
+        return f"It costs {price}, and the wallet has {balance}: a worker activates it within seconds."
+    if amount_minor <= balance_minor:
+        return f"It costs {price}. The wallet has {balance}, which older subscriptions take first."
+    missing = format_minor(amount_minor - balance_minor, currency)
+    return f"It costs {price}, and the wallet has {balance}: {missing} are missing."
+
+
+def _why(line: SubscriptionLine, *, has_ended: bool) -> str:
+    end = f"{line.ends_at:%Y-%m-%d}" if line.ends_at else None
+    match line.status:
+        case "cancelled":
+            return "The school has cancelled it."
+        case "active" if not has_ended:
+            return f"It runs until {end}." if end else "It runs, without an end."
+        case _:
+            return f"It ended on {end}." if end else "The school has ended it."
+
+
+def _json(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {name: _json(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_json(inner) for inner in value]
+    return value

@@ -1,0 +1,1 @@
+"""Support finds a payment and a wallet, and corrects a balance."""
