@@ -30,8 +30,10 @@ _TEMPLATE = "migrated"
 
 
 def pytest_configure() -> None:
-    # SIGTERM stops the servers as Ctrl-C does
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM stops the servers as Ctrl-C does; and Ctrl-C works in the processes that tests start, also where a shell
+    # that runs pytest in the background has it ignored
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ class Summary:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._config.getoption("--write-budget"):
+        if self._config.getoption("--write-budget") and session.exitstatus == pytest.ExitCode.OK:
             write_budget(self._rows())
         elif self._config.getoption("--budget"):
             self.over_budget = grown(self._rows(), read_budget())
