@@ -1,8 +1,10 @@
 """What every test has: servers on demand, and an environment without the caller's settings."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Engine
 
 pytest_plugins = (
     "tests.suite.run_folder",
@@ -19,3 +21,13 @@ def without_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("NOUBA_") and not name.startswith("NOUBA_LOCAL_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Connections to a database of one test."""
+    from shared.runtime.database import build_engine
+
+    engine = build_engine(database_url)
+    yield engine
+    engine.dispose()

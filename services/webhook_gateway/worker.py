@@ -74,14 +74,13 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     waiting = DueEventScheduler(company, relay.wake)
-    looking = build_engine(
-        url, pool_size=3, application="nouba reconciliation", statement_timeout_ms=LONGEST_STATEMENT_MS
-    )
+    limit_ms = LONGEST_STATEMENT_MS
+    looking = build_engine(url, pool_size=3, application="nouba reconciliation", statement_timeout_ms=limit_ms)
     found = reconciliations(providers, breakers, looking, relay.wake)
-    in_hand = operator_threads(broker, company, rabbitmq_url, ["webhooks"])
     looks = rounds(found, looking, settings.subscription_period, terms)
+    operating = operator_threads(broker, company, rabbitmq_url, ["webhooks"])
     watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
-    companions: list[BackgroundThread] = [relay, waiting, *in_hand, *looks, watch]
+    companions: list[BackgroundThread] = [relay, waiting, *operating, *looks, watch]
     threads = settings.worker_threads
     return run_worker(broker, ["webhooks"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
 

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from local.rabbitmq import RabbitMq
-from shared.runtime.database import build_engine
 from tests.messaging.rabbitmq import Node, VirtualHost
 from tests.queues import virtual_host_to_hurt
 
@@ -27,13 +25,6 @@ def node(spare_rabbitmq: RabbitMq) -> Node:
 def vhost(node: Node) -> Iterator[VirtualHost]:
     with virtual_host_to_hurt(node) as url:
         yield VirtualHost(node, url.rpartition("/")[2])
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = build_engine(database_url)
-    yield engine
-    engine.dispose()
 
 
 Run = Callable[..., "subprocess.Popen[str]"]

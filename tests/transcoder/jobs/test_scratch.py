@@ -94,8 +94,8 @@ def test_the_folder_of_a_dead_worker_is_swept_and_that_of_a_living_one_is_not(tm
     parent = tmp_path / "scratch"
     living = ScratchSpace(parent)
     program = (
-        "import os, sys, pathlib; from services.transcoder.jobs.scratch import Scratch;"
-        "s = Scratch(pathlib.Path(sys.argv[1])); (s.folder / 'left').touch(); os.kill(os.getpid(), 9)"
+        "import os, sys, pathlib; from services.transcoder.jobs.scratch import ScratchSpace;"
+        "s = ScratchSpace(pathlib.Path(sys.argv[1])); (s.folder / 'left').touch(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program, str(parent)], check=False, cwd=Path(__file__).parents[3])
     assert len(list(parent.iterdir())) == 2

@@ -15,14 +15,14 @@ from tests.webhook_gateway.processes import Database
 PLACES = ("sealer.before_commit",)
 SEAL = """
 import sys
-from services.webhook_gateway.integrity.hash_chain import Sealer
+from services.webhook_gateway.integrity.hash_chain import HashChainWriter
 from shared.runtime.database import build_engine
 from shared.runtime.failpoints import FailpointError
 
 for _ in range(2):
     with build_engine(sys.argv[1]).connect() as connection:
         try:
-            Sealer(connection).seal()
+            HashChainWriter(connection).seal()
         except FailpointError:
             pass
 """
