@@ -64,16 +64,22 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 
 ##@ Change it
 
-.PHONY: test check bench chaos lock
-test: .venv ## Run every test, on real servers: make test ARGS="-k ledger"
+.PHONY: test test-all check bench chaos lock
+test: .venv ## Prove every behaviour on real servers, at most 10 minutes; one area: make test PART=payments
 	@$(LOCAL) install
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
 
-check: .venv ## Lint, formatting, types, and who may import whom
+test-all: .venv ## Every proof: also defects, chaos, kill matrices, all films, README, and containers
+	@$(LOCAL) install
+	@$(BIN)/python -m tests.suite all $(if $(PART),--part $(PART)) $(ARGS)
+	@$(if $(PART),:,bin/test-containers)
+
+check: .venv ## Lint, formatting, types, who may import whom, style and dashboards
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.suite lint
 
 bench: .venv ## Measure beside what else could be picked: make bench PART=gateway ARGS=--quick
 	@$(LOCAL) install

@@ -1,5 +1,6 @@
 """TCP ports of 127.0.0.1 that nobody uses."""
 
+import os
 import random
 import socket
 
@@ -12,9 +13,15 @@ LOWEST, HIGHEST = 15_000, 31_999
 
 def free_port() -> int:
     """A port that is free now."""
-    while not is_free(port := random.randint(LOWEST, HIGHEST)):
+    while not is_free(port := random.randint(*port_range())):
         pass
     return port
+
+
+def port_range() -> tuple[int, int]:
+    """Where free ports are looked for: NOUBA_LOCAL_PORTS, such as `20000-20999`, or all that are fit."""
+    lowest, _, highest = os.environ.get("NOUBA_LOCAL_PORTS", f"{LOWEST}-{HIGHEST}").partition("-")
+    return int(lowest), int(highest)
 
 
 def is_free(port: int) -> bool:

@@ -24,11 +24,12 @@ class Postgres:
 
     name = "PostgreSQL"
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, max_connections: int = 200) -> None:
         """`durable=False` may lose the last commits when the server is killed: for tests that do not kill it."""
         #: Where all of it is.
         self.folder = folder.absolute()
         self._durable = durable
+        self._max_connections = max_connections
         self._remembered = SavedSettings(self.folder / "server.json")
         self._process = DaemonProcess(self.folder)
 
@@ -92,7 +93,7 @@ class Postgres:
             "port": port,
             "listen_addresses": HOST,
             "unix_socket_directories": "",
-            "max_connections": 200,
+            "max_connections": self._max_connections,
         }
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

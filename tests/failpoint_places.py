@@ -1,6 +1,11 @@
 """Every place where a test can break a process on purpose, and the three ways in which the tests break it there."""
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Final
+
+import pytest
+from _pytest.mark.structures import ParameterSet
 
 #: A process that is killed there, one that fails there once, and one that is slow there once.
 KILL, RAISE, DELAY = "kill", "raise*1", "delay:0.2*1"
@@ -40,3 +45,15 @@ ELSEWHERE: Final = (
     "adjustments.after_posting", "adjustments.after_subscriptions",
     "reconcile.after_take", "reconcile.after_answer", "reconcile.after_keep",
 )  # fmt: skip
+
+
+def every(places: Sequence[str], *actions: str) -> list[ParameterSet]:
+    """The arguments `place, action` of a test: `make test` takes every action at one place, `make test-all` all places.
+
+    That place is the one before the commit, if there is one: everything has been done, and nothing may stay.
+    """
+    representative = next((place for place in places if place.endswith("before_commit")), places[-1])
+    return [
+        pytest.param(*chosen, marks=() if chosen[0] == representative else pytest.mark.slow, id="-".join(chosen))
+        for chosen in product(places, *([actions] if actions else []))
+    ]

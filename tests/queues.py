@@ -1,6 +1,9 @@
 """Virtual hosts and queues of a RabbitMQ node, through its management API."""
 
+import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -36,15 +39,46 @@ def _name_in(url: str) -> str:
     return name if name == "%2F" else unquote(name)
 
 
-def wait_until_crash_safe(server: RabbitMq, queue: str) -> None:
-    """Return once a quorum queue would survive `kill()`.
+@contextmanager
+def virtual_host_to_hurt(server: RabbitMq) -> Iterator[str]:
+    """A virtual host of a running node that the test may kill or starve; the node stays usable for the next test."""
+    url, pid = make_virtual_host(server), server.pid
+    yield url
+    if server.pid != pid:
+        # deleting what was there at a crash can take longer than the next test; it harms nobody
+        return
+    if httpx.get(f"{server.management_url}/api/health/checks/alarms").status_code == httpx.codes.OK:
+        delete_virtual_host(server, url)
+    else:
+        # a memory alarm blocks every publisher; it ends with the process
+        server.kill()
+
+
+def wait_until_crash_safe(server: RabbitMq, url: str, *queues: str) -> None:
+    """Return once the quorum `queues` of a virtual host would survive `kill()`.
 
     RabbitMQ writes the list of its quorum queues to disk up to a second after one was declared. A node that is killed
-    before that comes back with a queue that has no leader, and everybody who uses it waits in vain
+    before that comes back with a queue that has no leader and no messages, and its clients wait in vain
     (rabbitmq-server issue 15725).
     """
-    entry = f"_{queue}".encode()
-    wait_until(
-        lambda: any(entry in names.read_bytes() for names in server.folder.rglob("quorum/*/names.dets")),
-        message=f"RabbitMQ did not write down the queue {queue}",
-    )
+    for queue in queues:
+        # not the entry of webhooks.DQ for webhooks
+        entry = re.compile(re.escape(f"{_name_in(url)}_{queue}").encode() + rb"(?!\.)")
+        wait_until(
+            lambda: any(entry.search(names.read_bytes()) for names in server.folder.rglob("quorum/*/names.dets")),  # noqa: B023
+            message=f"RabbitMQ did not write down the queue {queue}",
+        )
+
+
+def wait_until_led(server: RabbitMq, url: str, *queues: str) -> None:
+    """Return once the quorum `queues` of a virtual host have a leader again after a restart.
+
+    Until then a passive declaration answers 0 messages, and a test that reads the queue calls it empty.
+    """
+
+    def led() -> bool:
+        answer = httpx.get(f"{server.management_url}/api/queues/{_name_in(url)}", timeout=10)
+        states = {queue["name"]: queue.get("state") for queue in answer.json()} if answer.is_success else {}
+        return all(states.get(queue) == "running" for queue in queues)
+
+    wait_until(led, message=f"no leader for {', '.join(queues)}")

@@ -9,6 +9,8 @@ import pytest
 
 from tests.architecture.source import PACKAGES, ROOT
 
+pytestmark = pytest.mark.lint
+
 FRAMEWORKS = {"boto3", "dramatiq", "flask", "gunicorn", "pika", "psycopg2", "sqlalchemy"}
 USE_CASES = (
     "services.webhook_gateway.inbox.accept",

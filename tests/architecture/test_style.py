@@ -7,6 +7,8 @@ import pytest
 
 from tests.architecture.source import PACKAGES, ROOT, functions, modules
 
+pytestmark = pytest.mark.lint
+
 LONGEST_FUNCTION = 40
 EVERYTHING = modules(*PACKAGES, "tests")
 FORBIDDEN_NAMES = {"manager", "utils", "util", "common", "helpers", "helper", "misc"}

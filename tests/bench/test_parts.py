@@ -91,6 +91,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", EXPECTED)
 def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path: Path) -> None:
     # When

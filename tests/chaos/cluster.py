@@ -62,8 +62,7 @@ class House:
             wait_until(partial(self._answers, port), 60, f"the gateway on port {port} does not answer")
         # until a broker's list of quorum queues is on its disk, a killed one forgets them
         for queue in QUEUES:
-            wait_until_crash_safe(self.rabbitmq, queue)
-            wait_until_crash_safe(self.rabbitmq, f"{queue}.XQ")
+            wait_until_crash_safe(self.rabbitmq, self.rabbitmq.url, queue, f"{queue}.XQ")
 
     def close(self) -> None:
         """End everything and remove what the servers kept; the logs stay."""

@@ -5,6 +5,7 @@ import pytest
 from tests.chaos.flood import Flood, withstand
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_payments_get_through_beside_slow_senders_and_forged_signatures(
     tmp_path_factory: pytest.TempPathFactory,

@@ -14,6 +14,7 @@ PROCESSES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_or_done_twice_while_everything_is_killed_paused_and_restarted(tmp_path: Path) -> None:
     """The whole command, as a person runs it; its own oracle says what there must be."""

@@ -1,5 +1,6 @@
 """Each defect of the catalogue is noticed by the tests that are named for it, and nothing else makes them fail."""
 
+import json
 import os
 import re
 import shutil
@@ -14,63 +15,67 @@ import pytest
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from tests.defects.catalogue import DEFECTS, Change, Defect
+from tests.suite import run_folder
+from tests.suite.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
 
 PROJECT = Path(__file__).parents[2]
 COPIED = ("services", "shared", "local", "tests", "deploy", "pyproject.toml")
 LIMIT_SECONDS = 120
 
-# The copy's tests use the servers that run already: the same folder is the same server. Beyond the first start that
-# would be most of the time.
-_SHARED_SERVERS = """
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Postgres:  # noqa: F811
-    return Postgres(Path({postgres!r}), durable=False)
-
-
-@pytest.fixture(scope="session")
-def migrated_server(postgres_server: Postgres) -> Postgres:  # noqa: F811
-    return postgres_server
-"""
-_SHARED_NODE = """
-
-@pytest.fixture(scope="session")
-def node() -> Node:  # noqa: F811
-    return Node(Path({rabbitmq!r}))
-"""
-
 
 class Copy:
     """The project in a folder of its own, whose tests import nothing from outside of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: RunFolder) -> None:
         self.folder = folder
-
-    def test(self, *tests: str) -> "subprocess.CompletedProcess[str]":
-        """Run `tests` of the copy."""
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NOUBA_", "PYTEST_"))}
-        return subprocess.run(
-            [*command, f"--timeout={LIMIT_SECONDS}", *tests],
-            cwd=self.folder,
-            # before the place of the installed project; and no plugin that these tests do not need
-            env={**inherited, "PYTHONPATH": str(self.folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True,
+        #: Puts the copy before the place of the installed project, shares the servers, and leaves out other plugins.
+        self.environment = {
+            **inherited,
+            "PYTHONPATH": str(folder),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            run_folder.ENVIRONMENT: str(run.shared),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.defects.forking"],
+            cwd=folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
-            timeout=2 * LIMIT_SECONDS,
         )
+
+    def test(self, *tests: str) -> tuple[int, str]:
+        """The exit status and the output of pytest, which runs `tests` of the copy."""
+        assert self._process.stdin
+        assert self._process.stdout
+        arguments = ["-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", f"--timeout={LIMIT_SECONDS}", *tests]
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
+        status, output = json.loads(self._process.stdout.readline())
+        return int(status), str(output)
+
+    def close(self) -> None:
+        """End the process that runs the tests."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(10)
 
     @contextmanager
     def with_defect(self, defect: Defect) -> Iterator[None]:
         """Put the defect in, and take it out again."""
-        before = {change.file: (self.folder / change.file).read_text() for change in defect.changes}
+        paths = {self.folder / change.file for change in defect.changes}
+        before = {path: (path.read_text(), path.stat()) for path in paths}
         try:
             for change in defect.changes:
                 self._apply(change)
             yield
         finally:
-            for file, text in before.items():
-                (self.folder / file).write_text(text)
+            for path, (text, state) in before.items():
+                path.write_text(text)
+                # the age that its compiled file names
+                os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
     def _apply(self, change: Change) -> None:
         path = self.folder / change.file
@@ -84,7 +89,9 @@ class Copy:
 
 
 @pytest.fixture(scope="module")
-def copy(migrated_server: Postgres, rabbitmq_server: RabbitMq, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+def copy(
+    migrated_server: Postgres, rabbitmq_server: RabbitMq, test_run: RunFolder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Copy]:
     folder = tmp_path_factory.mktemp("copy")
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "corpus")
     for name in COPIED:
@@ -92,19 +99,16 @@ def copy(migrated_server: Postgres, rabbitmq_server: RabbitMq, tmp_path_factory:
             shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
         else:
             shutil.copy(PROJECT / name, folder / name)
-    with (folder / "tests" / "conftest.py").open("a") as file:
-        file.write(_SHARED_SERVERS.format(postgres=str(migrated_server.folder)))
-    with (folder / "tests" / "runtime" / "conftest.py").open("a") as file:
-        file.write(_SHARED_NODE.format(rabbitmq=str(rabbitmq_server.folder)))
-    return Copy(folder)
+    copy = Copy(folder, test_run)
+    yield copy
+    copy.close()
 
 
 def test_the_copys_tests_import_the_copys_code(copy: Copy) -> None:
     """Else a defect would be put into one tree and looked for in the other."""
     show = "import services, shared, local, tests; print(*(m.__path__[0] for m in (services, shared, local, tests)))"
-    environment = {**os.environ, "PYTHONPATH": str(copy.folder)}
     told = subprocess.run(
-        [sys.executable, "-c", show], cwd=copy.folder, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", show], cwd=copy.folder, env=copy.environment, capture_output=True, text=True, check=True
     )
     assert [Path(one).parent for one in told.stdout.split()] == [copy.folder] * 4
 
@@ -112,8 +116,8 @@ def test_the_copys_tests_import_the_copys_code(copy: Copy) -> None:
 @pytest.mark.timeout(600)
 def test_without_a_defect_every_test_that_is_named_here_passes(copy: Copy) -> None:
     named = sorted({test for defect in DEFECTS for test in defect.tests})
-    result = copy.test(*named)
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+    status, output = copy.test(*named)
+    assert status == 0, output[-6000:]
 
 
 @pytest.mark.timeout(600)
@@ -121,9 +125,9 @@ def test_without_a_defect_every_test_that_is_named_here_passes(copy: Copy) -> No
 def test_each_defect_is_caught(defect: Defect, copy: Copy) -> None:
     with copy.with_defect(defect):
         for test in defect.tests:
-            result = copy.test(test)
-            told = result.stdout[-4000:] + result.stderr[-2000:]
+            status, output = copy.test(test)
+            told = output[-6000:]
             # 1 is for tests that failed; a defect that breaks the import of everything would prove nothing
-            assert result.returncode == 1, f"{test} did not notice: {defect.why}\n{told}"
-            assert re.search(r"\b[1-9][0-9]* failed", result.stdout), told
-            assert not re.search(r"\b[1-9][0-9]* error", result.stdout), told
+            assert status == 1, f"{test} did not notice: {defect.why}\n{told}"
+            assert re.search(r"\b[1-9][0-9]* failed", output), told
+            assert not re.search(r"\b[1-9][0-9]* error", output), told

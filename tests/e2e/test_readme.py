@@ -46,6 +46,7 @@ def commands() -> list[str]:
     return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LONGEST_SECONDS * 2)
 def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
     shown = commands()
@@ -64,6 +65,7 @@ def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
     assert "GATEWAY_URL=http://127.0.0.1:" in done["make env"].stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LONGEST_SECONDS)
 def test_the_demonstration_can_be_repeated_and_leaves_nothing_running(copy: Path) -> None:
     again = run("make demo && make demo", copy)

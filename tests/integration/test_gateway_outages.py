@@ -14,6 +14,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
+from tests.queues import wait_until_crash_safe, wait_until_led
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, deliver, paid
 
@@ -142,6 +143,7 @@ def test_whatever_happens_to_rabbitmq_every_answer_is_200_and_every_message_arri
             load.wait_for(20)
 
             # When it is killed, away for a while, and back
+            wait_until_crash_safe(own_rabbitmq, own_rabbitmq.url, "webhooks")
             own_rabbitmq.kill()
             load.wait_for(200)
             own_rabbitmq.start()
@@ -155,6 +157,7 @@ def test_whatever_happens_to_rabbitmq_every_answer_is_200_and_every_message_arri
         wait_until(lambda: database.counts()["outbox"] == 0, 30)
         kept = {row[0] for row in database.rows("SELECT id FROM webhook_events")}
         assert kept == set(load.event_ids)
+        wait_until_led(own_rabbitmq, own_rabbitmq.url, "webhooks")
         assert queued_events(own_rabbitmq.url) == kept
     finally:
         gateway.kill()

@@ -8,38 +8,15 @@ import pytest
 
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
-from shared.runtime.migrations import migrate
+from tests.failpoint_places import every
 from tests.integration.settlement import Bench
+from tests.queues import wait_until_crash_safe, wait_until_led
 from tests.waiting import wait_until
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """Durable: a commit that only PostgreSQL's memory knows would be lost with it."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"), durable=True)
-    try:
-        server.start()
-        migrate(server.url)
-        yield server
-    finally:
-        server.destroy()
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
-    server = RabbitMq(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.destroy()
-
-
 @pytest.fixture
-def bench(postgres: Postgres, rabbitmq: RabbitMq, tmp_path: Path) -> Iterator[Bench]:
-    postgres.start()
-    rabbitmq.start()
-    bench = Bench(postgres.url, rabbitmq.url, tmp_path)
+def bench(database_url: str, rabbitmq_url: str, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(database_url, rabbitmq_url, tmp_path)
     yield bench
     bench.engine.dispose()
 
@@ -52,7 +29,7 @@ PLACES = [f"settlement.{place}" for place in SETTLEMENT]
 PLACES += [f"relay.{place}" for place in ("after_claim", "after_publish", "after_commit")]
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", every(PLACES))
 def test_a_worker_that_is_killed_there_leaves_nothing_undone_and_nothing_done_twice(bench: Bench, place: str) -> None:
     settled = bench.settled()
     user_id = bench.add_user(700, 200)
@@ -81,21 +58,24 @@ def assert_all_booked_once(bench: Bench, events: dict[int, int]) -> None:
 
 @pytest.mark.parametrize("killed", ["rabbitmq", "postgres"])
 def test_a_server_that_is_killed_under_load_costs_no_event_and_books_none_twice(
-    bench: Bench, killed: str, request: pytest.FixtureRequest
+    own_postgres: Postgres, own_rabbitmq: RabbitMq, tmp_path: Path, killed: str
 ) -> None:
-    server: RabbitMq | Postgres = request.getfixturevalue(killed)
-    settled = bench.settled()
+    server: RabbitMq | Postgres = own_rabbitmq if killed == "rabbitmq" else own_postgres
+    bench = Bench(own_postgres.url, own_rabbitmq.url, tmp_path)
     events = pay_many(bench)
 
     with bench.worker("settlement.before_commit=delay:0.05") as worker:
-        wait_until(lambda: bench.settled() > settled + 40)
+        wait_until(lambda: bench.settled() > 40)
+        wait_until_crash_safe(own_rabbitmq, own_rabbitmq.url, "webhooks", "webhooks.XQ", "default")
         server.kill()
         server.start()
         bench.engine.dispose()
-        assert bench.settled() < settled + len(events), "the crash came too late to tell anything"
-        bench.finish(worker, settled + len(events))
+        assert bench.settled() < len(events), "the crash came too late to tell anything"
+        wait_until_led(own_rabbitmq, own_rabbitmq.url, "webhooks", "webhooks.DQ", "webhooks.XQ", "default")
+        bench.finish(worker, len(events))
 
     assert_all_booked_once(bench, events)
+    bench.engine.dispose()
 
 
 def test_an_event_that_fails_for_ever_stops_no_other_and_is_settled_when_the_fault_is_mended(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from local.ports import HOST, accepts
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
-from tests.queues import wait_until_crash_safe
+from tests.queues import wait_until_crash_safe, wait_until_led
 
 
 @dataclass
@@ -156,12 +156,16 @@ def _rabbitmq_case(folder: Path) -> Case:
 
     def write() -> None:
         channel(lambda opened: opened.basic_publish("", "notes", b"kept", pika.BasicProperties(delivery_mode=2)))
-        wait_until_crash_safe(server, "notes")
+        wait_until_crash_safe(server, server.url, "notes")
+
+    def read() -> str:
+        wait_until_led(server, server.url, "notes")
+        return str(channel(lambda opened: opened.basic_get("notes")[2].decode()))
 
     return Case(
         server,
         write=write,
-        read=lambda: channel(lambda opened: opened.basic_get("notes")[2].decode()),
+        read=read,
         port=lambda: int(server._remembered["amqp"]),
     )
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from local.rabbitmq import RabbitMq
 from tests.messaging.rabbitmq import Node, VirtualHost
-
-
-@pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = Node(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        node.start()
-        yield node
-    finally:
-        node.destroy()
+from tests.queues import virtual_host_to_hurt
 
 
 @pytest.fixture
-def vhost(node: Node) -> VirtualHost:
+def node(spare_rabbitmq: RabbitMq) -> Node:
+    """The node that this process keeps for tests that may hurt one."""
+    node = Node(spare_rabbitmq.folder)
     node.start()  # an earlier test may have left it killed
-    return node.new_virtual_host()
+    return node
+
+
+@pytest.fixture
+def vhost(node: Node) -> Iterator[VirtualHost]:
+    with virtual_host_to_hurt(node) as url:
+        yield VirtualHost(node, url.rpartition("/")[2])
 
 
 Run = Callable[..., "subprocess.Popen[str]"]

@@ -1,6 +1,5 @@
 """RabbitMQ as these tests need it: a private node that may be crashed, starved and given policies."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,16 +9,12 @@ import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
 from local.rabbitmq import RabbitMq
+from shared.messaging.topology import declarations
+from tests.queues import wait_until_crash_safe, wait_until_led
 
 
 class Node(RabbitMq):
     """A node of our own, with the controls of its operator."""
-
-    def new_virtual_host(self) -> "VirtualHost":
-        name = f"test-{uuid.uuid4().hex[:8]}"
-        # its maker may do anything in it
-        httpx.put(f"{self.management_url}/api/vhosts/{name}").raise_for_status()
-        return VirtualHost(self, name)
 
     def starve(self) -> None:
         """Raise the memory alarm: the node blocks everybody who publishes."""
@@ -37,6 +32,22 @@ class VirtualHost:
         self._node = node
         self.name = name
         self.url = node.url_of(name)
+
+    def declare(self, queue: str) -> None:
+        """Declare `queue` with its queues for delayed and dead messages, and wait until they would survive a crash."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            for one in declarations(queue):
+                connection.channel().queue_declare(one.name, durable=True, arguments=dict(one.arguments))
+        self.wait_until_crash_safe(queue)
+
+    def wait_until_crash_safe(self, queue: str) -> None:
+        """Return once `queue` and the queues beside it would survive a crash of the node."""
+        quorum = [one.name for one in declarations(queue) if one.arguments.get("x-queue-type") == "quorum"]
+        wait_until_crash_safe(self._node, self.url, *quorum)
+
+    def wait_until_led(self, queue: str) -> None:
+        """Return once `queue` and the queues beside it can be read after a restart of the node."""
+        wait_until_led(self._node, self.url, *(one.name for one in declarations(queue)))
 
     def set_policy(self, pattern: str, definition: Mapping[str, object]) -> None:
         """Give the queues that match `pattern` what an operator may give them."""

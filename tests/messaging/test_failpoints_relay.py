@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.failpoint_places import ACTIONS, KILL, RELAY
+from tests.failpoint_places import ACTIONS, KILL, RELAY, every
 from tests.messaging.rabbitmq import VirtualHost
 from tests.messaging.test_relay import arrived, promise_many, waiting
 from tests.waiting import wait_until
@@ -33,8 +33,7 @@ def relay(
         process.communicate()
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("place", RELAY)
+@pytest.mark.parametrize(("place", "action"), every(RELAY, *ACTIONS))
 def test_a_relay_that_is_broken_there_loses_nothing(
     place: str, action: str, engine: Engine, database_url: str, vhost: VirtualHost, tmp_path: Path
 ) -> None:

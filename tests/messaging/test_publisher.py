@@ -81,6 +81,7 @@ def test_the_worker_may_have_declared_everything_before(publisher: Publisher, vh
 def test_a_crash_of_rabbitmq_in_the_middle_loses_nothing_that_was_confirmed(
     publisher: Publisher, vhost: VirtualHost, node: Node
 ) -> None:
+    vhost.declare("webhooks")
     total = 10_000
     confirmed: set[int] = set()
 
@@ -98,6 +99,7 @@ def test_a_crash_of_rabbitmq_in_the_middle_loses_nothing_that_was_confirmed(
     node.start()
 
     assert publisher.wait_until_ready(15)
+    vhost.wait_until_led("webhooks")
     arrived = {properties.message_id for properties, _ in vhost.take_all("webhooks")}
     assert {f"id-{index}" for index in confirmed} <= arrived
 

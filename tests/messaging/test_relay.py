@@ -186,6 +186,7 @@ def test_rabbitmq_may_be_away_for_a_while(engine: Engine, vhost: VirtualHost, no
 
 
 def test_rabbitmq_crashing_under_load_loses_nothing(engine: Engine, vhost: VirtualHost, node: Node) -> None:
+    vhost.declare("webhooks")
     promise_many(engine, 10_000)
     with relaying(engine, vhost):
         wait_until(lambda: waiting(engine) < 9_000)

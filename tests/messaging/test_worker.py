@@ -75,6 +75,7 @@ def test_a_worker_waits_for_rabbitmq_and_recovers_when_it_comes_back(
     wait_until(lambda: vhost.consumers("webhooks"))
     send(vhost, 10)
     wait_until(lambda: "end 10" in journal.read_text())
+    vhost.wait_until_crash_safe("webhooks")
     node.kill()
     node.start()
     wait_until(lambda: vhost.consumers("webhooks"))

@@ -10,6 +10,8 @@ from deploy.grafana.boards import BOARDS
 from deploy.grafana.build import FOLDER, render
 from tests.monitoring.queries import DASHBOARDS, asked, dashboards, panels, parse, selectors, without_variables
 
+pytestmark = pytest.mark.lint
+
 BOARDS_IN_TREE = dashboards()
 UNITS = {"bytes", "Bps", "dateTimeFromNow", "ops", "percentunit", "reqps", "s", "short"}
 SHOWN = {"bargauge", "heatmap", "stat", "table", "timeseries"}

@@ -29,12 +29,14 @@ def all_selectors() -> list[Selector]:
     return [selector for query in queries for selector in selectors(parse(query))]
 
 
+@pytest.mark.lint
 def test_every_metric_that_is_asked_for_is_exported() -> None:
     asked_for = {selector.name for selector in all_selectors() if selector.name.startswith("nouba_")}
 
     assert asked_for - set(SERIES) == set()
 
 
+@pytest.mark.lint
 def test_every_label_that_is_asked_for_is_exported() -> None:
     for selector in all_selectors():
         if selector.name in SERIES:
@@ -42,6 +44,7 @@ def test_every_label_that_is_asked_for_is_exported() -> None:
             assert not unknown, f"{selector.name} has no label {unknown}"
 
 
+@pytest.mark.lint
 def test_every_metric_is_shown_or_listed_as_unused_on_purpose() -> None:
     shown = {SERIES[selector.name].name for selector in all_selectors() if selector.name in SERIES}
     lines = (PROMETHEUS / "unused.txt").read_text().splitlines()
@@ -52,6 +55,7 @@ def test_every_metric_is_shown_or_listed_as_unused_on_purpose() -> None:
     assert listed - set(METRICS) == set(), "there is no such metric any more"
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 def test_a_metric_has_our_prefix_and_a_base_unit(metric: Metric) -> None:
     assert re.fullmatch(r"nouba_[a-z_]+", metric.name)
@@ -82,6 +86,7 @@ def test_a_server_can_still_say_how_its_processes_add_up_when_its_command_runs()
     assert told.stdout == "False\n"
 
 
+@pytest.mark.lint
 def test_jobs_are_timed_to_hours() -> None:
     from shared.runtime import metrics
 

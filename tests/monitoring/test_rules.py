@@ -37,16 +37,19 @@ def test_alerts_fire_and_stay_quiet_as_their_tests_say(path: Path) -> None:
     promtool("test", "rules", path)
 
 
+@pytest.mark.lint
 def test_there_are_alerts_for_everything_that_was_promised() -> None:
     assert len(ALERTS) >= 20
     assert len({alert["alert"] for alert in ALERTS}) == len(ALERTS)
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_an_expression_is_promql_of_the_second_parser_too(rule: dict[str, Any]) -> None:
     assert parse(rule["expr"]) is not None
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert: dict[str, Any]) -> None:
     name, notes = alert["alert"], alert["annotations"]
@@ -59,6 +62,7 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert: dict[str, Any])
     assert (ROOT / notes["runbook_url"]).exists()
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_is_tested_once_to_fire_and_once_to_stay_quiet(alert: dict[str, Any]) -> None:
     name = alert["alert"]
@@ -73,6 +77,7 @@ def test_an_alert_is_tested_once_to_fire_and_once_to_stay_quiet(alert: dict[str,
     assert outcomes == ({True} if name == ALWAYS else {True, False})
 
 
+@pytest.mark.lint
 def test_every_recorded_series_is_used() -> None:
     asked_for = {selector.name for rule in rules() for selector in selectors(parse(rule["expr"]))}
     asked_for |= {

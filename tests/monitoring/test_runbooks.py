@@ -23,10 +23,12 @@ LINES = 45
 _VALUED = {"--since", "--until", "--scale"}
 
 
+@pytest.mark.lint
 def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
     assert {page.stem for page in PAGES} == {alert["alert"] for alert in alerts()}
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_is_short_and_says_what_to_look_at_and_what_to_do(page: Path) -> None:
     text = page.read_text()
@@ -37,6 +39,7 @@ def test_a_page_is_short_and_says_what_to_look_at_and_what_to_do(page: Path) -> 
         assert part in text
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_names_services_and_pages_that_there_are(page: Path) -> None:
     for command in commands(page):
@@ -47,6 +50,7 @@ def test_a_page_names_services_and_pages_that_there_are(page: Path) -> None:
         assert (FOLDER / target).exists(), target
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_names_commands_of_nouba_that_there_are(page: Path) -> None:
     for command in commands(page):
@@ -69,6 +73,7 @@ def test_the_statements_of_all_pages_run_on_the_newest_schema(database_url: str)
             connection.cursor().execute(statement)
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_queries_of_a_page_are_promql(page: Path) -> None:
     for block in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL):

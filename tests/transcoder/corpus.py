@@ -1,10 +1,12 @@
-"""Makes small films of every kind that schools upload, with ffmpeg's own sources; each is made once a test run."""
+"""Makes small films of every kind that schools upload, with ffmpeg's own sources; each is made once and cached."""
 
+import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.transcoder import film_cache
 
 SECONDS = 7
 _FAST = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
@@ -140,17 +142,19 @@ KINDS: dict[str, tuple[str, list[str]]] = {
 }  # fmt: skip
 
 
-def build(name: str, folder: Path) -> Path:
-    """The film of kind `name` in `folder`, made unless it is there."""
+def build(name: str) -> Path:
+    """The film of kind `name`, made unless the cache has it."""
+    folder = film_cache.folder_for(Path(__file__).read_bytes())
+    return _build_special(name, folder) if name in SPECIAL else _build(name, folder)
+
+
+def _build(name: str, folder: Path) -> Path:
     ending, arguments = KINDS[name]
-    path = folder / f"{re.sub('[^a-z0-9]+', '_', name.lower())}.{ending}"
-    if not path.exists():
-        _make(arguments, path)
-    return path
+    return film_cache.make(["-bitexact", *arguments], folder / f"{re.sub('[^a-z0-9]+', '_', name.lower())}.{ending}")
 
 
-def build_special(name: str, folder: Path) -> Path:
-    """A kind that takes more than one step."""
+def _build_special(name: str, folder: Path) -> Path:
+    # a kind that takes more than one step
     path = folder / f"{name.replace(' ', '_')}.mp4"
     if not path.exists():
         SPECIAL[name](folder, path)
@@ -158,29 +162,26 @@ def build_special(name: str, folder: Path) -> Path:
 
 
 def _make(arguments: list[str], path: Path) -> None:
-    made = path.with_name(f"new_{path.name}")
-    call = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-bitexact", *arguments, str(made)]
-    subprocess.run(call, check=True, capture_output=True, timeout=120)
-    made.rename(path)
+    film_cache.make(["-bitexact", *arguments], path)
 
 
 def _rotated(degrees: int) -> Callable[[Path, Path], None]:
     def make(folder: Path, path: Path) -> None:
-        plain = build("plain 25 pictures a second", folder)
+        plain = _build("plain 25 pictures a second", folder)
         _make(["-i", str(plain), "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}"], path)
 
     return make
 
 
 def _cut_in_front(folder: Path, path: Path) -> None:
-    plain = build("plain 25 pictures a second", folder)
+    plain = _build("plain 25 pictures a second", folder)
     _make(["-ss", "1.3", "-i", str(plain), "-c", "copy"], path)
 
 
 def _with_cover(folder: Path, path: Path) -> None:
     cover = folder / "cover.png"
     _make(["-f", "lavfi", "-i", "testsrc2=size=300x300", "-frames:v", "1"], cover)
-    sound = build("sound alone", folder)
+    sound = _build("sound alone", folder)
     both = ["-i", str(sound), "-i", str(cover), "-map", "0", "-map", "1"]
     _make([*both, "-c", "copy", "-disposition:v:0", "attached_pic"], path)
 
@@ -189,13 +190,15 @@ def _changing_size(folder: Path, path: Path) -> None:
     pieces = [(folder / "small.h264", "160x90"), (folder / "large.h264", "320x180")]
     for piece, size in pieces:
         _make([*_picture(size, seconds=3), *_FAST], piece)
-    joined = folder / "joined.h264"
+    joined = folder / f"joined_{os.getpid()}.h264"
     joined.write_bytes(b"".join(piece.read_bytes() for piece, _ in pieces))
     _make(["-r", "25", "-i", str(joined), "-c", "copy", "-f", "mpegts"], path)
 
 
 def _hostile_name(folder: Path, path: Path) -> None:
-    shutil.copy(build("plain 25 pictures a second", folder), path)
+    draft = folder / f"copy_{os.getpid()}.mp4"
+    shutil.copy(_build("plain 25 pictures a second", folder), draft)
+    draft.rename(path)
 
 
 SPECIAL: dict[str, Callable[[Path, Path], None]] = {

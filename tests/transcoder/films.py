@@ -1,5 +1,6 @@
 """Fixtures: the programs, the corpus folder, and finished lessons of it."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.planning.profile import EncodingProfile
+from tests.suite.run_folder import RunFolder
 from tests.transcoder import corpus
 
 #: Cheap to encode, with the real segments and chunks as short as they can be.
@@ -23,23 +25,19 @@ def ffmpeg() -> Ffmpeg:
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def film() -> Callable[[str], Path]:
     """Makes a film of a kind of the corpus, once."""
-    folder = tmp_path_factory.mktemp("corpus")
-    return lambda name: (corpus.build if name in corpus.KINDS else corpus.build_special)(name, folder)
+    return corpus.build
 
 
 @pytest.fixture(scope="session")
-def lesson_of(
-    film: Callable[[str], Path], ffmpeg: Ffmpeg, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Lesson]:
-    """Makes a lesson of a kind of the corpus, once."""
-    folder = tmp_path_factory.mktemp("lessons")
-    made: dict[str, Lesson] = {}
+def lesson_of(film: Callable[[str], Path], ffmpeg: Ffmpeg, test_run: RunFolder) -> Callable[[str], Lesson]:
+    """Makes a lesson of a kind of the corpus, once for all processes of the run."""
 
     def make(name: str) -> Lesson:
-        if name not in made:
-            made[name] = make_lesson(film(name), folder / str(len(made)), ffmpeg, recipe=QUICK, jobs=2)
-        return made[name]
+        key = f"lesson-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+        return test_run.once(
+            key, lambda folder: make_lesson(film(name), folder / "lesson", ffmpeg, recipe=QUICK, jobs=2)
+        )
 
     return make

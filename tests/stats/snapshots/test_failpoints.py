@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.failpoint_places import ACTIONS, KILL, STATISTICS
+from tests.failpoint_places import ACTIONS, KILL, STATISTICS, every
 
 DAYS = 3
 
@@ -28,8 +28,7 @@ def compute(database_url: str, failpoints: str = "") -> "subprocess.CompletedPro
     return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("place", STATISTICS)
+@pytest.mark.parametrize(("place", "action"), every(STATISTICS, *ACTIONS))
 def test_every_day_is_counted_once_whatever_happens_there(place: str, action: str, database_url: str) -> None:
     ask(database_url, "INSERT INTO users (created_at) VALUES (%s)", datetime.now(UTC) - timedelta(days=DAYS))
 

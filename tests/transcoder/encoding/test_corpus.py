@@ -4,6 +4,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from services.transcoder.encoding.local_pipeline import Lesson
 from services.transcoder.hls.lint.check import check
@@ -13,8 +14,22 @@ from tests.transcoder import corpus
 #: What the recipe or the source decides, not the transcoder: a cheap preset, an unusual rate or a tiny picture.
 EXPECTED_WARNINGS = {"Apple 1.4", "Apple 1.18", "Apple 1.30"}
 
+#: One of each way in which films differ: `make test` makes these, `make test-all` every kind.
+REPRESENTATIVE = {
+    "plain 25 pictures a second", "NTSC 29.97", "120 pictures a second", "variable rate", "one picture a second",
+    "three renditions", "odd size", "pixels that are wide", "10-bit HEVC", "HDR, PQ", "interlaced, top first",
+    "no sound", "sound with a cover", "three languages", "sound ends late", "negative start", "MPEG-TS, clock wraps",
+    "WebM, VP9 and Opus", "AVI, motion JPEG", "fragmented MP4", "one key frame", "half a second", "turned by 90",
+    "cut in front by an edit list", "name with % and 'quotes' and\nnewline",
+}  # fmt: skip
 
-@pytest.mark.parametrize("kind", [*corpus.KINDS, *corpus.SPECIAL])
+
+def of_kind(kind: str, *more: object) -> ParameterSet:
+    """The arguments of a test about one kind of film."""
+    return pytest.param(kind, *more, marks=() if kind in REPRESENTATIVE else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("kind", [of_kind(kind) for kind in (*corpus.KINDS, *corpus.SPECIAL)])
 def test_every_kind_becomes_a_lesson_that_keeps_the_rules(kind: str, lesson_of: Callable[[str], Lesson]) -> None:
     lesson = lesson_of(kind)
 
@@ -29,20 +44,20 @@ def test_every_kind_becomes_a_lesson_that_keeps_the_rules(kind: str, lesson_of: 
 @pytest.mark.parametrize(
     ("kind", "size", "rate"),
     [
-        ("portrait", (90, 160), "25"),
-        ("turned by 90", (90, 160), "25"),
-        ("turned by 180", (160, 90), "25"),
-        ("turned by 270", (90, 160), "25"),
-        ("pixels that are wide", (192, 144), "25"),
-        ("pixels that are tall", (320, 180), "25"),
-        ("odd size", (320, 180), "25"),
-        ("120 pictures a second", (160, 90), "60"),
-        ("interlaced, top first", (160, 96), "50"),
-        ("interlaced MPEG-2, bottom first", (160, 96), "50"),
-        ("NTSC 29.97", (160, 90), "30000/1001"),
-        ("film 23.976", (160, 90), "24000/1001"),
-        ("variable rate", (160, 90), "30"),
-        ("one picture a second", (160, 90), "5"),
+        of_kind("portrait", (90, 160), "25"),
+        of_kind("turned by 90", (90, 160), "25"),
+        of_kind("turned by 180", (160, 90), "25"),
+        of_kind("turned by 270", (90, 160), "25"),
+        of_kind("pixels that are wide", (192, 144), "25"),
+        of_kind("pixels that are tall", (320, 180), "25"),
+        of_kind("odd size", (320, 180), "25"),
+        of_kind("120 pictures a second", (160, 90), "60"),
+        of_kind("interlaced, top first", (160, 96), "50"),
+        of_kind("interlaced MPEG-2, bottom first", (160, 96), "50"),
+        of_kind("NTSC 29.97", (160, 90), "30000/1001"),
+        of_kind("film 23.976", (160, 90), "24000/1001"),
+        of_kind("variable rate", (160, 90), "30"),
+        of_kind("one picture a second", (160, 90), "5"),
     ],
 )
 def test_the_largest_rendition_looks_as_a_viewer_expects(
@@ -56,7 +71,7 @@ def test_the_largest_rendition_looks_as_a_viewer_expects(
     assert lesson.plan.rate == Fraction(rate)
 
 
-@pytest.mark.parametrize("kind", ["HDR, PQ", "HDR, HLG"])
+@pytest.mark.parametrize("kind", [of_kind("HDR, PQ"), of_kind("HDR, HLG")])
 def test_hdr_is_seen_and_mapped(kind: str, lesson_of: Callable[[str], Lesson]) -> None:
     video = lesson_of(kind).plan.source.video
 
@@ -86,7 +101,7 @@ def test_sound_alone_has_no_picture_and_no_stills(lesson_of: Callable[[str], Les
     assert "RESOLUTION" not in (lesson.folder / MASTER_NAME).read_text()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in corpus.KINDS if "fragment" in kind])
+@pytest.mark.parametrize("kind", [of_kind(kind) for kind in corpus.KINDS if "fragment" in kind])
 def test_fragments_last_as_long_as_they_are(kind: str, lesson_of: Callable[[str], Lesson]) -> None:
     lesson = lesson_of(kind)
 

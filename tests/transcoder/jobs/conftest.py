@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.s3 import S3
+from tests.suite.run_folder import RunFolder
 from tests.transcoder.jobs.harness import Bench, Files, made_alone, make_film
 
 
@@ -40,6 +41,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def alone(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
+def alone(film: Path, test_run: RunFolder) -> Files:
     """What one process makes of the film without any server."""
-    return made_alone(film, tmp_path_factory.mktemp("alone"))
+    return test_run.once("alone", lambda folder: made_alone(film, folder))

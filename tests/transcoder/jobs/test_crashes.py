@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,6 @@ import pytest
 
 from local.postgres import Postgres
 from local.s3 import S3
-from shared.runtime.migrations import migrate
 from tests.transcoder.jobs.flaky_s3 import FlakyS3
 from tests.transcoder.jobs.harness import Bench, Files
 from tests.waiting import wait_until
@@ -29,6 +28,7 @@ PLACES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_workers_killed_at_every_step_one_after_the_other_leave_the_same_lesson(
     bench: Bench, film: Path, alone: Files
 ) -> None:
@@ -49,6 +49,7 @@ def test_workers_killed_at_every_step_one_after_the_other_leave_the_same_lesson(
     wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
 
 
+@pytest.mark.slow
 def test_workers_killed_at_random_instants_leave_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
     kills, dice = int(os.environ.get("KILLS", "8")), random.Random(11)
     course_id, _ = bench.submit(film)
@@ -107,20 +108,8 @@ def test_a_job_that_was_begun_with_a_build_of_ffmpeg_that_is_gone_is_made_anew(
     assert bench.lesson(course_id) == alone
 
 
-@pytest.fixture
-def durable_postgres(tmp_path: Path) -> Iterator[Postgres]:
-    """Durable: a commit that only PostgreSQL's memory knows would be lost with it."""
-    server = Postgres(tmp_path / "postgres", durable=True)
-    try:
-        server.start()
-        migrate(server.url)
-        yield server
-    finally:
-        server.destroy()
-
-
 def test_s3_that_fails_and_a_database_that_restarts_change_nothing(
-    durable_postgres: Postgres,
+    own_postgres: Postgres,
     rabbitmq_url: str,
     s3_keys: S3,
     queue_depths: Callable[[str], dict[str, int]],
@@ -131,14 +120,14 @@ def test_s3_that_fails_and_a_database_that_restarts_change_nothing(
     folder = tmp_path / "bench"
     folder.mkdir()
     with FlakyS3(s3_keys.url, share=0.05) as flaky:
-        bench = Bench(durable_postgres.url, rabbitmq_url, s3_keys.url, folder, partial(queue_depths, rabbitmq_url))
+        bench = Bench(own_postgres.url, rabbitmq_url, s3_keys.url, folder, partial(queue_depths, rabbitmq_url))
         bench.environment["NOUBA_S3_ENDPOINT_URL"] = flaky.url
         course_id, _ = bench.submit(film)
 
         with bench.worker(), bench.worker():
             bench.wait(lambda: bench.scalar("SELECT id FROM transcode_chunks WHERE state = 'running'"), "nothing runs")
-            durable_postgres.kill()
-            durable_postgres.start()
+            own_postgres.kill()
+            own_postgres.start()
             bench.wait_for(course_id, timeout_seconds=120)
 
         assert sum(flaky.spoilt.values()) >= 3, "too few requests failed to tell anything"

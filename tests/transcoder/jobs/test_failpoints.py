@@ -11,6 +11,7 @@ from tests.transcoder.jobs.harness import Bench, Files
 SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_workers_killed_at_every_place_leave_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
     courses = []
@@ -35,6 +36,7 @@ def test_a_worker_that_fails_once_at_every_place_makes_the_same_lesson(bench: Be
     assert_all_passed(bench)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_slow_once_at_every_place_makes_the_same_lesson(
     bench: Bench, film: Path, alone: Files
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.psp.events import Delivery
-from tests.failpoint_places import ACTIONS, DELAY, INTAKE
+from tests.failpoint_places import ACTIONS, DELAY, INTAKE, every
 from tests.webhook_gateway.processes import Database, RunningGateway, deliver, new_database, paid
 
 
@@ -29,8 +29,7 @@ def answer(gateway: RunningGateway, delivery: Delivery) -> int:
             return 0
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("place", INTAKE)
+@pytest.mark.parametrize(("place", "action"), every(INTAKE, *ACTIONS))
 def test_an_event_is_kept_once_whatever_happens_there(
     place: str, action: str, database: Database, tmp_path: Path
 ) -> None:

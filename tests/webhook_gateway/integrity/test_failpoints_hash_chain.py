@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from shared.runtime.database import build_engine
-from tests.failpoint_places import ACTIONS, KILL
+from tests.failpoint_places import ACTIONS, KILL, every
 from tests.webhook_gateway.integrity.test_hash_chain import add_event, faults, seal
 from tests.webhook_gateway.processes import Database
 
@@ -28,8 +28,7 @@ for _ in range(2):
 """
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("place", "action"), every(PLACES, *ACTIONS))
 def test_a_watcher_that_is_broken_there_leaves_the_chain_whole(place: str, action: str, database_url: str) -> None:
     database, engine = Database(database_url), build_engine(database_url)
     add_event(database, "one")

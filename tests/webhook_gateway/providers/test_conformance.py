@@ -87,38 +87,42 @@ def test_one_changed_bit_of_the_body_is_refused(recording: Recording, place: int
         recording.psp.verify(replace(recording.request, body=bytes(body)))
 
 
+NO_PROOFS = (
+    None,
+    "",
+    " ",
+    "zz" * 32,
+    "ab" * 31,
+    "é" * 64,
+    "٣" * 64,
+    "\x00",
+    "t=,v1=",
+    "t=1767225600",
+    "t=1767225600,v1=é",
+    "t=٣,v1=" + "0" * 64,
+    "t=" + "9" * 400 + ",v1=" + "0" * 64,
+    "v1,",
+    "v1,é",
+    "v1,AAAA",
+    "v1a,AAAA v2,BBBB",
+    "sha256=",
+    "sha256=sha256=" + "0" * 64,
+    "00" * 32,
+    "0" * 100_000,
+    "v1," * 50_000,
+)  # fmt: skip
+
+
 @every_signed_recording
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        "",
-        " ",
-        "zz" * 32,
-        "ab" * 31,
-        "é" * 64,
-        "٣" * 64,
-        "\x00",
-        "t=,v1=",
-        "t=1767225600",
-        "t=1767225600,v1=é",
-        "t=٣,v1=" + "0" * 64,
-        "t=" + "9" * 400 + ",v1=" + "0" * 64,
-        "v1,",
-        "v1,é",
-        "v1,AAAA",
-        "v1a,AAAA v2,BBBB",
-        "sha256=",
-        "sha256=sha256=" + "0" * 64,
-        "00" * 32,
-        "0" * 100_000,
-        "v1," * 50_000,
-    ],
-    ids=lambda value: repr(value)[:24],
-)
-def test_a_proof_that_proves_nothing_is_refused(recording: Recording, value: str | None) -> None:
-    with pytest.raises(InvalidSignatureError):
-        recording.psp.verify(with_proof(recording, value))
+def test_a_proof_that_proves_nothing_is_refused(recording: Recording) -> None:
+    def is_refused(value: str | None) -> bool:
+        try:
+            recording.psp.verify(with_proof(recording, value))
+        except InvalidSignatureError:
+            return True
+        return False
+
+    assert [repr(value)[:40] for value in NO_PROOFS if not is_refused(value)] == []
 
 
 @every_provider

@@ -15,7 +15,7 @@ from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.generic import Generic
 from shared.runtime.database import build_engine
-from tests.failpoint_places import ACTIONS, KILL, SETTLEMENT
+from tests.failpoint_places import ACTIONS, KILL, SETTLEMENT, every
 from tests.webhook_gateway.processes import Database
 
 SECRET = "secret-of-the-failpoints"
@@ -48,8 +48,7 @@ def settle(school: Database, event_id: int, failpoints: str = "") -> "subprocess
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("place", SETTLEMENT)
+@pytest.mark.parametrize(("place", "action"), every(SETTLEMENT, *ACTIONS))
 def test_an_event_is_booked_once_and_wholly_whatever_happens_there(place: str, action: str, school: Database) -> None:
     event_id = keep_paid(school)
 

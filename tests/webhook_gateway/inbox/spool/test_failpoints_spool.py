@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from local.postgres import Postgres
-from tests.failpoint_places import ACTIONS, DELAY
+from tests.failpoint_places import ACTIONS, DELAY, every
 from tests.waiting import wait_until
 from tests.webhook_gateway.inbox.test_failpoints_accept import answer
 from tests.webhook_gateway.processes import Database, RunningGateway, paid
@@ -14,7 +14,7 @@ PLACES = ("spool.after_append",)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", every(PLACES))
 def test_a_spooled_event_is_kept_once_whatever_happens_there(
     place: str, own_postgres: Postgres, tmp_path: Path
 ) -> None:

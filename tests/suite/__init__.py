@@ -1,0 +1,1 @@
+"""How the tests run: servers, selection, summary and budget. `python -m tests.suite --help` is behind `make test`."""

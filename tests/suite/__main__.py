@@ -1,0 +1,52 @@
+"""Runs the tests: `make test` a proof of every behaviour, `make test-all` all proofs, PART one area of either."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+TESTS: Final = Path(__file__).parents[1]
+ROOT: Final = TESTS.parent
+#: Tests wait for servers as often as for a processor, so that three processes fill two cores.
+PROCESSES: Final = max(2, (os.cpu_count() or 2) * 3 // 2)
+_LEFT_OUT: Final = {"quick": "not slow and not lint", "all": "not lint", "lint": "lint"}
+
+
+def parts() -> dict[str, list[Path]]:
+    """Every folder of tests by its name; a name can stand for several folders."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(TESTS.rglob("test_*.py")):
+        for folder in file.parents:
+            if folder == TESTS:
+                break
+            if folder not in found.setdefault(folder.name, []):
+                found[folder.name].append(folder)
+    return found
+
+
+def command(selection: str, part: str, arguments: list[str]) -> list[str]:
+    """The command line of pytest."""
+    line = [sys.executable, "-m", "pytest", "-q", "-m", _LEFT_OUT[selection]]
+    if selection != "lint":
+        line += ["-n", str(PROCESSES), "--dist", "loadgroup", "--no-loadscope-reorder", "--max-worker-restart", "0"]
+    return [*line, *(str(folder.relative_to(ROOT)) for folder in parts().get(part, ())), *arguments]
+
+
+def main() -> int:
+    """`python -m tests.suite quick|all|lint [--part NAME] [pytest's own arguments]`"""
+    selection, *arguments = sys.argv[1:]
+    part = ""
+    if arguments[:1] == ["--part"]:
+        part, arguments = arguments[1], arguments[2:]
+    if part and part not in parts():
+        print(f"There is no part {part!r}. PART is one of: {', '.join(sorted(parts()))}.", file=sys.stderr)
+        return 2
+    try:
+        return subprocess.run(command(selection, part, arguments), cwd=ROOT, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The folder that all processes of one test run share: one process owns it, the others are its guests."""
+
+import fcntl
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pytest
+
+from local.postgres import Postgres
+from local.rabbitmq import RabbitMq
+from local.s3 import S3
+
+#: Names the folder to a pytest that a test starts, and that uses the servers of that test's run. One at a time.
+ENVIRONMENT: Final = "NOUBA_LOCAL_TEST_RUN"
+_SERVERS: Final[dict[str, type[Postgres] | type[RabbitMq] | type[S3]]] = {
+    "postgres": Postgres,
+    "rabbitmq": RabbitMq,
+    "s3": S3,
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One test run, seen from one of its processes.
+
+    The owner is the process that the user started. It outlives the xdist workers, so it needs no reference count:
+    it destroys every server when pytest ends, whichever process started it and however that process ended.
+    """
+
+    #: What all processes share.
+    shared: Path
+    #: What only this process uses.
+    own: Path
+    owner: bool
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Exclude the other processes of the run; a killed process releases its locks."""
+        with (self.shared / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def once(self, name: str, make: Callable[[Path], T]) -> T:
+        """The result of `make(folder)`, which the first process that asks for `name` calls for all of them."""
+        folder = self.shared / "made" / name
+        result = folder.with_name(f"{name}.pickle")
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.lock(f"made/{name}"):
+            if not result.exists():
+                draft = result.with_suffix(".draft")
+                draft.write_bytes(pickle.dumps(make(folder)))
+                draft.rename(result)
+        made: T = pickle.loads(result.read_bytes())  # noqa: S301 - this run wrote it
+        return made
+
+    def destroy(self) -> None:
+        """End every server of the run, also those of killed processes, and remove what they kept."""
+        for state in [*self.shared.glob("*/server.json"), *self.shared.glob("*/*/server.json")]:
+            kind = state.parent.name.partition("-")[0]
+            if kind in _SERVERS:
+                _SERVERS[kind](state.parent).destroy()
+        shutil.rmtree(self.shared, ignore_errors=True)
+
+
+def run_folder(config: pytest.Config) -> RunFolder:
+    """The folder of this run."""
+    return config.stash[_KEY]
+
+
+_KEY = pytest.StashKey[RunFolder]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    given = worker["run_folder"] if worker else os.environ.get(ENVIRONMENT)
+    # a short path: the names of sockets in it have to stay below a hundred bytes
+    shared = Path(given or tempfile.mkdtemp(prefix="nouba-tests-"))
+    if not given:
+        # PostgreSQL runs as another account, which has to pass through; it cannot list what is here
+        shared.chmod(0o711)
+    own = shared / (worker["workerid"] if worker else "guest" if given else "owner")
+    own.mkdir(mode=0o711, exist_ok=True)
+    config.stash[_KEY] = RunFolder(shared, own, owner=not given)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["run_folder"] = str(run_folder(node.config).shared)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (folder := config.stash.get(_KEY, None)) and folder.owner:
+        folder.destroy()

@@ -1,0 +1,88 @@
+"""Which tests run in which command, and which of them have to run in the same process."""
+
+import os
+from collections import Counter
+from typing import Any, Final
+
+import pytest
+
+from local.ports import port_range
+from tests.suite.budget import read_budget
+
+#: Where `make test` leaves tests out, and the command that runs them.
+LEFT_TO: Final = {"slow": "make test-all", "lint": "make check"}
+#: A file that takes less is not worth distributing test by test.
+SHORT_SECONDS: Final = 8.0
+_left: Counter[tuple[str, str]] = Counter()
+
+
+def folder_of(nodeid: str) -> str:
+    """The folder of a test, such as `tests/stats/api`."""
+    return nodeid.partition("::")[0].rpartition("/")[0]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: a proof that takes long; `make test` leaves it to `make test-all` and CI")
+    config.addinivalue_line("markers", "lint: reads files and starts nothing; `make check` runs it")
+    if worker := getattr(config, "workerinput", None):
+        _use_own_ports(int(worker["workerid"].removeprefix("gw")), int(worker["workercount"]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # before xdist, which reads the groups
+    if not hasattr(config, "workerinput"):
+        return
+    expected = {row.file: row.wall_seconds for row in read_budget()}
+    # the longest file first, so that no process begins a long test when the others are at the end
+    items.sort(key=lambda item: (-expected.get(_file_of(item), 0.0), _file_of(item)))
+    for item in items:
+        short = expected.get(_file_of(item), SHORT_SECONDS) < SHORT_SECONDS
+        item.add_marker(pytest.mark.xdist_group(_group(item, short=short)))
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in LEFT_TO:
+            if item.get_closest_marker(marker):
+                _left[marker, folder_of(item.nodeid)] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["left"] = [[*key, count] for key, count in _left.items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # every worker collects everything, so each says the same
+    for marker, folder, count in getattr(node, "workeroutput", {}).get("left", ()):
+        _left[marker, folder] = count
+
+
+def left_out() -> dict[str, dict[str, int]]:
+    """How many tests were left to another command: by marker, then by folder."""
+    return {
+        marker: {folder: count for (name, folder), count in sorted(_left.items()) if name == marker}
+        for marker in LEFT_TO
+    }
+
+
+def _group(item: pytest.Item, *, short: bool) -> str:
+    """Tests of one group run in one process: those that share a fixture of their module or package, or a short file."""
+    fixtures: dict[str, Any] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    scopes = {definitions[-1].scope for definitions in fixtures.values() if definitions}
+    if "package" in scopes:
+        return folder_of(item.nodeid)
+    return _file_of(item) if short or "module" in scopes else item.nodeid
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _use_own_ports(number: int, count: int) -> None:
+    # two processes that look for a free port at the same time must not find the same one
+    lowest, highest = port_range()
+    size = (highest - lowest + 1) // count
+    os.environ["NOUBA_LOCAL_PORTS"] = f"{lowest + number * size}-{lowest + (number + 1) * size - 1}"
