@@ -47,7 +47,9 @@ GRANT INSERT, DELETE ON queue_pauses TO nouba_gateway;
 GRANT SELECT, INSERT ON operator_acts TO nouba_gateway;
 
 -- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
-GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, payment_objects, ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
+GRANT SELECT ON kept_subscriptions TO nouba_gateway;
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals TO nouba_gateway;
 GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;

@@ -24,6 +24,8 @@ def register_payment(payment: Payment, books: SettlementStore, now: datetime) ->
     if not found.amount_is_final:
         # a hold or a failed attempt said what was tried; the school says what is to be paid
         known = replace(known, amount_minor=payment.amount_minor, amount_is_final=True)
+    if payment.subscription_id is not None:
+        known = replace(known, subscription_id=payment.subscription_id)
     if known != found:
         books.save(known)
     # what a webhook told before now has a payment to be about
@@ -34,7 +36,7 @@ def register_payment(payment: Payment, books: SettlementStore, now: datetime) ->
 def _require_same(told: Payment, found: Payment) -> None:
     is_same = (
         (told.user_id, told.currency) == (found.user_id, found.currency)
-        and (told.amount_minor == found.amount_minor or not found.amount_is_final)
+        and (told.amount_minor in (found.amount_minor, found.registered) or not found.amount_is_final)
         and told.order_number in (None, found.order_number or told.order_number)
     )
     if not is_same:
