@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ def run(migrated_server: Postgres) -> Iterator[Run]:
     """`run("show", "2026-11-01")` on a small school, whose last quarter is computed."""
     administrator = psycopg2.connect(migrated_server.url_of("postgres"))
     administrator.autocommit = True
-    administrator.cursor().execute("CREATE DATABASE stats_cli TEMPLATE migrated")
-    settings = {"NOUBA_DATABASE_URL": migrated_server.url_of("stats_cli"), "COLUMNS": "160"}
+    # the processes of a test run share one server
+    name = f"stats_cli_{uuid.uuid4().hex[:12]}"
+    administrator.cursor().execute(f"CREATE DATABASE {name} TEMPLATE migrated")
+    settings = {"NOUBA_DATABASE_URL": migrated_server.url_of(name), "COLUMNS": "160"}
 
     def run(*arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -42,7 +45,7 @@ def run(migrated_server: Postgres) -> Iterator[Run]:
     assert "already has users" in run("seed", status=1).stderr
     assert "31 days computed, 31 of them new" in run("backfill", "2026-10-01", "2026-10-31").stdout
     yield run
-    administrator.cursor().execute("DROP DATABASE stats_cli WITH (FORCE)")
+    administrator.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
     administrator.close()
 
 

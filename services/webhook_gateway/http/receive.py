@@ -35,7 +35,15 @@ def receive(gateway: Gateway, psp: Provider, news: Request, client: str) -> Rece
     """Raises what `intake.accept` raises, counted."""
     started, verdict = time.perf_counter(), "failed"
     try:
-        receipt = accept(psp, news, gateway.inbox, gateway.wake, gateway.unverified, client, gateway.payments_mode)
+        receipt = accept(
+            psp,
+            news,
+            gateway.inbox,
+            gateway.wake,
+            gateway.unverified,
+            client=client,
+            payments_mode=gateway.payments_mode,
+        )
         verdict = receipt.status
     except errors.InvalidSignatureError:
         verdict = "signature"

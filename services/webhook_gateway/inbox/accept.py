@@ -90,6 +90,7 @@ def accept(
     inbox: Inbox,
     wake: Callable[[], None],
     unverified: Unverified,
+    *,
     client: str = "",
     payments_mode: Mode = Mode.LIVE,
 ) -> Receipt:

@@ -172,7 +172,8 @@ class Bench:
 
     def left_in_scratch(self) -> list[str]:
         """Files in scratch space."""
-        return [str(path.relative_to(self.scratch)) for path in self.scratch.rglob("*") if path.is_file()]
+        # os.walk passes over a folder that its worker removes meanwhile
+        return [name for _, _, names in os.walk(self.scratch) for name in names]
 
 
 def made_alone(film: Path, folder: Path) -> Files:

@@ -83,7 +83,7 @@ class Intake:
         headers = {name.lower(): value for name, value in delivery.headers.items()}
         body = delivery.body or delivery.path.partition("?")[2].encode()
         request = Request(delivery.method, headers, body)
-        return accept(psp(delivery.provider), request, self.inbox, self._wake, self.unverified, Mode.TEST)
+        return accept(psp(delivery.provider), request, self.inbox, self._wake, self.unverified, payments_mode=Mode.TEST)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -191,7 +191,14 @@ class Begun:
         body = delivery.body or delivery.path.partition("?")[2].encode()
         headers = {name.lower(): value for name, value in delivery.headers.items()}
         request = Request(delivery.method, headers, body)
-        accept(self.bench.providers[self.provider], request, self.bench.inbox, lambda: None, NobodyCounts(), Mode.TEST)
+        accept(
+            self.bench.providers[self.provider],
+            request,
+            self.bench.inbox,
+            lambda: None,
+            NobodyCounts(),
+            payments_mode=Mode.TEST,
+        )
 
     @property
     def status(self) -> str:
