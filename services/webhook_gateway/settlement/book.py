@@ -1,6 +1,6 @@
 """Book one notice: find the payment it is about, refuse what does not match, move the money that is new in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -34,14 +34,13 @@ class WalletPolicy:
 def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: WalletPolicy) -> SettlementResult:
     """What becomes of `event`: booked, found stale, put aside for an operator, or left to wait (`RECEIVED`)."""
     if notice.reference is None:
-        return _book_payer(event, notice, books)
+        return _book_payer(event, notice, books, terms)
     reference = notice.reference
     known = books.find(event.provider, reference, notice.order_number)
     if known is None and notice.user_id is None and notice.payers:
         users = _payer(event.provider, notice, books)
         if len(users) > 1:
-            several = f"its customer pays for users {', '.join(map(str, users))}, and no user is named"
-            return SettlementResult(EventState.QUARANTINED, several)
+            return SettlementResult(EventState.QUARANTINED, _several(users))
         notice = replace(notice, user_id=users[0] if users else None)
     found = known
     if known is not None and event.accepted:
@@ -83,20 +82,43 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     return SettlementResult(EventState.APPLIED, reason, moved.id)
 
 
-def _book_payer(event: Event, notice: PaymentNotice, books: SettlementStore) -> SettlementResult:
+def _book_payer(event: Event, notice: PaymentNotice, books: SettlementStore, terms: WalletPolicy) -> SettlementResult:
     """What becomes of an event without a payment of its own; it may say who makes the payments that come."""
     user_id = notice.user_id
-    if user_id is None and len(users := _payer(event.provider, notice, books)) == 1:
+    users = [] if user_id is not None else _payer(event.provider, notice, books)
+    if len(users) == 1:
         user_id = users[0]
     _keep_links(event.provider, notice, user_id, books)
     if notice.invoice is not None:
-        if any(link.reference is not None for link in books.links(event.provider, [notice.invoice])):
-            return SettlementResult(EventState.IGNORED, "nothing new: the payment of this invoice is booked")
-        missing = "no event has told which payment pays this invoice: let the provider send invoice_payment.paid"
-        return SettlementResult(EventState.RECEIVED, missing)
+        if len(users) > 1:
+            return SettlementResult(EventState.QUARANTINED, _several(users))
+        return _book_invoice(event.provider, notice.invoice, user_id, books, terms)
     if notice.payers and notice.user_id is not None:
         return SettlementResult(EventState.APPLIED, f"user {notice.user_id} pays what it is about")
     return SettlementResult(EventState.IGNORED, notice.failure_reason or f"{notice.kind} says nothing about a payment")
+
+
+def _book_invoice(
+    provider: str, invoice: str, user_id: int | None, books: SettlementStore, terms: WalletPolicy
+) -> SettlementResult:
+    """What becomes of a paid invoice that does not name its payment: that payment is booked by events of its own.
+
+    It waits for whatever is not known yet: it may be the only event that leads from the payment to the payer.
+    """
+    paid_by = [link.reference for link in books.links(provider, [invoice]) if link.reference is not None]
+    if not paid_by:
+        missing = "no event has told which payment pays this invoice: let the provider send invoice_payment.paid"
+        return SettlementResult(EventState.RECEIVED, missing)
+    if user_id is not None:
+        for reference in paid_by:
+            books.release(provider, reference, terms.now())
+    elif not any(books.find(provider, reference, None) for reference in paid_by):
+        return SettlementResult(EventState.RECEIVED, "no event has told which user pays this invoice")
+    return SettlementResult(EventState.IGNORED, "nothing new: events of the payment of this invoice book it")
+
+
+def _several(users: Iterable[int]) -> str:
+    return f"its customer pays for users {', '.join(map(str, users))}, and no user is named"
 
 
 def _payer(provider: str, notice: PaymentNotice, books: SettlementStore) -> list[int]:
