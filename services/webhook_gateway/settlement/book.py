@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from services.webhook_gateway.payments.model import Event, Link, Payment
-from services.webhook_gateway.payments.money import transactions
+from services.webhook_gateway.payments.money import Money, transactions
 from services.webhook_gateway.payments.objects import DisputeState, FeeKind
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.providers.base import PaymentNotice
@@ -68,7 +68,9 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if excess := _excess(moved, notice):
         return SettlementResult(EventState.RECEIVED, excess, after.id)
     _keep_links(event.provider, notice, moved.user_id, books)
-    if moved == before:
+    if _is_told_again(before, moved):
+        if moved != before:
+            books.save(moved)
         return SettlementResult(EventState.IGNORED, f"nothing new: payment {moved.id} is {moved.status}", moved.id)
     _move_money(event, after, moved, books, terms)
     books.save(moved)
@@ -156,6 +158,7 @@ def _newcomer(
     """
     user_id = order.user_id if order is not None else notice.user_id
     registered = order.registered if order is not None else None
+    subscription_id = order.registered_subscription if order is not None else None
     amount_minor = notice.amount_minor if registered is None else registered
     if user_id is None:
         return SettlementResult(
@@ -172,7 +175,8 @@ def _newcomer(
         amount_minor=amount_minor,
         amount_is_final=registered is not None,
         registered_minor=registered,
-        subscription_id=order.subscription_id if order is not None and registered is not None else None,
+        subscription_id=subscription_id,
+        registered_subscription_id=subscription_id,
         currency=notice.currency or terms.currency,
         standing=PaymentState(),
     )
@@ -236,6 +240,7 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
     standing = payment.standing.merge(notice.standing)
     is_collected = notice.stage is Stage.COMPLETED
     amount_minor, told_at = _amount(payment, notice)
+    registered_subscription_id = payment.registered_subscription
     told_fee_minor = max(payment.told_fee_minor, (notice.fee_minor or 0) if is_collected else 0)
     moved = replace(
         payment,
@@ -245,7 +250,10 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
         registered_minor=payment.registered,
         reference=notice.reference,
         order_number=payment.order_number or notice.order_number,
-        subscription_id=max(payment.subscription_id or 0, notice.subscription_id or 0) or None,
+        subscription_id=registered_subscription_id
+        or max(payment.subscription_id or 0, notice.subscription_id or 0)
+        or None,
+        registered_subscription_id=registered_subscription_id,
         standing=standing,
         credited_minor=standing.credit_minor(amount_minor),
         fee_minor=told_fee_minor + standing.fee_minor(FeeKind.PAYMENT),
@@ -259,6 +267,16 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
         method=max(payment.method or "", notice.method or "") or None,
         completed_at=min(payment.completed_at or completed_at, completed_at),
     )
+
+
+def _is_told_again(before: Payment, moved: Payment) -> bool:
+    """Whether nothing but the time changed at which a figure was told."""
+
+    def timeless(payment: Payment) -> Payment:
+        refunded = replace(payment.standing.refunded, told_at=None)
+        return replace(payment, amount_told_at=None, standing=replace(payment.standing, refunded=refunded))
+
+    return timeless(before) == timeless(moved) and Money.of(before) == Money.of(moved)
 
 
 def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | None]:
