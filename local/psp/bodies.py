@@ -12,15 +12,22 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "satim": ("paid", "failed", "expired"),
     "cib": ("paid", "failed", "expired"),
     "standard_webhooks": ("pending", "paid", "failed", "canceled", "refunded"),
-    "stripe": ("pending", "authorized", "paid", "failed", "canceled", "refunded", "disputed", "won", "lost"),
+    "stripe": (
+        "pending", "authorized", "captured", "paid", "failed", "canceled", "refunded", "refund_failed", "disputed",
+        "won", "lost", "invoiced", "invoice_payment",
+    ),
     "generic": ("pending", "paid", "failed", "canceled", "refunded"),
-}
+}  # fmt: skip
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """One payment as the provider knows it. `refunded_minor` counts for what `refunded` tells; 0 means all of it."""
+    """One payment as the provider knows it.
+
+    `refunded_minor` is what was refunded so far, `captured_minor` what was captured of a hold, and `disputed_minor`
+    what a dispute is about; 0 means all of it.
+    """
 
     reference: str
     amount_minor: int
@@ -28,6 +35,8 @@ class Payment:
     order_number: str | None = None
     currency: str = "DZD"
     refunded_minor: int = 0
+    captured_minor: int = 0
+    disputed_minor: int = 0
 
 
 def digest(*parts: str) -> str:
@@ -90,13 +99,18 @@ def _standard_webhooks(payment: Payment, what: str, event_id: str, at: datetime)
 _STRIPE_TYPES: Final = {
     "pending": "payment_intent.processing",
     "authorized": "payment_intent.amount_capturable_updated",
+    "captured": "charge.captured",
     "paid": "payment_intent.succeeded",
     "failed": "payment_intent.payment_failed",
     "canceled": "payment_intent.canceled",
     "refunded": "charge.refunded",
+    "refund_failed": "refund.failed",
     "disputed": "charge.dispute.created",
     "won": "charge.dispute.closed",
     "lost": "charge.dispute.closed",
+    # the first names the payer and not the payment, the second the payment and not the payer
+    "invoiced": "invoice.paid",
+    "invoice_payment": "invoice_payment.paid",
 }
 
 
@@ -108,14 +122,31 @@ def _stripe(payment: Payment, what: str, event_id: str, at: datetime) -> Json:
         "metadata": {name: str(value) for name, value in metadata.items() if value is not None},
     }
     charge_id = f"ch_{digest(payment.reference, 'charge')}"
-    if what == "refunded":
-        refunded = payment.refunded_minor or payment.amount_minor
+    captured = payment.captured_minor or payment.amount_minor
+    refunded = payment.refunded_minor or captured
+    invoice_id = f"in_{digest(payment.reference)}"
+    if what in ("captured", "refunded"):
         thing |= {"id": charge_id, "object": "charge", "payment_intent": payment.reference, "status": "succeeded"}
-        thing |= {"captured": True, "amount_captured": payment.amount_minor, "amount_refunded": refunded}
+        # Stripe counts what was not captured among the refunds
+        released = payment.amount_minor - captured
+        given_back = released + (refunded if what == "refunded" else 0)
+        thing |= {"captured": True, "amount_captured": captured, "amount_refunded": given_back}
+    elif what == "refund_failed":
+        thing |= {"id": f"re_{digest(payment.reference)}", "object": "refund", "payment_intent": payment.reference}
+        # it began before
+        thing |= {"charge": charge_id, "amount": refunded, "status": "failed", "created": int(at.timestamp()) - 60}
     elif what in ("disputed", "won", "lost"):
         status = "needs_response" if what == "disputed" else what
         thing |= {"id": f"dp_{digest(payment.reference)}", "object": "dispute", "payment_intent": payment.reference}
         thing |= {"charge": charge_id, "status": status, "reason": "fraudulent"}
+        thing["amount"] = payment.disputed_minor or captured
+    elif what == "invoiced":
+        thing |= {"id": invoice_id, "object": "invoice", "status": "paid", "amount_paid": payment.amount_minor}
+    elif what == "invoice_payment":
+        paid_by = {"type": "payment_intent", "payment_intent": payment.reference}
+        thing = {"id": f"inpay_{digest(payment.reference)}", "object": "invoice_payment", "status": "paid",
+                 "invoice": invoice_id, "amount_paid": payment.amount_minor, "currency": thing["currency"],
+                 "payment": paid_by}  # fmt: skip
     else:
         thing |= {"id": payment.reference, "object": "payment_intent"}
         thing["amount_received"] = payment.amount_minor if what == "paid" else 0
