@@ -115,49 +115,56 @@ _STRIPE_TYPES: Final = {
 
 
 def _stripe(payment: Payment, what: str, event_id: str, at: datetime) -> Json:
-    metadata = {"user_id": payment.user_id, "order_id": payment.order_number}
-    thing: Json = {
-        "amount": payment.amount_minor,
-        "currency": payment.currency.lower(),
-        "metadata": {name: str(value) for name, value in metadata.items() if value is not None},
-    }
-    charge_id = f"ch_{digest(payment.reference, 'charge')}"
-    captured = payment.captured_minor or payment.amount_minor
-    refunded = payment.refunded_minor or captured
-    invoice_id = f"in_{digest(payment.reference)}"
-    if what in ("captured", "refunded"):
-        thing |= {"id": charge_id, "object": "charge", "payment_intent": payment.reference, "status": "succeeded"}
-        # Stripe counts what was not captured among the refunds
-        released = payment.amount_minor - captured
-        given_back = released + (refunded if what == "refunded" else 0)
-        thing |= {"captured": True, "amount_captured": captured, "amount_refunded": given_back}
-    elif what == "refund_failed":
-        thing |= {"id": f"re_{digest(payment.reference)}", "object": "refund", "payment_intent": payment.reference}
-        # it began before
-        thing |= {"charge": charge_id, "amount": refunded, "status": "failed", "created": int(at.timestamp()) - 60}
-    elif what in ("disputed", "won", "lost"):
-        status = "needs_response" if what == "disputed" else what
-        thing |= {"id": f"dp_{digest(payment.reference)}", "object": "dispute", "payment_intent": payment.reference}
-        thing |= {"charge": charge_id, "status": status, "reason": "fraudulent"}
-        thing["amount"] = payment.disputed_minor or captured
-    elif what == "invoiced":
-        thing |= {"id": invoice_id, "object": "invoice", "status": "paid", "amount_paid": payment.amount_minor}
-    elif what == "invoice_payment":
-        paid_by = {"type": "payment_intent", "payment_intent": payment.reference}
-        thing = {"id": f"inpay_{digest(payment.reference)}", "object": "invoice_payment", "status": "paid",
-                 "invoice": invoice_id, "amount_paid": payment.amount_minor, "currency": thing["currency"],
-                 "payment": paid_by}  # fmt: skip
-    else:
-        thing |= {"id": payment.reference, "object": "payment_intent"}
-        thing["amount_received"] = payment.amount_minor if what == "paid" else 0
     return {
         "id": event_id,
         "object": "event",
         "type": _STRIPE_TYPES[what],
         "created": int(at.timestamp()),
         "livemode": False,
-        "data": {"object": thing},
+        "data": {"object": _stripe_object(payment, what, at)},
     }
+
+
+def _stripe_object(payment: Payment, what: str, at: datetime) -> Json:
+    metadata = {"user_id": payment.user_id, "order_id": payment.order_number}
+    thing: Json = {
+        "amount": payment.amount_minor,
+        "currency": payment.currency.lower(),
+        "metadata": {name: str(value) for name, value in metadata.items() if value is not None},
+    }
+    captured = payment.captured_minor or payment.amount_minor
+    refunded = payment.refunded_minor or captured
+    of_charge = {"charge": f"ch_{digest(payment.reference, 'charge')}", "payment_intent": payment.reference}
+    if what in ("captured", "refunded"):
+        thing |= {"id": of_charge["charge"], "object": "charge", "payment_intent": payment.reference}
+        # Stripe counts what was not captured among the refunds
+        given_back = payment.amount_minor - captured + (refunded if what == "refunded" else 0)
+        thing |= {"status": "succeeded", "captured": True, "amount_captured": captured, "amount_refunded": given_back}
+    elif what == "refund_failed":
+        # it began before
+        thing |= {**of_charge, "object": "refund", "status": "failed", "created": int(at.timestamp()) - 60}
+        thing |= {"id": f"re_{digest(payment.reference)}", "amount": refunded}
+    elif what in ("disputed", "won", "lost"):
+        thing |= {**of_charge, "id": f"dp_{digest(payment.reference)}", "object": "dispute", "reason": "fraudulent"}
+        thing["status"] = "needs_response" if what == "disputed" else what
+        thing["amount"] = payment.disputed_minor or captured
+    elif what in ("invoiced", "invoice_payment"):
+        thing |= _stripe_invoice(payment, what)
+    else:
+        thing |= {"id": payment.reference, "object": "payment_intent"}
+        thing["amount_received"] = payment.amount_minor if what == "paid" else 0
+    return thing
+
+
+def _stripe_invoice(payment: Payment, what: str) -> Json:
+    """One of the two events of an invoice: this one names the payer, the other one the payment."""
+    invoice_id = f"in_{digest(payment.reference)}"
+    told = {"status": "paid", "amount_paid": payment.amount_minor}
+    if what == "invoiced":
+        return {**told, "id": invoice_id, "object": "invoice"}
+    paid_by = {"type": "payment_intent", "payment_intent": payment.reference}
+    named = {"id": f"inpay_{digest(payment.reference)}", "object": "invoice_payment", "invoice": invoice_id}
+    return {**told, **named, "payment": paid_by, "metadata": {}}
 
 
 #: How a provider tells one thing of one payment: (payment, what, event id, when) to JSON.

@@ -154,7 +154,7 @@ class Telling:
     def bodies(self) -> Iterator[bytes]:
         """The events in this order, and the first one once more under an id of its own."""
         for one in [*self.order, {**self.order[0], "id": f"evt_{next(TURNS)}"}]:
-            text = json.dumps(one).replace("USER", str(self.user_id))
+            text = json.dumps({**one, "account": "acct_school"}).replace("USER", str(self.user_id))
             if self.subscriptions:
                 text = text.replace("SUBSCRIPTION", str(self.subscriptions[-1]))
             for name in _NAMES:
@@ -257,9 +257,9 @@ def test_what_is_not_this_schools_money_is_quarantined_with_both_values(
     (body, _) = map(json.loads, telling.bodies())
     fee_above = {**body["data"]["object"], "balance_transaction": {**_FEE, "fee": 10001}}
     odd = {
-        "a test payment": json.dumps({**body, "id": "evt_test", "livemode": False}),
+        "a test payment, NOUBA_PAYMENTS_MODE is live": json.dumps({**body, "id": "evt_test", "livemode": False}),
         "acct_other": json.dumps({**body, "id": "evt_other", "account": "acct_other"}),
-        "told 10000 and 9999": json.dumps({**body, "id": "evt_twice"}).replace(
+        "amount_captured": json.dumps({**body, "id": "evt_twice"}).replace(
             '"amount_captured": 10000', '"amount_captured": 10000, "amount_captured": 9999'
         ),
         "10001": json.dumps({**body, "id": "evt_fee", "data": {"object": fee_above}}),
@@ -271,6 +271,8 @@ def test_what_is_not_this_schools_money_is_quarantined_with_both_values(
 
     rows = database.rows("SELECT state, reason FROM webhook_events ORDER BY id")
     assert [state for state, _ in rows] == ["quarantined"] * len(odd), rows
+    for words, (_, reason) in zip(odd, rows, strict=True):
+        assert words in reason
     assert database.rows("SELECT count(*) FROM payments") == [(0,)]
     assert database.rows("SELECT balance_minor FROM users") == [(0,)]
 

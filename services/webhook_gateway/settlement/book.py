@@ -50,18 +50,10 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if found is not None and known is not None and known.reference in (None, reference):
         before, after = found, known
     else:
-        newcomer = _newcomer(event.provider, notice, known, terms)
-        _keep_links(event.provider, notice, notice.user_id, books)
-        if isinstance(newcomer, SettlementResult):
-            return newcomer
-        opened = books.open(newcomer)
-        failpoint("settlement.after_open")
-        if opened is None:
-            return SettlementResult(EventState.RECEIVED, f"user {newcomer.user_id} is not known yet")
-        before, after = newcomer, opened
-        # somebody else may have opened it meanwhile, for another amount
-        if fault := _mismatch(after, notice, terms):
-            return SettlementResult(EventState.QUARANTINED, fault, after.id)
+        opened = _open(event, notice, known, books, terms)
+        if isinstance(opened, SettlementResult):
+            return opened
+        before, after = opened
     if notice.refunded_minor and notice.stage is not Stage.COMPLETED and not after.amount_is_final:
         return SettlementResult(EventState.RECEIVED, "how much was paid is not known yet", after.id)
     moved = _merge(after, notice, event.received_at)
@@ -72,11 +64,37 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
         if moved != before:
             books.save(moved)
         return SettlementResult(EventState.IGNORED, f"nothing new: payment {moved.id} is {moved.status}", moved.id)
-    _move_money(event, after, moved, books, terms)
+    return _apply(event, after, moved, books, terms)
+
+
+def _open(
+    event: Event, notice: PaymentNotice, order: Payment | None, books: SettlementStore, terms: WalletPolicy
+) -> tuple[Payment, Payment] | SettlementResult:
+    """The row that is new, without its id and with it; or why there is none yet."""
+    newcomer = _newcomer(event.provider, notice, order, terms)
+    _keep_links(event.provider, notice, notice.user_id, books)
+    if isinstance(newcomer, SettlementResult):
+        return newcomer
+    opened = books.open(newcomer)
+    failpoint("settlement.after_open")
+    if opened is None:
+        return SettlementResult(EventState.RECEIVED, f"user {newcomer.user_id} is not known yet")
+    # somebody else may have opened it meanwhile, for another amount
+    if fault := _mismatch(opened, notice, terms):
+        return SettlementResult(EventState.QUARANTINED, fault, opened.id)
+    return newcomer, opened
+
+
+def _apply(
+    event: Event, before: Payment, moved: Payment, books: SettlementStore, terms: WalletPolicy
+) -> SettlementResult:
+    """Book what is new in `moved`, and say so."""
+    _move_money(event, before, moved, books, terms)
     books.save(moved)
     failpoint("settlement.after_payment")
-    books.release(event.provider, reference, terms.now())
-    for day in _days(event, after, moved, terms):
+    assert moved.reference is not None
+    books.release(event.provider, moved.reference, terms.now())
+    for day in _days(event, before, moved, terms):
         books.announce(moved.id, day)
     reason = f"payment {moved.id} is {moved.status}"
     if moved.credited_minor and (first := books.paid_before(moved)):
