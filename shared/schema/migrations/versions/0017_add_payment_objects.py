@@ -17,20 +17,6 @@ _TRANSACTIONS = (
     "'dispute_fee', 'activation', 'deactivation', 'adjustment')"
 )
 
-# What was refunded was true when the last event of the payment was applied: what its provider told later is newer.
-_DATE_REFUNDS = """
-UPDATE payments SET refunded_total_minor = refunded_minor, refunded_told_at = (
-    SELECT max(received_at) FROM webhook_events WHERE payment_id = payments.id AND state = 'applied')
-WHERE refunded_minor > 0
-"""
-
-# Which subscriptions a wallet pays followed another rule until now: what runs by it goes on.
-_KEEP_SUBSCRIPTIONS = """
-INSERT INTO kept_subscriptions (subscription_id)
-SELECT id FROM subscriptions WHERE status = 'active' AND EXISTS (
-    SELECT FROM ledger_transactions WHERE subscription_id = subscriptions.id AND kind = 'activation')
-"""
-
 
 def upgrade() -> None:
     for name, kind in (
@@ -93,5 +79,3 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("subscription_id", name=op.f("pk_kept_subscriptions")),
     )
-    op.execute(_DATE_REFUNDS)
-    op.execute(_KEEP_SUBSCRIPTIONS)
