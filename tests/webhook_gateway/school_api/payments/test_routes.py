@@ -130,11 +130,11 @@ def test_what_a_payment_was_made_for_is_paid_first(
         "INSERT INTO subscriptions (id, user_id, amount_minor, created_at) "
         "VALUES (71, 8, 1000, '2026-01-01'), (72, 8, 1000, '2026-01-02')"
     )
-    expect(school, provider_reference="for one", user_id=8, amount=1000, subscription_id=named)
+    expect(school, provider_reference="for-one", user_id=8, amount=1000, subscription_id=named)
 
     # When it is paid
     engine = build_engine(database.url, pool_size=1, autocommit=True)
-    delivery = signed("chargily", [SECRETS["chargily"]], Payment(reference="for one", amount_minor=1000))
+    delivery = signed("chargily", [SECRETS["chargily"]], Payment(reference="for-one", amount_minor=1000))
     with httpx.Client(base_url=gateway.url) as provider:
         event_id = deliver(provider, delivery).json()["event_id"]
     settlement = Settlement(
@@ -145,7 +145,7 @@ def test_what_a_payment_was_made_for_is_paid_first(
         terms=WalletPolicy("DZD", ZoneInfo("Africa/Algiers"), lambda: datetime.now(UTC)),
         payments_mode=Mode.TEST,
     )
-    settlement.settle(event_id)
+    assert settlement.settle(event_id) is not None
     engine.dispose()
 
     # Then that one runs, and the older one waits
