@@ -223,6 +223,13 @@ def _print_details(details: PaymentDetails) -> None:
     )
     for note in details.notes:
         click.echo(f"  {note}")
+    if details.objects:
+        table = _table("object", "id", "state", ">amount", "began", "ended")
+        for thing in details.objects:
+            figure = format_minor(thing.amount_minor, payment.currency)
+            times = (_short(at) if at else "-" for at in (thing.began_at, thing.ended_at))
+            table.add_row(*map(Text, (thing.kind, thing.object_id, thing.state, figure, *times)))
+        table_console().print(table)
     table = _table("event", "received", "state", "reason")
     for event in details.events:
         state = f"{event.state}, {event.resolution}" if event.resolution else event.state
