@@ -131,6 +131,15 @@ payments = Table(
         "next_ask_at",
         postgresql_where=text("status IN ('pending', 'authorized')"),
     ),
+    # a provider whose answers about what is collected tell more than its webhooks
+    Index(
+        "ix_payments_follow_ups",
+        "provider",
+        "next_ask_at",
+        postgresql_where=text(
+            "((provider = 'stripe'::text) AND (completed_at IS NOT NULL) AND (next_ask_at IS NOT NULL))"
+        ),
+    ),
     info={"writer": "gateway"},
 )
 
