@@ -47,7 +47,8 @@ GRANT INSERT, DELETE ON queue_pauses TO nouba_gateway;
 GRANT SELECT, INSERT ON operator_acts TO nouba_gateway;
 
 -- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
-GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, payment_objects, ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, payment_objects, ledger_adjustments, refund_requests
+    TO nouba_gateway;
 GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
 GRANT SELECT ON kept_subscriptions TO nouba_gateway;
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals TO nouba_gateway;
@@ -69,7 +70,8 @@ GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
 -- messages leave through the gateway's outbox.
 GRANT SELECT ON dead_letters, queue_pauses, operator_acts, outbox, transcode_jobs, transcode_chunks, daily_stats,
     daily_stats_newest, changed_days, payments, payment_objects, ledger_accounts, ledger_transactions, ledger_entries,
-    ledger_adjustments, subscriptions TO nouba_console;
+    ledger_adjustments, refund_requests, subscriptions TO nouba_console;
+GRANT INSERT ON refund_requests TO nouba_console;
 -- an e-mail address is looked for, and never shown
 GRANT SELECT (id, email, balance_minor) ON users TO nouba_console;
 GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resolution, payment_id, received_at, drained_at,

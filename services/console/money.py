@@ -1,16 +1,19 @@
 """Support's pages: a payment with all that happened to it, and a wallet with what its balance is made of."""
 
+import uuid
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from services.console.actions import console
-from services.console.auth import for_visitors
+from services.console.auth import for_operators, for_visitors
 from services.console.pages import LARGEST_ID, PAGE_ROWS, asked, desk, row_id
 from shared.operations.payments.queries import PaymentFilter, find_payments, find_users, show_payment
+from shared.operations.payments.refund import REFUNDING, CannotRefundError, Refund, request_refund
 from shared.operations.payments.statement import ENTRIES, read_wallet
+from shared.runtime.currency import BadAmountError, parse_minor
 
 PAYMENT_STATES = (
     "pending",
@@ -71,7 +74,41 @@ def show_one_payment(payment_id: int) -> ResponseReturnValue:
     details = show_payment(desk().engine, payment_id)
     if details is None:
         abort(404, f"There is no payment {payment_id}.")
-    return render_template("payment.html", details=details, payment=details.payment)
+    return render_template(
+        "payment.html",
+        details=details,
+        payment=details.payment,
+        may_refund=g.visitor.may_decide and details.payment.provider in REFUNDING and details.payment.completed_at,
+        # the form sent twice is one refund
+        key=f"console-{uuid.uuid4()}",
+    )
+
+
+@console.post(f"/payments/<int(max={LARGEST_ID}):payment_id>/refund")
+@for_operators
+def refund_payment(payment_id: int) -> ResponseReturnValue:
+    """First shows what would be refunded; with the confirmation of that page it is asked for."""
+    details = show_payment(desk().engine, payment_id)
+    if details is None:
+        abort(404, f"There is no payment {payment_id}.")
+    why, key = request.form.get("why", "").strip()[:500], request.form.get("key", "")[:100]
+    if not why or not key.startswith("console-"):
+        abort(400, "Give the reason: the audit keeps it.")
+    try:
+        amount_minor = parse_minor(request.form.get("amount", "").strip(), details.payment.currency)
+    except BadAmountError as error:
+        abort(400, f"{error}.")
+    if request.form.get("confirmed") != "yes":
+        return render_template("refund.html", payment=details.payment, amount_minor=amount_minor, why=why, key=key)
+    wanted = Refund(
+        idempotency_key=key, payment_id=payment_id, amount_minor=amount_minor, reason=why, actor_name=g.visitor.name
+    )
+    try:
+        _, is_new = request_refund(desk().engine, wanted)
+        flash("The worker asks the provider for it." if is_new else "It was asked for already.")
+    except CannotRefundError as error:
+        flash(f"Nothing was changed: {error}")
+    return redirect(url_for("console.show_one_payment", payment_id=payment_id))
 
 
 @console.get(f"/wallets/<int(max={LARGEST_ID}):user_id>")

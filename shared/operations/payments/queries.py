@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from shared.runtime.currency import format_minor
 
@@ -29,6 +29,8 @@ _NAMES = """WITH RECURSIVE names AS (
     SELECT (SELECT provider FROM payments WHERE provider > names.provider ORDER BY provider LIMIT 1)
     FROM names WHERE names.provider IS NOT NULL
 )"""
+_REFUND_REQUESTS = """SELECT id, amount_minor, actor_name, state, note FROM refund_requests
+    WHERE payment_id = :id AND state <> 'accepted' ORDER BY id"""
 _BY_REFERENCE = "SELECT one.id FROM names JOIN payments AS one USING (provider) WHERE one.provider_reference = :{0}"
 _BY_ORDER = "SELECT one.id FROM names JOIN payments AS one USING (provider) WHERE one.order_number = :{0}"
 _BY_USER = "SELECT one.id FROM payments AS one WHERE one.user_id = :{0}"
@@ -187,11 +189,19 @@ def show_payment(engine: Engine, payment_id: int) -> PaymentDetails | None:
             return None
         payment = PaymentLine(**row)
         objects = _objects(connection, payment)
+        requests = connection.execute(text(_REFUND_REQUESTS), {"id": payment_id}).all()
         events = _events(connection, payment)
         postings = read_postings(connection, "posting.payment_id = :id", {"id": payment_id})
     same_order = PaymentFilter(order_number=payment.order_number)
     others = [one for one in find_payments(engine, same_order) if one.id != payment_id] if payment.order_number else []
-    return PaymentDetails(payment, objects, events, postings, others, _notes(payment, objects, events, others))
+    return PaymentDetails(
+        payment,
+        objects,
+        events,
+        postings,
+        others,
+        _notes(payment, objects, events, others) + _refunds(payment, requests),
+    )
 
 
 def read_postings(connection: Connection, condition: str, values: Mapping[str, Any]) -> list[Posting]:
@@ -278,6 +288,21 @@ def _notes(
     if payment.credited_minor and paid:
         notes.append(f"The same order was paid by payment {', '.join(paid)}, too: there is a surplus.")
     return notes
+
+
+def _refunds(payment: PaymentLine, requests: Sequence[Row[Any]]) -> list[str]:
+    """What became of the refunds that operators asked for, and that the provider has not begun."""
+    words = {
+        "requested": "waits for a worker",
+        "sending": "was sent to the provider, which has not answered",
+        "refused": "was refused",
+        "unknown": "may have been made",
+    }
+    return [
+        f"The refund of {format_minor(one.amount_minor, payment.currency)} that {one.actor_name} asked for "
+        f"{words[one.state]}{': ' + one.note if one.note else ''}."
+        for one in requests
+    ]
 
 
 def _standing(payment: PaymentLine) -> str:
