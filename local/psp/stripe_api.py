@@ -164,10 +164,12 @@ class StripeAccount:
         dispute["status"] = status
         return dispute
 
-    def list(self, objects: Mapping[str, Json], wanted: Mapping[str, str]) -> tuple[list[Json], bool]:
+    def page(self, objects: Mapping[str, Json], wanted: Mapping[str, str]) -> tuple[list[Json], bool]:
         """A page of those of one payment, the newest first, and whether there are more."""
         named = {name: wanted[name] for name in ("payment_intent", "charge") if name in wanted}
-        found = [one for one in reversed(objects.values()) if all(one[name] == value for name, value in named.items())]
+        found = [
+            one for one in reversed(list(objects.values())) if all(one[name] == value for name, value in named.items())
+        ]
         ids = [one["id"] for one in found]
         start = ids.index(wanted["starting_after"]) + 1 if wanted.get("starting_after") in ids else 0
         end = start + int(wanted.get("limit", 10))
@@ -233,9 +235,9 @@ def stripe_api(account: StripeAccount, keys: tuple[str, ...], faults: Faults) ->
 
     def listed(name: str, objects: Mapping[str, Json]) -> Callable[[], Json]:
         def answer() -> Json:
-            page, has_more = account.list(objects, request.args)
+            found, has_more = account.page(objects, request.args)
             expand = {one.partition("data.")[2] for one in _expanded()}
-            data = [one if name == "disputes" else _shown(one, expand) for one in page]
+            data = [one if name == "disputes" else _shown(one, expand) for one in found]
             return {"object": "list", "url": f"/v1/{name}", "has_more": has_more, "data": data}
 
         return answer

@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import pytest
@@ -15,10 +14,6 @@ from shared.operations.payments.refund import CannotRefundError, Refund, RefundS
 from tests.webhook_gateway.reconciliation.harness import AMOUNT_MINOR, STRIPE_KEY, Begun, Bench
 
 PART_MINOR = 50_000
-
-
-class LostError(Exception):
-    """The worker died."""
 
 
 class Desk:
@@ -128,38 +123,6 @@ def test_the_same_key_is_the_same_refund_and_never_another(desk: Desk, provider:
     with pytest.raises(CannotRefundError, match="belongs to refund 1"):
         desk.request(begun, PART_MINOR + 1)
     assert desk.bench.rows("SELECT count(*) FROM operator_acts") == [(1,)]
-
-
-@pytest.mark.parametrize("place", ["note_sending", "accept"])
-def test_a_worker_that_dies_around_the_call_leaves_one_refund(
-    desk: Desk, provider: str, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given a worker that dies after it has noted that it sends, or before it has noted the answer
-    begun = desk.paid(provider)
-    refund = desk.request(begun)
-    original = getattr(desk.requests, place)
-
-    def die(*arguments: Any) -> None:
-        if place == "note_sending":
-            original(*arguments)
-        raise LostError
-
-    monkeypatch.setattr(desk.requests, place, die)
-    with pytest.raises(LostError):
-        desk.work()
-    monkeypatch.setattr(desk.requests, place, original)
-
-    # When the lease has run out, and another worker tries
-    desk.work()
-    assert desk.status(refund).state == "sending"
-    desk.time_passes()
-    desk.work()
-
-    # Then there is one refund at the provider, and one in the books
-    assert desk.status(refund).state == "accepted"
-    assert desk.at_provider(begun) == PART_MINOR
-    assert desk.balance(begun) == AMOUNT_MINOR - PART_MINOR
-    desk.bench.assert_books_balance()
 
 
 def test_where_satim_cannot_tell_whether_it_refunded_nothing_is_sent_again(desk: Desk) -> None:
