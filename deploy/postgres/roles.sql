@@ -47,7 +47,8 @@ GRANT INSERT, DELETE ON queue_pauses TO nouba_gateway;
 GRANT SELECT, INSERT ON operator_acts TO nouba_gateway;
 
 -- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
-GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, payment_objects, ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, payment_objects, ledger_adjustments, refund_requests
+    TO nouba_gateway;
 GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
 GRANT SELECT ON kept_subscriptions TO nouba_gateway;
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals TO nouba_gateway;
@@ -68,12 +69,14 @@ GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
 -- The console: how everything stands, without names, bodies of webhooks and keys; and what operators decide, whose
 -- messages leave through the gateway's outbox.
 GRANT SELECT ON dead_letters, queue_pauses, operator_acts, outbox, transcode_jobs, transcode_chunks, daily_stats,
-    daily_stats_newest, changed_days, payments, ledger_accounts, ledger_transactions, ledger_entries,
-    ledger_adjustments, subscriptions TO nouba_console;
-GRANT SELECT (id, balance_minor) ON users TO nouba_console;
+    daily_stats_newest, changed_days, payments, payment_objects, ledger_accounts, ledger_transactions, ledger_entries,
+    ledger_adjustments, refund_requests, subscriptions TO nouba_console;
+GRANT INSERT ON refund_requests TO nouba_console;
+-- an e-mail address is looked for, and never shown
+GRANT SELECT (id, email, balance_minor) ON users TO nouba_console;
 GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resolution, payment_id, received_at, drained_at,
-    processed_at, next_attempt_at), UPDATE (state, attempts, resolution, processed_at, next_attempt_at) ON webhook_events
-    TO nouba_console;
+    processed_at, next_attempt_at), UPDATE (state, attempts, tries, taken_up_at, resolution, processed_at, next_attempt_at)
+    ON webhook_events TO nouba_console;
 GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) ON dead_letters TO nouba_console;
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
 GRANT INSERT ON operator_acts, outbox TO nouba_console;

@@ -28,10 +28,17 @@ def psp(context: click.Context) -> None:
 @click.option("--password", envvar="NOUBA_PSP_SATIM_PASSWORD", default="simulator", show_default="simulator")
 @click.option("--auto-cancel-seconds", default=AUTO_CANCEL_SECONDS, show_default=True, help="For an unconfirmed order.")
 def serve(host: str, port: int, username: str, password: str, auto_cancel_seconds: float) -> None:
-    """Answer SATIM's calls, and Chargily's `GET /api/v2/checkouts/<id>`, until Ctrl-C."""
+    """Answer SATIM's calls, Chargily's `GET /api/v2/checkouts/<id>` and Stripe's API, until Ctrl-C."""
     keys = split(os.environ.get("NOUBA_PSP_CHARGILY_SECRETS", ""))
     bank = Bank(auto_cancel_seconds=auto_cancel_seconds)
-    app = simulator(bank, username=username, password=password, chargily_secrets=tuple(keys))
+    stripe_keys = split(os.environ.get("NOUBA_PSP_STRIPE_API_KEY", ""))
+    app = simulator(
+        bank,
+        username=username,
+        password=password,
+        chargily_secrets=tuple(keys),
+        stripe_keys=tuple(stripe_keys),
+    )
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_server(host, port, app, threaded=True)
     click.echo(f"payment simulator: NOUBA_PSP_SATIM_BASE_URL=http://{host}:{server.port}{REST}")

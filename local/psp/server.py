@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from local.psp.bank import ACTIONS, DECLINED, PAID, REFUNDED, REVERSED, Bank, Order, RefusedError
 from local.psp.checkouts import checkouts
 from local.psp.faults import Faults
+from local.psp.stripe_api import StripeAccount, stripe_api
 from shared.runtime.currency import format_minor
 
 REST = "/payment/rest"
@@ -24,12 +25,20 @@ No card, no money: choose how it ends.</p>
 <input type="hidden" name="browser" value="1"><button>{{ action }}</button></form>{% endfor %}</html>"""
 
 
-def simulator(bank: Bank, *, username: str, password: str, chargily_secrets: tuple[str, ...] = ()) -> Flask:
-    """The web application; SATIM's calls want `username` and `password`, Chargily's one of its secrets."""
+def simulator(
+    bank: Bank,
+    *,
+    username: str,
+    password: str,
+    chargily_secrets: tuple[str, ...] = (),
+    stripe_keys: tuple[str, ...] = (),
+) -> Flask:
+    """The web application; SATIM's calls want `username` and `password`, Chargily's and Stripe's one of their keys."""
     app = Flask("local.psp")
     faults = Faults()
     app.register_blueprint(faults.pages())
     app.register_blueprint(checkouts(chargily_secrets, faults))
+    app.register_blueprint(stripe_api(StripeAccount(), stripe_keys, faults))
     pairs = (("userName", username), ("password", password))
 
     def rest(path: str, answer: Callable[[Mapping[str, str]], dict[str, Any]], code_name: str) -> None:

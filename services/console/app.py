@@ -9,8 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from services.console.actions import console
 from services.console.auth import guard
+from services.console.money import console
 from services.console.pages import ConsoleContext
 from services.console.settings import ConsoleSettings
 from services.console.template_filters import teach
@@ -36,7 +36,11 @@ def create_app(settings: ConsoleSettings) -> Flask:
         statement_timeout_ms=20_000,
     )
     app.extensions["desk"] = ConsoleContext(
-        engine, settings.rabbitmq_url.get_secret_value(), settings.rabbitmq_management_url
+        engine,
+        settings.rabbitmq_url.get_secret_value(),
+        settings.rabbitmq_management_url,
+        settings.currency,
+        settings.zone,
     )
     guard(app, settings)
     teach(app, settings.zone)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask import Blueprint, abort, current_app, render_template, request
 from flask.typing import ResponseReturnValue
@@ -34,7 +35,7 @@ LESSON_STATES = ("queued", "probing", "encoding", "publishing", "completed", "fa
 CAUSES = ("retries", "contract", "permanent", "unknown_actor", "undecodable", "delivery_limit")
 EVENT_STATES = ("undecided", "received", "applied", "ignored", "quarantined", "dead")
 #: What pages are filtered by. Nothing else of an address goes into a form: a link might choose for the operator.
-FILTERS = ("queue", "actor", "cause", "error", "since", "state", "provider", "reason")
+FILTERS = ("queue", "actor", "cause", "error", "since", "state", "provider", "reason", "words")
 #: What "since" offers: the words, and how long that is.
 SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7)}
 
@@ -46,6 +47,8 @@ class ConsoleContext:
     engine: Engine
     rabbitmq_url: str
     management_url: str | None
+    currency: str
+    zone: ZoneInfo
 
     def standings(self) -> QueueStatuses:
         """The queues; all unknown, with a note, where RabbitMQ is away."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from shared.runtime.settings import Settings
+from shared.runtime.settings import CurrencyCode, Settings
 
 #: Shorter ones can be guessed by trying.
 SHORTEST_TOKEN_BYTES = 16
@@ -11,6 +11,8 @@ SHORTEST_TOKEN_BYTES = 16
 class ConsoleSettings(Settings):
     """The console: on this machine alone unless told, and with a token for each of its two kinds of visitor."""
 
+    #: The wallets' currency.
+    currency: CurrencyCode = "DZD"
     console_host: str = "127.0.0.1"
     console_port: int = Field(8082, ge=1, le=65535)
     #: Comma-separated. A viewer sees everything but the bodies of messages; an operator decides, too.

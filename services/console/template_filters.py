@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 from flask import Flask
 
+from shared.runtime.currency import format_minor
+
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -20,6 +22,7 @@ def teach(app: Flask, zone: ZoneInfo) -> None:
     app.add_template_filter(count, "count")
     app.add_template_filter(rate, "rate")
     app.add_template_filter(size, "size")
+    app.add_template_filter(format_minor, "money")
     app.jinja_env.globals["zone"] = zone.key
 
 

@@ -23,6 +23,7 @@ GatewayError
     |   +-- ProviderBusy    we are asking it about as many payments as we allow ourselves
     |   +-- NotDecided      it did, but the payer has not finished
     |   +-- AskedTooOften   it wants to be left alone for a while
+    +-- RefundRefused       the provider will not refund, however often it is asked
     +-- StorageAway         S3 did not answer
     +-- Overtaken           another transaction opened the same payment first
     +-- CannotKeep          503: neither the database nor the spool took the webhook
@@ -140,6 +141,10 @@ class ServerError(GatewayError):
 
 class ProviderUnavailableError(ServerError):
     """The provider's own API could not be asked; asking again later may help."""
+
+
+class RefundRefusedError(ServerError):
+    """The provider answered, and will not refund; asking again changes nothing. The message says why."""
 
 
 class ProviderBusyError(ProviderUnavailableError):

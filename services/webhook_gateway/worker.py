@@ -11,6 +11,7 @@ from pika.exceptions import AMQPError
 from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.known_orders import is_registered
+from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.integrity.monitor import IntegrityMonitor, MonitorSettings
 from services.webhook_gateway.metrics import SETTLED
 from services.webhook_gateway.providers.base import ConfirmsPayments, Provider
@@ -19,6 +20,8 @@ from services.webhook_gateway.providers.concurrency_limit import ConcurrencyLimi
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.reconciliation.threads import reconciliations, rounds
+from services.webhook_gateway.refunds.begin import Refunding
+from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.adjustments import AT_ONCE, AdjustmentBookings
 from services.webhook_gateway.settlement.batched import LARGEST_BATCH, LONGEST_LOCK_MS, BatchedSettlement
@@ -86,6 +89,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         *_retries(company, broker, rabbitmq_url, relay.wake),
         PeriodicThread("corrections", partial(_book_corrections, looking, settings, terms), 1.0),
         *operator_threads(broker, company, rabbitmq_url, [QUEUE]),
+        PeriodicThread("refunds", _refunding(looking, providers, breakers, relay.wake, settings).begin_next, 1.0),
         *rounds(found, looking, settings.subscription_period, terms),
         watch,
     ]
@@ -115,6 +119,25 @@ def _release_lost(engine: Engine, broker: QuorumBroker, rabbitmq_url: str) -> bo
     if count := release_lost(engine, is_queue_short):
         log.warning("messages were lost, their events are enqueued again", count=count)
     return False
+
+
+def _refunding(
+    engine: Engine,
+    providers: Mapping[str, Provider],
+    breakers: Mapping[str, Breaker],
+    wake: Callable[[], None],
+    settings: GatewaySettings,
+) -> Refunding:
+    committing = engine.execution_options(isolation_level="AUTOCOMMIT")
+    return Refunding(
+        providers={psp.name: psp for psp in providers.values()},
+        requests=PostgresRefundRequests(committing),
+        inbox=PostgresInbox(committing),
+        watch=lambda provider: breakers[provider].watch(),
+        now=lambda: datetime.now(UTC),
+        wake=wake,
+        payments_mode=settings.payments_mode,
+    )
 
 
 def _book_corrections(engine: Engine, settings: GatewaySettings, terms: WalletPolicy) -> bool:

@@ -133,6 +133,15 @@ payments = Table(
         "next_ask_at",
         postgresql_where=text("status IN ('pending', 'authorized')"),
     ),
+    # a provider whose answers about what is collected tell more than its webhooks
+    Index(
+        "ix_payments_follow_ups",
+        "provider",
+        "next_ask_at",
+        postgresql_where=text(
+            "((provider = 'stripe'::text) AND (completed_at IS NOT NULL) AND (next_ask_at IS NOT NULL))"
+        ),
+    ),
     info={"writer": "gateway"},
 )
 
@@ -262,6 +271,35 @@ ledger_adjustments = Table(
     CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
     Index(None, "user_id"),
     Index("ix_ledger_adjustments_due", "id", postgresql_where=text("booked_at IS NULL AND refusal IS NULL")),
+    info={"writer": "gateway"},
+)
+
+# A refund that an operator asked for: the worker begins it at its provider, once, and the provider's answer is booked.
+refund_requests = Table(
+    "refund_requests",
+    metadata,
+    id_column(),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("payment_id", BigInteger, ForeignKey("payments.id"), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor_name", Text, nullable=False),
+    created_at_column(),
+    # sending: an attempt may have reached the provider; unknown: nobody can tell, and a person has to look
+    Column("state", Text, nullable=False, server_default="requested"),
+    # why it is where it is, in words without personal data
+    Column("note", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", INSTANT, nullable=False, server_default=text("now()")),
+    # what the provider said was refunded before the attempt, where it makes a refund of every request
+    Column("refunded_before_minor", BigInteger),
+    # the provider's answer
+    Column("event_id", BigInteger, ForeignKey("webhook_events.id")),
+    CheckConstraint("state IN ('requested', 'sending', 'accepted', 'refused', 'unknown')", name="state_known"),
+    CheckConstraint("amount_minor > 0", name="amount_positive"),
+    Index(None, "payment_id"),
+    Index("ix_refund_requests_due", "next_attempt_at", postgresql_where=text("state IN ('requested', 'sending')")),
     info={"writer": "gateway"},
 )
 

@@ -11,6 +11,7 @@ from shared.schema.payments import (
     payment_links,
     payment_objects,
     payments,
+    refund_requests,
     seals,
     webhook_events,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "payment_objects",
     "payments",
     "queue_pauses",
+    "refund_requests",
     "seals",
     "sessions",
     "subscriptions",

@@ -51,3 +51,41 @@ def keep_event(database: Database, state: str, reason: str | None = None) -> int
 
 def acts(database: Database) -> list[tuple[object, ...]]:
     return database.rows("SELECT who, what, why, ids FROM operator_acts ORDER BY id")
+
+
+#: A student who paid 2,500.00 (reference pi_1, order CMD0000004), was given 100.00 back, and has a second payment that
+#: waits for a person; of three subscriptions one is paid, one is too dear, and one has ended.
+_SCHOOL = """
+INSERT INTO users (id, email, balance_minor) VALUES (7, 'Amina@school.example', 40000), (8, 'other@school.example', 0);
+INSERT INTO subscriptions (id, user_id, amount_minor, status, created_at, activated_at, ends_at) VALUES
+    (1, 7, 200000, 'active', now() - interval '3 days', now(), now() + interval '30 days'),
+    (2, 7, 300000, 'pending_payment', now() - interval '1 day', NULL, NULL),
+    (3, 7, 100000, 'expired', now(), NULL, '2026-01-31 12:00+00');
+INSERT INTO payments (id, provider, provider_reference, order_number, user_id, amount_minor, status, credited_minor,
+    refunded_minor, fee_minor, completed_at, created_at) OVERRIDING SYSTEM VALUE VALUES
+    (1, 'stripe', 'pi_1', 'CMD0000004', 7, 250000, 'partially_refunded', 240000, 10000, 6300, now(), now()),
+    (2, 'stripe', 'pi_2', 'CMD0000005', 7, 260000, 'pending', 0, 0, NULL, NULL, now());
+INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor, began_at) VALUES
+    (1, 'refund', 're_1', 'pending', 10000, now()), (1, 'fee', 'txn_1', 'payment', 6300, NULL);
+INSERT INTO webhook_events (id, provider, dedupe_key, reference, state, reason, payment_id, body, body_sha256)
+    OVERRIDING SYSTEM VALUE VALUES
+    (11, 'stripe', 'evt_1', 'pi_1', 'applied', 'payment 1 is completed', 1, '{}', sha256('{}')),
+    (12, 'stripe', 'evt_2', 'pi_2', 'quarantined', 'registered 260000 DZD, told 200000 (minor units)', 2, '{}',
+     sha256('{}'));
+INSERT INTO ledger_accounts (id, kind, user_id, provider) OVERRIDING SYSTEM VALUE VALUES
+    (1, 'user_wallet', 7, NULL), (2, 'psp_clearing', NULL, 'stripe'), (3, 'psp_fees', NULL, 'stripe'),
+    (4, 'subscription_revenue', NULL, NULL);
+INSERT INTO ledger_transactions (id, kind, event_id, payment_id, subscription_id, created_at) OVERRIDING SYSTEM VALUE
+    VALUES (1, 'payment', 11, 1, NULL, '2026-11-01 10:00+00'), (2, 'activation', NULL, NULL, 1, '2026-11-02 10:00+00'),
+    (3, 'refund', NULL, 1, NULL, '2026-11-03 10:00+00');
+INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency) VALUES
+    (1, 1, 250000, 'DZD'), (1, 2, -243700, 'DZD'), (1, 3, -6300, 'DZD'),
+    (2, 1, -200000, 'DZD'), (2, 4, 200000, 'DZD'), (3, 1, -10000, 'DZD'), (3, 2, 10000, 'DZD');
+SELECT setval(pg_get_serial_sequence(name, 'id'), 100) FROM unnest(ARRAY['payments', 'webhook_events',
+    'ledger_accounts', 'ledger_transactions']) AS name;
+"""
+
+
+def open_school(database: Database) -> None:
+    """A student's money, as settlement leaves it."""
+    database.execute(_SCHOOL.replace("%", "%%"))

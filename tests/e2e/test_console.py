@@ -6,17 +6,20 @@ from pathlib import Path
 import httpx
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from local.ports import free_port
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from tests.console.clients import OPERATOR
+from tests.console.factories import open_school
 from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
 from tests.queues import delete_virtual_host, make_virtual_host
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, Running, new_database
 
-PAGES = ("/", "/queues", "/dead", "/webhooks", "/lessons", "/days", "/audit")
+PAGES = ("/", "/queues", "/dead", "/webhooks", "/webhooks/12", "/payments", "/payments/1", "/payments/2", "/wallets/7",
+         "/wallets/7?at=2026-11-02T10:59", "/wallets/8", "/lessons", "/days", "/audit")  # fmt: skip
 
 
 class RunningConsole(Running):
@@ -46,6 +49,7 @@ class RunningConsole(Running):
 @pytest.fixture(scope="module")
 def database(migrated_server: Postgres) -> Iterator[Database]:
     with new_database(migrated_server) as made:
+        open_school(made)
         made.execute(_SOME_WORK)
         yield made
 
@@ -145,6 +149,84 @@ def test_dead_letters_are_sent_again_by_a_click(console: RunningConsole, browser
     (line,) = [text for text in browser.texts("tbody tr") if "dead.replay" in text]
     assert "Operator in a browser" in line
     assert "S3 is back" in line
+
+
+def test_support_finds_a_students_money_in_two_clicks(console: RunningConsole, browser: Browser) -> None:
+    driver = browser.driver
+    for size in (WIDE, NARROW):
+        # Given the overview
+        browser.open(f"{console.url}/", size)
+
+        # When the payments are opened, and an e-mail address is typed where the cursor is
+        driver.find_element(By.LINK_TEXT, "Payments").click()
+        wait_until(lambda: driver.title.startswith("Payments"), message="the payments did not open")
+        driver.switch_to.active_element.send_keys("amina@school.example", Keys.ENTER)
+
+        # Then the wallet is there, with why a subscription waits, and its payment is a click away
+        wait_until(lambda: driver.title.startswith("Wallet of user 7"), message="the wallet did not open")
+        assert browser.texts(".balance b") == ["400.00 DZD"]
+        assert any("2,600.00 DZD are missing" in text for text in browser.texts("td"))
+        driver.find_element(By.LINK_TEXT, "1").click()
+        wait_until(lambda: driver.title.startswith("Payment 1"), message="the payment did not open")
+
+
+def test_a_phone_shows_each_row_as_a_card_with_the_names_of_its_columns(
+    console: RunningConsole, browser: Browser
+) -> None:
+    for path in ("/payments", "/payments/1", "/wallets/7"):
+        # When a page of support is opened on a phone
+        browser.open(console.url + path, NARROW)
+
+        # Then no cell is outside of the screen, and each has a name
+        assert browser.ask(
+            "[...document.querySelectorAll('.rows td')].every(e => e.getBoundingClientRect().right <= innerWidth)"
+        )
+        assert browser.ask("[...document.querySelectorAll('.rows td')].every(e => e.dataset.label)")
+
+
+def test_a_quarantined_webhook_is_decided_by_clicks_and_taken_back_until_it_is_booked(
+    console: RunningConsole, browser: Browser, database: Database
+) -> None:
+    driver = browser.driver
+    standing = "SELECT state, resolution FROM webhook_events WHERE id = 12"
+
+    def decide(decision: str, why: str) -> None:
+        button = driver.find_element(By.CSS_SELECTOR, f"button[value={decision}]")
+        button.find_element(By.XPATH, "./ancestor::form").find_element(By.NAME, "why").send_keys(why)
+        button.click()
+
+    # Given a payment that waits for a person, found from its own page
+    browser.open(f"{console.url}/payments/2")
+    driver.find_element(By.LINK_TEXT, "12").click()
+    wait_until(lambda: driver.title.startswith("Webhook 12"), message="the webhook did not open")
+
+    # When no reason is given, then the browser does not send the form
+    driver.find_element(By.CSS_SELECTOR, "button[value=accept]").click()
+    assert database.rows(standing) == [("quarantined", None)]
+
+    # When it is accepted and taken back, dismissed and taken back
+    for decision, becomes in (("accept", ("received", "accepted")), ("dismiss", ("quarantined", "dismissed"))):
+        decide(decision, "as agreed by phone")
+        wait_until(lambda expected=becomes: database.rows(standing) == [expected])
+        wait_until(lambda: browser.texts("button[value=undo]") != [], message="the decision cannot be taken back")
+        decide("undo", "the wrong student")
+        wait_until(lambda: database.rows(standing) == [("quarantined", None)])
+        wait_until(lambda: browser.texts("button[value=accept]") != [], message="nothing can be decided")
+
+    # Then the audit names who did what, and why
+    browser.open(f"{console.url}/audit")
+    lines = [text for text in browser.texts("tbody tr") if "event." in text]
+    assert [line.split("event.")[1].split()[0] for line in lines] == ["undo", "dismiss", "undo", "accept"]
+    assert all("Operator in a browser" in line for line in lines)
+
+    # When it is booked meanwhile, then an old page takes nothing back
+    browser.open(f"{console.url}/webhooks/12")
+    decide("accept", "as agreed by phone")
+    wait_until(lambda: browser.texts("button[value=undo]") != [])
+    database.execute("UPDATE webhook_events SET state = 'applied', processed_at = now() WHERE id = 12")
+    decide("undo", "too late")
+    wait_until(lambda: any("Nothing was changed" in told for told in browser.texts(".told")))
+    assert database.rows(standing) == [("applied", "accepted")]
 
 
 def test_a_lesson_moves_while_it_is_looked_at(console: RunningConsole, browser: Browser, database: Database) -> None:

@@ -106,6 +106,8 @@ class PaymentNotice:
 ANSWER: Final = "ANSWER"
 #: The header of such a request that says which payment was asked about, where the answer itself may not.
 ASKED_ABOUT: Final = "asked-about"
+#: The header of such an answer to a refund of ours: its key, its amount and when it was asked for.
+REFUND_OF_OURS: Final = "refund-of-ours"
 #: The kept header that says what the key is for that proved a request; intake writes it, and no sender's is kept.
 KEY_MODE: Final = "key-mode"
 
@@ -185,4 +187,32 @@ class PollsPayments(Provider, Protocol):
 
         Raises ProviderUnavailable where it gives no answer that can be used.
         """
+        ...
+
+
+@runtime_checkable
+class RefundsPayments(Provider, Protocol):
+    """A provider that can be asked for a refund. Of two requests with the same key it makes one (see CountsRefunds)."""
+
+    def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
+        """Begin a refund of the payment `reference`: what the provider says of it, as `parse` reads it.
+
+        Raises RefundRefused where it will not, and ProviderUnavailable where it is not known whether it has.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsRefunds(Protocol):
+    """A provider that makes a refund of every request, and says how much was refunded."""
+
+    def refunded_minor(self, reference: str) -> int | None:
+        """How much of the payment is refunded now; None where the provider does not tell.
+
+        Raises ProviderUnavailable where it gives no answer that can be used.
+        """
+        ...
+
+    def refund_made(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
+        """The answer to a refund that was lost, once the provider's figure shows that the refund was made."""
         ...

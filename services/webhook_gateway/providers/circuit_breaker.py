@@ -21,6 +21,7 @@ from services.webhook_gateway.errors import (
     PaymentUnknownToProviderError,
     ProviderRateLimitedError,
     ProviderUnavailableError,
+    RefundRefusedError,
     UnreadableEventError,
 )
 from services.webhook_gateway.metrics import BREAKER_STATE
@@ -44,7 +45,7 @@ class Breaker:
         self._circuit = CircuitBreaker(
             fail_max=failures,
             reset_timeout=pause_seconds,
-            exclude=[PaymentPendingError, PaymentUnknownToProviderError, UnreadableEventError],
+            exclude=[PaymentPendingError, PaymentUnknownToProviderError, RefundRefusedError, UnreadableEventError],
             listeners=[self._pause],
             throw_new_error_on_trip=False,
         )

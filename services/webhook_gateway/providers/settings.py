@@ -65,6 +65,12 @@ def _check_stripe(secrets: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...
     return secrets
 
 
+def _check_stripe_key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and not re.match(r"(sk|rk)_", key.get_secret_value()):
+        raise ValueError("is no secret key of Stripe's API (sk_live_..., or rk_live_... with few rights).")
+    return key
+
+
 def _check_header(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", name):
         raise ValueError("is not the name of an HTTP header: set it to one such as X-Signature, or unset it.")
@@ -107,6 +113,9 @@ class ProviderSettings(BaseSettings):
     chargily_base_url: Annotated[Word, AfterValidator(_check_base_url)] = "https://pay.chargily.net"
     standard_webhooks_secrets: Secrets = None
     stripe_secrets: Annotated[Secrets, AfterValidator(_check_stripe)] = None
+    #: With it Stripe is asked, too: about payments, and for refunds.
+    stripe_api_key: Annotated[Secret, AfterValidator(_check_stripe_key)] = None
+    stripe_base_url: Annotated[Word, AfterValidator(_check_base_url)] = "https://api.stripe.com"
     #: The connected account whose events are the school's (`acct_...`); unset where no event may name one.
     stripe_account: Text = None
     generic_secrets: Secrets = None

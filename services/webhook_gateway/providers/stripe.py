@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
-from services.webhook_gateway.providers import fields, signatures, stripe_events
-from services.webhook_gateway.providers.base import Clock, Mode, PaymentNotice, Proof, Request
+from services.webhook_gateway.providers import fields, signatures, stripe_answers, stripe_events
+from services.webhook_gateway.providers.base import ANSWER, Clock, Mode, PaymentNotice, Proof, ProviderReply, Request
 from services.webhook_gateway.providers.settings import ProviderSettings, plain
+
+if TYPE_CHECKING:
+    from services.webhook_gateway.providers.stripe_api import StripeApi
 
 #: A part of a notice that one kind of object tells; the rest is the same for all.
 Part = Mapping[str, Any]
@@ -29,10 +33,15 @@ class Stripe:
         self._account = account
 
     @classmethod
-    def build(cls, settings: ProviderSettings, now: Clock) -> Self | None:
+    def build(cls, settings: ProviderSettings, now: Clock) -> "Stripe | None":
         """The adapter that the settings describe, or None where they leave it off."""
         secrets = plain(settings.stripe_secrets)
-        return cls(secrets, now, settings.stripe_account) if secrets else None
+        if not secrets:
+            return None
+        key = settings.stripe_api_key
+        if key is None:
+            return cls(secrets, now, settings.stripe_account)
+        return PollingStripe(secrets, now, settings.stripe_account, key.get_secret_value(), settings.stripe_base_url)
 
     def verify(self, request: Request) -> Proof:
         """`Stripe-Signature` is `t=<seconds>,v1=<HMAC of t.body>`, with a `v1` for each of the endpoint's secrets."""
@@ -49,6 +58,8 @@ class Stripe:
 
     def parse(self, request: Request) -> PaymentNotice:
         """One event; a kind that is nothing about money tells nothing about a payment (see `stripe_events`)."""
+        if request.method == ANSWER:
+            return stripe_answers.read_answer(request.body)
         event = fields.json_object(request.body)
         key = fields.identifier(event.get("id"), "id")
         kind = fields.identifier(event.get("type"), "type")
@@ -72,3 +83,26 @@ class Stripe:
             raise UnreadableEventError(
                 f"of Stripe account {told or '(none)'}, and NOUBA_PSP_STRIPE_ACCOUNT is {self._account or '(none)'}"
             )
+
+
+class PollingStripe(Stripe):
+    """Stripe with a key of its API: it is asked about payments, also about those that are paid, and for refunds."""
+
+    def __init__(self, secrets: Sequence[str], now: Clock, account: str | None, key: str, base_url: str) -> None:
+        super().__init__(secrets, now, account)
+        self._key, self._base_url = key, base_url
+
+    def enquire(self, reference: str) -> ProviderReply | None:
+        """The payment as Stripe has it now, with its refunds, disputes and fees."""
+        return self._api.enquire(reference)
+
+    def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
+        """Begin a refund; one only of all that have the same `key`."""
+        return self._api.refund(reference, amount_minor, key)
+
+    @cached_property
+    def _api(self) -> "StripeApi":
+        # here and not at the top: only workers ask, and the library is large
+        from services.webhook_gateway.providers.stripe_api import StripeApi
+
+        return StripeApi(self._key, self._base_url, self._account, self._now)

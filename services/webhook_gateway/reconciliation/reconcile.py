@@ -15,8 +15,9 @@ from typing import Final, Protocol
 
 from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError, UnreadableEventError
 from services.webhook_gateway.inbox.accept import Inbox, read_entry
+from services.webhook_gateway.payments.objects import DisputeState, RefundState
 from services.webhook_gateway.payments.payment_state import Stage
-from services.webhook_gateway.providers.base import Mode, PollsPayments, ProviderReply
+from services.webhook_gateway.providers.base import Mode, PaymentNotice, PollsPayments, ProviderReply
 from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
@@ -30,6 +31,11 @@ PART_OF_AGE: Final = 4
 LONGEST_WAIT: Final = timedelta(hours=6)
 #: Nobody is asked about an older payment, except by hand.
 GIVE_UP_AFTER: Final = timedelta(days=3)
+#: The ages, since it was collected, at which a payment is asked about again: its fee is known an hour later at most.
+FOLLOW_UPS: Final = (timedelta(minutes=2), timedelta(hours=1), timedelta(days=1), timedelta(days=3))
+#: While a refund or a dispute is open.
+FOLLOW_UP_EVERY: Final = timedelta(days=1)
+FOLLOW_UP_UNTIL: Final = timedelta(days=60)
 #: The wait after a first failure; it doubles with each question, but never goes beyond the next planned one.
 FIRST_RETRY: Final = timedelta(seconds=30)
 
@@ -54,6 +60,8 @@ class Due:
     reference: str
     created_at: datetime
     asks: int
+    #: When it was collected: then it is asked about for its fee, its refunds and its disputes.
+    completed_at: datetime | None = None
 
 
 class PollSchedule(Protocol):
@@ -102,6 +110,8 @@ class Reconciliation:
     wake: Callable[[], None]
     jitter: Callable[[], float] = random.random
     payments_mode: Mode = Mode.LIVE
+    #: Ask about payments that are collected, too: the answers have fees, refunds and disputes.
+    follows_up: bool = False
 
     def ask_next(self) -> Outcome | None:
         """Ask about the payment that has been due longest; None where none is due, or the provider is left alone."""
@@ -117,43 +127,68 @@ class Reconciliation:
             with self.breaker.watch():
                 reply = self.psp.enquire(due.reference)
         except ProviderRateLimitedError:
-            outcome, has_ended = Outcome.LIMITED, False
+            outcome, notice = Outcome.LIMITED, None
         except ProviderUnavailableError:
-            outcome, has_ended = Outcome.UNAVAILABLE, False
+            outcome, notice = Outcome.UNAVAILABLE, None
         else:
             failpoint("reconcile.after_answer")
-            outcome, has_ended = (Outcome.UNKNOWN, False) if reply is None else self._keep(reply)
+            outcome, notice = (Outcome.UNKNOWN, None) if reply is None else self._keep(reply)
             failpoint("reconcile.after_keep")
-        planned = None if has_ended else self._plan(due, outcome)
+        # a hold can still become a payment
+        has_ended = notice is not None and notice.stage is not Stage.AUTHORIZED
+        planned = self._plan(due, outcome, notice, has_ended=has_ended)
         self.diary.put_off(due, planned)
-        is_given_up = planned is None and not has_ended
+        is_given_up = planned is None and not has_ended and due.completed_at is None
         self.tally.count(self.psp.name, outcome, has_ended=has_ended, is_given_up=is_given_up)
         return outcome
 
-    def _keep(self, reply: ProviderReply) -> tuple[Outcome, bool]:
-        """What the answer comes to, and whether it ends the payment."""
+    def _keep(self, reply: ProviderReply) -> tuple[Outcome, PaymentNotice | None]:
+        """What the answer comes to, and what it tells where it tells more than that the payment is pending."""
         try:
-            stage = self.psp.parse(reply.request).stage
+            notice = self.psp.parse(reply.request)
         except UnreadableEventError:
-            stage = None  # kept for an operator all the same
-        if stage is Stage.PENDING:
-            return Outcome.PENDING, False
+            notice = None  # kept for an operator all the same
+        if notice is not None and notice.stage is Stage.PENDING:
+            return Outcome.PENDING, None
         entry = read_entry(self.psp, reply.request, reply.proof, self.payments_mode)
         kept = self.inbox.keep(entry)
         if entry.state is EventState.QUARANTINED:
-            return Outcome.UNREADABLE, False
+            return Outcome.UNREADABLE, None
         if kept.is_new:
             self.wake()
-        # a hold can still become a payment
-        return Outcome.TOLD if kept.is_new else Outcome.KNOWN, stage is not Stage.AUTHORIZED
+        return Outcome.TOLD if kept.is_new else Outcome.KNOWN, notice
 
-    def _plan(self, due: Due, outcome: Outcome) -> datetime | None:
+    def _plan(self, due: Due, outcome: Outcome, notice: PaymentNotice | None, *, has_ended: bool) -> datetime | None:
         now = self.now()
-        planned = next_ask(due.created_at, now, self.jitter())
+        is_collected = has_ended and notice is not None and notice.stage is Stage.COMPLETED
+        if due.completed_at is not None or (is_collected and self.follows_up):
+            planned = next_follow_up(due.completed_at or now, now, is_open=notice is None or _is_open(notice))
+        elif has_ended:
+            return None
+        else:
+            planned = next_ask(due.created_at, now, self.jitter())
         if planned is None or outcome not in (Outcome.UNAVAILABLE, Outcome.LIMITED):
             return planned
         wait = FIRST_RETRY * float(2 ** min(due.asks - 1, 12)) * (1 + self.jitter() / 10)
         return min(planned, now + wait)
+
+
+def next_follow_up(completed_at: datetime, now: datetime, *, is_open: bool) -> datetime | None:
+    """When a payment that is collected is asked about after `now`; None where no more is expected.
+
+    `is_open` means that a refund or a dispute of it is not decided, or that nobody knows.
+    """
+    age = now - completed_at
+    following = next((one for one in FOLLOW_UPS if one > age), None)
+    if following is not None:
+        return completed_at + following
+    return now + FOLLOW_UP_EVERY if is_open and age < FOLLOW_UP_UNTIL else None
+
+
+def _is_open(notice: PaymentNotice) -> bool:
+    return any(one.state is RefundState.PENDING for one in notice.refunds) or any(
+        one.state in (DisputeState.INQUIRY, DisputeState.OPEN) for one in notice.disputes
+    )
 
 
 def next_ask(created_at: datetime, now: datetime, jitter: float) -> datetime | None:

@@ -12,7 +12,7 @@ from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.metrics import ASKS, ASKS_DUE, BOOKED_BY_ASKING
 from services.webhook_gateway.providers.base import Mode, PollsPayments, Provider
 from services.webhook_gateway.providers.circuit_breaker import Breaker
-from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
+from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED, PostgresPollSchedule
 from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconciliation
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
@@ -62,6 +62,7 @@ def reconciliations(
             now=lambda: datetime.now(UTC),
             wake=wake,
             payments_mode=payments_mode,
+            follows_up=name in FOLLOWED,
         )
         for name, psp in able.items()
     }

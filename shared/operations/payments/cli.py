@@ -8,6 +8,7 @@ from datetime import datetime
 import click
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy import Engine
 
 from shared.operations.cli_options import (
     Instant,
@@ -33,13 +34,14 @@ class SchoolSettings(DatabaseSettings):
 
 @click.group()
 def payments() -> None:
-    """Find a payment, see where it is, and correct a wallet.
+    """Find a payment, see where it is, refund it, and correct a wallet.
 
     \b
     Examples:
       nouba payments find CMD0000004
       nouba payments find --email amina@school.example --status pending
       nouba payments show pi_3PqXyz
+      nouba payments refund pi_3PqXyz --amount 500.00 --reason "one lesson less" --key ticket-1042
       nouba payments adjust 7 -200.00 --reason "paid twice at the desk" --key desk-2026-11-23-7
     """
 
@@ -89,19 +91,7 @@ def show(reference: str, as_json: bool) -> None:
       nouba payments show V721uPPfNNofVQAAABL3 --json
     """
     with operators_database(APPLICATION) as engine:
-        details = show_payment(engine, int(reference)) if _is_number(reference) else None
-        if details is None:
-            either = {
-                one.id: one
-                for wanted in (PaymentFilter(reference=reference), PaymentFilter(order_number=reference))
-                for one in find_payments(engine, wanted)
-            }
-            if len(either) > 1:
-                _print_payments(list(either.values()))
-                raise click.ClickException(f"{len(either)} payments have {reference!r}: show one by its number.")
-            details = show_payment(engine, next(iter(either))) if either else None
-    if details is None:
-        raise click.ClickException(f"There is no payment {reference!r}. Its webhook may wait: nouba events list.")
+        details = _payment(engine, reference)
     if as_json:
         click.echo(json.dumps(details.as_json()))
     else:
@@ -136,6 +126,69 @@ def surplus(limit: int, as_json: bool) -> None:
         amount = format_minor(one.surplus_minor, one.currency)
         table.add_row(*map(Text, (one.order_number, str(one.user_id), _short(one.paid_again_at), paid, amount)))
     table_console().print(table)
+
+
+@payments.command()
+@click.argument("reference", metavar="REF")
+@click.option("--amount", help="In the currency's main unit, such as 500.00; all that is left unless given.")
+@click.option("--reason", required=True, help="For the audit.")
+@click.option("--key", "idempotency_key", help="Makes it the same refund when it is asked for again.")
+@actor_option
+@click.option(
+    "--wait", type=click.FloatRange(0, 600), default=20.0, show_default=True, help="Seconds for the provider."
+)
+@json_option
+def refund(
+    reference: str,
+    amount: str | None,
+    reason: str,
+    idempotency_key: str | None,
+    actor_name: str,
+    wait: float,
+    as_json: bool,
+) -> None:
+    """Refund the payment REF at its provider (Stripe, SATIM), and book it when the provider says so.
+
+    The payments worker asks the provider, once, also where it dies meanwhile or the network does. With a --key it is
+    one refund, however often it is asked for. The exit status is 1 where the provider refuses, or where nobody can
+    tell whether it has refunded.
+
+    \b
+    Examples:
+      nouba payments refund pi_3PqXyz --reason "the course was cancelled"
+      nouba payments refund 4711 --amount 500.00 --reason "one lesson less" --key ticket-1042
+    """
+    from shared.operations.payments import refund as use_case
+
+    with operators_database(APPLICATION) as engine:
+        payment = _payment(engine, reference).payment
+        try:
+            amount_minor = None if amount is None else parse_minor(amount, payment.currency)
+        except BadAmountError as error:
+            raise click.BadParameter(str(error), param_hint="--amount") from None
+        wanted = use_case.Refund(
+            idempotency_key=idempotency_key or f"cli-{uuid.uuid4()}",
+            payment_id=payment.id,
+            amount_minor=amount_minor,
+            reason=reason,
+            actor_name=actor_name,
+        )
+        try:
+            refund_id, is_new = use_case.request_refund(engine, wanted)
+        except use_case.CannotRefundError as error:
+            raise click.ClickException(str(error)) from None
+        status = use_case.wait_for_refund(engine, refund_id, wait)
+    figure = format_minor(status.amount_minor, payment.currency)
+    if as_json:
+        click.echo(json.dumps({**status.as_json(), "is_new": is_new, "key": wanted.idempotency_key}))
+    elif status.state == "accepted":
+        before = "" if is_new else "It was asked for before. "
+        click.echo(f"{before}{payment.provider} has begun the refund of {figure}: nouba payments show {payment.id}")
+    elif status.state in ("requested", "sending"):
+        why = f" ({status.note})" if status.note else ""
+        click.echo(f"Refund {refund_id} of {figure} is kept; a worker sends it to {payment.provider}{why}.")
+    if status.state in ("refused", "unknown"):
+        raise click.ClickException(f"Refund {refund_id} of {figure} is {status.state}: {status.note}")
 
 
 @payments.command(context_settings={"ignore_unknown_options": True})
@@ -227,6 +280,24 @@ def wallet(user_id: int, at: datetime | None, limit: int, as_json: bool) -> None
         _print_wallet(found)
 
 
+def _payment(engine: Engine, reference: str) -> PaymentDetails:
+    """The payment of that number, provider's reference or order number; a sentence where there is not just one."""
+    details = show_payment(engine, int(reference)) if _is_number(reference) else None
+    if details is None:
+        either = {
+            one.id: one
+            for wanted in (PaymentFilter(reference=reference), PaymentFilter(order_number=reference))
+            for one in find_payments(engine, wanted)
+        }
+        if len(either) > 1:
+            _print_payments(list(either.values()))
+            raise click.ClickException(f"{len(either)} payments have {reference!r}: show one by its number.")
+        details = show_payment(engine, next(iter(either))) if either else None
+    if details is None:
+        raise click.ClickException(f"There is no payment {reference!r}. Its webhook may wait: nouba events list.")
+    return details
+
+
 def _print_payments(found: Sequence[PaymentLine]) -> None:
     table = _table("id", "begun", "provider", "reference", "order", "user", ">amount", ">in the wallet", "status")
     for one in found:
@@ -254,6 +325,13 @@ def _print_details(details: PaymentDetails) -> None:
     )
     for note in details.notes:
         click.echo(f"  {note}")
+    if details.objects:
+        table = _table("object", "id", "state", ">amount", "began", "ended")
+        for thing in details.objects:
+            figure = format_minor(thing.amount_minor, payment.currency)
+            times = (_short(at) if at else "-" for at in (thing.began_at, thing.ended_at))
+            table.add_row(*map(Text, (thing.kind, thing.object_id, thing.state, figure, *times)))
+        table_console().print(table)
     table = _table("event", "received", "state", "reason")
     for event in details.events:
         state = f"{event.state}, {event.resolution}" if event.resolution else event.state

@@ -8,17 +8,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from shared.runtime.currency import format_minor
 
 #: PostgreSQL's bigint: a larger number is no id.
 _LARGEST_ID = 2**63 - 1
 
+#: What the provider has begun, and not ended.
+_UNDECIDED_OBJECTS = {("refund", "pending"), ("dispute", "inquiry"), ("dispute", "open")}
+
 _COLUMNS = """payment.id, payment.provider, payment.provider_reference AS reference, payment.order_number,
     payment.user_id, payment.amount_minor, payment.currency, payment.status, payment.method, payment.refunded_minor,
     payment.credited_minor, coalesce(payment.fee_minor, 0) AS fee_minor, payment.failure_reason, payment.created_at,
-    payment.completed_at, payment.next_ask_at"""
+    payment.completed_at, payment.next_ask_at, payment.registered_minor, payment.subscription_id"""
 # The indexes begin with the provider, of which there are few: each is looked up once, whatever the size of the table.
 _NAMES = """WITH RECURSIVE names AS (
     (SELECT provider FROM payments ORDER BY provider LIMIT 1)
@@ -26,6 +29,8 @@ _NAMES = """WITH RECURSIVE names AS (
     SELECT (SELECT provider FROM payments WHERE provider > names.provider ORDER BY provider LIMIT 1)
     FROM names WHERE names.provider IS NOT NULL
 )"""
+_REFUND_REQUESTS = """SELECT id, amount_minor, actor_name, state, note FROM refund_requests
+    WHERE payment_id = :id AND state <> 'accepted' ORDER BY id"""
 _BY_REFERENCE = "SELECT one.id FROM names JOIN payments AS one USING (provider) WHERE one.provider_reference = :{0}"
 _BY_ORDER = "SELECT one.id FROM names JOIN payments AS one USING (provider) WHERE one.order_number = :{0}"
 _BY_USER = "SELECT one.id FROM payments AS one WHERE one.user_id = :{0}"
@@ -73,6 +78,10 @@ class PaymentLine:
     created_at: datetime
     completed_at: datetime | None
     next_ask_at: datetime | None
+    #: What the school's checkout registered, where another amount was collected.
+    registered_minor: int | None
+    #: The subscription that it was made for, where somebody named one.
+    subscription_id: int | None
 
     def as_json(self) -> dict[str, Any]:
         return _json(asdict(self))
@@ -95,6 +104,18 @@ class PaymentEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentObject:
+    """A capture, a refund, a dispute or a fee of the payment, as the provider has it; a fee's state is its kind."""
+
+    kind: str
+    object_id: str
+    state: str
+    amount_minor: int
+    began_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Posting:
     """A ledger transaction and its entries: (account, amount in minor units, currency)."""
 
@@ -107,9 +128,10 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class PaymentDetails:
-    """A payment with its webhooks, its entries and its corrections; `notes` say where it stands, in sentences."""
+    """A payment with its objects, its webhooks and its entries; `notes` say where it stands, in sentences."""
 
     payment: PaymentLine
+    objects: Sequence[PaymentObject]
     events: Sequence[PaymentEvent]
     postings: Sequence[Posting]
     #: Other payments of the same order.
@@ -119,6 +141,7 @@ class PaymentDetails:
     def as_json(self) -> dict[str, Any]:
         return {
             "payment": self.payment.as_json(),
+            "objects": [_json(asdict(one)) for one in self.objects],
             "events": [_json(asdict(one)) for one in self.events],
             "postings": [
                 {
@@ -149,6 +172,14 @@ def find_payments(
         return [PaymentLine(**row) for row in connection.execute(text(query), {**values, "limit": limit}).mappings()]
 
 
+def find_users(engine: Engine, words: str) -> list[int]:
+    """The user of this number, or those with this e-mail address, in any case of letters."""
+    condition = "id = CAST(:words AS bigint)" if _is_id(words) else "lower(email) = lower(:words)"
+    with engine.connect() as connection:
+        query = text(f"SELECT id FROM users WHERE {condition} ORDER BY id LIMIT 20")  # noqa: S608
+        return list(connection.scalars(query, {"words": words}))
+
+
 def show_payment(engine: Engine, payment_id: int) -> PaymentDetails | None:
     """All of one payment; None where there is none of that number."""
     with engine.connect() as connection:
@@ -157,11 +188,20 @@ def show_payment(engine: Engine, payment_id: int) -> PaymentDetails | None:
         if row is None:
             return None
         payment = PaymentLine(**row)
+        objects = _objects(connection, payment)
+        requests = connection.execute(text(_REFUND_REQUESTS), {"id": payment_id}).all()
         events = _events(connection, payment)
         postings = read_postings(connection, "posting.payment_id = :id", {"id": payment_id})
     same_order = PaymentFilter(order_number=payment.order_number)
     others = [one for one in find_payments(engine, same_order) if one.id != payment_id] if payment.order_number else []
-    return PaymentDetails(payment, events, postings, others, _notes(payment, events, others))
+    return PaymentDetails(
+        payment,
+        objects,
+        events,
+        postings,
+        others,
+        _notes(payment, objects, events, others) + _refunds(payment, requests),
+    )
 
 
 def read_postings(connection: Connection, condition: str, values: Mapping[str, Any]) -> list[Posting]:
@@ -187,13 +227,28 @@ def _conditions(wanted: PaymentFilter) -> tuple[list[str], dict[str, Any]]:
     conditions = [f"payment.id IN ({by_field[name].format(name)})" for name in by_field if name in values]
     if wanted.words:
         either = [_BY_REFERENCE.format("words"), _BY_ORDER.format("words")]
-        if wanted.words.isascii() and wanted.words.isdigit() and int(wanted.words) <= _LARGEST_ID:
+        if _is_id(wanted.words):
             values["number"] = int(wanted.words)
             either += [_BY_ID.format("number"), _BY_USER.format("number")]
         conditions.append(f"payment.id IN ({' UNION '.join(either)})")
     if wanted.status:
         conditions.append("payment.status = :status")
     return conditions, values
+
+
+def _objects(connection: Connection, payment: PaymentLine) -> list[PaymentObject]:
+    query = """
+        SELECT kind, object_id, state, amount_minor, began_at, ended_at FROM payment_objects WHERE payment_id = :id
+        ORDER BY array_position(ARRAY['refund', 'dispute', 'fee'], kind), began_at, object_id"""
+    found = [PaymentObject(*row) for row in connection.execute(text(query), {"id": payment.id})]
+    if payment.completed_at is None:
+        return found
+    reference = payment.reference or payment.order_number or ""
+    return [PaymentObject("capture", reference, "collected", payment.amount_minor, payment.completed_at, None), *found]
+
+
+def _is_id(words: str) -> bool:
+    return words.isascii() and words.isdigit() and int(words) <= _LARGEST_ID
 
 
 def _events(connection: Connection, payment: PaymentLine) -> list[PaymentEvent]:
@@ -212,9 +267,18 @@ def _events(connection: Connection, payment: PaymentLine) -> list[PaymentEvent]:
     return [PaymentEvent(*row) for row in connection.execute(text(query), values)]
 
 
-def _notes(payment: PaymentLine, events: Sequence[PaymentEvent], others: Sequence[PaymentLine]) -> list[str]:
+def _notes(
+    payment: PaymentLine,
+    objects: Sequence[PaymentObject],
+    events: Sequence[PaymentEvent],
+    others: Sequence[PaymentLine],
+) -> list[str]:
     """Where the payment is, in sentences: what is done, and what it waits for."""
     notes = [_standing(payment)]
+    for one in objects:
+        if (one.kind, one.state) in _UNDECIDED_OBJECTS:
+            amount = format_minor(one.amount_minor, payment.currency)
+            notes.append(f"The {one.kind} {one.object_id} of {amount} is {one.state}: the provider has not decided.")
     for event in events:
         if event.is_undecided:
             notes.append(f"Event {event.id} is {event.state}, and nobody has decided: {event.reason}.")
@@ -224,6 +288,21 @@ def _notes(payment: PaymentLine, events: Sequence[PaymentEvent], others: Sequenc
     if payment.credited_minor and paid:
         notes.append(f"The same order was paid by payment {', '.join(paid)}, too: there is a surplus.")
     return notes
+
+
+def _refunds(payment: PaymentLine, requests: Sequence[Row[Any]]) -> list[str]:
+    """What became of the refunds that operators asked for, and that the provider has not begun."""
+    words = {
+        "requested": "waits for a worker",
+        "sending": "was sent to the provider, which has not answered",
+        "refused": "was refused",
+        "unknown": "may have been made",
+    }
+    return [
+        f"The refund of {format_minor(one.amount_minor, payment.currency)} that {one.actor_name} asked for "
+        f"{words[one.state]}{': ' + one.note if one.note else ''}."
+        for one in requests
+    ]
 
 
 def _standing(payment: PaymentLine) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from shared.operations.payments.queries import PaymentFilter, PaymentLine, find_payments
 from shared.runtime.currency import format_minor
@@ -41,6 +41,16 @@ SELECT id, chapter_id, amount_minor, status, created_at, activated_at, ends_at, 
     WHERE subscription_id = subscriptions.id AND kind = 'deactivation'
 ) AS returned_at
 FROM subscriptions WHERE user_id = :user_id ORDER BY created_at, id
+"""
+# Money that may come: payments that have begun, and what a person has to decide about.
+_WAITING = """
+SELECT id, amount_minor, currency, status, subscription_id, NULL::bigint AS event_id FROM payments
+WHERE user_id = :user_id AND status IN ('pending', 'authorized')
+UNION ALL
+SELECT payment.id, payment.amount_minor, payment.currency, event.state, payment.subscription_id, event.id
+FROM payments AS payment JOIN webhook_events AS event ON event.payment_id = payment.id
+WHERE payment.user_id = :user_id AND event.state IN ('quarantined', 'dead') AND event.resolution IS NULL
+ORDER BY id DESC LIMIT 20
 """
 
 
@@ -128,12 +138,16 @@ def _subscriptions(
 ) -> list[SubscriptionLine]:
     lines = []
     left_minor = balance_minor
-    for row in connection.execute(text(_SUBSCRIPTIONS), {"user_id": user_id}).mappings():
+    rows = connection.execute(text(_SUBSCRIPTIONS), {"user_id": user_id}).mappings().all()
+    waiting = connection.execute(text(_WAITING), {"user_id": user_id}).all()
+    for row in rows:
         known = {name: row[name] for name in row if name != "returned_at"}
         has_ended = row["ends_at"] is not None and row["ends_at"] <= now
         line = SubscriptionLine(**known, is_active=row["status"] == "active" and not has_ended, reason="")
-        if line.status == "pending_payment":
+        if line.status == "pending_payment" and not has_ended:
             reason = _why_pending(line.amount_minor, balance_minor, left_minor, currency)
+            if line.amount_minor > left_minor:
+                reason += _what_may_come(line.id, waiting)
             if row["returned_at"]:
                 reason += (
                     f" It was active before, and given back on {row['returned_at']:%Y-%m-%d} when money went back."
@@ -156,9 +170,23 @@ def _why_pending(amount_minor: int, balance_minor: int, left_minor: int, currenc
     return f"It costs {price}, and the wallet has {balance}: {missing} are missing."
 
 
+def _what_may_come(subscription_id: int, waiting: Sequence[Row[Any]]) -> str:
+    """The money on its way that may pay the subscription, in sentences."""
+    sentences = []
+    for one in waiting:
+        if one.subscription_id not in (None, subscription_id):
+            continue
+        amount = format_minor(one.amount_minor, one.currency)
+        what = one.status if one.event_id is None else f"not booked: its event {one.event_id} is {one.status}"
+        sentences.append(f" Payment {one.id} of {amount} is {what}.")
+    return "".join(sentences[:3])
+
+
 def _why(line: SubscriptionLine, *, has_ended: bool) -> str:
     end = f"{line.ends_at:%Y-%m-%d}" if line.ends_at else None
     match line.status:
+        case "pending_payment":
+            return f"It was not paid before its term ended on {end}."
         case "cancelled":
             return "The school has cancelled it."
         case "active" if not has_ended:

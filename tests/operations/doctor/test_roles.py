@@ -1,21 +1,14 @@
 """`nouba doctor` as a role of the database with few rights: it says what the role may not read, and goes on."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from local.installers.postgres import find_program
 from local.postgres import Postgres
 from local.s3 import S3
 from tests.operations.doctor.school import School, healthy_school
-
-ROLES_SQL = Path(__file__).parents[3] / "deploy/postgres/roles.sql"
-#: Those of the services whose images have `nouba doctor`.
-SERVICES = ("gateway", "transcoder", "stats", "console")
-PASSWORD = "a-role's-password"
+from tests.roles import PASSWORD, SERVICES, apply_roles, url_of_role
 
 
 @pytest.fixture
@@ -25,21 +18,9 @@ def school(own_postgres: Postgres, rabbitmq_url: str, s3_server: S3) -> Iterator
         yield made
 
 
-def apply_roles(server: Postgres, folder: Path) -> None:
-    """Do what the container `roles` does after the migrations, with passwords in a folder of the test's."""
-    for service in (*SERVICES, "school"):
-        (folder / f"{service}_password").write_text(PASSWORD)
-    psql = find_program(folder) / "bin/psql"
-    statements = ROLES_SQL.read_text().replace("/run/secrets/migrate/", f"{folder}/")
-    options = ["--quiet", "--single-transaction", "--no-psqlrc", f"--dbname={server.url}", "--file=-"]
-    subprocess.run([psql, *options], input=statements, text=True, check=True)
-
-
 def become(school: School, role: str) -> None:
     """Have the doctor use the same database as `role`."""
-    user, password = urlsplit(school.database_url).username, urlsplit(school.database_url).password
-    url = school.database_url.replace(f"{user}:{password}@", f"{role}:{PASSWORD}@")
-    school.settings["NOUBA_DATABASE_URL"] = url
+    school.settings["NOUBA_DATABASE_URL"] = url_of_role(school.database_url, role)
 
 
 def test_the_role_of_each_service_may_read_what_the_doctor_asks(

@@ -9,7 +9,7 @@ from local.psp.bank import Bank
 from local.psp.server import simulator
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.providers.servers import serving
-from tests.webhook_gateway.reconciliation.harness import KEY, MERCHANT, Bench
+from tests.webhook_gateway.reconciliation.harness import KEY, MERCHANT, STRIPE_KEY, Bench
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def simulator_url() -> Iterator[str]:
-    with serving(simulator(Bank(), **MERCHANT, chargily_secrets=(KEY,))) as url:
+    with serving(simulator(Bank(), **MERCHANT, chargily_secrets=(KEY,), stripe_keys=(STRIPE_KEY,))) as url:
         yield url
 
 

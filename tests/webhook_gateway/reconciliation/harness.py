@@ -21,7 +21,8 @@ from services.webhook_gateway.providers.base import ConfirmsPayments, Mode, Poll
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from services.webhook_gateway.providers.circuit_breaker import Breaker
 from services.webhook_gateway.providers.satim.webhooks import Satim
-from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
+from services.webhook_gateway.providers.stripe import PollingStripe
+from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED, PostgresPollSchedule
 from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconciliation
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
@@ -29,6 +30,8 @@ from services.webhook_gateway.settlement.settle import Settlement
 
 #: What the simulator wants to see.
 KEY: Final = "test_sk_reconciling_tests"
+STRIPE_KEY: Final = "sk_test_reconciling_tests"
+STRIPE_SECRET: Final = "whsec_reconciling_tests"
 MERCHANT: Final[dict[str, Any]] = {"username": "merchant", "password": "merchant-password"}
 AMOUNT_MINOR: Final = 250_000
 
@@ -66,6 +69,7 @@ class Bench:
         self.providers: dict[str, Provider] = {
             "chargily": Chargily(chargily_keys, simulator_url),
             "satim": Satim(**MERCHANT, base_url=simulator_url + REST),
+            "stripe": PollingStripe([STRIPE_SECRET], lambda: datetime.now(UTC), None, STRIPE_KEY, simulator_url),
         }
         self.orders = Orders(simulator_url + REST, **MERCHANT)
         self.tallied = Tallied()
@@ -93,6 +97,7 @@ class Bench:
             now=lambda: datetime.now(UTC),
             wake=lambda: None,
             payments_mode=Mode.TEST,
+            follows_up=provider in FOLLOWED,
         )
 
     def begin(self, provider: str, *, amount_minor: int = AMOUNT_MINOR, **row: Any) -> "Begun":
@@ -156,6 +161,10 @@ class Bench:
         assert self.scalar(drifted) == 0
 
     def _begin_there(self, provider: str, amount_minor: int, user_id: int) -> str:
+        if provider == "stripe":
+            told = {"id": f"pi_{uuid.uuid4().hex}", "amount": amount_minor, "currency": "dzd"}
+            made = httpx.post(f"{self.simulator_url}/simulator/stripe/payments", json=told).raise_for_status().json()
+            return str(made["id"])
         if provider == "satim":
             return self.orders.open(uuid.uuid4().hex[:10].upper(), amount_minor)
         key = {"Authorization": f"Bearer {KEY}"}
@@ -177,16 +186,25 @@ class Begun:
 
     def end(self, what: str = "paid") -> None:
         """The payer ends it at the provider; no webhook is sent."""
-        if self.provider == "satim":
+        if self.provider == "stripe":
+            act = {"paid": "pay", "canceled": "cancel"}.get(what, what)
+            self.at_stripe(f"payments/{self.reference}/{act}")
+        elif self.provider == "satim":
             self.bench.orders.end(self.reference, what)
         else:
             url = f"{self.bench.simulator_url}/simulator/checkouts/{self.reference}/{what}"
             httpx.post(url).raise_for_status()
 
+    def at_stripe(self, path: str) -> dict[str, Any]:
+        """Something happens at the simulated Stripe; what it is about afterwards."""
+        answer = httpx.post(f"{self.bench.simulator_url}/simulator/stripe/{path}").raise_for_status()
+        told: dict[str, Any] = answer.json()
+        return told
+
     def tell(self, what: str = "paid") -> None:
         """The provider's webhook, or the payer's return, arrives and is kept."""
         payment = Payment(reference=self.reference, amount_minor=self.amount_minor, user_id=self.user_id)
-        secrets = [KEY] if self.provider == "chargily" else []
+        secrets = {"chargily": [KEY], "stripe": [STRIPE_SECRET]}.get(self.provider, [])
         delivery = signed(self.provider, secrets, payment, what)
         body = delivery.body or delivery.path.partition("?")[2].encode()
         headers = {name.lower(): value for name, value in delivery.headers.items()}

@@ -12,6 +12,7 @@ from services.webhook_gateway.errors import (
     PaymentPendingError,
     PaymentUnknownToProviderError,
     ProviderUnavailableError,
+    RefundRefusedError,
     UnreadableEventError,
 )
 from services.webhook_gateway.payments.payment_state import Stage
@@ -26,6 +27,8 @@ CALLS: Final = (
     ("getOrderStatusExtended.do", "orderId"),
     ("getOrderStatus.do", "orderId"),
 )
+_REFUND_CALL: Final = "refund.do"
+_REFUNDED_CALL: Final = "getOrderStatusExtended.do"
 STAGES: Final[Mapping[int, Stage]] = {
     -1: Stage.FAILED,
     0: Stage.PENDING,
@@ -82,6 +85,23 @@ class OrderCalls:
             f"SATIM answered with ErrorCode {', '.join(map(str, codes))}; "
             "5 means that NOUBA_PSP_SATIM_USERNAME or _PASSWORD is wrong or may not make this call."
         )
+
+    def refund(self, order_id: str, amount_minor: int) -> bytes:
+        """The bank's answer to a refund, as it came. It makes one of every request. Raises RefundRefused."""
+        body = self._call(_REFUND_CALL, {"orderId": order_id, "amount": str(amount_minor)})
+        answer = _object(body) or {}
+        code = _integer(answer, "errorCode")
+        if code is None:
+            raise ProviderUnavailableError("SATIM's refund.do gave no ErrorCode: nobody knows whether it refunded.")
+        if code != 0:
+            reason = fields.description(answer.get("errormessage")) or "without a word"
+            raise RefundRefusedError(f"SATIM refuses it with ErrorCode {code}: {reason}")
+        return body
+
+    def refunded_minor(self, order_id: str) -> int | None:
+        """What is refunded of the order, where the bank's newer call tells it; None where it does not."""
+        answer = _object(self._call(_REFUNDED_CALL, {"orderId": order_id})) or {}
+        return _integer(_within(answer, "paymentAmountInfo"), "refundedAmount")
 
     def _call(self, call: str, parameters: Mapping[str, str]) -> bytes:
         # by POST, so that the password stays out of every access log

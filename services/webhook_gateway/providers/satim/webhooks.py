@@ -14,9 +14,11 @@ from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
+from services.webhook_gateway.payments.objects import Refund, RefundState
 from services.webhook_gateway.providers.base import (
     ANSWER,
     ASKED_ABOUT,
+    REFUND_OF_OURS,
     Clock,
     Mode,
     PaymentNotice,
@@ -123,8 +125,28 @@ class Satim:
             Request(ANSWER, {ASKED_ABOUT: reference}, body), Proof(signed=True, mode=_mode(self._base_url))
         )
 
+    def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
+        """Refund a part or all; the bank makes a refund of every request, and knows no keys."""
+        return self._refund_reply(reference, amount_minor, key, self._orders.refund(reference, amount_minor))
+
+    def refunded_minor(self, reference: str) -> int | None:
+        """All that is refunded of the order."""
+        return self._orders.refunded_minor(reference)
+
+    def refund_made(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
+        """The answer that was lost."""
+        return self._refund_reply(reference, amount_minor, key, b'{"errorCode": 0}')
+
+    def _refund_reply(self, reference: str, amount_minor: int, key: str, body: bytes) -> ProviderReply:
+        # the bank's answer names neither the order nor the amount
+        asked = f"{amount_minor} {int(self._now().timestamp())} {key}"
+        headers = {ASKED_ABOUT: reference, REFUND_OF_OURS: asked}
+        return ProviderReply(Request(ANSWER, headers, body), Proof(signed=True, mode=_mode(self._base_url)))
+
     def _read(self, answer: Request) -> PaymentNotice:
         reference = answer.headers[ASKED_ABOUT]
+        if REFUND_OF_OURS in answer.headers:
+            return _refund_notice(reference, answer.headers[REFUND_OF_OURS], _mode(self._base_url))
         told = self._orders.read(PaymentNotice(key="", kind="answer", reference=reference), answer.body)
         # the platform numbers no events: the state is what can be told again
         return replace(
@@ -135,6 +157,21 @@ class Satim:
     def _orders(self) -> OrderCalls:
         # made where it is first used, after the process forked: only workers ask
         return OrderCalls(self._base_url, self._credentials, _mode(self._base_url))
+
+
+def _refund_notice(reference: str, asked: str, mode: Mode | None) -> PaymentNotice:
+    """A refund that the bank has made for us: it has no number of its own, so the key of ours is its id."""
+    amount, seconds, key = asked.split(" ", 2)
+    began_at = datetime.fromtimestamp(int(seconds), UTC)
+    refund = Refund(id=key, amount_minor=int(amount), state=RefundState.SUCCEEDED, began_at=began_at)
+    return PaymentNotice(
+        key=f"refund:{reference}:{key}",
+        kind="refund",
+        reference=reference,
+        refunds=(refund,),
+        mode=mode,
+        occurred_at=began_at,
+    )
 
 
 def _parameters(body: bytes) -> dict[str, str]:

@@ -1,0 +1,102 @@
+"""What Stripe's answer to a question says about a payment, by the same readers that read its events.
+
+An answer holds the payment intent (or the charge) with all of its refunds and disputes, or the one refund that was
+begun. It is told at the time of the question: nothing in it says when each object changed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from services.webhook_gateway.errors import UnreadableEventError
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.providers import fields, stripe_events
+from services.webhook_gateway.providers.base import Mode, PaymentNotice
+
+#: What an intent's status says, as the event that tells the same. One that was declined may still be paid.
+_INTENT_KINDS: Final = {
+    "succeeded": "payment_intent.succeeded",
+    "requires_capture": "payment_intent.amount_capturable_updated",
+    "canceled": "payment_intent.canceled",
+}
+_PENDING: Final = "payment_intent.processing"
+_CHARGE: Final = "charge.updated"
+_REFUND: Final = "refund.updated"
+_DISPUTE: Final = "charge.dispute.updated"
+
+
+def read_answer(body: bytes) -> PaymentNotice:
+    """What the answer tells. Raises Unreadable where it does not have the form of `stripe_api`."""
+    answer = fields.json_object(body)
+    asked_at = fields.instant(answer.get("asked_at"))
+    if isinstance(answer.get("refund"), dict):
+        refund = answer["refund"]
+        told = _read(_REFUND, refund, asked_at)
+        return _notice(told, refund, occurred_at=asked_at)
+    thing = fields.section(answer, "payment")
+    refunds, disputes = (_objects(answer, name) for name in ("refunds", "disputes"))
+    told = dict(_read_payment(thing, refunds, asked_at))
+    parts = [_read(_REFUND, one, asked_at) for one in refunds] + [_read(_DISPUTE, one, asked_at) for one in disputes]
+    fees = [fee for part in (told, *parts) for fee in part.get("fees", ())]
+    told |= {
+        "fees": tuple(fees),
+        "disputes": tuple(one for part in parts for one in part.get("disputes", ())),
+        # the refunds are known one by one
+        "refunded_minor": None,
+    }
+    return _notice(told, thing, occurred_at=_collected_at(thing) if told["stage"] is Stage.COMPLETED else None)
+
+
+def _read_payment(thing: Mapping[str, Any], refunds: list[Any], asked_at: datetime | None) -> stripe_events.Part:
+    listed = {"refunds": {"object": "list", "data": refunds}}
+    if thing.get("object") == "charge":
+        return _read(_CHARGE, {**thing, **listed}, asked_at)
+    charge = thing.get("latest_charge")
+    intent = {**thing, "latest_charge": {**charge, **listed}} if isinstance(charge, dict) else thing
+    return _read(_INTENT_KINDS.get(str(thing.get("status")), _PENDING), intent, asked_at)
+
+
+def _read(kind: str, thing: Mapping[str, Any], asked_at: datetime | None) -> stripe_events.Part:
+    seconds = int(asked_at.timestamp()) if asked_at else None
+    told = stripe_events.read(kind, {"type": kind, "created": seconds, "data": {"object": thing}})
+    assert told is not None
+    return told
+
+
+def _notice(told: stripe_events.Part, thing: Mapping[str, Any], occurred_at: datetime | None) -> PaymentNotice:
+    livemode = thing.get("livemode")
+    notice = PaymentNotice(
+        key="",
+        kind="answer",
+        mode=None if livemode is None else Mode.LIVE if livemode is True else Mode.TEST,
+        occurred_at=occurred_at,
+        **told,
+    )
+    # the same facts are the same answer, whenever they were asked for
+    facts = (notice.stage, notice.amount_minor, notice.authorized_minor, notice.refunds, notice.disputes, notice.fees)
+    shown = json.dumps(facts, default=_fact, sort_keys=True)
+    digest = hashlib.sha256(shown.encode()).hexdigest()[:32]
+    return replace(notice, key=f"answer:{notice.reference}:{digest}")
+
+
+def _fact(one: Any) -> list[Any]:
+    return [one.id, one.amount_minor, getattr(one, "state", None), getattr(one, "kind", None)]
+
+
+def _collected_at(thing: Mapping[str, Any]) -> datetime | None:
+    """When the money came: the charge's movement of the balance, which of a hold is later than the charge."""
+    charge = thing if thing.get("object") == "charge" else thing.get("latest_charge")
+    if not isinstance(charge, dict):
+        return None
+    movement = charge.get("balance_transaction")
+    return fields.instant((movement if isinstance(movement, dict) else charge).get("created"))
+
+
+def _objects(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = answer.get(name)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise UnreadableEventError(f"{name} must be a list of Stripe's objects.")
+    return found

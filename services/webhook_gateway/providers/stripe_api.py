@@ -1,0 +1,143 @@
+"""Stripe's API by its official library: how a payment stands with its refunds, disputes and fees, and a new refund.
+
+This module is imported where Stripe is first asked: the library is large, and processes that only take webhooks do
+without it.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import httpx
+import stripe
+
+from services.webhook_gateway.errors import ProviderUnavailableError, RefundRefusedError
+from services.webhook_gateway.providers.base import ANSWER, Mode, Proof, ProviderReply, Request
+from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+
+#: How many refunds or disputes one page of an answer has, at Stripe's most.
+PAGE: Final = 100
+#: More of them than any payment has; a list without an end is not followed.
+MOST_OBJECTS: Final = 1000
+_INTENT: Final = "payment_intent"
+_CHARGE: Final = "charge"
+
+
+class StripeApi:
+    """Stripe's API with one key. `account` is the connected account that the key acts for, where there is one."""
+
+    def __init__(self, key: str, base_url: str, account: str | None, now: Callable[[], datetime]) -> None:
+        self._mode = _mode_of_key(key)
+        self._now = now
+        self._client = stripe.StripeClient(
+            key,
+            stripe_account=account,
+            base_addresses={"api": base_url},
+            http_client=_BoundedClient(),
+            # the worker has its own schedule of retries
+            max_network_retries=0,
+        ).v1
+
+    def enquire(self, reference: str) -> ProviderReply | None:
+        """The payment intent or the charge, with its refunds and disputes; None where Stripe knows none of that id."""
+        kind = _kind_of(reference)
+        if kind is None:
+            return None
+        thing = _call(lambda: self._find(kind, reference))
+        if thing is None:
+            return None
+        if thing.get("id") != reference:
+            raise ProviderUnavailableError("Stripe answered about another payment.")
+        answer = {"asked_at": int(self._now().timestamp()), "payment": thing, "refunds": [], "disputes": []}
+        if thing.get("status") == "succeeded":
+            answer["refunds"] = _call(lambda: self._refunds({kind: reference})) or []
+            answer["disputes"] = _call(lambda: self._disputes({kind: reference})) or []
+        return self._reply(answer)
+
+    def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
+        """Begin a refund. Stripe makes one of all that have the same `key`. Raises RefundRefused where it will not."""
+        kind = _kind_of(reference)
+        if kind is None:
+            raise RefundRefusedError(f"{reference} is neither a payment intent nor a charge of Stripe's.")
+        params: Any = {kind: reference, "amount": amount_minor, "metadata": {"nouba_key": key}}
+        made = _call(
+            lambda: self._client.refunds.create(params, {"idempotency_key": key}).to_dict(for_json=True),
+            refused=RefundRefusedError,
+        )
+        return self._reply({"asked_at": int(self._now().timestamp()), "refund": made})
+
+    def _find(self, kind: str, reference: str) -> dict[str, Any]:
+        if kind == _INTENT:
+            expand = {"expand": ["latest_charge.balance_transaction"]}
+            return self._client.payment_intents.retrieve(reference, expand).to_dict(for_json=True)  # type: ignore[arg-type]
+        return self._client.charges.retrieve(reference, {"expand": ["balance_transaction"]}).to_dict(for_json=True)
+
+    def _refunds(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+        expand = ["data.balance_transaction", "data.failure_balance_transaction"]
+        params: Any = {**wanted, "limit": PAGE, "expand": expand}
+        return _all(self._client.refunds.list(params).auto_paging_iter())
+
+    def _disputes(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+        params: Any = {**wanted, "limit": PAGE}
+        return _all(self._client.disputes.list(params).auto_paging_iter())
+
+    def _reply(self, answer: Mapping[str, Any]) -> ProviderReply:
+        body = json.dumps(answer, sort_keys=True).encode()
+        return ProviderReply(Request(ANSWER, {}, body), Proof(signed=True, mode=self._mode))
+
+
+class _BoundedClient(stripe.HTTPClient):
+    """The library's HTTP, by our client: bounded in time and in size, whatever the other side does."""
+
+    name = "httpx"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._httpx = httpx.Client(timeout=TIMEOUT)
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: Any
+    ) -> tuple[str, int, Mapping[str, str]]:
+        fetched = fetch(self._httpx, method.upper(), url, name="Stripe", headers=headers, content=post_data)
+        return fetched.body.decode("utf-8", "replace"), fetched.status, {}
+
+    def close(self) -> None:
+        self._httpx.close()
+
+
+def _call(ask: Callable[[], Any], refused: type[Exception] | None = None) -> Any:
+    """What `ask` returns; None where Stripe knows no such object. What is no answer is ProviderUnavailable."""
+    try:
+        return ask()
+    except (stripe.AuthenticationError, stripe.PermissionError):
+        raise ProviderUnavailableError("Stripe refuses NOUBA_PSP_STRIPE_API_KEY; renew it, or its rights.") from None
+    except stripe.InvalidRequestError as error:
+        if refused is not None:
+            raise refused(f"Stripe refuses it: {error.user_message or error.code}") from None
+        if error.http_status == httpx.codes.NOT_FOUND or error.code == "resource_missing":
+            return None
+        raise ProviderUnavailableError(f"Stripe did not understand the question ({error.code}).") from None
+    except stripe.StripeError as error:
+        raise ProviderUnavailableError(f"Stripe did not answer ({type(error).__name__}).") from None
+
+
+def _all(found: Iterable[Any]) -> list[dict[str, Any]]:
+    objects: list[dict[str, Any]] = []
+    for one in found:
+        if len(objects) >= MOST_OBJECTS:
+            raise ProviderUnavailableError(f"Stripe listed more than {MOST_OBJECTS} objects of one payment.")
+        objects.append(one.to_dict(for_json=True))
+    return objects
+
+
+def _kind_of(reference: str) -> str | None:
+    prefix = reference.partition("_")[0]
+    return {"pi": _INTENT, "ch": _CHARGE, "py": _CHARGE}.get(prefix)
+
+
+def _mode_of_key(key: str) -> Mode | None:
+    for mode in Mode:
+        if f"_{mode.value}_" in key:
+            return mode
+    return None

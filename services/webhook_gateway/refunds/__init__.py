@@ -1,0 +1,1 @@
+"""Begins refunds at providers that operators asked for."""
