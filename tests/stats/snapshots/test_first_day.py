@@ -29,6 +29,8 @@ def test_nonsense_makes_no_day_due(engine: Engine, nonsense: str) -> None:
 
 def test_the_schools_first_day_is_a_setting(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO users (created_at) VALUES ('2026-03-10 09:00+01')")
+        connection.exec_driver_sql(
+            "INSERT INTO users (created_at) VALUES ('2026-03-10 09:00+01'), ('2026-03-18 09:00+01')"
+        )
 
     assert sweep(engine, ALGIERS, NOW, lookback_days=3, first_day=DUE[0]) == DUE
