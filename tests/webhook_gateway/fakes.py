@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction, TransactionKind
 from services.webhook_gateway.payments.model import Event, Payment, Subscription
@@ -201,7 +201,9 @@ class FakeBooks:
                 self._tables.users[account.user_id] = balance
 
     def pending_subscriptions(self, user_id: int) -> Sequence[Subscription]:
-        return [Subscription(row.id, row.amount_minor) for row in self._of(user_id, "pending_payment")]
+        now = datetime.now(UTC)
+        rows = self._of(user_id, "pending_payment")
+        return [Subscription(row.id, row.amount_minor) for row in rows if row.ends_at is None or row.ends_at > now]
 
     def paid_subscriptions(self, user_id: int) -> Sequence[Subscription]:
         rows = reversed(self._of(user_id, "active"))

@@ -1,6 +1,6 @@
 """Finds wallets that cover a subscription which waits all the same."""
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from shared.schema.tables import subscriptions, users
@@ -14,6 +14,7 @@ def users_covered(engine: Engine) -> list[int]:
     oldest = (
         select(*subscriptions.c["user_id", "amount_minor"])
         .where(subscriptions.c.status == "pending_payment")
+        .where(or_(subscriptions.c.ends_at.is_(None), subscriptions.c.ends_at > func.now()))
         .order_by(*subscriptions.c["user_id", "created_at", "id"])
         .ext(distinct_on(subscriptions.c.user_id))
         .subquery()

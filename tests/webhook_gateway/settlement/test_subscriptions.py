@@ -125,13 +125,24 @@ def test_a_free_subscription_runs_from_the_first_completed_payment_whatever_beca
 
 
 def test_an_end_of_the_schools_own_outlives_the_way_there_and_back(desk: Desk) -> None:
-    end = datetime.fromisoformat("2026-06-30T23:00:00+00:00")
+    end = datetime.fromisoformat("2126-06-30T23:00:00+00:00")
     user_id = desk.school.add_user()
     number = desk.school.add_subscription(user_id, 100, ends_at=end)
     pay(desk, user_id, 100)
     assert desk.school.subscription(number).ends_at == end
     desk.book(refunded_minor=100)
     assert desk.school.subscription(number).ends_at == end
+
+
+def test_a_term_that_has_ended_is_not_paid(desk: Desk) -> None:
+    # Given a subscription that waited until its term was over, and a new one
+    user_id = desk.school.add_user()
+    ended = desk.school.add_subscription(user_id, 3000, ends_at=OPENED_AT - timedelta(days=200))
+    new = desk.school.add_subscription(user_id, 3000, created_at=OPENED_AT + timedelta(minutes=1))
+
+    pay(desk, user_id, 3000)
+
+    assert statuses(desk, [ended, new]) == [PENDING, ACTIVE]
 
 
 @given(st.lists(st.integers(0, 50)), st.integers(0, 500), st.integers(0, 500))
