@@ -57,7 +57,11 @@ def answers(url: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    # one web server and one worker are proof enough of what all of them share
+    [pytest.param(name, marks=() if name.startswith("gateway") else pytest.mark.slow) for name in COMMANDS],
+)
 def test_a_command_goes_on_after_a_stop_and_ends_at_ctrl_c(
     command: str, settings: dict[str, str], tmp_path: Path
 ) -> None:
