@@ -179,14 +179,14 @@ def test_behind_a_pgbouncer_whose_pool_is_taken_webhooks_are_answered_from_the_s
 
 
 def test_hints_are_answered_at_once_while_the_pool_is_taken(database_url: str, tmp_path: Path) -> None:
-    with (
-        pgbouncer_before(database_url, tmp_path / "pgbouncer", default_pool_size=1) as url,
-        contextlib.closing(psycopg2.connect(url)) as holder,
-        RunningGateway(
-            tmp_path / "gateway", url, NOUBA_GATEWAY_SPOOL_DIR=str(tmp_path / "spool"), NOUBA_GATEWAY_PROCESSES="1"
-        ) as gateway,
-    ):
+    with contextlib.ExitStack() as running_until_the_end:
+        url = running_until_the_end.enter_context(
+            pgbouncer_before(database_url, tmp_path / "pgbouncer", default_pool_size=1)
+        )
+        holder = running_until_the_end.enter_context(contextlib.closing(psycopg2.connect(url)))
         holder.cursor().execute("SELECT 1")
+        settings = {"NOUBA_GATEWAY_SPOOL_DIR": str(tmp_path / "spool"), "NOUBA_GATEWAY_PROCESSES": "1"}
+        gateway = running_until_the_end.enter_context(RunningGateway(tmp_path / "gateway", url, **settings))
         assert deliver_all(gateway, 3) == [200] * 3
 
         # payers who come back from the bank; nobody signs that

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -152,7 +153,8 @@ if not took.exists():
     took.write_text(os.environ["NOUBA_GATEWAY_PORT"])
     subprocess.Popen([sys.executable, {str(tmp_path / "other.py")!r}],
                      env={{"NOUBA_GATEWAY_PORT": os.environ["NOUBA_GATEWAY_PORT"], "NOUBA_METRICS_PORT": "0",
-                          "NOUBA_INSTANCE": "another", "{MARK}": "elsewhere"}}, start_new_session=True)
+                          "NOUBA_INSTANCE": "another", "{MARK}": "elsewhere"}}, start_new_session=True,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while socket.socket().connect_ex(("127.0.0.1", int(os.environ["NOUBA_GATEWAY_PORT"]))):
         pass
 {_GATEWAY}"""
@@ -173,8 +175,9 @@ if not took.exists():
         assert httpx.get(f"http://127.0.0.1:{taken}/").headers["Nouba-Instance"] == "another"
     finally:
         for process in psutil.process_iter():
-            if str(tmp_path / "other.py") in process.cmdline():
-                process.kill()
+            with suppress(psutil.Error):
+                if str(tmp_path / "other.py") in process.cmdline():
+                    process.kill()
 
 
 def test_settings_of_another_stack_in_the_environment_are_told(
