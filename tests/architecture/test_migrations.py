@@ -22,6 +22,7 @@ KNOWN = {
         "create_check_constraint on ?",
         "drop_constraint",
     },
+    "0017": {"create_check_constraint on ?", "drop_constraint"},
 }
 
 #: What only takes away or changes under the feet of the previous release.
