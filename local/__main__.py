@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.errors import LocalError
-from local.installers import chromium, ffmpeg, prometheus, rabbitmq
+from local.installers import chromium, ffmpeg, pgbouncer, prometheus, rabbitmq
 from local.stack import Stack
 
 
@@ -79,12 +79,16 @@ def status(stack: Stack) -> None:
 
 @local.command()
 def install() -> None:
-    """Install what Python's packages do not bring: RabbitMQ, ffmpeg, Chromium, promtool; nothing that is there."""
+    """Install what Python's packages do not bring: RabbitMQ, ffmpeg, Chromium, promtool, PgBouncer.
+
+    Installs nothing that is there.
+    """
     if not os.environ.get("NOUBA_RABBITMQ_URL"):
         rabbitmq.find_program()
     ffmpeg.require_programs()
     chromium.find_program()
     prometheus.find_promtool()
+    pgbouncer.find_pgbouncer()
 
 
 @local.command(hidden=True)

@@ -22,7 +22,7 @@ _SERVING = {
 }
 
 #: What steers this program, and what each process has for itself.
-_NOT_FOR_ALL = {"NOUBA_HOME", "NOUBA_LOCAL_PROCFILE", "NOUBA_METRICS_PORT", "NOUBA_PROCESS", MARK}
+_NOT_FOR_ALL = {"NOUBA_HOME", "NOUBA_INSTANCE", "NOUBA_LOCAL_PROCFILE", "NOUBA_METRICS_PORT", "NOUBA_PROCESS", MARK}
 
 
 def shared_environment(
@@ -30,6 +30,8 @@ def shared_environment(
 ) -> dict[str, str]:
     """What all processes are told; what the caller's own environment `given` says, wins."""
     settings = {"NOUBA_TIMEZONE": "Africa/Algiers", "NOUBA_PAYMENTS_MODE": "test", **servers, **_secrets(remembered)}
+    # its processes answer with this; another stack that took one of their ports answers with its own
+    settings["NOUBA_INSTANCE"] = secrets.token_hex(8)
     addresses = {}
     for process in processes:
         if process in _SERVING:
@@ -42,9 +44,14 @@ def shared_environment(
     if "PSP_URL" in addresses:
         settings["NOUBA_PSP_SATIM_BASE_URL"] = f"{addresses['PSP_URL']}/payment/rest"
         settings["NOUBA_PSP_CHARGILY_BASE_URL"] = addresses["PSP_URL"]
-    wishes = {name: value for name, value in given.items() if name.startswith("NOUBA_") and name not in _NOT_FOR_ALL}
+    wishes = wishes_of(given)
     # an empty address of a server stands for none; an empty secret is the process's to refuse
     return {**settings, **{name: value for name, value in wishes.items() if value or name not in servers}, **addresses}
+
+
+def wishes_of(given: Mapping[str, str]) -> dict[str, str]:
+    """The settings of the caller's own environment that win over those of the stack."""
+    return {name: value for name, value in given.items() if name.startswith("NOUBA_") and name not in _NOT_FOR_ALL}
 
 
 def own_environments(processes: Collection[str], remembered: SavedSettings) -> dict[str, dict[str, str]]:
@@ -62,6 +69,11 @@ def metrics_addresses(own: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         for process, settings in own.items()
         if "NOUBA_METRICS_PORT" in settings
     }
+
+
+def health_addresses(shared: Mapping[str, str]) -> dict[str, str]:
+    """By process, where `/healthz` of a stack with these settings is."""
+    return {process: f"{shared[address]}/healthz" for process, (_, address, _) in _SERVING.items() if address in shared}
 
 
 def _secrets(remembered: SavedSettings) -> dict[str, str]:

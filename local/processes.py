@@ -11,7 +11,8 @@ from honcho.environ import parse_procfile
 _STOP_SECONDS = 25
 
 # A process that falls over is started again, as it is in production; but one that never stood is broken, and then
-# everything stops, with its last words in the log. Doubled braces are for `format`.
+# everything stops, with its last words in the log. A taken port is given up after five seconds. Doubled braces
+# are for `format`.
 _KEPT = """\
 trap 'exit 143' TERM
 stood=
@@ -19,7 +20,7 @@ while :; do
     began=$(date +%s)
     {command}
     status=$?
-    if [ $(($(date +%s) - began)) -ge 5 ]; then stood=yes; fi
+    if [ $(($(date +%s) - began)) -ge 10 ]; then stood=yes; fi
     if [ -z "$stood" ]; then exit $status; fi
     echo "ended with status $status; starting it again"
     sleep 1

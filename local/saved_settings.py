@@ -38,6 +38,11 @@ class SavedSettings:
             write_private(self._path, {**values, name: port})
         return int(port)
 
+    def taken_ports(self) -> list[int]:
+        """The ports that were chosen and that somebody uses now. Ask when what they are for does not run."""
+        values = read_private(self._path).values()
+        return sorted(value for value in values if isinstance(value, int) and not is_free(value))
+
     def __getitem__(self, name: str) -> Any:
         """What was chosen for `name`. Raises KeyError where nothing was."""
         return read_private(self._path)[name]

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.bucket import Bucket
 from local.daemon import DaemonProcess
-from local.environment import metrics_addresses, own_environments, shared_environment
+from local.environment import health_addresses, metrics_addresses, own_environments, shared_environment, wishes_of
 from local.errors import CannotStartError, LocalError, NotRunningError
 from local.installers import ffmpeg
 from local.postgres import Postgres
@@ -24,10 +25,13 @@ from local.processes import read_procfile, run_processes
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
 from local.saved_settings import SavedSettings, read_private, write_private
+from shared.runtime import health
 
 PROJECT = Path(__file__).parent.parent
 
 _READY_SECONDS = 60
+#: How often ports are chosen where other programs take them.
+_ATTEMPTS = 3
 # the processes have a little less before they are killed one by one
 _STOP_SECONDS = 30
 
@@ -38,6 +42,7 @@ class Server(Protocol):
     """What the three servers have in common."""
 
     name: str
+    folder: Path
 
     @property
     def running(self) -> bool: ...
@@ -60,6 +65,7 @@ class Stack:
         self.s3 = S3(self.home / "s3")
         self.processes = DaemonProcess(self.home / "processes", log=self.home / "logs" / "processes.log")
         self._file = self.home / "stack.json"
+        self._chosen = SavedSettings(self.home / "chosen.json")
 
     @property
     def servers(self) -> list[Server]:
@@ -76,12 +82,11 @@ class Stack:
         with self._alone(), self._all_or_nothing():
             # the transcoder needs it; the servers install what they need themselves
             ffmpeg.require_programs()
+            self._tell_what_is_given(say)
             ran = self.processes.running and all(server.running for server in self.servers)
             self._start_servers(say)
             if not self.processes.running:
-                self._settle(say)
-                self.processes.start([sys.executable, "-m", "local", "processes"], {**os.environ, **self._given})
-                self._await_gateway(say)
+                with_free_ports(lambda: self._start_processes(say), self._chosen, say)
             return not ran
 
     def run(self, say: Say) -> int:
@@ -90,6 +95,7 @@ class Stack:
             if self.processes.running:
                 raise LocalError("It runs already, in the background: `make down` first.")
             try:
+                self._tell_what_is_given(say)
                 self._start_servers(say)
                 self._settle(say)
                 return self.run_processes(keep=False)
@@ -117,15 +123,38 @@ class Stack:
         def start(server: Server) -> None:
             if not server.running:
                 began = time.monotonic()
-                server.start()
+                with_free_ports(server.start, SavedSettings(server.folder / "server.json"), say)
                 say(f"{server.name} is up ({time.monotonic() - began:.1f} s)")
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(start, self.servers))
 
+    def _tell_what_is_given(self, say: Say) -> None:
+        """Say which settings of the caller's environment win: those of another stack may be forgotten there."""
+        named = {"NOUBA_DATABASE_URL": "PostgreSQL", "NOUBA_RABBITMQ_URL": "RabbitMQ", "NOUBA_S3_ENDPOINT_URL": "S3"}
+        wishes = {name: value for name, value in wishes_of(self._given).items() if value and "_LOCAL_" not in name}
+        if "NOUBA_INSTANCE" in self._given and wishes:
+            say("This environment holds the settings of a running stack (`make env`): use a new shell for another one.")
+        for name, server in named.items():
+            if address := wishes.pop(name, None):
+                place = urlsplit(address).netloc.rpartition("@")[2]
+                say(f"{name} is set: {server} at {place} is used, and none is started here. `unset {name}` changes it.")
+        if wishes:
+            say(f"These settings of the environment are used: {', '.join(sorted(wishes))}")
+
+    def _start_processes(self, say: Say) -> None:
+        self._settle(say)
+        self.processes.start([sys.executable, "-m", "local", "processes"], {**os.environ, **self._given})
+        try:
+            self._await_processes(say)
+        except CannotStartError:
+            # nothing of ours may hold a port that we then call taken
+            self.processes.stop(grace_seconds=_STOP_SECONDS)
+            raise
+
     def _settle(self, say: Say) -> None:
         """Choose the settings, keep them, and bring the database to the newest schema."""
-        remembered = SavedSettings(self.home / "chosen.json")
+        remembered = self._chosen
         commands = read_procfile(self.procfile)
         shared = shared_environment(self._given, self._server_settings(), commands, remembered)
         write_private(self._file, {"shared": shared, "own": own_environments(commands, remembered)})
@@ -160,16 +189,15 @@ class Stack:
             settings |= {key: self._given[key] for key in keys if key in self._given}
         return settings
 
-    def _await_gateway(self, say: Say) -> None:
-        address = self.environment().get("GATEWAY_URL")
-        if address is None:
-            return
+    def _await_processes(self, say: Say) -> None:
+        shared = self.environment()
+        waiting = health_addresses(shared)
 
         def ready() -> bool:
-            try:
-                return httpx.get(f"{address}/healthz", timeout=5).status_code == httpx.codes.OK
-            except httpx.TransportError:
-                return False
+            for process, address in list(waiting.items()):
+                if _is_healthy(address, shared[health.SETTING]):
+                    del waiting[process]
+            return not waiting
 
         began = time.monotonic()
         self.processes.wait_until(ready, _READY_SECONDS)
@@ -203,6 +231,28 @@ class Stack:
                 )
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def with_free_ports(start: Callable[[], None], chosen: SavedSettings, say: Say) -> None:
+    """Run `start`, and again where another program took one of its ports in between: it chooses others then."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return start()
+        except CannotStartError:
+            taken = chosen.taken_ports()
+            if not taken:
+                raise
+            say(f"Another program has taken port {', '.join(map(str, taken))}: choosing again")
+    return start()
+
+
+def _is_healthy(address: str, instance: str) -> bool:
+    """Whether the process of this start answers there, and not one of another stack."""
+    try:
+        answer = httpx.get(address, timeout=5)
+    except httpx.TransportError:
+        return False
+    return answer.status_code == httpx.codes.OK and answer.headers.get(health.HEADER) == instance
 
 
 def _make_bucket(settings: Mapping[str, str]) -> None:

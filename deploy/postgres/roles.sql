@@ -55,7 +55,7 @@ GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, se
 GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
-GRANT UPDATE (status, activated_at, ends_at) ON subscriptions TO nouba_gateway;
+GRANT UPDATE (status, activated_at, ends_at, granted_until) ON subscriptions TO nouba_gateway;
 GRANT SELECT (id, transcoding_status) ON courses TO nouba_gateway;
 GRANT SELECT ON course_keys TO nouba_gateway;
 
@@ -90,7 +90,7 @@ GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscription
 GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
-    first_shown_at, finished_at) ON transcode_jobs TO nouba_stats;
+    first_shown_at, finished_at, stored_bytes) ON transcode_jobs TO nouba_stats;
 GRANT SELECT (queue, died_at) ON dead_letters TO nouba_stats;
 GRANT INSERT ON daily_stats TO nouba_stats;
 GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;

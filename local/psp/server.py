@@ -13,6 +13,7 @@ from local.psp.checkouts import checkouts
 from local.psp.faults import Faults
 from local.psp.stripe_api import StripeAccount, stripe_api
 from shared.runtime.currency import format_minor
+from shared.runtime.health import healthy
 
 REST = "/payment/rest"
 PAY_PAGE = "/payment/merchants/simulator/payment.html"
@@ -98,9 +99,7 @@ def _add_payer(app: Flask, bank: Bank) -> None:
     def refused(error: RefusedError) -> tuple[Response, int]:
         return jsonify({"error": str(error)}), 404 if error.code == 6 else 409
 
-    @app.get("/healthz")
-    def health() -> Response:
-        return jsonify({"status": "ok"})
+    app.add_url_rule("/healthz", "healthz", healthy)
 
 
 def _control(order: Order) -> dict[str, Any]:

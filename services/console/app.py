@@ -15,6 +15,7 @@ from services.console.pages import ConsoleContext
 from services.console.settings import ConsoleSettings
 from services.console.template_filters import teach
 from shared.runtime.database import build_engine
+from shared.runtime.health import healthy
 
 #: Nothing but the console's own files is loaded, and no other site frames it or takes its forms.
 POLICY = (
@@ -45,7 +46,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     guard(app, settings)
     teach(app, settings.zone)
     app.register_blueprint(console)
-    app.add_url_rule("/healthz", "healthz", lambda: {"status": "ok"})
+    app.add_url_rule("/healthz", "healthz", healthy)
     app.after_request(_harden)
     app.register_error_handler(CSRFError, _explain_form)
     app.register_error_handler(HTTPException, _explain)

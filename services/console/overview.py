@@ -21,7 +21,7 @@ SELECT
     (SELECT count(*) FROM webhook_events WHERE state = 'received' AND attempts > 0) AS parked,
     (SELECT count(*) FROM webhook_events WHERE state IN ('quarantined', 'dead') AND resolution IS NULL) AS to_decide,
     (SELECT count(*) FROM outbox) AS unpublished,
-    (SELECT min(created_at) FROM outbox) AS unpublished_since,
+    (SELECT created_at FROM outbox ORDER BY id LIMIT 1) AS unpublished_since,
     (SELECT count(*) FROM dead_letters WHERE state = 'dead') AS dead,
     (SELECT count(*) FROM dead_letters WHERE died_at > now() - interval '7 days') AS died_last_week,
     (SELECT count(*) FROM transcode_jobs WHERE finished_at IS NULL) AS lessons_in_work,

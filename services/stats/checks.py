@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.stats.api.settings import ApiSettings
 from services.stats.days import ONE_DAY, midnight
 from services.stats.settings import CountSettings
+from services.stats.snapshots.postgres_store import users_registered_before
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
 from shared.operations.doctor.ports import check_port
 from shared.runtime.database import build_engine
@@ -28,10 +29,17 @@ def _freshness() -> Iterator[Finding]:
             newest = connection.execute(
                 text("SELECT max(day) FROM daily_stats_newest WHERE version IS NOT NULL")
             ).scalar_one()
+            too_old = users_registered_before(connection, midnight(settings.stats_first_day, settings.zone))
     except SQLAlchemyError:
         return  # the database's own check has said why
     finally:
         engine.dispose()
+    if too_old:
+        yield note(
+            "statistics",
+            f"{too_old} users are said to have registered before {settings.stats_first_day}; no day is computed then.",
+            "Correct their users.created_at, or set NOUBA_STATS_FIRST_DAY.",
+        )
     if newest is None:
         yield note(
             "statistics", "No day has been computed yet.", "Wait for midnight, or run `nouba stats compute DAY`."

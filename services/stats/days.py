@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+#: No school of ours is older; an earlier instant is a mistake in an import.
+FIRST_DAY = date(2000, 1, 1)
 ONE_DAY = timedelta(days=1)
 
 

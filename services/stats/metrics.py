@@ -11,6 +11,9 @@ _HEARTBEAT = Gauge(
     "nouba_stats_scheduler_heartbeat_timestamp_seconds", "When the scheduler last looked for due days with success."
 )
 _DUE = Gauge("nouba_stats_days_due", "Days that were due at the last look.")
+_TOO_OLD = Gauge(
+    "nouba_stats_users_too_old", "Users whose created_at is before the school's first day; no day is computed for them."
+)
 COMPUTE_SECONDS = Histogram(
     "nouba_stats_compute_seconds",
     "Time that a computation of one or more days took.",
@@ -38,6 +41,11 @@ def show_proof(differences: int, last_at: datetime | None) -> None:
     _DIFFERENCES.set(differences)
     if last_at is not None:
         _VERIFIED_AT.set(last_at.timestamp())
+
+
+def users_too_old(number: int) -> None:
+    """So many users are said to have registered before the school's first day."""
+    _TOO_OLD.set(number)
 
 
 def days_due(number: int) -> None:

@@ -1,19 +1,17 @@
 """The scheduler: periodiq says when to look, PostgreSQL says what is due.
 
-periodiq knows no zone, keeps no state and dies when it cannot publish. So it is only the clock here: it fires every
-few minutes, which hits midnight in every zone of the world, and each time asks the sweep. What is due goes into the
-outbox, so RabbitMQ may be away; a fire that was missed is made up for by the next one or by the next start.
+periodiq knows no zone, keeps no state and dies when it cannot publish. So only its reading of cron's notation is used:
+the scheduler fires every few minutes, which hits midnight in every zone of the world, and each time asks the sweep.
+What is due goes into the outbox, so RabbitMQ may be away; a fire that was missed is made up for by the next one or by
+the next start.
 """
 
+import contextlib
 import queue
 import signal
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from types import FrameType
-from typing import Any
 
 import periodiq
 import structlog
@@ -28,6 +26,10 @@ from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.metrics import serve_metrics
 
+_MINUTE = timedelta(minutes=1)
+#: After a longer sleep than this it fires without looking which minutes were missed.
+_LONGEST_LOOK_BACK = timedelta(days=1)
+
 log = structlog.get_logger(__name__)
 
 
@@ -41,8 +43,14 @@ def run(settings: StatsSettings) -> int:
     relay = Relay(engine, settings.rabbitmq_url.get_secret_value(), STATS)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    look = partial(sweep, engine, settings.zone, lookback_days=settings.stats_lookback_days)
-    scheduler = Scheduler(Periodic(settings.stats_schedule, partial(_look, look, relay.wake)))
+    look = partial(
+        sweep,
+        engine,
+        settings.zone,
+        lookback_days=settings.stats_lookback_days,
+        first_day=settings.stats_first_day,
+    )
+    scheduler = Scheduler(settings.stats_schedule, partial(_look, look, relay.wake))
     relay.start()
     log.info("scheduler started", schedule=settings.stats_schedule, zone=settings.timezone)
     scheduler.run()
@@ -67,44 +75,49 @@ def _look(look: Callable[..., list[date]], wake: Callable[[], None]) -> None:
         wake()
 
 
-@dataclass(frozen=True)
-class Periodic:
-    """What periodiq wants of an actor: when it is due. It is run here, not sent."""
+class Scheduler:
+    """Calls `fire` at the start, for what was missed, and then in every minute of the schedule."""
 
-    spec: str
-    fire: Callable[[], None]
-    options: dict[str, Any] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.options["periodic"] = periodiq.cron(self.spec)
-
-
-class Scheduler(periodiq.Scheduler):  # type: ignore[misc]
-    """periodiq's loop, with one periodic job that runs here, and that stops when it is told to."""
-
-    def __init__(self, periodic: Periodic) -> None:
-        super().__init__(actors=[periodic])
-        # a signal handler may interrupt a `get` of periodiq's own queue, whose lock it would then wait for for ever
-        self.alarm_q: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._periodic = periodic
+    def __init__(self, schedule: str, fire: Callable[[], None]) -> None:
+        self._schedule = periodiq.cron(schedule)
+        self._fire = fire
+        # a signal handler may write to no other queue: it could wait for a lock that this thread holds
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Fire now, for what was missed, and then whenever it is due, until SIGTERM or SIGINT."""
-        assert threading.current_thread() is threading.main_thread(), "periodiq needs the main thread, for SIGALRM"
-        # before the first alarm: a process dies of an alarm that nobody handles, and the first process of a
-        # container ignores a SIGTERM that nobody handles
-        signal.signal(signal.SIGALRM, self.signal_handler)
+        """Run until SIGTERM or SIGINT.
+
+        It waits by time and not for an alarm: a process that was stopped, or a machine that slept, over the instant
+        of an alarm may never see it.
+        """
+        # the first process of a container ignores a SIGTERM that nobody handles
         for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, self._stop)
-        # in a minute that is due anyway, `schedule` fires
-        if not self._periodic.options["periodic"].validate(datetime.now(UTC).astimezone()):
-            self._periodic.fire()
-        self.schedule()
-        self.loop()
+            signal.signal(signum, lambda number, _frame: self._signals.put(number))
+        looked_at = datetime.now(UTC)
+        self._fire()
+        while not self._is_told_to_stop():
+            now = datetime.now(UTC)
+            if self._is_due(looked_at, now):
+                self._fire()
+            looked_at = now
 
-    def send_actors(self, actors: Sequence[Periodic], now: str) -> None:
-        for actor in actors:
-            actor.fire()
+    def _is_told_to_stop(self) -> bool:
+        """Wait a second for a signal, or less where a minute begins."""
+        now = datetime.now(UTC)
+        with contextlib.suppress(queue.Empty):
+            # a signal that another thread receives ends no wait of this one
+            self._signals.get(timeout=min(1.0, 60 - now.second - now.microsecond / 1_000_000))
+            return True
+        return False
 
-    def _stop(self, signum: int, _frame: FrameType | None) -> None:
-        self.alarm_q.put(False)
+    def _is_due(self, since: datetime, now: datetime) -> bool:
+        """Whether a minute of the schedule has begun after `since`; a clock that went back makes nothing due."""
+        if now - since >= _LONGEST_LOOK_BACK:
+            return True
+        minute = now.replace(second=0, microsecond=0)
+        while minute > since:
+            # in the zone of the process, as cron has it
+            if self._schedule.validate(minute.astimezone()):
+                return True
+            minute -= _MINUTE
+        return False

@@ -1,9 +1,11 @@
 """What the statistics are told by their environment."""
 
+from datetime import date
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from services.stats.days import FIRST_DAY
 from shared.runtime.settings import CurrencyCode, RabbitMqUrl, Settings
 
 
@@ -23,6 +25,8 @@ class CountSettings(Settings):
     rabbitmq_url: SecretStr = SecretStr("")
     #: The currency of the school's wallets (ISO 4217); amounts in another one are counted, never added.
     currency: CurrencyCode = "DZD"
+    #: The school's first day. Earlier days are never computed, whatever users.created_at says.
+    stats_first_day: date = FIRST_DAY
 
 
 class StatsSettings(CountSettings):

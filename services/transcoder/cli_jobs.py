@@ -23,8 +23,7 @@ from services.transcoder.jobs.model import State
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.status import JobStatus, read_statuses
 from shared.runtime import logs
-from shared.runtime.database import build_engine
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine, build_engine
 from shared.runtime.settings import DatabaseSettings, read_settings
 
 _LOOK_EVERY_SECONDS = 0.3

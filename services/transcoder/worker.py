@@ -24,9 +24,8 @@ from shared.messaging.broker import build_broker
 from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import BackgroundThread, run_worker
 from shared.operations.worker_threads import operator_threads
-from shared.runtime.database import build_engine
+from shared.runtime.database import RetryingEngine, build_engine
 from shared.runtime.metrics import serve_metrics
-from shared.runtime.retrying_engine import RetryingEngine
 
 #: Never reached: ffmpeg has a deadline and a watchdog of its own, and no correctness depends on the message.
 TIME_LIMIT_MS = 3 * 3600 * 1000

@@ -35,11 +35,13 @@ def create_app(
     objects: Objects | None = None,
     inbox: Inbox | None = None,
     readiness: Callable[[], Readiness] | None = None,
+    is_away: Callable[[], bool] = lambda: False,
 ) -> Flask:
     """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised.
 
     `return_urls` is where a payer's browser goes from a provider's address, by the provider's name there.
     Without `objects` no uploads are taken; `inbox` and `readiness` are those of the database alone, unless given.
+    While the database `is_away`, a hint waits for no answer of it.
     """
     app = Flask(__package__ or "gateway", static_folder=None)
     app.url_map.strict_slashes = False
@@ -53,7 +55,7 @@ def create_app(
         unverified=UnverifiedRateLimit(
             settings.gateway_unverified_per_second,
             settings.gateway_hints_per_second,
-            partial(is_registered, engine),
+            lambda provider, reference: not is_away() and is_registered(engine, provider, reference),
         ),
         wake=wake,
         return_urls=return_urls,
@@ -67,6 +69,7 @@ def create_app(
         objects=objects,
         courses=PostgresCourses(engine, wake),
         bodies=app.extensions["gateway"].bodies,
+        largest_bytes=settings.gateway_upload_max_bytes,
     )
     app.register_blueprint(uploads)
     app.extensions["payments"] = Payments(

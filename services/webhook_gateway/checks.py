@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import NotReadyError
 from services.webhook_gateway.http.readiness import LONGEST_UNSETTLED_SECONDS
+from services.webhook_gateway.inbox.spool.examine import check_spool
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
@@ -112,4 +113,16 @@ def _events() -> Iterator[Finding]:
         yield fine("webhooks", "All that were kept are booked.")
 
 
-CHECKS: tuple[Check, ...] = (_providers, _tokens, _port, _bucket, _events)
+def _spool() -> Iterator[Finding]:
+    settings = read_settings(GatewaySettings)
+    if settings.gateway_spool_dir is None:
+        yield note(
+            "spool",
+            "There is none: while the database is away, webhooks are refused with 503.",
+            "Set NOUBA_GATEWAY_SPOOL_DIR to a folder on a disk that lasts.",
+        )
+        return
+    yield from check_spool(settings.gateway_spool_dir, settings.gateway_spool_max_bytes)
+
+
+CHECKS: tuple[Check, ...] = (_providers, _tokens, _port, _bucket, _events, _spool)

@@ -16,6 +16,7 @@ GatewayError
 |   +-- ConflictingPayment  409
 |   +-- UnknownCourse       404
 |   +-- UploadMissing       409
+|   +-- UploadTooLarge      413
 |   +-- UnknownKey          404
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
@@ -122,6 +123,16 @@ class UploadMissingError(ClientError):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"There is no upload {key!r} for this course; upload it first, all parts of it.")
+
+
+class UploadTooLargeError(ClientError):
+    """The video is larger than any that is taken."""
+
+    def __init__(self, size: int, largest_bytes: int) -> None:
+        super().__init__(
+            f"The video has {size} bytes, and at most {largest_bytes} are taken: "
+            "export it with a lower bit rate, or cut it in two."
+        )
 
 
 class UnknownKeyError(ClientError):

@@ -118,7 +118,8 @@ class GatewayServer(GunicornServer):
             self._return_urls,
             _objects(settings),
             inbox,
-            partial(check, engine, spool),
+            partial(check, engine, spool, self._drain),
+            lambda: self._drain is not None and self._drain.is_database_away,
         )
         return honour_close(app)
 
@@ -145,4 +146,6 @@ def _objects(settings: GatewaySettings) -> Objects | None:
     # boto3 takes 30 MB of every process, and only uploads need it
     from services.webhook_gateway.school_api.uploads.s3 import S3Objects
 
-    return S3Objects(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url)
+    # a part of the request's time is needed to read it and to answer
+    within_seconds = 0.8 * settings.gateway_request_seconds
+    return S3Objects(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url, within_seconds)

@@ -47,6 +47,8 @@ class GatewaySettings(Settings):
     s3_bucket: str | None = None
     s3_endpoint_url: str | None = None
     s3_public_url: str | None = None
+    #: The largest video that is taken: twice its size has to fit on the transcoders' scratch disks.
+    gateway_upload_max_bytes: int = Field(50 * 1024**3, ge=1)
 
     worker_threads: int = Field(16, ge=1, le=64)
     #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.

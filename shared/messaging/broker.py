@@ -24,6 +24,8 @@ from shared.runtime.metrics import JobMetrics
 
 #: dramatiq tries to publish six times: a worker waits at most six times as long while RabbitMQ is short of memory.
 BLOCKED_TIMEOUT_SECONDS = 2
+#: A job that has not killed its worker by then keeps no other waiting.
+CAUTION_SECONDS = 2.0
 
 
 def build_broker(rabbitmq_url: str) -> "QuorumBroker":
@@ -51,6 +53,8 @@ class QuorumBroker(RabbitmqBroker):
         self.parameters = parameters
         #: Queues of which nothing new is taken, see `queues.pauses`.
         self.resting: frozenset[str] = frozenset()
+        #: A worker holds messages that no thread has begun, and takes one at a time first, see `Consumer`.
+        self.holds_messages = False
 
     @property
     def consumer_class(self) -> type["Consumer"]:
@@ -81,10 +85,20 @@ class Consumer(_RabbitmqConsumer):
 
     Delivery tags start at 1 again on every channel. After a reconnection dramatiq would acknowledge, in the name of a
     job that ran on through it, whichever message now bears the same tag: that one would be lost.
+
+    RabbitMQ counts a delivery for every message that a dead process held, begun or not, and gives up those that reach
+    the limit. So a worker that holds messages beforehand takes one at a time at first, until it has finished one that
+    was never delivered before, or works on one for long: what kills it again and again is counted alone.
     """
 
     def __init__(self, broker: QuorumBroker, queue_name: str, prefetch: int, timeout: int) -> None:
-        super().__init__(broker, queue_name, prefetch, timeout)
+        self._prefetch = prefetch
+        # a delayed message counts no deliveries
+        self._is_cautious = broker.holds_messages and not queue_name.endswith(".DQ")
+        self._is_fresh = False
+        self._finished_a_fresh_one = False
+        self._delivered_at = 0.0
+        super().__init__(broker, queue_name, 1 if self._is_cautious else prefetch, timeout)
         self._headers: dict[str, Any] = {}
         self._done: deque[int] = deque()
         self._is_called = False
@@ -104,20 +118,41 @@ class Consumer(_RabbitmqConsumer):
         if self.queue_name in self.broker.resting:
             return self._rest()
         self._rests = False
+        if self._is_cautious and self._may_take_more():
+            self._take_more()
         message = super().__next__()
         if message is not None:
             message.delivered_by = self
             message.delivery_count = self._headers.get("x-delivery-count", 0)
+            self._is_fresh = not message.delivery_count
+            self._delivered_at = time.monotonic()
         return message
+
+    def _may_take_more(self) -> bool:
+        if self.known_tags and time.monotonic() - self._delivered_at > CAUTION_SECONDS:
+            return True
+        return self._finished_a_fresh_one and (self._is_fresh or not self.known_tags)
+
+    def _take_more(self) -> None:
+        try:
+            self._consume_anew(self._prefetch)
+        except (AMQPConnectionError, AMQPChannelError) as error:
+            raise ConnectionClosed(error) from None
+        self._is_cautious = False
+
+    def _consume_anew(self, prefetch: int | None = None) -> None:
+        self.channel.cancel()
+        if prefetch is not None:
+            self.channel.basic_qos(prefetch_count=prefetch)
+        # a generator: it consumes again when it is next asked
+        iterator = self.channel.consume(self.queue_name, inactivity_timeout=self._idle_seconds)
+        self.iterator = self._noting_headers(iterator)
 
     def _rest(self) -> None:
         """Take nothing, and stay: the connection lives, and what is in hand can still be acknowledged."""
         try:
             if not self._rests:
-                self.channel.cancel()
-                # a generator: it consumes again when it is next asked
-                iterator = self.channel.consume(self.queue_name, inactivity_timeout=self._idle_seconds)
-                self.iterator = self._noting_headers(iterator)
+                self._consume_anew()
             self._rests = True
             self.connection.process_data_events(time_limit=self._idle_seconds)
         except (AMQPConnectionError, AMQPChannelError) as error:
@@ -150,6 +185,7 @@ class Consumer(_RabbitmqConsumer):
         self._is_called = False
         done = [self._done.popleft() for _ in range(len(self._done))]
         self.known_tags.difference_update(done)
+        self._finished_a_fresh_one = self._finished_a_fresh_one or (bool(done) and self._is_fresh)
         # everything before the first that is still in hand is settled, so one frame says it of all of them
         first_in_hand = min(self.known_tags, default=math.inf)
         together = [tag for tag in done if tag < first_in_hand]
@@ -161,6 +197,7 @@ class Consumer(_RabbitmqConsumer):
 
     def _reject(self, tag: int) -> None:
         self.known_tags.discard(tag)
+        self._finished_a_fresh_one = self._finished_a_fresh_one or self._is_fresh
         self.channel.basic_nack(tag, requeue=False)
 
 

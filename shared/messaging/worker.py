@@ -15,6 +15,8 @@ import dramatiq
 import structlog
 from dramatiq import Worker
 
+from shared.messaging.broker import QuorumBroker
+
 log = structlog.get_logger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -83,6 +85,8 @@ def _build(broker: dramatiq.Broker, queues: Sequence[str], threads: int, prefetc
     worker = Worker(broker, queues=set(queues), worker_threads=threads, worker_timeout=IDLE_MS)
     if prefetch is not None:
         worker.queue_prefetch = prefetch
+    if isinstance(broker, QuorumBroker):
+        broker.holds_messages = worker.queue_prefetch > threads
     return worker
 
 

@@ -1,8 +1,13 @@
 """What operators' commands have in common on the command line: instants, who asks and why."""
 
+import contextlib
 import getpass
 import os
+import queue
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +27,8 @@ WIDTH_WITHOUT_TERMINAL = 200
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 
 class Instant(click.ParamType[datetime]):
@@ -78,6 +85,42 @@ def operators_database(application: str) -> Iterator[Engine]:
         ) from error
     finally:
         engine.dispose()
+
+
+def watch_until_interrupted(look: Callable[[], T], every_seconds: float, known: type[E]) -> Iterator[T | E]:
+    """Yield what `look` returns, or its error of the type `known`, every `every_seconds` until Ctrl-C or SIGTERM.
+
+    Looks in a thread, so that Ctrl-C ends it at once even while a server does not answer. A KeyboardInterrupt would
+    be raised anywhere in a library, and may be swallowed there.
+    """
+    # a signal handler may write to no other queue: it could wait for a lock that this thread holds
+    found: queue.SimpleQueue[T | BaseException | None] = queue.SimpleQueue()
+
+    def look_on() -> None:
+        while True:
+            try:
+                found.put(look())
+            except BaseException as error:  # noqa: BLE001 - raised again where it is read
+                found.put(error)
+            time.sleep(every_seconds)
+
+    before = {number: signal.signal(number, lambda *_: found.put(None)) for number in (signal.SIGINT, signal.SIGTERM)}
+    threading.Thread(target=look_on, name="watch", daemon=True).start()
+    try:
+        # a wait without a timeout would not be ended by a signal that another thread receives
+        while (news := _next_of(found)) is not None:
+            if isinstance(news, BaseException) and not isinstance(news, known):
+                raise news
+            yield news
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _next_of(found: "queue.SimpleQueue[Any]") -> Any:
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return found.get(timeout=0.2)
 
 
 def _login_name() -> str:

@@ -1,105 +1,127 @@
-"""Lets what arrives together be done together: while one batch is on its way, the next one gathers."""
+"""Batches concurrent calls: while one batch runs, the next one collects.
+
+A thread of its own runs the batches. dramatiq's time limits raise exceptions in the threads of callers, at any line;
+a caller shares nothing with others but a queue, so whatever ends it keeps nobody from their turn.
+"""
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
+
+#: How soon a caller finds that the thread has ended, which nothing is known to do.
+LOOK_SECONDS = 5.0
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+class BatchLostError(Exception):
+    """The thread that runs the batches was interrupted; whether this call's batch was done is unknown."""
+
+
 class Batcher(Generic[T, R]):
-    """Does single things in batches of at most `most`, one batch at a time, in the threads of those who ask.
+    """Runs calls in batches of at most `most`, one batch at a time.
 
     `do` gets a batch and gives a result, or the error to raise, for each of it, in the same order. Nobody waits for a
-    batch to fill: whoever comes first goes at once, alone, and those who come meanwhile go together after it. Where
-    `do` raises, all who wait at that moment fail with the batch.
+    batch to fill: who comes first goes at once, alone, and those who come meanwhile go together after it. Where `do`
+    raises, all who wait at that moment fail with the batch. Call it after the fork.
     """
 
     def __init__(self, do: Callable[[Sequence[T]], Sequence[R | BaseException]], most: int) -> None:
         self._do = do
         self._most = most
-        self._lock = threading.Lock()
-        self._leader: _Call[T, R] | None = None
-        self._waiting: list[_Call[T, R]] = []
-        self._in_hand: list[_Call[T, R]] = []
+        self._arrived: SimpleQueue[_Call[T, R] | None] = SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        # ends the thread, which holds no reference to this object
+        weakref.finalize(self, self._arrived.put, None)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no batch has taken up yet."""
+        return self._arrived.qsize()
 
     def __call__(self, item: T) -> R:
-        """The result for `item`. Raises what `do` says, or raises itself."""
-        ticket = _Call[T, R](item)
-        try:
-            with self._lock:
-                self._waiting.append(ticket)
-                self._leader = self._leader or ticket
-                leads = self._leader is ticket
-            if not leads:
-                # until it is done, or its turn to lead
-                ticket.turn.acquire()
-            if ticket.outcome is None:
-                self._lead()
-        except BaseException as error:
-            # a time limit strikes anywhere, also one that waits: nobody may wait for ever for this thread
-            self._leave(ticket, error)
-            raise
-        assert ticket.outcome is not None
-        return ticket.outcome.give()
+        """The result for `item`. Raises what `do` returns for it, or raises itself."""
+        call = _Call[T, R](item)
+        self._arrived.put(call)
+        while True:
+            self._have_thread()
+            with suppress(Empty):
+                outcome = call.outcome.get(timeout=LOOK_SECONDS)
+                break
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
-    def _lead(self) -> None:
-        """Do the next batch, of which the caller's is the first, and hand on the lead."""
-        with self._lock:
-            self._in_hand, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            items = [ticket.item for ticket in self._in_hand]
-        try:
-            outcomes = self._do(items)
-        except Exception as error:  # noqa: BLE001 - raised again for each whom it concerns
-            with self._lock:
-                self._fail(error)
-                self._hand_on()
-        else:
-            with self._lock:
-                self._tell(outcomes)
-                self._hand_on()
-
-    def _leave(self, ticket: "_Call[T, R]", error: BaseException) -> None:
-        with self._lock:
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
-            if self._leader is ticket:
-                if self._in_hand:
-                    self._fail(error)
-                self._hand_on()
-
-    def _fail(self, error: BaseException) -> None:
-        """What this batch waited for in vain, those behind it would wait for too, one batch after the other."""
-        self._in_hand, self._waiting = self._in_hand + self._waiting, []
-        self._tell([error] * len(self._in_hand))
-
-    def _tell(self, outcomes: Sequence[R | BaseException]) -> None:
-        for ticket, outcome in zip(self._in_hand, outcomes, strict=True):
-            ticket.outcome = _Outcome(outcome)
-            if ticket is not self._leader:
-                ticket.turn.release()
-        self._in_hand = []
-
-    def _hand_on(self) -> None:
-        self._leader = self._waiting[0] if self._waiting else None
-        if self._leader is not None:
-            self._leader.turn.release()
-
-
-class _Outcome(Generic[R]):
-    def __init__(self, found: R | BaseException) -> None:
-        self._found = found
-
-    def give(self) -> R:
-        if isinstance(self._found, BaseException):
-            raise self._found
-        return self._found
+    def _have_thread(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                arguments = (self._arrived, self._do, self._most)
+                self._thread = threading.Thread(target=_serve, args=arguments, name="batches", daemon=True)
+                self._thread.start()
 
 
 class _Call(Generic[T, R]):
+    """One call on its way."""
+
     def __init__(self, item: T) -> None:
         self.item = item
-        self.outcome: _Outcome[R] | None = None
-        self.turn = threading.Lock()
-        self.turn.acquire()
+        #: What became of it: the first one counts.
+        self.outcome: SimpleQueue[R | BaseException] = SimpleQueue()
+
+
+def _serve(
+    arrived: "SimpleQueue[_Call[T, R] | None]",
+    do: Callable[[Sequence[T]], Sequence[R | BaseException]],
+    most: int,
+) -> None:
+    calls: list[_Call[T, R]] = []
+    over: list[bool] = []
+    while not over:
+        # whatever it is, the calls that come next are served
+        with suppress(BaseException):
+            _round(arrived, do, most, calls, over)
+
+
+def _round(
+    arrived: "SimpleQueue[_Call[T, R] | None]",
+    do: Callable[[Sequence[T]], Sequence[R | BaseException]],
+    most: int,
+    calls: "list[_Call[T, R]]",
+    over: list[bool],
+) -> None:
+    """Run one batch. `calls` holds those of a round that was interrupted."""
+    for call in calls:
+        call.outcome.put(BatchLostError("The batch was interrupted; try again."))
+    calls.clear()
+    _take(arrived, most, calls, over)
+    if not calls:
+        return
+    try:
+        outcomes = do([call.item for call in calls])
+    except BaseException as error:  # noqa: BLE001 - raised again for each whom it concerns
+        # what this batch waited for in vain, those behind it would wait for too, one batch after the other
+        while arrived.qsize() and not over:
+            _take(arrived, most, calls, over)
+        outcomes = [error] * len(calls)
+    for call, outcome in zip(calls, outcomes, strict=True):
+        call.outcome.put(outcome)
+    calls.clear()
+
+
+def _take(arrived: "SimpleQueue[_Call[T, R] | None]", most: int, calls: "list[_Call[T, R]]", over: list[bool]) -> None:
+    """Wait for a call, and add it and those behind it to `calls`, `most` at most."""
+    end = len(calls) + most
+    calls.append(arrived.get())  # type: ignore[arg-type]  # None is taken out below
+    with suppress(Empty):
+        while calls[-1] is not None and len(calls) < end:
+            calls.append(arrived.get_nowait())  # type: ignore[arg-type]
+    if calls[-1] is None:
+        calls.pop()
+        over.append(True)

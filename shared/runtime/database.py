@@ -1,9 +1,46 @@
-"""Connections to PostgreSQL."""
+"""Connections to PostgreSQL: opened to the primary alone, bounded in time, and dropped when they are useless.
 
-from sqlalchemy import Engine, create_engine
+A connection can be alive and useless: a standby answers reads for ever, and so does a database that was made read-only.
+So libpq connects only to a server that takes writes, and an error that only such a server sends drops the whole pool.
+A URL may name several hosts (`postgresql://nouba@db1,db2/nouba`): the first that takes writes is used.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg2
+import structlog
+from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - psycopg2 names its class so
+from psycopg2.extensions import parse_dsn
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+
+from shared.runtime.logs import describe
+from shared.runtime.socket_deadlines import Deadline, SocketDeadlines
 
 #: A server that does not answer within this is treated as away.
 CONNECT_TIMEOUT_SECONDS = 3
+#: A restart or a failover takes seconds. After this `RetryingEngine` gives the work up; its message comes again.
+PATIENCE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
+#: What is left to the statements after a slow connect.
+_SHORTEST_SECONDS = 0.5
+
+#: Errors after which no other statement on the connection can succeed: the transaction or the server is read-only, the
+#: server starts, stops or was lost, or a pooler ended the session.
+_USELESS = ("25006", "57P01", "57P02", "57P03", "57P05", "08000", "08003", "08006", "08P01")
+#: A standby cancels statements that conflict with what it replays, and a primary never does.
+_OF_A_STANDBY = "conflict with recovery"
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+# its thread is started at the first use, which is after the fork
+_deadlines = SocketDeadlines()
 
 
 def build_engine(
@@ -21,30 +58,151 @@ def build_engine(
     `pool_size` connections are kept, and never more opened: a caller beyond that waits up to `pool_timeout_seconds`.
     A statement that waits longer than `statement_timeout_ms` (for a lock, say) is given up; 0 waits for ever.
     With `autocommit` every statement is a transaction of its own, in one round trip.
+    A standby is used only where the URL says `target_session_attrs=any`, for what only reads.
     """
-    return create_engine(
-        _with_driver(database_url),
+
+    def connect(_record: object) -> PsycopgConnection:
+        return _connect(database_url, application, statement_timeout_ms, connect_timeout_seconds)
+
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=connect,
         pool_size=pool_size,
         max_overflow=0,
         # the parameters of a statement are what a stranger sent
         hide_parameters=True,
         pool_timeout=pool_timeout_seconds,
+        # would be a query at every connect
+        use_native_hstore=False,
         **({"isolation_level": "AUTOCOMMIT"} if autocommit else {}),
-        connect_args={
-            "connect_timeout": connect_timeout_seconds,
-            "application_name": application,
-            "options": f"-c statement_timeout={statement_timeout_ms}",
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            # an unplugged server must not hold a request for the kernel's fifteen minutes
-            "tcp_user_timeout": 10_000,
-        },
     )
+    # after SQLAlchemy's own first queries, since listeners are called in order
+    event.listen(engine, "connect", _end_first_deadline)
+    event.listen(engine, "handle_error", _drop_useless)
+    return engine
 
 
-def _with_driver(url: str) -> str:
-    for scheme in ("postgres://", "postgresql://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg2://" + url.removeprefix(scheme)
-    return url
+@contextmanager
+def connect_within(engine: Engine, seconds: float) -> Iterator[Connection]:
+    """A connection of `engine` that is cut `seconds` after the call; what hangs on it then raises OperationalError.
+
+    A server's own statement timeout needs a server that runs. One that is paused, or whose disk hangs, answers
+    nothing, yet its kernel acknowledges every byte, so that no timeout of TCP ends the wait either. The engine bounds
+    the wait for a connection of the pool, and each host's connect: both count.
+    """
+    began = time.monotonic()
+    with engine.connect() as connection:
+        left_seconds = max(_SHORTEST_SECONDS, seconds - (time.monotonic() - began))
+        wire = _wire_of(connection.connection.driver_connection)
+        with wire, _deadlines.within(wire, left_seconds, socket.SHUT_RDWR):
+            yield connection
+
+
+class RetryingEngine:
+    """Runs functions in transactions and retries them while the database is away.
+
+    Each function may run more than once, and find its own earlier commit.
+    """
+
+    def __init__(self, engine: Engine, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._engine = engine
+        self._patience_seconds = patience_seconds
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Return the result of `work` once it is committed. Raises the database's error when the patience is over."""
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except (OperationalError, InterfaceError, TimeoutError) as error:
+                self._wait(error, deadline)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                self._wait(error, deadline)
+
+    def attempt(self, work: Callable[[Connection], T]) -> T | None:
+        """Return the result of `work`, or None where the database is away."""
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except (OperationalError, InterfaceError, TimeoutError) as error:
+            log.warning("the database did not answer", error=describe(error))
+            return None
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            log.warning("the database did not answer", error=describe(error))
+            return None
+
+    def _wait(self, error: Exception, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise error
+        log.warning("the database did not answer, trying again", error=describe(error))
+        time.sleep(_PAUSE_SECONDS)
+
+
+class _Session(PsycopgConnection):
+    """psycopg2's connection, and the deadline of the queries that follow the connect."""
+
+    first_deadline: Deadline | None = None
+
+
+def _connect(database_url: str, application: str, statement_timeout_ms: int, timeout_seconds: int) -> _Session:
+    url = _for_libpq(database_url)
+    began = time.monotonic()
+    # A statement timeout is not sent as libpq's `options`: PgBouncer refuses that parameter, or drops it.
+    connection = psycopg2.connect(
+        url,
+        connection_factory=_Session,
+        connect_timeout=timeout_seconds,
+        application_name=application,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        # an unplugged server must not hold a request for the kernel's fifteen minutes
+        tcp_user_timeout=10_000,
+        target_session_attrs=parse_dsn(url).get("target_session_attrs", "read-write"),
+    )
+    # libpq's timeout ends with the connect; a server that stops now, or a pooler without a free connection, would be
+    # waited for without end
+    left_seconds = max(_SHORTEST_SECONDS, timeout_seconds - (time.monotonic() - began))
+    deadline = _deadlines.begin(_wire_of(connection), left_seconds, socket.SHUT_RDWR)
+    connection.first_deadline = deadline
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = %s", (statement_timeout_ms,))
+        connection.autocommit = False
+    except BaseException as error:
+        _end_first_deadline(connection)
+        connection.close()
+        if deadline.passed:
+            raise psycopg2.OperationalError(
+                f"timeout expired: the server accepted the connection, and did not answer within {timeout_seconds} s"
+            ) from error
+        raise
+    return connection
+
+
+def _end_first_deadline(connection: Any, _record: object = None) -> None:
+    deadline, connection.first_deadline = connection.first_deadline, None
+    if deadline is not None:
+        _deadlines.end(deadline)
+        deadline.connection.close()
+
+
+def _drop_useless(context: ExceptionContext) -> None:
+    """Drop the connection, and all others of the pool: they lead to the same server."""
+    error: Any = context.original_exception
+    if getattr(error, "pgcode", None) in _USELESS or _OF_A_STANDBY in str(error):
+        context.is_disconnect = True
+
+
+def _wire_of(connection: Any) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
+
+
+def _for_libpq(url: str) -> str:
+    return url.replace("postgresql+psycopg2://", "postgresql://", 1)

@@ -61,7 +61,7 @@ class GunicornServer(BaseApplication):
             "accesslog": None,
             "control_socket_disable": True,
             "when_ready": self._serve_metrics,
-            "child_exit": lambda _arbiter, worker: metrics.mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
+            "child_exit": lambda _arbiter, worker: metrics.retire_process(worker.pid),
             "on_exit": lambda _arbiter: self.on_exit(),
             **self.options(),
         }

@@ -10,15 +10,19 @@ import platform
 import threading
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from dramatiq import Broker, MessageProxy, Worker
 from dramatiq.middleware import Middleware
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-__all__ = ["JobMetrics", "child", "leave_out_this_process", "mark_process_dead", "registry", "serve_metrics"]
+__all__ = ["JobMetrics", "child", "leave_out_this_process", "registry", "retire_process", "serve_metrics"]
 
+#: Held while the files of an ended process are added up.
+_changing = threading.Lock()
 _JOB_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 2 * 3600)
 _ATTEMPTS = (1, 2, 3, 5, 8, 12, 20)
 _WAIT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
@@ -62,13 +66,48 @@ def registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     shared = CollectorRegistry()
-    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    _Unchanging(shared)  # type: ignore[no-untyped-call]
     return shared
 
 
 def leave_out_this_process() -> None:
     """Say nothing of this process where several add up: it only looks after them, and its zeros are no news."""
     mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def retire_process(pid: int) -> None:
+    """Add the counts of an ended process to those of all that have ended, and remove its files.
+
+    Else each process that a server ever replaced would be read at every scrape.
+    """
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    with _changing:
+        # the starting process alone sets what is not about the living
+        for file in directory.glob(f"gauge_*_{pid}.db"):
+            file.unlink()
+        for kind in ("counter", "histogram", "summary"):
+            file = directory / f"{kind}_{pid}.db"
+            if file.exists():
+                _add(file, directory / f"{kind}_ended.db")
+                file.unlink()
+
+
+def _add(file: Path, to: Path) -> None:
+    total = MmapedDict(str(to))  # type: ignore[no-untyped-call]
+    try:
+        for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
+            before, _ = total.read_value(key)  # type: ignore[no-untyped-call]
+            total.write_value(key, before + value, timestamp)  # type: ignore[no-untyped-call]
+    finally:
+        total.close()  # type: ignore[no-untyped-call]
+
+
+class _Unchanging(MultiProcessCollector):
+    """Reads the files of all processes while none is being retired: its counts would be missing, or there twice."""
+
+    def collect(self) -> Any:
+        with _changing:
+            return super().collect()  # type: ignore[no-untyped-call]
 
 
 def serve_metrics(port: int, host: str = "127.0.0.1") -> int:

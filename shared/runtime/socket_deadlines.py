@@ -30,34 +30,48 @@ class SocketDeadlines:
 
     def __init__(self) -> None:
         self._running: set[Deadline] = set()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._watcher: threading.Thread | None = None
 
     @contextlib.contextmanager
     def within(self, connection: socket.socket, seconds: float, how: int = socket.SHUT_RD) -> Iterator[Deadline]:
         """Shut `connection` in direction `how` unless the block ends within `seconds`."""
-        deadline = Deadline(connection, time.monotonic() + seconds, how)
-        with self._lock:
-            self._running.add(deadline)
-            if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="deadlines", daemon=True)
-                self._watcher.start()
+        deadline = self.begin(connection, seconds, how)
         try:
             yield deadline
         finally:
-            # under the lock, so that no socket is shut after its owner went on with it
-            with self._lock:
-                self._running.discard(deadline)
+            self.end(deadline)
+
+    def begin(self, connection: socket.socket, seconds: float, how: int = socket.SHUT_RD) -> Deadline:
+        """Shut `connection` in direction `how` unless `end` is called within `seconds`."""
+        deadline = Deadline(connection, time.monotonic() + seconds, how)
+        with self._changed:
+            if not self._running:
+                self._changed.notify()
+            self._running.add(deadline)
+            if self._watcher is None or not self._watcher.is_alive():
+                self._watcher = threading.Thread(target=self._watch, name="deadlines", daemon=True)
+                self._watcher.start()
+        return deadline
+
+    def end(self, deadline: Deadline) -> None:
+        """Leave the socket alone from now on."""
+        # under the lock, so that no socket is shut after its owner went on with it
+        with self._changed:
+            self._running.discard(deadline)
 
     def _watch(self) -> None:
         while True:
+            with self._changed:
+                while not self._running:
+                    self._changed.wait()
             time.sleep(PRECISION_SECONDS)
             now = time.monotonic()
-            with self._lock:
-                for deadline in self._running:
-                    if deadline.due <= now and not deadline.passed:
-                        deadline.passed = True
-                        # the sender may have closed it in the same moment; and whatever else it is, a watcher that
-                        # ended would let every later deadline pass
-                        with contextlib.suppress(Exception):
-                            deadline.connection.shutdown(deadline.how)
+            with self._changed:
+                for deadline in [one for one in self._running if one.due <= now]:
+                    self._running.discard(deadline)
+                    deadline.passed = True
+                    # the sender may have closed it in the same moment; and whatever else it is, a watcher that
+                    # ended would let every later deadline pass
+                    with contextlib.suppress(Exception):
+                        deadline.connection.shutdown(deadline.how)

@@ -51,6 +51,7 @@ dead_letters = Table(
     UniqueConstraint("queue", "message_id"),
     CheckConstraint("state IN ('dead', 'replayed', 'discarded')", name="state_known"),
     Index(None, "state", "queue", "id"),
+    Index("ix_dead_letters_died_at", "died_at"),
     info={"writer": "runtime"},
 )
 

@@ -21,6 +21,7 @@ users = Table(
     Column("balance_minor", BigInteger, nullable=False, server_default=text("0")),
     Column("last_login_at", INSTANT),
     created_at_column(),
+    Index("ix_users_created_at", "created_at"),
     info={"writer": "school"},
 )
 
@@ -74,10 +75,15 @@ subscriptions = Table(
     Column("access_level", Text),
     Column("activated_at", INSTANT),
     Column("ends_at", INSTANT),
+    # the end that the gateway set when it activated the subscription, and takes away where it gives the money back
+    Column("granted_until", INSTANT),
     created_at_column(),
     CheckConstraint("status IN ('pending_payment', 'active', 'expired', 'cancelled')", name="status_known"),
     CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
     Index(None, "user_id", "status"),
+    Index(
+        "ix_subscriptions_pending", "user_id", "created_at", "id", postgresql_where=text("status = 'pending_payment'")
+    ),
     info={"writer": "school"},
 )
 

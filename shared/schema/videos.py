@@ -49,6 +49,8 @@ transcode_jobs = Table(
     # when a first picture could be watched, before the whole lesson
     Column("first_shown_at", INSTANT),
     Column("finished_at", INSTANT),
+    # of its segments and stills, once it is completed
+    Column("stored_bytes", BigInteger),
     # when the objects of a job that came to nothing were removed
     Column("cleaned_at", INSTANT),
     UniqueConstraint("course_id", "source_key", "source_etag"),
@@ -57,6 +59,7 @@ transcode_jobs = Table(
         name="state_known",
     ),
     Index("ix_transcode_jobs_active", "id", postgresql_where=text("finished_at IS NULL")),
+    Index("ix_transcode_jobs_finished_at", "finished_at"),
     info={"writer": "transcoder"},
 )
 

@@ -1,5 +1,6 @@
 """Who may import whom is kept by import-linter, and import-linter would notice."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.source import PACKAGES, ROOT
+from tests.architecture.source import PACKAGES, ROOT, modules
 
 pytestmark = pytest.mark.lint
 
@@ -76,3 +77,13 @@ def test_use_cases_run_where_no_framework_is_loaded() -> None:
     program = f"import sys, {', '.join(USE_CASES)}; print(*sorted({FRAMEWORKS} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+def test_every_connection_to_postgresql_is_opened_in_one_place() -> None:
+    """There it leads to the server that takes writes, ends in time, and is dropped when it is useless."""
+    opening = {
+        str(path.relative_to(ROOT))
+        for path in modules("services", "shared")
+        if re.search(r"\b(create_engine|psycopg2\.connect)\(", path.read_text())
+    }
+    assert opening == {"shared/runtime/database.py"}

@@ -12,7 +12,7 @@ import shared
 from tests.architecture.source import ROOT
 
 #: Read without pydantic, before there are settings.
-PLAIN = {"NOUBA_SETTINGS_DIR", "NOUBA_LOG_FORMAT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+PLAIN = {"NOUBA_INSTANCE", "NOUBA_SETTINGS_DIR", "NOUBA_LOG_FORMAT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 def test_the_example_names_each_setting_once() -> None:

@@ -15,8 +15,7 @@ from services.stats.snapshots.wiring import build_computation
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.webhook_gateway.payments.payment_state import Stage
 from shared.operations.webhook_events.queries import EventFilter, replay_events
-from shared.runtime.database import build_engine
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine, build_engine
 from tests.webhook_gateway.settlement.harness import Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ import http.server, os
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
+        self.send_header("Nouba-Instance", os.environ["NOUBA_INSTANCE"])
         self.end_headers()
         self.wfile.write(f"{os.getpid()} {os.environ['NOUBA_METRICS_PORT']}".encode())
 http.server.HTTPServer(("127.0.0.1", int(os.environ["NOUBA_GATEWAY_PORT"])), Answer).serve_forever()
@@ -106,7 +108,7 @@ def test_a_process_that_falls_comes_back_and_a_killed_supervisor_leaves_nothing_
 
     # When the gateway is killed after it has stood for a while
     process = psutil.Process(int(first.split()[0]))
-    wait_until(lambda: time.time() - process.create_time() > 6)
+    wait_until(lambda: time.time() - process.create_time() > 11)
     process.kill()
 
     # Then it comes back on its address
@@ -137,6 +139,64 @@ def test_a_process_that_never_stands_is_told_with_its_last_words(
     assert "NOUBA_SOMETHING is missing" in up.stderr
     assert "Traceback" not in up.stderr
     assert _processes_below(tmp_path) == []
+
+
+def test_a_port_that_another_stack_took_in_between_is_chosen_again(
+    local: Local, tmp_path: Path, database_url: str, rabbitmq_url: str
+) -> None:
+    # Given another stack's gateway, which answers where ours was going to, from the moment its port was chosen
+    (tmp_path / "gateway.py").write_text(
+        f"""
+import os, pathlib, socket, subprocess, sys
+took = pathlib.Path({str(tmp_path)!r}, "took")
+if not took.exists():
+    took.write_text(os.environ["NOUBA_GATEWAY_PORT"])
+    subprocess.Popen([sys.executable, {str(tmp_path / "other.py")!r}],
+                     env={{"NOUBA_GATEWAY_PORT": os.environ["NOUBA_GATEWAY_PORT"], "NOUBA_METRICS_PORT": "0",
+                          "NOUBA_INSTANCE": "another", "{MARK}": "elsewhere"}}, start_new_session=True,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while socket.socket().connect_ex(("127.0.0.1", int(os.environ["NOUBA_GATEWAY_PORT"]))):
+        pass
+{_GATEWAY}"""
+    )
+    (tmp_path / "other.py").write_text(_GATEWAY)
+    try:
+        # When
+        up = local("up", NOUBA_DATABASE_URL=database_url, NOUBA_RABBITMQ_URL=rabbitmq_url)
+
+        # Then our own gateway is named, on another port
+        taken = (tmp_path / "took").read_text()
+        assert up.returncode == 0, up.stderr
+        assert f"taken port {taken}: choosing again" in up.stderr
+        settings = _as_a_shell_reads(local("env").stdout)
+        answer = httpx.get(settings["GATEWAY_URL"])
+        assert answer.headers["Nouba-Instance"] == settings["NOUBA_INSTANCE"]
+        assert settings["NOUBA_GATEWAY_PORT"] != taken
+        assert httpx.get(f"http://127.0.0.1:{taken}/").headers["Nouba-Instance"] == "another"
+    finally:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if str(tmp_path / "other.py") in process.cmdline():
+                    process.kill()
+
+
+def test_settings_of_another_stack_in_the_environment_are_told(
+    local: Local, database_url: str, rabbitmq_url: str
+) -> None:
+    up = local(
+        "up",
+        NOUBA_DATABASE_URL=database_url,
+        NOUBA_RABBITMQ_URL=rabbitmq_url,
+        NOUBA_INSTANCE="another",
+        NOUBA_CURRENCY="DZD",
+    )
+
+    assert up.returncode == 0, up.stderr
+    place = database_url.rpartition("@")[2].partition("/")[0]
+    assert f"NOUBA_DATABASE_URL is set: PostgreSQL at {place} is used, and none is started here." in up.stderr
+    assert "holds the settings of a running stack" in up.stderr
+    assert "used: NOUBA_CURRENCY" in up.stderr
+    assert _as_a_shell_reads(local("env").stdout)["NOUBA_INSTANCE"] != "another"
 
 
 def _as_a_shell_reads(lines: str) -> dict[str, str]:

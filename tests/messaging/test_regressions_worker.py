@@ -101,8 +101,8 @@ THREADS = 2
     [
         # as `videos` is worked on: nothing waits at a thread's side, but another thread has a job in hand
         (THREADS, 1),
-        # as `webhooks` is: all of them are at the killer's side
-        (SHORT_JOBS * THREADS, len(INNOCENTS)),
+        # as `webhooks` is: it takes one at a time after a death, so that the killer is counted alone
+        (SHORT_JOBS * THREADS, 0),
     ],
     ids=["one a thread", "short jobs"],
 )
@@ -139,7 +139,8 @@ def test_what_the_killer_took_along_is_kept_and_done_when_it_is_sent_again(
 
     # When the neighbours are sent again
     ids = tuple(letter_id for event_id, letter_id in dead(engine).items() if event_id != KILLER)
-    assert replay(engine, Decision(who="an operator", chosen=DeadFilter(ids=ids))).done == taken_along
+    if ids:
+        assert replay(engine, Decision(who="an operator", chosen=DeadFilter(ids=ids))).done == taken_along
     with relaying(engine, vhost):
         wait_until(lambda: set(INNOCENTS) <= done(journal), message="a neighbour that was sent again is not done")
 

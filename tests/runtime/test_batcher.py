@@ -3,11 +3,14 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import CodeType, FrameType
+from typing import Any
 
 import pytest
 from dramatiq.threading import raise_thread_exception
 
-from shared.runtime.batcher import Batcher
+from shared.runtime import batcher
+from shared.runtime.batcher import Batcher, BatchLostError
 from tests.waiting import wait_until
 
 
@@ -41,7 +44,7 @@ def ask_while_the_first_is_done(desk: Desk, items: Sequence[int], most: int = 10
         for number, item in enumerate([1, *items]):
             answers.append(threads.submit(ask, item))
             wait_until(lambda: bool(desk.batches), 10, "the first was not begun")
-            wait_until(lambda number=number: len(gathering._waiting) == number, 10, "it does not wait")  # type: ignore[misc]
+            wait_until(lambda number=number: gathering.waiting == number, 10, "it does not wait")  # type: ignore[misc]
         desk.go.set()
         return [answer.result(10) for answer in answers]
 
@@ -102,9 +105,9 @@ def test_one_whose_time_is_up_while_it_waits_keeps_nobody_from_their_turn() -> N
         wait_until(lambda: bool(desk.batches), 10, "the first was not begun")
         impatient = threading.Thread(target=ask_impatiently)
         impatient.start()
-        wait_until(lambda: len(gathering._waiting) == 1, 10, "it does not wait")
+        wait_until(lambda: gathering.waiting == 1, 10, "it does not wait")
         last = threads.submit(gathering, 3)
-        wait_until(lambda: len(gathering._waiting) == 2, 10, "it does not wait")
+        wait_until(lambda: gathering.waiting == 2, 10, "it does not wait")
         # it strikes when the thread next runs Python: when it is handed the lead
         assert impatient.ident is not None
         raise_thread_exception(impatient.ident, TimeIsUp)
@@ -114,3 +117,90 @@ def test_one_whose_time_is_up_while_it_waits_keeps_nobody_from_their_turn() -> N
         impatient.join(10)
     assert ended == ["the impatient one"]
     assert gathering(4) == 40
+
+
+def _lines_of(*functions: Any) -> list[tuple[CodeType, int]]:
+    return sorted(
+        {
+            (function.__code__, line)
+            for function in functions
+            for _, _, line in function.__code__.co_lines()
+            if line is not None and line != function.__code__.co_firstlineno
+        },
+        key=lambda place: place[1],
+    )
+
+
+#: What runs in the callers' threads and in the batches' thread. The loop around the latter is left out: it is told
+#: apart by the thread's end, which `test_a_thread_that_ended_is_started_again` has.
+CALLERS = _lines_of(Batcher.__call__, batcher._Call.__init__)
+BATCHES = _lines_of(batcher._round, batcher._take)
+
+
+@pytest.mark.parametrize(("code", "line"), CALLERS + BATCHES, ids=lambda place: getattr(place, "co_name", str(place)))
+def test_an_exception_at_any_line_costs_only_those_whom_it_strikes(code: CodeType, line: int) -> None:
+    # Given an exception that strikes once, at this line, in whichever thread comes there first
+    struck = threading.Event()
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code is not code:
+            return None
+        if event == "line" and frame.f_lineno == line and not struck.is_set():
+            struck.set()
+            raise TimeIsUp
+        return trace
+
+    gathering = Batcher(lambda batch: [KeyError(item) if item == 7 else item * 10 for item in batch], 3)
+
+    def ask(item: int) -> object:
+        try:
+            return gathering(item)
+        except (KeyError, BatchLostError, TimeIsUp) as error:
+            return type(error)
+
+    before = threading.gettrace()
+    threading.settrace(trace)
+    try:
+        answers: list[list[object]] = []
+
+        def ask_some(first: int) -> None:
+            answers.append([ask(item) for item in range(first, first + 4)])
+
+        # no pool: its own threads would swallow what strikes
+        threads = [threading.Thread(target=ask_some, args=(first,), daemon=True) for first in (0, 4, 8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    finally:
+        threading.settrace(before)  # type: ignore[arg-type]
+
+    # Then nobody waits for ever, most have their answers, and the next is served
+    assert not any(thread.is_alive() for thread in threads), f"stuck after line {line}"
+    told = [answer for some in answers for answer in some]
+    assert len(told) == 12
+    assert told.count(TimeIsUp) + told.count(BatchLostError) <= 4
+    assert {answer for answer in told if isinstance(answer, int)} <= {item * 10 for item in range(12) if item != 7}
+    assert gathering(1) == 10
+
+
+def test_a_thread_that_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a batcher whose thread ends with a call in hand
+    gathering = Batcher(lambda batch: [item * 10 for item in batch], 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(batcher, "_serve", lambda *_: None)
+        patch.setattr(batcher, "LOOK_SECONDS", 0.1)
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(gathering, 1)
+            wait_until(lambda: gathering._thread is not None)
+            patch.undo()
+            assert waiting.result(20) == 10
+
+
+def test_a_batcher_that_nobody_holds_leaves_no_thread() -> None:
+    gathering = Batcher(lambda batch: batch, 3)
+    gathering(1)
+    thread = gathering._thread
+    assert thread is not None
+    del gathering
+    wait_until(lambda: not thread.is_alive())

@@ -47,6 +47,25 @@ def test_the_directory_is_emptied_before_the_start_and_adds_up_all_processes_aft
     assert 'nouba_relay_backlog_messages{service="gateway"} 3.0' in shown
 
 
+def test_an_ended_process_leaves_its_counts_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a server that replaces its process again and again
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    add_up_metrics_in(tmp_path)
+    for number in range(3):
+        python(COUNT_ONE, tmp_path)
+        (counter,) = (file for file in tmp_path.glob("counter_*.db") if file.stem != "counter_ended")
+
+        # When one has ended
+        metrics.retire_process(int(counter.stem.partition("_")[2]))
+
+        # Then the counts go on, and the files do not
+        assert {file.stem.rpartition("_")[2] for file in tmp_path.glob("*.db")} == {"ended"}
+        assert f'nouba_relay_published_total{{service="gateway"}} {number + 1}.0' in python(SHOW, tmp_path)
+        for file in tmp_path.glob("*.db"):
+            if not file.stem.endswith("_ended"):
+                file.unlink()
+
+
 def test_every_name_begins_with_nouba_and_no_unit_is_below_the_base_unit() -> None:
     ours = [collector for collector in vars(metrics).values() if isinstance(collector, MetricWrapperBase)]
     names = [family.name for collector in ours for family in collector.describe()]

@@ -20,6 +20,7 @@ from services.stats.api.errors import DayNotStoredError, MalformedError, NoSnaps
 from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
+from shared.runtime.health import healthy
 
 stats = Blueprint("stats", __name__)
 
@@ -82,7 +83,7 @@ def show_page() -> ResponseReturnValue:
 
 @stats.get("/healthz")
 def show_health() -> ResponseReturnValue:
-    return jsonify(status="ok")
+    return healthy()
 
 
 @stats.get("/readyz")

@@ -53,13 +53,14 @@ FROM (
     SELECT width_bucket(finished_at, %(edges)s) AS begins,
            coalesce(width_bucket(lead(finished_at) OVER (PARTITION BY course_id ORDER BY finished_at, id), %(edges)s),
                     %(never)s) AS ends,
-           round(duration_seconds * 1000)::bigint AS duration_ms, stored.bytes
+           round(duration_seconds * 1000)::bigint AS duration_ms, coalesce(stored_bytes, told.bytes) AS bytes
     FROM transcode_jobs AS job
-    LEFT JOIN (
-        SELECT job_id, sum(size::bigint) AS bytes
+    -- a transcoder of an older release does not say it of the whole lesson
+    LEFT JOIN LATERAL (
+        SELECT sum(size::bigint) AS bytes
         FROM transcode_chunks, jsonb_each_text(result -> 'files') AS file (name, size)
-        WHERE kind IN ('video', 'audio', 'stills') GROUP BY job_id
-    ) AS stored ON stored.job_id = job.id
+        WHERE job_id = job.id AND kind IN ('video', 'audio', 'stills') AND job.stored_bytes IS NULL
+    ) AS told ON true
     WHERE state = 'completed' AND finished_at < %(ends_at)s
 ) AS shown GROUP BY begins, ends
 """

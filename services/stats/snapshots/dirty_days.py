@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Engine, or_, select
 
-from services.stats.days import ONE_DAY, day_of
+from services.stats.days import FIRST_DAY, ONE_DAY, day_of
 from services.stats.errors import DayNotOverError, RefusedDayError
 from shared.contracts.payments import PaymentSettled
 from shared.schema.tables import changed_days, late_days
@@ -19,7 +19,7 @@ ON CONFLICT (day) DO UPDATE SET changes = changed_days.changes + 1, changed_at =
 # In order here too. A row that another one gathers is waited for, and then gone.
 _GATHER = """
 WITH late AS (DELETE FROM late_days RETURNING first_day, last_day),
-     runs AS (SELECT DISTINCT first_day, last_day FROM late)
+     runs AS (SELECT DISTINCT greatest(first_day, %(not_before)s) AS first_day, last_day FROM late)
 INSERT INTO changed_days (day)
 SELECT DISTINCT first_day + number AS day FROM runs, generate_series(0, last_day - first_day) AS number ORDER BY day
 ON CONFLICT (day) DO UPDATE SET changes = changed_days.changes + 1, changed_at = now()
@@ -55,13 +55,13 @@ def note_days(engine: Engine, first: date, last: date, yesterday: date) -> int:
     return len(days)
 
 
-def gather_late(engine: Engine) -> None:
-    """Mark the days of which the database has noted that the school wrote late into them.
+def gather_late(engine: Engine, first_day: date = FIRST_DAY) -> None:
+    """Mark the days of which the database has noted that the school wrote late into them; none before `first_day`.
 
     In a transaction of its own: what is marked makes others wait until it ends.
     """
     with engine.begin() as connection:
-        connection.exec_driver_sql(_GATHER)
+        connection.exec_driver_sql(_GATHER, {"not_before": first_day})
 
 
 def is_changed(day: ColumnElement[date]) -> ColumnElement[bool]:

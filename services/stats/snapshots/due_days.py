@@ -5,10 +5,11 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import TIMESTAMP, Connection, Engine, and_, cast, delete, func, or_, select
 
-from services.stats.days import ONE_DAY, day_of, yesterday
+from services.stats.days import FIRST_DAY, ONE_DAY, day_of, midnight, yesterday
+from services.stats.metrics import users_too_old
 from services.stats.snapshots.compute import CHUNK_DAYS
 from services.stats.snapshots.dirty_days import gather_late, mark
-from services.stats.snapshots.postgres_store import find_due, first_fact
+from services.stats.snapshots.postgres_store import find_due, first_fact, users_registered_before
 from shared.contracts.routes import STATS
 from shared.contracts.stats import ComputeDay
 from shared.messaging import outbox
@@ -19,21 +20,24 @@ from shared.schema.tables import changed_days, daily_stats_newest
 COMPARED_EVERY = timedelta(hours=1)
 
 
-def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int) -> list[date]:
+def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int, first_day: date = FIRST_DAY) -> list[date]:
     """The days that are due; a message is promised for the first of every run of them.
 
     Many sweeps at once, and messages that come twice, do no harm: a message asks only for what is still due.
+    No day before `first_day` is: a user who registered then is a mistake, which must not cost a thousand years.
     """
     last = yesterday(now, zone)
-    gather_late(engine)
+    gather_late(engine, first_day)
     with engine.begin() as connection:
-        begun_at = first_fact(connection)
+        opened_at = midnight(first_day, zone)
+        users_too_old(users_registered_before(connection, opened_at))
+        begun_at = first_fact(connection, opened_at)
         if begun_at is None:
             return []
         failpoint("sweep.before_look")
         # what was kept before the first fact is looked at too: the user who was the first may be gone
         first_kept = connection.scalar(select(func.min(daily_stats_newest.c.day)))
-        first = min(day_of(begun_at, zone), first_kept or date.max)
+        first = max(first_day, min(day_of(begun_at, zone), first_kept or date.max))
         # of a day that nobody counts, such as the one before the first fact, no computation takes the mark away
         connection.execute(delete(changed_days).where(changed_days.c.day < first))
         mark(connection, _not_compared_lately(connection, last, lookback_days, zone))

@@ -161,10 +161,18 @@ def find_due(connection: Connection, first: date, last: date) -> list[date]:
     return list(connection.execute(_DUE, {"first": first, "last": last}).scalars())
 
 
-def first_fact(connection: Connection) -> datetime | None:
-    """When the first user registered: there are no facts without one."""
-    first: datetime | None = connection.scalar(select(func.min(users.c.created_at)))
-    return first
+def first_fact(connection: Connection, not_before: datetime) -> datetime | None:
+    """When the first user registered: there are no facts without one. An earlier instant than `not_before` is none."""
+    # PostgreSQL has years before our era, and Python has not
+    earliest: datetime | None = connection.scalar(
+        select(func.min(users.c.created_at)).where(users.c.created_at >= not_before)
+    )
+    return earliest
+
+
+def users_registered_before(connection: Connection, instant: datetime) -> int:
+    """How many users are said to be older than the school."""
+    return int(connection.scalar(select(func.count()).where(users.c.created_at < instant)) or 0)
 
 
 def _complete(

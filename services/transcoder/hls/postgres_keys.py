@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import EnvironmentNotReadyError
 from services.transcoder.hls.encryption import KEY_BYTES
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine
 from shared.schema.tables import chapters, course_keys, courses
 
 

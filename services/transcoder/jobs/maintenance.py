@@ -1,11 +1,13 @@
 """Puts right what nobody else will: parts that are due again, objects that no lesson needs, uploads left halfway."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 
+from services.transcoder.errors import TranscoderError
 from services.transcoder.jobs.backlog import measure_backlog
 from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, State, TaskKind, prefix_of
 from services.transcoder.jobs.postgres_tasks import RETELL, message_for
@@ -16,6 +18,7 @@ from services.transcoder.storage.s3 import Storage
 from shared.contracts.routes import TRANSCODER, route_of
 from shared.contracts.videos import EncodeChunk
 from shared.messaging import outbox
+from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import courses
 from shared.schema.tables import outbox as outbox_rows
@@ -27,6 +30,8 @@ MEASURE_EVERY_SECONDS = 5.0
 ORPHANS_EVERY_SECONDS = 3600.0
 #: A round lists every lesson of the bucket.
 ORPHANS_LATE = 4 * ORPHANS_EVERY_SECONDS
+#: After S3 did not remove what a job left.
+TRY_AGAIN_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +44,8 @@ class Maintenance:
     ) -> None:
         self._engine, self._storage, self._scratch = engine, storage, scratch
         self._orphan_age, self._upload_age = orphan_age, upload_age
+        #: Jobs whose objects S3 did not remove, and when they are next tried, on the monotonic clock.
+        self._put_off: dict[int, float] = {}
 
     def release_due(self) -> int:
         """Promise a message for every part that is due: its lease is over, its wait is over, its message was lost."""
@@ -82,7 +89,8 @@ class Maintenance:
         ended = (
             select(jobs.c.id, jobs.c.course_id, jobs.c.content_key)
             .where(jobs.c.state.in_((State.FAILED, State.CANCELLED)), jobs.c.cleaned_at.is_(None))
-            .where(~live.exists(), ~unplanned.exists())
+            .where(~live.exists(), ~unplanned.exists(), jobs.c.id.not_in(self._jobs_put_off()))
+            .order_by(jobs.c.finished_at, jobs.c.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
@@ -92,7 +100,12 @@ class Maintenance:
                 return 0
             removed = 0
             if row.content_key is not None and not self._is_wanted(connection, row.course_id, row.content_key):
-                removed = self._remove(prefix_of(row.course_id, row.content_key))
+                try:
+                    removed = self._remove(prefix_of(row.course_id, row.content_key))
+                except TranscoderError:
+                    # whatever keeps S3 from it may last, and is about this folder alone
+                    self._put_off[row.id] = time.monotonic() + TRY_AGAIN_SECONDS
+                    raise
             connection.execute(update(jobs).where(jobs.c.id == row.id).values(cleaned_at=func.now()))
         return removed
 
@@ -107,13 +120,19 @@ class Maintenance:
                 self._scratch.forget(job_id)
 
     def remove_orphans(self) -> int:
-        """Remove lessons that were replaced, first pictures, and what no job knows, each after its grace."""
-        removed = self._remove_firsts()
+        """Remove lessons that were replaced, first pictures, and what no job knows, each after its grace.
+
+        Raises the last error once all were tried: one folder that S3 does not remove keeps no other.
+        """
+        failures: list[TranscoderError] = []
+        removed = self._remove_firsts(failures)
         for course in self._storage.folders(ROOT):
             for prefix in self._storage.folders(course):
                 number, _, content_key = prefix.removeprefix(ROOT).strip("/").partition("/")
                 if number.isdecimal() and self._is_orphan(int(number), content_key, prefix):
-                    removed += self._remove(prefix)
+                    removed += self._try_to_remove(prefix, failures)
+        if failures:
+            raise failures[-1]
         return removed
 
     def measure_backlog(self) -> None:
@@ -149,22 +168,39 @@ class Maintenance:
         )
         return bool(connection.scalar(select(or_(active.exists(), shown.exists()))))
 
-    def _remove_firsts(self) -> int:
+    def _jobs_put_off(self) -> list[int]:
+        now = time.monotonic()
+        self._put_off = {job_id: until for job_id, until in self._put_off.items() if until > now}
+        return list(self._put_off)
+
+    def _remove_firsts(self, failures: list[TranscoderError]) -> int:
         """Once a lesson is whole, nobody needs its first pictures but those who began to watch them."""
         old = (
             select(chunks.c.id, jobs.c.course_id, jobs.c.content_key)
             .join(jobs, jobs.c.id == chunks.c.job_id)
             .where(chunks.c.kind == TaskKind.FIRST, jobs.c.state == State.COMPLETED)
             .where(jobs.c.finished_at < func.now() - self._orphan_age)
+            # by chance, so that those that cannot be removed do not fill every round
+            .order_by(func.random())
             .limit(100)
             .with_for_update(of=chunks, skip_locked=True)
         )
         removed = 0
         with self._engine.begin() as connection:
             for row in connection.execute(old).all():
-                removed += self._remove(prefix_of(row.course_id, row.content_key) + PREVIEW_FOLDER)
-                connection.execute(delete(chunks).where(chunks.c.id == row.id))
+                before = len(failures)
+                removed += self._try_to_remove(prefix_of(row.course_id, row.content_key) + PREVIEW_FOLDER, failures)
+                if len(failures) == before:
+                    connection.execute(delete(chunks).where(chunks.c.id == row.id))
         return removed
+
+    def _try_to_remove(self, prefix: str, failures: list[TranscoderError]) -> int:
+        try:
+            return self._remove(prefix)
+        except TranscoderError as error:
+            failures.append(error)
+            log.warning("objects that no lesson needs stay", prefix=prefix, error=describe(error))
+            return 0
 
     def _remove(self, prefix: str) -> int:
         removed = self._storage.remove(prefix)

@@ -6,7 +6,7 @@ Locks are taken in one order (course, job, parts), so that two transactions neve
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, and_, delete, func, insert, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import UnknownCourseError, UnknownJobError
@@ -102,7 +102,8 @@ class PostgresJobStore(PostgresTaskStore):
             if not self._end(connection, lease, TaskResult({}), 0.0):
                 return False
             swap = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.state == State.PUBLISHING)
-            if connection.execute(swap.values(state=State.COMPLETED, finished_at=func.now())).rowcount == 1:
+            ended = {"state": State.COMPLETED, "finished_at": func.now(), "stored_bytes": _STORED_BYTES}
+            if connection.execute(swap.values(ended)).rowcount == 1:
                 _set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
                 outbox.enqueue(connection, TRANSCODER, VideoReady(course_id=lease.job.course_id, day=day))
             failpoint("transcoder.before_commit")
@@ -175,6 +176,12 @@ class PostgresJobStore(PostgresTaskStore):
         return self._database.run(work)
 
 
+#: What the parts of a lesson store: segments and stills, without what is shown first.
+_STORED_BYTES = literal_column(
+    "(SELECT coalesce(sum(size::bigint), 0)::bigint FROM transcode_chunks, jsonb_each_text(result -> 'files') "
+    "AS file (name, size) WHERE job_id = transcode_jobs.id AND kind IN ('video', 'audio', 'stills'))",
+    BigInteger,
+)
 _ONCE = (TaskKind.PLAN, TaskKind.FIRST, TaskKind.PUBLISH)
 
 

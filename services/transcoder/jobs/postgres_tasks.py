@@ -14,8 +14,8 @@ from shared.contracts.message import Message
 from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
 from shared.messaging import outbox
+from shared.runtime.database import RetryingEngine
 from shared.runtime.failpoints import failpoint
-from shared.runtime.retrying_engine import RetryingEngine
 from shared.schema.tables import courses
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from services.transcoder.errors import OutOfSpaceError
+from services.transcoder.errors import OutOfSpaceError, Reason, RejectedInputError
 from shared.runtime.process_tempdir import ProcessTempDir
 
 #: Free space that encoding one chunk needs besides the upload.
@@ -93,13 +93,31 @@ class ScratchSpace:
     def _make_room(self, size_bytes: int, keep: int) -> None:
         # an upload without an index is put into another container: twice its size
         needed = 2 * size_bytes + self._reserve_bytes
+        total, _, free = shutil.disk_usage(self.folder)
+        if self._reserve_bytes < total < needed:
+            raise _too_large(size_bytes, (total - self._reserve_bytes) // 2)
         with self._guard:
             oldest = sorted(self._uploads, key=self._uploads.__getitem__)
+            idle = [job_id for job_id in oldest if not self._in_use[job_id]]
+        if free + sum(self._size_of(job_id) for job_id in idle) < needed:
+            # other lessons would fetch their uploads again, and this one would not fit all the same
+            raise OutOfSpaceError
         for job_id in oldest:
             if len(self._uploads) > keep or shutil.disk_usage(self.folder).free < needed:
                 self.forget(job_id)
         if shutil.disk_usage(self.folder).free < needed:
             raise OutOfSpaceError
+
+    def _size_of(self, job_id: int) -> int:
+        return sum(file.stat().st_size for file in (self.folder / f"job-{job_id}").glob("*") if file.is_file())
+
+
+def _too_large(size_bytes: int, largest_bytes: int) -> RejectedInputError:
+    return RejectedInputError(
+        Reason.TOO_LARGE,
+        f"The file has {size_bytes / 1e9:.1f} GB, and at most {largest_bytes / 1e9:.1f} GB fit on the transcoder's"
+        " disk: export it with a lower bit rate, or cut it in two.",
+    )
 
 
 @contextlib.contextmanager

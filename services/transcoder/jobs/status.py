@@ -9,7 +9,7 @@ from sqlalchemy import Row, case, func, select
 
 from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.jobs.model import State, TaskKind, prefix_of
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 

@@ -12,7 +12,7 @@ from services.transcoder.storage.s3 import Storage
 from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import TranscodeVideo
 from shared.messaging import outbox
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine
 from shared.schema.tables import courses
 
 

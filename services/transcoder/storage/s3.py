@@ -71,7 +71,11 @@ class Storage:
 
     def head(self, key: str) -> ObjectInfo:
         """What is known of an object. Raises NoSuchObject."""
-        answer = retrying(lambda: self.client.head_object(Bucket=self.bucket, Key=key))
+        try:
+            answer = retrying(lambda: self.client.head_object(Bucket=self.bucket, Key=key))
+        except NoSuchObjectError:
+            self._require_gone(key)
+            raise
         return ObjectInfo(answer["ContentLength"], answer["ETag"], answer["LastModified"])
 
     def download(self, key: str, etag: str, size_bytes: int, path: Path, cancelled: Callable[[], bool] = never) -> None:
@@ -85,8 +89,10 @@ class Storage:
             try:
                 for future in as_completed(ranges):
                     future.result()
-            except BaseException:
+            except BaseException as error:
                 pool.shutdown(cancel_futures=True)
+                if isinstance(error, NoSuchObjectError):
+                    self._require_gone(key, etag)
                 raise
 
     def put(self, key: str, data: bytes) -> int:
@@ -140,6 +146,15 @@ class Storage:
                     f"S3 did not remove {len(answer['Errors'])} of {len(batch)} objects; it is tried again."
                 )
         return len(keys)
+
+    def _require_gone(self, key: str, etag: str | None = None) -> None:
+        """Raises StorageAway unless S3's own list has no such object either.
+
+        A 404 may come from a proxy's page, or because the bucket is missing: neither may fail an upload for ever.
+        """
+        found = self.list(key).get(key)
+        if found is not None and etag in (None, found.etag):
+            raise ObjectStoreUnavailableError("S3 says that there is no such object, and lists it.")
 
     def _fetch(
         self, key: str, etag: str, start: int, size_bytes: int, file: int, cancelled: Callable[[], bool]

@@ -20,6 +20,7 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.UnknownUserError: (HTTPStatus.NOT_FOUND, "unknown_user"),
     errors.ConflictingPaymentError: (HTTPStatus.CONFLICT, "conflicting_payment"),
     errors.UnknownCourseError: (HTTPStatus.NOT_FOUND, "unknown_course"),
+    errors.UploadTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "upload_too_large"),
     errors.UploadMissingError: (HTTPStatus.CONFLICT, "upload_missing"),
     errors.UnknownKeyError: (HTTPStatus.NOT_FOUND, "unknown_key"),
 }

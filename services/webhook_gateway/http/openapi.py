@@ -126,7 +126,8 @@ DOCUMENT: dict[str, Any] = {
                 "operationId": "showReadiness",
                 "summary": "The work is flowing",
                 "description": "Not ready when the database is away and the spool does not take its place, when a "
-                "message waited longer than 60 seconds for RabbitMQ, or an event longer than 300 seconds for a worker. "
+                "message waited longer than 60 seconds for RabbitMQ, an event longer than 300 seconds for a worker, or "
+                "a webhook longer than 60 seconds in the spool although the database answers. "
                 "Spooling: the database is away, and webhooks are kept on the gateway's disk until it is back.",
                 "responses": {"200": _answer("It is.", _READINESS), "503": _answer("It is not.", _READINESS)},
             }
@@ -181,6 +182,7 @@ DOCUMENT: dict[str, Any] = {
                     "unsettled_seconds",
                     "spool",
                     "spool_events",
+                    "undrained_seconds",
                 ],
                 "additionalProperties": False,
                 "properties": {
@@ -190,6 +192,7 @@ DOCUMENT: dict[str, Any] = {
                     "unsettled_seconds": {"type": ["number", "null"]},
                     "spool": {"enum": ["off", "ready", "full", "failing"]},
                     "spool_events": {"type": "integer", "minimum": 0},
+                    "undrained_seconds": {"type": "number", "minimum": 0},
                 },
             },
         },

@@ -8,14 +8,17 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import StorageUnavailableError
-from services.webhook_gateway.inbox.spool.spool import Spool
+from services.webhook_gateway.inbox.spool.drain import Drain
+from services.webhook_gateway.inbox.spool.spool import Spool, Usage
 from shared.contracts.routes import GATEWAY, route_of
 from shared.contracts.webhooks import WebhookReceived
-from shared.runtime.bounded_connect import connect_within
+from shared.runtime.database import connect_within
 
 #: A message that waits longer for RabbitMQ, or an event that waits longer for a worker, means that work stands still.
 LONGEST_UNPUBLISHED_SECONDS = 60
 LONGEST_UNSETTLED_SECONDS = 300
+#: The oldest webhook of the spool may stay so long beside a database that answers.
+LONGEST_UNDRAINED_SECONDS = 60
 #: A database that does not say so within this is away.
 LONGEST_LOOK_SECONDS = 2.0
 
@@ -26,7 +29,8 @@ SELECT
      WHERE service = %(service)s AND message ->> 'queue_name' = %(queue)s),
     (SELECT coalesce(extract(epoch FROM now() - min(coalesce(drained_at, received_at))), 0)
      FROM webhook_events
-     WHERE state = 'received' AND attempts = 0)
+     WHERE state = 'received' AND attempts = 0),
+    current_setting('transaction_read_only')::boolean
 """
 
 
@@ -50,6 +54,7 @@ class Readiness:
     unsettled_seconds: float | None = None
     spool: SpoolState = SpoolState.OFF
     spool_events: int = 0
+    undrained_seconds: float = 0.0
 
     @property
     def is_spooling(self) -> bool:
@@ -60,35 +65,45 @@ class Readiness:
     def is_ready(self) -> bool:
         if not self.database:
             return self.is_spooling
-        return (self.unpublished_seconds or 0) <= LONGEST_UNPUBLISHED_SECONDS and (
-            self.unsettled_seconds or 0
-        ) <= LONGEST_UNSETTLED_SECONDS
+        return (
+            (self.unpublished_seconds or 0) <= LONGEST_UNPUBLISHED_SECONDS
+            and (self.unsettled_seconds or 0) <= LONGEST_UNSETTLED_SECONDS
+            and self.undrained_seconds <= LONGEST_UNDRAINED_SECONDS
+        )
 
     def as_json(self) -> dict[str, Any]:
         status = "spooling" if self.is_spooling else "ready" if self.is_ready else "not ready"
         return {"status": status, **asdict(self)}
 
 
-def check(engine: Engine, spool: Spool | None = None) -> Readiness:
-    """Look now."""
-    state, events = _look(spool)
+def check(engine: Engine, spool: Spool | None = None, drain: Drain | None = None) -> Readiness:
+    """Look now. A database that cannot be written to is away, whatever it answers: the drain knows."""
+    state, usage = _look(spool)
+    events = usage.events if usage else 0
+    if drain is not None and drain.is_database_away:
+        return Readiness(False, spool=state, spool_events=events)
     try:
         with connect_within(engine, LONGEST_LOOK_SECONDS) as connection:
-            unpublished, unsettled = connection.exec_driver_sql(
+            unpublished, unsettled, is_read_only = connection.exec_driver_sql(
                 _AGES, {"service": GATEWAY, "queue": route_of(WebhookReceived).queue}
             ).one()
+            if is_read_only:
+                # a standby, or a server that was made read-only: it would answer so for ever
+                connection.invalidate()
+                return Readiness(False, spool=state, spool_events=events)
     except SQLAlchemyError:
         return Readiness(False, spool=state, spool_events=events)
-    return Readiness(True, round(float(unpublished), 3), round(float(unsettled), 3), state, events)
+    undrained = drain.undrained_seconds(usage) if drain and usage else 0.0
+    return Readiness(True, round(float(unpublished), 3), round(float(unsettled), 3), state, events, round(undrained, 3))
 
 
-def _look(spool: Spool | None) -> tuple[SpoolState, int]:
+def _look(spool: Spool | None) -> tuple[SpoolState, Usage | None]:
     if spool is None:
-        return SpoolState.OFF, 0
+        return SpoolState.OFF, None
     try:
         usage = spool.usage()
     except StorageUnavailableError:
-        return SpoolState.FAILING, 0
+        return SpoolState.FAILING, None
     if spool.fault is not None:
-        return SpoolState.FAILING, usage.events
-    return SpoolState.READY if spool.has_room(usage) else SpoolState.FULL, usage.events
+        return SpoolState.FAILING, usage
+    return SpoolState.READY if spool.has_room(usage) else SpoolState.FULL, usage

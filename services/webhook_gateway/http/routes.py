@@ -14,6 +14,7 @@ from services.webhook_gateway.http.error_responses import error_response
 from services.webhook_gateway.http.fast_path import fault_of
 from services.webhook_gateway.http.receive import Gateway, receive
 from services.webhook_gateway.providers.base import Provider, Request
+from shared.runtime.health import healthy
 from shared.runtime.logs import describe
 
 gateway = Blueprint("gateway", __name__)
@@ -51,7 +52,7 @@ def receive_school_webhook() -> ResponseReturnValue:
 
 @gateway.get("/healthz")
 def show_health() -> ResponseReturnValue:
-    return jsonify(status="ok")
+    return healthy()
 
 
 @gateway.get("/readyz")

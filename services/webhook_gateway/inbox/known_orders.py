@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import StorageUnavailableError
-from shared.runtime.bounded_connect import connect_within
+from shared.runtime.database import connect_within
 
 #: A hint is not worth a longer wait: it is counted as one about an unknown order then.
 LONGEST_SECONDS = 1.0

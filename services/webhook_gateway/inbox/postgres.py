@@ -13,7 +13,7 @@ from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.batcher import Batcher
-from shared.runtime.bounded_connect import connect_within
+from shared.runtime.database import connect_within
 
 #: An event that was not settled by then is tried again, even if its message was lost with the broker's disk.
 SETTLED_WITHIN = "15 minutes"

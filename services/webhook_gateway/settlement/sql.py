@@ -222,17 +222,20 @@ SELECT transaction_id, {_ACCOUNT}, amount_minor, currency FROM entry ORDER BY tr
 ACTIVATE: Final = Statement(
     "activate",
     """
-UPDATE subscriptions SET status = 'active', activated_at = told.at, ends_at = coalesce(ends_at, told.until)
+UPDATE subscriptions SET status = 'active', activated_at = told.at, ends_at = coalesce(ends_at, told.until),
+    granted_until = CASE WHEN ends_at IS NULL THEN told.until END
 FROM jsonb_to_recordset($1) AS told(id bigint, at timestamptz, until timestamptz) WHERE subscriptions.id = told.id
 """,
 )
-# An end that the school had set stays; the one that the activation set goes. In seconds: the database's zone would make
-# another instant of days, where a clock was changed in between.
+# An end that the school had set stays; the one that the activation set goes, whatever the period is by now. An older
+# release did not write down which one it was: it is the period that tells then. In seconds: the database's zone would
+# make another instant of days, where a clock was changed in between.
 DEACTIVATE: Final = Statement(
     "deactivate",
     """
 UPDATE subscriptions SET status = 'pending_payment', activated_at = NULL,
-    ends_at = nullif(ends_at, activated_at + make_interval(secs => told.seconds))
+    ends_at = nullif(ends_at, coalesce(granted_until, activated_at + make_interval(secs => told.seconds))),
+    granted_until = NULL
 FROM jsonb_to_recordset($1) AS told(id bigint, seconds float) WHERE subscriptions.id = told.id
 """,
 )

@@ -67,7 +67,7 @@ class SettlementStore(Protocol):
         ...
 
     def pending_subscriptions(self, user_id: int) -> Iterable[Subscription]:
-        """Those that wait for payment, oldest first."""
+        """Those that wait for payment, oldest first; nobody pays for a term that has ended."""
         ...
 
     def paid_subscriptions(self, user_id: int) -> Iterable[Subscription]:

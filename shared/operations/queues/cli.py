@@ -1,7 +1,6 @@
 """`nouba queues`: how they stand, and letting one rest."""
 
 import json
-import time
 from datetime import UTC, datetime
 
 import click
@@ -14,7 +13,13 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from shared.contracts.routes import QUEUES
-from shared.operations.cli_options import json_option, operators_database, table_console, who_option
+from shared.operations.cli_options import (
+    json_option,
+    operators_database,
+    table_console,
+    watch_until_interrupted,
+    who_option,
+)
 from shared.operations.queues import pauses
 from shared.operations.queues.status import QueueStatus, QueueStatuses, queue_statuses
 from shared.runtime.logs import describe
@@ -94,28 +99,20 @@ def _look(engine: Engine, settings: QueueSettings) -> QueueStatuses:
 
 def _watch(engine: Engine, settings: QueueSettings) -> None:
     with Live(console=Console(), auto_refresh=False) as live:
-        try:
-            while True:
-                try:
-                    live.update(_table(_look(engine, settings)), refresh=True)
-                except AMQPError as error:
-                    live.update(Text(f"RabbitMQ is away ({describe(error)}), looking again."), refresh=True)
-                time.sleep(LOOK_EVERY_SECONDS)
-        except KeyboardInterrupt:
-            return
+        for found in watch_until_interrupted(lambda: _look(engine, settings), LOOK_EVERY_SECONDS, AMQPError):
+            if isinstance(found, AMQPError):
+                live.update(Text(f"RabbitMQ is away ({describe(found)}), looking again."), refresh=True)
+            else:
+                live.update(_table(found), refresh=True)
 
 
 def _watch_as_json(engine: Engine, settings: QueueSettings) -> None:
     """One document a line; what is no document goes where errors go."""
-    try:
-        while True:
-            try:
-                click.echo(json.dumps(_look(engine, settings).as_json()))
-            except AMQPError as error:
-                click.echo(f"RabbitMQ is away ({describe(error)}), looking again.", err=True)
-            time.sleep(LOOK_EVERY_SECONDS)
-    except KeyboardInterrupt:
-        return
+    for found in watch_until_interrupted(lambda: _look(engine, settings), LOOK_EVERY_SECONDS, AMQPError):
+        if isinstance(found, AMQPError):
+            click.echo(f"RabbitMQ is away ({describe(found)}), looking again.", err=True)
+        else:
+            click.echo(json.dumps(found.as_json()))
 
 
 def _table(standings: QueueStatuses) -> Group:

@@ -1,8 +1,11 @@
 """Faults that a setting or a statement puts into a healthy school, and what the doctor has to say of each."""
 
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from services.webhook_gateway.inbox.spool.sqlite_file import FILE, open_file
 from tests.operations.doctor.school import School, keep_day
 
 
@@ -24,6 +27,24 @@ def _executed(statement: str) -> Callable[[School], None]:
 def _age_the_statistics(school: School) -> None:
     school.execute("DELETE FROM daily_stats_newest")
     keep_day(school, "2026-01-01")
+
+
+def _spooled(table: str) -> Callable[[School], None]:
+    """An event of an hour ago in the spool."""
+
+    def seed(school: School) -> None:
+        folder = Path(school.settings["NOUBA_GATEWAY_SPOOL_DIR"])
+        with closing(open_file(folder, 2**20)) as connection:
+            connection.execute(
+                f"INSERT INTO {table} (provider, dedupe_key, body_sha256, state, method, headers, body, signed,"  # noqa: S608
+                " received_at) VALUES ('generic', 'x', x'00', 'received', 'POST', '{}', x'00', 1, unixepoch() - 3600)"
+            )
+
+    return seed
+
+
+def _damage_the_spool(school: School) -> None:
+    (Path(school.settings["NOUBA_GATEWAY_SPOOL_DIR"]) / FILE).write_bytes(b"no database" * 1000)
 
 
 def _netloc(url: str) -> str:
@@ -79,6 +100,17 @@ FAULTS: dict[str, tuple[Callable[[School], None], str, str]] = {
         "schema",
         "newer",
     ),
+    "the database was made read-only": (
+        lambda school: school.execute(
+            f"ALTER DATABASE {urlsplit(school.database_url).path[1:]} SET default_transaction_read_only = on"
+        ),
+        "database",
+        "read-only database",
+    ),
+    "webhooks wait in the spool": (_spooled("events"), "spool", "webhooks wait in it"),
+    "the database did not take a spooled webhook": (_spooled("refused"), "spool", "did not take"),
+    "the spool's folder is missing": (_changed("NOUBA_GATEWAY_SPOOL_DIR", lambda _: "/nothing"), "spool", "/nothing"),
+    "the spool's file is damaged": (_damage_the_spool, "spool", "cannot be read"),
     "messages wait for RabbitMQ": (
         _executed(
             "INSERT INTO outbox (service, message, created_at) VALUES ('gateway', '{}', now() - interval '1 hour')"

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socketserver
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ def healthy_school(database_url: str, rabbitmq_url: str, s3: S3) -> Iterator[Sch
         serving(b'{"status": "ok"}') as gateway_port,
         serving(b'{"status": "ok"}') as stats_port,
         contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq_url))) as connection,
+        tempfile.TemporaryDirectory() as spool,
     ):
         school = School(
             {
@@ -73,6 +75,7 @@ def healthy_school(database_url: str, rabbitmq_url: str, s3: S3) -> Iterator[Sch
                 "AWS_SECRET_ACCESS_KEY": s3.secret_access_key,
                 "NOUBA_PSP_GENERIC_SECRETS": SECRET,
                 "NOUBA_API_TOKENS": SECRET,
+                "NOUBA_GATEWAY_SPOOL_DIR": spool,
                 "NOUBA_GATEWAY_PORT": str(gateway_port),
                 "NOUBA_STATS_PORT": str(stats_port),
             },

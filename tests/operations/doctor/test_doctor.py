@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pika
+import psycopg2
 import pytest
 from click.testing import CliRunner
 
@@ -18,6 +19,7 @@ from shared.operations.doctor.findings import CheckResult
 from shared.operations.doctor.postgres import check_database
 from tests.operations.doctor.faults import FAULTS
 from tests.operations.doctor.school import School, greeting, serving
+from tests.pgbouncer import pgbouncer_before
 from tests.waiting import wait_until
 
 
@@ -97,6 +99,70 @@ def test_a_queue_without_a_consumer_is_found(school: School) -> None:
         ]
 
     wait_until(told, message="the missing consumer was not told")
+
+
+def notes(school: School) -> list[tuple[str, str]]:
+    return [(finding["subject"], finding["says"]) for finding in school.examine()[1] if finding["verdict"] == "note"]
+
+
+def test_who_paused_a_queue_and_why_is_told(school: School) -> None:
+    school.execute(
+        "INSERT INTO queue_pauses (queue, who, why, paused_at)"
+        " VALUES ('videos', 'amina', 'the disk is full', '2026-11-28 09:30+00')"
+    )
+
+    assert notes(school) == [("queue videos", "amina paused it at 2026-11-28 09:30 UTC: the disk is full.")]
+
+
+def test_dead_letters_that_nobody_has_decided_about_are_counted_by_queue(school: School) -> None:
+    for number, state in enumerate(["dead", "dead", "discarded"]):
+        school.execute(
+            "INSERT INTO dead_letters (queue, message_id, state, cause, attempts, message, death, died_at)"
+            " VALUES ('webhooks', %(id)s, %(state)s, 'retries', 3, '', '', now())",
+            {"id": str(number), "state": state},
+        )
+
+    assert notes(school) == [("dead letters", "Nobody has decided about 2 of queue webhooks.")]
+
+
+def test_a_school_without_a_spool_is_told_so(school: School) -> None:
+    del school.settings["NOUBA_GATEWAY_SPOOL_DIR"]
+
+    ((subject, says),) = notes(school)
+
+    assert (subject, "refused with 503" in says) == ("spool", True)
+
+
+def test_behind_pgbouncer_with_its_defaults_nothing_is_wrong(school: School, tmp_path: Path) -> None:
+    with pgbouncer_before(school.database_url, tmp_path) as url:
+        school.settings["NOUBA_DATABASE_URL"] = url
+        status, findings = school.examine()
+
+    assert {finding["verdict"] for finding in findings} == {"fine"}, findings
+    assert status == 0
+
+
+def test_a_pgbouncer_whose_pool_is_taken_is_told_apart_from_nobody(school: School, tmp_path: Path) -> None:
+    with (
+        pgbouncer_before(school.database_url, tmp_path, default_pool_size=1) as url,
+        contextlib.closing(psycopg2.connect(url)) as holder,
+    ):
+        holder.cursor().execute("SELECT 1")
+        school.settings["NOUBA_DATABASE_URL"] = url
+        faults = school.faults()
+
+    assert {fault["subject"] for fault in faults} == {"database"}
+    assert "gives no session" in faults[0]["says"]
+    assert "default_pool_size" in faults[0]["fix"]
+
+
+def test_a_pooler_in_transaction_mode_is_found(school: School, tmp_path: Path) -> None:
+    with pgbouncer_before(school.database_url, tmp_path, pool_mode="transaction") as url:
+        school.settings["NOUBA_DATABASE_URL"] = url
+        faults = school.faults()
+
+    assert [fault["subject"] for fault in faults] == ["database"]
+    assert "pool_mode = session" in faults[0]["fix"]
 
 
 def test_an_alarm_of_rabbitmq_is_found(own_rabbitmq: RabbitMq, school: School) -> None:

@@ -12,8 +12,7 @@ from services.transcoder.hls.content_keys import ContentKeys, Encrypt
 from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.planning.plan import make_plan
 from services.transcoder.worker_settings import WorkerSettings
-from shared.runtime.database import build_engine
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine, build_engine
 from tests.transcoder.jobs.test_postgres_jobs import make_source
 
 PAID, FREE, WITHOUT_CHAPTER = 1, 2, 3

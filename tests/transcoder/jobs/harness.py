@@ -22,8 +22,7 @@ from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.s3 import Storage
 from shared.contracts.message import Message
 from shared.messaging import outbox
-from shared.runtime.database import build_engine
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine, build_engine
 from tests.transcoder import film_cache
 from tests.waiting import wait_until
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from local.s3 import S3
+from services.transcoder.errors import ObjectStoreUnavailableError
 from services.transcoder.jobs.maintenance import Maintenance
 from services.transcoder.jobs.model import TaskKind, TaskResult
 from services.transcoder.jobs.scratch import ScratchSpace
@@ -95,6 +97,47 @@ def test_a_cancelled_job_is_cleaned_up_once_nobody_works_on_it(
     assert sweep_with(WEEK).clean_one() == 1
     assert storage.list("hls/") == {}
     assert sweep_with(WEEK).clean_one() == 0
+
+
+class Stubborn(Storage):
+    """S3 that refuses to remove what is below `kept`, as a locked object does."""
+
+    kept = "nothing"
+
+    def remove(self, prefix: str) -> int:
+        if prefix.startswith(self.kept):
+            raise ObjectStoreUnavailableError("S3 refused: AccessDenied")
+        return super().remove(prefix)
+
+
+def test_a_folder_that_cannot_be_removed_keeps_no_other(
+    school: School, storage: Storage, s3_keys: S3, tmp_path: Path
+) -> None:
+    # Given two jobs that were cancelled, the older with a folder that S3 does not remove, and such an orphan
+    prefixes = []
+    for number, name in enumerate("ab"):
+        job_id = school.open(name, minutes=number)
+        prefixes.append(f"hls/{school.course_id}/{school.plan(job_id, source=name).key}/")
+        storage.put(prefixes[-1] + "240p/00000.m4s", b"segment")
+        school.jobs.cancel(job_id)
+    stubborn = Stubborn(BUCKET, s3_keys.url)
+    stubborn.kept = prefixes[0]
+    sweep = Maintenance(school.engine, stubborn, ScratchSpace(tmp_path), orphan_age=timedelta(0), upload_age=WEEK)
+
+    # When they are cleaned, then the younger is, and the older is put off
+    with pytest.raises(ObjectStoreUnavailableError):
+        sweep.clean_one()
+    assert sweep.clean_one() == 1
+    assert sweep.clean_one() == 0
+    assert list(storage.list("hls/")) == [prefixes[0] + "240p/00000.m4s"]
+
+    # And orphans: those behind it go, and the failure is told
+    storage.put("hls/77/unknown/240p/00000.m4s", b"segment")
+    stubborn.kept = "hls/76/"
+    storage.put("hls/76/unknown/240p/00000.m4s", b"segment")
+    with pytest.raises(ObjectStoreUnavailableError):
+        sweep.remove_orphans()
+    assert list(storage.list("hls/7")) == ["hls/76/unknown/240p/00000.m4s"]
 
 
 def test_what_a_job_left_is_kept_for_another_that_makes_the_same(

@@ -17,8 +17,7 @@ from services.transcoder.jobs.postgres_tasks import WINDOW
 from services.transcoder.planning.plan import Plan, make_plan
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import Audio, Source, Video
-from shared.runtime.database import build_engine
-from shared.runtime.retrying_engine import RetryingEngine
+from shared.runtime.database import RetryingEngine, build_engine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TODAY = date(2026, 3, 1)

@@ -1,5 +1,6 @@
 """Scratch space: an upload is fetched once, and nothing is left, whoever dies."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.transcoder.errors import OutOfSpaceError
+from services.transcoder.errors import OutOfSpaceError, Reason, RejectedInputError
 from services.transcoder.jobs.scratch import KEPT_UPLOADS, ScratchSpace
 
 
@@ -69,6 +70,29 @@ def test_an_upload_that_does_not_fit_is_not_fetched(tmp_path: Path) -> None:
     scratch = ScratchSpace(tmp_path / "scratch", reserve_bytes=1 << 62)
     with pytest.raises(OutOfSpaceError), scratch.upload(1, 4, lambda _: pytest.fail("it was fetched")):
         pass
+
+
+def test_an_upload_that_no_room_is_enough_for_is_refused_with_the_sizes(tmp_path: Path) -> None:
+    scratch = ScratchSpace(tmp_path / "scratch", reserve_bytes=0)
+    with (
+        pytest.raises(RejectedInputError, match=r"The file has 5000000\.0 GB, and at most \d") as refused,
+        scratch.upload(1, 5_000_000 * 10**9, lambda _: pytest.fail("it was fetched")),
+    ):
+        pass
+    assert refused.value.reason is Reason.TOO_LARGE
+
+
+def test_an_upload_that_does_not_fit_now_takes_no_other_lessons_place(tmp_path: Path) -> None:
+    scratch = ScratchSpace(tmp_path / "scratch", reserve_bytes=0)
+    with scratch.upload(1, 4, lambda folder: (folder / "upload").touch()):
+        pass
+    total, _, free = shutil.disk_usage(tmp_path)
+    with (
+        pytest.raises(OutOfSpaceError),
+        scratch.upload(2, (free + total) // 4, lambda _: pytest.fail("it was fetched")),
+    ):
+        pass
+    assert scratch.kept() == [1]
 
 
 def test_an_upload_in_use_is_not_forgotten(scratch: ScratchSpace) -> None:

@@ -1,7 +1,9 @@
 """S3: uploads in pieces, downloads in ranges, and what is swept away; on a real server."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,45 @@ def test_all_objects_are_listed_and_removed_however_many(storage: Storage) -> No
     assert storage.list("hls/1/")["hls/1/key/240p/00011.m4s"].size_bytes == 11
     assert storage.remove("hls/1/") == 12
     assert list(storage.list("")) == ["hls/2/key/master.m3u8"]
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    """A proxy that has lost S3: its page of 404 answers everything."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(b"<html><body>No such site</body></html>")
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: a test has no use for it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_no_such_key_is_told_from_no_such_bucket_and_from_a_proxys_page(
+    s3_keys: S3, storage: Storage, page: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NoSuchObjectError):
+        storage.head("uploads/1/missing")
+    with pytest.raises(NoSuchObjectError):
+        storage.download("uploads/1/missing", '"any"', 3, tmp_path / "a")
+
+    for other in (Storage("no-such-bucket", s3_keys.url), Storage(BUCKET, page)):
+        with pytest.raises(ObjectStoreUnavailableError):
+            other.head("uploads/1/missing")
+        with pytest.raises(ObjectStoreUnavailableError):
+            other.download("uploads/1/missing", '"any"', 3, tmp_path / "a")

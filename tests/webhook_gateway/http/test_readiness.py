@@ -63,6 +63,7 @@ def test_it_is_ready_with_nothing_to_do(engine: Engine) -> None:
         "unsettled_seconds": 0.0,
         "spool": "off",
         "spool_events": 0,
+        "undrained_seconds": 0.0,
     }
 
 

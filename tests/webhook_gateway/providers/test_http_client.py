@@ -1,5 +1,8 @@
 """A provider's own API cannot hold us for longer, or hand us more, than we allow."""
 
+import contextlib
+import socket
+import threading
 import time
 
 import httpx
@@ -49,6 +52,33 @@ def test_a_dripping_provider_is_not_waited_for_though_something_always_comes(cli
         fetch(client, "GET", PATH, name="the call", within_seconds=0.7)
 
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_a_provider_that_drips_its_headers_is_not_waited_for(greeting: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(greeting)
+                while True:
+                    time.sleep(0.1)
+                    connection.sendall(b"X" if greeting else b"H")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        started = time.monotonic()
+        with pytest.raises(ProviderUnavailableError, match="for too long"):
+            fetch(
+                httpx.Client(timeout=httpx.Timeout(0.5)),
+                "GET",
+                f"http://127.0.0.1:{server.getsockname()[1]}/",
+                name="the call",
+                within_seconds=0.7,
+            )
+        assert time.monotonic() - started < 2
+        dripping.join(5)
 
 
 def test_an_endless_answer_is_not_read_to_its_end(serve: Serve) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Connection, Engine, event
@@ -13,6 +14,7 @@ from services.webhook_gateway.settlement import postgres, sql
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
 from shared.runtime.database import build_engine
+from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 from tests.webhook_gateway.settlement.samples import a_payment, an_event
@@ -192,3 +194,24 @@ def test_what_was_planned_for_an_empty_table_is_planned_anew_when_it_has_grown(
     assert plan() == small
     monkeypatch.setattr(postgres, "PLANS_KEPT_SECONDS", 0.0)
     assert "Index Cond: ((provider = key.provider) AND (provider_reference = key.reference))" in plan()
+
+
+@pytest.mark.parametrize("days_later", [10, 30, 90])
+def test_an_end_that_an_activation_set_goes_with_it_though_the_period_has_changed(
+    sql_school: SqlSchool, days_later: int
+) -> None:
+    # Given a subscription that was activated for thirty days
+    number = sql_school.add_subscription(sql_school.add_user(), 100)
+    with sql_school.books() as books:
+        books.activate(number, OPENED_AT)
+    assert sql_school.subscription(number).ends_at == OPENED_AT + timedelta(days=30)
+
+    # When the money goes back after NOUBA_SUBSCRIPTION_DAYS was changed
+    with SqlSchool(sql_school.engine, timedelta(days=days_later)).books() as books:
+        books.deactivate(number)
+
+    # Then it has no end of its own, and the next activation gives it a new one
+    assert sql_school.subscription(number).ends_at is None
+    with SqlSchool(sql_school.engine, timedelta(days=days_later)).books() as books:
+        books.activate(number, OPENED_AT)
+    assert sql_school.subscription(number).ends_at == OPENED_AT + timedelta(days=days_later)

@@ -15,7 +15,7 @@ from services.webhook_gateway.inbox.postgres import ConnectionInbox
 from services.webhook_gateway.inbox.spool import metrics
 from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, means_away
 from services.webhook_gateway.inbox.spool.spool import Spool, Spooled, Usage
-from shared.runtime.bounded_connect import connect_within
+from shared.runtime.database import connect_within
 from shared.runtime.failpoints import failpoint
 from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
@@ -30,8 +30,14 @@ LONGEST_SECONDS = 10.0
 #: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
 TURN_SECONDS, TURN_LOOK_SECONDS = 1.0, 0.02
 
-# what keeping an event needs: the table, the right to write to it, no lock in the way, and no standby
-_PROBE = "LOCK TABLE webhook_events IN ROW EXCLUSIVE MODE"
+# What keeping an event needs: a row can be written to the table, and a commit reaches the disk and a synchronous
+# standby. The row is taken back before the commit, which waits for both all the same since its transaction has written.
+_PROBE = """
+SAVEPOINT probe;
+INSERT INTO webhook_events (id, provider, dedupe_key, state, body, body_sha256)
+VALUES (-1, 'probe', gen_random_uuid()::text, 'ignored', '', '');
+ROLLBACK TO SAVEPOINT probe
+"""
 _TURN = "SELECT pg_try_advisory_xact_lock(85950764077889)"
 
 
@@ -46,6 +52,21 @@ class Drain(PeriodicThread):
         self._wake_relay = wake
         self._complained = ""
         self._has_readmitted = False
+        self._oldest_at: datetime | None = None
+        self._moved_at = time.monotonic()
+
+    @property
+    def is_database_away(self) -> bool:
+        """Whether the last attempt to write to the database failed."""
+        return self._presence.away
+
+    def undrained_seconds(self, usage: Usage) -> float:
+        """How long the oldest event of the spool has stayed while the database was there; 0 with an empty spool."""
+        if usage.oldest_at is None or usage.oldest_at != self._oldest_at:
+            self._oldest_at, self._moved_at = usage.oldest_at, time.monotonic()
+        if usage.oldest_at is None or self._presence.away:
+            return 0.0
+        return time.monotonic() - max(self._moved_at, self._presence.found_at)
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """Finish the batch in hand; the rest stays for the next process."""
@@ -141,6 +162,7 @@ class Drain(PeriodicThread):
 
     def _measure(self) -> Usage:
         usage = self._spool.usage()
+        self.undrained_seconds(usage)
         age_seconds = (datetime.now(UTC) - usage.oldest_at).total_seconds() if usage.oldest_at else 0.0
         metrics.SPOOL_EVENTS.set(usage.events)
         metrics.SPOOL_BYTES.set(usage.bytes)

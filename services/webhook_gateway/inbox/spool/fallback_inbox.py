@@ -1,6 +1,7 @@
 """The inbox that never sends a provider away: the database where it is there, and the spool where it is not."""
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,6 +25,8 @@ class Presence:
 
     def __init__(self) -> None:
         self.away = False
+        #: When it was last found there, on the monotonic clock.
+        self.found_at = time.monotonic()
         #: Set when the database was found away, so that whoever looks for it begins.
         self.lost = threading.Event()
 
@@ -38,6 +41,7 @@ class Presence:
         """Say that it is back."""
         if self.away:
             log.info("postgresql is back")
+            self.found_at = time.monotonic()
         self.lost.clear()
         self.away = False
 

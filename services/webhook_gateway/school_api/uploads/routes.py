@@ -14,9 +14,6 @@ from services.webhook_gateway.school_api.uploads.uploads import Courses, Objects
 
 uploads = Blueprint("uploads", __name__)
 
-#: The largest video that is taken.
-LARGEST_BYTES = 50 * 1024**3
-
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -28,6 +25,7 @@ class Uploads:
     objects: Objects | None
     courses: Courses
     bodies: BodyReader
+    largest_bytes: int
 
 
 class WishBody(BaseModel):
@@ -35,7 +33,7 @@ class WishBody(BaseModel):
 
     model_config = ConfigDict(strict=True)
     filename: Text
-    size: int = Field(gt=0, le=LARGEST_BYTES, description="Bytes.")
+    size: int = Field(gt=0, description="Bytes.")
     content_type: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=100)]
 
 
@@ -60,7 +58,8 @@ class CompletionBody(BaseModel):
 def open_upload(course_id: int) -> ResponseReturnValue:
     authorise(_given().tokens)
     body = read_json(WishBody, _given().bodies, errors.BadUploadError)
-    ticket = issue_ticket(course_id, Wish(body.filename, body.size, body.content_type), _objects(), _given().courses)
+    wish = Wish(body.filename, body.size, body.content_type)
+    ticket = issue_ticket(course_id, wish, _objects(), _given().courses, _given().largest_bytes)
     answer = {name: value for name, value in asdict(ticket).items() if value or name == "headers"}
     return jsonify(answer), 201
 

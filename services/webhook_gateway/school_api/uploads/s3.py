@@ -18,16 +18,23 @@ if TYPE_CHECKING:
 #: What S3 answers where the parts are not what was said, or are not there.
 _NOT_THERE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "NoSuchKey", "404"}
 
+ATTEMPTS = 2
+#: The longest that boto3 waits before the second attempt.
+BACKOFF_SECONDS = 1.0
+
 T = TypeVar("T")
 
 
 class S3Objects:
     """Implements `Objects`. Addresses are signed for `public_url`, which is where the browsers find S3."""
 
-    def __init__(self, bucket: str, endpoint_url: str | None, public_url: str | None) -> None:
+    def __init__(
+        self, bucket: str, endpoint_url: str | None, public_url: str | None, within_seconds: float = 12.0
+    ) -> None:
+        """No call takes longer than `within_seconds`: the caller has a request to answer."""
         self._bucket = bucket
-        self._client = _client(endpoint_url)
-        self._signer = _client(public_url or endpoint_url)
+        self._client = _client(endpoint_url, within_seconds)
+        self._signer = _client(public_url or endpoint_url, within_seconds)
 
     def put_address(self, key: str, size: int, content_type: str) -> str:
         # both are signed, so that the address takes nothing else
@@ -72,12 +79,14 @@ class S3Objects:
         )
 
 
-def _client(endpoint_url: str | None) -> "S3Client":
+def _client(endpoint_url: str | None, within_seconds: float) -> "S3Client":
+    # boto3 has no limit for a call: it is that of one attempt, to connect and to read, times the attempts
+    seconds = (within_seconds - BACKOFF_SECONDS) / ATTEMPTS
     config = Config(
         signature_version="s3v4",
-        retries={"mode": "standard", "total_max_attempts": 3},
-        connect_timeout=3,
-        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=seconds / 3,
+        read_timeout=seconds * 2 / 3,
         s3={"addressing_style": "path"} if endpoint_url else {},
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from services.webhook_gateway.errors import UnknownCourseError, UploadMissingError
+from services.webhook_gateway.errors import UnknownCourseError, UploadMissingError, UploadTooLargeError
 
 MIB = 1024 * 1024
 #: From this size on an upload goes in parts, each of which can be sent again on its own.
@@ -93,8 +93,10 @@ class Courses(Protocol):
         ...
 
 
-def issue_ticket(course_id: int, wish: Wish, objects: Objects, courses: Courses) -> Ticket:
-    """A ticket for one upload to a course. Raises UnknownCourse."""
+def issue_ticket(course_id: int, wish: Wish, objects: Objects, courses: Courses, largest_bytes: int) -> Ticket:
+    """A ticket for one upload to a course. Raises UnknownCourse and UploadTooLarge."""
+    if wish.size > largest_bytes:
+        raise UploadTooLargeError(wish.size, largest_bytes)
     if not courses.exists(course_id):
         raise UnknownCourseError(course_id)
     key = f"{_folder(course_id)}{uuid.uuid4().hex}{_ending(wish.filename)}"

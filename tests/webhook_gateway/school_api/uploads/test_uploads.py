@@ -1,6 +1,8 @@
 """A teacher's video goes straight into S3 with a ticket, and its completion is told to the transcoder."""
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from local.postgres import Postgres
 from local.s3 import BUCKET, S3
+from services.webhook_gateway.errors import ObjectStoreUnavailableError
+from services.webhook_gateway.school_api.uploads.s3 import S3Objects
 from services.webhook_gateway.school_api.uploads.uploads import MULTIPART_FROM_BYTES
 from shared.contracts.videos import TranscodeVideo
 from tests.webhook_gateway.processes import RunningGateway, new_database
@@ -215,3 +219,28 @@ def test_without_a_bucket_uploads_are_off_and_webhooks_are_not(
         assert answer.status_code == 503
         assert "NOUBA_S3_BUCKET" in answer.json()["message"]
         assert httpx.get(f"{gateway.url}/healthz").status_code == 200
+
+
+def test_a_video_that_is_too_large_is_refused_with_both_sizes(teacher: httpx.Client, database: str) -> None:
+    answer = teacher.post(f"/api/courses/{COURSE}/video", json=wish(50 * 1024**3 + 1))
+
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "upload_too_large"
+    assert "53687091201 bytes" in answer.text
+    assert "at most 53687091200" in answer.text
+    assert promised(database) == []
+
+
+def test_an_s3_that_does_not_answer_is_given_up_before_the_request_is(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        objects = S3Objects(BUCKET, f"http://127.0.0.1:{silent.getsockname()[1]}", None, within_seconds=4)
+        began = time.monotonic()
+
+        with pytest.raises(ObjectStoreUnavailableError):
+            objects.exists("uploads/7/any")
+
+    assert time.monotonic() - began < 4

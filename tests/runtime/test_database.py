@@ -1,0 +1,182 @@
+"""Connections lead to a server that takes writes, waits end at a fixed time, and useless connections are dropped."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg2
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from local.postgres import Postgres
+from shared.runtime.database import RetryingEngine, build_engine, connect_within
+from tests.standby import port_of, start_standby
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def standby(own_postgres: Postgres, tmp_path: Path) -> Iterator[Postgres]:
+    standby = start_standby(own_postgres, tmp_path / "standby")
+    yield standby
+    standby.destroy()
+
+
+def through(port: int, url: str, **options: str) -> str:
+    """`url` with another port."""
+    more = "?" + "&".join(f"{name}={value}" for name, value in options.items()) if options else ""
+    return url.replace(f":{urlsplit(url).port}/", f":{port}/") + more
+
+
+def write(engine: Engine) -> int:
+    """Write a row, and return the port of the server that took it."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS written (at timestamptz DEFAULT now())")
+        connection.exec_driver_sql("INSERT INTO written DEFAULT VALUES")
+        return int(connection.exec_driver_sql("SELECT inet_server_port()").scalar_one())
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_used(own_postgres: Postgres, standby: Postgres) -> None:
+    url = own_postgres.url
+    both = url.replace(f":{port_of(own_postgres)}/", f":{port_of(standby)},127.0.0.1:{port_of(own_postgres)}/")
+
+    engine = build_engine(both)
+
+    assert write(engine) == port_of(own_postgres)
+    engine.dispose()
+
+
+def test_a_standby_is_away_and_the_primary_is_found_when_the_address_leads_there(
+    own_postgres: Postgres, standby: Postgres
+) -> None:
+    with TcpProxy(port_of(own_postgres)) as proxy:
+        engine = build_engine(through(proxy.port, own_postgres.url), pool_size=3)
+        connections = [engine.connect() for _ in range(3)]
+        for connection in connections:
+            connection.close()
+
+        proxy.move(port_of(standby))
+        with pytest.raises(OperationalError):
+            write(engine)
+        with pytest.raises(OperationalError, match="read-only"):
+            write(engine)
+
+        proxy.move(port_of(own_postgres))
+        assert write(engine) == port_of(own_postgres)
+        engine.dispose()
+
+
+def test_one_refused_write_drops_every_connection_to_the_standby(own_postgres: Postgres, standby: Postgres) -> None:
+    # Given connections to a standby, which only reads have used
+    with TcpProxy(port_of(standby)) as proxy:
+        engine = build_engine(through(proxy.port, own_postgres.url, target_session_attrs="any"), pool_size=3)
+        connections = [engine.connect() for _ in range(3)]
+        for connection in connections:
+            assert connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one() is True
+            connection.close()
+        # and an address that leads to the primary for whoever connects from now on
+        proxy.target = port_of(own_postgres)
+
+        with pytest.raises(DBAPIError) as refused:
+            write(engine)
+
+        assert refused.value.connection_invalidated
+        assert [write(engine) for _ in range(3)] == [port_of(own_postgres)] * 3
+        with engine.connect() as one, engine.connect() as two, engine.connect() as three:
+            places = [c.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one() for c in (one, two, three)]
+        assert places == [False] * 3
+        engine.dispose()
+
+
+def test_a_database_that_was_made_read_only_is_written_to_as_soon_as_it_may_be(database_url: str) -> None:
+    engine = build_engine(database_url, pool_size=2)
+    name = urlsplit(database_url).path.lstrip("/")
+    write(engine)
+
+    _administer(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    _terminate(database_url, name)
+    for _ in range(3):
+        with pytest.raises(DBAPIError):
+            write(engine)
+
+    _administer(database_url, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    write(engine)
+    engine.dispose()
+
+
+def test_retried_work_reaches_the_primary(own_postgres: Postgres, standby: Postgres) -> None:
+    with TcpProxy(port_of(standby)) as proxy:
+        engine = build_engine(through(proxy.port, own_postgres.url, target_session_attrs="any"), pool_size=1)
+        attempts = []
+
+        def work(connection: object) -> int:
+            attempts.append(connection)
+            proxy.target = port_of(own_postgres)
+            connection.exec_driver_sql("CREATE TABLE attempted ()")  # type: ignore[attr-defined]
+            return len(attempts)
+
+        assert RetryingEngine(engine).run(work) == 2
+        engine.dispose()
+
+
+def test_a_server_that_stops_after_the_connect_is_not_waited_for(own_postgres: Postgres) -> None:
+    engine = build_engine(own_postgres.url, connect_timeout_seconds=2)
+    with engine.connect():
+        pass
+    server = psutil.Process(own_postgres.pid)
+    for process in [server, *server.children(recursive=True)]:
+        process.suspend()
+    began = time.monotonic()
+    try:
+        with pytest.raises(OperationalError), connect_within(engine, 1.0) as connection:
+            connection.exec_driver_sql("SELECT 1")
+        with pytest.raises(OperationalError), connect_within(engine, 1.0):
+            pass
+    finally:
+        for process in [server, *server.children(recursive=True)]:
+            process.resume()
+
+    assert time.monotonic() - began < 6
+    wait_until(lambda: write(engine), 20)
+    engine.dispose()
+
+
+def test_a_server_that_accepts_and_says_nothing_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        engine = build_engine(f"postgresql://nouba@127.0.0.1:{silent.getsockname()[1]}/x", connect_timeout_seconds=2)
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="timeout"):
+            engine.connect()
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_every_scheme_of_the_address_is_understood_and_the_limits_hold(database_url: str, scheme: str) -> None:
+    engine = build_engine(database_url.replace("postgresql", scheme), statement_timeout_ms=1234)
+    with engine.connect() as connection:
+        connection.rollback()
+        shown = connection.exec_driver_sql(
+            "SELECT current_setting('statement_timeout'), current_setting('application_name')"
+        ).one()
+    engine.dispose()
+    assert tuple(shown) == ("1234ms", "nouba")
+
+
+def _administer(url: str, statement: str) -> None:
+    with closing(psycopg2.connect(url, options="-c default_transaction_read_only=off")) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+
+
+def _terminate(url: str, name: str) -> None:
+    # not our own, and not from it
+    with closing(psycopg2.connect(url.replace(f"/{name}", "/postgres"))) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
