@@ -11,7 +11,7 @@ from services.transcoder.jobs.model import TaskKind, TaskResult
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.storage.s3 import Storage
 from tests.transcoder.jobs.harness import BUCKET
-from tests.transcoder.jobs.test_postgres_jobs import TODAY, School
+from tests.transcoder.jobs.test_postgres_jobs import TODAY, School, show_preview
 from tests.transcoder.jobs.test_postgres_jobs import school as school  # a fixture
 
 WEEK = timedelta(days=7)
@@ -95,6 +95,24 @@ def test_a_cancelled_job_is_cleaned_up_once_nobody_works_on_it(
     assert sweep_with(WEEK).clean_one() == 1
     assert storage.list("hls/") == {}
     assert sweep_with(WEEK).clean_one() == 0
+
+
+def test_of_a_failed_job_the_preview_stays_that_its_course_shows(
+    school: School, storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    job_id, shown = show_preview(school, "a")
+    prefix = shown.removesuffix("first/master.m3u8")
+    for name in ("first/master.m3u8", "240p/00000.m4s", "poster.jpg"):
+        storage.put(prefix + name, b"object")
+    school.jobs.fail(job_id, "It is damaged.", "")
+
+    assert sweep_with(WEEK).clean_one() == 2
+    assert list(storage.list("hls/")) == [shown]
+    assert sweep_with(timedelta(0)).remove_orphans() == 0
+
+    publish(school, storage, "b", 1)
+    assert sweep_with(timedelta(0)).remove_orphans() == 1
+    assert shown not in storage.list("hls/")
 
 
 def test_what_a_job_left_is_kept_for_another_that_makes_the_same(
