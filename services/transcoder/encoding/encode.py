@@ -98,6 +98,7 @@ def encode_audio(
     folder: Path,
     ffmpeg: Ffmpeg,
     *,
+    upload: Path | None = None,
     key: Key | None = None,
     on_progress: Callable[[Progress], None] = ignore,
     on_damage: Callable[[Damage], None] | None = None,
@@ -105,8 +106,9 @@ def encode_audio(
 ) -> RenditionSlice:
     """Encode one sound track whole: `<folder>/<sound>/init.mp4` and `<folder>/<sound>/<segment>.m4s`.
 
-    A track that changes its channels is decoded first. With `on_damage`, so is one that breaks: what is lost is
-    silent, and `on_damage` gets it.
+    A track that changes its channels is decoded first; from `upload`, if `source` is a rewrapped transport stream:
+    there each packet says how it is coded. With `on_damage`, so is a track that breaks: what is lost is silent, and
+    `on_damage` gets it.
     """
     work = _fresh(folder, f".{sound.name}")
 
@@ -121,8 +123,9 @@ def encode_audio(
             log = DecodeLog()
             spare = _fresh(folder, f".{sound.name}.decoded")
             with _as(error):
-                words = arguments.decode_audio(plan, sound, source)
-                ffmpeg.encode(words, spare, reads=[source], cancelled=cancelled, on_message=log.line)
+                words = arguments.decode_audio(plan, sound, source, upload)
+                reads = [source] if upload is None else [source, upload]
+                ffmpeg.encode(words, spare, reads=reads, cancelled=cancelled, on_message=log.line)
                 damage = _sound_damage(plan, sound, log, source, work, ffmpeg, cancelled)
                 _check_worth(damage, plan)
                 _empty(work)

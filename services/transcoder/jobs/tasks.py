@@ -135,6 +135,7 @@ class TaskRunner:
                 source,
                 folder,
                 self._ffmpeg,
+                upload=source.with_name(_UPLOAD_NAME),
                 key=self._locksmith.key(plan),
                 on_progress=advance,
                 on_damage=damage.append,
