@@ -17,7 +17,7 @@ from services.transcoder.errors import (
 )
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.diagnosis import DAMAGED
-from services.transcoder.ffmpeg.outputs import INITIALISATION, SEGMENT, read_output
+from services.transcoder.ffmpeg.outputs import INITIALISATION, MATROSKA, SEGMENT, check_output, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, ignore, never
 from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
@@ -129,6 +129,8 @@ def encode_audio(
                 damage = _sound_damage(plan, sound, log, source, work, ffmpeg, cancelled)
                 _check_worth(damage, plan)
                 _empty(work)
+                # a link here would grant the next ffmpeg the file that it points to
+                check_output(spare / arguments.DECODED_NAME, MATROSKA)
                 encode(spare / arguments.DECODED_NAME, decoded=True)
             shutil.rmtree(spare)
             if damage.spans and on_damage is None:
