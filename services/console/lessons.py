@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 _LESSONS = text("""
 SELECT job.id, job.course_id, job.state, job.reason, job.detail, job.duration_seconds, job.source_bytes,
-    job.created_at, job.planned_at, job.first_shown_at, job.finished_at,
+    job.created_at, job.planned_at, job.first_shown_at, job.finished_at, job.warnings,
     coalesce(sum(part.done_seconds) FILTER (WHERE part.kind = 'video'),
              avg(part.done_seconds) FILTER (WHERE part.kind = 'audio'), 0) AS made_seconds,
     count(*) FILTER (WHERE part.kind = 'video') AS chunks,
@@ -21,7 +21,7 @@ FROM (SELECT * FROM transcode_jobs WHERE CAST(:state AS text) IS NULL OR state =
       ORDER BY id DESC LIMIT :limit) AS job
 LEFT JOIN transcode_chunks AS part ON part.job_id = job.id
 GROUP BY job.id, job.course_id, job.state, job.reason, job.detail, job.duration_seconds, job.source_bytes,
-    job.created_at, job.planned_at, job.first_shown_at, job.finished_at
+    job.created_at, job.planned_at, job.first_shown_at, job.finished_at, job.warnings
 ORDER BY job.id DESC
 """)
 
@@ -34,6 +34,7 @@ class Lesson:
     course_id: int
     state: str
     reason: str | None
+    warnings: Sequence[dict[str, str]]
     detail: str | None
     fault: str | None
     duration_seconds: float | None
@@ -74,4 +75,5 @@ def read_lessons(engine: Engine, *, state: str | None = None, limit: int = 50) -
 
 def _lesson(row: dict[str, object]) -> Lesson:
     worked = row.pop("worked_seconds")
+    row["warnings"] = row["warnings"] or ()
     return Lesson(**row, worked_seconds=None if worked is None else float(str(worked)))  # type: ignore[arg-type]

@@ -68,14 +68,15 @@ def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--limit", default=20, type=click.IntRange(1, 1000), help="How many, the newest first.")
 def jobs(as_json: bool, limit: int) -> None:
-    """Show the newest jobs, how far they are, and why one failed."""
+    """Show the newest jobs: how far they are, why one failed, and what a finished lesson lacks."""
     found = read_statuses(_database(read_settings(DatabaseSettings)), limit=limit)
     if as_json:
         click.echo(json.dumps([one.as_json() for one in found]))
         return
     for one in found:
         click.echo(f"{one.id:6}  course {one.course_id:<8} {_line(one)}")
-        for told in (one.reason, one.detail, one.fault if not one.over else None):
+        warnings = [f"Warning: {warning['text']}" for warning in one.warnings]
+        for told in (one.reason, one.detail, one.fault if not one.over else None, *warnings):
             if told:
                 click.echo(f"        {told}")
 

@@ -36,6 +36,8 @@ transcode_jobs = Table(
     Column("reason", Text),
     # what the operator has to know of the same
     Column("detail", Text),
+    # what a completed lesson lacks: a list of {code, text}, the text for the teacher
+    Column("warnings", JSONB(none_as_null=True)),
     Column("plan", JSONB),
     # the name of the lesson's bytes: source, ladder and encoder; its objects are under hls/<course>/<content key>/
     Column("content_key", Text),

@@ -49,6 +49,16 @@ def keep_event(database: Database, state: str, reason: str | None = None) -> int
     return int(database.rows("SELECT max(id) FROM webhook_events")[0][0])
 
 
+def finish_lesson(database: Database, warnings: list[dict[str, str]] | None) -> None:
+    """A completed job with these warnings."""
+    database.execute(
+        "WITH course AS (INSERT INTO courses DEFAULT VALUES RETURNING id)"
+        " INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, uploaded_at, state,"
+        " finished_at, warnings) SELECT id, 'uploads/1', 'e', 1000000, now(), 'completed', now(), %s FROM course",
+        None if warnings is None else json.dumps(warnings),
+    )
+
+
 def acts(database: Database) -> list[tuple[object, ...]]:
     return database.rows("SELECT who, what, why, ids FROM operator_acts ORDER BY id")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.console.clients import Person, console_of
-from tests.console.factories import bury, keep_event
+from tests.console.factories import bury, finish_lesson, keep_event
 from tests.webhook_gateway.processes import Database
 
 #: Larger than the largest number of a row.
@@ -84,3 +84,13 @@ def test_letters_are_found_by_their_cause(operator: Person, database: Database, 
     assert f'href="/dead/{found}"' in page
     assert f'href="/dead/{other}"' not in page
     assert f'name="cause" list="causes" value="{cause}"' in page
+
+
+def test_a_lesson_says_what_it_lacks(operator: Person, database: Database) -> None:
+    # Given a completed lesson that is damaged, and one that is whole
+    finish_lesson(database, [{"code": "damaged_picture", "text": "The picture is damaged at 0:09 & 0:12."}])
+    finish_lesson(database, None)
+
+    # When the page of the lessons is read, then the warning stands there once
+    page = operator.read("/lessons")
+    assert page.count("The picture is damaged at 0:09 &amp; 0:12.") == 1

@@ -48,9 +48,9 @@ def film(path: Path, folder: Path) -> Seen:
     if "audio" in tracks:
         call += ["-map", "0:a:0", "-af", "aresample=48000:async=1:first_pts=0", "-ac", "1", "-f", "s16le", str(wave)]
     subprocess.run(["ffmpeg", "-nostdin", "-v", "fatal", "-y", *call], check=True, capture_output=True, timeout=120)
-    frames, end = _frames(crc) if "video" in tracks else (0, 0.0)
-    flashes = _flashes(grey.read_bytes(), STEP_SECONDS) if "video" in tracks else []
-    beeps = _beeps(wave) if "audio" in tracks else []
+    frames, end = frames_of(crc) if "video" in tracks else (0, 0.0)
+    flashes = flashes_of(grey.read_bytes(), STEP_SECONDS) if "video" in tracks else []
+    beeps = beeps_of(wave) if "audio" in tracks else []
     return Seen(flashes, beeps, frames, end or wave.stat().st_size / 96_000)
 
 
@@ -61,7 +61,7 @@ def rendition(folder: Path, rate: float) -> tuple[list[float], int]:
     call = ["-i", str(data), "-vf", "scale=1:1", "-pix_fmt", "gray", "-f", "rawvideo", "-fps_mode", "passthrough"]
     pixels = _decoded(call)
     data.unlink()
-    return _flashes(pixels, 1 / rate), len(pixels)
+    return flashes_of(pixels, 1 / rate), len(pixels)
 
 
 def beeps(folder: Path) -> list[float]:
@@ -69,7 +69,7 @@ def beeps(folder: Path) -> list[float]:
     data, wave = folder / "oracle.mp4", folder / "oracle.s16"
     data.write_bytes(_joined(folder))
     wave.write_bytes(_decoded(["-i", str(data), "-ac", "1", "-ar", "48000", "-f", "s16le"]))
-    found = _beeps(wave)
+    found = beeps_of(wave)
     data.unlink()
     wave.unlink()
     return found
@@ -106,7 +106,7 @@ def _tracks(path: Path) -> set[str]:
     return {line.strip(",") for line in probe(path, "-show_entries", "stream=codec_type")}
 
 
-def _frames(crc: Path) -> tuple[int, float]:
+def frames_of(crc: Path) -> tuple[int, float]:
     lines = crc.read_text().splitlines()
     base = next(line for line in lines if line.startswith("#tb"))
     numerator, _, denominator = base.split()[-1].partition("/")
@@ -124,11 +124,11 @@ def _decoded(arguments: list[str]) -> bytes:
     return subprocess.run(call, check=True, capture_output=True, timeout=60).stdout
 
 
-def _flashes(pixels: bytes, step: float) -> list[float]:
+def flashes_of(pixels: bytes, step: float) -> list[float]:
     return [i * step for i in range(1, len(pixels)) if pixels[i] > 128 >= pixels[i - 1]]
 
 
-def _beeps(wave: Path) -> list[float]:
+def beeps_of(wave: Path) -> list[float]:
     samples = memoryview(wave.read_bytes()).cast("h")
     starts: list[float] = []
     last = -1_000_000

@@ -24,6 +24,15 @@ def flipped(film: Path, target: Path, share: float, count: int = 1) -> Path:
     return target
 
 
+def without_packet(film: Path, target: Path) -> Path:
+    """A copy of a transport stream without the first packet after the middle that is picture and begins no frame."""
+    data = film.read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    place = next(i for i in range(len(packets) // 2, len(packets)) if packets[i][1:3] == b"\x01\x00")
+    target.write_bytes(b"".join(packets[:place] + packets[place + 1 :]))
+    return target
+
+
 def noisy(cache: Path, ending: str, *codec: str) -> Path:
     """A film of which nearly every byte is part of some frame."""
     picture = "testsrc2=size=320x180:rate=25:duration=20,noise=alls=20:allf=t"
@@ -53,12 +62,7 @@ def test_one_flipped_byte_costs_a_warning_and_not_the_lesson(
 def test_a_missing_transport_packet_costs_a_warning_and_not_the_lesson(
     cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
-    data = noisy(cache, "ts", *FAST, "-g", "50").read_bytes()
-    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
-    # the first packet of the picture after the middle that begins no frame
-    place = next(i for i in range(len(packets) // 2, len(packets)) if packets[i][1:3] == b"\x01\x00")
-    film = tmp_path / "film.ts"
-    film.write_bytes(b"".join(packets[:place] + packets[place + 1 :]))
+    film = without_packet(noisy(cache, "ts", *FAST, "-g", "50"), tmp_path / "film.ts")
 
     lesson = lesson_of(film, tmp_path, ffmpeg)
 

@@ -17,7 +17,7 @@ from services.transcoder.errors import (
 )
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.diagnosis import DAMAGED
-from services.transcoder.ffmpeg.outputs import INITIALISATION, SEGMENT, read_output
+from services.transcoder.ffmpeg.outputs import INITIALISATION, MATROSKA, SEGMENT, check_output, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, ignore, never
 from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
@@ -98,6 +98,7 @@ def encode_audio(
     folder: Path,
     ffmpeg: Ffmpeg,
     *,
+    upload: Path | None = None,
     key: Key | None = None,
     on_progress: Callable[[Progress], None] = ignore,
     on_damage: Callable[[Damage], None] | None = None,
@@ -105,8 +106,9 @@ def encode_audio(
 ) -> RenditionSlice:
     """Encode one sound track whole: `<folder>/<sound>/init.mp4` and `<folder>/<sound>/<segment>.m4s`.
 
-    A track that changes its channels is decoded first. With `on_damage`, so is one that breaks: what is lost is
-    silent, and `on_damage` gets it.
+    A track that changes its channels is decoded first; from `upload`, if `source` is a rewrapped transport stream:
+    there each packet says how it is coded. With `on_damage`, so is a track that breaks: what is lost is silent, and
+    `on_damage` gets it.
     """
     work = _fresh(folder, f".{sound.name}")
 
@@ -121,11 +123,14 @@ def encode_audio(
             log = DecodeLog()
             spare = _fresh(folder, f".{sound.name}.decoded")
             with _as(error):
-                words = arguments.decode_audio(plan, sound, source)
-                ffmpeg.encode(words, spare, reads=[source], cancelled=cancelled, on_message=log.line)
+                words = arguments.decode_audio(plan, sound, source, upload)
+                reads = [source] if upload is None else [source, upload]
+                ffmpeg.encode(words, spare, reads=reads, cancelled=cancelled, on_message=log.line)
                 damage = _sound_damage(plan, sound, log, source, work, ffmpeg, cancelled)
                 _check_worth(damage, plan)
                 _empty(work)
+                # a link here would grant the next ffmpeg the file that it points to
+                check_output(spare / arguments.DECODED_NAME, MATROSKA)
                 encode(spare / arguments.DECODED_NAME, decoded=True)
             shutil.rmtree(spare)
             if damage.spans and on_damage is None:

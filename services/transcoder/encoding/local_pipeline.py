@@ -75,7 +75,7 @@ def make_lesson(
         prepared = prepare(path, work, ffmpeg, chosen, cancelled=cancelled)
         plan = make_plan(prepared.source, prepared.sha256, ffmpeg.build, chosen)
         (work / "lesson").mkdir()
-        encoder = _LocalEncoder(plan, prepared, work / "lesson", ffmpeg, key, tell, cancelled)
+        encoder = _LocalEncoder(plan, prepared, path, work / "lesson", ffmpeg, key, tell, cancelled)
         parts, stills = encoder.run(jobs)
         warnings = warnings_of(plan, encoder.damages)
         tell(EncodingProgress("writing playlists", 0.99, 0.0))
@@ -94,13 +94,15 @@ class _LocalEncoder:
         self,
         plan: Plan,
         prepared: Prepared,
+        upload: Path,
         folder: Path,
         ffmpeg: Ffmpeg,
         key: Key | None,
         tell: Callable[[EncodingProgress], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        self._plan, self._prepared, self._folder, self._ffmpeg = plan, prepared, folder, ffmpeg
+        self._plan, self._prepared, self._upload = plan, prepared, upload
+        self._folder, self._ffmpeg = folder, ffmpeg
         self._key, self._tell, self._cancelled = key, tell, cancelled
         self.damages: list[Damage] = []
         self._failed = threading.Event()
@@ -164,6 +166,7 @@ class _LocalEncoder:
             self._prepared.path,
             self._folder,
             self._ffmpeg,
+            upload=self._upload,
             key=self._key,
             on_progress=advance,
             on_damage=self.damages.append,

@@ -13,6 +13,7 @@ from services.transcoder.errors import RejectedInputError, WrongOutputError
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.hls.encryption import Key
 from services.transcoder.hls.package import Package, assemble
+from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan
 
 
@@ -39,9 +40,23 @@ def make_preview(
             if len(plan.chunks) < 2:
                 raise
     beginning = preview_minute(plan)
-    parts = encode_chunk(beginning, beginning.chunks[0], source, folder, ffmpeg, key=key, cancelled=cancelled)
+    # the lesson that follows reports the damage
+    reported_later: list[Damage] = []
+    parts = encode_chunk(
+        beginning,
+        beginning.chunks[0],
+        source,
+        folder,
+        ffmpeg,
+        key=key,
+        on_damage=reported_later.append,
+        cancelled=cancelled,
+    )
     for sound in beginning.sounds:
-        parts.append(encode_audio(beginning, sound, source, folder, ffmpeg, key=key, cancelled=cancelled))
+        part = encode_audio(
+            beginning, sound, source, folder, ffmpeg, key=key, on_damage=reported_later.append, cancelled=cancelled
+        )
+        parts.append(part)
     return assemble(beginning, parts, key.lock if key else None)
 
 

@@ -4,7 +4,9 @@ All output names are relative: ffmpeg runs inside the step's own scratch folder,
 a quote) can be taken for a pattern.
 """
 
+import itertools
 import math
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +30,7 @@ _CMAF = "movflags=+frag_discont+cmaf+negative_cts_offsets:use_editlist=0"
 #: One time scale in every rendition, or hls.js moves the clock when it switches.
 TIMESCALE = 90_000
 DECODED_NAME = "sound.mkv"
+MENDED_NAME = "mended.ts"
 _HLS = (
     "-avoid_negative_ts", "disabled",
     "-f", "hls",
@@ -83,7 +86,7 @@ def encode_audio(plan: Plan, sound: Sound, source: Path, *, decoded: bool = Fals
     chain = [
         f"asetpts=PTS-({_seconds(shift)})/TB",
         # silence where sound starts late or has gaps
-        "aresample=48000:async=1:first_pts=0",
+        f"aresample=48000:async=1:first_pts=0:min_hard_comp={_hard_compensation(plan, sound)}",
         f"apad=whole_dur={duration}",
         f"atrim=end={duration}",
     ]
@@ -99,11 +102,29 @@ def encode_audio(plan: Plan, sound: Sound, source: Path, *, decoded: bool = Fals
     return [*words, "-hls_segment_filename", "%05d.m4s", "audio.m3u8"]
 
 
-def decode_audio(plan: Plan, sound: Sound, source: Path) -> list[str]:
+def decode_audio(plan: Plan, sound: Sound, source: Path, upload: Path | None = None) -> list[str]:
     """One track as lossless stereo in `sound.mkv`, whatever changes or breaks on its way; reports each frame."""
-    words = [*_MEASURED_START, *_open(plan.source.container, source), "-map", f"0:{sound.stream}"]
+    track = next(track for track in plan.source.audio if track.index == sound.stream)
+    if upload is not None and plan.source.upload_container == "mpegts" and track.upload_index is not None:
+        words = [*_MEASURED_START, *_open(plan.source.upload_container, upload)]
+        # the film begins with the first of all its tracks, if all are read
+        words += ["-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "null", "-", "-map", f"0:{track.upload_index}"]
+    else:
+        words = [*_MEASURED_START, *_open(plan.source.container, source), "-map", f"0:{sound.stream}"]
     words += ["-af", "ashowinfo", "-ac", "2", "-ar", "48000", "-c:a", "flac", "-bitexact", "-vn", "-sn", "-dn"]
     return [*words, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "matroska", DECODED_NAME]
+
+
+def mend_clock(source: Source, path: Path, shifts: Mapping[int, Sequence[tuple[int, float]]]) -> list[str]:
+    """The same packets in `mended.ts` by a clock that does not jump; without it ffmpeg guesses, track by track.
+
+    The container has the time base of the upload, in which the filter counts.
+    """
+    words = [*_TOLERANT_START, "-copyts", *_open(source.container, path)]
+    for number, stream in enumerate(_streams(source)):
+        words += ["-map", f"0:{stream}", f"-bsf:{number}", _shifted(shifts[stream])]
+    words += ["-c", "copy", "-bitexact", "-muxdelay", "0", "-muxpreload", "0", "-mpegts_copyts", "1"]
+    return [*words, "-f", "mpegts", MENDED_NAME]
 
 
 def rewrap(source: Source, path: Path) -> list[str]:
@@ -111,7 +132,9 @@ def rewrap(source: Source, path: Path) -> list[str]:
     # a missing packet is the decoder's business; what arrives is measured
     # AVI has no times of showing; made up for frames that are in order, they would be a frame late
     made_up = ["-fflags", "+genpts"] if source.video is None or source.video.reordered else []
-    words = [*_TOLERANT_START, *made_up, *_open(source.container, path), "-map", "0:v?", "-map", "0:a?"]
+    words = [*_TOLERANT_START, *made_up, *_open(source.container, path)]
+    for stream in _streams(source):
+        words += ["-map", f"0:{stream}"]
     words += ["-c", "copy", "-bitexact", "-sn", "-dn", "-max_interleave_delta", "0"]
     return [*words, "-f", "matroska", "source.mkv"]
 
@@ -153,6 +176,55 @@ def remux_audio(source: Source, path: Path, *, segment_seconds: int) -> list[str
     words += ["-bsf:a", r"noise=drop=lt(pts\,0)", *_PLAIN, *_HLS, "-hls_time", str(segment_seconds)]
     words += ["-hls_segment_options", _CMAF, "-hls_fmp4_init_filename", "init.mp4"]
     return [*words, "-hls_segment_filename", "%05d.m4s", "audio.m3u8"]
+
+
+def _streams(source: Source) -> list[int]:
+    return ([source.video.index] if source.video else []) + [track.index for track in source.audio]
+
+
+def _shifted(shifts: Sequence[tuple[int, float]]) -> str:
+    """The filter that moves packets from each number on by as many seconds as it says."""
+    steps = [(number, after - before) for (_, before), (number, after) in itertools.pairwise(shifts)]
+    moved = "+".join(f"gte(N,{number})*({round(step * TIMESCALE)})" for number, step in steps)
+    return f"setts=pts=PTS+{moved}:dts=DTS+{moved}".replace(",", r"\,")
+
+
+def _hard_compensation(plan: Plan, sound: Sound) -> float:
+    """From which difference in seconds sound is cut or filled. Where cuts are rare, none may shift what follows."""
+    jitters = any(track.index == sound.stream and track.jitters for track in plan.source.audio)
+    return 0.1 if jitters else 0.01
+
+
+def signals(
+    source: Source,
+    path: Path,
+    container: str,
+    fitted: Sequence[str],
+    *,
+    seconds: int,
+    steps: int,
+    moving_side: int,
+    names: tuple[str, str, str],
+) -> list[str]:
+    """Grey frames around the middle of each second, tiny ones and loudness for each of `steps` a second.
+
+    Both tracks are read at once, so that they share one clock.
+    """
+    pictures, movement, loudness = names
+    words = [*_TOLERANT_START, *_open(container, path)]
+    raw = ["-t", str(seconds), "-f", "rawvideo"]
+    if source.video:
+        middle = "+".join(f"eq(mod(n\\,{steps})\\,{steps // 2 + apart})" for apart in (-4, 0, 4))
+        chain = [f"fps={steps}:start_time=0", f"select={middle}", *fitted, "setsar=1", "format=gray"]
+        words += ["-map", f"0:{source.video.index}", "-vf", ",".join(chain), "-fps_mode", "passthrough", *raw, pictures]
+        small = f"fps={steps}:start_time=0,scale={moving_side}:{moving_side}:flags=area,format=gray"
+        words += ["-map", f"0:{source.video.index}", "-vf", small, *raw, movement]
+    if source.audio:
+        heard = ["aresample=48000:async=1:first_pts=0:min_hard_comp=0.01", "aformat=channel_layouts=mono"]
+        heard += ["aeval=abs(val(0))", f"aresample={steps}"]
+        words += ["-map", f"0:{source.audio[0].index}", "-af", ",".join(heard), "-t", str(seconds)]
+        words += ["-f", "s16le", loudness]
+    return words
 
 
 def _preroll(plan: Plan, chunk: Chunk) -> int:

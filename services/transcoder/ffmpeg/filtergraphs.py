@@ -31,7 +31,7 @@ def chunk_graph(plan: Plan, chunk: Chunk, preroll_frames: int, *, tolerant: bool
     ]
     if video.hdr:
         # once, at the largest size that is needed
-        steps += [*_fitted(plan.rungs[0].width, plan.rungs[0].height), *tone_map(video)]
+        steps += [*fitted(plan.rungs[0].width, plan.rungs[0].height), *tone_map(video)]
     count = len(plan.rungs)
     parts = [f"[0:{video.index}]{','.join(steps)},split={count}" + "".join(f"[s{i}]" for i in range(count))]
     for i, rung in enumerate(plan.rungs):
@@ -43,7 +43,7 @@ def rendition(video: Video, rung: LadderRung) -> list[str]:
     """From a picture of the source (tone-mapped where it is HDR) to `rung`."""
     if video.hdr:
         return [_scale(rung.width, rung.height), "setsar=1", "format=yuv420p", _TAGS]
-    scaled, padded = _fitted(rung.width, rung.height, _colours(video))
+    scaled, padded = fitted(rung.width, rung.height, _colours(video))
     return [scaled, "format=yuv420p", padded, "setsar=1", _TAGS]
 
 
@@ -52,13 +52,13 @@ def still(video: Video, width: int, height: int) -> list[str]:
     jpeg = ":out_color_matrix=smpte170m:out_range=pc"
     if video.hdr:
         first = [
-            *_fitted(width, height),
+            *fitted(width, height),
             *tone_map(video),
             _scale(width, height, f":in_color_matrix=bt709:in_range=tv{jpeg}"),
         ]
     else:
         read = _colours(video).replace(":out_color_matrix=bt709:out_range=tv", jpeg)
-        first = _fitted(width, height, read)
+        first = fitted(width, height, read)
     return [*first, "setsar=1", "format=yuvj420p"]
 
 
@@ -83,7 +83,7 @@ def tone_map(video: Video) -> list[str]:
     ]
 
 
-def _fitted(width: int, height: int, colours: str = "") -> list[str]:
+def fitted(width: int, height: int, colours: str = "") -> list[str]:
     """Scales and pads each frame by its own shape: a film may change size or pixels on its way, and keeps its shape.
 
     Within two per cent, or two pixels, the frame fills the picture: sizes are even, and need no bars for that.

@@ -115,6 +115,15 @@ def track_of(initialisation: bytes) -> Track:
     raise Mp4Error(f"{entry.kind} is neither H.264 nor AAC")
 
 
+def displayed_size(initialisation: bytes) -> tuple[int, int]:
+    """The width and height at which its track is to be shown, whatever the pixels' shape; (0, 0) for sound."""
+    tkhd = first(initialisation, "moov/trak/tkhd")
+    width, height = struct.unpack_from(
+        ">II", initialisation, tkhd.body + (88 if initialisation[tkhd.body] == 1 else 76)
+    )
+    return round(width / 65536), round(height / 65536)
+
+
 def fragments(segment: bytes) -> list[Fragment]:
     """Every moof of `segment` with its samples."""
     return [_fragment(segment, moof) for moof in find(segment, "moof")]

@@ -1,8 +1,10 @@
 """Reads the times and sizes of every packet of a file once, without decoding: the truth behind its header."""
 
 import itertools
+import math
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.transcoder.errors import Reason, RejectedInputError
@@ -11,12 +13,30 @@ from services.transcoder.ffmpeg.process import Ffmpeg, never
 
 #: Eight hours at 120 pictures a second, twice; a file with more is made to exhaust us.
 MAX_PACKETS = 8_000_000
+#: A clock that goes back, or this far ahead, was set anew; a shorter way ahead is a picture that is held.
+BACK_SECONDS = 0.1
+JUMP_SECONDS = 10.0
+#: Each costs a term in the filter that moves the packets.
+MAX_RUNS = 64
+
+
+@dataclass(slots=True)
+class Run:
+    """Packets of one track between two jumps of its clock: the first one's number, the first and the last time."""
+
+    number: int
+    start: float
+    end: float
 
 
 class Track:
     """One track's packets, as they came."""
 
     def __init__(self) -> None:
+        #: Numbered from the first key packet: a copy begins there.
+        self.runs: list[Run] = []
+        self._number = -1
+        self._order: float | None = None
         self._times = array("d")
         self._keys = array("d")
         self.all_packets = 0
@@ -45,9 +65,28 @@ class Track:
         moments = [*self.times(), self.end]
         return [(before, after) for before, after in itertools.pairwise(moments) if after - before > least_seconds]
 
+    def breaks(self, least_seconds: float) -> int:
+        """How many shown packets begin more than `least_seconds` before or after the usual step."""
+        steps = sorted(after - before for before, after in itertools.pairwise(self.times()))
+        usual = steps[len(steps) // 2] if steps else 0.0
+        return sum(abs(step - usual) > least_seconds for step in steps)
+
     def longest_key_interval(self) -> float:
         """The longest time between two pictures at which a player can start."""
         return _longest_step([*sorted(self._keys), self.end]) if self._keys else self.end - self.first
+
+    def advance(self, time: float, duration: float, order: float, flags: str) -> None:
+        """Count a packet, whether it has a time or not (`nan`); `order` is its time of decoding."""
+        if self._number >= 0 or "K" in flags:
+            self._number += 1
+        if math.isnan(time) or self._number < 0:
+            return
+        jumped = self._order is not None and not -BACK_SECONDS <= order - self._order <= JUMP_SECONDS
+        if not self.runs or jumped:
+            self.runs.append(Run(self._number, time, time + duration))
+        run = self.runs[-1]
+        run.start, run.end = min(run.start, time), max(run.end, time + duration)
+        self._order = order
 
     def add(self, time: float, duration: float, size: int, flags: str) -> None:
         self.all_packets += 1
@@ -103,14 +142,33 @@ class PacketIndex:
         index, pts, dts, duration, size, flags = parts[:6]
         # AVI has no presentation times; without reordering the decoding times are the same
         time = pts if pts != "N/A" else dts
+        lasts = 0.0 if duration == "N/A" else float(duration)
+        at = math.nan if time == "N/A" else float(time)
+        self.track(int(index)).advance(at, lasts, at if dts == "N/A" else float(dts), flags)
         if time == "N/A":
             return True
         self._packets += 1
         if self._packets > MAX_PACKETS:
             raise RejectedInputError(Reason.TOO_LONG, "The video has too many pictures: cut it into lessons.")
-        lasts = 0.0 if duration == "N/A" else float(duration)
-        self.track(int(index)).add(float(time), lasts, int(size) if size != "N/A" else 0, flags)
+        self.track(int(index)).add(at, lasts, int(size) if size != "N/A" else 0, flags)
         return True
+
+    def shifts(self, leader: int, others: Sequence[int]) -> dict[int, list[tuple[int, float]]]:
+        """How a clock that jumps becomes one that does not: by stream, from which packet on times move by how much.
+
+        The leader's frames then follow each other without a gap, and all tracks move by as much. Empty if no clock
+        jumps, if the tracks do not jump alike, or too often.
+        """
+        runs = self.track(leader).runs
+        if not 2 <= len(runs) <= MAX_RUNS or any(len(self.track(other).runs) != len(runs) for other in others):
+            return {}
+        moved = [0.0]
+        for before, after in itertools.pairwise(runs):
+            moved.append(before.end + moved[-1] - after.start)
+        return {
+            stream: [(run.number, move) for run, move in zip(self.track(stream).runs, moved, strict=True)]
+            for stream in (leader, *others)
+        }
 
 
 def _longest_step(times: list[float]) -> float:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from services.transcoder.errors import JobCancelledError, RejectedInputError
+from services.transcoder.errors import EncoderFailedError, JobCancelledError, RejectedInputError
 from services.transcoder.ffmpeg import arguments
-from services.transcoder.ffmpeg.outputs import MATROSKA, check_output
+from services.transcoder.ffmpeg.outputs import MATROSKA, TRANSPORT_STREAM, check_output
 from services.transcoder.ffmpeg.process import Ffmpeg, never
-from services.transcoder.inspection.probe import check_bounds, inspect, read
+from services.transcoder.inspection.packets import PacketIndex
+from services.transcoder.inspection.probe import check_bounds, on_grid, read
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import Source
 
@@ -36,7 +37,7 @@ def prepare(
     A file that cannot be rewrapped is encoded all the same, each chunk from the file's beginning.
     Raises RejectedInputError for what can become no lesson.
     """
-    source = read(path, folder, ffmpeg, cancelled)
+    source, packets = read(path, folder, ffmpeg, cancelled)
     digest = file_sha256(path, cancelled)
     short = source.duration_seconds <= recipe.chunk_seconds
     if source.seekable or source.video is None or (short and not source.jumps):
@@ -47,11 +48,17 @@ def prepare(
     work.mkdir(parents=True)
     try:
         space = 2 * source.size_bytes + (64 << 20)
-        ffmpeg.encode(arguments.rewrap(source, path), work, reads=[path], cancelled=cancelled, file_bytes=space)
+        described, origin = source, path
+        if mended := _mend_clock(source, packets, path, work, ffmpeg, cancelled, space):
+            described, origin = mended, work / arguments.MENDED_NAME
+        words = arguments.rewrap(described, origin)
+        ffmpeg.encode(words, work, reads=[origin], cancelled=cancelled, file_bytes=space)
         # a link here would grant the next ffmpeg the file that it points to
         check_output(work / REWRAPPED_NAME, MATROSKA)
         rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
-        return Prepared(rewrapped, _as_before(source, inspect(rewrapped, folder, ffmpeg, cancelled)), digest)
+        made = _as_before(source, *read(rewrapped, folder, ffmpeg, cancelled))
+        check_bounds(made)
+        return Prepared(rewrapped, made, digest)
     except RejectedInputError:
         check_bounds(source)
         return Prepared(path, source, digest)
@@ -70,11 +77,38 @@ def file_sha256(path: Path, cancelled: Callable[[], bool] = never) -> str:
     return digest.hexdigest()
 
 
-def _as_before(upload: Source, rewrapped: Source) -> Source:
+def _mend_clock(
+    upload: Source,
+    packets: PacketIndex,
+    path: Path,
+    work: Path,
+    ffmpeg: Ffmpeg,
+    cancelled: Callable[[], bool],
+    file_bytes: int,
+) -> Source | None:
+    """What `arguments.mend_clock` wrote to `work`; None where no clock jumps, or the packets do not fit in."""
+    if upload.video is None or upload.container not in ("mpegts", "mpeg"):
+        return None
+    shifts = packets.shifts(upload.video.index, [track.index for track in upload.audio])
+    if not shifts:
+        return None
+    try:
+        words = arguments.mend_clock(upload, path, shifts)
+        ffmpeg.encode(words, work, reads=[path], cancelled=cancelled, file_bytes=file_bytes)
+    except (RejectedInputError, EncoderFailedError):
+        return None
+    check_output(work / arguments.MENDED_NAME, TRANSPORT_STREAM)
+    audio = tuple(replace(track, index=number) for number, track in enumerate(upload.audio, 1))
+    return replace(upload, container="mpegts", video=replace(upload.video, index=0), audio=audio)
+
+
+def _as_before(upload: Source, rewrapped: Source, packets: PacketIndex) -> Source:
     """Matroska rounds times to milliseconds and may lose a tag; what the upload said of its pictures stays true."""
     if upload.video is None or rewrapped.video is None:
         return rewrapped
     old = upload.video
+    # the streams of the upload stand there in the order in which `arguments.rewrap` maps them
+    audio = tuple(replace(track, upload_index=upload.audio[track.index - 1].index) for track in rewrapped.audio)
     video = replace(
         rewrapped.video,
         rate=old.rate,
@@ -87,4 +121,4 @@ def _as_before(upload: Source, rewrapped: Source) -> Source:
         width=old.width,
         height=old.height,
     )
-    return replace(rewrapped, video=video)
+    return replace(rewrapped, video=on_grid(video, packets), audio=audio, upload_container=upload.container)

@@ -13,13 +13,15 @@ from services.transcoder.ffmpeg.diagnosis import DAMAGED, TOO_LARGE, UNREADABLE,
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.inspection.packets import PacketIndex, Track
 from services.transcoder.planning.damage import spoken_seconds, too_much
-from services.transcoder.planning.frame_rate import source_rate
+from services.transcoder.planning.frame_rate import grid_shift, output_rate, source_rate
 from services.transcoder.planning.geometry import display_size, rotation_of
 from services.transcoder.planning.languages import language_tag
 from services.transcoder.planning.source import Audio, LessonWarning, Source, Video
 
 #: Shorter than the second that is decoded before each chunk, so that no longer hole goes unseen.
 HOLE_SECONDS = 0.5
+#: More than the rounding of any container.
+BREAK_SECONDS = 0.01
 #: Frames that are decoded to see whether they are interlaced.
 FIELD_FRAMES = 50
 
@@ -31,12 +33,12 @@ def inspect(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bo
 
     `folder` is scratch space; nothing is written there.
     """
-    source = read(path, folder, ffmpeg, cancelled)
+    source, _ = read(path, folder, ffmpeg, cancelled)
     check_bounds(source)
     return source
 
 
-def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool] = never) -> Source:
+def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool] = never) -> tuple[Source, PacketIndex]:
     """As `inspect`, without its bounds: the clock of a container without an index may jump, until it is rewrapped."""
     size = path.stat().st_size
     if size == 0:
@@ -60,6 +62,7 @@ def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]
         if video.fields is None and picture.get("field_order", "unknown") == "unknown":
             fields = _fields_of_frames(path, folder, ffmpeg, picture["index"], cancelled)
             video = replace(video, fields=fields)
+        video = on_grid(video, survey)
         missing = _missing_frames(picture, described["format"], survey)
         if missing and container == "mov":
             # an edit list hides frames that are all there
@@ -69,7 +72,14 @@ def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]
             )
         if missing:
             warnings = (_cut_off(missing, video),)
-    return Source(container=container, size_bytes=size, video=video, audio=audio, warnings=warnings)
+    source = Source(container=container, size_bytes=size, video=video, audio=audio, warnings=warnings)
+    return source, survey
+
+
+def on_grid(video: Video, packets: PacketIndex) -> Video:
+    """`video` with what the grid of its lesson does to its frames."""
+    times = [at - packets.start for at in packets.track(video.index).times()]
+    return replace(video, grid_shift_seconds=grid_shift(times, output_rate(video.rate, video.fields is not None)))
 
 
 def _describe(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]) -> dict[str, Any]:
@@ -176,6 +186,7 @@ def _audio(stream: _Stream, survey: PacketIndex) -> Audio:
         first_seconds=track.first - survey.start,
         end_seconds=track.end - survey.start,
         bits_per_second=_bit_rate(track),
+        breaks=track.breaks(BREAK_SECONDS),
     )
 
 

@@ -77,7 +77,10 @@ class Maintenance:
         return len(messages)
 
     def clean_one(self) -> int:
-        """Remove what a failed or cancelled job left in S3, once nobody works on it; how many objects there were."""
+        """Remove what a failed or cancelled job left in S3, once nobody works on it; how many objects there were.
+
+        The preview of a failed job stays while its course shows it.
+        """
         live = select(chunks.c.id).where(
             chunks.c.job_id == jobs.c.id, chunks.c.state == "running", chunks.c.lease_until > func.now()
         )
@@ -99,9 +102,14 @@ class Maintenance:
             if row is None:
                 return 0
             removed = 0
-            if row.content_key is not None and not self._is_wanted(connection, row.course_id, row.content_key):
+            if row.content_key is not None and not self._is_active(connection, row.course_id, row.content_key):
+                prefix = prefix_of(row.course_id, row.content_key)
+                shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == row.course_id)) or ""
                 try:
-                    removed = self._remove(prefix_of(row.course_id, row.content_key))
+                    if shown.startswith(prefix + PREVIEW_FOLDER):
+                        removed = self._remove(prefix, kept=prefix + PREVIEW_FOLDER)
+                    elif not shown.startswith(prefix):
+                        removed = self._remove(prefix)
                 except TranscoderError:
                     # whatever keeps S3 from it may last, and is about this folder alone
                     self._put_off[row.id] = time.monotonic() + TRY_AGAIN_SECONDS
@@ -158,15 +166,19 @@ class Maintenance:
 
     def _is_wanted(self, connection: Connection, course_id: int, content_key: str) -> bool:
         """Whether a job is at work on this lesson, or the course shows it."""
+        shown = select(courses.c.id).where(
+            courses.c.id == course_id, courses.c.video_ref.startswith(prefix_of(course_id, content_key))
+        )
+        return self._is_active(connection, course_id, content_key) or bool(connection.scalar(select(shown.exists())))
+
+    def _is_active(self, connection: Connection, course_id: int, content_key: str) -> bool:
+        """Whether a job is at work on this lesson, or may find that it is."""
         active = select(jobs.c.id).where(
             jobs.c.course_id == course_id,
             jobs.c.finished_at.is_(None),
             or_(jobs.c.content_key == content_key, jobs.c.content_key.is_(None)),
         )
-        shown = select(courses.c.id).where(
-            courses.c.id == course_id, courses.c.video_ref.startswith(prefix_of(course_id, content_key))
-        )
-        return bool(connection.scalar(select(or_(active.exists(), shown.exists()))))
+        return bool(connection.scalar(select(active.exists())))
 
     def _jobs_put_off(self) -> list[int]:
         now = time.monotonic()
@@ -202,8 +214,8 @@ class Maintenance:
             log.warning("objects that no lesson needs stay", prefix=prefix, error=describe(error))
             return 0
 
-    def _remove(self, prefix: str) -> int:
-        removed = self._storage.remove(prefix)
+    def _remove(self, prefix: str, *, kept: str | None = None) -> int:
+        removed = self._storage.remove(prefix, kept=kept)
         if removed:
             REMOVED.inc(removed)
             log.info("removed objects that no lesson needs", prefix=prefix, objects=removed)

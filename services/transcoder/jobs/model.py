@@ -6,7 +6,9 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan
+from services.transcoder.planning.source import LessonWarning
 
 #: Where lessons are published.
 ROOT = "hls/"
@@ -101,6 +103,8 @@ class TaskResult:
     files: Mapping[str, int]
     #: As `measure.dump_parts` has them.
     parts: Sequence[Mapping[str, Any]] = ()
+    #: What did not decode.
+    damage: Sequence[Damage] = ()
 
 
 class JobStore(Protocol):
@@ -143,7 +147,7 @@ class JobStore(Protocol):
         ...
 
     def show_first(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
-        """Let the course show `video_ref` until the lesson is whole, unless it shows another; whether it does."""
+        """Show `video_ref` in the course until the lesson is complete, unless it shows a complete one; whether so."""
         ...
 
     def results(self, job_id: int) -> dict[tuple[TaskKind, int], TaskResult]:
@@ -154,8 +158,8 @@ class JobStore(Protocol):
         """What these parts made is not there: have it made again before publishing."""
         ...
 
-    def complete(self, lease: Lease, video_ref: str, day: date) -> bool:
-        """Let the course show `video_ref`, and tell of it; false where the job is over for another reason."""
+    def complete(self, lease: Lease, video_ref: str, day: date, warnings: Sequence[LessonWarning] = ()) -> bool:
+        """Show `video_ref` in the course, and publish `VideoReady`; false if the job is over for another reason."""
         ...
 
     def fail(self, job_id: int, reason: str, detail: str) -> bool:
@@ -170,3 +174,8 @@ class JobStore(Protocol):
 def prefix_of(course_id: int, content_key: str) -> str:
     """Where a lesson's objects are."""
     return f"{ROOT}{course_id}/{content_key}/"
+
+
+def preview_of(course_id: int, content_key: str) -> str:
+    """Where its preview's objects are."""
+    return prefix_of(course_id, content_key) + PREVIEW_FOLDER

@@ -4,14 +4,16 @@ Locks are taken in one order (course, job, parts), so that two transactions neve
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date, timedelta
 
-from sqlalchemy import BigInteger, Connection, and_, delete, func, insert, literal_column, select, update
+from sqlalchemy import BigInteger, Connection, and_, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import UnknownCourseError, UnknownJobError
-from services.transcoder.jobs.model import PREVIEW_FOLDER, Lease, State, TaskKind, TaskResult, Upload, prefix_of
-from services.transcoder.jobs.postgres_tasks import RETELL, PostgresTaskStore
+from services.transcoder.jobs.model import Lease, State, TaskKind, TaskResult, Upload, preview_of
+from services.transcoder.jobs.postgres_tasks import RETELL, SHOWS_NO_LESSON, PostgresTaskStore
+from services.transcoder.planning.source import LessonWarning
 from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import VideoReady
 from shared.messaging import outbox
@@ -87,8 +89,7 @@ class PostgresJobStore(PostgresTaskStore):
                 return False
             active = select(jobs.c.id).where(jobs.c.id == lease.job.id, jobs.c.finished_at.is_(None)).exists()
             show = update(courses).where(courses.c.id == lease.job.course_id, active)
-            # an older lesson that is whole is worth more than the beginning of a new one
-            shown = connection.execute(show.where(courses.c.video_ref.is_(None)).values(video_ref=video_ref)).rowcount
+            shown = connection.execute(show.where(SHOWS_NO_LESSON).values(video_ref=video_ref)).rowcount
             if shown:
                 connection.execute(update(jobs).where(jobs.c.id == lease.job.id).values(first_shown_at=func.now()))
             failpoint("transcoder.before_first_commit")
@@ -96,13 +97,20 @@ class PostgresJobStore(PostgresTaskStore):
 
         return self._database.run(work)
 
-    def complete(self, lease: Lease, video_ref: str, day: date) -> bool:
+    def complete(self, lease: Lease, video_ref: str, day: date, warnings: Sequence[LessonWarning] = ()) -> bool:
+        told = [asdict(warning) for warning in warnings] or None
+
         def work(connection: Connection) -> bool:
             _lock_course(connection, lease.job.course_id)
             if not self._end(connection, lease, TaskResult({}), 0.0):
                 return False
             swap = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.state == State.PUBLISHING)
-            ended = {"state": State.COMPLETED, "finished_at": func.now(), "stored_bytes": _STORED_BYTES}
+            ended = {
+                "state": State.COMPLETED,
+                "finished_at": func.now(),
+                "stored_bytes": _STORED_BYTES,
+                "warnings": told,
+            }
             if connection.execute(swap.values(ended)).rowcount == 1:
                 _set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
                 outbox.enqueue(connection, TRANSCODER, VideoReady(course_id=lease.job.course_id, day=day))
@@ -134,11 +142,12 @@ class PostgresJobStore(PostgresTaskStore):
                 raise UnknownJobError(
                     f"Job {job_id} has neither failed nor been cancelled, so there is nothing to retry."
                 )
-            kept = delete(chunks).where(chunks.c.job_id == job_id)
+            undone = delete(chunks).where(chunks.c.job_id == job_id)
+            if _shows_preview(connection, job_id):
+                undone = undone.where(chunks.c.kind != TaskKind.FIRST)
             if cleaned is None:
-                kept = kept.where(chunks.c.state != "done")
-            connection.execute(kept)
-            connection.execute(delete(chunks).where(chunks.c.job_id == job_id, chunks.c.kind.in_(_ONCE)))
+                undone = undone.where(or_(chunks.c.state != "done", chunks.c.kind.in_(_ONCE)))
+            connection.execute(undone)
             _begin(connection, course_id, job_id, due_now=True)
 
         self._database.run(work)
@@ -216,7 +225,15 @@ def _begin(connection: Connection, course_id: int, job_id: int, *, due_now: bool
     _set_course(connection, course_id, transcoding_status="pending")
 
 
+def _shows_preview(connection: Connection, job_id: int) -> bool:
+    """Whether the course shows the preview of this job."""
+    job = connection.execute(select(jobs.c.course_id, jobs.c.content_key).where(jobs.c.id == job_id)).one()
+    shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == job.course_id))
+    return bool(job.content_key and shown and shown.startswith(preview_of(job.course_id, job.content_key)))
+
+
 def _end(connection: Connection, job_ids: Sequence[int], state: State, reason: str, detail: str = "") -> bool:
+    """End these jobs. A failed one leaves its preview in the course, a cancelled one does not."""
     end = (
         update(jobs)
         .where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_(None))
@@ -225,9 +242,8 @@ def _end(connection: Connection, job_ids: Sequence[int], state: State, reason: s
     )
     ended = connection.execute(end).all()
     for row in ended:
-        if row.content_key is not None:
-            # its first pictures go with it
-            first = prefix_of(row.course_id, row.content_key) + PREVIEW_FOLDER
+        if row.content_key is not None and state is State.CANCELLED:
+            first = preview_of(row.course_id, row.content_key)
             shown = update(courses).where(courses.c.id == row.course_id, courses.c.video_ref.startswith(first))
             connection.execute(shown.values(video_ref=None))
     return bool(ended)

@@ -8,7 +8,18 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.transcoder.jobs.model import MADE, STATE_OF, Job, Lease, State, TaskKind, TaskResult
+from services.transcoder.jobs.model import (
+    MADE,
+    PREVIEW_FOLDER,
+    ROOT,
+    STATE_OF,
+    Job,
+    Lease,
+    State,
+    TaskKind,
+    TaskResult,
+)
+from services.transcoder.planning.damage import dump_damage, load_damage
 from services.transcoder.planning.plan import Plan
 from shared.contracts.message import Message
 from shared.contracts.routes import TRANSCODER
@@ -25,6 +36,8 @@ RETELL = timedelta(minutes=5)
 #: Chunks of one job that are in the queue at once: enough for every worker, few enough that the next upload's
 #: message is not behind an hour of work.
 WINDOW = 8
+#: A complete lesson, however old, stays until the next one is complete. A preview gives way to the next preview.
+SHOWS_NO_LESSON = or_(courses.c.video_ref.is_(None), courses.c.video_ref.like(f"{ROOT}%/{PREVIEW_FOLDER}%"))
 _LATER = text("'infinity'::timestamptz")
 
 
@@ -103,8 +116,9 @@ class PostgresTaskStore:
                 if made_of != plan.key:
                     # what was made before has other bytes than what comes now
                     connection.execute(delete(chunks).where(chunks.c.job_id == lease.job.id, chunks.c.kind.in_(MADE)))
-                shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == lease.job.course_id))
-                self._make_parts(connection, lease.job.id, plan, show_first=show_first and shown is None)
+                free = select(courses.c.id).where(courses.c.id == lease.job.course_id, SHOWS_NO_LESSON)
+                wanted = show_first and connection.scalar(free) is not None
+                self._make_parts(connection, lease.job.id, plan, show_first=wanted)
                 _reuse(connection, lease.job, plan)
                 self._tell_of_parts(connection, lease.job.id)
             failpoint("transcoder.before_plan_commit")
@@ -142,7 +156,7 @@ class PostgresTaskStore:
             chunks.c.job_id == job_id, chunks.c.kind.in_(MADE), chunks.c.state == "done"
         )
         rows = self._database.run(lambda c: c.execute(query).all())
-        return {(TaskKind(row.kind), row.number): TaskResult(row.result["files"], row.result["parts"]) for row in rows}
+        return {(TaskKind(row.kind), row.number): _result(row.result) for row in rows}
 
     def send_back(self, lease: Lease, parts: Sequence[tuple[TaskKind, int]]) -> None:
         def work(connection: Connection) -> None:
@@ -176,7 +190,7 @@ class PostgresTaskStore:
         mark = update(chunks).where(
             chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_(("running", "done"))
         )
-        result = None if done is None else {"files": dict(done.files), "parts": [dict(part) for part in done.parts]}
+        result = None if done is None else _plain(done)
         values = {"state": "done", "result": result, "done_seconds": done_seconds, "error": None}
         return connection.execute(mark.values(**values, finished_at=func.now())).rowcount == 1
 
@@ -261,6 +275,15 @@ def _lock(connection: Connection, job_id: int) -> None:
 
 def _held(lease: Lease) -> Any:
     return and_(chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state == "running")
+
+
+def _plain(done: TaskResult) -> dict[str, Any]:
+    kept: dict[str, Any] = {"files": dict(done.files), "parts": [dict(part) for part in done.parts]}
+    return {**kept, "damage": dump_damage(done.damage)} if done.damage else kept
+
+
+def _result(plain: dict[str, Any]) -> TaskResult:
+    return TaskResult(plain["files"], plain["parts"], load_damage(plain.get("damage", ())))
 
 
 def _job(row: Row[Any]) -> Job:

@@ -26,6 +26,8 @@ class JobStatus:
     source_key: str
     state: State
     reason: str | None
+    #: What a completed lesson lacks: `code` for programs, `text` for the teacher.
+    warnings: tuple[dict[str, str], ...]
     detail: str | None
     fault: str | None
     percent: float
@@ -62,7 +64,7 @@ def read_statuses(
     query = (
         select(
             *jobs.c["id", "course_id", "source_key", "state", "reason", "detail", "content_key", "duration_seconds"],
-            *jobs.c["created_at", "first_shown_at", "finished_at"],
+            *jobs.c["warnings", "created_at", "first_shown_at", "finished_at"],
             made.label("made_seconds"),
             func.extract("epoch", ended_at - jobs.c.planned_at).label("worked_seconds"),
             func.count().filter(video).label("chunks"),
@@ -96,6 +98,7 @@ def _standing(row: Row[*tuple[Any, ...]]) -> JobStatus:
         source_key=row.source_key,
         state=state,
         reason=row.reason,
+        warnings=tuple(row.warnings or ()),
         detail=row.detail,
         fault=row.fault,
         percent=100.0 if completed else round(100 * (0.02 + _ENCODING_SHARE * share) if whole else 0.0, 1),

@@ -1,14 +1,14 @@
 """Use cases: how each kind of part is made, from its lease to its row. Raises LeaseLost where it came too late."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 import structlog
 
-from services.transcoder.encoding.encode import encode_audio, encode_chunk
+from services.transcoder.encoding.encode import encode_audio, encode_chunk, warnings_of
 from services.transcoder.encoding.preview import has_preview, make_preview
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import JobCancelledError, TransientError
@@ -23,6 +23,7 @@ from services.transcoder.jobs.model import PREVIEW_FOLDER, Job, JobStore, Lease,
 from services.transcoder.jobs.publish import missing_objects, publish
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, SPEED
+from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan, make_plan
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.object_store import ObjectStore
@@ -96,6 +97,7 @@ class TaskRunner:
             chunk = plan.chunks[lease.number]
             seconds = float(chunk.frames / plan.rate)
             started = time.monotonic()
+            damage: list[Damage] = []
 
             def advance(progress: Progress) -> None:
                 heart.done_seconds = min(seconds, float(progress.frames / plan.rate))
@@ -108,6 +110,7 @@ class TaskRunner:
                 self._ffmpeg,
                 key=self._locksmith.key(plan),
                 on_progress=advance,
+                on_damage=damage.append,
                 cancelled=heart.stop,
                 on_segment=shipment.send,
             )
@@ -116,10 +119,11 @@ class TaskRunner:
                 for rung in plan.rungs:
                     (folder / rung.name / INIT_NAME).unlink()
             SPEED.observe(seconds / max(0.001, time.monotonic() - started))
-            self._deliver(lease, shipment, parts, seconds)
+            self._deliver(lease, shipment, parts, seconds, damage)
 
     def _audio(self, lease: Lease, heart: LeaseHeartbeat) -> None:
         with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+            damage: list[Damage] = []
 
             def advance(progress: Progress) -> None:
                 heart.done_seconds = progress.seconds
@@ -131,11 +135,13 @@ class TaskRunner:
                 source,
                 folder,
                 self._ffmpeg,
+                upload=source.with_name(_UPLOAD_NAME),
                 key=self._locksmith.key(plan),
                 on_progress=advance,
+                on_damage=damage.append,
                 cancelled=heart.stop,
             )
-            self._deliver(lease, shipment, [part], float(plan.duration_seconds))
+            self._deliver(lease, shipment, [part], float(plan.duration_seconds), damage)
 
     def _stills(self, lease: Lease, heart: LeaseHeartbeat) -> None:
         with self._parts_of(lease, heart) as (plan, source, folder, shipment):
@@ -152,18 +158,26 @@ class TaskRunner:
             self._jobs.send_back(lease, lost)
             raise LeaseLostError
         assert lease.job.plan is not None
+        warnings = warnings_of(lease.job.plan, [damage for done in results.values() for damage in done.damage])
         key = self._locksmith.key(lease.job.plan)
         master = publish(lease.job, results, self._objects, key.lock if key else None)
-        _kept(self._jobs.complete(lease, master, self._today()))
+        _kept(self._jobs.complete(lease, master, self._today(), warnings))
         JOBS_ENDED.labels("completed").inc()
         self._scratch.forget(lease.job.id)
 
-    def _deliver(self, lease: Lease, shipment: SegmentUploader, parts: list[RenditionSlice], seconds: float) -> None:
+    def _deliver(
+        self,
+        lease: Lease,
+        shipment: SegmentUploader,
+        parts: list[RenditionSlice],
+        seconds: float,
+        damage: Sequence[Damage] = (),
+    ) -> None:
         failpoint("transcoder.after_encode")
         shipment.send_all()
         files = shipment.arrived()
         failpoint("transcoder.after_upload")
-        _kept(self._jobs.finish(lease, TaskResult(files, dump_parts(parts)), seconds))
+        _kept(self._jobs.finish(lease, TaskResult(files, dump_parts(parts), damage), seconds))
         MEDIA_SECONDS.labels(lease.kind).inc(seconds)
         failpoint("transcoder.after_finish")
 

@@ -1,6 +1,7 @@
 """Chooses the picture rate: what the source really has, and what we make of it. Pure."""
 
 import itertools
+import math
 from fractions import Fraction
 
 STANDARD = tuple(Fraction(text) for text in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
@@ -36,6 +37,16 @@ def snapped(rate: Fraction) -> Fraction:
     """`rate`, or the standard rate that it means."""
     nearest = min(STANDARD, key=lambda standard: abs(standard - rate))
     return nearest if abs(nearest - rate) < Fraction(1, 50) else max(SLOWEST, rate.limit_denominator(1001))
+
+
+def grid_shift(times: list[float], rate: Fraction) -> float:
+    """How much later frames at `times` are shown, in the middle, once each is on a grid of `rate`.
+
+    The first frame alone may lie: writers stretch it, and films that were joined go on in another phase.
+    """
+    late = sorted(math.floor(at * float(rate) + 0.5) / float(rate) - at for at in times)
+    rare = len(late) // 20
+    return round((late[rare] + late[-1 - rare]) / 2, 6) if late else 0.0
 
 
 def output_rate(rate: Fraction, interlaced: bool) -> Fraction:

@@ -123,11 +123,10 @@ def make_plan(source: Source, source_sha256: str, encoder: str, recipe: Encoding
 
 
 def audio_shift(plan: Plan) -> Fraction:
-    """How much earlier sound has to play, because the first picture was moved onto the grid."""
+    """How much earlier sound has to play, because the frames were moved onto the grid."""
     if plan.source.video is None:
         return Fraction(0)
-    first = Fraction(plan.source.video.first_seconds).limit_denominator(1_000_000)
-    return first - half_up(first * plan.rate) / plan.rate
+    return -Fraction(plan.source.video.grid_shift_seconds).limit_denominator(1_000_000)
 
 
 def picture_frames(video: Video, rate: Fraction) -> int:

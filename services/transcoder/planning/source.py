@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+#: Sound that breaks more often than once in so long was recorded with a rough clock; other breaks are cuts.
+JITTER_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
@@ -35,6 +38,8 @@ class Video:
     #: Where no new picture comes for a while: the picture to show there has to be decoded before.
     holes: tuple[tuple[float, float], ...]
     bits_per_second: int
+    #: How much later its frames are shown on the grid of the lesson; sound follows them.
+    grid_shift_seconds: float = 0.0
     #: Whether frames are stored in another order than they are shown in.
     reordered: bool = False
 
@@ -63,6 +68,15 @@ class Audio:
     first_seconds: float
     end_seconds: float
     bits_per_second: int
+    #: How often a packet does not begin where the one before it ended.
+    breaks: int = 0
+    #: Its stream in the upload, where the upload was rewrapped.
+    upload_index: int | None = None
+
+    @property
+    def jitters(self) -> bool:
+        """Whether its times are too rough for each to be taken at its word."""
+        return self.breaks > 1 + (self.end_seconds - self.first_seconds) / JITTER_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +97,8 @@ class Source:
     video: Video | None
     audio: tuple[Audio, ...]
     warnings: tuple[LessonWarning, ...] = ()
+    #: The upload's container, where it was rewrapped.
+    upload_container: str = ""
 
     @property
     def duration_seconds(self) -> float:

@@ -131,9 +131,9 @@ class Storage:
             for one in page.get("CommonPrefixes", ()):
                 yield one["Prefix"]
 
-    def remove(self, prefix: str) -> int:
-        """Remove all objects below `prefix`; how many there were."""
-        keys = list(self.list(prefix))
+    def remove(self, prefix: str, *, kept: str | None = None) -> int:
+        """Remove all objects below `prefix`, but those below `kept`; how many they were."""
+        keys = [key for key in self.list(prefix) if kept is None or not key.startswith(kept)]
         for start in range(0, len(keys), 1000):
             batch = keys[start : start + 1000]
             answer = retrying(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from services.transcoder.encoding.encode import encode_chunk
+from services.transcoder.encoding.encode import encode_audio, encode_chunk
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import TransientError, WrongOutputError
 from services.transcoder.ffmpeg import outputs, sandbox
@@ -109,6 +109,31 @@ def test_a_fifo_in_place_of_an_initialisation_does_not_block(
     with pytest.raises(TransientError):
         encode_chunk(plan, plan.chunks[0], prepared.path, tmp_path / "out", _taken_over(programs, body))
     assert time.monotonic() - started < 60
+
+
+def test_decoded_sound_that_is_no_matroska_file_is_not_read(
+    film: Callable[[str], Path], ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    source = film("plain 25 pictures a second")
+    scratch, programs = tmp_path / "scratch", tmp_path / "programs"
+    scratch.mkdir()
+    programs.mkdir()
+    prepared = prepare(source, scratch, ffmpeg, QUICK)
+    plan = make_plan(prepared.source, prepared.sha256, ffmpeg.build, QUICK)
+    # the first attempt fails, the decoder leaves a trap
+    body = """
+        if "sound.mkv" not in sys.argv:
+            sys.exit("channel element 1.0 is not allocated")
+        with open("sound.mkv", "wb") as file:
+            file.write(b"#EXTM3U")
+        for number in range(400):
+            print(f"[ashowinfo] pts_time:{number * 1024 / 48000}", file=sys.stderr)
+    """
+
+    with pytest.raises(TransientError) as caught:
+        encode_audio(plan, plan.sounds[0], prepared.path, tmp_path / "out", _taken_over(programs, body))
+
+    assert isinstance(caught.value.__cause__, WrongOutputError)
 
 
 def test_a_rewrapped_upload_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from services.transcoder.jobs.model import TaskKind, TaskResult
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.storage.s3 import Storage
 from tests.transcoder.jobs.harness import BUCKET
-from tests.transcoder.jobs.test_postgres_jobs import TODAY, School
+from tests.transcoder.jobs.test_postgres_jobs import TODAY, School, show_preview
 from tests.transcoder.jobs.test_postgres_jobs import school as school  # a fixture
 
 WEEK = timedelta(days=7)
@@ -100,14 +100,14 @@ def test_a_cancelled_job_is_cleaned_up_once_nobody_works_on_it(
 
 
 class Stubborn(Storage):
-    """S3 that refuses to remove what is below `kept`, as a locked object does."""
+    """S3 that refuses to remove what is below `locked`, as a locked object does."""
 
-    kept = "nothing"
+    locked = "nothing"
 
-    def remove(self, prefix: str) -> int:
-        if prefix.startswith(self.kept):
+    def remove(self, prefix: str, *, kept: str | None = None) -> int:
+        if prefix.startswith(self.locked):
             raise ObjectStoreUnavailableError("S3 refused: AccessDenied")
-        return super().remove(prefix)
+        return super().remove(prefix, kept=kept)
 
 
 def test_a_folder_that_cannot_be_removed_keeps_no_other(
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_removed_keeps_no_other(
         storage.put(prefixes[-1] + "240p/00000.m4s", b"segment")
         school.jobs.cancel(job_id)
     stubborn = Stubborn(BUCKET, s3_keys.url)
-    stubborn.kept = prefixes[0]
+    stubborn.locked = prefixes[0]
     sweep = Maintenance(school.engine, stubborn, ScratchSpace(tmp_path), orphan_age=timedelta(0), upload_age=WEEK)
 
     # When they are cleaned, then the younger is, and the older is put off
@@ -133,11 +133,29 @@ def test_a_folder_that_cannot_be_removed_keeps_no_other(
 
     # And orphans: those behind it go, and the failure is told
     storage.put("hls/77/unknown/240p/00000.m4s", b"segment")
-    stubborn.kept = "hls/76/"
+    stubborn.locked = "hls/76/"
     storage.put("hls/76/unknown/240p/00000.m4s", b"segment")
     with pytest.raises(ObjectStoreUnavailableError):
         sweep.remove_orphans()
     assert list(storage.list("hls/7")) == ["hls/76/unknown/240p/00000.m4s"]
+
+
+def test_of_a_failed_job_the_preview_stays_that_its_course_shows(
+    school: School, storage: Storage, sweep_with: Callable[[timedelta], Maintenance]
+) -> None:
+    job_id, shown = show_preview(school, "a")
+    prefix = shown.removesuffix("first/master.m3u8")
+    for name in ("first/master.m3u8", "240p/00000.m4s", "poster.jpg"):
+        storage.put(prefix + name, b"object")
+    school.jobs.fail(job_id, "It is damaged.", "")
+
+    assert sweep_with(WEEK).clean_one() == 2
+    assert list(storage.list("hls/")) == [shown]
+    assert sweep_with(timedelta(0)).remove_orphans() == 0
+
+    publish(school, storage, "b", 1)
+    assert sweep_with(timedelta(0)).remove_orphans() == 1
+    assert shown not in storage.list("hls/")
 
 
 def test_what_a_job_left_is_kept_for_another_that_makes_the_same(

@@ -14,9 +14,10 @@ from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
 from services.transcoder.jobs.model import Lease, State, TaskKind, TaskResult, Upload
 from services.transcoder.jobs.postgres_jobs import SUPERSEDED, PostgresJobStore
 from services.transcoder.jobs.postgres_tasks import WINDOW
+from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan, make_plan
 from services.transcoder.planning.profile import EncodingProfile
-from services.transcoder.planning.source import Audio, Source, Video
+from services.transcoder.planning.source import Audio, LessonWarning, Source, Video
 from shared.runtime.database import RetryingEngine, build_engine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -248,19 +249,57 @@ def test_parts_whose_objects_are_gone_are_made_again_before_publishing(school: S
     assert school.claim(job_id, TaskKind.PUBLISH).attempts == 2, "a store that always loses them is not asked for ever"
 
 
-def test_what_is_shown_first_yields_to_no_older_lesson_and_goes_when_the_job_fails(school: School) -> None:
-    job_id = school.open("a")
-    plan = school.plan(job_id)
+def show_preview(school: School, name: str, minutes: int = 0) -> tuple[int, str]:
+    """A job whose preview the course shows, and that preview."""
+    job_id = school.open(name, minutes=minutes)
+    plan = school.plan(job_id, source=name)
     shown = f"hls/{school.course_id}/{plan.key}/first/master.m3u8"
     assert school.jobs.show_first(school.claim(job_id, TaskKind.FIRST), shown, TaskResult({}))
     assert school.course() == ("processing", shown)
-    assert school.jobs.fail(job_id, "It is damaged.", "")
+    return job_id, shown
+
+
+def test_a_preview_stays_when_its_job_fails_and_goes_when_it_is_cancelled(school: School) -> None:
+    failed, shown = show_preview(school, "a")
+    assert school.jobs.fail(failed, "It is damaged.", "")
+    assert school.course() == ("failed", shown)
+
+    cancelled, _ = show_preview(school, "b", minutes=1)
+    assert school.jobs.cancel(cancelled)
     assert school.course() == ("failed", None)
 
-    school.scalar("UPDATE courses SET video_ref = 'hls/whole/master.m3u8' RETURNING 1")
+
+def test_a_preview_takes_no_place_of_a_complete_lesson(school: School) -> None:
+    school.scalar("UPDATE courses SET video_ref = 'hls/1/whole/master.m3u8' RETURNING 1")
     later = school.open("b", minutes=1)
     school.plan(later, source="b")
-    assert school.jobs.claim(later, TaskKind.FIRST, 0) is None, "an older lesson that is whole is worth more"
+    assert school.jobs.claim(later, TaskKind.FIRST, 0) is None
+
+
+def test_a_failed_job_that_is_tried_again_keeps_its_preview_until_the_lesson_is_complete(school: School) -> None:
+    job_id, shown = show_preview(school, "a")
+    school.jobs.fail(job_id, "It is damaged.", "")
+    school.scalar("UPDATE transcode_jobs SET cleaned_at = now() RETURNING 1")
+
+    school.jobs.retry(job_id)
+    school.plan(job_id)
+    assert school.course() == ("processing", shown)
+    assert school.jobs.claim(job_id, TaskKind.FIRST, 0) is None, "it is there"
+    assert (TaskKind.VIDEO, 0) in school.jobs.waiting(job_id, (TaskKind.VIDEO,))
+    assert school.scalar("SELECT count(*) FROM transcode_chunks WHERE kind = 'first' AND state = 'done'") == 1
+
+
+def test_the_damage_of_every_part_and_the_warnings_of_the_lesson_are_kept(school: School) -> None:
+    job_id = school.open("a")
+    school.plan(job_id)
+    damage = Damage(track="picture", spans=((3.0, 3.5),))
+    assert school.jobs.finish(school.claim(job_id, TaskKind.VIDEO, 0), TaskResult({"x": 1}, (), [damage]), 60.0)
+    school.make_all(job_id)
+    assert [list(done.damage) for done in school.jobs.results(job_id).values() if done.damage] == [[damage]]
+
+    warning = LessonWarning(code="damaged_picture", text="The picture is damaged.")
+    assert school.jobs.complete(school.claim(job_id, TaskKind.PUBLISH), "hls/1/k/master.m3u8", TODAY, [warning])
+    assert school.scalar("SELECT warnings FROM transcode_jobs") == [{"code": warning.code, "text": warning.text}]
 
 
 def test_a_job_of_a_build_that_is_gone_is_planned_anew_after_long(school: School) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.transcoder.ffmpeg.filtergraphs import chunk_graph
-from services.transcoder.planning.frame_rate import output_rate, source_rate
+from services.transcoder.planning.frame_rate import grid_shift, output_rate, source_rate
 from services.transcoder.planning.geometry import display_size
 from services.transcoder.planning.ladder import rungs
 from services.transcoder.planning.plan import KeyPlace, Plan, audio_shift, make_plan
@@ -137,16 +137,27 @@ def test_no_filter_of_a_chunk_makes_ffmpeg_7_forget_how_long_a_picture_lasts() -
         assert "setpts" not in chunk_graph(plan, chunk, 0)
 
 
-def test_sound_moves_with_a_first_picture_that_was_off_the_grid() -> None:
-    late = replace(SOURCE, video=replace(VIDEO, rate=Fraction(25), first_seconds=0.021))
+def test_sound_moves_with_frames_that_are_off_the_grid() -> None:
+    late = replace(SOURCE, video=replace(VIDEO, rate=Fraction(25), grid_shift_seconds=0.019))
 
     assert audio_shift(make_plan(late, SHA, "build")) == Fraction(21, 1000) - Fraction(1, 25)
 
 
-def test_half_a_picture_rounds_up_as_ffmpeg_does() -> None:
-    late = replace(SOURCE, video=replace(VIDEO, rate=Fraction(25), first_seconds=0.5))
-
-    assert audio_shift(make_plan(late, SHA, "build")) == Fraction(1, 2) - Fraction(13, 25)
+@pytest.mark.parametrize(
+    ("times", "shift"),
+    [
+        ([0.021 + n / 25 for n in range(100)], 0.019),
+        # a writer stretched the first frame
+        ([0.0, *(0.021 + n / 25 for n in range(1, 100))], 0.019),
+        # half a frame rounds up, as ffmpeg does
+        ([0.5], 0.02),
+        # two films were joined, and the second one goes on in another phase: half of the error for each
+        ([*(0.021 + n / 25 for n in range(50)), *(0.019 + n / 25 for n in range(50, 99))], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_the_shift_is_that_of_most_frames(times: list[float], shift: float) -> None:
+    assert grid_shift(times, Fraction(25)) == pytest.approx(shift, abs=1e-6)
 
 
 @pytest.mark.parametrize(

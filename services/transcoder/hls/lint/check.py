@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from services.transcoder.errors import TranscoderError
 from services.transcoder.hls.lint.fetch import Fetcher, FetchError
+from services.transcoder.hls.lint.film import Film
 from services.transcoder.hls.lint.presentation import Presentation
 from services.transcoder.hls.lint.rules import (  # noqa: F401
     RULES,
     Finding,
     Level,
+    against_film,
     delivery,
     groups,
     media_playlists,
@@ -43,17 +46,17 @@ class Report:
         return not self.errors and not self.unreadable
 
 
-def check(address: str) -> Report:
-    """Hold the lesson whose master playlist is at `address` (http, https or a path) against every rule."""
+def check(address: str, film: Film | None = None) -> Report:
+    """Check the lesson whose master playlist is at `address` (http, https or a path), also against its `film`."""
     findings: list[Finding] = []
     unreadable: list[str] = []
     with Fetcher() as fetcher:
-        lesson = Presentation(address, fetcher)
+        lesson = Presentation(address, fetcher, film)
         for rule in RULES:
             try:
                 for message, _ in zip(rule.check(lesson), range(MOST_FINDINGS_A_RULE), strict=False):
                     findings.append(Finding(rule, message))
-            except (FetchError, Mp4Error, ValueError, LookupError) as error:
+            except (FetchError, Mp4Error, TranscoderError, ValueError, LookupError) as error:
                 # the lesson is too broken for this rule, and that is a finding of its own
                 told = f"{rule.source}, {rule.says.lower()}: {error}"
                 if told not in unreadable:

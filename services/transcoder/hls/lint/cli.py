@@ -7,15 +7,23 @@ import click
 
 from services.transcoder.hls.lint.check import Report, check
 from services.transcoder.hls.lint.fetch import is_http
+from services.transcoder.hls.lint.film import Film
 from services.transcoder.hls.lint.rules import RULES, Finding
+from services.transcoder.settings import EncodingSettings
+from shared.runtime.settings import read_settings
 
 
 @click.command()
 @click.argument("master", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--film", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The upload that it was made of."
+)
 @click.option("--rules", "list_rules", is_flag=True, help="Show every rule, and check nothing.")
-def lint(master: str | None, as_json: bool, list_rules: bool) -> None:
+def lint(master: str | None, film: Path | None, as_json: bool, list_rules: bool) -> None:
     """Check the lesson whose master playlist is at MASTER (an address or a path).
+
+    With --film, also whether it shows that film: in its shape from beginning to end, and in sync.
 
     Exit status 0 means that no MUST rule of Apple's authoring specification or RFC 8216 is broken.
     """
@@ -27,7 +35,9 @@ def lint(master: str | None, as_json: bool, list_rules: bool) -> None:
         raise click.UsageError("Name a master playlist: an http(s) address or a path.")
     if not is_http(master) and not Path(master).is_file():
         raise click.UsageError(f"{master} is neither an http(s) address nor a file.")
-    report = check(master)
+    from services.transcoder.cli import ffmpeg_of
+
+    report = check(master, Film(film, ffmpeg_of(read_settings(EncodingSettings))) if film else None)
     if as_json:
         click.echo(json.dumps(_plain(report), ensure_ascii=False))
     else:

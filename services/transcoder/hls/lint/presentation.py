@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -12,6 +13,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from services.transcoder.hls.lint.fetch import Fetched, Fetcher, resolved
 from services.transcoder.hls.lint.m3u8 import Entry, Line, Playlist
 from services.transcoder.hls.mp4 import Fragment, Track, fragments, track_of
+
+if TYPE_CHECKING:
+    from services.transcoder.hls.lint.film import Film
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,10 @@ _PICTURES = ("avc", "hvc", "hev", "dvh", "av01")
 class Presentation:
     """The whole lesson, loaded piece by piece as rules ask for it."""
 
-    def __init__(self, address: str, fetcher: Fetcher) -> None:
+    def __init__(self, address: str, fetcher: Fetcher, film: "Film | None" = None) -> None:
         self.address = address
+        #: What the lesson was made of, where that is named.
+        self.film = film
         self._fetcher = fetcher
         self._media: dict[str, Media] = {}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from services.transcoder.hls.h264 import starts_with_idr
 from services.transcoder.hls.lint.presentation import Media, Presentation, Variant
 from services.transcoder.hls.lint.rules import must, should
-from services.transcoder.hls.mp4 import Track
+from services.transcoder.hls.mp4 import Track, displayed_size
 from services.transcoder.planning.frame_rate import STANDARD
 
 #: H.264 table A-1: level, macroblocks a second, macroblocks a picture.
@@ -141,11 +141,31 @@ def one_timescale(lesson: Presentation) -> Iterator[str]:
         yield "an edit list"
 
 
+@must("Nouba", "Every variant's bytes show one shape, to a pixel, with square pixels")
+def one_shape(lesson: Presentation) -> Iterator[str]:
+    shapes: dict[str, tuple[int, int]] = {}
+    for variant, track in _tracks(lesson):
+        coded = track.width, track.height
+        shown = displayed_size(variant.media.initialisation or b"")
+        if all(shown) and not _alike(shown, coded):
+            yield f"{variant.media.name}: {coded[0]} x {coded[1]} pixels are shown as {shown[0]} x {shown[1]}"
+        shapes[variant.media.name] = coded
+    largest = max(shapes.values(), default=(0, 0))
+    for name, size in shapes.items():
+        if not _alike(size, largest):
+            yield f"{name}: {size[0]} x {size[1]} beside {largest[0]} x {largest[1]}"
+
+
 @should("Apple 1.21", "All variants have the same pictures: as many, at the same times")
 def same_pictures(lesson: Presentation) -> Iterator[str]:
     counts = {variant.media.name: sum(s.samples for s in variant.media.segments) for variant in lesson.pictures}
     if len(set(counts.values())) > 1:
         yield str(counts)
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    # sizes are even, so each side may be a pixel off
+    return abs(one[0] * other[1] - other[0] * one[1]) <= max(one) + max(other)
 
 
 def _tracks(lesson: Presentation) -> Iterator[tuple[Variant, Track]]:
