@@ -32,8 +32,8 @@ run: .venv ## Start everything in the foreground; Ctrl-C stops it
 env: .venv ## Print the settings and addresses of what runs, as NAME=value
 	@$(LOCAL) env
 
-nouba: .venv ## The command line with these settings: make nouba ARGS="gateway --help"
-	@settings=$$($(LOCAL) env 2>/dev/null); set -a; eval "$$settings"; set +a; $(BIN)/nouba $(ARGS)
+nouba: .venv ## The command line with these settings, as bin/nouba: make nouba ARGS="gateway --help"
+	@bin/nouba $(ARGS)
 
 ##@ Run it in containers
 
@@ -64,7 +64,7 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 
 ##@ Change it
 
-.PHONY: test test-all check bench chaos lock
+.PHONY: test test-all check bench chaos docs lock release
 test: .venv ## Prove every behaviour on real servers, at most 10 minutes; one area: make test PART=payments
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
@@ -89,8 +89,15 @@ chaos: .venv ## Kill everything under load, lose nothing: make chaos SEED=7 ARGS
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+docs: .venv ## Build the documentation as a site in .nouba/site; watch it: make docs ARGS=serve
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --clean --quiet)
+	@$(if $(ARGS),:,echo "The site is in .nouba/site: open .nouba/site/index.html")
+
 lock: ## Pin all packages anew in requirements/, with their hashes
 	@bin/lock
+
+release: .venv ## Build and tag a release: make release VERSION=0.2.0 ARGS=--dry-run
+	@$(BIN)/python -m deploy.release $(VERSION) $(ARGS)
 
 ##@ Help
 
