@@ -150,7 +150,7 @@ SERVICES_AND_DATA = (
         sign_rightly,
         sign_wrongly,
     ),
-    stopped("stats-scheduler", Alert("SchedulerSilent")),
+    stopped("stats-scheduler", Alert("SchedulerHeartbeatMissing")),
     stopped("stats-worker", Alert("QueueWithoutConsumer", "queue", "default")),
     hanging("stats-api", Alert("TargetDown", "job", "stats-api")),
     Fault(
