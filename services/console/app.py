@@ -83,7 +83,11 @@ def _excuse(error: SQLAlchemyError) -> ResponseReturnValue:
     from flask import current_app
 
     current_app.logger.warning("the console cannot read the database: %s", type(error).__name__)
-    return _fault(503, "The database is unavailable", "Webhooks are still accepted. This page works again when the database is back.")
+    return _fault(
+        503,
+        "The database is unavailable",
+        "Webhooks are still accepted. This page works again when the database is back.",
+    )
 
 
 def _fault(status: int, title: str, message: str) -> tuple[str, int, dict[str, Any]]:

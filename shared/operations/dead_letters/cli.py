@@ -1,4 +1,4 @@
-"""`nouba dead`: look at what died, replay it, or give it up."""
+"""`nouba dead`: list, show, replay and discard dead letters."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def dead() -> None:
-    """Messages that nobody could handle: look at them, send them again, or give them up.
+    """List, replay and discard dead letters.
 
     \b
     Examples:
       nouba dead list --queue webhooks --since 2h
       nouba dead show 17
-      nouba dead replay 17 18                         these two
-      nouba dead replay --error "is away" --rate 50   all of that error, fifty a second
+      nouba dead replay 17 18                         two of them
+      nouba dead replay --error "is away" --rate 50   all with that error, fifty a second
       nouba dead discard --actor old.name.v1 --why "the actor is gone for good"
     """
 
@@ -42,16 +42,14 @@ def _chosen(command: F) -> F:
     for option in reversed(
         (
             click.argument("ids", type=int, nargs=-1),
-            click.option("--queue", help="Of this queue."),
-            click.option("--actor", help="Of this actor."),
+            click.option("--queue", help="Queue name."),
+            click.option("--actor", help="Actor name."),
             click.option(
                 "--cause", help="retries, contract, permanent, unknown_actor, undecodable, delivery_limit ..."
             ),
-            click.option("--error", help="With this in the error, in any case of letters."),
-            click.option(
-                "--since", type=Instant(), help="Died then or later: 2026-11-23, 2026-11-23T14:00, 30m, 2h, 7d."
-            ),
-            click.option("--until", type=Instant(), help="Died before that."),
+            click.option("--error", help="Text in the error, case-insensitive."),
+            click.option("--since", type=Instant(), help="Dead since: 2026-11-23, 2026-11-23T14:00, 30m, 2h, 7d."),
+            click.option("--until", type=Instant(), help="Dead before that."),
         )
     ):
         command = option(command)
@@ -61,11 +59,16 @@ def _chosen(command: F) -> F:
 @dead.command("list")
 @_chosen
 @click.option("--state", type=click.Choice([*queries.STATES, "any"]), default="dead", show_default=True)
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many.")
-@click.option("--before", "before_id", type=int, help="The page after the one that ended with this id.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number, newest first."
+)
+@click.option("--before", "before_id", type=int, help="Only ids below this one.")
 @json_option
 def list_command(state: str, limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
-    """Show what died, the newest first; of IDS alone where they are given."""
+    """List dead letters, newest first.
+
+    With IDS, only these.
+    """
     wanted = DeadFilter(**chosen, state=None if state == "any" else state)
     with operators_database(APPLICATION) as engine:
         found = queries.list_dead(engine, wanted, limit=limit, before_id=before_id)
@@ -75,15 +78,15 @@ def list_command(state: str, limit: int, before_id: int | None, as_json: bool, *
         return
     if found:
         table_console().print(_table(found))
-    click.echo(f"{len(found)} of {count}." if found else "No such letter: nothing is dead here.")
+    click.echo(f"{len(found)} of {count}." if found else "No dead letters.")
 
 
 @dead.command()
 @click.argument("letter_id", metavar="ID", type=int)
-@click.option("--body", is_flag=True, help="Print the body too, byte for byte where it is text.")
+@click.option("--body", is_flag=True, help="Print the body, too.")
 @json_option
 def show(letter_id: int, body: bool, as_json: bool) -> None:
-    """Show all that is known of one letter."""
+    """Show one dead letter with its error and history."""
     with operators_database(APPLICATION) as engine:
         letter = queries.find_dead(engine, letter_id)
     if letter is None:
@@ -101,10 +104,10 @@ def _deciding(command: F) -> F:
     """The options of a decision."""
     for option in reversed(
         (
-            click.option("--all", "everything", is_flag=True, help="All that is dead, where nothing else is said."),
-            click.option("--dry-run", is_flag=True, help="Only show which they are."),
-            click.option("--limit", type=click.IntRange(1), help="The oldest so many."),
-            click.option("--rate", type=click.FloatRange(0.01), help="At most so many a second."),
+            click.option("--all", "everything", is_flag=True, help="Select every dead letter."),
+            click.option("--dry-run", is_flag=True, help="Show them; change nothing."),
+            click.option("--limit", type=click.IntRange(1), help="Maximum number, oldest first."),
+            click.option("--rate", type=click.FloatRange(0.01), help="Maximum per second."),
             who_option,
             json_option,
         )
@@ -116,9 +119,11 @@ def _deciding(command: F) -> F:
 @dead.command()
 @_chosen
 @_deciding
-@click.option("--why", help="For the audit.")
+@click.option("--why", help="The reason, for the audit log.")
 def replay(**options: Any) -> None:
-    """Send the letters again, oldest first, as the messages they were. What dies again is dead again.
+    """Replay dead letters, oldest first.
+
+    Each is enqueued as the message that it was; if it fails again, it is dead again.
 
     The message goes through the gateway's outbox: it is sent with a confirm as soon as RabbitMQ is there, even if this
     command is killed.
@@ -129,9 +134,12 @@ def replay(**options: Any) -> None:
 @dead.command()
 @_chosen
 @_deciding
-@click.option("--why", required=True, help="For the audit.")
+@click.option("--why", required=True, help="The reason, for the audit log.")
 def discard(**options: Any) -> None:
-    """Give the letters up for good. Their rows stay, with who and why."""
+    """Discard dead letters for good.
+
+    Their rows stay, with the actor and the reason.
+    """
     _decide(dead_letters_replay.discard, "discarded", **options)
 
 

@@ -1,4 +1,4 @@
-"""`nouba queues`: how they stand, and letting one rest."""
+"""`nouba queues`: show, pause and resume queues."""
 
 import json
 import time
@@ -32,13 +32,13 @@ class QueueSettings(DatabaseSettings):
 
 
 @click.group(invoke_without_command=True)
-@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C; with --json, one line each time.")
+@click.option("--watch", is_flag=True, help="Refresh every second, until Ctrl-C; with --json, one line each time.")
 @json_option
 @click.pass_context
 def queues(context: click.Context, watch: bool, as_json: bool) -> None:
-    """Show how the queues stand; let one rest, or have it worked on again.
+    """Show, pause and resume queues.
 
-    A question mark stands where nobody could tell.
+    A question mark means unknown.
 
     \b
     Examples:
@@ -66,26 +66,28 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
 @queues.command()
 @click.argument("name", type=click.Choice(QUEUES))
 @who_option
-@click.option("--why", help="For the audit.")
+@click.option("--why", help="The reason, for the audit log.")
 def pause(name: str, who: str, why: str | None) -> None:
-    """Let queue NAME rest: its workers finish what they have in hand within seconds, and take nothing new.
+    """Pause a queue.
 
-    It rests until it is resumed, whatever is restarted. Messages go on arriving and wait.
+    Its workers finish the messages they have started and take no new ones.
+
+    It stays paused until it is resumed, over restarts. New messages wait in it.
     """
     with operators_database(APPLICATION) as engine:
         paused = pauses.pause(engine, name, who=who, why=why)
-    click.echo(f"{name} rests." if paused else f"{name} rests already.")
+    click.echo(f"Queue {name} is paused." if paused else f"Queue {name} is already paused.")
 
 
 @queues.command()
 @click.argument("name", type=click.Choice(QUEUES))
 @who_option
-@click.option("--why", help="For the audit.")
+@click.option("--why", help="The reason, for the audit log.")
 def resume(name: str, who: str, why: str | None) -> None:
-    """Have queue NAME worked on again."""
+    """Resume a queue."""
     with operators_database(APPLICATION) as engine:
         resumed = pauses.resume(engine, name, who=who, why=why)
-    click.echo(f"{name} is worked on again." if resumed else f"{name} does not rest.")
+    click.echo(f"Queue {name} is resumed." if resumed else f"Queue {name} is not paused.")
 
 
 def _look(engine: Engine, settings: QueueSettings) -> QueueStatuses:
@@ -99,7 +101,7 @@ def _watch(engine: Engine, settings: QueueSettings) -> None:
                 try:
                     live.update(_table(_look(engine, settings)), refresh=True)
                 except AMQPError as error:
-                    live.update(Text(f"RabbitMQ is away ({describe(error)}), looking again."), refresh=True)
+                    live.update(Text(f"RabbitMQ is unavailable ({describe(error)}), retrying."), refresh=True)
                 time.sleep(LOOK_EVERY_SECONDS)
         except KeyboardInterrupt:
             return
@@ -112,7 +114,7 @@ def _watch_as_json(engine: Engine, settings: QueueSettings) -> None:
             try:
                 click.echo(json.dumps(_look(engine, settings).as_json()))
             except AMQPError as error:
-                click.echo(f"RabbitMQ is away ({describe(error)}), looking again.", err=True)
+                click.echo(f"RabbitMQ is unavailable ({describe(error)}), retrying.", err=True)
             time.sleep(LOOK_EVERY_SECONDS)
     except KeyboardInterrupt:
         return
@@ -151,4 +153,4 @@ def _rest(one: QueueStatus) -> str:
     if one.paused_at is None:
         return ""
     minutes = (datetime.now(UTC) - one.paused_at).total_seconds() / 60
-    return f"rests for {minutes:.0f} min, by {one.paused_by}"
+    return f"paused for {minutes:.0f} min, by {one.paused_by}"

@@ -1,4 +1,4 @@
-"""`nouba events`: find webhooks, follow one, replay some, decide about what is quarantined."""
+"""`nouba events`: list, show, replay and resolve webhook events."""
 
 import json
 import time
@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def events() -> None:
-    """Webhooks that were kept: find them, follow one to the wallet, have some settled again.
+    """List, show, replay and resolve webhook events.
 
     \b
     Examples:
@@ -51,14 +51,14 @@ def _chosen(command: F) -> F:
     for option in reversed(
         (
             click.argument("ids", type=int, nargs=-1),
-            click.option("--provider", help="Of this provider."),
+            click.option("--provider", help="Provider name."),
             click.option(
                 "--state",
                 type=click.Choice([*(state.value for state in EventState), "undecided"]),
-                help="In this state.",
+                help="State of the event.",
             ),
-            click.option("--reason", help="With this in the reason, in any case of letters."),
-            click.option("--since", type=Instant(), help="Received then or later: 2026-11-23, 30m, 2h, 7d."),
+            click.option("--reason", help="Text in the reason, case-insensitive."),
+            click.option("--since", type=Instant(), help="Received since: 2026-11-23, 30m, 2h, 7d."),
             click.option("--until", type=Instant(), help="Received before that."),
         )
     ):
@@ -68,11 +68,13 @@ def _chosen(command: F) -> F:
 
 @events.command("list")
 @_chosen
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many.")
-@click.option("--before", "before_id", type=int, help="The page after the one that ended with this id.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number, newest first."
+)
+@click.option("--before", "before_id", type=int, help="Only ids below this one.")
 @json_option
 def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
-    """Show the webhooks that were kept, the newest first. No body is shown."""
+    """List webhook events, newest first, without bodies."""
     from shared.operations.webhook_events.queries import EventFilter, count_events, list_events
 
     wanted = EventFilter(**chosen)
@@ -99,7 +101,10 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
 @click.option("--body", is_flag=True, help="Print what the provider sent; it may hold personal data.")
 @json_option
 def show(event_id: int, body: bool, as_json: bool) -> None:
-    """Follow one webhook: received, published, settled, credited."""
+    """Show the timeline of one webhook event.
+
+    From received over published and settled to credited.
+    """
     from shared.operations.webhook_events.queries import read_body
     from shared.operations.webhook_events.timeline import event_timeline
 
@@ -122,10 +127,10 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 
 @events.command()
 @_chosen
-@click.option("--limit", type=click.IntRange(1), help="The oldest so many.")
-@click.option("--dry-run", is_flag=True, help="Only say how many they are.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number, oldest first.")
+@click.option("--dry-run", is_flag=True, help="Show how many; change nothing.")
 @who_option
-@click.option("--why", help="For the audit.")
+@click.option("--why", help="The reason, for the audit log.")
 @click.option(
     "--wait",
     type=click.FloatRange(0, 600),
@@ -137,7 +142,9 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 def replay(
     limit: int | None, dry_run: bool, who: str, why: str | None, wait: float, as_json: bool, **chosen: Any
 ) -> None:
-    """Have webhooks settled again that wait, are quarantined or dead. What is settled is left as it is.
+    """Replay events that wait, are quarantined or dead.
+
+    Settled events stay as they are.
 
     Of events that are named by their ids, the outcome is shown: an event that changes nothing says why.
     """
@@ -174,17 +181,17 @@ def replay(
 
 @events.command()
 @click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
-@click.option("--accept", "decision", flag_value="accept", help="Book it as the provider told it.")
+@click.option("--accept", "decision", flag_value="accept", help="Book it with the provider's values.")
 @click.option("--dismiss", "decision", flag_value="dismiss", help="Close it: nothing is booked.")
 @click.option("--undo", "decision", flag_value="undo", help="Take the decision back, as long as nothing is booked.")
-@click.option("--reason", required=True, help="For the audit.")
+@click.option("--reason", required=True, help="The reason, for the audit log.")
 @actor_option
 @click.option("--wait", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds for a worker.")
 @json_option
 def resolve(
     ids: tuple[int, ...], decision: str | None, reason: str, actor_name: str, wait: float, as_json: bool
 ) -> None:
-    """Decide about webhooks that are quarantined or dead.
+    """Accept or dismiss a quarantined or dead event.
 
     An event that is accepted is booked by the payments worker, with the amount that the provider told in place of the
     registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such an event, and

@@ -39,7 +39,7 @@ def test_what_died_is_listed_and_shown_without_its_body_unless_asked(engine: Eng
     [letter] = list_dead(engine, DeadFilter())
     assert "OSError: [away]" in nouba(settings, "list", "--since", "2h", "--queue", "webhooks")
     assert told(settings, "list")["count"] == 1
-    assert "No such letter" in nouba(settings, "list", "--actor", "another")
+    assert "No dead letters" in nouba(settings, "list", "--actor", "another")
     shown = nouba(settings, "show", str(letter.id))
     assert '{"event_id": 17}' in shown
     assert "message_timestamp" not in shown

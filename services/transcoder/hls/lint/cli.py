@@ -15,7 +15,9 @@ from services.transcoder.hls.lint.rules import RULES, Finding
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--rules", "list_rules", is_flag=True, help="Show every rule, and check nothing.")
 def lint(master: str | None, as_json: bool, list_rules: bool) -> None:
-    """Check the lesson whose master playlist is at MASTER (an address or a path).
+    """Check a lesson against Apple's rules and RFC 8216.
+
+    MASTER is the address or path of its multivariant playlist.
 
     Exit status 0 means that no MUST rule of Apple's authoring specification or RFC 8216 is broken.
     """
