@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-#: What can be told of a payment. Not every provider tells all: see `WORDS`.
+#: The events of a payment. Not every provider sends all of them: see `WORDS`.
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "chargily": ("paid", "failed", "canceled", "expired"),
     "satim": ("paid", "failed", "expired"),
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """One payment as the provider knows it. `refunded_minor` counts for what `refunded` tells; 0 means all of it."""
+    """One payment as the provider knows it. `refunded_minor` counts for the event `refunded`; 0 means all of it."""
 
     reference: str
     amount_minor: int
@@ -129,7 +129,7 @@ def _stripe(payment: Payment, what: str, event_id: str, at: datetime) -> Json:
     }
 
 
-#: How a provider tells one thing of one payment: (payment, what, event id, when) to JSON.
+#: The body of one event of one payment: (payment, what, event id, when) to JSON.
 BODIES: Final[Mapping[str, Callable[[Payment, str, str, datetime], Json]]] = {
     "chargily": _chargily,
     "generic": _generic,

@@ -1,4 +1,4 @@
-"""Is all well? The promises and what is left of their budgets, what fires, and one line of each part."""
+"""Service-level objectives with their error budgets, alerts, and one row for each part."""
 
 from deploy.grafana.panels import Alerts, Board, Panel
 
