@@ -7,6 +7,10 @@ LOCAL := $(BIN)/python -m local
 # a package of npm
 DCLINT := 3.1.0
 
+# what `make coverage` judges: the domain, which tests reach without a server
+PURE := services/webhook_gateway/payments/*,services/transcoder/planning/*,shared/contracts/*
+COVERAGE_FLOOR := 95
+
 export PYTHON
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -64,7 +68,7 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 
 ##@ Change it
 
-.PHONY: test test-all check bench chaos docs lock release
+.PHONY: test test-all coverage check bench chaos docs lock release
 test: .venv ## Prove every behaviour on real servers, at most 10 minutes; one area: make test PART=payments
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
@@ -73,6 +77,14 @@ test-all: .venv ## Every proof: also defects, chaos, kill matrices, all films, R
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite all $(if $(PART),--part $(PART)) $(ARGS)
 	@$(if $(PART),:,bin/test-containers)
+
+coverage: .venv ## Run make test with branch coverage, and fail below the floor of CONTRIBUTING.md
+	@$(LOCAL) install
+	@rm -rf .nouba/coverage
+	@$(BIN)/coverage run -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report --include='$(PURE)' --fail-under=$(COVERAGE_FLOOR)
 
 check: .venv ## Lint, formatting, types, who may import whom, style and dashboards
 	@$(BIN)/ruff check .

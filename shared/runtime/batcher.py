@@ -1,4 +1,4 @@
-"""Lets what arrives together be done together: while one batch is on its way, the next one gathers."""
+"""Batches concurrent calls: while one batch runs, the next one collects."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[T, R]):
-    """Does single things in batches of at most `most`, one batch at a time, in the threads of those who ask.
+    """Calls `do` with batches of at most `most` items, one batch at a time, in the callers' threads.
 
-    `do` gets a batch and gives a result, or the error to raise, for each of it, in the same order. Nobody waits for a
-    batch to fill: whoever comes first goes at once, alone, and those who come meanwhile go together after it. Where
-    `do` raises, all who wait at that moment fail with the batch.
+    `do` gets a batch and returns a result, or the error to raise, for each item, in the same order. A batch never
+    waits to fill: the first caller runs at once, alone, and the callers that arrive meanwhile form the next batch. If
+    `do` raises, every caller of that batch gets the error.
     """
 
     def __init__(self, do: Callable[[Sequence[T]], Sequence[R | BaseException]], most: int) -> None:
@@ -25,7 +25,7 @@ class Batcher(Generic[T, R]):
         self._in_hand: list[_Call[T, R]] = []
 
     def __call__(self, item: T) -> R:
-        """The result for `item`. Raises what `do` says, or raises itself."""
+        """The result for `item`. Raises the error that `do` returned or raised."""
         ticket = _Call[T, R](item)
         try:
             with self._lock:

@@ -1,4 +1,4 @@
-"""Connections to the database that end at a fixed time, whatever the other side does."""
+"""Database connections with a deadline, whatever the other side does."""
 
 import os
 import socket

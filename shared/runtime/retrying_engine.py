@@ -1,4 +1,4 @@
-"""Transactions that outlive a restart of the database: begun again until they are through."""
+"""Retries transactions over a restart of the database."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Timeout
 
 from shared.runtime.logs import describe
 
-#: A restart takes seconds. After this the work is given up, and done again by whoever gets its message next.
+#: A restart takes seconds. After this the work fails, and the worker that gets its message next does it again.
 PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 
