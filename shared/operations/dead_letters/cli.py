@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from shared.operations.cli_options import Instant, json_option, operators_database, table_console, who_option
+from shared.operations.cli_options import Instant, actor_option, json_option, operators_database, table_console
 from shared.operations.dead_letters import queries
 from shared.operations.dead_letters import replay as dead_letters_replay
 from shared.operations.dead_letters.queries import DeadFilter, DeadLetter
@@ -33,7 +33,7 @@ def dead() -> None:
       nouba dead show 17
       nouba dead replay 17 18                         two of them
       nouba dead replay --error "is away" --rate 50   all with that error, fifty a second
-      nouba dead discard --actor old.name.v1 --why "the actor is gone for good"
+      nouba dead discard --actor old.name.v1 --reason "the actor is gone for good"
     """
 
 
@@ -108,7 +108,7 @@ def _deciding(command: F) -> F:
             click.option("--dry-run", is_flag=True, help="Show them; change nothing."),
             click.option("--limit", type=click.IntRange(1), help="Maximum number, oldest first."),
             click.option("--rate", type=click.FloatRange(0.01), help="Maximum per second."),
-            who_option,
+            actor_option,
             json_option,
         )
     ):
@@ -119,7 +119,7 @@ def _deciding(command: F) -> F:
 @dead.command()
 @_chosen
 @_deciding
-@click.option("--why", help="The reason, for the audit log.")
+@click.option("--reason", "why", help="The reason, for the audit log.")
 def replay(**options: Any) -> None:
     """Replay dead letters, oldest first.
 
@@ -134,7 +134,7 @@ def replay(**options: Any) -> None:
 @dead.command()
 @_chosen
 @_deciding
-@click.option("--why", required=True, help="The reason, for the audit log.")
+@click.option("--reason", "why", required=True, help="The reason, for the audit log.")
 def discard(**options: Any) -> None:
     """Discard dead letters for good.
 
@@ -151,7 +151,7 @@ def _decide(
     dry_run: bool,
     limit: int | None,
     rate: float | None,
-    who: str,
+    actor_name: str,
     why: str | None,
     as_json: bool,
     **chosen: Any,
@@ -161,7 +161,7 @@ def _decide(
         raise click.UsageError(
             "Say which letters: ids, --queue, --actor, --cause, --error, --since, --until, or --all."
         )
-    decision = Decision(who=who, why=why, chosen=wanted, limit=limit, rate=rate)
+    decision = Decision(who=actor_name, why=why, chosen=wanted, limit=limit, rate=rate)
     with operators_database(APPLICATION) as engine:
         count = min(queries.count_dead(engine, wanted), limit or 10**9)
         if dry_run:

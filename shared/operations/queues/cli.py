@@ -14,7 +14,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from shared.contracts.routes import QUEUES
-from shared.operations.cli_options import json_option, operators_database, table_console, who_option
+from shared.operations.cli_options import actor_option, json_option, operators_database, table_console
 from shared.operations.queues import pauses
 from shared.operations.queues.status import QueueStatus, QueueStatuses, queue_statuses
 from shared.runtime.logs import describe
@@ -45,7 +45,7 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
       nouba queues --watch
       nouba queues --json
       nouba queues --json --watch | jq '.queues[] | select(.dead > 0)'
-      nouba queues pause videos --why "S3 moves tonight"
+      nouba queues pause videos --reason "S3 moves tonight"
       nouba queues resume videos
     """
     if context.invoked_subcommand is not None:
@@ -65,9 +65,9 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
 
 @queues.command()
 @click.argument("name", type=click.Choice(QUEUES))
-@who_option
-@click.option("--why", help="The reason, for the audit log.")
-def pause(name: str, who: str, why: str | None) -> None:
+@actor_option
+@click.option("--reason", "why", help="The reason, for the audit log.")
+def pause(name: str, actor_name: str, why: str | None) -> None:
     """Pause a queue.
 
     Its workers finish the messages they have started and take no new ones.
@@ -75,18 +75,18 @@ def pause(name: str, who: str, why: str | None) -> None:
     It stays paused until it is resumed, over restarts. New messages wait in it.
     """
     with operators_database(APPLICATION) as engine:
-        paused = pauses.pause(engine, name, who=who, why=why)
+        paused = pauses.pause(engine, name, who=actor_name, why=why)
     click.echo(f"Queue {name} is paused." if paused else f"Queue {name} is already paused.")
 
 
 @queues.command()
 @click.argument("name", type=click.Choice(QUEUES))
-@who_option
-@click.option("--why", help="The reason, for the audit log.")
-def resume(name: str, who: str, why: str | None) -> None:
+@actor_option
+@click.option("--reason", "why", help="The reason, for the audit log.")
+def resume(name: str, actor_name: str, why: str | None) -> None:
     """Resume a queue."""
     with operators_database(APPLICATION) as engine:
-        resumed = pauses.resume(engine, name, who=who, why=why)
+        resumed = pauses.resume(engine, name, who=actor_name, why=why)
     click.echo(f"Queue {name} is resumed." if resumed else f"Queue {name} is not paused.")
 
 

@@ -18,7 +18,6 @@ from shared.operations.cli_options import (
     json_option,
     operators_database,
     table_console,
-    who_option,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def events() -> None:
     Examples:
       nouba events list --state undecided --since 1d
       nouba events show 4711
-      nouba events replay 4711 --why "the parser knows it now"
+      nouba events replay 4711 --reason "the parser knows it now"
       nouba events replay --provider satim --state dead --dry-run
       nouba events resolve 4711 --accept --reason "the payer paid less, as agreed by phone"
       nouba events resolve 4712 --dismiss --reason "a test of the provider's"
@@ -57,7 +56,7 @@ def _chosen(command: F) -> F:
                 type=click.Choice([*(state.value for state in EventState), "undecided"]),
                 help="State of the event.",
             ),
-            click.option("--reason", help="Text in the reason, case-insensitive."),
+            click.option("--with-reason", "reason", help="Text in the event's reason, case-insensitive."),
             click.option("--since", type=Instant(), help="Received since: 2026-11-23, 30m, 2h, 7d."),
             click.option("--until", type=Instant(), help="Received before that."),
         )
@@ -129,8 +128,8 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 @_chosen
 @click.option("--limit", type=click.IntRange(1), help="Maximum number, oldest first.")
 @click.option("--dry-run", is_flag=True, help="Show how many; change nothing.")
-@who_option
-@click.option("--why", help="The reason, for the audit log.")
+@actor_option
+@click.option("--reason", "why", help="The reason, for the audit log.")
 @click.option(
     "--wait",
     type=click.FloatRange(0, 600),
@@ -140,7 +139,7 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 )
 @json_option
 def replay(
-    limit: int | None, dry_run: bool, who: str, why: str | None, wait: float, as_json: bool, **chosen: Any
+    limit: int | None, dry_run: bool, actor_name: str, why: str | None, wait: float, as_json: bool, **chosen: Any
 ) -> None:
     """Replay events that wait, are quarantined or dead.
 
@@ -152,7 +151,7 @@ def replay(
 
     wanted = EventFilter(**chosen)
     if wanted == EventFilter():
-        raise click.UsageError("Say which events: ids, --provider, --state, --reason, --since or --until.")
+        raise click.UsageError("Say which events: ids, --provider, --state, --with-reason, --since or --until.")
     if wanted.state is not None and wanted.state not in (*REPLAYABLE, UNDECIDED):
         raise click.UsageError(f"What is {wanted.state} is settled; only {', '.join(REPLAYABLE)} can be replayed.")
     with operators_database(APPLICATION) as engine:
@@ -162,7 +161,7 @@ def replay(
             told = {"dry_run": True, "would_be": min(count, limit or count)}
             click.echo(json.dumps(told) if as_json else f"{told['would_be']} would be settled again.")
             return
-        ids, refused = replay_events(engine, wanted, who=who, why=why, limit=limit)
+        ids, refused = replay_events(engine, wanted, who=actor_name, why=why, limit=limit)
         outcomes = _outcomes(engine, ids, wait) if wanted.ids and len(ids) <= MOST_OUTCOMES else []
     if as_json:
         shown: dict[str, Any] = {"replayed": ids, "refused": refused}

@@ -92,8 +92,8 @@ def poison(containers: Containers) -> None:
 
 def give_up_what_died(containers: Containers) -> None:
     containers.run(
-        "exec", "--no-TTY", "gateway", "nouba", "dead", "discard", "--queue", "webhooks", "--who", "test",
-        "--why", "a test has poisoned the queue",
+        "exec", "--no-TTY", "gateway", "nouba", "dead", "discard", "--queue", "webhooks", "--actor-name", "test",
+        "--reason", "a test has poisoned the queue",
     )  # fmt: skip
 
 

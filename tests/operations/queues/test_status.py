@@ -181,7 +181,7 @@ def test_the_command_shows_the_table_and_lets_queues_rest(
         "NOUBA_RABBITMQ_URL": vhost.url,
         "NOUBA_RABBITMQ_MANAGEMENT_URL": address(node),
     }
-    paused = nouba("queues", "pause", "webhooks", "--who", "ops", "--why", "a move", **settings)
+    paused = nouba("queues", "pause", "webhooks", "--actor-name", "ops", "--reason", "a move", **settings)
     assert paused.strip() == "Queue webhooks is paused."
     told = json.loads(nouba("queues", "--json", **settings))
     webhooks = next(one for one in told["queues"] if one["queue"] == "webhooks")
