@@ -5,10 +5,8 @@ import json
 import click
 
 from services.webhook_gateway.errors import NotReadyError
-from services.webhook_gateway.integrity.cli import ledger
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
-from shared.operations.webhook_events.cli import events
 from shared.runtime import logs
 from shared.runtime.multiprocess_metrics import add_up_metrics
 from shared.runtime.settings import read_settings
@@ -112,7 +110,3 @@ def providers(as_json: bool) -> None:
         return
     for name, state in found.items():
         click.echo(f"{name:20} {'on ' if state['on'] else 'off'} {state['path'] if state['on'] else ''}")
-
-
-gateway.add_command(ledger)
-gateway.add_command(events)

@@ -199,7 +199,7 @@ def test_the_command_shows_no_body_unless_asked(bench: Bench) -> None:
     quiet = [
         ("events", "list"),
         ("events", "show", str(event_id)),
-        ("gateway", "events", "show", str(event_id), "--json"),
+        ("events", "show", str(event_id), "--json"),
     ]
     for arguments in quiet:
         assert "canary" not in nouba(bench, *arguments)
