@@ -1,4 +1,4 @@
-"""What operators decide; each deed is written down with who and why, by the same functions as on the command line."""
+"""The console's actions: replay, discard, pause, resume, resolve; each is in the audit log."""
 
 from collections.abc import Callable
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Puts the console together: one WSGI application, with its own headers, sessions and words for every fault."""
+"""Builds the console's WSGI application: headers, sessions and error pages."""
 
 from typing import Any
 

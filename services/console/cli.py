@@ -1,4 +1,4 @@
-"""`nouba console`: the operators' pages."""
+"""`nouba console`: serves the operators' web console."""
 
 import click
 

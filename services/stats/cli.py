@@ -1,4 +1,4 @@
-"""`nouba stats`: the daily numbers."""
+"""`nouba stats`: daily statistics."""
 
 import json
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""What can go wrong with the statistics.
+"""Errors of the statistics.
 
 StatsError
 +-- DayNotOver     a day can be counted when it is over: tried again

@@ -1,4 +1,4 @@
-"""What the statistics are told by their environment."""
+"""Settings of the statistics."""
 
 from typing import Annotated
 

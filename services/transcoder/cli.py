@@ -1,4 +1,4 @@
-"""`nouba transcoder`: lessons from the command line."""
+"""`nouba transcoder`: encode, check and transcode videos."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The commands of `nouba transcoder` that need the servers: the worker, and the jobs."""
+"""`nouba transcoder worker, submit, jobs, retry, cancel`: the commands that need servers."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What operators' commands have in common on the command line: instants, operator, output."""
+"""Options that operators' commands share: times, operator, JSON."""
 
 import getpass
 import os

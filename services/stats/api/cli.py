@@ -1,4 +1,4 @@
-"""`nouba stats api`: the read API and its page."""
+"""`nouba stats api`: the read API and its dashboard."""
 
 import click
 

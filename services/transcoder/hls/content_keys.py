@@ -1,4 +1,4 @@
-"""Decides which lessons are encrypted, and finds the keys to them."""
+"""Decides which lessons are encrypted, and finds their content keys."""
 
 from dataclasses import replace
 from enum import StrEnum

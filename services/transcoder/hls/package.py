@@ -1,4 +1,4 @@
-"""Use case: from the measured parts of a lesson to its playlists, once everything is proved to be there. Pure."""
+"""Use case: from measured segments to playlists, once every object is there. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Puts the parts of a rendition together, in order, and refuses what does not fit. Pure."""
+"""Concatenates the chunks of a rendition, and rejects what does not fit. Pure."""
 
 import itertools
 from collections.abc import Iterable

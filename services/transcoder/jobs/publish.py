@@ -1,4 +1,4 @@
-"""Use case: prove that every object of a lesson is in S3, and write its playlists, the master last."""
+"""Use case: verify every object in S3, then write the playlists, the master last."""
 
 from collections.abc import Mapping
 

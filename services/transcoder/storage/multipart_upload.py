@@ -1,4 +1,4 @@
-"""Sends a file to S3 in pieces, side by side; whatever ends it early, no piece is left behind."""
+"""Multipart upload to S3, in parallel; an aborted one leaves no part behind."""
 
 import os
 import uuid

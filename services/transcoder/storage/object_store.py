@@ -1,4 +1,4 @@
-"""What the use cases ask of S3."""
+"""The object store that the use cases need."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reads a request's body within a size and a time, whatever the sender does."""
+"""Reads a request body within limits of size and time."""
 
 from collections.abc import Mapping
 from typing import Any

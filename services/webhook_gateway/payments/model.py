@@ -1,4 +1,4 @@
-"""The values that settlement thinks in: a kept event, a payment, a subscription."""
+"""The domain's values: event, payment, subscription."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

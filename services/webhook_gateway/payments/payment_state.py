@@ -1,4 +1,4 @@
-"""What a payment can be, and how one more piece of news changes it: only ever forward.
+"""The state of a payment, and how a notice changes it: only ever forward.
 
 Providers repeat themselves and deliver in any order.
 So a payment's standing is three facts, each of which only grows, and news are merged by taking the larger of each.

@@ -1,4 +1,4 @@
-"""A circuit breaker for each provider: one that fails again and again is left alone for a while, longer each time."""
+"""A circuit breaker for each provider."""
 
 import random
 import time

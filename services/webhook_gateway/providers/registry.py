@@ -1,4 +1,4 @@
-"""Which providers there are, and which of them the settings switch on."""
+"""The registry of providers, and which of them are enabled."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The primitives of proof: HMAC-SHA256 and RSA over raw bytes, compared in constant time, with several keys active.
+"""Signature primitives: HMAC-SHA256 and RSA over raw bytes, in constant time, with several keys.
 
 A signature comes from a stranger: whatever it holds, the answer is a match or InvalidSignature, never another error.
 """

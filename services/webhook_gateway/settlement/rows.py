@@ -1,4 +1,4 @@
-"""A payment as its row has it, in JSON, and back."""
+"""Converts a payment to its row's JSON and back."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Moves every message of a service's `.XQ` into table `dead_letters`, before RabbitMQ would forget it.
+"""Moves messages from a service's `.XQ` to the table `dead_letters`.
 
 A message is acknowledged after the commit that keeps it. One that is delivered again is kept once.
 """

@@ -1,4 +1,4 @@
-"""Remembers why this process gave a message up: what lies in the `.XQ` is the message as it was last published."""
+"""Dramatiq middleware that records the last error of a dead message."""
 
 import threading
 import time

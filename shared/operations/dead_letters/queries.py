@@ -1,4 +1,4 @@
-"""Table `dead_letters`: keep a death once, find letters by what an operator knows of them, count them."""
+"""Queries of table `dead_letters`: store once, filter, count."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""What an operator decides about dead letters: to replay or to discard them, each written down with who and why.
+"""Replays and discards dead letters, with an entry in the audit log.
 
 A replay is a row of the outbox, in the transaction that marks its letter: whoever is killed, and whenever, the message
 is sent if and only if its letter says `replayed`. The relay publishes it with a confirm, under its old id.

@@ -1,4 +1,4 @@
-"""The command: every check of the plumbing, and those of the services that are installed here."""
+"""`nouba doctor`: runs every check of servers and installed services."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a check says: that something is in order, that it is not and what to do, or that it could not be looked at."""
+"""The result of a check: good, fault with its fix, or unknown."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether RabbitMQ lets us in, takes messages, has the queues as they are to be, and whether somebody works on them."""
+"""Doctor check of RabbitMQ: login, publishing, queues, consumers."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whether the bucket is there and takes an object; for the services that use S3."""
+"""Doctor check of S3: the bucket exists and accepts an object."""
 
 import contextlib
 from collections.abc import Iterator

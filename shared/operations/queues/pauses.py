@@ -1,4 +1,4 @@
-"""Queues that rest: a row in `queue_pauses`, which every worker of the queue obeys within two seconds.
+"""Pauses queues: a row in `queue_pauses`, which workers obey within two seconds.
 
 A resting worker finishes what it has in hand, keeps its connection, and takes nothing new. A worker that cannot ask
 the database when it starts takes nothing either, until it can.

@@ -1,4 +1,4 @@
-"""Asks RabbitMQ how its queues stand: by AMQP what waits now, by its management API what is in work and how fast."""
+"""Queue figures of RabbitMQ: counts by AMQP, rates by the management API."""
 
 import base64
 import http.client

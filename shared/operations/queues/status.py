@@ -1,4 +1,4 @@
-"""How each queue stands: what waits, is in work, delayed and dead, how fast it comes and goes, when it is clear."""
+"""The status of each queue: counts, rates, latency, time to clear."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""The inbox as an operator sees it: find webhooks, and have some settled again that are not."""
+"""Webhook event queries for operators, and replay."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass

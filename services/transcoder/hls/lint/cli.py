@@ -1,4 +1,4 @@
-"""`nouba transcoder lint`: does a lesson keep the rules?"""
+"""`nouba transcoder lint`: checks a lesson against the rules."""
 
 import json
 from pathlib import Path

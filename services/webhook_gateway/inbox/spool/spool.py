@@ -1,4 +1,4 @@
-"""Keeps webhooks on this machine's disk while the database is away: one SQLite file, synced before any answer.
+"""The spool: events in a SQLite file while the database is unavailable, synced before the answer.
 
 All processes of a gateway share the file, so what a killed one has left is there for the others. SQLite brings what a
 file of our own would have to be taught: a torn tail is found by its checksum, a size that is never exceeded, and locks
