@@ -57,7 +57,7 @@ class DaemonProcess:
         process.returncode = 0
 
     def wait_until(self, ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Return once `ready()`. Raises CannotStart at once if the process ends, or after `timeout_seconds`."""
+        """Return once `ready()`. Raises CannotStartError at once if the process ends, or after `timeout_seconds`."""
         deadline = time.monotonic() + timeout_seconds
         while not ready():
             if not self.running:

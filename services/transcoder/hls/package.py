@@ -30,7 +30,7 @@ class Package:
 
 
 def assemble(plan: Plan, parts: Iterable[RenditionSlice], lock: Lock | None = None) -> Package:
-    """The playlists of `plan` from all its parts. Raises WrongOutput where a picture or a second is missing."""
+    """The playlists of `plan` from all its parts. Raises WrongOutputError where a picture or a second is missing."""
     renditions = assemble_rendition(parts)
     validate(plan, renditions)
     pictures = [renditions[rung.name] for rung in plan.rungs]

@@ -29,7 +29,7 @@ def upload_key(course_id: int) -> str:
 
 
 def send_file(storage: Storage, path: Path, key: str, advance: Callable[[int], None] = lambda _: None) -> None:
-    """Make `path` the object `key`; `advance` is told of each piece's bytes. Raises StorageAway."""
+    """Make `path` the object `key`; `advance` is told of each piece's bytes. Raises ObjectStoreUnavailableError."""
     size = path.stat().st_size
     if size <= PIECE_BYTES:
         data = path.read_bytes()

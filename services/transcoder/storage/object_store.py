@@ -17,7 +17,7 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """One bucket. Raises NoSuchObject, or StorageAway where trying again may help."""
+    """One bucket. Raises NoSuchObjectError, or ObjectStoreUnavailableError where trying again may help."""
 
     def head(self, key: str) -> ObjectInfo:
         """What is known of an object."""

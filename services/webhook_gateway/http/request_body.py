@@ -18,7 +18,7 @@ class BodyReader:
         self._deadlines = SocketDeadlines()
 
     def read(self, environ: Mapping[str, Any]) -> bytes:
-        """The body, exactly as it was sent. Raises EncodedBody, BodyTooLarge, BodyTooSlow or BrokenBody."""
+        """The body as sent. Raises EncodedBodyError, BodyTooLargeError, BodyTooSlowError or BrokenBodyError."""
         if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
             raise EncodedBodyError
         declared = int(environ.get("CONTENT_LENGTH") or 0)

@@ -57,7 +57,7 @@ class Breaker:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Ask within this. Raises ProviderUnavailable, without asking, while the breaker is open."""
+        """Ask within this. Raises ProviderUnavailableError, without asking, while the breaker is open."""
         try:
             # not `call`, which would let one thread at a time ask
             with self._circuit.calling():
