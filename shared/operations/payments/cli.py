@@ -116,8 +116,9 @@ def show(reference: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="The newest so many.")
 @json_option
 def surplus(limit: int, as_json: bool) -> None:
-    """List the orders that were paid more than once, at one provider or at several.
+    """List orders that were paid more than once.
 
+    At one provider or at several.
     All of it is in the payer's wallet. Give the surplus back at the provider, and its webhook takes it from the wallet.
 
     \b
