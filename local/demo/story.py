@@ -87,15 +87,15 @@ class Story:
         """What a provider takes back, and what it gives back after all."""
         student = self.school.enrol("student E", 60_000)
         payment = self._payment("stripe", student, 80_000)
-        yield self._tell("Stripe: 800 DA paid", self._signed("stripe", payment, "paid"), student, 20_000)
+        yield self._play("Stripe: 800 DA paid", self._signed("stripe", payment, "paid"), student, 20_000)
         refunded = self._signed("stripe", payment, "refunded")
-        yield self._tell("Stripe: all of it refunded; the subscription waits", refunded, student, 0)
+        yield self._play("Stripe: all of it refunded; the subscription waits", refunded, student, 0)
         failed = self._signed("stripe", payment, "refund_failed")
-        yield self._tell("Stripe: the refund failed; the subscription runs again", failed, student, 20_000)
+        yield self._play("Stripe: the refund failed; the subscription runs again", failed, student, 20_000)
         part = replace(payment, disputed_minor=15_000)
         disputed = self._signed("stripe", part, "disputed")
-        yield self._tell("Stripe: 150 DA of it disputed", disputed, student, 5_000)
-        yield self._tell("Stripe: that dispute won", self._signed("stripe", part, "won"), student, 20_000)
+        yield self._play("Stripe: 150 DA of it disputed", disputed, student, 5_000)
+        yield self._play("Stripe: that dispute won", self._signed("stripe", part, "won"), student, 20_000)
 
     def _attacks(self) -> Iterator[Scene]:
         student = self.school.enrol("student D", 50_000)
