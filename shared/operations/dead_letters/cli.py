@@ -166,21 +166,21 @@ def _decide(
         count = min(queries.count_dead(engine, wanted), limit or 10**9)
         if dry_run:
             found = queries.list_dead(engine, wanted, limit=min(count, 50) or 1)
-            _say(as_json, {"dry_run": True, word: 0, "would_be": count}, f"{count} would be {word}.", found)
+            _print_outcome(as_json, {"dry_run": True, word: 0, "would_be": count}, f"{count} would be {word}.", found)
             return
-        with _bar(word, count, hidden=as_json) as tell:
-            decided = act(engine, decision, tell)
-    told = {word: decided.done, "refused": decided.refused}
-    _say(as_json, told, f"{decided.done} {word}.", [])
+        with _bar(word, count, hidden=as_json) as advance:
+            decided = act(engine, decision, advance)
+    outcome = {word: decided.done, "refused": decided.refused}
+    _print_outcome(as_json, outcome, f"{decided.done} {word}.", [])
     for letter_id, reason in decided.refused.items():
         click.echo(f"{letter_id} was not: {reason}", err=True)
     if decided.refused or decided.done < len(wanted.ids):
         raise SystemExit(1)
 
 
-def _say(as_json: bool, told: dict[str, Any], sentence: str, found: list[DeadLetter]) -> None:
+def _print_outcome(as_json: bool, outcome: dict[str, Any], sentence: str, found: list[DeadLetter]) -> None:
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(outcome))
         return
     if found:
         table_console().print(_table(found))
@@ -194,13 +194,13 @@ def _bar(word: str, count: int, *, hidden: bool) -> Iterator[Callable[[int], Non
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
         task = progress.add_task(word, total=count)
 
-        def tell(so_far: int) -> None:
+        def advance(so_far: int) -> None:
             nonlocal done
             done = so_far
             progress.update(task, completed=so_far)
 
         try:
-            yield tell
+            yield advance
         except KeyboardInterrupt:
             raise click.ClickException(f"Stopped: {done} {word}, the others are as they were.") from None
 
@@ -215,7 +215,7 @@ def _table(found: list[DeadLetter]) -> Table:
         numbers = (str(one.attempts), str(one.deaths))
         cause = one.cause if one.state == "dead" else f"{one.cause} ({one.state})"
         cells = (str(one.id), _short(one.died_at), one.queue, one.actor or "-", cause, *numbers, one.error or "-")
-        # strangers wrote the half of it: as mere words, in which rich looks for no markup
+        # half of it comes from outside: plain text, so that rich reads no markup in it
         table.add_row(*(Text(cell) for cell in cells))
     return table
 

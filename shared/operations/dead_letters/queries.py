@@ -132,7 +132,7 @@ def keep(connection: Connection, letter: Letter) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
-def tell(connection: Connection, death: DeadLetterKey, words: FailureReason) -> bool:
+def record_failure(connection: Connection, death: DeadLetterKey, words: FailureReason) -> bool:
     """Add what killed it; False where the message has not been collected yet."""
     column = dead_letters.c
     result = connection.execute(

@@ -66,7 +66,7 @@ def checks() -> Iterator[Check]:
 
 def _is_here(package: str) -> bool:
     """An image names the commands of all services, and holds its own service alone."""
-    # the service first: to look for what is inside one that is not here would import it
+    # the service first: a lookup inside one that is not installed would import it
     service = ".".join(package.split(".")[:2])
     return find_spec(service) is not None and find_spec(package) is not None
 

@@ -21,7 +21,7 @@ from shared.runtime.logs import describe
 from shared.runtime.settings import DatabaseSettings, read_settings
 
 APPLICATION = "nouba queues"
-LOOK_EVERY_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 
 
 class QueueSettings(DatabaseSettings):
@@ -56,9 +56,9 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
             if watch:
                 (_watch_as_json if as_json else _watch)(engine, settings)
             elif as_json:
-                click.echo(json.dumps(_look(engine, settings).as_json()))
+                click.echo(json.dumps(_read_status(engine, settings).as_json()))
             else:
-                table_console().print(_table(_look(engine, settings)))
+                table_console().print(_table(_read_status(engine, settings)))
         except AMQPError as error:
             raise click.ClickException(f"RabbitMQ is away ({describe(error)}); see NOUBA_RABBITMQ_URL.") from error
 
@@ -90,7 +90,7 @@ def resume(name: str, actor_name: str, why: str | None) -> None:
     click.echo(f"Queue {name} is resumed." if resumed else f"Queue {name} is not paused.")
 
 
-def _look(engine: Engine, settings: QueueSettings) -> QueueStatuses:
+def _read_status(engine: Engine, settings: QueueSettings) -> QueueStatuses:
     return queue_statuses(engine, settings.rabbitmq_url.get_secret_value(), settings.rabbitmq_management_url)
 
 
@@ -99,10 +99,10 @@ def _watch(engine: Engine, settings: QueueSettings) -> None:
         try:
             while True:
                 try:
-                    live.update(_table(_look(engine, settings)), refresh=True)
+                    live.update(_table(_read_status(engine, settings)), refresh=True)
                 except AMQPError as error:
                     live.update(Text(f"RabbitMQ is unavailable ({describe(error)}), retrying."), refresh=True)
-                time.sleep(LOOK_EVERY_SECONDS)
+                time.sleep(REFRESH_SECONDS)
         except KeyboardInterrupt:
             return
 
@@ -112,20 +112,20 @@ def _watch_as_json(engine: Engine, settings: QueueSettings) -> None:
     try:
         while True:
             try:
-                click.echo(json.dumps(_look(engine, settings).as_json()))
+                click.echo(json.dumps(_read_status(engine, settings).as_json()))
             except AMQPError as error:
                 click.echo(f"RabbitMQ is unavailable ({describe(error)}), retrying.", err=True)
-            time.sleep(LOOK_EVERY_SECONDS)
+            time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
         return
 
 
-def _table(standings: QueueStatuses) -> Group:
+def _table(statuses: QueueStatuses) -> Group:
     table = Table(box=None, pad_edge=False)
     for name in ("queue", "ready", "in work", "delayed", "dead", "consumers", "in/s", "out/s", "in queue", "clear in"):
         table.add_column(name, justify="left" if name == "queue" else "right")
     table.add_column("")
-    for one in standings.queues:
+    for one in statuses.queues:
         counts = (one.ready, one.in_work, one.delayed, one.dead, one.consumers)
         rates = (one.arrivals_per_second, one.departures_per_second)
         table.add_row(
@@ -136,7 +136,7 @@ def _table(standings: QueueStatuses) -> Group:
             _duration(one.clear_seconds, known=one.departures_per_second is not None),
             _rest(one),
         )
-    return Group(table, *(Text(note, style="dim") for note in standings.notes))
+    return Group(table, *(Text(note, style="dim") for note in statuses.notes))
 
 
 def _duration(seconds: float | None, *, known: bool) -> str:

@@ -88,7 +88,7 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
         table.add_column(name, justify="right" if name in ("id", "tries", "payment") else "left")
     for one in found:
         words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
-        # as mere words: rich would look for markup in what a provider sent
+        # plain text: rich would read markup in what a provider sent
         table.add_row(*map(Text, (str(one.id), _short(one.received_at), *words, one.reason or "-")))
     if found:
         table_console().print(table)
@@ -158,8 +158,8 @@ def replay(
         if dry_run:
             states = [wanted.state] if wanted.state else REPLAYABLE
             count = sum(count_events(engine, EventFilter(**chosen | {"state": state})) for state in states)
-            told = {"dry_run": True, "would_be": min(count, limit or count)}
-            click.echo(json.dumps(told) if as_json else f"{told['would_be']} would be settled again.")
+            outcome = {"dry_run": True, "would_be": min(count, limit or count)}
+            click.echo(json.dumps(outcome) if as_json else f"{outcome['would_be']} would be settled again.")
             return
         ids, refused = replay_events(engine, wanted, who=actor_name, why=why, limit=limit)
         outcomes = _outcomes(engine, ids, wait) if wanted.ids and len(ids) <= MOST_OUTCOMES else []
@@ -192,7 +192,7 @@ def resolve(
 ) -> None:
     """Accept or dismiss a quarantined or dead event.
 
-    An event that is accepted is booked by the payments worker, with the amount that the provider told in place of the
+    An event that is accepted is booked by the payments worker, with the amount that the provider sent in place of the
     registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such an event, and
     correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was refused, or where what
     was accepted is quarantined again.
