@@ -1,4 +1,4 @@
-# What a person does here, by name; `make` alone lists it.
+# Everyday commands; `make` alone lists them.
 PYTHON ?= python3
 ARGS ?=
 
@@ -7,6 +7,10 @@ LOCAL := $(BIN)/python -m local
 # a package of npm
 DCLINT := 3.1.0
 
+# what `make coverage` judges: the domain, which tests reach without a server
+PURE := services/webhook_gateway/payments/*,services/transcoder/planning/*,shared/contracts/*
+COVERAGE_FLOOR := 95
+
 export PYTHON
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -14,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 ##@ Try it
 
 .PHONY: demo
-demo: up ## Start everything on this machine, send webhooks, and show what happened
+demo: up ## Start everything on this machine, send webhooks and a video, show the result
 	@$(BIN)/python -m local.demo $(ARGS)
 
 ##@ Run it on this machine, without Docker
@@ -23,7 +27,7 @@ demo: up ## Start everything on this machine, send webhooks, and show what happe
 up: .venv ## Start everything in the background and print the addresses
 	@$(LOCAL) up
 
-down: .venv ## Stop everything; the data stay
+down: .venv ## Stop everything; data is kept
 	@$(LOCAL) down
 
 run: .venv ## Start everything in the foreground; Ctrl-C stops it
@@ -32,8 +36,8 @@ run: .venv ## Start everything in the foreground; Ctrl-C stops it
 env: .venv ## Print the settings and addresses of what runs, as NAME=value
 	@$(LOCAL) env
 
-nouba: .venv ## The command line with these settings: make nouba ARGS="gateway --help"
-	@settings=$$($(LOCAL) env 2>/dev/null); set -a; eval "$$settings"; set +a; $(BIN)/nouba $(ARGS)
+nouba: .venv ## The command line with the settings of this stack, as bin/nouba: make nouba ARGS="gateway --help"
+	@bin/nouba $(ARGS)
 
 ##@ Run it in containers
 
@@ -42,11 +46,11 @@ compose-up: ## Build and start everything in containers
 	@docker compose up --build --wait
 
 compose-demo: export NOUBA_PAYMENTS_MODE = test
-compose-demo: compose-up ## Play the main job against the containers
+compose-demo: compose-up ## Run the demonstration against the containers
 	@docker compose --profile demo build --quiet
 	@docker compose --profile demo run --rm demo
 
-compose-down: ## Stop the containers; the data stay
+compose-down: ## Stop the containers; data is kept
 	@docker compose --profile demo down
 
 compose-test: .venv ## Test the containers, with a project of their own
@@ -64,33 +68,48 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 
 ##@ Change it
 
-.PHONY: test test-all check bench chaos lock
-test: .venv ## Prove every behaviour on real servers, at most 10 minutes; one area: make test PART=payments
+.PHONY: test test-all coverage check bench chaos docs lock release
+test: .venv ## Test every behaviour on real servers in 10 minutes; one area: make test PART=payments
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
 
-test-all: .venv ## Every proof: also defects, chaos, kill matrices, all films, README, and containers
+test-all: .venv ## Also defects, chaos, kill matrices, all films, README and containers
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite all $(if $(PART),--part $(PART)) $(ARGS)
 	@$(if $(PART),:,bin/test-containers)
 
-check: .venv ## Lint, formatting, types, who may import whom, style and dashboards
+coverage: .venv ## Run make test with branch coverage; fail if the domain is below COVERAGE_FLOOR
+	@$(LOCAL) install
+	@rm -rf .nouba/coverage
+	@$(BIN)/coverage run -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report --include='$(PURE)' --fail-under=$(COVERAGE_FLOOR)
+
+check: .venv ## Lint, formatting, types, imports, docs, alerts and dashboards
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.suite lint
 
-bench: .venv ## Measure beside what else could be picked: make bench PART=gateway ARGS=--quick
+bench: .venv ## Benchmark against the alternatives: make bench PART=gateway ARGS=--quick
 	@$(LOCAL) install
 	@$(BIN)/python -m bench $(PART) $(ARGS)
 
-chaos: .venv ## Kill everything under load, lose nothing: make chaos SEED=7 ARGS="--kills 50"
+chaos: .venv ## Kill every process under load and compare with an oracle: make chaos SEED=7 ARGS="--kills 50"
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-lock: ## Pin all packages anew in requirements/, with their hashes
+docs: .venv ## Build the documentation as a site in .nouba/site; watch it: make docs ARGS=serve
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --clean --quiet)
+	@$(if $(ARGS),:,echo "The site is in .nouba/site: open .nouba/site/index.html")
+
+lock: ## Pin all packages in requirements/ again, with their hashes
 	@bin/lock
+
+release: .venv ## Build and tag a release: make release VERSION=0.2.0 ARGS=--dry-run
+	@$(BIN)/python -m deploy.release $(VERSION) $(ARGS)
 
 ##@ Help
 
@@ -100,7 +119,7 @@ help: ## Show this list
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# it knows best whether there is anything to do
+# bin/setup decides whether there is anything to do
 .PHONY: .venv
 .venv:
 	@bin/setup

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import machine, plot, report
-from bench.figures import Measure, Options, Tell
+from bench.figures import Measure, Options, Show
 
-#: Each is a module of this package with `measure(options, tell)`.
+#: Each is a module of this package with `measure(options, show)`.
 PARTS = ("gateway", "payments", "queue", "transcoder", "stats")
 ROUNDS = 3
 PROJECT = Path(__file__).parent.parent
@@ -55,12 +55,12 @@ def bench(
     console = Console(stderr=True)
     measures: list[Measure] = []
     for part in parts or PARTS:
-        with tempfile.TemporaryDirectory(prefix="nouba-bench-") as folder, _bar(console, part) as tell:
+        with tempfile.TemporaryDirectory(prefix="nouba-bench-") as folder, _bar(console, part) as show:
             options = Options(
                 folder=Path(folder), quick=quick, rounds=rounds or (1 if quick else ROUNDS), stats_size=stats_size
             )
-            measure: Callable[[Options, Tell], Iterator[Measure]] = import_module(f"bench.{part}").measure
-            measures += measure(options, tell)
+            measure: Callable[[Options, Show], Iterator[Measure]] = import_module(f"bench.{part}").measure
+            measures += measure(options, show)
     found = report.as_json(measures, described, quick=quick)
     if path is not None and str(path) == "-":
         click.echo(json.dumps(found))
@@ -76,15 +76,15 @@ def bench(
 
 
 @contextmanager
-def _bar(console: Console, part: str) -> Iterator[Tell]:
+def _bar(console: Console, part: str) -> Iterator[Show]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(part)
 
-        def tell(doing: str, done: int, steps: int) -> None:
+        def show(doing: str, done: int, steps: int) -> None:
             progress.update(task, description=f"{part}: {doing}", completed=done, total=steps)
 
-        yield tell
+        yield show
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Count:
-    """Told of every message. BENCH_COUNT is how many will come, BENCH_RESULT the file for the rate."""
+    """Counts every message. BENCH_COUNT is how many will come, BENCH_RESULT the file for the rate."""
 
     def __init__(self) -> None:
         self._last = int(os.environ["BENCH_COUNT"])

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 #: Called with what is being done now, and how many steps of how many are over.
-Tell = Callable[[str, int, int], None]
+Show = Callable[[str, int, int], None]
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Row:
 COLUMNS = ("part", "measured", "who", "median", "spread", "ratio", "goal")
 
 
-def alternate(rounds: int, contenders: Mapping[str, Callable[[], T]], tell: Tell) -> dict[str, list[T]]:
+def alternate(rounds: int, contenders: Mapping[str, Callable[[], T]], show: Show) -> dict[str, list[T]]:
     """Run all contenders in turn, `rounds` times. Every second round is in reverse order.
 
     What slows the machine for a while then slows all of them.
@@ -107,10 +107,10 @@ def alternate(rounds: int, contenders: Mapping[str, Callable[[], T]], tell: Tell
     for number in range(rounds):
         order = list(contenders) if number % 2 == 0 else list(contenders)[::-1]
         for who in order:
-            tell(who, done, steps)
+            show(who, done, steps)
             found[who].append(contenders[who]())
             done += 1
-    tell("done", steps, steps)
+    show("done", steps, steps)
     return found
 
 

@@ -11,7 +11,7 @@ import click
 import psycopg2
 
 from bench import webhooks
-from bench.figures import Measure, Options, Tell, alternate
+from bench.figures import Measure, Options, Show, alternate
 from bench.load import send
 from bench.running import NOUBA, postgres, rabbitmq, running
 from local.ports import accepts, free_port
@@ -31,20 +31,20 @@ _RIVALS = {
 }
 
 
-def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+def measure(options: Options, show: Show) -> Iterator[Measure]:
     """All four servers run throughout and are asked in turn; those that are not asked only wait."""
     if find_spec("celery") is None:
         raise click.ClickException("The part gateway is measured beside Celery: pip install celery")
     count, steady_seconds = (200, 1) if options.quick else (6000, 10)
-    tell("starting the servers", 0, 1)
+    show("starting the servers", 0, 1)
     with contextlib.ExitStack() as stack:
         servers = _Servers(options.folder, stack)
         contenders = {who: partial(servers.flood, who, count) for who in servers.ports}
-        found = alternate(options.rounds, contenders, tell)
+        found = alternate(options.rounds, contenders, show)
         goal = "0.5 of the bare route, 3 times Celery, 2 times dramatiq"
         name = f"webhooks answered, {CONNECTIONS} connections, 1 KiB"
         yield Measure(part=PART, name=name, unit="/s", samples=found, goal=goal, digits=0)
-        steady = alternate(options.rounds, {_NOUBA: partial(servers.answer_p99_ms, steady_seconds)}, tell)
+        steady = alternate(options.rounds, {_NOUBA: partial(servers.answer_p99_ms, steady_seconds)}, show)
         servers.require_kept(WARMING + options.rounds * (count + STEADY_RATE * steady_seconds))
         name = f"p99 of an answer at {STEADY_RATE}/s"
         yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 25 ms")
@@ -68,8 +68,8 @@ class _Servers:
         self._gateway = stack.enter_context(running([NOUBA, "gateway", "serve"], settings, folder / "gateway.log"))
         serving = [self._gateway]
         for who, module in _RIVALS.items():
-            command, told = _gunicorn(module, self.ports[who]), {"BENCH_RABBITMQ_URL": broker.url}
-            serving.append(stack.enter_context(running(command, told, folder / f"{module}.log", folder=_PROJECT)))
+            command, settings = _gunicorn(module, self.ports[who]), {"BENCH_RABBITMQ_URL": broker.url}
+            serving.append(stack.enter_context(running(command, settings, folder / f"{module}.log", folder=_PROJECT)))
         for process, port in zip(serving, self.ports.values(), strict=True):
             process.wait(partial(accepts, port), "does not listen")
             # connections to database and broker are opened by the first requests
@@ -83,7 +83,7 @@ class _Servers:
     def flood(self, who: str, count: int) -> float:
         """Requests answered in a second."""
         outcome = send(self.ports[who], webhooks.make(count), connections=CONNECTIONS).require(200)
-        # what the gateway has promised must not be sent in a rival's turn
+        # the gateway's outbox must not be published during a rival's turn
         self._gateway.wait(partial(webhooks.all_sent, self._database_url), "its outbox does not empty")
         return outcome.per_second
 

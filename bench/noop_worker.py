@@ -11,7 +11,7 @@ from shared.messaging.worker import SHORT_JOBS, run_worker
 
 
 def main() -> int:
-    """Work until told to stop; returns the exit status."""
+    """Work until stopped; returns the exit status."""
     broker, count = build_broker(os.environ["BENCH_RABBITMQ_URL"]), Count()
 
     @actor(broker, WebhookReceived, max_retries=0, min_backoff_ms=1000, max_backoff_ms=1000, time_limit_ms=60_000)

@@ -16,7 +16,7 @@ import psycopg2
 from psycopg2 import sql
 
 from bench import webhooks
-from bench.figures import Measure, Options, Tell, alternate, percentile
+from bench.figures import Measure, Options, Show, alternate, percentile
 from bench.load import send
 from bench.running import NOUBA, Process, environment, postgres, rabbitmq, running
 from local.installers.postgres import find_program
@@ -56,7 +56,7 @@ UPDATE users SET balance_minor = balance_minor + paid.amount_minor
 FROM (SELECT user_id, 250000 * count(*) AS amount_minor FROM payment GROUP BY user_id) AS paid
 WHERE users.id = paid.user_id
 """
-#: A worker that starts looks back ten minutes for rows without a seal. The table refuses this to everybody else.
+#: A worker that starts checks ten minutes back for rows without a seal. The table refuses this to everybody else.
 _SEALED_LONG_AGO = """
 SET LOCAL session_replication_role = replica;
 UPDATE seals SET sealed_at = now() - interval '1 day'
@@ -64,7 +64,7 @@ UPDATE seals SET sealed_at = now() - interval '1 day'
 _SCRIPT = Path(__file__).parent / "rivals" / "settlement.sql"
 
 
-def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+def measure(options: Options, show: Show) -> Iterator[Measure]:
     """How many a second with work waiting, and how soon a balance changes without."""
     with contextlib.ExitStack() as stack:
         school = _School(options, stack)
@@ -76,15 +76,15 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
         }
         # connections, caches and the accounts of all students
         for contender in contenders.values():
-            tell("the first round does not count", 0, 1)
+            show("the first round does not count", 0, 1)
             contender()
-        found = alternate(options.rounds, contenders, tell)
+        found = alternate(options.rounds, contenders, show)
         goal = "0.15 of pgbench, 3 times Celery"
         yield Measure(part=PART, name="events settled", unit="/s", samples=found, goal=goal, digits=0)
-        hot = alternate(options.rounds, {"all events of one user": partial(school.settle, workers=1, students=1)}, tell)
+        hot = alternate(options.rounds, {"all events of one user": partial(school.settle, workers=1, students=1)}, show)
         yield Measure(part=PART, name="events settled", unit="/s", samples=hot, goal="at least 300/s", digits=0)
         seconds = 1 if options.quick else 10
-        steady = alternate(options.rounds, {"one worker process": partial(school.wait_for_balances, seconds)}, tell)
+        steady = alternate(options.rounds, {"one worker process": partial(school.wait_for_balances, seconds)}, show)
         name = f"p99 from accept to balance at {STEADY_RATE}/s"
         yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 250 ms")
         memory = {"payments worker": [school.worker_mb]}
@@ -146,8 +146,8 @@ class _School:
         """The same of a Celery worker with as many threads, in a database of its own."""
         url, first = self._server.url_of("celery"), self._celery_done + 1
         self._celery_done += self._events
-        told = {"BENCH_RABBITMQ_URL": self._broker_url, "BENCH_DATABASE_URL": url}
-        os.environ.update(told)
+        settings = {"BENCH_RABBITMQ_URL": self._broker_url, "BENCH_DATABASE_URL": url}
+        os.environ.update(settings)
         from bench.rivals.celery_settlement import app, settle
 
         with app.producer_pool.acquire() as producer:
@@ -165,7 +165,7 @@ class _School:
                 cursor.execute(left, (first + self._events,))
                 return cursor.fetchone() == (False,)
 
-            with running(command, told, self._folder / "celery.log", folder=folder) as worker:
+            with running(command, settings, self._folder / "celery.log", folder=folder) as worker:
                 worker.wait(is_done, "events are left", 300)
             cursor.execute(
                 "SELECT extract(epoch FROM processed_at) FROM webhook_events WHERE id BETWEEN %s AND %s",

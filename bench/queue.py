@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from sqlalchemy import Engine
 
 from bench import consuming
-from bench.figures import Measure, Options, Tell, alternate
+from bench.figures import Measure, Options, Show, alternate
 from bench.rivals import publishing
 from bench.running import postgres, rabbitmq
 from shared.contracts.routes import GATEWAY
@@ -25,12 +25,12 @@ PART = "queue"
 _LONGEST_SECONDS = 120
 
 
-def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+def measure(options: Options, show: Show) -> Iterator[Measure]:
     """Messages a second, each confirmed by RabbitMQ; the relay's rows are committed at once, before it is woken."""
     count = 1000 if options.quick else 10_000
     body = json.dumps(encode_message(WebhookReceived(event_id=1)))
     with contextlib.ExitStack() as stack:
-        tell("starting the servers", 0, 1)
+        show("starting the servers", 0, 1)
         database = stack.enter_context(postgres(options.folder))
         broker = stack.enter_context(rabbitmq(options.folder))
         relay = stack.enter_context(_relay(database.url, broker.url))
@@ -41,11 +41,11 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
             "dramatiq.send": partial(publishing.dramatiq_send, broker.url, body.encode(), count // 10),
         }
         _carry(relay, database.url, body, 100)
-        found = alternate(options.rounds, contenders, tell)
+        found = alternate(options.rounds, contenders, show)
         goal = "0.5 of pipelined"
         yield Measure(part=PART, name="messages relayed, confirmed", unit="/s", samples=found, goal=goal, digits=0)
         workers = consuming.contenders(broker.url, options.folder, count)
-        taken = alternate(options.rounds, workers, tell)
+        taken = alternate(options.rounds, workers, show)
     goal = "not below dramatiq"
     yield Measure(part=PART, name="messages taken, nothing done", unit="/s", samples=taken, goal=goal, digits=0)
 

@@ -44,5 +44,5 @@ def write_docs(page: Path, measures: Sequence[Measure], machine: Mapping[str, st
         raise click.ClickException(f"{page} has lost its markers; write these two lines again: {BEGIN} and {END}")
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     lines += [f"| {' | '.join(row.cells)} |" for measure in measures for row in measure.rows]
-    told = ", ".join(f"{name} {value}" for name, value in machine.items())
-    page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{told}\n\n{END}{after}", encoding="utf-8")
+    description = ", ".join(f"{name} {value}" for name, value in machine.items())
+    page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{description}\n\n{END}{after}", encoding="utf-8")

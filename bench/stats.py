@@ -18,7 +18,7 @@ import psycopg2
 from psycopg2 import sql
 from pydantic import SecretStr
 
-from bench.figures import Measure, Options, Tell, alternate
+from bench.figures import Measure, Options, Show, alternate
 from bench.load import Outcome, request, send
 from bench.running import NOUBA, environment, postgres, rabbitmq, run, running
 from local.ports import accepts, free_port
@@ -50,10 +50,10 @@ _FACTS = {
 }
 
 
-def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+def measure(options: Options, show: Show) -> Iterator[Measure]:
     """Seed, one more day beside a scan, rebuild everything, read the API."""
     with postgres(options.folder) as server:
-        size, rate, why = _seed(options, server, tell)
+        size, rate, why = _seed(options, server, show)
         url = server.url_of(size)
         students, payments = SIZES[size], counts(SIZES[size])["payments"]
         school = f"{students:,} users, {payments:,} payments, {counts(students)['attendances']:,} check-ins"
@@ -65,8 +65,8 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
             goal="at least 200,000",
             digits=0,
         )
-        yield from _increment(options, url, tell)
-        seconds = _rebuild(url, tell)
+        yield from _increment(options, url, show)
+        seconds = _rebuild(url, show)
         yield Measure(
             part=PART,
             name=f"full rebuild of {HISTORY_DAYS} days",
@@ -74,15 +74,15 @@ def measure(options: Options, tell: Tell) -> Iterator[Measure]:
             samples={"nouba stats backfill": [seconds]},
             goal="at most 60 s",
         )
-        yield _growth(options, server, {payments: seconds}, tell)
-        yield _worker(options, url, tell)
-        yield from _api(options, url, tell)
+        yield _growth(options, server, {payments: seconds}, show)
+        yield _worker(options, url, show)
+        yield from _api(options, url, show)
 
 
-def _seed(options: Options, server: Any, tell: Tell) -> tuple[str, float, str]:
+def _seed(options: Options, server: Any, show: Show) -> tuple[str, float, str]:
     """The name of the school, which is its database's too, how many rows a second were written, and why this one."""
     size = options.stats_size or ("small" if options.quick else "medium")
-    rate, seconds = _seed_one(server, size, tell)
+    rate, seconds = _seed_one(server, size, show)
     if options.stats_size:
         return size, rate, "as it was asked for"
     if options.quick:
@@ -96,11 +96,11 @@ def _seed(options: Options, server: Any, tell: Tell) -> tuple[str, float, str]:
         return size, rate, f"the largest that fits the disk: {needed}"
     if growth * seconds > LONGEST_SEEDING_SECONDS:
         return size, rate, f"the largest that fits the time: {needed}"
-    return "10m", _seed_one(server, "10m", tell)[0], needed
+    return "10m", _seed_one(server, "10m", show)[0], needed
 
 
-def _seed_one(server: Any, size: str, tell: Tell) -> tuple[float, float]:
-    tell(f"seeding the school {size}", 0, 1)
+def _seed_one(server: Any, size: str, show: Show) -> tuple[float, float]:
+    show(f"seeding the school {size}", 0, 1)
     with closing(psycopg2.connect(server.url_of("postgres"))) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nouba").format(sql.Identifier(size)))
@@ -114,7 +114,7 @@ def _seed_one(server: Any, size: str, tell: Tell) -> tuple[float, float]:
     return float(found[1].replace(",", "")), time.monotonic() - began
 
 
-def _increment(options: Options, url: str, tell: Tell) -> Iterator[Measure]:
+def _increment(options: Options, url: str, show: Show) -> Iterator[Measure]:
     """The days after those that are kept, one at a time, beside finding a day's rows in their tables."""
     settings = CountSettings(database_url=SecretStr(url), timezone=ZONE.key, currency="DZD")
     engine = build_engine(url, pool_size=3, application="nouba bench")
@@ -122,7 +122,7 @@ def _increment(options: Options, url: str, tell: Tell) -> Iterator[Measure]:
     rounds = max(options.rounds, 3)
     # one more, which pays for what the server has to read from disk
     first = _today() - ONE_DAY * (rounds + 1)
-    tell("computing the days before", 0, 1)
+    show("computing the days before", 0, 1)
     computation.compute(first - ONE_DAY * KEPT_DAYS, first - ONE_DAY)
     days = iter(Days(first, _today() - ONE_DAY, ZONE))
 
@@ -142,7 +142,7 @@ def _increment(options: Options, url: str, tell: Tell) -> Iterator[Measure]:
         }
         for contender in contenders.values():
             contender()
-        found = alternate(rounds, contenders, tell)
+        found = alternate(rounds, contenders, show)
     engine.dispose()
     yield Measure(part=PART, name="one day's increment", unit="s", samples=found, goal="at most 2 s", digits=3)
 
@@ -161,21 +161,21 @@ def _read_day(connection: Any, indexes: str) -> float:
     return time.monotonic() - began
 
 
-def _rebuild(url: str, tell: Tell) -> float:
-    tell("rebuilding all days", 0, 1)
+def _rebuild(url: str, show: Show) -> float:
+    show("rebuilding all days", 0, 1)
     first, last = _today() - ONE_DAY * HISTORY_DAYS, _today() - ONE_DAY
     command: list[str | Path] = [NOUBA, "stats", "backfill", first.isoformat(), last.isoformat()]
     return run(command, {"NOUBA_DATABASE_URL": url}).wall_seconds
 
 
-def _growth(options: Options, server: Any, found: dict[int, float], tell: Tell) -> Measure:
+def _growth(options: Options, server: Any, found: dict[int, float], show: Show) -> Measure:
     """The rebuild in smaller schools beside the one that was `found`, by the number of payments."""
     for size in () if options.quick else ("small", "medium"):
         payments = counts(SIZES[size])["payments"]
         if payments < max(found):
             if not _exists(server, size):
-                _seed_one(server, size, tell)
-            found[payments] = _rebuild(server.url_of(size), tell)
+                _seed_one(server, size, show)
+            found[payments] = _rebuild(server.url_of(size), show)
     samples = {f"{payments:,} payments": [seconds] for payments, seconds in sorted(found.items())}
     name, goal = "full rebuild, with more and more payments", "linear, above what 731 days cost by themselves"
     return Measure(part=PART, name=name, unit="s", samples=samples, goal=goal, grows_with="payments")
@@ -187,9 +187,9 @@ def _exists(server: Any, name: str) -> bool:
         return cursor.rowcount > 0
 
 
-def _worker(options: Options, url: str, tell: Tell) -> Measure:
+def _worker(options: Options, url: str, show: Show) -> Measure:
     """The worker's memory while it computes a day, and proves a night's share of those that are kept."""
-    tell("computing a day in the worker", 0, 1)
+    show("computing a day in the worker", 0, 1)
     engine, day = build_engine(url, pool_size=1, application="nouba bench"), _today() - ONE_DAY
     with engine.begin() as connection:
         mark(connection, [day])
@@ -205,7 +205,7 @@ def _worker(options: Options, url: str, tell: Tell) -> Measure:
     return Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 200 MB", digits=0)
 
 
-def _api(options: Options, url: str, tell: Tell) -> Iterator[Measure]:
+def _api(options: Options, url: str, show: Show) -> Iterator[Measure]:
     port, seconds = free_port(), 1 if options.quick else 10
     settings = {"NOUBA_DATABASE_URL": url, "NOUBA_STATS_PORT": str(port)}
     with running([NOUBA, "stats", "api"], settings, options.folder / "api.log") as process:
@@ -220,7 +220,7 @@ def _api(options: Options, url: str, tell: Tell) -> Iterator[Measure]:
         # the first requests open files and make the answer
         send(port, [whole, known] * 500, connections=CONNECTIONS)
         asking = {"200, gzip": partial(ask, whole, 200), "304, If-None-Match": partial(ask, known, 304)}
-        outcomes = alternate(options.rounds, asking, tell)
+        outcomes = alternate(options.rounds, asking, show)
     for share, goal in ((0.5, ""), (0.99, "at most 5 ms")):
         yield Measure(
             part=PART,

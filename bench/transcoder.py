@@ -12,7 +12,7 @@ import click
 import psycopg2
 
 from bench import films
-from bench.figures import Measure, Options, Tell, alternate
+from bench.figures import Measure, Options, Show, alternate
 from bench.films import PICTURES_PER_SECOND
 from bench.rivals import ladder
 from bench.running import NOUBA, Cost, postgres, rabbitmq, run, running, s3
@@ -22,28 +22,28 @@ PART = "transcoder"
 _ALONE, _EACH, _FREE = "one bare ffmpeg", "one ffmpeg a rendition", "one bare ffmpeg, threads as it likes"
 
 
-def measure(options: Options, tell: Tell) -> Iterator[Measure]:
+def measure(options: Options, show: Show) -> Iterator[Measure]:
     """CPU and wall time of both kinds of film, then time to the first picture and two workers beside one."""
     height, seconds = (360, 4) if options.quick else (1080, 24)
     for kind in films.KINDS:
-        tell(f"making the {kind} film", 0, 1)
+        show(f"making the {kind} film", 0, 1)
         film = films.make(kind, options.folder / f"{kind}.mp4", height=height, seconds=seconds)
-        costs = _costs(options, film, height, partial(_told, tell, kind))
+        costs = _costs(options, film, height, partial(_with_kind, show, kind))
         title = f"{kind} {height}p, {seconds} s"
         cpu = {who: [one.cpu_seconds for one in found] for who, found in costs.items()}
         goal = f"at most 1.11 of {_ALONE}"
         yield Measure(part=PART, name=f"CPU, {title}", unit="s", samples=cpu, goal=goal)
         wall = {who: [one.wall_seconds for one in found] for who, found in costs.items()}
         yield Measure(part=PART, name=f"wall time, {title}", unit="s", samples=wall, goal=goal)
-    yield _growth(options, height, tell)
-    yield from _together(options, options.folder / "natural.mp4", seconds, tell)
+    yield _growth(options, height, show)
+    yield from _together(options, options.folder / "natural.mp4", seconds, show)
 
 
-def _told(tell: Tell, kind: str, who: str, done: int, steps: int) -> None:
-    tell(f"{kind}: {who}", done, steps)
+def _with_kind(show: Show, kind: str, who: str, done: int, steps: int) -> None:
+    show(f"{kind}: {who}", done, steps)
 
 
-def _costs(options: Options, film: Path, height: int, tell: Tell) -> dict[str, list[Cost]]:
+def _costs(options: Options, film: Path, height: int, show: Show) -> dict[str, list[Cost]]:
     rate = PICTURES_PER_SECOND
 
     def with_folder(make: Callable[[Path], Cost]) -> Cost:
@@ -74,15 +74,15 @@ def _costs(options: Options, film: Path, height: int, tell: Tell) -> dict[str, l
         _FREE: partial(alone, threads=0),
         _EACH: each,
     }
-    return alternate(options.rounds, {who: partial(with_folder, make) for who, make in makers.items()}, tell)
+    return alternate(options.rounds, {who: partial(with_folder, make) for who, make in makers.items()}, show)
 
 
-def _growth(options: Options, height: int, tell: Tell) -> Measure:
+def _growth(options: Options, height: int, show: Show) -> Measure:
     """A film, and one twice and four times as long: the price of a second of film must stay the same."""
     first = 2 if options.quick else 12
     samples = {}
     for number, seconds in enumerate((first, 2 * first, 4 * first)):
-        tell(f"a film of {seconds} s", number, 3)
+        show(f"a film of {seconds} s", number, 3)
         film = films.make("natural", options.folder / f"{seconds}.mp4", height=height, seconds=seconds)
         lesson = options.folder / f"lesson of {seconds} s"
         cost = run([NOUBA, "transcoder", "run", film, "--out", lesson, "--json"], {})
@@ -92,7 +92,7 @@ def _growth(options: Options, height: int, tell: Tell) -> Measure:
     return Measure(part=PART, name=name, unit="s", samples=samples, goal=goal, grows_with="seconds of film")
 
 
-def _together(options: Options, film: Path, seconds: int, tell: Tell) -> Iterator[Measure]:
+def _together(options: Options, film: Path, seconds: int, show: Show) -> Iterator[Measure]:
     """The path that uploads take: S3, RabbitMQ, PostgreSQL, and workers that share a lesson's chunks."""
     with contextlib.ExitStack() as stack:
         school = _School(options, film, seconds, stack)
@@ -101,7 +101,7 @@ def _together(options: Options, film: Path, seconds: int, tell: Tell) -> Iterato
             "one worker": partial(school.make_lesson, 1),
             "one worker, a part for each processor": partial(school.make_lesson, 1, parts=os.cpu_count() or 1),
         }
-        found = alternate(options.rounds, contenders, tell)
+        found = alternate(options.rounds, contenders, show)
     first = {who: [one for one, _ in pairs] for who, pairs in found.items()}
     name = f"H.264 upload of {seconds} s to first picture"
     yield Measure(part=PART, name=name, unit="s", samples={"one worker": first["one worker"]}, goal="seconds")

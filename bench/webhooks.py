@@ -30,7 +30,7 @@ def all_sent(database_url: str) -> bool:
 
 
 def _one(user_id: int) -> bytes:
-    told = {
+    payload = {
         "transaction_id": f"tr_{uuid.uuid4().hex}",
         "amount": AMOUNT_MINOR,
         "currency": "DZD",
@@ -38,7 +38,7 @@ def _one(user_id: int) -> bytes:
         "user_id": user_id,
         "note": "",
     }
-    told["note"] = "x" * (BODY_BYTES - len(json.dumps(told)))
-    body = json.dumps(told).encode()
+    payload["note"] = "x" * (BODY_BYTES - len(json.dumps(payload)))
+    body = json.dumps(payload).encode()
     headers = {"Content-Type": "application/json", **sign("generic", SECRET, body, datetime.now(UTC))}
     return request("POST", "/webhooks/generic", headers, body)

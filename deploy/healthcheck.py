@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Says whether work flows in this container: `healthcheck <address> [<port>:<connections> ...]`.
 
-The address has to answer 200. Where it is a process' metrics, no promised message may wait too long for RabbitMQ. To
+The address has to answer 200. Where it is a process' metrics, no outbox message may wait too long for RabbitMQ. To
 every named port of another server that many connections have to be open, because a worker without its broker lives on
 and waits. Standard library alone: this runs every few seconds.
 """

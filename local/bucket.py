@@ -19,7 +19,7 @@ class Bucket:
             aws_secret_access_key=secret_access_key,
             region_name="us-east-1",
             config=Config(
-                # whoever waits for a server asks again; a client that does so too would only be slower
+                # the caller retries; a client that retries, too, would only be slower
                 retries={"total_max_attempts": 1},
                 connect_timeout=5,
                 read_timeout=10,

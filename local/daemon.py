@@ -37,7 +37,7 @@ class DaemonProcess:
         """Start `command` in a session of its own, so that neither Ctrl-C nor a closed terminal reaches it."""
         for folder in (self.folder, self.log.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        if self.log.exists():  # why the last run ended may be worth a look
+        if self.log.exists():  # why the last run ended may be worth reading
             self.log.replace(f"{self.log}.1")
         with self.log.open("wb") as log:
             process = subprocess.Popen(
@@ -57,7 +57,7 @@ class DaemonProcess:
         process.returncode = 0
 
     def wait_until(self, ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Return once `ready()`. Raises CannotStart at once if the process ends, or after `timeout_seconds`."""
+        """Return once `ready()`. Raises CannotStartError at once if the process ends, or after `timeout_seconds`."""
         deadline = time.monotonic() + timeout_seconds
         while not ready():
             if not self.running:
@@ -97,7 +97,7 @@ class DaemonProcess:
 
     def _kill(self, family: Iterable[psutil.Process]) -> None:
         remaining = set(family)
-        for _ in range(3):  # what was being born while we looked is found at the next look
+        for _ in range(3):  # children that are forked during one pass are found by the next
             for process in remaining:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()

@@ -19,7 +19,7 @@ def free_port() -> int:
 
 
 def port_range() -> tuple[int, int]:
-    """Where free ports are looked for: NOUBA_LOCAL_PORTS, such as `20000-20999`, or all that are fit."""
+    """The range of free ports: NOUBA_LOCAL_PORTS, such as `20000-20999`, or all that are fit."""
     lowest, _, highest = os.environ.get("NOUBA_LOCAL_PORTS", f"{LOWEST}-{HIGHEST}").partition("-")
     return int(lowest), int(highest)
 
@@ -29,7 +29,7 @@ def is_free(port: int) -> bool:
     if accepts(port):
         return False
     with socket.socket() as probe:
-        # servers set this too: a connection that lingers after a restart must not make the port look taken
+        # servers set this too: a connection that lingers after a restart must not make the port seem taken
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

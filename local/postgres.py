@@ -105,7 +105,7 @@ class Postgres:
         password_file.touch(mode=0o600)
         password_file.write_text(password)
         account.own(password_file)
-        # made under another name and renamed last: an interrupted first start leaves nothing that looks finished
+        # made under another name and renamed last: an interrupted first start leaves nothing that seems finished
         draft = place / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         options = ["--username=nouba", "--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync"]

@@ -106,7 +106,7 @@ def _take(browser: Path, address: str, picture: Path, size: tuple[int, int], *, 
 
 
 def _settings(url: str) -> dict[str, str]:
-    """The environment without the settings of whoever calls this."""
+    """The environment without the settings of the caller."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("NOUBA_")}
     return {**others, "NOUBA_DATABASE_URL": url, "NOUBA_TIMEZONE": ZONE}
 

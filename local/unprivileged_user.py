@@ -55,7 +55,7 @@ class UnprivilegedUser:
         if not copy.exists():
             draft = folder / f"program.{os.getpid()}"
             shutil.copytree(program, draft / package.name / program.name, symlinks=True)
-            # a wheel keeps the libraries of its programs beside the package, where they look for them
+            # a wheel keeps the libraries of its programs beside the package, where they expect them
             libraries = package.with_name(f"{package.name}.libs")
             if libraries.exists():
                 shutil.copytree(libraries, draft / libraries.name, symlinks=True)

@@ -44,19 +44,19 @@ class Nouba(LazyGroup):
 @click.group(cls=Nouba, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("nouba"), prog_name="nouba")
 def main() -> None:
-    """Money in, video out, numbers every morning: the background half of an online school.
+    """Payment webhooks, video transcoding and daily statistics for an online school.
 
     \b
     Examples:
-      nouba migrate                bring the database to the newest schema
-      nouba gateway serve          take webhooks
-      nouba gateway worker         book them
+      nouba migrate                upgrade the database schema
+      nouba gateway serve          accept webhooks
+      nouba gateway worker         settle them
     """
 
 
 @main.command()
 def migrate() -> None:
-    """Bring the database of NOUBA_DATABASE_URL to the newest schema."""
+    """Upgrade the database schema to the newest version."""
     from shared.runtime.migrations import migrate as apply
     from shared.runtime.settings import DatabaseSettings, read_settings
 

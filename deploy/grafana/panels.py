@@ -35,7 +35,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """The list of what fires, as Prometheus tells it."""
+    """The list of firing alerts, from Prometheus."""
 
     title: str
     description: str

@@ -49,23 +49,23 @@ class Story:
     def _chargily(self) -> Iterator[Scene]:
         student = self.school.enrol("student A", 150_000, 60_000)
         paid = self._payment("chargily", student, 250_000)
-        told = self._signed("chargily", paid, "paid")
-        yield self._tell("Chargily: 2,500 DA paid", told, student, 40_000)
-        yield self._tell_fifty_times("the same webhook, 50 times at once", told, student, 40_000)
-        yield self._tell(
+        delivery = self._signed("chargily", paid, "paid")
+        yield self._play("Chargily: 2,500 DA paid", delivery, student, 40_000)
+        yield self._play_fifty_times("the same webhook, 50 times at once", delivery, student, 40_000)
+        yield self._play(
             "a late 'failed' for the same payment", self._signed("chargily", paid, "failed"), student, 40_000
         )
 
     def _others(self) -> Iterator[Scene]:
         student = self.school.enrol("student B", 90_000)
         stripe = self._payment("stripe", student, 100_000)
-        yield self._tell("Stripe: refunded, before it was paid", self._signed("stripe", stripe, "refunded"), student, 0)
-        yield self._tell("Stripe: paid", self._signed("stripe", stripe, "paid"), student, 0)
+        yield self._play("Stripe: refunded, before it was paid", self._signed("stripe", stripe, "refunded"), student, 0)
+        yield self._play("Stripe: paid", self._signed("stripe", stripe, "paid"), student, 0)
         standard = self._payment("standard_webhooks", student, 90_000)
-        told = self._signed("standard_webhooks", standard, "paid")
-        yield self._tell("Standard Webhooks: 900 DA paid", told, student, 0)
+        delivery = self._signed("standard_webhooks", standard, "paid")
+        yield self._play("Standard Webhooks: 900 DA paid", delivery, student, 0)
         generic = self._payment("generic", student, 12_345)
-        yield self._tell("any HMAC sender: 123.45 DA paid", self._signed("generic", generic, "paid"), student, 12_345)
+        yield self._play("any HMAC sender: 123.45 DA paid", self._signed("generic", generic, "paid"), student, 12_345)
 
     def _bank(self) -> Iterator[Scene]:
         student = self.school.enrol("student C", 300_000)
@@ -81,34 +81,34 @@ class Story:
         orders.end(order, "paid")
         payment = Payment(reference=order, order_number=number, amount_minor=300_000, user_id=student.id)
         delivery = signed("cib", (), payment, "paid")
-        yield self._tell("CIB (SATIM): the payer comes back; the bank is asked", delivery, student, 0)
+        yield self._play("CIB (SATIM): the payer comes back; the bank is asked", delivery, student, 0)
 
     def _reversals(self) -> Iterator[Scene]:
         """What a provider takes back, and what it gives back after all."""
         student = self.school.enrol("student E", 60_000)
         payment = self._payment("stripe", student, 80_000)
-        yield self._tell("Stripe: 800 DA paid", self._signed("stripe", payment, "paid"), student, 20_000)
+        yield self._play("Stripe: 800 DA paid", self._signed("stripe", payment, "paid"), student, 20_000)
         refunded = self._signed("stripe", payment, "refunded")
-        yield self._tell("Stripe: all of it refunded; the subscription waits", refunded, student, 0)
+        yield self._play("Stripe: all of it refunded; the subscription waits", refunded, student, 0)
         failed = self._signed("stripe", payment, "refund_failed")
-        yield self._tell("Stripe: the refund failed; the subscription runs again", failed, student, 20_000)
+        yield self._play("Stripe: the refund failed; the subscription runs again", failed, student, 20_000)
         part = replace(payment, disputed_minor=15_000)
         disputed = self._signed("stripe", part, "disputed")
-        yield self._tell("Stripe: 150 DA of it disputed", disputed, student, 5_000)
-        yield self._tell("Stripe: that dispute won", self._signed("stripe", part, "won"), student, 20_000)
+        yield self._play("Stripe: 150 DA of it disputed", disputed, student, 5_000)
+        yield self._play("Stripe: that dispute won", self._signed("stripe", part, "won"), student, 20_000)
 
     def _attacks(self) -> Iterator[Scene]:
         student = self.school.enrol("student D", 50_000)
         payment = self._payment("chargily", student, 900_000)
         genuine = self._signed("chargily", payment, "paid")
-        yield self._tell("one byte changed on the way", tampered(genuine, self._random), student, 0, status=401)
+        yield self._play("one byte changed on the way", tampered(genuine, self._random), student, 0, status=401)
         stripe = self._payment("stripe", student, 900_000)
         old = late("stripe", self._secrets("stripe"), stripe, "paid")
-        yield self._tell("a Stripe webhook recorded last hour", old, student, 0, status=401)
+        yield self._play("a Stripe webhook recorded last hour", old, student, 0, status=401)
         cheap = self._payment("generic", student, 50_000)
         self.school.check_out(student, "generic", cheap.reference, None, 5_000_000)
-        told = self._signed("generic", cheap, "paid")
-        yield self._tell("500 DA paid for an order of 50,000 DA", told, student, 0)
+        delivery = self._signed("generic", cheap, "paid")
+        yield self._play("500 DA paid for an order of 50,000 DA", delivery, student, 0)
 
     def _payment(self, provider: str, student: Student, amount_minor: int) -> Payment:
         reference = f"demo-{provider}-{self.school.run}-{amount_minor}"
@@ -126,7 +126,7 @@ class Story:
             delivery.method, delivery.path, headers=dict(delivery.headers), content=delivery.body or None
         )
 
-    def _tell(self, done: str, delivery: Delivery, student: Student, balance_minor: int, status: int = 200) -> Scene:
+    def _play(self, done: str, delivery: Delivery, student: Student, balance_minor: int, status: int = 200) -> Scene:
         response = self._send(delivery)
         answered = time.monotonic()
         answer = f"{response.status_code} {response.json().get('status') or response.json().get('error')}"
@@ -138,7 +138,7 @@ class Story:
         is_right = response.status_code == status and self.school.balance_minor(student) == balance_minor
         return Scene(done, answer, outcome, student, is_right, seconds)
 
-    def _tell_fifty_times(self, done: str, delivery: Delivery, student: Student, balance_minor: int) -> Scene:
+    def _play_fifty_times(self, done: str, delivery: Delivery, student: Student, balance_minor: int) -> Scene:
         with ThreadPoolExecutor(16) as threads:
             answers = [response.json() for response in threads.map(self._send, [delivery] * 50)]
         duplicates = sum(answer.get("status") == "duplicate" for answer in answers)

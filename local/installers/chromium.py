@@ -36,7 +36,7 @@ FLAGS = (
 
 
 def find_program() -> Path:
-    """Chromium. Installs it if it is missing; raises NotInstalled where that is not possible."""
+    """Chromium. Installs it if it is missing; raises NotInstalledError where that is not possible."""
     found = _find()
     if found is None:
         PACKAGE.install()
@@ -47,7 +47,7 @@ def find_program() -> Path:
 
 
 def find_driver() -> Path:
-    """chromedriver, which steers Chromium; installed with it. Raises NotInstalled where that is not possible."""
+    """chromedriver, which steers Chromium; installed with it. Raises NotInstalledError where that is not possible."""
     find_program()
     if _find_driver() is None:
         PACKAGE.install()

@@ -15,7 +15,7 @@ PACKAGE = SystemPackage(
 
 
 def require_programs() -> None:
-    """See that ffmpeg and ffprobe are there. Installs them if they are missing; raises NotInstalled if it cannot."""
+    """See that ffmpeg and ffprobe are there. Installs missing ones; raises NotInstalledError if it cannot."""
     if not _are_there():
         PACKAGE.install()
     if not _are_there():

@@ -19,7 +19,7 @@ _USUAL_FOLDERS = ("/usr/lib/postgresql/*", "/opt/homebrew/opt/postgresql*", "/us
 def find_program(data: Path) -> Path:
     """The installation folder (with `bin/postgres` in it) that can run the data folder `data`, or make it.
 
-    Raises NotInstalled where there is none.
+    Raises NotInstalledError where there is none.
     """
     needed = _made_by(data)
     for program in _candidates():

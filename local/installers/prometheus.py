@@ -17,7 +17,7 @@ PACKAGE = SystemPackage(
 
 
 def find_promtool() -> Path:
-    """promtool, which tests rules. Installs it if it is missing; raises NotInstalled where that is not possible."""
+    """promtool, which tests rules. Installs it if missing; raises NotInstalledError where that is not possible."""
     found = _find()
     if found is None:
         PACKAGE.install()

@@ -24,7 +24,7 @@ PACKAGE = SystemPackage(
 
 
 def find_program() -> Path:
-    """The start script of RabbitMQ. Installs it if it is missing; raises NotInstalled where that is not possible."""
+    """The start script of RabbitMQ. Installs it if missing; raises NotInstalledError where that is not possible."""
     found = _find()
     if found is None:
         PACKAGE.install()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-#: What can be told of a payment. Not every provider tells all: see `WORDS`.
+#: The events of a payment. Not every provider sends all of them: see `WORDS`.
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "chargily": ("paid", "failed", "canceled", "expired"),
     "satim": ("paid", "failed", "expired"),
@@ -159,15 +159,15 @@ def _stripe_object(payment: Payment, what: str, at: datetime) -> Json:
 def _stripe_invoice(payment: Payment, what: str) -> Json:
     """One of the two events of an invoice: this one names the payer, the other one the payment."""
     invoice_id = f"in_{digest(payment.reference)}"
-    told = {"status": "paid", "amount_paid": payment.amount_minor}
+    common = {"status": "paid", "amount_paid": payment.amount_minor}
     if what == "invoiced":
-        return {**told, "id": invoice_id, "object": "invoice"}
+        return {**common, "id": invoice_id, "object": "invoice"}
     paid_by = {"type": "payment_intent", "payment_intent": payment.reference}
     named = {"id": f"inpay_{digest(payment.reference)}", "object": "invoice_payment", "invoice": invoice_id}
-    return {**told, **named, "payment": paid_by, "metadata": {}}
+    return {**common, **named, "payment": paid_by, "metadata": {}}
 
 
-#: How a provider tells one thing of one payment: (payment, what, event id, when) to JSON.
+#: The body of one event of one payment: (payment, what, event id, when) to JSON.
 BODIES: Final[Mapping[str, Callable[[Payment, str, str, datetime], Json]]] = {
     "chargily": _chargily,
     "generic": _generic,

@@ -23,11 +23,11 @@ def checkouts(secrets: tuple[str, ...], faults: Faults) -> Blueprint:
     def create() -> tuple[Response, int]:
         if not is_allowed():
             return jsonify({"message": "Unauthenticated."}), 401
-        told = request.get_json(silent=True)
-        if not isinstance(told, dict) or type(told.get("amount")) is not int or told.get("currency") != "dzd":
+        wanted = request.get_json(silent=True)
+        if not isinstance(wanted, dict) or type(wanted.get("amount")) is not int or wanted.get("currency") != "dzd":
             return jsonify({"message": "amount must be an integer of dinars, currency dzd."}), 422
-        checkout_id = digest("checkout", str(len(kept)), str(told))
-        kept[checkout_id] = _checkout(checkout_id, told)
+        checkout_id = digest("checkout", str(len(kept)), str(wanted))
+        kept[checkout_id] = _checkout(checkout_id, wanted)
         return jsonify(kept[checkout_id]), 200
 
     def show(checkout_id: str) -> tuple[Response, int] | Response:
@@ -55,17 +55,17 @@ def checkouts(secrets: tuple[str, ...], faults: Faults) -> Blueprint:
     return pages
 
 
-def _checkout(checkout_id: str, told: dict[str, Any]) -> dict[str, Any]:
+def _checkout(checkout_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": checkout_id,
         "entity": "checkout",
         "livemode": False,
-        "amount": told["amount"],
+        "amount": wanted["amount"],
         "currency": "dzd",
         "fees_on_merchant": 0,
         "status": "pending",
-        "metadata": told.get("metadata"),
-        "success_url": told.get("success_url"),
+        "metadata": wanted.get("metadata"),
+        "success_url": wanted.get("success_url"),
         "payment_method": None,
         "created_at": int(time.time()),
         "updated_at": int(time.time()),

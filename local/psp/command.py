@@ -40,7 +40,7 @@ Exit status 0 only where genuine events were taken and forgeries refused.
 @click.command(epilog=_EXAMPLES)
 @click.argument("provider", type=click.Choice(list(WORDS)))
 @click.option("--gateway", "gateway_url", envvar="GATEWAY_URL", default="http://127.0.0.1:8080", show_default=True)
-@click.option("--events", "whats", default="paid", show_default=True, help="What is told of each payment, in order.")
+@click.option("--events", "whats", default="paid", show_default=True, help="The events of each payment, in order.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Payments.")
 @click.option("--amount", default=250000, show_default=True, type=click.IntRange(1), help="Minor units of each.")
 @click.option("--currency", default="DZD", show_default=True)
@@ -89,8 +89,8 @@ def send(
     console = Console(stderr=True, quiet=as_json)
     results = list(track(outcomes, description=f"{provider} to {gateway_url}", total=len(parcels), console=console))
     if as_json:
-        told = {"provider": provider, "seed": seed, **sending.summary(results)}
-        click.echo(json.dumps({**told, "payments": [asdict(payment) for payment in payments]}))
+        summary = {"provider": provider, "seed": seed, **sending.summary(results)}
+        click.echo(json.dumps({**summary, "payments": [asdict(payment) for payment in payments]}))
     else:
         _show(results, seed)
     sys.exit(0 if all(outcome.is_expected for outcome in results) else 1)
@@ -99,13 +99,13 @@ def send(
 def _words(provider: str, whats: str) -> list[str]:
     words = split(whats)
     if not words or set(words) - set(WORDS[provider]):
-        raise click.UsageError(f"--events: {provider} tells {', '.join(WORDS[provider])}.")
+        raise click.UsageError(f"--events: {provider} sends {', '.join(WORDS[provider])}.")
     return words
 
 
 def _show(results: Sequence[sending.Outcome], seed: int) -> None:
-    told = sending.summary(results)
-    table = Table("sent", "event", "answer", title=f"{told['sent']} requests, seed {seed}")
+    summary = sending.summary(results)
+    table = Table("sent", "event", "answer", title=f"{summary['sent']} requests, seed {seed}")
     table.add_column("how often", justify="right")
     table.add_column("as it should")
     for (scenario, what, status, answer, is_expected), count in sending.answers(results):

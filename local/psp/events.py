@@ -42,14 +42,14 @@ def signed(
     event_id: str | None = None,
     header: str = "X-Signature",
 ) -> Delivery:
-    """The request by which `provider` tells `what` (see `WORDS`) about `payment`, signed with the first of `secrets`.
+    """The event `what` (see `WORDS`) of `payment`, as `provider` sends it, signed with the first of `secrets`.
 
     The same arguments give the same bytes; `event_id` defaults to one made of the reference and `what`.
     For satim and cib: a browser's return where there are no secrets, else a callback with an HMAC checksum.
     `header` is where the generic provider's signature goes.
     """
     if what not in WORDS[provider]:
-        raise ValueError(f"{provider} does not tell {what!r}; it tells {', '.join(WORDS[provider])}.")
+        raise ValueError(f"{provider} does not send {what!r}; it sends {', '.join(WORDS[provider])}.")
     at = at or datetime.now(UTC)
     if provider in ("satim", "cib"):
         query = _bank_query(secrets, payment, what)
@@ -115,7 +115,7 @@ def late(
     at: datetime | None = None,
     header: str = "X-Signature",
 ) -> Delivery:
-    """A genuine request that comes ten minutes after it was signed; only a provider that signs the time can tell."""
+    """A genuine request, ten minutes after it was signed; only a provider that signs the time detects it."""
     signed_at = (at or datetime.now(UTC)) - timedelta(minutes=10)
     return signed(provider, secrets, payment, what, at=signed_at, header=header)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 
-#: How long a slow answer takes unless told, and how long a dripping one goes on at most.
+#: How long a slow answer takes by default, and how long a dripping one goes on at most.
 SLOW_SECONDS: Final = 15.0
 DRIP_SECONDS: Final = 60.0
 KINDS: Final = ("slow", "drip", "limited", "broken", "garbage", "other")

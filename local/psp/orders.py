@@ -1,4 +1,4 @@
-"""A school's side of SATIM: opens an order at a bank, and tells the simulated payer how to end it."""
+"""A school's side of SATIM: opens an order at a bank, and steers how the simulated payer ends it."""
 
 import json
 from typing import Final

@@ -19,7 +19,7 @@ HAPPY, DUPLICATE, TAMPERED, LATE = "happy", "duplicate", "tampered", "late"
 _REFUSED = (401, 429)
 #: 303 sends a payer's browser on to the shop.
 _TAKEN = (200, 202, 303)
-#: Providers that sign the time, so that a late event can be told from a fresh one.
+#: Providers that sign the time, so that a late event differs from a fresh one.
 SIGN_THE_TIME = ("standard_webhooks", "stripe")
 
 
@@ -162,8 +162,8 @@ def _answer(response: httpx.Response) -> str:
     if response.is_redirect:
         return "redirect"
     try:
-        told = response.json()
+        answer = response.json()
     except ValueError:
         return response.reason_phrase
-    status = told.get("status") if isinstance(told, dict) else None
+    status = answer.get("status") if isinstance(answer, dict) else None
     return status if isinstance(status, str) else response.reason_phrase

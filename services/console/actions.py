@@ -1,4 +1,4 @@
-"""What operators decide; each deed is written down with who and why, by the same functions as on the command line."""
+"""The console's actions: replay, discard, pause, resume, resolve; each is in the audit log."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -42,7 +42,7 @@ def come_in() -> ResponseReturnValue:
     except TooManyAttemptsError:
         return render_template("enter.html", to=to, fault="Too many wrong tokens; try again in a minute."), 429
     if role is None:
-        return render_template("enter.html", to=to, name=name, fault="That token opens nothing."), 401
+        return render_template("enter.html", to=to, name=name, fault="Invalid token."), 401
     enter(name, role)
     return redirect(_local(to))
 
@@ -57,7 +57,7 @@ def leave() -> ResponseReturnValue:
 @for_operators
 def pause_queue(name: str) -> ResponseReturnValue:
     paused = _told_queue(pauses.pause, name)
-    flash(f"{name} rests; its workers take nothing new." if paused else f"{name} rests already.")
+    flash(f"Queue {name} is paused." if paused else f"Queue {name} is already paused.")
     return redirect(url_for("console.show_queues"))
 
 
@@ -65,7 +65,7 @@ def pause_queue(name: str) -> ResponseReturnValue:
 @for_operators
 def resume_queue(name: str) -> ResponseReturnValue:
     resumed = _told_queue(pauses.resume, name)
-    flash(f"{name} is worked on again." if resumed else f"{name} does not rest.")
+    flash(f"Queue {name} is resumed." if resumed else f"Queue {name} is not paused.")
     return redirect(url_for("console.show_queues"))
 
 
@@ -73,7 +73,7 @@ def resume_queue(name: str) -> ResponseReturnValue:
 @for_operators
 def replay_dead() -> ResponseReturnValue:
     decided = replay.replay(desk().engine, _decision(_why()))
-    flash(_sentence(decided, "sent again"))
+    flash(_sentence(decided, "replayed"))
     return _back("console.show_dead")
 
 
@@ -82,9 +82,9 @@ def replay_dead() -> ResponseReturnValue:
 def discard_dead() -> ResponseReturnValue:
     why = _why()
     if not why:
-        abort(400, "Say why they are discarded: the audit keeps it.")
+        abort(400, "Give a reason: it is stored in the audit log.")
     decided = replay.discard(desk().engine, _decision(why))
-    flash(_sentence(decided, "given up"))
+    flash(_sentence(decided, "discarded"))
     return _back("console.show_dead")
 
 
@@ -102,7 +102,7 @@ def replay_event(event_id: int) -> ResponseReturnValue:
     chosen = queries.EventFilter(ids=(event_id,))
     told, refused = queries.replay_events(desk().engine, chosen, who=g.visitor.name, why=_why())
     reason = refused.get(event_id, "it is settled, or being settled right now.")
-    flash("It is in the queue again." if told else f"It was not sent again: {reason}")
+    flash("Enqueued again." if told else f"Not replayed: {reason}")
     return redirect(url_for("console.show_event", event_id=event_id))
 
 
@@ -110,17 +110,17 @@ def replay_event(event_id: int) -> ResponseReturnValue:
 @for_operators
 def resolve_event(event_id: int) -> ResponseReturnValue:
     decisions = {
-        "accept": (resolve.accept, "It is accepted, and in the queue to be booked."),
-        "dismiss": (resolve.dismiss, "It is dismissed: nothing is booked."),
-        "undo": (resolve.undo, "The decision is taken back."),
+        "accept": (resolve.accept, "Accepted, and enqueued for settlement."),
+        "dismiss": (resolve.dismiss, "Dismissed: nothing is booked."),
+        "undo": (resolve.undo, "The decision is undone."),
     }
     if (wanted := request.form.get("decision", "")) not in decisions:
         abort(400, "The form does not say what is decided. Load its page again, and repeat it.")
     if not (why := _why()):
-        abort(400, "Give the reason: the audit keeps it.")
+        abort(400, "Give a reason: it is stored in the audit log.")
     decide, message = decisions[wanted]
     try:
-        flash(message if decide(desk().engine, event_id, who=g.visitor.name, why=why) else "It was so already.")
+        flash(message if decide(desk().engine, event_id, who=g.visitor.name, why=why) else "Already decided so.")
     except resolve.CannotResolveError as error:
         flash(f"Nothing was changed: {error}.")
     return redirect(url_for("console.show_event", event_id=event_id))
@@ -147,7 +147,7 @@ def _sentence(decided: Decided, word: str) -> str:
     refused = "".join(f" {letter_id} was not: {reason}." for letter_id, reason in told)
     if others := len(decided.refused) - len(told):
         refused += f" {others} more were not."
-    more = " That is as many as one page does; repeat it for the rest." if decided.done == LARGEST_DEED else ""
+    more = " That is the most for one action; repeat it for the rest." if decided.done == LARGEST_DEED else ""
     return f"{decided.done} {word}.{refused}{more}"
 
 

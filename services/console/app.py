@@ -1,4 +1,4 @@
-"""Puts the console together: one WSGI application, with its own headers, sessions and words for every fault."""
+"""Builds the console's WSGI application: headers, sessions and error pages."""
 
 from typing import Any
 
@@ -80,15 +80,19 @@ def _explain(error: HTTPException) -> ResponseReturnValue:
 def _explain_form(error: CSRFError) -> ResponseReturnValue:
     if "referrer" in (error.description or ""):
         message = "The browser has to send a Referer, and a proxy to pass on the Host that the browser asked for."
-        return _fault(400, "The form does not say where it stands", message)
-    return _fault(400, "The form is too old", "Load its page again, and repeat what you did.")
+        return _fault(400, "Invalid form", message)
+    return _fault(400, "The form has expired", "Load its page again, and repeat what you did.")
 
 
 def _excuse(error: SQLAlchemyError) -> ResponseReturnValue:
     from flask import current_app
 
     current_app.logger.warning("the console cannot read the database: %s", type(error).__name__)
-    return _fault(503, "The database is away", "Webhooks are still kept. This page comes back with the database.")
+    return _fault(
+        503,
+        "The database is unavailable",
+        "Webhooks are still accepted. This page works again when the database is back.",
+    )
 
 
 def _fault(status: int, title: str, message: str) -> tuple[str, int, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Who may enter, and as what: a token opens a session of a viewer or an operator, with a name for the audit."""
+"""Console sign-in: a token opens the session of a viewer or an operator."""
 
 import hashlib
 import hmac

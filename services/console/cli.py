@@ -1,4 +1,4 @@
-"""`nouba console`: the operators' pages."""
+"""`nouba console`: serves the operators' web console."""
 
 import click
 
@@ -8,7 +8,9 @@ from shared.runtime.settings import read_settings
 
 @click.command()
 def console() -> None:
-    """Serve the operators' pages on NOUBA_CONSOLE_HOST and NOUBA_CONSOLE_PORT (127.0.0.1:8082 unless set).
+    """Serve the operators' web console.
+
+    It listens on NOUBA_CONSOLE_HOST and NOUBA_CONSOLE_PORT (127.0.0.1:8082 unless set).
 
     \b
     Example:

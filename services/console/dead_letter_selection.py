@@ -1,4 +1,4 @@
-"""What an operator means by "all" on a page of dead letters, and what a decision about them would touch."""
+"""Selection and preview of dead letters for a bulk action."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

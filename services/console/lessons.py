@@ -1,4 +1,4 @@
-"""How far the lessons are, for the console; read from the transcoder's rows, which it alone writes."""
+"""Transcoding jobs for the console, read from the transcoder's tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

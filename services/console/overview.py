@@ -1,4 +1,4 @@
-"""What the first page shows: figures of the last hour and minute, read from the rows that the work itself leaves."""
+"""Figures of the overview page, read from the tables of all services."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""What operators look at; nothing here changes anything."""
+"""The console's read-only pages."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The console's web server: one process, since its users are few."""
+"""The console's web server: one process, since it has few users."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the console is told by its environment."""
+"""Settings of the console."""
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 

@@ -1,4 +1,4 @@
-"""Which days of statistics there are, for the console; read from the rows of the statistics, which they alone write."""
+"""Days of statistics for the console, read from the tables of the statistics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

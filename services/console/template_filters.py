@@ -1,4 +1,4 @@
-"""How figures, instants and durations are written on the pages."""
+"""Template filters: figures, times and durations."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,0 +1,1 @@
+"""Computes, stores and serves daily statistics."""

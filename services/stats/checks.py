@@ -1,4 +1,4 @@
-"""What the statistics need: a newest day that is young enough, and the API's port."""
+"""Doctor checks of the statistics: newest day and port."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`nouba stats`: the daily numbers."""
+"""`nouba stats`: daily statistics."""
 
 import json
 from datetime import UTC, date, datetime
@@ -28,18 +28,18 @@ class Stats(click.Group):
 
 @click.group(cls=Stats)
 def stats() -> None:
-    """Numbers every morning: count what happened in each day of the school.
+    """Compute, show and verify daily statistics.
 
     \b
     Examples:
       nouba stats show                            the last day
       nouba stats show 2026-11-01 --json          one day, for a program
       nouba stats backfill 2025-01-01 2025-12-31  compute a year
-      nouba stats verify                          do the kept days equal the facts?
-      nouba stats mark 2026-09-01 2026-09-30      facts of these days were changed late
+      nouba stats verify                          compare stored days with a rebuild
+      nouba stats mark 2026-09-01 2026-09-30      recompute these days
       nouba stats explain payments                what the numbers mean
-      nouba stats scheduler                       say each midnight that a day is due
-      nouba stats worker                          compute what is due
+      nouba stats scheduler                       enqueue due days
+      nouba stats worker                          compute due days
     """
 
 
@@ -65,7 +65,7 @@ class Day(click.ParamType[date]):
 @click.argument("day", type=Day(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs: exactly what the API answers.")
 def show(day: date | None, as_json: bool) -> None:
-    """Show DAY, or the last day that is complete.
+    """Show a day, or the last complete one.
 
     A day of which a section failed is shown with the reason, where no complete version is kept.
     """
@@ -96,7 +96,10 @@ def show(day: date | None, as_json: bool) -> None:
 @stats.command()
 @click.argument("day", type=Day())
 def compute(day: date) -> None:
-    """Compute DAY now, whether it is due or not. A new version is kept only where a number differs."""
+    """Compute a day now, due or not.
+
+    A new version is stored only if a number differs.
+    """
     from services.stats import cli_output
 
     cli_output.computed(_computation().compute(day, day), day, day)
@@ -106,7 +109,9 @@ def compute(day: date) -> None:
 @click.argument("first", metavar="FROM", type=Day())
 @click.argument("last", metavar="TO", type=Day())
 def backfill(first: date, last: date) -> None:
-    """Compute all days from FROM to TO, both included, two years in one pass over the tables.
+    """Compute all days from FROM to TO, both included.
+
+    Two years take one pass over the tables.
 
     \b
     Example:
@@ -125,7 +130,7 @@ def backfill(first: date, last: date) -> None:
 @click.argument("last", metavar="[TO]", type=Day(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(first: date | None, last: date | None, as_json: bool) -> None:
-    """Prove that the kept days equal a rebuild from the facts; name each day and number that differs.
+    """Compare stored days with a rebuild; print each difference.
 
     Numbers whose source keeps no history are known at their day's end only and are not compared (see explain). Days
     that are due to be computed again are named apart: that they differ is known.
@@ -152,7 +157,9 @@ def verify(first: date | None, last: date | None, as_json: bool) -> None:
 @click.argument("first", metavar="FROM", type=Day())
 @click.argument("last", metavar="[TO]", type=Day(), required=False)
 def mark(first: date, last: date | None) -> None:
-    """Say that facts of FROM to TO, both included, were changed late; FROM alone is one day.
+    """Invalidate days whose facts were changed late.
+
+    From FROM to TO, both included; FROM alone is one day.
 
     The worker computes these days again within minutes, and the later ones whose numbers follow from theirs. The
     database says so by itself of what the school's application writes; this is for what was changed while its triggers
@@ -168,7 +175,7 @@ def mark(first: date, last: date | None) -> None:
 
     settings = read_settings(CountSettings)
     marked = note_days(_engine(), first, last or first, yesterday(datetime.now(UTC), settings.zone))
-    click.echo(f"{marked} days are marked; the worker computes them again.")
+    click.echo(f"{marked} days are invalidated; the worker recomputes them.")
 
 
 @stats.command()
@@ -176,7 +183,7 @@ def mark(first: date, last: date | None) -> None:
 @click.argument("other", type=Day())
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def diff(one: date, other: date, as_json: bool) -> None:
-    """Show what differs between two days."""
+    """Show the differences between two days."""
     from services.stats import cli_output
     from services.stats.errors import NoStatisticsError
     from services.stats.snapshots import postgres_store
@@ -200,7 +207,9 @@ def diff(one: date, other: date, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--markdown", is_flag=True, help="The reference page docs/statistics.md.")
 def explain(name: str, as_json: bool, markdown: bool) -> None:
-    """Say what a number means: NAME is an id, or how some begin; all of them without it.
+    """Print the definitions of the numbers.
+
+    NAME is an id or the beginning of ids; all of them without it.
 
     \b
     Examples:
@@ -226,7 +235,7 @@ def explain(name: str, as_json: bool, markdown: bool) -> None:
 @click.option("--seed", "number", type=click.IntRange(0, 1_000_000), default=1, show_default=True, help="Which school.")
 @click.option("--until", type=Day(), help="The day after the last one.  [default: today]")
 def seed(size: str, number: int, until: date | None) -> None:
-    """Fill an empty database with a made-up school and two years of its history.
+    """Fill an empty database with a made-up school of two years.
 
     \b
     small    1,000 users        10,000 payments      50,000 check-ins
@@ -247,7 +256,7 @@ def seed(size: str, number: int, until: date | None) -> None:
 
 @stats.command()
 def worker() -> None:
-    """Compute what is due: the actors on queue `default`."""
+    """Run the statistics worker (queue `default`)."""
     from services.stats.worker import run
 
     logs.configure("stats-worker")
@@ -256,7 +265,10 @@ def worker() -> None:
 
 @stats.command()
 def scheduler() -> None:
-    """Say which days are due, at midnight, every few minutes and at start. Any number of these may run."""
+    """Enqueue due days, at midnight and every few minutes.
+
+    Any number of schedulers may run.
+    """
     from services.stats.scheduler import run
 
     logs.configure("stats-scheduler")

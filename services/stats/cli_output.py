@@ -1,4 +1,4 @@
-"""What the command line shows: tables for a person, and the same for a program."""
+"""Output of `nouba stats`: tables and JSON."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Columns of whole numbers, each as one piece of bytes: no row is made an object of, and none is sent on its own.
+"""Reads columns of integers by binary COPY, without an object for each row.
 
 PostgreSQL puts a column together with string_agg, and COPY sends it as it is (its manual has the format under COPY,
 File Formats, Binary Format), where a query's result would be written and read as text.

@@ -1,4 +1,4 @@
-"""A run of days in the school's zone, and the instants at which they begin and end."""
+"""Ranges of days in the school's time zone, and the times at which they begin and end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

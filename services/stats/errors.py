@@ -1,10 +1,10 @@
-"""What can go wrong with the statistics.
+"""Errors of the statistics.
 
 StatsError
-+-- DayNotOver     a day can be counted when it is over: tried again
-+-- SectionFailed  the other sections are kept, and the day is due again
-+-- NoStatistics   nothing is kept for the day that was asked for
-+-- Refused        what was asked for makes no sense here; the message says what does
++-- DayNotOverError a day can be counted when it is over: tried again
++-- SectionFailedError the other sections are kept, and the day is due again
++-- NoStatisticsError nothing is kept for the day that was asked for
++-- RefusedError   what was asked for makes no sense here; the message says what does
 """
 
 from datetime import date

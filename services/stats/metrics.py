@@ -1,4 +1,4 @@
-"""What the statistics' processes count about themselves."""
+"""Metrics of the statistics."""
 
 import time
 from datetime import datetime

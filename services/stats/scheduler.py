@@ -1,4 +1,4 @@
-"""The scheduler: periodiq says when to look, PostgreSQL says what is due.
+"""The scheduler: periodiq decides when to check, PostgreSQL which days are due.
 
 periodiq knows no zone, keeps no state and dies when it cannot publish. So only its reading of cron's notation is used:
 the scheduler fires every few minutes, which hits midnight in every zone of the world, and each time asks the sweep.

@@ -1,4 +1,4 @@
-"""What the statistics are told by their environment."""
+"""Settings of the statistics."""
 
 from datetime import date
 from typing import Annotated

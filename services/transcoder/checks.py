@@ -1,4 +1,4 @@
-"""What the transcoder needs of this machine: an ffmpeg that can encode, a kernel that confines it, and room."""
+"""Doctor checks of the transcoder: ffmpeg, sandbox, disk space."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`nouba transcoder`: lessons from the command line."""
+"""`nouba transcoder`: encode, check and transcode videos."""
 
 import json
 import signal
@@ -31,22 +31,24 @@ _ELSEWHERE = {
 
 @click.group(cls=LazyGroup, places=_ELSEWHERE)
 def transcoder() -> None:
-    """Video out: turn an uploaded lesson into adaptive HLS.
+    """Turn uploads into adaptive HLS.
 
     \b
     Examples:
-      nouba transcoder run lesson.mp4 --out lesson     with no server at all
+      nouba transcoder run lesson.mp4 --out lesson     without servers
       nouba transcoder lint lesson/master.m3u8         check it against Apple's rules and RFC 8216
     """
 
 
 @transcoder.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="A new folder.")
+@click.option(
+    "--out", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to create."
+)
 @click.option("--jobs", type=click.IntRange(1, 64), help="Chunks encoded at once; NOUBA_JOBS, or one a core.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object on standard output, no bar.")
 def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
-    """Turn FILE into HLS in a new folder: playlists, poster and storyboard. Needs no server."""
+    """Encode FILE to HLS in a new folder, without servers."""
     settings = read_settings(EncodingSettings)
     with _interruptible() as interrupted, _bar(hidden=as_json) as tell:
         try:

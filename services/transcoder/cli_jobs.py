@@ -1,4 +1,4 @@
-"""The commands of `nouba transcoder` that need the servers: the worker, and the jobs."""
+"""`nouba transcoder worker, submit, jobs, retry, cancel`: the commands that need servers."""
 
 import json
 import time
@@ -31,7 +31,10 @@ _LOOK_EVERY_SECONDS = 0.3
 
 @click.command()
 def worker() -> None:
-    """Make lessons: the actors on queue `videos`. Any number may run, on any number of machines."""
+    """Run a transcoding worker (queue `videos`).
+
+    Any number of workers may run, on any number of machines.
+    """
     from services.transcoder.worker import run
     from services.transcoder.worker_settings import WorkerSettings
 
@@ -42,13 +45,13 @@ def worker() -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--course", "course_id", required=True, type=int, help="The course whose lesson it becomes.")
-@click.option("--follow", is_flag=True, help="Show how far it is until the lesson can be watched.")
+@click.option("--course", "course_id", required=True, type=int, help="The course that gets the video.")
+@click.option("--follow", is_flag=True, help="Show progress until the job ends.")
 @click.option(
     "--json", "as_json", is_flag=True, help="For programs: one JSON object a line on standard output, no bar."
 )
 def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
-    """Upload FILE for a course, and have it made into a lesson."""
+    """Upload FILE for a course and transcode it."""
     from services.transcoder.jobs import submit as use_case
     from services.transcoder.worker_settings import BucketSettings
 
@@ -68,7 +71,7 @@ def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--limit", default=20, type=click.IntRange(1, 1000), help="How many, the newest first.")
 def jobs(as_json: bool, limit: int) -> None:
-    """Show the newest jobs: how far they are, why one failed, and what a finished lesson lacks."""
+    """List the newest jobs: their progress, failures and warnings."""
     found = read_statuses(_database(read_settings(DatabaseSettings)), limit=limit)
     if as_json:
         click.echo(json.dumps([one.as_json() for one in found]))
@@ -84,7 +87,7 @@ def jobs(as_json: bool, limit: int) -> None:
 @click.command()
 @click.argument("job_id", type=int)
 def retry(job_id: int) -> None:
-    """Try a failed or cancelled job again, with what it had made."""
+    """Retry a failed or cancelled job; completed tasks are kept."""
     with _told():
         _jobs().retry(job_id)
     click.echo(f"Job {job_id} is in the queue again.")
@@ -93,7 +96,7 @@ def retry(job_id: int) -> None:
 @click.command()
 @click.argument("job_id", type=int)
 def cancel(job_id: int) -> None:
-    """Stop a job; workers drop it within two seconds."""
+    """Cancel a job; workers stop within two seconds."""
     with _told():
         stopped = _jobs().cancel(job_id)
     if not stopped:

@@ -1,4 +1,4 @@
-"""What can go wrong at the transcoder, told apart by whether trying again can help.
+"""Errors of the transcoder, by whether a retry can help.
 
 TranscoderError
 +-- Refused            permanent: this file will never become a lesson; the message is for the teacher

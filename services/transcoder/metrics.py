@@ -1,4 +1,4 @@
-"""What the transcoder counts; labels are chosen by us, never by an upload."""
+"""Metrics of the transcoder."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -1,4 +1,4 @@
-"""What the transcoder is told by its environment about encoding; nothing here needs a server."""
+"""Settings of encoding; none needs a server."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The transcoder's worker: the actors on queue `videos`, and the threads that keep them company."""
+"""The transcoding worker: actors of queue `videos` and background threads."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

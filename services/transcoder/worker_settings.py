@@ -1,4 +1,4 @@
-"""What the transcoder is told by its environment about the servers it works with."""
+"""Settings of the transcoding worker."""
 
 from urllib.parse import urlsplit
 

@@ -1,0 +1,1 @@
+"""Accepts payment webhooks and settles them."""

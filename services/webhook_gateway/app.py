@@ -1,4 +1,4 @@
-"""The gateway's web process: puts settings, providers, inbox and routes together."""
+"""Builds the gateway's WSGI application: providers, inbox and routes."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

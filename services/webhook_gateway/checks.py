@@ -1,4 +1,4 @@
-"""What the gateway needs: providers with real secrets, tokens, its port, the bucket, and settled events."""
+"""Doctor checks of the gateway: secrets, tokens, port, bucket, settled events."""
 
 from collections.abc import Iterator
 

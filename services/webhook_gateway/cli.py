@@ -1,14 +1,12 @@
-"""`nouba gateway`: take webhooks, book them, and see that the settings are right."""
+"""`nouba gateway`: accept webhooks, settle them, and check the settings."""
 
 import json
 
 import click
 
 from services.webhook_gateway.errors import NotReadyError
-from services.webhook_gateway.integrity.cli import ledger
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
-from shared.operations.webhook_events.cli import events
 from shared.runtime import logs
 from shared.runtime.multiprocess_metrics import add_up_metrics
 from shared.runtime.settings import read_settings
@@ -26,20 +24,23 @@ class Gateway(click.Group):
 
 @click.group(cls=Gateway)
 def gateway() -> None:
-    """Money in: take payment providers' webhooks and book them.
+    """Accept payment webhooks and settle them.
 
     \b
     Examples:
       nouba gateway serve               the web process, on 127.0.0.1:8080
       nouba gateway worker              the payments worker
-      nouba gateway providers --json    which providers are switched on
-      nouba gateway reconcile           ask the providers about unfinished payments
+      nouba gateway providers --json    which providers are enabled
+      nouba gateway reconcile           poll providers for pending payments
     """
 
 
 @gateway.command()
 def serve() -> None:
-    """Take webhooks: gunicorn on NOUBA_GATEWAY_HOST and NOUBA_GATEWAY_PORT."""
+    """Run the web process that accepts webhooks.
+
+    It listens on NOUBA_GATEWAY_HOST and NOUBA_GATEWAY_PORT.
+    """
     logs.configure("gateway")
     settings, psp_settings = read_settings(GatewaySettings), read_psp_settings()
     # before `server` is imported
@@ -57,7 +58,7 @@ def serve() -> None:
 
 @gateway.command()
 def worker() -> None:
-    """Book what was taken: the actor on queue `webhooks`."""
+    """Run the payments worker (queue `webhooks`)."""
     from services.webhook_gateway.worker import run
 
     logs.configure("payments-worker")
@@ -65,12 +66,12 @@ def worker() -> None:
 
 
 @gateway.command()
-@click.option("--provider", help="Only this one: chargily or satim.")
-@click.option("--older-than", default="30m", show_default=True, help="Begun so long ago, as 90s, 30m, 12h or 3d.")
-@click.option("--dry-run", is_flag=True, help="Show what would be asked about; ask nobody.")
+@click.option("--provider", help="One provider: chargily or satim.")
+@click.option("--older-than", default="30m", show_default=True, help="Minimum age, as 90s, 30m, 12h or 3d.")
+@click.option("--dry-run", is_flag=True, help="Show what would be polled; poll nothing.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def reconcile(provider: str | None, older_than: str, dry_run: bool, as_json: bool) -> None:
-    """Ask the providers about payments that nobody has told the end of.
+    """Poll providers for payments that are still pending.
 
     The worker does so by itself, for three days; this asks about every unfinished payment, now. Answers are kept like
     webhooks, and booked by the worker. The exit status is 1 where a provider did not answer.
@@ -99,7 +100,7 @@ def reconcile(provider: str | None, older_than: str, dry_run: bool, as_json: boo
 @gateway.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def providers(as_json: bool) -> None:
-    """Show which providers are switched on, and where their webhooks go."""
+    """Show which providers are enabled, and their endpoints."""
     from services.webhook_gateway.providers.registry import NAMES, enabled
 
     on = enabled(read_psp_settings())
@@ -109,7 +110,3 @@ def providers(as_json: bool) -> None:
         return
     for name, state in found.items():
         click.echo(f"{name:20} {'on ' if state['on'] else 'off'} {state['path'] if state['on'] else ''}")
-
-
-gateway.add_command(ledger)
-gateway.add_command(events)

@@ -1,4 +1,4 @@
-"""What can go wrong at the gateway, told apart by whose fault it is.
+"""Errors of the gateway: the client's, and the server's.
 
 GatewayError
 +-- TheirFault              the request is refused, nothing is kept

@@ -1,4 +1,4 @@
-"""What the gateway counts; labels are chosen by us, never by a sender."""
+"""Metrics of the gateway."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -1,4 +1,4 @@
-"""Runs the web process: gunicorn with several processes, and in each of them a relay for the messages it promises.
+"""Gunicorn server of the gateway; each process runs a relay.
 
 Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides at import how it counts.
 """

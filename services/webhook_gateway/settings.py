@@ -1,4 +1,4 @@
-"""What the gateway is told by its environment."""
+"""Settings of the gateway."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The payments worker: the actor on queue `webhooks`, and the threads that keep it company."""
+"""The payments worker: the actor on queue `webhooks` and its background threads."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -18,7 +18,7 @@ class ContractError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A value that one service tells another; its fields are int, str, bool, date, aware datetime, or such or None."""
+    """A value that a service sends to another; its fields are int, str, bool, date, aware datetime, or such or None."""
 
     #: The stable name on the wire, and its version.
     name: ClassVar[str]

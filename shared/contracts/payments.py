@@ -1,4 +1,4 @@
-"""What the payments worker tells about money."""
+"""Messages of the payments worker."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""Who tells what to whom: every message, its publisher, its queue and its one handler."""
+"""Every message with its publisher, its queue and its one handler."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What the statistics' scheduler tells their worker."""
+"""Messages of the statistics scheduler."""
 
 from dataclasses import dataclass
 from datetime import date

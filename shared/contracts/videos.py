@@ -1,4 +1,4 @@
-"""What is told about videos: an upload is there, a part of it is to be made, a lesson can be watched."""
+"""Messages about videos: transcode an upload, run a task, a lesson is ready."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""What the gateway tells about webhooks."""
+"""Messages of the gateway about webhook events."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Typed messages over dramatiq: what a contract looks like on the wire, and who handles it."""
+"""Typed messages over dramatiq: the wire format of a contract, and the actor that handles it."""
 
 import time
 import uuid

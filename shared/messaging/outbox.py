@@ -1,4 +1,4 @@
-"""How a service says something: the message becomes a row of the transaction that causes it."""
+"""The transactional outbox: a message is a row of the transaction that causes it."""
 
 import json
 from typing import Final, NamedTuple
@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
 
 
 def enqueue(connection: Connection, service: str, message: Message) -> str:
-    """Promise `message` within the caller's transaction, and return its id; the relay of `service` sends it.
+    """Enqueue `message` in the caller's transaction, and return its id; the relay of `service` publishes it.
 
     Wake the relay after the commit, so that it does not wait for its next poll.
     """

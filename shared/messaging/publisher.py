@@ -1,4 +1,4 @@
-"""Publishes with many confirms outstanding over one connection; waiting for each is five to seven times slower.
+"""Publishes with many outstanding confirms; one confirm at a time is five to seven times slower.
 
 A connection that is alive can be useless: a channel whose queue confirms nothing, or that refuses every message long
 after the queue takes messages again. The publisher then opens a new connection, and says so in the log.

@@ -1,4 +1,4 @@
-"""What every queue looks like at the server, said once, so that whoever declares it first says the same.
+"""The arguments of every queue, in one place, so that every declaration is the same.
 
 RabbitMQ refuses a second declaration that differs in any argument (406 PRECONDITION_FAILED), so the worker's broker
 and the relay's publisher both take it from here. What an operator may want to tune belongs in a policy, not here.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 #: crash in C). Above one, because a deploy that has to kill a worker counts as a delivery too.
 DELIVERY_LIMIT = 5
 
-#: How long a dead message waits for somebody to look at it.
+#: How long RabbitMQ keeps a dead message that no collector has stored.
 DEAD_MESSAGE_TTL_MS = 7 * 24 * 60 * 60 * 1000
 
 

@@ -1,4 +1,4 @@
-"""Runs the actors of one service in this process, with the threads that keep them company, until told to stop.
+"""Runs the actors of one service and its background threads in this process, until it is stopped.
 
 dramatiq's own command forks, and cannot restrict what a thread of ours publishes; one process is easier to watch.
 More processes are more of these.
@@ -91,7 +91,7 @@ def _build(broker: dramatiq.Broker, queues: Sequence[str], threads: int, prefetc
 
 
 def _wait(worker: Worker, signals: "queue.SimpleQueue[int]") -> int:
-    """Return 0 when told to stop; 1 when a thread has died, which dramatiq would not notice."""
+    """Return 0 when stopped; 1 when a thread has died, which dramatiq would not notice."""
     while True:
         try:
             signum = signals.get(timeout=1.0)

@@ -1,4 +1,4 @@
-"""What operators did, to what and why: a row in the transaction that did it."""
+"""The audit log: a row for each operator action, in the action's transaction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What operators' commands have in common on the command line: instants, who asks and why."""
+"""Options that operators' commands share: times, operator, JSON."""
 
 import contextlib
 import getpass
@@ -22,7 +22,7 @@ from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.settings import DatabaseSettings, read_settings
 
-#: Columns of text, for whoever reads a table from a file or a pipe.
+#: Columns of a table that goes to a file or a pipe.
 WIDTH_WITHOUT_TERMINAL = 200
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -49,16 +49,11 @@ class Instant(click.ParamType[datetime]):
             )
 
 
-def who_option(command: F) -> F:
-    """Who asks: the account of this machine, unless told."""
-    return click.option("--who", default=_login_name, show_default="your login name", help="Who does this.")(command)
-
-
 def actor_option(command: F) -> F:
-    """The person who decides, for the audit: the account of this machine, unless told."""
-    return click.option("--actor-name", default=_login_name, show_default="your login name", help="Who decides.")(
-        command
-    )
+    """The operator, for the audit log: the account of this machine by default."""
+    return click.option(
+        "--actor-name", default=_login_name, show_default="your login name", help="The operator, for the audit log."
+    )(command)
 
 
 def json_option(command: F) -> F:

@@ -1,4 +1,4 @@
-"""What lets operators keep hold of a service's queues: its dead letters are collected, its pauses obeyed."""
+"""Operator threads of a worker: dead-letter collector and queue pauses."""
 
 from collections.abc import Sequence
 

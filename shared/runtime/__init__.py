@@ -1,0 +1,1 @@
+"""Settings, logs, metrics, database, HTTP server and threads: what every process needs."""

@@ -25,9 +25,9 @@ class BatchLostError(Exception):
 class Batcher(Generic[T, R]):
     """Runs calls in batches of at most `most`, one batch at a time.
 
-    `do` gets a batch and gives a result, or the error to raise, for each of it, in the same order. Nobody waits for a
-    batch to fill: who comes first goes at once, alone, and those who come meanwhile go together after it. Where `do`
-    raises, all who wait at that moment fail with the batch. Call it after the fork.
+    `do` gets a batch and returns a result, or the error to raise, for each item, in the same order. A batch never
+    waits to fill: the first caller runs at once, alone, and the callers that arrive meanwhile form the next batch. If
+    `do` raises, every caller that waits at that moment gets the error. Call it after the fork.
     """
 
     def __init__(self, do: Callable[[Sequence[T]], Sequence[R | BaseException]], most: int) -> None:

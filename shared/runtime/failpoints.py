@@ -1,4 +1,4 @@
-"""Places where a test may break the process on purpose; nothing happens unless NOUBA_FAILPOINTS names the place.
+"""Failpoints: places where a test breaks the process on purpose; inactive unless NOUBA_FAILPOINTS names the place.
 
     NOUBA_FAILPOINTS="relay.after_publish=kill;settlement.after_credit=raise*2;relay.after_claim=delay:0.5"
 
@@ -20,7 +20,7 @@ class FailpointError(Exception):
 
 
 def failpoint(name: str) -> None:
-    """Fail here if the environment asks for it; costs one look into an empty dictionary otherwise."""
+    """Fail here if the environment names this place; otherwise it costs one lookup in an empty dictionary."""
     if action := _armed.get(name):
         action.run(name)
 

@@ -69,7 +69,7 @@ def _has_more(conn: Any) -> bool:
 def honour_close(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     """Let `application` say `Connection: close`, which gunicorn drops from its headers.
 
-    Without it a sender would be told that it may send its next request where the rest of this one's body goes.
+    Without it a client would be free to send its next request in place of the rest of this one's body.
     """
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""A group whose commands are imported when they are asked for: nobody waits for what another command needs."""
+"""A click group that imports a command when it is used, so that no command waits for another one's imports."""
 
 from collections.abc import Mapping
 from importlib import import_module

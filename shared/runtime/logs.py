@@ -19,7 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 #: The same complaint of a library about a connection is repeated at most this often.
 REPEAT_SECONDS = 60.0
 
-#: Exceptions whose text is known to quote no data; any other is told by its type and place alone.
+#: Exceptions whose text is known to quote no data; any other is logged by its type and place alone.
 _OURS = ("shared.", "services.", "local.", "pika.", "dramatiq.")
 #: The database names constraint and column in its first line; the row itself comes after it.
 _FIRST_LINE_ONLY = ("sqlalchemy.", "psycopg2.")
@@ -76,7 +76,7 @@ class _Patient:
 
 
 def describe(error: BaseException) -> str:
-    """What may be told about `error` anywhere: its type, and its text where that quotes no data."""
+    """What may be shown about `error` anywhere: its type, and its text where that quotes no data."""
     origin = f"{type(error).__module__}."
     name = type(error).__qualname__
     if origin.startswith(_OURS) or (isinstance(error, OSError) and error.filename is None):
@@ -119,7 +119,7 @@ def _adder(key: str, value: str) -> Processor:
 
 
 def _without_data(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Replace an exception by what may be told about it and about the places it came through."""
+    """Replace an exception by its loggable description and the places that it passed."""
     given = event.pop("exc_info", None)
     error = given if isinstance(given, BaseException) else (given[1] if isinstance(given, tuple) else sys.exc_info()[1])
     if given and error is not None:

@@ -71,7 +71,7 @@ def registry() -> CollectorRegistry:
 
 
 def leave_out_this_process() -> None:
-    """Say nothing of this process where several add up: it only looks after them, and its zeros are no news."""
+    """Leave this process out where several add up: it only supervises them, and its values are all zero."""
     mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
@@ -120,7 +120,7 @@ def serve_metrics(port: int, host: str = "127.0.0.1") -> int:
 
 @functools.cache
 def child(metric: Any, *labels: str) -> Any:
-    """`metric.labels(*labels)`, remembered: looking it up takes longer than counting. Not for words of strangers."""
+    """`metric.labels(*labels)`, cached: the lookup takes longer than counting. Not for labels from outside."""
     return metric.labels(*labels)
 
 

@@ -39,14 +39,14 @@ _SCRIPTS = Path(__file__).parent.parent / "schema" / "migrations"
 log = structlog.get_logger(__name__)
 
 
-class SchemaLocked(Exception):
+class SchemaLockedError(Exception):
     """Another session keeps a lock for longer than a migration waits; the message says the fix."""
 
 
 def migrate(database_url: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Apply what is missing. A second process waits for the first and then finds nothing to do.
 
-    Raises SchemaLocked when other sessions keep a table locked for longer than `patience_seconds`.
+    Raises SchemaLockedError when other sessions keep a table locked for longer than `patience_seconds`.
     """
     engine = build_engine(database_url, pool_size=2, application="nouba migrate")
     guarding = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -74,7 +74,7 @@ def _upgrade_patiently(engine: Engine, guard: Connection, patience_seconds: floa
                 raise
             blockers = guard.exec_driver_sql(_BLOCKERS).scalar() or "a session that has just ended"
             if time.monotonic() >= deadline:
-                raise SchemaLocked(
+                raise SchemaLockedError(
                     f"A migration did not get its table lock within {patience_seconds:.0f} s because of {blockers}. "
                     "What was applied before it stays; run `nouba migrate` again when that session has ended."
                 ) from error

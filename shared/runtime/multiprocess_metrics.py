@@ -1,4 +1,4 @@
-"""Where the processes of one server count together; imported before prometheus_client."""
+"""The folder in which processes of one server add up metrics; import it before prometheus_client."""
 
 import os
 from collections.abc import Callable

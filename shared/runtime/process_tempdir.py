@@ -1,4 +1,4 @@
-"""A temporary folder that belongs to one process, and that even a killed one does not leave for ever."""
+"""A temporary folder of one process, removed by the next one if the process was killed."""
 
 import fcntl
 import os
@@ -14,8 +14,8 @@ log = structlog.get_logger(__name__)
 class ProcessTempDir:
     """A new folder in `parent`, the system's temporary directory unless given.
 
-    Whoever holds the lock on it is alive, a process that it has forked included. All others of the same prefix are
-    swept away: SIGKILL and a power cut leave no process to do it.
+    A process that holds the lock on the folder is alive; a forked child holds it, too. A new process removes all other
+    folders of the same prefix, because after SIGKILL or a power cut no process is left to do it.
     """
 
     def __init__(self, prefix: str, parent: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What every service is told by its environment or by files, checked once at start."""
+"""Settings from the environment or from files, checked once at start."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Ends work on a socket at a fixed time, however slowly the other side drips."""
+"""Deadlines for sockets, however slowly the other side sends."""
 
 import contextlib
 import socket

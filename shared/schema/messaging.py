@@ -1,4 +1,4 @@
-"""What every service writes for itself: the messages it has promised to send, those that died, and operators' acts."""
+"""Tables of every service: outbox, dead letters, pauses, audit log."""
 
 from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB

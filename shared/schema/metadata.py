@@ -1,4 +1,4 @@
-"""The one collection of tables, and the names of their constraints."""
+"""The metadata of all tables, and the names of their constraints."""
 
 from typing import Any
 

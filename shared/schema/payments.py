@@ -1,4 +1,4 @@
-"""What the gateway writes: the inbox of webhooks, the payments, and the double-entry ledger."""
+"""Tables of the gateway: inbox, payments, double-entry ledger."""
 
 from sqlalchemy import (
     BigInteger,

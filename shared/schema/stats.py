@@ -1,4 +1,4 @@
-"""What the statistics write: every version of every day, which version is shown, and which days' facts changed."""
+"""Tables of the statistics: versions of days, and invalidated days."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text
 from sqlalchemy import text as sql

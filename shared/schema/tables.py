@@ -1,4 +1,4 @@
-"""Every table of the school, in one place to import from."""
+"""Every table, in one place to import from."""
 
 from shared.schema.messaging import dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata

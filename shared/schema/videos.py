@@ -1,4 +1,4 @@
-"""What the transcoder writes: a job for each upload, a row for each part of its work, and the keys of what is paid."""
+"""Tables of the transcoder: jobs, tasks, content keys."""
 
 from sqlalchemy import (
     BigInteger,

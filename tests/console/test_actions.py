@@ -22,7 +22,7 @@ def test_a_queue_is_let_rest_and_worked_on_again(operator: Person, database: Dat
     # When it is resumed, then it does not rest any more
     operator.send("/queues", "/queues/videos/resume")
     assert database.rows("SELECT queue FROM queue_pauses") == []
-    assert "is worked on again" in operator.read("/queues")
+    assert "is resumed" in operator.read("/queues")
 
 
 def test_a_queue_that_is_not_there_is_a_404(operator: Person) -> None:
@@ -42,7 +42,7 @@ def test_ticked_letters_are_sent_again_and_the_others_stay(operator: Person, dat
     sent = database.rows("SELECT message ->> 'message_id' FROM outbox ORDER BY id")
     assert sent == [("m-1",), ("m-3",)]
     assert acts(database) == [(WHO, "dead.replay", "mended", [first, third])]
-    assert "2 sent again" in operator.read("/dead")
+    assert "2 replayed" in operator.read("/dead")
 
 
 def test_all_that_the_filter_finds_are_sent_again_in_one_go(operator: Person, database: Database) -> None:
@@ -85,7 +85,7 @@ def test_a_replay_of_many_that_no_worker_can_read_is_told_in_few_words(operator:
     # Then what is told fits into the session, and counts those it does not name
     assert max(len(cookie) for cookie in answer.headers.getlist("Set-Cookie")) <= LONGEST_COOKIE_BYTES
     page = operator.read("/dead")
-    assert "1 sent again." in page
+    assert "1 replayed." in page
     assert page.count(" was not: its body is no message") == 5
     assert "55 more were not." in page
 
@@ -152,4 +152,4 @@ def test_a_booked_webhook_is_not_booked_again(operator: Person, database: Databa
 
     # Then nothing happens, and that is said
     assert database.rows("SELECT count(*) FROM outbox") == [(0,)]
-    assert "It was not sent again" in operator.read("/webhooks")
+    assert "Not replayed" in operator.read("/webhooks")

@@ -122,7 +122,7 @@ def test_behind_https_a_form_of_nowhere_is_refused_and_the_reason_told(
 
     # Then it is refused, and not for its age
     assert answer.status_code == 400
-    assert "too old" not in answer.text
+    assert "expired" not in answer.text
     assert "Referer" in answer.text
 
 
@@ -260,7 +260,7 @@ def test_without_its_database_it_says_so(rabbitmq_url: str) -> None:
     # Then it says so and when to come back
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
-    assert "The database is away" in answer.text
+    assert "The database is unavailable" in answer.text
 
 
 def test_without_rabbitmq_the_overview_says_so(database_url: str) -> None:

@@ -44,11 +44,11 @@ def test_all_are_counted_as_what_would_be_decided(operator: Person, database: Da
     # When a page shows letters in any state, then "all" are the two that are left
     page = operator.read("/dead?state=any")
     assert "3 of 3." in page
-    assert "all 2 that the filter finds" in page
+    assert "all 2 that match the filter" in page
 
     # And where none is left, nothing is offered
     database.execute("UPDATE dead_letters SET state = 'discarded'")
-    assert "that the filter finds" not in operator.read("/dead?state=any")
+    assert "that match the filter" not in operator.read("/dead?state=any")
 
 
 def test_all_on_an_older_page_are_the_same(operator: Person, database: Database) -> None:
@@ -57,7 +57,7 @@ def test_all_on_an_older_page_are_the_same(operator: Person, database: Database)
 
     # When all are given up on the second page
     page = f"/dead?before={ids[10]}"
-    assert "all 60 that the filter finds" in operator.read(page)
+    assert "all 60 that match the filter" in operator.read(page)
     operator.send(page, "/dead/discard", which="all", why="a test")
 
     # Then it was as many as the page said
@@ -83,11 +83,11 @@ def test_more_than_one_deed_does_are_counted_and_the_limit_told(operator: Person
     bury_nonsense(database, LARGEST_DEED + 1)
 
     # When the page is read, then it says how many they are, and how many it does at once
-    assert "all 5\u202f001 that the filter finds, the oldest 5\u202f000 of them at once" in operator.read("/dead")
+    assert "all 5\u202f001 that match the filter, the oldest 5\u202f000 of them at once" in operator.read("/dead")
 
     # And a rehearsal tells of as many as a deed would do
     rehearsal = operator.send("/dead", "/dead/rehearse", which="all").text
-    assert "5\u202f000 dead letters are meant" in rehearsal
+    assert "5\u202f000 dead letters match" in rehearsal
 
 
 def test_a_rehearsal_tells_what_would_happen_and_changes_nothing(operator: Person, database: Database) -> None:
@@ -103,13 +103,13 @@ def test_a_rehearsal_tells_what_would_happen_and_changes_nothing(operator: Perso
 
     # Then it is told by queue, actor and cause, and nothing has happened
     assert page.status_code == 200, page.text
-    assert "6 dead letters are meant" in page.text
+    assert "6 dead letters match" in page.text
     assert groups(page.text) == [
         ("videos", "webhooks.received.v1", "retries", "3"),
         ("webhooks", "–", "undecodable", "2"),
         ("webhooks", "webhooks.received.v1", "retries", "1"),
     ]
-    assert "can only be given up" in page.text
+    assert "only be discarded" in page.text
     assert states(database) == before
     assert database.rows("SELECT count(*) FROM operator_acts") == [(0,)]
 
@@ -136,7 +136,7 @@ def test_ticked_letters_are_rehearsed_too(operator: Person, database: Database) 
     # Given three letters, two of them ticked
     first, second, third = (bury(database, number) for number in (1, 2, 3))
     shown = operator.send("/dead", "/dead/rehearse", which="ticked", id=[first, third])
-    assert "2 dead letters are meant" in shown.text
+    assert "2 dead letters match" in shown.text
 
     # When they are sent again from there
     form = hidden_fields(shown.text)

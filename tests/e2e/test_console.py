@@ -143,7 +143,7 @@ def test_dead_letters_are_sent_again_by_a_click(console: RunningConsole, browser
     driver.find_element(By.CSS_SELECTOR, "[formaction='/dead/replay']").click()
 
     # Then it is said and done, and the audit names who did it
-    wait_until(lambda: any("3 sent again" in told for told in browser.texts(".told")), message="nothing was told")
+    wait_until(lambda: any("3 replayed" in told for told in browser.texts(".flash")), message="nothing was told")
     assert database.rows("SELECT count(*) FROM outbox") == [(3,)]
     browser.open(f"{console.url}/audit")
     (line,) = [text for text in browser.texts("tbody tr") if "dead.replay" in text]

@@ -1,5 +1,6 @@
 """A new user's first minutes: every command of the README, in order, in a fresh copy of the project."""
 
+import json
 import os
 import re
 import shutil
@@ -42,8 +43,12 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"```console\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
-    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    """Every command of a `console` block, and every `sh` block as one script, in order."""
+    found = []
+    for kind, block in re.findall(r"```(console|sh)\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL):
+        lines = block.splitlines()
+        found += [block] if kind == "sh" else [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return found
 
 
 @pytest.mark.slow
@@ -63,6 +68,13 @@ def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
     assert "in full (640x360, 426x240)" in demo.replace("\n", " ")
     assert "wrong" not in demo.split("The whole ledger")[0]
     assert "GATEWAY_URL=http://127.0.0.1:" in done["make env"].stdout
+
+    # the first webhook: answered as shown, whatever its number, and on the wallet
+    (sent,) = [result for command, result in done.items() if "curl" in command]
+    (shown_answer,) = re.findall(r"```json\n(.*?)\n```", (PROJECT / "README.md").read_text())
+    assert json.loads(sent.stdout) == json.loads(shown_answer) | {"event_id": json.loads(sent.stdout)["event_id"]}
+    assert "2,500.00" in done["bin/nouba wallet 1"].stdout
+    assert "generic" in done["bin/nouba events list --since 10m"].stdout
 
 
 @pytest.mark.slow
@@ -95,6 +107,7 @@ def test_every_setting_is_described() -> None:
 
 def test_every_link_in_the_docs_leads_somewhere() -> None:
     pages = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")]
+    pages += [PROJECT / name for name in ("CHANGELOG.md", "RELEASING.md", "SECURITY.md", "SUPPORT.md")]
 
     for page in pages:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -30,12 +30,12 @@ def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
 
 @pytest.mark.lint
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_is_short_and_says_what_to_look_at_and_what_to_do(page: Path) -> None:
+def test_a_page_is_short_and_says_how_to_diagnose_and_mitigate(page: Path) -> None:
     text = page.read_text()
 
     assert text.startswith(f"# {page.stem}\n")
     assert len(text.splitlines()) <= LINES
-    for part in ("**What the school notices.**", "## Look at", "## Do"):
+    for part in ("**Impact.**", "## Diagnose", "## Mitigate"):
         assert part in text
 
 

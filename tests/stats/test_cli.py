@@ -72,8 +72,8 @@ def test_verify_proves_the_days_and_fails_where_one_is_missing(run: Run) -> None
 
 
 def test_days_that_are_marked_by_hand_are_due_until_they_are_computed(run: Run) -> None:
-    assert "1 days are marked" in run("mark", "2026-10-07").stdout
-    assert "3 days are marked" in run("mark", "2026-10-07", "2026-10-09").stdout
+    assert "1 days are invalidated" in run("mark", "2026-10-07").stdout
+    assert "3 days are invalidated" in run("mark", "2026-10-07", "2026-10-09").stdout
     # they are equal all the same, and what is equal is not called due
     assert "31 days equal a rebuild" in run("verify").stdout
     assert "4 days computed, 0 of them new" in run("backfill", "2026-10-06", "2026-10-09").stdout

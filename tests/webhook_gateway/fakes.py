@@ -15,7 +15,7 @@ from tests.webhook_gateway.settlement.factories import OPENED_AT, EventRow, Line
 BIGINT = range(-(2**63), 2**63)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What PostgreSQL would raise: the transaction is lost."""
 
 
@@ -54,7 +54,7 @@ class Tables:
 class FakeSchool:
     """Implements `School` without a database."""
 
-    refusal: type[Exception] = Refused
+    refusal: type[Exception] = RefusedError
 
     def __init__(self, subscription_period: timedelta = timedelta(days=30)) -> None:
         self._period = subscription_period
@@ -306,4 +306,4 @@ class FakeBooks:
 
 def _require(condition: bool, rule: str) -> None:
     if not condition:
-        raise Refused(rule)
+        raise RefusedError(rule)

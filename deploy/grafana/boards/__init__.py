@@ -1,4 +1,4 @@
-"""The dashboards, in the order in which somebody who looks for a fault opens them."""
+"""The dashboards, in the order in which an operator opens them."""
 
 from deploy.grafana.boards import gateway, jobs, money, overview, queues, rabbitmq, statistics, transcoder
 

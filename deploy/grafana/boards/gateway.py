@@ -8,7 +8,7 @@ _ACCEPT = 'nouba_gateway_accept_seconds_bucket{SCOPE, provider=~"$provider"}'
 BOARD = Board(
     uid="nouba-gateway",
     title="Nouba / Gateway",
-    description="Are webhooks kept? By provider and verdict, how fast, and the spool for when the database is away.",
+    description="Webhooks by provider and verdict, latency, outbox and spool.",
     jobs="gateway",
     choices=[Choice("provider", "Provider", 'label_values(nouba_gateway_requests_total{job=~"$job"}, provider)')],
     rows=[
@@ -17,7 +17,7 @@ BOARD = Board(
             [
                 Panel(
                     "By provider",
-                    "Requests of each provider; `none` is not HTTP.",
+                    "Requests by provider; `none` is malformed HTTP.",
                     "reqps",
                     [(f"sum by (provider) (rate({_REQUESTS}}}[$__rate_interval]))", "{{provider}}")],
                     stacked=True,
@@ -30,8 +30,8 @@ BOARD = Board(
                     stacked=True,
                 ),
                 Panel(
-                    "Errors of ours",
-                    "Share of the webhooks that were answered with 5xx; a thousandth is the promise.",
+                    "Error rate (5xx)",
+                    "Share of the webhooks that were answered with 5xx; the objective is at most 0.1 %.",
                     "percentunit",
                     [
                         (
@@ -43,8 +43,8 @@ BOARD = Board(
                     limits=(0.001, 0.0144),
                 ),
                 Panel(
-                    "Wrong signatures",
-                    "Webhooks that proved nothing: a changed secret, or somebody who knocks.",
+                    "Invalid signatures",
+                    "Webhooks without a valid signature: a changed secret, or a probe.",
                     "reqps",
                     [
                         (
@@ -56,7 +56,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Duplicates",
-                    "Share of the kept webhooks that we had already: providers that did not hear our answer.",
+                    "Share of the accepted webhooks that were stored before: retries of the provider.",
                     "percentunit",
                     [
                         (
@@ -68,7 +68,7 @@ BOARD = Board(
                     quiet=True,
                 ),
                 Panel(
-                    "In this time",
+                    "Totals in the selected time",
                     "Webhooks by provider and verdict.",
                     "short",
                     [(f"sum by (provider, verdict) (increase({_REQUESTS}}}[$__range]))", "")],
@@ -77,11 +77,11 @@ BOARD = Board(
             ],
         ),
         (
-            "How fast they are durable",
+            "Accept latency",
             [
                 Panel(
-                    "Accept, 99 of 100",
-                    "From the last byte of the body to a durable event.",
+                    "Accept latency (p99)",
+                    "From the last byte of the body to the commit of the event.",
                     "s",
                     [
                         (
@@ -92,8 +92,8 @@ BOARD = Board(
                     limits=(0.25, 1),
                 ),
                 Panel(
-                    "Accept, median",
-                    "From the last byte of the body to a durable event.",
+                    "Accept latency (p50)",
+                    "From the last byte of the body to the commit of the event.",
                     "s",
                     [
                         (
@@ -103,8 +103,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Accept, heatmap",
-                    "How many webhooks were durable after how long.",
+                    "Accept latency (heatmap)",
+                    "Distribution of the time to the commit.",
                     "short",
                     [(f"sum by (le) (increase({_ACCEPT}[$__rate_interval]))", "{{le}}")],
                     kind="heatmap",
@@ -112,24 +112,24 @@ BOARD = Board(
             ],
         ),
         (
-            "Kept, and not carried on yet",
+            "Outbox and spool",
             [
                 Panel(
-                    "Kept and unpublished",
-                    "Events whose message RabbitMQ does not have yet.",
+                    "Outbox messages",
+                    "Messages that RabbitMQ has not confirmed yet.",
                     "short",
                     [('max(nouba_relay_backlog_messages{SCOPE, service="gateway"})', "messages")],
                 ),
                 Panel(
                     "Oldest of them",
-                    "For how long RabbitMQ has been out of reach.",
+                    "Age of the oldest outbox message.",
                     "s",
                     [('max(nouba_relay_backlog_age_seconds{SCOPE, service="gateway"})', "oldest")],
                     limits=(15, 45),
                 ),
                 Panel(
                     "Database",
-                    "Whether the gateway reaches PostgreSQL; while it does not, webhooks go to the spool.",
+                    "Whether the gateway reaches PostgreSQL; otherwise events go to the spool.",
                     "short",
                     [("max(nouba_gateway_database_away{SCOPE})", "database")],
                     kind="stat",
@@ -137,8 +137,8 @@ BOARD = Board(
                     words={"0": "there", "1": "away"},
                 ),
                 Panel(
-                    "Spool",
-                    "Webhooks on the gateway's disk that the database does not have.",
+                    "Spooled events",
+                    "Events on the gateway's disk that are not in the database yet.",
                     "short",
                     [
                         ("sum(nouba_gateway_spool_events{SCOPE})", "waiting"),
@@ -146,14 +146,14 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Oldest in the spool",
-                    "Since when the database has been away.",
+                    "Oldest spooled event",
+                    "Age of the oldest event in the spool.",
                     "s",
                     [("max(nouba_gateway_spool_oldest_age_seconds{SCOPE})", "oldest")],
                 ),
                 Panel(
-                    "Spool, room",
-                    "Room that is taken, and all there is; full means 503.",
+                    "Spool usage",
+                    "Bytes used, and the limit; a full spool means 503.",
                     "bytes",
                     [
                         ("sum(nouba_gateway_spool_bytes{SCOPE})", "taken"),
@@ -161,8 +161,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Through the spool",
-                    "Webhooks that went to the spool, and from there to the database.",
+                    "Spool throughput",
+                    "Events written to the spool, and drained into the database.",
                     "ops",
                     [
                         ("sum(rate(nouba_gateway_spooled_total{SCOPE}[$__rate_interval]))", "spooled"),

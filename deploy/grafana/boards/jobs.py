@@ -13,7 +13,7 @@ def _duration(share: float) -> str:
 BOARD = Board(
     uid="nouba-jobs",
     title="Nouba / Jobs",
-    description="What do jobs do? Rate, errors and duration of each actor.",
+    description="Rate, errors and duration of messages by actor.",
     jobs="payments-worker|transcoder|stats-worker",
     choices=[
         Choice("queue", "Queue", 'label_values(nouba_jobs_total{job=~"$job"}, queue)'),
@@ -25,20 +25,20 @@ BOARD = Board(
             [
                 Panel(
                     "Rate",
-                    "Jobs that ended, whatever became of them.",
+                    "Processed messages, whatever the outcome.",
                     "ops",
                     [(f"sum by (actor) (rate(nouba_jobs_total{_JOBS}}}[$__rate_interval]))", "{{actor}}")],
                 ),
                 Panel(
                     "Outcomes",
-                    "Done, tried again later, or dead.",
+                    "Done, retried, or dead.",
                     "ops",
                     [(f"sum by (outcome) (rate(nouba_jobs_total{_JOBS}}}[$__rate_interval]))", "{{outcome}}")],
                     stacked=True,
                 ),
                 Panel(
                     "Failed attempts",
-                    "Share of the attempts that did not end well.",
+                    "Share of the attempts that failed.",
                     "percentunit",
                     [
                         (
@@ -51,14 +51,14 @@ BOARD = Board(
                     limits=(0.1, 0.5),
                 ),
                 Panel(
-                    "Running",
-                    "Jobs in progress.",
+                    "In progress",
+                    "Messages in progress.",
                     "short",
                     [('sum by (queue) (nouba_jobs_in_progress{SCOPE, queue=~"$queue"})', "{{queue}}")],
                 ),
                 Panel(
                     "Attempts",
-                    "Attempts that jobs took, in the mean.",
+                    "Mean number of attempts a message.",
                     "short",
                     [
                         (
@@ -70,7 +70,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Dead",
-                    "Jobs that failed for good.",
+                    "Messages that failed permanently.",
                     "short",
                     [
                         (
@@ -83,30 +83,30 @@ BOARD = Board(
             ],
         ),
         (
-            "Duration of jobs",
+            "Message duration",
             [
-                Panel("Median", "Half of the jobs were faster.", "s", [(_duration(0.5), "{{actor}}")]),
-                Panel("95 of 100", "95 of 100 jobs were faster.", "s", [(_duration(0.95), "{{actor}}")]),
+                Panel("Duration (p50)", "p50 by actor.", "s", [(_duration(0.5), "{{actor}}")]),
+                Panel("Duration (p95)", "p95 by actor.", "s", [(_duration(0.95), "{{actor}}")]),
                 Panel("99 of 100", "99 of 100 jobs were faster.", "s", [(_duration(0.99), "{{actor}}")]),
                 Panel(
-                    "Heatmap",
-                    "How many jobs took how long.",
+                    "Duration (heatmap)",
+                    "Distribution of the duration.",
                     "short",
                     [(f"sum by (le) (increase(nouba_job_seconds_bucket{_JOBS}}}[$__rate_interval]))", "{{le}}")],
                     kind="heatmap",
                     width=12,
                 ),
                 Panel(
-                    "Time spent",
-                    "Threads that each actor keeps busy: rate times duration.",
+                    "Busy threads",
+                    "Rate times duration, by actor.",
                     "short",
                     [(f"sum by (actor) (rate(nouba_job_seconds_sum{_JOBS}}}[$__rate_interval]))", "{{actor}}")],
                     width=12,
                     stacked=True,
                 ),
                 Panel(
-                    "In this time",
-                    "Jobs of each actor that ended, by outcome.",
+                    "Totals in the selected time",
+                    "Messages by actor and outcome.",
                     "short",
                     [(f"sum by (queue, actor, outcome) (increase(nouba_jobs_total{_JOBS}}}[$__range]))", "")],
                     kind="table",

@@ -5,15 +5,15 @@ from deploy.grafana.panels import Board, Panel
 BOARD = Board(
     uid="nouba-money",
     title="Nouba / Money",
-    description="Are the books right? Events that became money, the ledger's proof, and payments that are asked about.",
+    description="Ledger integrity, settlement and reconciliation.",
     jobs="gateway|payments-worker",
     rows=[
         (
-            "The books",
+            "Ledger integrity",
             [
                 Panel(
                     "Ledger drift",
-                    "Centimes by which balances and ledger differ; anything but 0 is a fault.",
+                    "Centimes by which balances and ledger differ; 0 is correct.",
                     "short",
                     [("max(abs(nouba_ledger_drift_minor{SCOPE}))", "centimes")],
                     kind="stat",
@@ -21,8 +21,8 @@ BOARD = Board(
                     limits=(1, 1),
                 ),
                 Panel(
-                    "Violations",
-                    "Rows that cannot be, by the rule that they break.",
+                    "Invariant violations",
+                    "Rows that violate an invariant, by invariant.",
                     "short",
                     [("max by (invariant) (nouba_invariant_violations{SCOPE})", "{{invariant}}")],
                     kind="bargauge",
@@ -30,16 +30,16 @@ BOARD = Board(
                     limits=(1, 1),
                 ),
                 Panel(
-                    "Last proof",
-                    "When all of it was checked last.",
+                    "Last check",
+                    "Time of the last invariant check.",
                     "dateTimeFromNow",
                     [("1000 * max(nouba_invariant_last_check_timestamp_seconds{SCOPE})", "checked")],
                     kind="stat",
                     width=6,
                 ),
                 Panel(
-                    "Sealed",
-                    "Rows of inbox and ledger that the chain of seals binds: whoever changes one is found out.",
+                    "Hash chain",
+                    "Rows of inbox and ledger in the hash chain, which reveals altered rows.",
                     "short",
                     [("max(nouba_seals{SCOPE})", "rows")],
                     kind="stat",
@@ -48,31 +48,31 @@ BOARD = Board(
             ],
         ),
         (
-            "From event to money",
+            "Settlement",
             [
                 Panel(
-                    "Settled",
-                    "Events by what became of them.",
+                    "Settled events",
+                    "Events by outcome.",
                     "ops",
                     [("sum by (state) (rate(nouba_settlement_events_total{SCOPE}[$__rate_interval]))", "{{state}}")],
                     stacked=True,
                 ),
                 Panel(
-                    "Not settled",
-                    "Events that are kept and wait to be booked.",
+                    "Unsettled events",
+                    "Accepted events that are not settled yet.",
                     "short",
                     [("max(nouba_events_unsettled{SCOPE})", "events")],
                 ),
                 Panel(
                     "Oldest of them",
-                    "How long somebody has paid and does not see it.",
+                    "Age of the oldest unsettled event.",
                     "s",
                     [("max(nouba_events_unsettled_oldest_age_seconds{SCOPE})", "oldest")],
                     limits=(60, 300),
                 ),
                 Panel(
-                    "For a person to look at",
-                    "Events that were quarantined or died: no money moved for them.",
+                    "Needs attention",
+                    "Quarantined and dead events; they moved no money.",
                     "short",
                     [
                         (
@@ -85,8 +85,8 @@ BOARD = Board(
                     quiet=True,
                 ),
                 Panel(
-                    "Taken up within 10 s",
-                    "Share of the events; 99 % is the promise.",
+                    "Started within 10 s",
+                    "Share of the events; the objective is 99 %.",
                     "percentunit",
                     [
                         (
@@ -98,8 +98,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Duration of a settlement",
-                    "95 of 100 took less.",
+                    "Settlement duration (p95)",
+                    "p95 of the time that one event takes.",
                     "s",
                     [
                         (
@@ -112,19 +112,19 @@ BOARD = Board(
             ],
         ),
         (
-            "Payments of which nothing was heard",
+            "Reconciliation",
             [
                 Panel(
-                    "Due to be asked",
-                    "Unfinished payments whose provider should have been asked by now.",
+                    "Due payments",
+                    "Pending payments whose poll is due.",
                     "short",
                     [("max by (provider) (nouba_reconciliation_due{SCOPE})", "{{provider}}")],
                     width=6,
                     quiet=True,
                 ),
                 Panel(
-                    "Questions",
-                    "What providers answered.",
+                    "Provider polls",
+                    "Polls by provider and answer.",
                     "ops",
                     [
                         (
@@ -137,8 +137,8 @@ BOARD = Board(
                     quiet=True,
                 ),
                 Panel(
-                    "Found by asking",
-                    "Payments that no webhook told of.",
+                    "Recovered payments",
+                    "Payments that reconciliation found without a webhook.",
                     "short",
                     [
                         (
@@ -151,8 +151,8 @@ BOARD = Board(
                     quiet=True,
                 ),
                 Panel(
-                    "Breakers",
-                    "Whether a provider is asked.",
+                    "Circuit breakers",
+                    "Whether a provider is polled.",
                     "short",
                     [("max by (provider) (nouba_provider_breaker_state{SCOPE})", "{{provider}}")],
                     kind="stat",

@@ -5,7 +5,7 @@ from deploy.grafana.panels import Board, Choice, Panel
 BOARD = Board(
     uid="nouba-queues",
     title="Nouba / Queues",
-    description="Does work flow? Depth, wait, time to clear, and what does not get through.",
+    description="Depth, latency, consumers and failures of each queue.",
     jobs="gateway|payments-worker|transcoder|stats-.+|rabbitmq.*",
     choices=[
         Choice(
@@ -14,17 +14,17 @@ BOARD = Board(
     ],
     rows=[
         (
-            "What waits",
+            "Backlog",
             [
                 Panel(
                     "Ready",
-                    "Messages that a worker could take.",
+                    "Messages ready for delivery.",
                     "short",
                     [('sum by (queue) (rabbitmq_detailed_queue_messages_ready{SCOPE, queue=~"$queue"})', "{{queue}}")],
                 ),
                 Panel(
-                    "In hand",
-                    "Messages that a worker has and has not finished.",
+                    "Unacknowledged",
+                    "Messages delivered and not acknowledged yet.",
                     "short",
                     [
                         (
@@ -40,14 +40,14 @@ BOARD = Board(
                     [('queue:nouba_time_to_clear:seconds{queue=~"$queue"}', "{{queue}}")],
                 ),
                 Panel(
-                    "Wait, 95 of 100",
-                    "From the moment a job was due until it began; 95 of 100 waited less.",
+                    "Queue latency (p95)",
+                    "From the time a message was due until a worker started it.",
                     "s",
                     [('queue:nouba_job_wait_seconds:p95_5m{queue=~"$queue"}', "{{queue}}")],
                 ),
                 Panel(
-                    "Wait, heatmap",
-                    "How many jobs began after which wait.",
+                    "Queue latency (heatmap)",
+                    "Distribution of the time in the queue.",
                     "short",
                     [
                         (
@@ -59,8 +59,8 @@ BOARD = Board(
                     kind="heatmap",
                 ),
                 Panel(
-                    "Oldest event",
-                    "Age of the oldest webhook that is kept and not booked.",
+                    "Oldest unsettled event",
+                    "Age of the oldest webhook event that is not settled.",
                     "s",
                     [("max(nouba_events_unsettled_oldest_age_seconds{SCOPE})", "oldest")],
                     limits=(60, 300),
@@ -68,11 +68,11 @@ BOARD = Board(
             ],
         ),
         (
-            "Who works",
+            "Consumers",
             [
                 Panel(
                     "Consumers",
-                    "Workers that RabbitMQ hands messages to.",
+                    "Consumers of each queue.",
                     "short",
                     [('sum by (queue) (rabbitmq_detailed_queue_consumers{SCOPE, queue=~"$queue"})', "{{queue}}")],
                     kind="stat",
@@ -82,15 +82,15 @@ BOARD = Board(
                 ),
                 Panel(
                     "Threads",
-                    "Jobs that can run at once.",
+                    "Messages that can be processed at once.",
                     "short",
                     [('sum by (queue) (nouba_worker_threads{SCOPE, queue=~"$queue"})', "{{queue}}")],
                     kind="stat",
                     width=6,
                 ),
                 Panel(
-                    "Busy",
-                    "Share of the threads that run a job.",
+                    "Utilisation",
+                    "Share of the threads that process a message.",
                     "percentunit",
                     [
                         (
@@ -103,7 +103,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Paused",
-                    "Queues that an operator lets rest.",
+                    "Queues that an operator paused.",
                     "short",
                     [('max by (queue) (nouba_queue_paused{SCOPE, queue=~"$queue"})', "{{queue}}")],
                     kind="stat",
@@ -112,8 +112,8 @@ BOARD = Board(
                     words={"0": "works", "1": "paused"},
                 ),
                 Panel(
-                    "In and out",
-                    "Jobs begun in a second; below, the growth of the queue.",
+                    "Throughput and growth",
+                    "Messages started a second; below, the growth of the queue.",
                     "ops",
                     [
                         (
@@ -131,7 +131,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Published",
-                    "Messages that the relays sent, confirmed by RabbitMQ or not; what is not goes again.",
+                    "Messages that the relays published, by publisher confirm; unconfirmed ones are published again.",
                     "ops",
                     [
                         (
@@ -148,23 +148,23 @@ BOARD = Board(
             ],
         ),
         (
-            "What does not get through",
+            "Failures",
             [
                 Panel(
                     "Outbox",
-                    "Promised messages that RabbitMQ does not have yet.",
+                    "Messages that RabbitMQ has not confirmed yet.",
                     "short",
                     [("max by (service) (nouba_relay_backlog_messages{SCOPE})", "{{service}}")],
                 ),
                 Panel(
                     "Delayed",
-                    "Retries that wait for their time.",
+                    "Retries that are not due yet.",
                     "short",
                     [('sum by (queue) (rabbitmq_detailed_queue_messages{SCOPE, queue=~".+[.]DQ"})', "{{queue}}")],
                 ),
                 Panel(
-                    "Deliveries again",
-                    "Jobs whose worker died with them in hand.",
+                    "Redeliveries",
+                    "Messages whose worker died while processing them.",
                     "short",
                     [
                         (
@@ -176,22 +176,22 @@ BOARD = Board(
                     quiet=True,
                 ),
                 Panel(
-                    "Dead, not collected",
-                    "Dead messages that are still in RabbitMQ, which keeps them for seven days.",
+                    "Dead letters, not collected",
+                    "Dead letters that are still in RabbitMQ, which drops them after seven days.",
                     "short",
                     [('sum by (queue) (rabbitmq_detailed_queue_messages{SCOPE, queue=~".+[.]XQ"})', "{{queue}}")],
                     limits=(1, 100),
                 ),
                 Panel(
                     "Dead letters",
-                    "Collected messages by what became of them.",
+                    "Collected dead letters by state.",
                     "short",
                     [("max by (queue, state) (nouba_dead_letters{SCOPE})", "{{queue}} {{state}}")],
                     quiet=True,
                 ),
                 Panel(
-                    "Deaths",
-                    "Messages that were collected.",
+                    "New dead letters",
+                    "Dead letters collected a second.",
                     "short",
                     [
                         (

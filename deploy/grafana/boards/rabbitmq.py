@@ -7,15 +7,15 @@ _GLOBAL = "sum(rate(rabbitmq_global_messages_%s_total{SCOPE}[$__rate_interval]))
 BOARD = Board(
     uid="nouba-rabbitmq",
     title="Nouba / RabbitMQ",
-    description="Is the broker well? Alarms, room, connections and its own count of messages.",
+    description="Alarms, resources, message rates and connections of the broker.",
     jobs="rabbitmq.*",
     rows=[
         (
-            "Room",
+            "Resources",
             [
                 Panel(
                     "Alarms",
-                    "While one is on, nobody can publish.",
+                    "An alarm blocks all publishers.",
                     "short",
                     [
                         ("max(rabbitmq_alarms_memory_used_watermark{SCOPE})", "memory"),
@@ -28,7 +28,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Memory",
-                    "Used, and where publishers are stopped.",
+                    "Used, and the limit that blocks publishers.",
                     "bytes",
                     [
                         ("sum(rabbitmq_process_resident_memory_bytes{SCOPE})", "used"),
@@ -37,7 +37,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Disk",
-                    "Free, and where publishers are stopped.",
+                    "Free, and the limit that blocks publishers.",
                     "bytes",
                     [
                         ("min(rabbitmq_disk_space_available_bytes{SCOPE})", "free"),
@@ -50,20 +50,20 @@ BOARD = Board(
             "Messages",
             [
                 Panel(
-                    "In",
-                    "Messages that it received, and those that it confirmed to their publishers.",
+                    "Publish rate",
+                    "Messages received, and messages confirmed.",
                     "ops",
                     [(_GLOBAL % "received", "received"), (_GLOBAL % "confirmed", "confirmed")],
                 ),
                 Panel(
-                    "Out",
-                    "Messages that it handed out, and those that workers acknowledged.",
+                    "Deliver rate",
+                    "Messages delivered, and messages acknowledged.",
                     "ops",
                     [(_GLOBAL % "delivered", "delivered"), (_GLOBAL % "acknowledged", "acknowledged")],
                 ),
                 Panel(
-                    "Not as it should be",
-                    "Handed out again after a worker died; sent to a queue that is not there.",
+                    "Redelivered and unroutable",
+                    "Redelivered after a worker died; published to a queue that does not exist.",
                     "ops",
                     [
                         (_GLOBAL % "redelivered", "handed out again"),
@@ -72,8 +72,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Put aside",
-                    "Messages that it moved to a dead-letter queue, and why.",
+                    "Dead-lettered",
+                    "Messages moved to a dead-letter queue, by reason.",
                     "ops",
                     [
                         (_GLOBAL % "dead_lettered_rejected", "rejected"),
@@ -82,14 +82,14 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Size of the queues",
-                    "Bytes of the messages in each queue.",
+                    "Queue size",
+                    "Bytes of the messages by queue.",
                     "bytes",
                     [("sum by (queue) (rabbitmq_detailed_queue_messages_bytes{SCOPE})", "{{queue}}")],
                 ),
                 Panel(
-                    "Memory of the queues",
-                    "That each queue's process takes.",
+                    "Queue memory",
+                    "Memory of each queue's process.",
                     "bytes",
                     [("sum by (queue) (rabbitmq_detailed_queue_process_memory_bytes{SCOPE})", "{{queue}}")],
                 ),
@@ -100,12 +100,12 @@ BOARD = Board(
             [
                 Panel(
                     "Connections",
-                    "Of our processes; each keeps a few.",
+                    "Open connections; each process holds a few.",
                     "short",
                     [('sum(rabbitmq_connections{SCOPE, job="rabbitmq"})', "connections")],
                 ),
                 Panel(
-                    "Opened",
+                    "Connections opened",
                     "New connections; many mean a process that restarts or leaks.",
                     "ops",
                     [("sum(rate(rabbitmq_connections_opened_total{SCOPE}[$__rate_interval]))", "opened")],

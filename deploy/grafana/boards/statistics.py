@@ -5,16 +5,16 @@ from deploy.grafana.panels import Board, Choice, Panel
 BOARD = Board(
     uid="nouba-statistics",
     title="Nouba / Statistics",
-    description="Are the numbers there in the morning? The newest day, the computation, the scheduler, the read API.",
+    description="Freshness, computation, verification and read API.",
     jobs="stats-.+",
     choices=[Choice("route", "Route", 'label_values(nouba_stats_requests_total{job=~"$job"}, route)')],
     rows=[
         (
-            "The newest day",
+            "Freshness",
             [
                 Panel(
                     "Age",
-                    "Time since the newest counted day ended; two hours after midnight it has to be below 26 hours.",
+                    "Time since the newest computed day ended; the objective is 26 hours.",
                     "s",
                     [("max(nouba_stats_age_seconds{SCOPE})", "age")],
                     kind="stat",
@@ -23,7 +23,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Last success",
-                    "When the newest day was computed.",
+                    "Time at which the newest day was computed.",
                     "dateTimeFromNow",
                     [("1000 * max(nouba_stats_last_success_timestamp_seconds{SCOPE})", "computed")],
                     kind="stat",
@@ -31,7 +31,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Delay",
-                    "From the end of the newest day until its newest version was kept.",
+                    "From the end of the newest day until its newest version was stored.",
                     "s",
                     [("max(nouba_stats_delay_seconds{SCOPE})", "delay")],
                     kind="stat",
@@ -39,7 +39,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Fresh",
-                    "Whether the promise holds at this moment.",
+                    "Whether the objective holds now.",
                     "short",
                     [("slo:nouba_stats_fresh:bool", "statistics")],
                     kind="stat",
@@ -53,7 +53,7 @@ BOARD = Board(
             [
                 Panel(
                     "Numbers of the newest day",
-                    "Under the names and in the units of docs/statistics.md; breakdowns are told by the API.",
+                    "Names and units as in docs/statistics.md; breakdowns are in the API.",
                     "short",
                     [("max by (section, name) (nouba_stats_number{SCOPE})", "")],
                     kind="table",
@@ -66,15 +66,15 @@ BOARD = Board(
             "Computation",
             [
                 Panel(
-                    "Heartbeat",
-                    "Time since the scheduler looked for due days with success; it looks every five minutes.",
+                    "Scheduler heartbeat",
+                    "Time since the scheduler's last successful check; it checks every five minutes.",
                     "s",
                     [("time() - max(nouba_stats_scheduler_heartbeat_timestamp_seconds{SCOPE} > 0)", "scheduler")],
                     limits=(360, 660),
                 ),
                 Panel(
-                    "Looks for due days",
-                    "By the scheduler; failed ones are tried again at the next fire.",
+                    "Scheduler checks",
+                    "Checks for due days by outcome; a failed check is retried at the next.",
                     "short",
                     [
                         ("sum(increase(nouba_stats_sweeps_total{SCOPE}[$__range]))", "succeeded"),
@@ -83,14 +83,14 @@ BOARD = Board(
                     kind="stat",
                 ),
                 Panel(
-                    "Due",
-                    "Days that were due at the last look.",
+                    "Due days",
+                    "Days that were due at the last check.",
                     "short",
                     [("max(nouba_stats_days_due{SCOPE})", "days")],
                 ),
                 Panel(
-                    "Duration, 95 of 100",
-                    "Time that a computation of one or more days took.",
+                    "Duration (p95)",
+                    "Time of a computation of one or more days.",
                     "s",
                     [
                         (
@@ -101,8 +101,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Computed",
-                    "Days that were computed, and versions that were kept because a number had changed.",
+                    "Computed days",
+                    "Computed days, and new versions because a number changed.",
                     "short",
                     [
                         ("sum(increase(nouba_stats_days_computed_total{SCOPE}[$__rate_interval]))", "days"),
@@ -125,27 +125,27 @@ BOARD = Board(
             ],
         ),
         (
-            "Proof",
+            "Verification",
             [
                 Panel(
-                    "Differences",
-                    "Numbers of kept days that were not what the facts say when they were compared last.",
+                    "Verification differences",
+                    "Numbers that differed from a rebuild in the last verification.",
                     "short",
                     [("max(nouba_stats_verify_differences{SCOPE})", "numbers")],
                     kind="stat",
                     limits=(1, 1),
                 ),
                 Panel(
-                    "Last proof",
-                    "When kept days were last compared with a rebuild from the facts.",
+                    "Last check",
+                    "Time of the last nightly verification.",
                     "dateTimeFromNow",
                     [("1000 * max(nouba_stats_verify_timestamp_seconds{SCOPE} > 0)", "compared")],
                     kind="stat",
                     quiet=True,
                 ),
                 Panel(
-                    "Proven",
-                    "Days that were compared with a rebuild.",
+                    "Verified days",
+                    "Days computed again and compared.",
                     "short",
                     [("sum(increase(nouba_stats_verified_days_total{SCOPE}[$__range]))", "days")],
                     kind="stat",
@@ -157,7 +157,7 @@ BOARD = Board(
             [
                 Panel(
                     "Requests",
-                    "By status; 304 is a reader who has the newest version.",
+                    "Requests by status; 304 means that the client has the newest version.",
                     "reqps",
                     [
                         (
@@ -169,8 +169,8 @@ BOARD = Board(
                     stacked=True,
                 ),
                 Panel(
-                    "Duration, 99 of 100",
-                    "Time to make an answer.",
+                    "Duration (p99)",
+                    "Time to answer.",
                     "s",
                     [
                         (
@@ -181,15 +181,15 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Database last heard",
-                    "Time since the API last heard which versions are the newest; -1 where it never did.",
+                    "Cache age",
+                    "Time since the API last refreshed its cache; -1 if it never did.",
                     "s",
                     [("max(nouba_stats_cache_silent_seconds{SCOPE})", "silent")],
                     limits=(60, 120),
                 ),
                 Panel(
-                    "Looks for newer versions",
-                    "By what they found.",
+                    "Cache refreshes",
+                    "Refreshes by outcome.",
                     "ops",
                     [
                         (
@@ -200,8 +200,8 @@ BOARD = Board(
                     width=12,
                 ),
                 Panel(
-                    "Days in memory",
-                    "What each container answers from; fewer than there are means that it is filling up.",
+                    "Cached days",
+                    "Days in each container's cache; it fills after a start.",
                     "short",
                     [("min by (instance) (nouba_stats_cache_days{SCOPE})", "{{instance}}")],
                     width=12,

@@ -5,38 +5,38 @@ from deploy.grafana.panels import Board, Panel
 BOARD = Board(
     uid="nouba-transcoder",
     title="Nouba / Transcoder",
-    description="Are lessons made? What waits, how fast each stage is, and what goes wrong.",
+    description="Jobs, task durations, failures and storage.",
     jobs="transcoder",
     rows=[
         (
-            "Lessons",
+            "Jobs",
             [
                 Panel(
-                    "In the making",
-                    "Lessons that were uploaded and are not ready.",
+                    "Jobs in progress",
+                    "Uploads that are not transcoded yet.",
                     "short",
                     [("max(nouba_transcoder_open_jobs{SCOPE})", "lessons")],
                     kind="stat",
                     width=6,
                 ),
                 Panel(
-                    "Oldest",
-                    "How long the oldest of them has been waiting for.",
+                    "Oldest job",
+                    "Age of the oldest job in progress.",
                     "s",
                     [("max(nouba_transcoder_oldest_job_age_seconds{SCOPE})", "oldest")],
                     kind="stat",
                     width=6,
                 ),
                 Panel(
-                    "Parts that wait",
-                    "Parts of lessons that nobody works on.",
+                    "Pending tasks",
+                    "Tasks without a lease.",
                     "short",
                     [("max(nouba_transcoder_waiting_parts{SCOPE})", "parts")],
                     width=6,
                 ),
                 Panel(
-                    "Ended",
-                    "Lessons that were finished, or failed.",
+                    "Finished jobs",
+                    "Jobs that completed or failed.",
                     "short",
                     [("sum by (state) (increase(nouba_transcoder_jobs_total{SCOPE}[$__range]))", "{{state}}")],
                     kind="bargauge",
@@ -45,11 +45,11 @@ BOARD = Board(
             ],
         ),
         (
-            "Stages",
+            "Tasks",
             [
                 Panel(
-                    "Duration, 95 of 100",
-                    "Time that a part took, by kind.",
+                    "Duration (p95)",
+                    "Duration of a task, by kind.",
                     "s",
                     [
                         (
@@ -60,8 +60,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Parts",
-                    "Parts that were done, by kind.",
+                    "Completed tasks",
+                    "Completed tasks, by kind.",
                     "ops",
                     [
                         (
@@ -73,8 +73,8 @@ BOARD = Board(
                     stacked=True,
                 ),
                 Panel(
-                    "Time spent",
-                    "Workers that each kind keeps busy.",
+                    "Busy threads",
+                    "Threads busy with each kind of task.",
                     "short",
                     [
                         (
@@ -85,8 +85,8 @@ BOARD = Board(
                     stacked=True,
                 ),
                 Panel(
-                    "Speed of a chunk, median",
-                    "Seconds of a lesson that one worker makes in one second.",
+                    "Encoding speed (p50)",
+                    "Seconds of video that one chunk task encodes in one second.",
                     "short",
                     [
                         (
@@ -97,8 +97,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Made",
-                    "Seconds of lessons made in one second, by all workers.",
+                    "Encoding throughput",
+                    "Seconds of video encoded in one second, by all workers.",
                     "short",
                     [
                         (
@@ -109,8 +109,8 @@ BOARD = Board(
                     stacked=True,
                 ),
                 Panel(
-                    "Busy workers",
-                    "Share of the workers that make a part.",
+                    "Utilisation",
+                    "Share of the threads that run a task.",
                     "percentunit",
                     [
                         (
@@ -123,10 +123,10 @@ BOARD = Board(
             ],
         ),
         (
-            "What goes wrong, and the storage",
+            "Failures and storage",
             [
                 Panel(
-                    "Parts that did not end well",
+                    "Failed tasks",
                     "lost: another took the lease; again: tried again; failed; stopped: given back at a stop.",
                     "short",
                     [
@@ -140,7 +140,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Leases lost",
-                    "Parts that another worker took over: this one was too slow to say that it lives.",
+                    "Tasks whose lease expired and that another worker took over.",
                     "short",
                     [("sum(increase(nouba_transcoder_leases_lost_total{SCOPE}[$__range]))", "parts")],
                     kind="stat",
@@ -157,8 +157,8 @@ BOARD = Board(
                     ],
                 ),
                 Panel(
-                    "Removed",
-                    "Objects that no lesson needs any more.",
+                    "Objects removed",
+                    "Objects that no lesson references.",
                     "short",
                     [("sum(increase(nouba_transcoder_objects_removed_total{SCOPE}[$__range]))", "objects")],
                     kind="stat",
@@ -166,7 +166,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Memory",
-                    "Of the workers themselves; ffmpeg is not in it.",
+                    "Memory of the workers, without ffmpeg.",
                     "bytes",
                     [('process_resident_memory_bytes{SCOPE, job="transcoder"}', "{{instance}}")],
                     width=12,

@@ -1,4 +1,4 @@
-"""The read API's web process: puts the watch over the kept days and the routes together."""
+"""Builds the WSGI application of the statistics API."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-"""Who may read: everybody on this machine; from elsewhere, who shows a token."""
+"""Access to the statistics API: open on this machine, with a token from elsewhere."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""All kept days in the memory of a process: a read asks no database, and a database that is away stops no read.
+"""In-memory cache of all snapshots: a request needs no database.
 
 A shelf is never changed. When a day gets another version, a new shelf takes the old one's place at once, so a reader
 sees all of it before or all of it after. A day takes about 3 kB: ten years are some 10 MB.

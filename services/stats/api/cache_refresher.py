@@ -1,4 +1,4 @@
-"""Keeps a process's shelf fresh: one thread asks the database once a second, and no reader ever waits for it.
+"""Background thread that refreshes the snapshot cache once a second.
 
 Another thread tells Prometheus how old the shelf is: the one that asks may wait for a lock, or for a server that hangs.
 """

@@ -1,4 +1,4 @@
-"""`nouba stats api`: the read API and its page."""
+"""`nouba stats api`: the read API and its dashboard."""
 
 import click
 
@@ -10,7 +10,9 @@ from shared.runtime.settings import read_settings
 
 @click.command()
 def api() -> None:
-    """Serve the numbers: gunicorn on NOUBA_STATS_HOST and NOUBA_STATS_PORT, with a page at /.
+    """Serve the read API, with a dashboard at /.
+
+    It listens on NOUBA_STATS_HOST and NOUBA_STATS_PORT.
 
     On 127.0.0.1, which is the default, everybody on this machine may read. Any other address needs NOUBA_API_TOKENS,
     and readers send one of them: `Authorization: Bearer TOKEN`, or as the password that a browser asks for.

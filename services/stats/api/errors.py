@@ -1,4 +1,4 @@
-"""What a reader can be told instead of numbers.
+"""Error responses of the statistics API.
 
 ReaderError
 +-- Malformed       400  what was asked for is not a day or a range of days

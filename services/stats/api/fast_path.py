@@ -1,4 +1,4 @@
-"""Answers what is asked for most, a day's document, before Flask has a look: out of memory.
+"""Answers the most frequent request, a day's document, before Flask.
 
 Everything else, and everything that is wrong, goes on to Flask.
 """

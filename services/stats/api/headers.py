@@ -1,4 +1,4 @@
-"""The headers of a document, the same whichever way it is answered."""
+"""Response headers of a document."""
 
 from services.stats.api.cache import Day
 from services.stats.api.cache_refresher import AWAY_SECONDS

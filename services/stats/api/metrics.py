@@ -1,4 +1,4 @@
-"""What the read API tells Prometheus; the processes of one API share a directory and add up."""
+"""Metrics of the statistics API, added up over its processes."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""What the read API promises, as OpenAPI 3.1 and as a page without any external address."""
+"""OpenAPI 3.1 document of the statistics API, and its page."""
 
 from importlib.metadata import version
 from typing import Any

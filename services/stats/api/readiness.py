@@ -1,4 +1,4 @@
-"""Whether the numbers are fresh: the newest day is young enough, and the database answered lately."""
+"""Readiness: the newest day is fresh, and the database has answered lately."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The statistics' HTTP: addresses in, documents out."""
+"""Routes of the statistics API."""
 
 import time
 from dataclasses import dataclass

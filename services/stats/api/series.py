@@ -1,4 +1,4 @@
-"""The series of every number over a range of days, in the shape of a day's own document."""
+"""Time series of every number over a range of days."""
 
 from collections.abc import Mapping
 from datetime import date

@@ -1,4 +1,4 @@
-"""Runs the read API: gunicorn with several processes, each with all kept days in its memory.
+"""Gunicorn server of the statistics API; each process caches all days.
 
 Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides at import how it counts.
 """

@@ -1,4 +1,4 @@
-"""What the read API is told by its environment."""
+"""Settings of the statistics API."""
 
 import ipaddress
 from pathlib import Path

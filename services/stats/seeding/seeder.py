@@ -1,4 +1,4 @@
-"""Writes a made-up school with two years of history, to try the statistics on and to measure them."""
+"""Seeds a made-up school with two years of history."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Long work on many days, a chunk at a time: compute them, or prove that they are right."""
+"""Computes or verifies many days, one chunk at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

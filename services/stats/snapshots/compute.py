@@ -1,4 +1,4 @@
-"""Compute days: read all sections at one moment, compare with what is kept, keep what is new."""
+"""Computes days: reads all sections at one moment, and stores what changed."""
 
 import gzip
 import hashlib

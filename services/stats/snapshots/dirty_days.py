@@ -1,4 +1,4 @@
-"""Remembers which days' facts changed, so that their statistics are computed again."""
+"""Invalidates days whose facts changed."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date

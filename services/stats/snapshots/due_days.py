@@ -1,4 +1,4 @@
-"""Finds the days that are missing, failed or changed late, and promises a message for them, oldest first."""
+"""Finds missing, failed and invalidated days, and enqueues them, oldest first."""
 
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Proves a share of the kept days every night: by and by each of them is compared with a rebuild from the facts.
+"""Verifies a share of the stored days every night against a rebuild.
 
 A difference is reported, not repaired. Somebody changed the past: facts that were altered where none may be, or a
 program that counts in another way. Which of the two it was is lost once the day is computed again.

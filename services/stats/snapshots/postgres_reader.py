@@ -1,4 +1,4 @@
-"""The facts in PostgreSQL: every section reads the same moment, and one that fails does not spoil the others."""
+"""Reads facts from PostgreSQL: all sections see one exported snapshot."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence

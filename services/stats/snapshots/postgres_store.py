@@ -1,4 +1,4 @@
-"""The kept days in PostgreSQL: immutable versions, and a pointer to the newest complete one of every day."""
+"""Stores daily snapshots in PostgreSQL: immutable versions, and the current one of each day."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

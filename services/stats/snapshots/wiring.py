@@ -1,4 +1,4 @@
-"""Puts a computation together with PostgreSQL, for the worker and the command line."""
+"""Composition root of the computation, for the worker and the command line."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

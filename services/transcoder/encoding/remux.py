@@ -54,7 +54,7 @@ def remux(
 ) -> Package:
     """Cut `path` into `<folder>/source` (and its first sound into `<folder>/sourceaudio`); the playlists to publish.
 
-    Raises WrongOutput where pictures are missing, hidden by an edit list, or not cut at IDR pictures; the caller
+    Raises WrongOutputError where pictures are missing, hidden by an edit list, or not cut at IDR pictures; the caller
     then waits for the ladder instead.
     """
     video = source.video

@@ -1,4 +1,4 @@
-"""Writes ffmpeg's arguments for every step: values in, a list of words out. Pure.
+"""Builds ffmpeg's arguments for every step. Pure.
 
 All output names are relative: ffmpeg runs inside the step's own scratch folder, so that no folder's name (a `%`,
 a quote) can be taken for a pattern.

@@ -1,4 +1,4 @@
-"""Says what a failed ffmpeg means: is it the file, or is it this machine? Pure."""
+"""Classifies ffmpeg failures: bad input or local fault. Pure."""
 
 import re
 import signal

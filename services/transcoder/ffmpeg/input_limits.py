@@ -1,4 +1,4 @@
-"""What ffmpeg may open: container formats and protocols by name, and bounds. Everything else is refused unread."""
+"""Formats, protocols and bounds of what ffmpeg may open; everything else is rejected unread."""
 
 #: Real containers only. Left out on purpose: playlists (hls, dash, concat), images, subtitles, devices, networks.
 FORMATS = (

@@ -1,4 +1,4 @@
-"""Runs one ffmpeg or ffprobe on an untrusted file: confined, limited, watched, and gone when we are."""
+"""Runs one ffmpeg or ffprobe on an untrusted file: confined, limited, supervised."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""How far one ffmpeg is, read from its `-progress` output."""
+"""Progress of one ffmpeg, from its `-progress` output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

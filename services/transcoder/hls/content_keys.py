@@ -1,4 +1,4 @@
-"""Decides which lessons are encrypted, and finds the keys to them."""
+"""Decides which lessons are encrypted, and finds their content keys."""
 
 from dataclasses import replace
 from enum import StrEnum
@@ -24,7 +24,7 @@ class KeyStore(Protocol):
         ...
 
     def secret(self, key_id: str) -> bytes:
-        """The sixteen bytes of a key that was chosen. Raises NotReady where it is gone."""
+        """The sixteen bytes of a key that was chosen. Raises EnvironmentNotReadyError where it is gone."""
         ...
 
 

@@ -27,7 +27,7 @@ class Key:
 
     @property
     def lock(self) -> Lock:
-        """What playlists tell about the key: never the key."""
+        """What playlists declare about the key: never the key itself."""
         # made of the key, so that two runs give equal bytes
         return Lock(self.uri, hmac.digest(self.secret, b"nouba initialisation", "sha256")[:16])
 

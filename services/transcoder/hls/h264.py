@@ -1,4 +1,4 @@
-"""Looks into H.264 samples: can a player start here? Pure."""
+"""Reads H.264 samples: can playback start here? Pure."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Use case: from the measured parts of a lesson to its playlists, once everything is proved to be there. Pure."""
+"""Use case: from measured segments to playlists, once every object is there. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Package:
 
 
 def assemble(plan: Plan, parts: Iterable[RenditionSlice], lock: Lock | None = None) -> Package:
-    """The playlists of `plan` from all its parts. Raises WrongOutput where a picture or a second is missing."""
+    """The playlists of `plan` from all its parts. Raises WrongOutputError where a picture or a second is missing."""
     renditions = assemble_rendition(parts)
     validate(plan, renditions)
     pictures = [renditions[rung.name] for rung in plan.rungs]

@@ -1,4 +1,4 @@
-"""Puts the parts of a rendition together, in order, and refuses what does not fit. Pure."""
+"""Concatenates the chunks of a rendition, and rejects what does not fit. Pure."""
 
 import itertools
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ class Rendition:
 def assemble_rendition(
     parts: Iterable[RenditionSlice], *, latest_start: Fraction = Fraction(0)
 ) -> dict[str, Rendition]:
-    """The renditions that `parts` make up, by name. Raises WrongOutput where parts do not fit each other."""
+    """The renditions that `parts` make up, by name. Raises WrongOutputError where parts do not fit each other."""
     grouped: dict[str, list[RenditionSlice]] = {}
     for part in parts:
         grouped.setdefault(part.rendition, []).append(part)
@@ -59,7 +59,7 @@ def assemble_rendition(
 
 
 def validate(plan: Plan, renditions: dict[str, Rendition]) -> None:
-    """Compare what was made with what was planned: every rendition, picture and length. Raises WrongOutput."""
+    """Compare what was made with what was planned: every rendition, picture and length. Raises WrongOutputError."""
     planned = {rung.name for rung in plan.rungs} | {sound.name for sound in plan.sounds}
     if planned != set(renditions):
         raise WrongOutputError(f"Renditions {sorted(set(renditions) ^ planned)} are missing or were never planned.")

@@ -1,4 +1,4 @@
-"""Measures what ffmpeg wrote: the facts of each segment that playlists and checks need, without its bytes."""
+"""Measures the segments that ffmpeg wrote, for playlists and checks."""
 
 from dataclasses import dataclass
 from hashlib import sha256

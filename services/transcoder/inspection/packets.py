@@ -1,4 +1,4 @@
-"""Reads the times and sizes of every packet of a file once, without decoding: the truth behind its header."""
+"""Reads the time and size of every packet, without decoding."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Looks at an uploaded file and says what it is, or refuses it with one sentence."""
+"""Probes an upload: its tracks and facts, or the reason to reject it."""
 
 import json
 from collections.abc import Callable

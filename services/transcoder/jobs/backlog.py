@@ -1,4 +1,4 @@
-"""What waits to be made: told to Prometheus by every worker, so that a standstill shows while one of them lives."""
+"""Metrics of the backlog, exported by every worker."""
 
 from sqlalchemy import Engine, func, select
 

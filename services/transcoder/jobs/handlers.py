@@ -1,4 +1,4 @@
-"""Use cases: what each message of the queue means. Whatever happens to a part is written down, or told again."""
+"""Message handlers of queue `videos`: run a task; retry, release or fail it."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Keeps a lease alive while its part is made, and says when to stop."""
+"""Renews the lease of a task while it runs, and stops the task when the lease is lost."""
 
 import threading
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""Puts right what nobody else will: parts that are due again, objects that no lesson needs, uploads left halfway."""
+"""Maintenance: enqueues due tasks, removes unreferenced objects and incomplete uploads."""
 
 import time
 from collections.abc import Callable

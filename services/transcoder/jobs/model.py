@@ -1,4 +1,4 @@
-"""What a job is, and its parts: values, and what the use cases ask of the tables behind them. Pure."""
+"""Jobs, tasks and leases, and the store that the use cases need. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

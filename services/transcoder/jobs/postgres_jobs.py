@@ -1,4 +1,4 @@
-"""Jobs in PostgreSQL: how they begin and end, and what the course shows of it.
+"""Jobs in PostgreSQL: how they begin and end, and the course's status.
 
 Locks are taken in one order (course, job, parts), so that two transactions never wait for each other.
 """

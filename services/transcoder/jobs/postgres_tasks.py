@@ -1,4 +1,4 @@
-"""The parts of jobs in PostgreSQL: who does what, until when, and what came of it."""
+"""Tasks in PostgreSQL: leases and results."""
 
 import uuid
 from collections.abc import Sequence

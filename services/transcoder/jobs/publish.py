@@ -1,4 +1,4 @@
-"""Use case: prove that every object of a lesson is in S3, and write its playlists, the master last."""
+"""Use case: verify every object in S3, then write the playlists, the master last."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def missing_objects(job: Job, results: Results, objects: ObjectStore) -> list[tu
 def publish(job: Job, results: Results, objects: ObjectStore, lock: Lock | None = None) -> str:
     """Write the playlists of a lesson whose media are there; where its master is. Writing them again is harmless.
 
-    Raises WrongOutput where the parts do not make up what was planned.
+    Raises WrongOutputError where the parts do not make up what was planned.
     """
     assert job.plan is not None
     parts = load_parts([dict(part) for done in results.values() for part in done.parts])

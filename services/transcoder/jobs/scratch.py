@@ -1,4 +1,4 @@
-"""The worker's scratch space: uploads in work, fetched once, and never left behind, even by a killed worker."""
+"""Scratch space of a worker: each upload downloaded once, and removed even after a kill."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""How far jobs are, read from their rows: what a terminal and a program show."""
+"""Status and progress of jobs, for terminals and programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""What the gateway does with an upload, from a terminal: a file to S3, and the word that it is there."""
+"""Uploads a file and enqueues its transcoding, from a terminal."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

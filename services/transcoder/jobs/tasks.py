@@ -1,4 +1,4 @@
-"""Use cases: how each kind of part is made, from its lease to its row. Raises LeaseLost where it came too late."""
+"""Use cases: runs each kind of task, from its lease to its result."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

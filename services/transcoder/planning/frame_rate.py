@@ -1,4 +1,4 @@
-"""Chooses the picture rate: what the source really has, and what we make of it. Pure."""
+"""Chooses the frame rate of the renditions. Pure."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""How large a picture is for the viewer: after rotation, and with square pixels. Pure."""
+"""The display size of a picture: after rotation, with square pixels. Pure."""
 
 from fractions import Fraction
 from typing import Any

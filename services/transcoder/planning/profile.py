@@ -1,4 +1,4 @@
-"""The choices that shape the bytes of a lesson: changing any makes another lesson of the same source. Pure."""
+"""The encoding profile: the choices that shape a lesson's bytes. Pure."""
 
 from dataclasses import dataclass
 

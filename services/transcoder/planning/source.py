@@ -1,4 +1,4 @@
-"""What is known of an uploaded file: measured facts, in our words."""
+"""The facts of a source: duration, video, audio tracks. Pure."""
 
 from dataclasses import dataclass
 from fractions import Fraction

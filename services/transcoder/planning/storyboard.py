@@ -1,4 +1,4 @@
-"""Where the small pictures of a storyboard stand, and the WebVTT track that says so. Pure."""
+"""Layout of a storyboard's thumbnails, and its WebVTT track. Pure."""
 
 import math
 from dataclasses import dataclass

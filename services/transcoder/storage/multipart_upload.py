@@ -1,4 +1,4 @@
-"""Sends a file to S3 in pieces, side by side; whatever ends it early, no piece is left behind."""
+"""Multipart upload to S3, in parallel; an aborted one leaves no part behind."""
 
 import os
 import uuid
@@ -29,7 +29,7 @@ def upload_key(course_id: int) -> str:
 
 
 def send_file(storage: Storage, path: Path, key: str, advance: Callable[[int], None] = lambda _: None) -> None:
-    """Make `path` the object `key`; `advance` is told of each piece's bytes. Raises StorageAway."""
+    """Make `path` the object `key`; `advance` is told of each piece's bytes. Raises ObjectStoreUnavailableError."""
     size = path.stat().st_size
     if size <= PIECE_BYTES:
         data = path.read_bytes()

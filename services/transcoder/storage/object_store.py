@@ -1,4 +1,4 @@
-"""What the use cases ask of S3."""
+"""The object store that the use cases need."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """One bucket. Raises NoSuchObject, or StorageAway where trying again may help."""
+    """One bucket. Raises NoSuchObjectError, or ObjectStoreUnavailableError where trying again may help."""
 
     def head(self, key: str) -> ObjectInfo:
         """What is known of an object."""

@@ -1,4 +1,4 @@
-"""S3: uploads come from it in ranges, segments go to it one by one; a fault of the network is tried again."""
+"""The object store on S3: ranged downloads, uploads, retries."""
 
 import gzip
 import hashlib

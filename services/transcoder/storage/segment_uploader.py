@@ -1,4 +1,4 @@
-"""Sends the files of one part to S3 while the next are still being made."""
+"""Uploads finished segments while ffmpeg encodes the next ones."""
 
 import threading
 from collections.abc import Callable

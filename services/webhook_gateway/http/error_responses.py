@@ -1,4 +1,4 @@
-"""How a refusal is told in HTTP, the same way from everywhere."""
+"""Error responses of the gateway, one form for all routes."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

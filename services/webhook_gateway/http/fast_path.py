@@ -1,4 +1,4 @@
-"""Answers the one request that comes all day, a provider's POST, before Flask has a look.
+"""Answers a provider's POST before Flask.
 
 Forgers are answered here too, since they may come in thousands. Everything else goes on to Flask; so does what cannot
 be kept, for Flask to say so.

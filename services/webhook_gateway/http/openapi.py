@@ -1,4 +1,4 @@
-"""What the gateway promises, as OpenAPI 3.1 and as a page without any external address."""
+"""OpenAPI 3.1 document of the gateway, and its page."""
 
 from importlib.metadata import version
 from typing import Any

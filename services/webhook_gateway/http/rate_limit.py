@@ -1,4 +1,4 @@
-"""Rate limits for requests that prove nothing, so that strangers cannot fill the inbox or ask the bank through us."""
+"""Rate limits for unverified requests."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

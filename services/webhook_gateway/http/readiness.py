@@ -1,4 +1,4 @@
-"""Whether the work is flowing: webhooks can be kept, are told to the workers, and are settled."""
+"""Readiness: webhooks are stored, published and settled."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum

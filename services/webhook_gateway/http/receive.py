@@ -1,4 +1,4 @@
-"""Takes one webhook in, whichever way it came through HTTP, and counts what became of it."""
+"""Receives one webhook over HTTP: calls the use case, and counts the outcome."""
 
 import time
 from collections.abc import Callable, Mapping

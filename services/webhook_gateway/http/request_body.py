@@ -1,4 +1,4 @@
-"""Reads a request's body within a size and a time, whatever the sender does."""
+"""Reads a request body within limits of size and time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ class BodyReader:
         self._deadlines = SocketDeadlines()
 
     def read(self, environ: Mapping[str, Any]) -> bytes:
-        """The body, exactly as it was sent. Raises EncodedBody, BodyTooLarge, BodyTooSlow or BrokenBody."""
+        """The body as sent. Raises EncodedBodyError, BodyTooLargeError, BodyTooSlowError or BrokenBodyError."""
         if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
             raise EncodedBodyError
         declared = int(environ.get("CONTENT_LENGTH") or 0)

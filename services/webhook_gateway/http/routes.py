@@ -1,4 +1,4 @@
-"""The gateway's HTTP: addresses in, JSON out. Decisions are made in `intake`."""
+"""Routes of the gateway."""
 
 from dataclasses import asdict
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit

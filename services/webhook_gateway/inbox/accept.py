@@ -1,4 +1,4 @@
-"""Take one webhook: verify it, keep it, answer. Nothing else happens while the provider waits."""
+"""Use case: verify, store and answer one webhook, and nothing else meanwhile."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The inbox in PostgreSQL: one statement keeps all webhooks that arrived together, and promises their messages."""
+"""The inbox in PostgreSQL: one statement stores concurrent webhooks and enqueues their messages."""
 
 import json
 import time

@@ -1,0 +1,1 @@
+"""Invariants and the hash chain over inbox and ledger."""

@@ -1,4 +1,4 @@
-"""`nouba ledger`: prove that inbox and ledger are what they were, row by row."""
+"""`nouba ledger`: verify the hash chain over inbox and ledger, row by row."""
 
 import json
 import sys
@@ -11,20 +11,23 @@ from shared.runtime.settings import DatabaseSettings, read_settings
 
 @click.group()
 def ledger() -> None:
-    """The chain of seals over webhooks, accounts and ledger transactions.
+    """Verify the hash chain over events and ledger.
 
     \b
     Examples:
-      nouba ledger head                        the newest seal, to be noted where nobody can change it
-      nouba ledger verify                      walk the whole chain; exit status 1 on a fault
-      nouba ledger verify --noted 1200:9f86d0...   and prove that a noted seal is in it
+      nouba ledger head                        the newest link; store it elsewhere
+      nouba ledger verify                      check the whole chain; exit status 1 on a fault
+      nouba ledger verify --noted 1200:9f86d0...   and check that a stored link is in it
     """
 
 
 @ledger.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def head(as_json: bool) -> None:
-    """Print the newest seal as POSITION:DIGEST. Note it elsewhere: it proves every row up to it."""
+    """Print the newest link as POSITION:DIGEST.
+
+    Store it elsewhere: it proves every row up to it.
+    """
     from services.webhook_gateway.integrity.hash_chain import read_head
     from shared.runtime.database import build_engine
 
@@ -45,11 +48,11 @@ def _read_noted(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 @ledger.command()
-@click.option("--from", "start", type=click.IntRange(1), default=1, show_default=True, help="The first seal to check.")
-@click.option("--noted", callback=_read_noted, metavar="POSITION:DIGEST", help="A seal that was noted elsewhere.")
+@click.option("--from", "start", type=click.IntRange(1), default=1, show_default=True, help="The first link to check.")
+@click.option("--noted", callback=_read_noted, metavar="POSITION:DIGEST", help="A link that was stored elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(start: int, noted: tuple[int, bytes] | None, as_json: bool) -> None:
-    """Compare every row with its seal, every balance with its entries; name what is not as it was.
+    """Compare every row with the chain, every balance with its entries.
 
     Exit status 1 where there is a fault. Rows of the last seconds may have no seal yet; the worker makes them.
     """

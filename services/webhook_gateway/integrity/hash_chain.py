@@ -1,4 +1,4 @@
-"""Seals rows after they are committed, beside the work and never in its way: each seal is bound to all before it."""
+"""Writes the hash chain: links committed rows, without delaying the work."""
 
 import hashlib
 import time

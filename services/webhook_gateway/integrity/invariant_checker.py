@@ -1,4 +1,4 @@
-"""One look a minute at every invariant, small however large the ledger is.
+"""Checks every invariant once a minute, at a cost that does not grow with the ledger.
 
 The first look is at everything. Each later one is at what the last ten minutes have touched, at the next stretch of a
 slow walk over all users and transactions, at what was broken before, and at one number: all balances together against

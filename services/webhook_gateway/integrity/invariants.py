@@ -1,4 +1,4 @@
-"""What has to be true of ledger, balances and inbox at every moment, and the queries that see where it is not.
+"""The invariants of ledger, balances and inbox, and the queries that find violations.
 
 Each query names the rows that break it, a thousand at most. Those over the ledger take a range, so that a look can be
 small.

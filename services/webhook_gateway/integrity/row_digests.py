@@ -1,4 +1,4 @@
-"""What of a row is sealed, and how: its columns that never change, as one JSON array, and the SHA-256 of that.
+"""Digests of rows for the hash chain: the columns that never change, as JSON.
 
 The database makes the array, so that bodies need not travel; `jsonb` writes it in one way only. Of a body its digest is
 in it, so that one could be erased and its seal still be explained. Instants are microseconds since 1970.

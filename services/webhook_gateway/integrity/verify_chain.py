@@ -1,4 +1,4 @@
-"""Walks the chain of seals and names what was altered, deleted or put in behind our back."""
+"""Verifies the hash chain: names altered, deleted and inserted rows."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence

@@ -1,0 +1,1 @@
+"""The payment domain, pure: payment state, ledger, subscriptions."""

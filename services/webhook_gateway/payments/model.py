@@ -1,4 +1,4 @@
-"""The values that settlement thinks in: a kept event, a payment, a subscription, what a payment adds to its wallet."""
+"""The domain's values: event, payment, subscription, and what a payment adds to its wallet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

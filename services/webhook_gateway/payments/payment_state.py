@@ -1,4 +1,4 @@
-"""What a payment can be, and how one more piece of news changes it.
+"""The state of a payment, and how a notice changes it.
 
 Providers repeat themselves and deliver in any order. So a payment's state is facts, each of which merges with news of
 itself: how far the collection came takes the larger, a cumulative figure takes the newest, and each of the provider's

@@ -1,4 +1,4 @@
-"""What a payment provider is to the gateway: it proves where a request comes from, and says what the request tells."""
+"""The protocol of a payment provider: verify a request, and parse it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A circuit breaker for each provider: one that fails again and again is left alone for a while, longer each time."""
+"""A circuit breaker for each provider."""
 
 import random
 import time
@@ -58,7 +58,7 @@ class Breaker:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Ask within this. Raises ProviderUnavailable, without asking, while the breaker is open."""
+        """Ask within this. Raises ProviderUnavailableError, without asking, while the breaker is open."""
         try:
             # not `call`, which would let one thread at a time ask
             with self._circuit.calling():

@@ -1,4 +1,4 @@
-"""Asks a provider about few payments at once, so that a slow one does not hold the threads that book the others'."""
+"""Limits concurrent polls of one provider, so that a slow one does not block the others."""
 
 from collections.abc import Callable
 from threading import BoundedSemaphore

@@ -1,4 +1,4 @@
-"""One call of a provider's own API: bounded in time and in size, whatever the other side does."""
+"""HTTP client for provider APIs, bounded in time and size."""
 
 import socket
 import time

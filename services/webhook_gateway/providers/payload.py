@@ -1,4 +1,4 @@
-"""The body whose form is ours: the fields of a payment and the words for its status, with their synonyms."""
+"""The JSON payload of `generic` and `standard_webhooks`: fields and status words."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple

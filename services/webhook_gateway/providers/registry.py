@@ -1,4 +1,4 @@
-"""Which providers there are, and which of them the settings switch on."""
+"""The registry of providers, and which of them are enabled."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -28,6 +28,6 @@ NAMES: Final[tuple[str, ...]] = tuple(_BUILDERS)
 
 
 def enabled(settings: ProviderSettings, now: Clock = lambda: datetime.now(UTC)) -> dict[str, Provider]:
-    """The providers that are switched on, by the name in the address. Raises NotReady for a secret that cannot be."""
+    """The enabled providers, by the name in the address. Raises NotReadyError for a secret that cannot be."""
     built = {name: build(settings, now) for name, build in _BUILDERS.items()}
     return {name: psp for name, psp in built.items() if psp is not None}

@@ -1,4 +1,4 @@
-"""The providers' settings: which are switched on, and with what secrets."""
+"""Settings of the providers: which are enabled, and their secrets."""
 
 import ipaddress
 import re

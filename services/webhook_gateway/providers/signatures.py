@@ -1,4 +1,4 @@
-"""The primitives of proof: HMAC-SHA256 and RSA over raw bytes, compared in constant time, with several keys active.
+"""Signature primitives: HMAC-SHA256 and RSA over raw bytes, in constant time, with several keys.
 
 A signature comes from a stranger: whatever it holds, the answer is a match or InvalidSignature, never another error.
 """
@@ -33,7 +33,7 @@ def matching_secret(secrets: Sequence[bytes], message: bytes, signatures: Sequen
     """The place of the secret whose HMAC-SHA256 of `message` is one of `signatures`.
 
     Every secret and signature is tried even after a match, so that the time taken does not tell which one it was.
-    Raises InvalidSignature where none matches.
+    Raises InvalidSignatureError where none matches.
     """
     matched = None
     for place, secret in enumerate(secrets):
@@ -47,7 +47,7 @@ def matching_secret(secrets: Sequence[bytes], message: bytes, signatures: Sequen
 
 
 def matching_rsa_key(keys: Sequence[RSAPublicKey], message: bytes, signature: bytes, algorithm: HashAlgorithm) -> int:
-    """The place of the public key that verifies the PKCS#1 v1.5 `signature`. Raises InvalidSignature for none."""
+    """The place of the public key that verifies the PKCS#1 v1.5 `signature`. Raises InvalidSignatureError for none."""
     for place, key in enumerate(keys):
         try:
             key.verify(signature, message, PKCS1v15(), algorithm)
@@ -58,7 +58,7 @@ def matching_rsa_key(keys: Sequence[RSAPublicKey], message: bytes, signature: by
 
 
 def required_header(headers: Mapping[str, str], name: str) -> str:
-    """The value of a header that carries proof. Raises InvalidSignature for none, an empty, long or non-ASCII one."""
+    """The value of a signature header. Raises InvalidSignatureError for none, an empty, long or non-ASCII one."""
     value = headers.get(name, "").strip()
     if not value:
         raise InvalidSignatureError(f"The header {name} is missing.")
@@ -68,7 +68,7 @@ def required_header(headers: Mapping[str, str], name: str) -> str:
 
 
 def require_fresh(timestamp: str, now: datetime) -> None:
-    """Raises InvalidSignature where `timestamp`, in Unix seconds, is not about now."""
+    """Raises InvalidSignatureError where `timestamp`, in Unix seconds, is not about now."""
     if not _TIMESTAMP.fullmatch(timestamp):
         raise InvalidSignatureError("The signed time is not a number of seconds.")
     if abs(int(timestamp) - now.timestamp()) > TOLERANCE_SECONDS:
@@ -76,7 +76,7 @@ def require_fresh(timestamp: str, now: datetime) -> None:
 
 
 def sha256_from_hex(text: str) -> bytes:
-    """The 32 bytes that 64 hexadecimal digits stand for. Raises InvalidSignature for any other text."""
+    """The 32 bytes that 64 hexadecimal digits stand for. Raises InvalidSignatureError for any other text."""
     if not _SHA256_HEX.fullmatch(text):
         raise InvalidSignatureError("The signature is not 64 hexadecimal digits.")
     return bytes.fromhex(text)

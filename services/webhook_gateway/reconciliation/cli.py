@@ -1,4 +1,4 @@
-"""`nouba gateway reconcile`: a person asks the providers now, without waiting for the worker's rounds."""
+"""`nouba gateway reconcile`: polls providers now, without waiting for the worker."""
 
 import json
 import re

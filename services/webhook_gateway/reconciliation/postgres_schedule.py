@@ -1,4 +1,4 @@
-"""The diary of questions in PostgreSQL: columns of the payments themselves, so that a lease is one row's update."""
+"""The poll schedule in PostgreSQL: columns of the payments, so that a lease is one row's update."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Ask a provider about a payment that nobody has told the end of, and keep its answer as if it were a webhook.
+"""Polls a provider about a pending payment, and stores its answer like a webhook.
 
 What is kept is settled like every other event, so there is one way to book; a webhook that comes late finds nothing
 left to do. A crash between any two steps only means that the provider is asked again: the answer has a key of its own,

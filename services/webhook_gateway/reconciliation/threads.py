@@ -1,4 +1,4 @@
-"""The worker's rounds that look for what no webhook brings: unfinished payments, and wallets that could pay."""
+"""Background threads of reconciliation: pending payments, and wallets that could pay."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta

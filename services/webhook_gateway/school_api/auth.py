@@ -1,4 +1,4 @@
-"""What the school's own back end sends: a bearer token that we gave out, and a JSON body of the documented form."""
+"""Authenticates the school's back end: bearer token and JSON body."""
 
 import hmac
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Books the corrections of wallets that operators have asked for, each once, with what it means for subscriptions.
+"""Books wallet corrections of operators, each once.
 
 A correction is two transactions: the posting, which notes itself in the correction's row, and then the subscriptions,
 which are a function of the balance alone. A worker that dies between them leaves a row that another one finishes.

@@ -1,4 +1,4 @@
-"""Settles what comes at about the same time in one transaction: an event more costs a fraction of an event alone."""
+"""Settles concurrent events in one transaction."""
 
 from collections.abc import Sequence
 from enum import Enum

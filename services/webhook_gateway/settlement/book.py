@@ -1,4 +1,4 @@
-"""Book one notice: find the payment it is about, refuse what does not match, move the money that is new in it."""
+"""Books one notice: finds its payment, checks it, and books the difference."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace

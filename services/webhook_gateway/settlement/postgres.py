@@ -1,4 +1,4 @@
-"""The books in PostgreSQL: one connection, one transaction, rows locked until its end.
+"""The settlement store in PostgreSQL: one transaction, rows locked until its end.
 
 What a batch of settlements is about is locked and read at once, kept here while it is booked, and written at once with
 the commit: three round trips, however many events they are. See `statements` for the order of the locks.

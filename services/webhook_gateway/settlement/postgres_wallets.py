@@ -1,4 +1,4 @@
-"""Finds wallets that cover a subscription which waits all the same."""
+"""Finds wallets that could pay for a pending subscription."""
 
 from sqlalchemy import Engine, exists, func, or_, select
 

@@ -1,4 +1,4 @@
-"""Learn of a payment before its provider tells anything: the school has begun it, so it can be asked about."""
+"""Registers a payment before its first webhook, so that it can be polled."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Payments, their objects, and subscriptions as their rows have them, in JSON, and back."""
+"""Converts payments, their objects and subscriptions to the JSON of their rows and back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Settle kept webhooks: understand each, book what is new in it, and say what became of it.
+"""Settles events: parses each, books what is new, and stores the outcome.
 
 All that is written, of one or of many, is one database transaction, so a crash between any two steps leaves nothing or
 everything, and settling again finds nothing left to do.

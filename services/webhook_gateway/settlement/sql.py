@@ -1,4 +1,4 @@
-"""What settlement reads and writes, many rows a statement; each connection prepares them once.
+"""SQL statements of settlement, prepared once on each connection.
 
 PostgreSQL plans them every few seconds (`FORGET_PLANS`), and not for each batch. Several in one text cost one round
 trip. Each of them sees what was committed until it began: what has to be waited for is locked by one statement, and

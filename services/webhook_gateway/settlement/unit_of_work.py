@@ -1,4 +1,4 @@
-"""What one settlement reads and writes, and the words for what becomes of an event."""
+"""Unit of work: what one settlement reads and writes."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass

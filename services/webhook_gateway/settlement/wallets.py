@@ -1,4 +1,4 @@
-"""What a wallet's balance means for its user's subscriptions, booked: after a payment moved it, or found on a round."""
+"""Activates and suspends subscriptions after a wallet's balance changed."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager

@@ -1,1 +1,1 @@
-"""Dead letters: every message that nobody could handle becomes a row, to be looked at, replayed or discarded."""
+"""Dead letters: a row for every message that no worker could handle, to be replayed or discarded."""

@@ -1,4 +1,4 @@
-"""`nouba dead`: look at what died, replay it, or give it up."""
+"""`nouba dead`: list, show, replay and discard dead letters."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from shared.operations.cli_options import Instant, json_option, operators_database, table_console, who_option
+from shared.operations.cli_options import Instant, actor_option, json_option, operators_database, table_console
 from shared.operations.dead_letters import queries
 from shared.operations.dead_letters import replay as dead_letters_replay
 from shared.operations.dead_letters.queries import DeadFilter, DeadLetter
@@ -25,15 +25,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def dead() -> None:
-    """Messages that nobody could handle: look at them, send them again, or give them up.
+    """List, replay and discard dead letters.
 
     \b
     Examples:
       nouba dead list --queue webhooks --since 2h
       nouba dead show 17
-      nouba dead replay 17 18                         these two
-      nouba dead replay --error "is away" --rate 50   all of that error, fifty a second
-      nouba dead discard --actor old.name.v1 --why "the actor is gone for good"
+      nouba dead replay 17 18                         two of them
+      nouba dead replay --error "is away" --rate 50   all with that error, fifty a second
+      nouba dead discard --actor old.name.v1 --reason "the actor is gone for good"
     """
 
 
@@ -42,16 +42,14 @@ def _chosen(command: F) -> F:
     for option in reversed(
         (
             click.argument("ids", type=int, nargs=-1),
-            click.option("--queue", help="Of this queue."),
-            click.option("--actor", help="Of this actor."),
+            click.option("--queue", help="Queue name."),
+            click.option("--actor", help="Actor name."),
             click.option(
                 "--cause", help="retries, contract, permanent, unknown_actor, undecodable, delivery_limit ..."
             ),
-            click.option("--error", help="With this in the error, in any case of letters."),
-            click.option(
-                "--since", type=Instant(), help="Died then or later: 2026-11-23, 2026-11-23T14:00, 30m, 2h, 7d."
-            ),
-            click.option("--until", type=Instant(), help="Died before that."),
+            click.option("--error", help="Text in the error, case-insensitive."),
+            click.option("--since", type=Instant(), help="Dead since: 2026-11-23, 2026-11-23T14:00, 30m, 2h, 7d."),
+            click.option("--until", type=Instant(), help="Dead before that."),
         )
     ):
         command = option(command)
@@ -61,11 +59,16 @@ def _chosen(command: F) -> F:
 @dead.command("list")
 @_chosen
 @click.option("--state", type=click.Choice([*queries.STATES, "any"]), default="dead", show_default=True)
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many.")
-@click.option("--before", "before_id", type=int, help="The page after the one that ended with this id.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number, newest first."
+)
+@click.option("--before", "before_id", type=int, help="Only ids below this one.")
 @json_option
 def list_command(state: str, limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
-    """Show what died, the newest first; of IDS alone where they are given."""
+    """List dead letters, newest first.
+
+    With IDS, only these.
+    """
     wanted = DeadFilter(**chosen, state=None if state == "any" else state)
     with operators_database(APPLICATION) as engine:
         found = queries.list_dead(engine, wanted, limit=limit, before_id=before_id)
@@ -75,15 +78,15 @@ def list_command(state: str, limit: int, before_id: int | None, as_json: bool, *
         return
     if found:
         table_console().print(_table(found))
-    click.echo(f"{len(found)} of {count}." if found else "No such letter: nothing is dead here.")
+    click.echo(f"{len(found)} of {count}." if found else "No dead letters.")
 
 
 @dead.command()
 @click.argument("letter_id", metavar="ID", type=int)
-@click.option("--body", is_flag=True, help="Print the body too, byte for byte where it is text.")
+@click.option("--body", is_flag=True, help="Print the body, too.")
 @json_option
 def show(letter_id: int, body: bool, as_json: bool) -> None:
-    """Show all that is known of one letter."""
+    """Show one dead letter with its error and history."""
     with operators_database(APPLICATION) as engine:
         letter = queries.find_dead(engine, letter_id)
     if letter is None:
@@ -101,11 +104,11 @@ def _deciding(command: F) -> F:
     """The options of a decision."""
     for option in reversed(
         (
-            click.option("--all", "everything", is_flag=True, help="All that is dead, where nothing else is said."),
-            click.option("--dry-run", is_flag=True, help="Only show which they are."),
-            click.option("--limit", type=click.IntRange(1), help="The oldest so many."),
-            click.option("--rate", type=click.FloatRange(0.01), help="At most so many a second."),
-            who_option,
+            click.option("--all", "everything", is_flag=True, help="Select every dead letter."),
+            click.option("--dry-run", is_flag=True, help="Show them; change nothing."),
+            click.option("--limit", type=click.IntRange(1), help="Maximum number, oldest first."),
+            click.option("--rate", type=click.FloatRange(0.01), help="Maximum per second."),
+            actor_option,
             json_option,
         )
     ):
@@ -116,9 +119,11 @@ def _deciding(command: F) -> F:
 @dead.command()
 @_chosen
 @_deciding
-@click.option("--why", help="For the audit.")
+@click.option("--reason", "why", help="The reason, for the audit log.")
 def replay(**options: Any) -> None:
-    """Send the letters again, oldest first, as the messages they were. What dies again is dead again.
+    """Replay dead letters, oldest first.
+
+    Each is enqueued as the message that it was; if it fails again, it is dead again.
 
     The message goes through the gateway's outbox: it is sent with a confirm as soon as RabbitMQ is there, even if this
     command is killed.
@@ -129,9 +134,12 @@ def replay(**options: Any) -> None:
 @dead.command()
 @_chosen
 @_deciding
-@click.option("--why", required=True, help="For the audit.")
+@click.option("--reason", "why", required=True, help="The reason, for the audit log.")
 def discard(**options: Any) -> None:
-    """Give the letters up for good. Their rows stay, with who and why."""
+    """Discard dead letters for good.
+
+    Their rows stay, with the actor and the reason.
+    """
     _decide(dead_letters_replay.discard, "discarded", **options)
 
 
@@ -143,7 +151,7 @@ def _decide(
     dry_run: bool,
     limit: int | None,
     rate: float | None,
-    who: str,
+    actor_name: str,
     why: str | None,
     as_json: bool,
     **chosen: Any,
@@ -153,26 +161,26 @@ def _decide(
         raise click.UsageError(
             "Say which letters: ids, --queue, --actor, --cause, --error, --since, --until, or --all."
         )
-    decision = Decision(who=who, why=why, chosen=wanted, limit=limit, rate=rate)
+    decision = Decision(who=actor_name, why=why, chosen=wanted, limit=limit, rate=rate)
     with operators_database(APPLICATION) as engine:
         count = min(queries.count_dead(engine, wanted), limit or 10**9)
         if dry_run:
             found = queries.list_dead(engine, wanted, limit=min(count, 50) or 1)
-            _say(as_json, {"dry_run": True, word: 0, "would_be": count}, f"{count} would be {word}.", found)
+            _print_outcome(as_json, {"dry_run": True, word: 0, "would_be": count}, f"{count} would be {word}.", found)
             return
-        with _bar(word, count, hidden=as_json) as tell:
-            decided = act(engine, decision, tell)
-    told = {word: decided.done, "refused": decided.refused}
-    _say(as_json, told, f"{decided.done} {word}.", [])
+        with _bar(word, count, hidden=as_json) as advance:
+            decided = act(engine, decision, advance)
+    outcome = {word: decided.done, "refused": decided.refused}
+    _print_outcome(as_json, outcome, f"{decided.done} {word}.", [])
     for letter_id, reason in decided.refused.items():
         click.echo(f"{letter_id} was not: {reason}", err=True)
     if decided.refused or decided.done < len(wanted.ids):
         raise SystemExit(1)
 
 
-def _say(as_json: bool, told: dict[str, Any], sentence: str, found: list[DeadLetter]) -> None:
+def _print_outcome(as_json: bool, outcome: dict[str, Any], sentence: str, found: list[DeadLetter]) -> None:
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(outcome))
         return
     if found:
         table_console().print(_table(found))
@@ -186,13 +194,13 @@ def _bar(word: str, count: int, *, hidden: bool) -> Iterator[Callable[[int], Non
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
         task = progress.add_task(word, total=count)
 
-        def tell(so_far: int) -> None:
+        def advance(so_far: int) -> None:
             nonlocal done
             done = so_far
             progress.update(task, completed=so_far)
 
         try:
-            yield tell
+            yield advance
         except KeyboardInterrupt:
             raise click.ClickException(f"Stopped: {done} {word}, the others are as they were.") from None
 
@@ -207,7 +215,7 @@ def _table(found: list[DeadLetter]) -> Table:
         numbers = (str(one.attempts), str(one.deaths))
         cause = one.cause if one.state == "dead" else f"{one.cause} ({one.state})"
         cells = (str(one.id), _short(one.died_at), one.queue, one.actor or "-", cause, *numbers, one.error or "-")
-        # strangers wrote the half of it: as mere words, in which rich looks for no markup
+        # half of it comes from outside: plain text, so that rich reads no markup in it
         table.add_row(*(Text(cell) for cell in cells))
     return table
 

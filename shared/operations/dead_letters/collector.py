@@ -1,4 +1,4 @@
-"""Moves every message of a service's `.XQ` into table `dead_letters`, before RabbitMQ would forget it.
+"""Moves messages from a service's `.XQ` to the table `dead_letters`.
 
 A message is acknowledged after the commit that keeps it. One that is delivered again is kept once.
 """
@@ -21,14 +21,14 @@ from shared.messaging.broker import connection_parameters
 from shared.messaging.topology import dead_queue, declarations
 from shared.operations.dead_letters.failure_recorder import DeadLetterKey, FailureRecorder
 from shared.operations.dead_letters.parse import Letter, read_letter, storable
-from shared.operations.dead_letters.queries import count_by_state, keep, tell
+from shared.operations.dead_letters.queries import count_by_state, keep, record_failure
 from shared.runtime.failpoints import failpoint
 from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import dead_letters
 
 BATCH_SIZE = 100
-LOOK_EVERY_SECONDS = 0.5
+POLL_SECONDS = 0.5
 COUNT_SECONDS = 15.0
 HEARTBEAT_SECONDS = 60
 
@@ -45,13 +45,13 @@ class Collector(PeriodicThread):
     """A thread of a service's worker. Make it before the worker starts: it listens to why messages are given up."""
 
     def __init__(self, broker: dramatiq.Broker, engine: Engine, rabbitmq_url: str, queues: Sequence[str]) -> None:
-        super().__init__("dead letters", self._collect_all, LOOK_EVERY_SECONDS, at_once=True)
+        super().__init__("dead letters", self._collect_all, POLL_SECONDS, at_once=True)
         self._engine = engine
         self._queues = tuple(queues)
         self._parameters = connection_parameters(rabbitmq_url, heartbeat_seconds=HEARTBEAT_SECONDS)
         self._broker = broker
-        self._last_words = FailureRecorder()
-        broker.add_middleware(self._last_words)
+        self._failures = FailureRecorder()
+        broker.add_middleware(self._failures)
         self._counted_at = float("-inf")
         # From here on: only the thread's own.
         self._channel: Any = None
@@ -72,7 +72,7 @@ class Collector(PeriodicThread):
             for queue in self._queues:
                 while self._collect(channel, queue) == BATCH_SIZE and not self.is_stopping:
                     pass
-            self._tell_last_words()
+            self._record_failures()
             self._count()
         except SQLAlchemyError:
             # What is in hand stays there: to give it back counts as a delivery, and RabbitMQ 4 drops a message of
@@ -98,7 +98,7 @@ class Collector(PeriodicThread):
         failpoint("dead.after_ack")
         collected, self._held = len(self._held), []
         for letter in kept:
-            self._last_words.told(DeadLetterKey(letter.queue, letter.message_id, letter.replays))
+            self._failures.forget(DeadLetterKey(letter.queue, letter.message_id, letter.replays))
             COLLECTED.labels(letter.queue).inc()
             log.warning(
                 "message died", queue=letter.queue, message_id=letter.message_id, actor=letter.actor, cause=letter.cause
@@ -113,19 +113,19 @@ class Collector(PeriodicThread):
             if method is None:
                 return
             letter = read_letter(queue, properties, body, known)
-            if words := self._last_words.of(DeadLetterKey(queue, letter.message_id, letter.replays)):
+            if words := self._failures.of(DeadLetterKey(queue, letter.message_id, letter.replays)):
                 letter = replace(letter, cause=words.cause, error=storable(words.error))
             self._held.append(letter)
             self._held_tag = method.delivery_tag
 
-    def _tell_last_words(self) -> None:
+    def _record_failures(self) -> None:
         """Say what killed messages that another process has collected."""
-        untold = self._last_words.untold()
-        if untold:
+        unrecorded = self._failures.unrecorded()
+        if unrecorded:
             with self._engine.begin() as connection:
-                told = [death for death, words in untold.items() if tell(connection, death, words)]
-            for death in told:
-                self._last_words.told(death)
+                recorded = [death for death, words in unrecorded.items() if record_failure(connection, death, words)]
+            for death in recorded:
+                self._failures.forget(death)
 
     def _count(self) -> None:
         if time.monotonic() - self._counted_at >= COUNT_SECONDS:

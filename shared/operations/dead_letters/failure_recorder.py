@@ -1,4 +1,4 @@
-"""Remembers why this process gave a message up: what lies in the `.XQ` is the message as it was last published."""
+"""Dramatiq middleware that records the last error of a dead message."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from dramatiq.middleware import Middleware
 from shared.contracts.message import ContractError
 from shared.runtime.logs import describe
 
-#: So many deaths are remembered until they are told; beyond that PostgreSQL has been away for long.
+#: So many deaths are kept in memory until they are recorded; beyond that PostgreSQL has been unavailable for long.
 MOST = 10_000
 #: A message that has not been collected by then was removed from its `.XQ` by somebody.
 FORGET_SECONDS = 3600.0
@@ -57,14 +57,14 @@ class FailureRecorder(Middleware):
             noted = self._noted.get(death)
         return noted[1] if noted else None
 
-    def untold(self) -> dict[DeadLetterKey, FailureReason]:
-        """All that is noted and not told yet; what nobody will ever ask for is forgotten."""
+    def unrecorded(self) -> dict[DeadLetterKey, FailureReason]:
+        """The failures that are not recorded yet, without those that no collector will ask for."""
         oldest = time.monotonic() - FORGET_SECONDS
         with self._lock:
             self._noted = {death: noted for death, noted in self._noted.items() if noted[0] >= oldest}
             return {death: words for death, (_, words) in self._noted.items()}
 
-    def told(self, death: DeadLetterKey) -> None:
+    def forget(self, death: DeadLetterKey) -> None:
         """It is in the database now."""
         with self._lock:
             self._noted.pop(death, None)

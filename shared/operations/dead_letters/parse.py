@@ -1,4 +1,4 @@
-"""Reads a message of a `.XQ`: what it was, what killed it, and which of its deaths this is."""
+"""Parses a message of a `.XQ`: contents, cause, and which failure it is."""
 
 import hashlib
 import json

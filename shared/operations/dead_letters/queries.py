@@ -1,4 +1,4 @@
-"""Table `dead_letters`: keep a death once, find letters by what an operator knows of them, count them."""
+"""Queries of table `dead_letters`: store once, filter, count."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -132,7 +132,7 @@ def keep(connection: Connection, letter: Letter) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
-def tell(connection: Connection, death: DeadLetterKey, words: FailureReason) -> bool:
+def record_failure(connection: Connection, death: DeadLetterKey, words: FailureReason) -> bool:
     """Add what killed it; False where the message has not been collected yet."""
     column = dead_letters.c
     result = connection.execute(

@@ -1,7 +1,7 @@
-"""What an operator decides about dead letters: to replay or to discard them, each written down with who and why.
+"""Replays and discards dead letters, with an entry in the audit log.
 
-A replay is a row of the outbox, in the transaction that marks its letter: whoever is killed, and whenever, the message
-is sent if and only if its letter says `replayed`. The relay publishes it with a confirm, under its old id.
+A replay is a row of the outbox, in the transaction that marks its letter. So the message is sent if and only if its
+letter says `replayed`, whichever process is killed. The relay publishes it with a confirm, under its old id.
 """
 
 import json
@@ -25,7 +25,7 @@ BATCH_SIZE = 100
 #: What dramatiq and the worker's broker had noted about the attempts that failed.
 _OF_THE_LAST_LIFE = ("retries", "eta", "error", "traceback", "requeue_timestamp")
 
-Tell = Callable[[int], None]
+Progress = Callable[[int], None]
 
 
 @dataclass(slots=True)
@@ -47,23 +47,23 @@ class Decision:
     rate: float | None = None
 
 
-def replay(engine: Engine, decision: Decision, tell: Tell = lambda done: None) -> Decided:
-    """Send the letters again, oldest first; what dies again is dead again. `tell` hears how many are done."""
-    return _decide(engine, decision, "dead.replay", _send_again, tell)
+def replay(engine: Engine, decision: Decision, progress: Progress = lambda done: None) -> Decided:
+    """Replay the dead letters, oldest first; `progress` gets the number of those that are done."""
+    return _decide(engine, decision, "dead.replay", _replay, progress)
 
 
-def discard(engine: Engine, decision: Decision, tell: Tell = lambda done: None) -> Decided:
+def discard(engine: Engine, decision: Decision, progress: Progress = lambda done: None) -> Decided:
     """Give the letters up for good; the rows stay. Raises ValueError where nobody says why."""
     if not decision.why:
         raise ValueError("Say why they are discarded.")
-    return _decide(engine, decision, "dead.discard", _give_up, tell)
+    return _decide(engine, decision, "dead.discard", _discard, progress)
 
 
 _Row = Row[int, str, str, bytes, int]
 _Act = Callable[[Connection, Sequence[_Row], dict[str, Any]], dict[int, str]]
 
 
-def _decide(engine: Engine, decision: Decision, what: str, act: _Act, tell: Tell) -> Decided:
+def _decide(engine: Engine, decision: Decision, what: str, act: _Act, progress: Progress) -> Decided:
     decided, after_id, began = Decided(), 0, time.monotonic()
     with engine.connect() as connection:
         # A message may die again while this runs; each is sent once.
@@ -86,7 +86,7 @@ def _decide(engine: Engine, decision: Decision, what: str, act: _Act, tell: Tell
         after_id = rows[-1].id
         decided.done += len(ids)
         decided.refused |= refused
-        tell(decided.done)
+        progress(decided.done)
         if decision.rate and _is_more_to_do(engine, decision, decided.done, after_id, until):
             time.sleep(max(0.0, began + decided.done / decision.rate - time.monotonic()))
     return decided
@@ -101,7 +101,7 @@ def _next_batch(decision: Decision, done: int) -> int:
 def _is_more_to_do(engine: Engine, decision: Decision, done: int, after_id: int, until: Any) -> bool:
     if _next_batch(decision, done) <= 0:
         return False
-    # looked at without a lock, which nobody may hold while he waits
+    # read without a lock, which no one may hold while waiting
     with engine.connect() as connection:
         return bool(connection.scalar(select(exists().where(*_wanted(decision.chosen, after_id, until)))))
 
@@ -123,7 +123,7 @@ def _claim(connection: Connection, chosen: DeadFilter, after_id: int, until: Any
     ).all()
 
 
-def _send_again(connection: Connection, rows: Sequence[_Row], verdict: dict[str, Any]) -> dict[int, str]:
+def _replay(connection: Connection, rows: Sequence[_Row], verdict: dict[str, Any]) -> dict[int, str]:
     refused: dict[int, str] = {}
     for row in rows:
         try:
@@ -140,7 +140,7 @@ def _send_again(connection: Connection, rows: Sequence[_Row], verdict: dict[str,
     return refused
 
 
-def _give_up(connection: Connection, rows: Sequence[_Row], verdict: dict[str, Any]) -> dict[int, str]:
+def _discard(connection: Connection, rows: Sequence[_Row], verdict: dict[str, Any]) -> dict[int, str]:
     ids = [row.id for row in rows]
     connection.execute(update(dead_letters).where(dead_letters.c.id.in_(ids)).values(state="discarded", **verdict))
     return {}

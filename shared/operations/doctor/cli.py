@@ -1,4 +1,4 @@
-"""The command: every check of the plumbing, and those of the services that are installed here."""
+"""`nouba doctor`: runs every check of servers and installed services."""
 
 import json
 from collections.abc import Iterator
@@ -28,10 +28,12 @@ _SIGNS = {
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document for a program.")
 def doctor(as_json: bool) -> None:
-    """Find what keeps work from flowing here, and say the fix; ends with 1 where there is a fault.
+    """Diagnose this installation; print the fix for each fault.
 
-    It asks the servers of the settings in force, and looks at what the services installed here need of this machine.
-    It changes nothing but one object that it puts into the bucket and removes.
+    The exit status is 1 if there is a fault.
+
+    It checks the servers of the settings in force, and what the services installed here need of this machine.
+    It writes nothing but one object to the bucket, and removes it.
 
     \b
     Examples:
@@ -64,7 +66,7 @@ def checks() -> Iterator[Check]:
 
 def _is_here(package: str) -> bool:
     """An image names the commands of all services, and holds its own service alone."""
-    # the service first: to look for what is inside one that is not here would import it
+    # the service first: a lookup inside one that is not installed would import it
     service = ".".join(package.split(".")[:2])
     return find_spec(service) is not None and find_spec(package) is not None
 

@@ -1,4 +1,4 @@
-"""What a check says: that something is in order, that it is not and what to do, or that it could not be looked at."""
+"""The result of a check: good, fault with its fix, or unknown."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Finding:
     fix: str = ""
 
 
-#: Looks at one thing, or at several that hang together. It raises nothing but SettingsError.
+#: Checks one thing, or several that belong together. It raises nothing but SettingsError.
 Check = Callable[[], Iterable[Finding]]
 
 
@@ -48,23 +48,23 @@ def fault(subject: str, says: str, fix: str) -> Finding:
 
 
 def unknown(subject: str, says: str) -> Finding:
-    """It could not be looked at."""
+    """It could not be checked."""
     return Finding(subject, CheckResult.UNKNOWN, says)
 
 
 def examine(checks: Iterable[Check]) -> Iterator[Finding]:
     """What all `checks` find, each as soon as it is known; a wrong setting is a finding like any other."""
-    told: set[Finding] = set()
+    shown: set[Finding] = set()
     for check in checks:
         try:
             for finding in check():
                 # services share settings and servers
-                if finding not in told:
-                    told.add(finding)
+                if finding not in shown:
+                    shown.add(finding)
                     yield finding
         except SettingsError as error:
             for line in str(error).splitlines():
                 finding = fault("settings", line, "Set it as .env.example shows, in the environment or as a file.")
-                if finding not in told:
-                    told.add(finding)
+                if finding not in shown:
+                    shown.add(finding)
                     yield finding

@@ -1,4 +1,4 @@
-"""Whether the port that a web server of ours is told to use is its own."""
+"""Doctor check: the port of a web server is free or its own."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""Whether the database answers, has this version's tables, and whether work lies about in it."""
+"""Doctor check of PostgreSQL: connection, schema, stuck work."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""Whether RabbitMQ lets us in, takes messages, has the queues as they are to be, and whether somebody works on them."""
+"""Doctor check of RabbitMQ: login, publishing, queues, consumers."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from shared.operations.doctor.findings import Finding, fault, fine, note, unknow
 from shared.runtime.settings import RabbitMqUrl, read_settings
 
 SUBJECT = "RabbitMQ"
-#: An alarm is told to a connection within milliseconds of its first publication.
+#: RabbitMQ reports an alarm to a connection within milliseconds of its first publication.
 BLOCKED_WAIT_SECONDS = 0.5
 _NOT_FOUND, _OTHER_ARGUMENTS, _NOT_ALLOWED = 404, 406, 403
 
@@ -72,7 +72,7 @@ def _alarms(connection: Any) -> Finding:
     blocked: list[str] = []
     connection.add_on_connection_blocked_callback(lambda _, frame: blocked.append(frame.method.reason))
     with contextlib.suppress(ConnectionBlockedTimeout):
-        # to a queue that nobody has: RabbitMQ drops it, but tells of its alarms first
+        # to a queue that nobody has: RabbitMQ drops it, but reports its alarms first
         connection.channel().basic_publish("", f"nouba-doctor-{uuid4().hex}", b"")
         connection.process_data_events(time_limit=BLOCKED_WAIT_SECONDS)
         connection.close()
@@ -109,7 +109,7 @@ def _declared(connection: Any, declaration: Declaration) -> Any:
     """What the server says of a queue; None where there is none, a finding where it is another than it should be."""
     subject = f"queue {declaration.name}"
     try:
-        # never made by looking at it
+        # never declared by the check
         found = connection.channel().queue_declare(declaration.name, passive=True).method
         connection.channel().queue_declare(declaration.name, durable=True, arguments=dict(declaration.arguments))
     except ChannelClosedByBroker as error:
@@ -122,7 +122,7 @@ def _declared(connection: Any, declaration: Declaration) -> Any:
                 "Move its messages away (shovel), delete it, and start its worker, which declares it anew.",
             )
         if error.reply_code == _NOT_ALLOWED:
-            return unknown(subject, "this user may not look at it")
+            return unknown(subject, "this user has no permission to read it")
         raise
     return found
 

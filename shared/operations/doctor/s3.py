@@ -1,4 +1,4 @@
-"""Whether the bucket is there and takes an object; for the services that use S3."""
+"""Doctor check of S3: the bucket exists and accepts an object."""
 
 import contextlib
 from collections.abc import Iterator
@@ -73,4 +73,4 @@ def _refusal(bucket: str, code: str) -> Finding:
         return fault(SUBJECT, f"S3 refuses the keys ({code}).", "Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
     if code == "AccessDenied":
         return fault(SUBJECT, f"The keys may not write to the bucket {bucket}.", "Allow s3:PutObject on it.")
-    return fault(SUBJECT, f"S3 does not take objects ({code}).", "Look at the S3 server's log.")
+    return fault(SUBJECT, f"S3 does not take objects ({code}).", "Read the log of the S3 server.")

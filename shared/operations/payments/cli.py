@@ -1,4 +1,4 @@
-"""`nouba payments` and `nouba wallet`: support's questions, each answered by one command."""
+"""`nouba payments` and `nouba wallet`: find a payment, explain a balance, correct a wallet."""
 
 import json
 import uuid
@@ -34,7 +34,7 @@ class SchoolSettings(DatabaseSettings):
 
 @click.group()
 def payments() -> None:
-    """Find a payment, see where it is, refund it, and correct a wallet.
+    """Find payments, show their state, refund them, and correct wallets.
 
     \b
     Examples:
@@ -53,10 +53,14 @@ def payments() -> None:
 @click.option("--user", "user_id", type=click.IntRange(1), help="The number of the user.")
 @click.option("--email", help="The user's e-mail address, in any case of letters.")
 @click.option("--status", help="Such as pending, completed, refunded or disputed.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The newest so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Maximum number, newest first."
+)
 @json_option
 def find(limit: int, as_json: bool, **given: str | int | None) -> None:
-    """Find payments by WORDS: a reference, an order number, or the number of a payment or a user.
+    """Find payments.
+
+    WORDS are a reference, an order number, or the number of a payment or a user.
 
     \b
     Examples:
@@ -81,7 +85,7 @@ def find(limit: int, as_json: bool, **given: str | int | None) -> None:
 @click.argument("reference", metavar="REF")
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show where one payment is, with its webhooks and the ledger's entries.
+    """Show one payment with its events and ledger entries.
 
     REF is the number of the payment, the provider's reference or the order number.
 
@@ -102,8 +106,9 @@ def show(reference: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="The newest so many.")
 @json_option
 def surplus(limit: int, as_json: bool) -> None:
-    """List the orders that were paid more than once, at one provider or at several.
+    """List orders that were paid more than once.
 
+    At one provider or at several.
     All of it is in the payer's wallet. Give the surplus back at the provider, and its webhook takes it from the wallet.
 
     \b
@@ -210,7 +215,9 @@ def adjust(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Correct the wallet of USER by AMOUNT, in the currency's main unit: 200.00 gives, -200.00 takes.
+    """Correct the wallet of a user.
+
+    AMOUNT is in the currency's main unit: 200.00 credits, -200.00 debits.
 
     The payments worker books it as a balanced posting against the account `adjustments`, and then the subscriptions
     that the balance pays for, or no longer does. With a --key it is booked once, however often it is asked for.
@@ -258,10 +265,12 @@ def adjust(
 @click.command()
 @click.argument("user_id", metavar="USER", type=click.IntRange(1))
 @click.option("--at", type=Instant(), help="As it was then: 2026-11-23, 2026-11-23T14:00, 7d.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="The newest so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Maximum number, newest first."
+)
 @json_option
 def wallet(user_id: int, at: datetime | None, limit: int, as_json: bool) -> None:
-    """Show what the balance of USER is made of, and why each subscription is active or not.
+    """Explain a user's balance and subscriptions.
 
     \b
     Examples:

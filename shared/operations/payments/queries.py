@@ -1,4 +1,4 @@
-"""Payments as support sees them: found by what a student knows, and shown with all that happened to them.
+"""Payment queries for support: by reference, order or user, with their history.
 
 Nothing here names a person: an e-mail address is looked for, never shown.
 """

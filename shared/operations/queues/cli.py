@@ -1,4 +1,4 @@
-"""`nouba queues`: how they stand, and letting one rest."""
+"""`nouba queues`: show, pause and resume queues."""
 
 import json
 from datetime import UTC, datetime
@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 
 from shared.contracts.routes import QUEUES
 from shared.operations.cli_options import (
+    actor_option,
     json_option,
     operators_database,
     table_console,
     watch_until_interrupted,
-    who_option,
 )
 from shared.operations.queues import pauses
 from shared.operations.queues.status import QueueStatus, QueueStatuses, queue_statuses
@@ -26,7 +26,7 @@ from shared.runtime.logs import describe
 from shared.runtime.settings import DatabaseSettings, read_settings
 
 APPLICATION = "nouba queues"
-LOOK_EVERY_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 
 
 class QueueSettings(DatabaseSettings):
@@ -37,20 +37,20 @@ class QueueSettings(DatabaseSettings):
 
 
 @click.group(invoke_without_command=True)
-@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C; with --json, one line each time.")
+@click.option("--watch", is_flag=True, help="Refresh every second, until Ctrl-C; with --json, one line each time.")
 @json_option
 @click.pass_context
 def queues(context: click.Context, watch: bool, as_json: bool) -> None:
-    """Show how the queues stand; let one rest, or have it worked on again.
+    """Show, pause and resume queues.
 
-    A question mark stands where nobody could tell.
+    A question mark means unknown.
 
     \b
     Examples:
       nouba queues --watch
       nouba queues --json
       nouba queues --json --watch | jq '.queues[] | select(.dead > 0)'
-      nouba queues pause videos --why "S3 moves tonight"
+      nouba queues pause videos --reason "S3 moves tonight"
       nouba queues resume videos
     """
     if context.invoked_subcommand is not None:
@@ -61,66 +61,68 @@ def queues(context: click.Context, watch: bool, as_json: bool) -> None:
             if watch:
                 (_watch_as_json if as_json else _watch)(engine, settings)
             elif as_json:
-                click.echo(json.dumps(_look(engine, settings).as_json()))
+                click.echo(json.dumps(_read_status(engine, settings).as_json()))
             else:
-                table_console().print(_table(_look(engine, settings)))
+                table_console().print(_table(_read_status(engine, settings)))
         except AMQPError as error:
             raise click.ClickException(f"RabbitMQ is away ({describe(error)}); see NOUBA_RABBITMQ_URL.") from error
 
 
 @queues.command()
 @click.argument("name", type=click.Choice(QUEUES))
-@who_option
-@click.option("--why", help="For the audit.")
-def pause(name: str, who: str, why: str | None) -> None:
-    """Let queue NAME rest: its workers finish what they have in hand within seconds, and take nothing new.
+@actor_option
+@click.option("--reason", "why", help="The reason, for the audit log.")
+def pause(name: str, actor_name: str, why: str | None) -> None:
+    """Pause a queue.
 
-    It rests until it is resumed, whatever is restarted. Messages go on arriving and wait.
+    Its workers finish the messages they have started and take no new ones.
+
+    It stays paused until it is resumed, over restarts. New messages wait in it.
     """
     with operators_database(APPLICATION) as engine:
-        paused = pauses.pause(engine, name, who=who, why=why)
-    click.echo(f"{name} rests." if paused else f"{name} rests already.")
+        paused = pauses.pause(engine, name, who=actor_name, why=why)
+    click.echo(f"Queue {name} is paused." if paused else f"Queue {name} is already paused.")
 
 
 @queues.command()
 @click.argument("name", type=click.Choice(QUEUES))
-@who_option
-@click.option("--why", help="For the audit.")
-def resume(name: str, who: str, why: str | None) -> None:
-    """Have queue NAME worked on again."""
+@actor_option
+@click.option("--reason", "why", help="The reason, for the audit log.")
+def resume(name: str, actor_name: str, why: str | None) -> None:
+    """Resume a queue."""
     with operators_database(APPLICATION) as engine:
-        resumed = pauses.resume(engine, name, who=who, why=why)
-    click.echo(f"{name} is worked on again." if resumed else f"{name} does not rest.")
+        resumed = pauses.resume(engine, name, who=actor_name, why=why)
+    click.echo(f"Queue {name} is resumed." if resumed else f"Queue {name} is not paused.")
 
 
-def _look(engine: Engine, settings: QueueSettings) -> QueueStatuses:
+def _read_status(engine: Engine, settings: QueueSettings) -> QueueStatuses:
     return queue_statuses(engine, settings.rabbitmq_url.get_secret_value(), settings.rabbitmq_management_url)
 
 
 def _watch(engine: Engine, settings: QueueSettings) -> None:
     with Live(console=Console(), auto_refresh=False) as live:
-        for found in watch_until_interrupted(lambda: _look(engine, settings), LOOK_EVERY_SECONDS, AMQPError):
+        for found in watch_until_interrupted(lambda: _read_status(engine, settings), REFRESH_SECONDS, AMQPError):
             if isinstance(found, AMQPError):
-                live.update(Text(f"RabbitMQ is away ({describe(found)}), looking again."), refresh=True)
+                live.update(Text(f"RabbitMQ is unavailable ({describe(found)}), retrying."), refresh=True)
             else:
                 live.update(_table(found), refresh=True)
 
 
 def _watch_as_json(engine: Engine, settings: QueueSettings) -> None:
     """One document a line; what is no document goes where errors go."""
-    for found in watch_until_interrupted(lambda: _look(engine, settings), LOOK_EVERY_SECONDS, AMQPError):
+    for found in watch_until_interrupted(lambda: _read_status(engine, settings), REFRESH_SECONDS, AMQPError):
         if isinstance(found, AMQPError):
-            click.echo(f"RabbitMQ is away ({describe(found)}), looking again.", err=True)
+            click.echo(f"RabbitMQ is unavailable ({describe(found)}), retrying.", err=True)
         else:
             click.echo(json.dumps(found.as_json()))
 
 
-def _table(standings: QueueStatuses) -> Group:
+def _table(statuses: QueueStatuses) -> Group:
     table = Table(box=None, pad_edge=False)
     for name in ("queue", "ready", "in work", "delayed", "dead", "consumers", "in/s", "out/s", "in queue", "clear in"):
         table.add_column(name, justify="left" if name == "queue" else "right")
     table.add_column("")
-    for one in standings.queues:
+    for one in statuses.queues:
         counts = (one.ready, one.in_work, one.delayed, one.dead, one.consumers)
         rates = (one.arrivals_per_second, one.departures_per_second)
         table.add_row(
@@ -131,7 +133,7 @@ def _table(standings: QueueStatuses) -> Group:
             _duration(one.clear_seconds, known=one.departures_per_second is not None),
             _rest(one),
         )
-    return Group(table, *(Text(note, style="dim") for note in standings.notes))
+    return Group(table, *(Text(note, style="dim") for note in statuses.notes))
 
 
 def _duration(seconds: float | None, *, known: bool) -> str:
@@ -148,4 +150,4 @@ def _rest(one: QueueStatus) -> str:
     if one.paused_at is None:
         return ""
     minutes = (datetime.now(UTC) - one.paused_at).total_seconds() / 60
-    return f"rests for {minutes:.0f} min, by {one.paused_by}"
+    return f"paused for {minutes:.0f} min, by {one.paused_by}"

@@ -1,4 +1,4 @@
-"""Queues that rest: a row in `queue_pauses`, which every worker of the queue obeys within two seconds.
+"""Pauses queues: a row in `queue_pauses`, which workers obey within two seconds.
 
 A resting worker finishes what it has in hand, keeps its connection, and takes nothing new. A worker that cannot ask
 the database when it starts takes nothing either, until it can.
@@ -21,7 +21,7 @@ from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
 from shared.schema.tables import queue_pauses
 
-LOOK_EVERY_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 PAUSED = Gauge(
     "nouba_queue_paused", "1 while an operator lets the queue rest.", ["queue"], multiprocess_mode="livemostrecent"
@@ -79,7 +79,7 @@ class PauseWatch(PeriodicThread):
     """
 
     def __init__(self, broker: QuorumBroker, engine: Engine, queues: Sequence[str]) -> None:
-        super().__init__("queue pauses", self._look, LOOK_EVERY_SECONDS)
+        super().__init__("queue pauses", self._poll, POLL_SECONDS)
         self._broker = broker
         self._engine = engine
         self._queues = frozenset(queues)
@@ -88,12 +88,12 @@ class PauseWatch(PeriodicThread):
         """Ask at once, since the worker starts right after."""
         self._broker.resting = self._queues
         try:
-            self._look()
+            self._poll()
         except SQLAlchemyError as error:
             log.warning("postgresql is away: every queue is paused until it is back", error=describe(error))
         super().start()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         paused = self._queues & list_pauses(self._engine).keys()
         for queue in self._queues:
             PAUSED.labels(queue).set(queue in paused)

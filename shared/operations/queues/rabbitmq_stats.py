@@ -1,4 +1,4 @@
-"""Asks RabbitMQ how its queues stand: by AMQP what waits now, by its management API what is in work and how fast."""
+"""Queue figures of RabbitMQ: counts by AMQP, rates by the management API."""
 
 import base64
 import http.client
@@ -23,7 +23,7 @@ class ManagementUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What AMQP tells of one queue, at once."""
+    """Counts of one queue by AMQP, current."""
 
     ready: int
     consumers: int
@@ -31,7 +31,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the management API tells besides; of a quorum queue it is up to five seconds old."""
+    """Rates and counts by the management API; for a quorum queue up to five seconds old."""
 
     unacknowledged: int
     arrivals_per_second: float
@@ -41,8 +41,8 @@ class Measured:
 def ask_management(management_url: str, rabbitmq_url: str) -> Mapping[str, Measured]:
     """All queues of the virtual host, with rates over the last seconds. Raises ManagementAway."""
     host = quote(pika.URLParameters(rabbitmq_url).virtual_host, safe="")
-    told = _get(management_url, rabbitmq_url, f"/api/queues/{host}")
-    return {queue["name"]: _measured(queue) for queue in told}
+    queues = _get(management_url, rabbitmq_url, f"/api/queues/{host}")
+    return {queue["name"]: _measured(queue) for queue in queues}
 
 
 def ask_amqp(rabbitmq_url: str, queues: Sequence[str]) -> Mapping[str, Counted]:

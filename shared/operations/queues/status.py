@@ -1,4 +1,4 @@
-"""How each queue stands: what waits, is in work, delayed and dead, how fast it comes and goes, when it is clear."""
+"""The status of each queue: counts, rates, latency, time to clear."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from shared.runtime.logs import describe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStatus:
-    """One queue now. What nobody told is None."""
+    """The status of one queue now; None where it is unknown."""
 
     queue: str
     ready: int | None
@@ -62,12 +62,12 @@ class QueueStatuses:
 def queue_statuses(
     engine: Engine, rabbitmq_url: str, management_url: str | None, queues: Sequence[str] = QUEUES
 ) -> QueueStatuses:
-    """Look now. Raises pika's AMQPError where RabbitMQ is away."""
+    """Read the status now. Raises pika's AMQPError where RabbitMQ is away."""
     notes: list[str] = []
     counted = ask_amqp(rabbitmq_url, [one.name for queue in queues for one in declarations(queue)])
     measured = _measure(rabbitmq_url, management_url, notes)
     pauses, kept = _rows(engine, queues, notes)
-    return QueueStatuses([_standing(queue, counted, measured, pauses, kept) for queue in queues], notes)
+    return QueueStatuses([_status(queue, counted, measured, pauses, kept) for queue in queues], notes)
 
 
 def _measure(rabbitmq_url: str, management_url: str | None, notes: list[str]) -> Mapping[str, Measured]:
@@ -92,7 +92,7 @@ def _rows(
         return {}, None
 
 
-def _standing(
+def _status(
     queue: str,
     counted: Mapping[str, Counted],
     measured: Mapping[str, Measured],

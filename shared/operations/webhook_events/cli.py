@@ -1,4 +1,4 @@
-"""`nouba events`: find webhooks, follow one, replay some, decide about what is quarantined."""
+"""`nouba events`: list, show, replay and resolve webhook events."""
 
 import json
 import time
@@ -18,7 +18,6 @@ from shared.operations.cli_options import (
     json_option,
     operators_database,
     table_console,
-    who_option,
 )
 
 if TYPE_CHECKING:
@@ -33,13 +32,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def events() -> None:
-    """Webhooks that were kept: find them, follow one to the wallet, have some settled again.
+    """List, show, replay and resolve webhook events.
 
     \b
     Examples:
       nouba events list --state undecided --since 1d
       nouba events show 4711
-      nouba events replay 4711 --why "the parser knows it now"
+      nouba events replay 4711 --reason "the parser knows it now"
       nouba events replay --provider satim --state dead --dry-run
       nouba events resolve 4711 --accept --reason "the payer paid less, as agreed by phone"
       nouba events resolve 4712 --dismiss --reason "a test of the provider's"
@@ -51,14 +50,14 @@ def _chosen(command: F) -> F:
     for option in reversed(
         (
             click.argument("ids", type=int, nargs=-1),
-            click.option("--provider", help="Of this provider."),
+            click.option("--provider", help="Provider name."),
             click.option(
                 "--state",
                 type=click.Choice([*(state.value for state in EventState), "undecided"]),
-                help="In this state.",
+                help="State of the event.",
             ),
-            click.option("--reason", help="With this in the reason, in any case of letters."),
-            click.option("--since", type=Instant(), help="Received then or later: 2026-11-23, 30m, 2h, 7d."),
+            click.option("--with-reason", "reason", help="Text in the event's reason, case-insensitive."),
+            click.option("--since", type=Instant(), help="Received since: 2026-11-23, 30m, 2h, 7d."),
             click.option("--until", type=Instant(), help="Received before that."),
         )
     ):
@@ -68,11 +67,13 @@ def _chosen(command: F) -> F:
 
 @events.command("list")
 @_chosen
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many.")
-@click.option("--before", "before_id", type=int, help="The page after the one that ended with this id.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number, newest first."
+)
+@click.option("--before", "before_id", type=int, help="Only ids below this one.")
 @json_option
 def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
-    """Show the webhooks that were kept, the newest first. No body is shown."""
+    """List webhook events, newest first, without bodies."""
     from shared.operations.webhook_events.queries import EventFilter, count_events, list_events
 
     wanted = EventFilter(**chosen)
@@ -87,7 +88,7 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
         table.add_column(name, justify="right" if name in ("id", "tries", "payment") else "left")
     for one in found:
         words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
-        # as mere words: rich would look for markup in what a provider sent
+        # plain text: rich would read markup in what a provider sent
         table.add_row(*map(Text, (str(one.id), _short(one.received_at), *words, one.reason or "-")))
     if found:
         table_console().print(table)
@@ -99,7 +100,10 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
 @click.option("--body", is_flag=True, help="Print what the provider sent; it may hold personal data.")
 @json_option
 def show(event_id: int, body: bool, as_json: bool) -> None:
-    """Follow one webhook: received, published, settled, credited."""
+    """Show the timeline of one webhook event.
+
+    From received over published and settled to credited.
+    """
     from shared.operations.webhook_events.queries import read_body
     from shared.operations.webhook_events.timeline import event_timeline
 
@@ -122,10 +126,10 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 
 @events.command()
 @_chosen
-@click.option("--limit", type=click.IntRange(1), help="The oldest so many.")
-@click.option("--dry-run", is_flag=True, help="Only say how many they are.")
-@who_option
-@click.option("--why", help="For the audit.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number, oldest first.")
+@click.option("--dry-run", is_flag=True, help="Show how many; change nothing.")
+@actor_option
+@click.option("--reason", "why", help="The reason, for the audit log.")
 @click.option(
     "--wait",
     type=click.FloatRange(0, 600),
@@ -135,9 +139,11 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
 )
 @json_option
 def replay(
-    limit: int | None, dry_run: bool, who: str, why: str | None, wait: float, as_json: bool, **chosen: Any
+    limit: int | None, dry_run: bool, actor_name: str, why: str | None, wait: float, as_json: bool, **chosen: Any
 ) -> None:
-    """Have webhooks settled again that wait, are quarantined or dead. What is settled is left as it is.
+    """Replay events that wait, are quarantined or dead.
+
+    Settled events stay as they are.
 
     Of events that are named by their ids, the outcome is shown: an event that changes nothing says why.
     """
@@ -145,17 +151,18 @@ def replay(
 
     wanted = EventFilter(**chosen)
     if wanted == EventFilter():
-        raise click.UsageError("Say which events: ids, --provider, --state, --reason, --since or --until.")
+        raise click.UsageError("Say which events: ids, --provider, --state, --with-reason, --since or --until.")
     if wanted.state is not None and wanted.state not in (*REPLAYABLE, UNDECIDED):
         raise click.UsageError(f"What is {wanted.state} is settled; only {', '.join(REPLAYABLE)} can be replayed.")
     with operators_database(APPLICATION) as engine:
         if dry_run:
             states = [wanted.state] if wanted.state else REPLAYABLE
             count = sum(count_events(engine, EventFilter(**chosen | {"state": state})) for state in states)
-            told = {"dry_run": True, "would_be": min(count, limit or count)}
-            click.echo(json.dumps(told) if as_json else f"{told['would_be']} would be settled again.")
+            would_be = min(count, limit or count)
+            dry = json.dumps({"dry_run": True, "would_be": would_be})
+            click.echo(dry if as_json else f"{would_be} would be settled again.")
             return
-        ids, refused = replay_events(engine, wanted, who=who, why=why, limit=limit)
+        ids, refused = replay_events(engine, wanted, who=actor_name, why=why, limit=limit)
         outcomes = _outcomes(engine, ids, wait) if wanted.ids and len(ids) <= MOST_OUTCOMES else []
     if as_json:
         shown: dict[str, Any] = {"replayed": ids, "refused": refused}
@@ -174,19 +181,19 @@ def replay(
 
 @events.command()
 @click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
-@click.option("--accept", "decision", flag_value="accept", help="Book it as the provider told it.")
+@click.option("--accept", "decision", flag_value="accept", help="Book it with the provider's values.")
 @click.option("--dismiss", "decision", flag_value="dismiss", help="Close it: nothing is booked.")
 @click.option("--undo", "decision", flag_value="undo", help="Take the decision back, as long as nothing is booked.")
-@click.option("--reason", required=True, help="For the audit.")
+@click.option("--reason", required=True, help="The reason, for the audit log.")
 @actor_option
 @click.option("--wait", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds for a worker.")
 @json_option
 def resolve(
     ids: tuple[int, ...], decision: str | None, reason: str, actor_name: str, wait: float, as_json: bool
 ) -> None:
-    """Decide about webhooks that are quarantined or dead.
+    """Accept or dismiss a quarantined or dead event.
 
-    An event that is accepted is booked by the payments worker, with the amount that the provider told in place of the
+    An event that is accepted is booked by the payments worker, with the amount that the provider sent in place of the
     registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such an event, and
     correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was refused, or where what
     was accepted is quarantined again.

@@ -1,4 +1,4 @@
-"""The inbox as an operator sees it: find webhooks, and have some settled again that are not."""
+"""Webhook event queries for operators, and replay."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -19,9 +19,9 @@ BATCH_SIZE = 100
 UNDECIDED = "undecided"
 #: What can be settled again: the others are settled.
 REPLAYABLE = (EventState.RECEIVED, EventState.QUARANTINED, EventState.DEAD)
-#: Settlement would only put this aside again; whoever replays it hears so at once.
+#: Settlement would only quarantine this again; the replay is refused at once.
 MODE_MISMATCH = "signed with a"
-#: A message that is lost is told again after this.
+#: A lost message is enqueued again after this.
 _TOLD_AGAIN = func.now() + func.make_interval(0, 0, 0, 0, 0, 15)
 
 
@@ -114,17 +114,17 @@ def read_body(engine: Engine, event_id: int) -> bytes | None:
 def replay_events(
     engine: Engine, chosen: EventFilter, *, who: str, why: str | None = None, limit: int | None = None
 ) -> tuple[list[int], dict[int, str]]:
-    """Have the events settled again that are not: the ids that are told again, and why others are not.
+    """Have the events settled again that are not: the ids that are enqueued again, and why others are not.
 
     The state and the message are one transaction. An event that was settled meanwhile is left as it is, and settling
     is idempotent, so to replay twice is to replay once.
     """
-    told: list[int] = []
+    enqueued: list[int] = []
     refused: dict[int, str] = {}
     after_id = 0
     with engine.connect() as connection:
         last_id = connection.scalar(select(func.max(webhook_events.c.id))) or 0
-    while (wanted := BATCH_SIZE if limit is None else min(BATCH_SIZE, limit - len(told))) > 0:
+    while (wanted := BATCH_SIZE if limit is None else min(BATCH_SIZE, limit - len(enqueued))) > 0:
         with engine.begin() as connection:
             rows = _claim(connection, chosen, after_id, last_id, wanted)
             if not rows:
@@ -137,11 +137,11 @@ def replay_events(
             failpoint("events.replay.before_commit")
         failpoint("events.replay.after_commit")
         after_id = rows[-1].id
-        told += ids
+        enqueued += ids
         refused |= hopeless
     # with a limit, those that are left out are not tried
-    left_out = set(chosen.ids) - {*told, *refused} if limit is None else set()
-    return told, refused | _explain_missing(engine, left_out)
+    left_out = set(chosen.ids) - {*enqueued, *refused} if limit is None else set()
+    return enqueued, refused | _explain_missing(engine, left_out)
 
 
 def _explain_missing(engine: Engine, ids: Collection[int]) -> dict[int, str]:

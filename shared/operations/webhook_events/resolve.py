@@ -1,6 +1,6 @@
 """Operators' decisions about quarantined and dead events: accept, dismiss, and undo either until it is booked.
 
-Accepting books nothing here: the event is enqueued, and the payments worker settles it with what the provider told in
+Accepting books nothing here: the event is enqueued, and the payments worker settles it with what the provider sent in
 place of what was registered. What cannot be accepted is quarantined again, with its reason, and counts as undecided.
 """
 
@@ -44,7 +44,7 @@ class Outcome:
 
 
 def accept(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
-    """Enqueue the event, to be booked as the provider told it. False where it was accepted before.
+    """Enqueue the event, to be booked with the provider's values. False where it was accepted before.
 
     Raises CannotResolveError where it is settled, dismissed, or not there.
     """
@@ -62,7 +62,7 @@ def accept(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
 
 
 def dismiss(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
-    """Close the event: nobody has to look at it any more, and nothing is booked. False where it was dismissed before.
+    """Close the event: it needs no attention any more, and nothing is booked. False where it was dismissed before.
 
     Raises CannotResolveError where it is settled, accepted, or not there.
     """

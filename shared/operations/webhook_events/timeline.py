@@ -1,4 +1,4 @@
-"""One event's way: received, drained if it was spooled, told to RabbitMQ, settled, credited; and what went wrong."""
+"""The timeline of one webhook event: received, published, settled, credited."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

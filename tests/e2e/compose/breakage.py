@@ -92,8 +92,8 @@ def poison(containers: Containers) -> None:
 
 def give_up_what_died(containers: Containers) -> None:
     containers.run(
-        "exec", "--no-TTY", "gateway", "nouba", "dead", "discard", "--queue", "webhooks", "--who", "test",
-        "--why", "a test has poisoned the queue",
+        "exec", "--no-TTY", "gateway", "nouba", "dead", "discard", "--queue", "webhooks", "--actor-name", "test",
+        "--reason", "a test has poisoned the queue",
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ SERVICES_AND_DATA = (
         sign_rightly,
         sign_wrongly,
     ),
-    stopped("stats-scheduler", Alert("SchedulerSilent")),
+    stopped("stats-scheduler", Alert("SchedulerHeartbeatMissing")),
     stopped("stats-worker", Alert("QueueWithoutConsumer", "queue", "default")),
     hanging("stats-api", Alert("TargetDown", "job", "stats-api")),
     Fault(

@@ -55,8 +55,8 @@ def test_an_operator_enters_the_console_sees_the_queues_and_lets_one_rest(contai
     # Then every page is there, with what RabbitMQ tells, and the audit knows who it was
     assert {page: answer.status_code for page, answer in pages.items()} == dict.fromkeys(pages, httpx.codes.OK)
     assert "management" not in pages["/queues"].text, "RabbitMQ's management API does not answer the console"
-    assert "videos rests" in rests.text
-    assert "videos is worked on again" in works.text
+    assert "Queue videos is paused" in rests.text
+    assert "Queue videos is resumed" in works.text
     assert "Test" in audit.text
 
 

@@ -108,7 +108,7 @@ def test_a_gateway_that_is_not_there_is_an_exit_status() -> None:
     ("arguments", "fix"),
     [
         (("chargily",), "Set NOUBA_PSP_CHARGILY_SECRETS"),
-        (("generic", "--events", "disputed"), "generic tells pending, paid"),
+        (("generic", "--events", "disputed"), "generic sends pending, paid"),
         (("generic", "--late", "1"), "generic signs no time"),
     ],
 )

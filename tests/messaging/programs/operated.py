@@ -19,7 +19,7 @@ from shared.runtime import logs, metrics
 from shared.runtime.database import build_engine
 
 
-class Hopeless(Exception):
+class HopelessError(Exception):
     """Trying again does not help."""
 
 
@@ -38,14 +38,14 @@ def main(database_url: str, rabbitmq_url: str, journal: str, threads: str = "2",
         min_backoff_ms=100,
         max_backoff_ms=200,
         time_limit_ms=20_000,
-        permanent=(Hopeless,),
+        permanent=(HopelessError,),
     )
     def work(message: WebhookReceived) -> None:
         note(f"begin {message.event_id}")
         if message.event_id == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         if message.event_id == 1:
-            raise Hopeless("event 1")
+            raise HopelessError("event 1")
         if message.event_id == 2:
             raise ConnectionError("the school is away")
         if message.event_id >= 1000:

@@ -17,7 +17,7 @@ from shared.messaging.worker import run_worker
 from shared.runtime import logs, metrics
 
 
-class Hopeless(Exception):
+class HopelessError(Exception):
     """Trying again does not help."""
 
 
@@ -36,14 +36,14 @@ def main(rabbitmq_url: str, journal: str, threads: str, prefetch: str) -> int:
         min_backoff_ms=100,
         max_backoff_ms=200,
         time_limit_ms=20_000,
-        permanent=(Hopeless,),
+        permanent=(HopelessError,),
     )
     def work(message: WebhookReceived) -> None:
         note(f"begin {message.event_id}")
         if message.event_id == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         if message.event_id == 1:
-            raise Hopeless("event 1")
+            raise HopelessError("event 1")
         if message.event_id == 2:
             raise RuntimeError("the canary is in here")
         if message.event_id >= 1000:

@@ -39,7 +39,7 @@ def test_what_died_is_listed_and_shown_without_its_body_unless_asked(engine: Eng
     [letter] = list_dead(engine, DeadFilter())
     assert "OSError: [away]" in nouba(settings, "list", "--since", "2h", "--queue", "webhooks")
     assert told(settings, "list")["count"] == 1
-    assert "No such letter" in nouba(settings, "list", "--actor", "another")
+    assert "No dead letters" in nouba(settings, "list", "--actor", "another")
     shown = nouba(settings, "show", str(letter.id))
     assert '{"event_id": 17}' in shown
     assert "message_timestamp" not in shown
@@ -68,7 +68,7 @@ def test_pages_follow_each_other(engine: Engine, settings: dict[str, str]) -> No
 def test_a_dry_run_changes_nothing(engine: Engine, settings: dict[str, str]) -> None:
     bury(engine, 1)
     assert told(settings, "replay", "--all", "--dry-run") == {"dry_run": True, "replayed": 0, "would_be": 1}
-    assert "1 would be discarded" in nouba(settings, "discard", "--all", "--why", "test", "--dry-run")
+    assert "1 would be discarded" in nouba(settings, "discard", "--all", "--reason", "test", "--dry-run")
     assert states(engine) == ["dead"]
     assert list_entries(engine) == []
 
@@ -77,7 +77,10 @@ def test_ids_are_replayed_by_whom_and_for_what_is_said(engine: Engine, settings:
     for event_id in range(3):
         bury(engine, event_id)
     first = min(letter.id for letter in list_dead(engine, DeadFilter()))
-    assert told(settings, "replay", str(first), "--who", "ops", "--why", "back") == {"replayed": 1, "refused": {}}
+    assert told(settings, "replay", str(first), "--actor-name", "ops", "--reason", "back") == {
+        "replayed": 1,
+        "refused": {},
+    }
     assert states(engine) == ["replayed", "dead", "dead"]
     assert [(act.who, act.why, act.ids) for act in list_entries(engine)] == [("ops", "back", [first])]
     assert told(settings, "replay", str(first), status=1) == {"replayed": 0, "refused": {}}
@@ -88,7 +91,7 @@ def test_ids_are_replayed_by_whom_and_for_what_is_said(engine: Engine, settings:
 def test_everything_is_meant_only_where_that_is_said(engine: Engine, settings: dict[str, str]) -> None:
     bury(engine, 1)
     assert "Say which letters" in nouba(settings, "replay", status=2)
-    assert "Missing option '--why'" in nouba(settings, "discard", "--all", status=2)
+    assert "Missing option '--reason'" in nouba(settings, "discard", "--all", status=2)
     assert states(engine) == ["dead"]
 
 

@@ -68,7 +68,7 @@ def test_a_message_whose_retries_are_used_up_is_kept_with_the_last_error(
 @pytest.mark.parametrize(
     ("event_id", "cause", "error"),
     [
-        (1, "permanent", "Hopeless"),
+        (1, "permanent", "HopelessError"),
         ("one", "contract", "ContractError: webhooks.received.v1.event_id: 'one' is not of type int"),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_collector_killed_around_the_acknowledgement_has_kept_the_message_once
     # one more, so that the collector has surely been there
     letter_of(engine, send(vhost, 1))
     [letter] = [one for one in list_dead(engine, EVERYTHING) if one.message_id == message_id]
-    assert (letter.deaths, letter.error) == (1, "Hopeless")
+    assert (letter.deaths, letter.error) == (1, "HopelessError")
 
 
 def test_another_process_may_collect_and_the_killer_tells_why_all_the_same(
@@ -194,7 +194,7 @@ def test_another_process_may_collect_and_the_killer_tells_why_all_the_same(
     wait_until(lambda: vhost.consumers("webhooks") == 2)
     sent = {send(vhost, 1) for _ in range(40)}
     wait_until(lambda: len(list_dead(engine, EVERYTHING)) == 40)
-    wait_until(lambda: {letter.error for letter in list_dead(engine, EVERYTHING)} == {"Hopeless"})
+    wait_until(lambda: {letter.error for letter in list_dead(engine, EVERYTHING)} == {"HopelessError"})
     assert {letter.message_id for letter in list_dead(engine, EVERYTHING)} == sent
     assert {letter.cause for letter in list_dead(engine, EVERYTHING)} == {"permanent"}
 
@@ -211,7 +211,7 @@ def test_while_postgresql_is_away_dead_letters_wait_in_rabbitmq(
     own_postgres.start()
     engine = build_engine(own_postgres.url)
     wait_until(lambda: vhost.ready("webhooks.XQ") == 0)
-    assert letter_of(engine, message_id).error == "Hopeless"
+    assert letter_of(engine, message_id).error == "HopelessError"
     engine.dispose()
 
 

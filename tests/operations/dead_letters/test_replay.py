@@ -227,7 +227,7 @@ def test_a_replayed_message_that_dies_again_is_dead_again_and_one_that_succeeds_
             assert replay(engine, asked()).done in (1, 2)
             wait_until(lambda: [one.deaths for one in letters(engine)] == [deaths, 1])  # noqa: B023
     died, succeeded = letters(engine)
-    assert (died.state, died.replays, died.cause, died.error) == ("dead", 2, "permanent", "Hopeless")
+    assert (died.state, died.replays, died.cause, died.error) == ("dead", 2, "permanent", "HopelessError")
     assert (succeeded.state, succeeded.replays) == ("replayed", 1)
     assert journal.read_text().count("end 7") == 1
 

@@ -181,13 +181,14 @@ def test_the_command_shows_the_table_and_lets_queues_rest(
         "NOUBA_RABBITMQ_URL": vhost.url,
         "NOUBA_RABBITMQ_MANAGEMENT_URL": address(node),
     }
-    assert "rests." in nouba("queues", "pause", "webhooks", "--who", "ops", "--why", "a move", **settings)
+    paused = nouba("queues", "pause", "webhooks", "--actor-name", "ops", "--reason", "a move", **settings)
+    assert paused.strip() == "Queue webhooks is paused."
     told = json.loads(nouba("queues", "--json", **settings))
     webhooks = next(one for one in told["queues"] if one["queue"] == "webhooks")
     assert (webhooks["ready"], webhooks["paused_by"], told["notes"]) == (3, "ops", [])
-    assert "rests for 0 min" in nouba("queues", COLUMNS="200", **settings)
-    assert "does not rest" in nouba("queues", "resume", "videos", **settings)
-    assert "is worked on again" in nouba("queues", "resume", "webhooks", **settings)
+    assert "paused for 0 min" in nouba("queues", COLUMNS="200", **settings)
+    assert "is not paused" in nouba("queues", "resume", "videos", **settings)
+    assert "is resumed" in nouba("queues", "resume", "webhooks", **settings)
     assert "'video' is not one of" in nouba("queues", "pause", "video", status=2, **settings)
     away = settings | {"NOUBA_RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}
     del away["NOUBA_RABBITMQ_MANAGEMENT_URL"]

@@ -199,7 +199,7 @@ def test_the_command_shows_no_body_unless_asked(bench: Bench) -> None:
     quiet = [
         ("events", "list"),
         ("events", "show", str(event_id)),
-        ("gateway", "events", "show", str(event_id), "--json"),
+        ("events", "show", str(event_id), "--json"),
     ]
     for arguments in quiet:
         assert "canary" not in nouba(bench, *arguments)
@@ -212,7 +212,7 @@ def test_the_command_shows_no_body_unless_asked(bench: Bench) -> None:
     [
         ([], 3),
         (["--state", "dead"], 1),
-        (["--reason", "VAIN"], 1),
+        (["--with-reason", "VAIN"], 1),
         (["--provider", "stripe"], 0),
         (["--since", "1h"], 3),
         (["--until", "1h"], 0),
@@ -232,7 +232,7 @@ def test_the_command_replays_what_it_is_told_to_and_no_more(bench: Bench) -> Non
     assert json.loads(nouba(bench, "events", "replay", "--since", "1h", "--dry-run", "--json"))["would_be"] == 2
     assert "Say which events" in nouba(bench, "events", "replay", status=2)
     assert "is settled" in nouba(bench, "events", "replay", "--state", "applied", status=2)
-    told = json.loads(nouba(bench, "events", "replay", "--state", "dead", "--who", "ops", "--json"))
+    told = json.loads(nouba(bench, "events", "replay", "--state", "dead", "--actor-name", "ops", "--json"))
     assert told == {"replayed": [dead], "refused": {}}
     assert (state_of(bench, dead), state_of(bench, quarantined)) == ("received", "quarantined")
     assert [act.who for act in list_entries(bench.engine)] == ["ops"]

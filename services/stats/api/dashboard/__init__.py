@@ -1,0 +1,1 @@
+"""The dashboard of a day: one page in three languages."""

@@ -1,4 +1,4 @@
-"""The page's languages: which one a reader wants, its words, and how it writes numbers, money and dates."""
+"""Languages of the dashboard: negotiation, translations, numbers, money and dates."""
 
 import tomllib
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The page of a day as a document: rendered once for each language, and kept until the days change."""
+"""Renders the dashboard once for each language, until the days change."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""A small line of the last days, as an SVG path."""
+"""Sparklines of the last days, as SVG paths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

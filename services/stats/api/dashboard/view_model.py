@@ -1,4 +1,4 @@
-"""What the page shows of a day: every number with its definition, its last 30 days, and how it changed."""
+"""View model of the dashboard: each number with definition, history and change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

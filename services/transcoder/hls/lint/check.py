@@ -1,4 +1,4 @@
-"""Use case: hold a lesson against all rules."""
+"""Use case: check a lesson against all rules."""
 
 from dataclasses import dataclass
 

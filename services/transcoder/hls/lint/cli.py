@@ -1,4 +1,4 @@
-"""`nouba transcoder lint`: does a lesson keep the rules?"""
+"""`nouba transcoder lint`: checks a lesson against the rules."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,9 @@ from shared.runtime.settings import read_settings
 )
 @click.option("--rules", "list_rules", is_flag=True, help="Show every rule, and check nothing.")
 def lint(master: str | None, film: Path | None, as_json: bool, list_rules: bool) -> None:
-    """Check the lesson whose master playlist is at MASTER (an address or a path).
+    """Check a lesson against Apple's rules and RFC 8216.
+
+    MASTER is the address or path of its multivariant playlist.
 
     With --film, also whether it shows that film: in its shape from beginning to end, and in sync.
 

@@ -1,4 +1,4 @@
-"""Looks for a database that is away, and brings it what the spool holds, in order of arrival."""
+"""Drains the spool into the database when it is available again, in order of arrival."""
 
 import sqlite3
 import time

@@ -1,4 +1,4 @@
-"""The inbox that never sends a provider away: the database where it is there, and the spool where it is not."""
+"""The inbox with a fallback: the database if it is available, else the spool."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the gateway counts about its spool."""
+"""Metrics of the spool."""
 
 from prometheus_client import Counter, Gauge
 

@@ -1,4 +1,4 @@
-"""Keeps webhooks on this machine's disk while the database is away: one SQLite file, synced before any answer.
+"""The spool: events in a SQLite file while the database is unavailable, synced before the answer.
 
 All processes of a gateway share the file, so what a killed one has left is there for the others. SQLite brings what a
 file of our own would have to be taught: a torn tail is found by its checksum, a size that is never exceeded, and locks
@@ -83,7 +83,7 @@ class Spool:
         self._tickets: list[_Ticket] = []
 
     def append(self, entry: WebhookEvent) -> bool:
-        """Keep `entry`, synced to the disk; False where the spool holds it already. Raises CannotKeep.
+        """Keep `entry`, synced to the disk; False where the spool holds it already. Raises StorageUnavailableError.
 
         Whoever comes while another is writing is written by the next, with all others that wait: one sync for all.
         """
@@ -127,7 +127,7 @@ class Spool:
             return connection.execute("DELETE FROM refused").rowcount
 
     def usage(self) -> Usage:
-        """What it holds now. Raises CannotKeep where the file cannot be read."""
+        """What it holds now. Raises StorageUnavailableError where the file cannot be read."""
         try:
             with self._using, self._opened() as connection:
                 events, used_bytes = connection.execute(_ROOM).fetchone()

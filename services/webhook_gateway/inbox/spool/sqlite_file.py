@@ -1,4 +1,4 @@
-"""The spool's file: how it is made, opened and proved sound, and how an event is a row of it."""
+"""The spool's SQLite file: created, opened, checked; one row an event."""
 
 import fcntl
 import json

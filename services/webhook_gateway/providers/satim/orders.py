@@ -1,4 +1,4 @@
-"""Asks SATIM about an order, and reads its answer into our words: amounts are centimes, key names come in any case."""
+"""Polls SATIM about an order, and parses its answer."""
 
 import json
 import re

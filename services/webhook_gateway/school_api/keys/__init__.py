@@ -1,0 +1,1 @@
+"""Keys of encrypted lessons, for the school back end."""

@@ -1,4 +1,4 @@
-"""What the gateway promises about the keys of encrypted lessons; a part of the document in `openapi`."""
+"""OpenAPI of the lesson keys."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The keys of encrypted lessons in PostgreSQL, which the transcoder chose."""
+"""Lesson keys in PostgreSQL, which the transcoder chose."""
 
 from sqlalchemy import Engine, select
 

@@ -1,4 +1,4 @@
-"""The HTTP by which the school's back end fetches the key of an encrypted lesson, for a student who may watch it."""
+"""Route by which the school's back end fetches the key of an encrypted lesson."""
 
 from dataclasses import dataclass
 from typing import Protocol

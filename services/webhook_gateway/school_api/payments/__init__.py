@@ -1,0 +1,1 @@
+"""Registers payments before their first webhook."""

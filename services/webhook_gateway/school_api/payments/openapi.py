@@ -1,4 +1,4 @@
-"""What the gateway promises to a school that tells of a payment; a part of the document in `openapi`."""
+"""OpenAPI of payment registration."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The HTTP by which the school's back end says that a payment has begun."""
+"""Route by which the school's back end registers a payment."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager

@@ -1,0 +1,1 @@
+"""Presigned uploads of course videos."""

@@ -1,4 +1,4 @@
-"""What the gateway promises about uploads; a part of the document in `openapi`."""
+"""OpenAPI of uploads."""
 
 from typing import Any
 

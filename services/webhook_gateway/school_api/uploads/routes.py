@@ -1,4 +1,4 @@
-"""The HTTP of uploads: who may, what is asked for, and the ticket."""
+"""Routes of uploads."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated

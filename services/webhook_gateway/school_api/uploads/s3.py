@@ -1,4 +1,4 @@
-"""The bucket that teachers upload to, through boto3."""
+"""Presigned uploads to S3, through boto3."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Let a teacher's browser put a video straight into S3, and say when it is there."""
+"""Use case: presign an upload to S3, and enqueue its transcoding when it is complete."""
 
 import math
 import re

@@ -31,9 +31,9 @@ def compressed(lesson: Presentation) -> Iterator[str]:
 def playlist_types(lesson: Presentation) -> Iterator[str]:
     if is_http(lesson.address):
         for media in (None, *lesson.all_media):
-            told = lesson.fetched(media).headers.get("content-type", "")
-            if told.partition(";")[0].strip().lower() not in _PLAYLIST_TYPES:
-                yield f"{media.name if media else 'the master'}: {told or 'none'}"
+            declared = lesson.fetched(media).headers.get("content-type", "")
+            if declared.partition(";")[0].strip().lower() not in _PLAYLIST_TYPES:
+                yield f"{media.name if media else 'the master'}: {declared or 'none'}"
 
 
 @should("Apple 10.4", "Media has its own type (video/mp4, video/iso.segment)")
@@ -41,6 +41,6 @@ def media_types(lesson: Presentation) -> Iterator[str]:
     for media in lesson.regular if is_http(lesson.address) else ():
         for entry in media.playlist.entries[:1]:
             ending = entry.uri.partition("?")[0].rpartition(".")[2]
-            told = media.fetch(entry.uri).headers.get("content-type", "").partition(";")[0]
-            if ending in _MEDIA_TYPES and told not in _MEDIA_TYPES[ending]:
-                yield f"{media.name}: {entry.uri} is {told or 'none'}"
+            declared = media.fetch(entry.uri).headers.get("content-type", "").partition(";")[0]
+            if ending in _MEDIA_TYPES and declared not in _MEDIA_TYPES[ending]:
+                yield f"{media.name}: {entry.uri} is {declared or 'none'}"

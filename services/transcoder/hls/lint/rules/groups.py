@@ -24,16 +24,16 @@ def language(lesson: Presentation) -> Iterator[str]:
 
 @must("RFC 8216 4.3.4.1.1", "Names are unique within a group")
 def unique_names(lesson: Presentation) -> Iterator[str]:
-    told = [line.attributes for line in lesson.master.tags("EXT-X-MEDIA")]
-    for (_, group, name), count in Counter((a.get("TYPE"), a.get("GROUP-ID"), a.get("NAME")) for a in told).items():
+    declared = [line.attributes for line in lesson.master.tags("EXT-X-MEDIA")]
+    for (_, group, name), count in Counter((a.get("TYPE"), a.get("GROUP-ID"), a.get("NAME")) for a in declared).items():
         if count > 1:
             yield f"{name} stands {count} times in {group}"
 
 
 @must("RFC 8216 4.3.4.1.1", "A group has at most one default")
 def one_default(lesson: Presentation) -> Iterator[str]:
-    told = [line.attributes for line in lesson.master.tags("EXT-X-MEDIA")]
-    defaults = Counter((a.get("TYPE"), a.get("GROUP-ID")) for a in told if a.get("DEFAULT") == "YES")
+    declared = [line.attributes for line in lesson.master.tags("EXT-X-MEDIA")]
+    defaults = Counter((a.get("TYPE"), a.get("GROUP-ID")) for a in declared if a.get("DEFAULT") == "YES")
     for (_, group), count in defaults.items():
         if count > 1:
             yield f"{group} has {count}"
@@ -60,13 +60,13 @@ def groups_exist(lesson: Presentation) -> Iterator[str]:
 
 @must("RFC 8216 4.3.4.2.1", "Where one variant has a sound group, all have")
 def group_everywhere(lesson: Presentation) -> Iterator[str]:
-    told = ["AUDIO" in variant.attributes for variant in lesson.variants]
-    if any(told) and not all(told):
-        yield f"{told.count(False)} variants without AUDIO"
+    declared = ["AUDIO" in variant.attributes for variant in lesson.variants]
+    if any(declared) and not all(declared):
+        yield f"{declared.count(False)} variants without AUDIO"
 
 
-@should("RFC 8216 4.3.4.1", "Each sound tells its CHANNELS")
-def channels_told(lesson: Presentation) -> Iterator[str]:
+@should("RFC 8216 4.3.4.1", "Each audio rendition declares its CHANNELS")
+def channels_declared(lesson: Presentation) -> Iterator[str]:
     for line in lesson.master.tags("EXT-X-MEDIA"):
         if line.attributes.get("TYPE") == "AUDIO" and not line.attributes.get("CHANNELS"):
             yield f"line {line.number}"

@@ -18,7 +18,7 @@ _MASTER_TAGS = {
 
 
 @must("RFC 8216 4.3.3.1", "A media playlist has one EXT-X-TARGETDURATION")
-def target_told(lesson: Presentation) -> Iterator[str]:
+def target_declared(lesson: Presentation) -> Iterator[str]:
     for media in lesson.all_media:
         if (
             len(media.playlist.tags("EXT-X-TARGETDURATION")) != 1
@@ -36,7 +36,7 @@ def within_target(lesson: Presentation) -> Iterator[str]:
 
 
 @must("RFC 8216 4.3.2.1", "Each segment has an EXTINF")
-def durations_told(lesson: Presentation) -> Iterator[str]:
+def durations_declared(lesson: Presentation) -> Iterator[str]:
     for media in lesson.all_media:
         for entry in media.playlist.entries:
             if not entry.duration:

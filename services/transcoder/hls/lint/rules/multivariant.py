@@ -85,9 +85,9 @@ def average_bandwidth(lesson: Presentation) -> Iterator[str]:
 @must("RFC 8216bis 4.4.6.2", "AVERAGE-BANDWIDTH is not above BANDWIDTH")
 def average_below_peak(lesson: Presentation) -> Iterator[str]:
     for line in _streams(lesson):
-        told = line.attributes
-        if int(told.get("AVERAGE-BANDWIDTH", 0)) > int(told.get("BANDWIDTH", 0)):
-            yield f"line {line.number}: {told['AVERAGE-BANDWIDTH']} above {told.get('BANDWIDTH')}"
+        declared = line.attributes
+        if int(declared.get("AVERAGE-BANDWIDTH", 0)) > int(declared.get("BANDWIDTH", 0)):
+            yield f"line {line.number}: {declared['AVERAGE-BANDWIDTH']} above {declared.get('BANDWIDTH')}"
 
 
 @must("Apple 9.1", "Each variant has CODECS")
@@ -148,10 +148,10 @@ def independent(lesson: Presentation) -> Iterator[str]:
                 yield variant.media.name
 
 
-@must("Apple 9.16", "VIDEO-RANGE is told by all variants where one is not SDR, and has a known value")
+@must("Apple 9.16", "VIDEO-RANGE is declared by all variants where one is not SDR, and has a known value")
 def video_range(lesson: Presentation) -> Iterator[str]:
     ranges = [variant.attributes.get("VIDEO-RANGE") for variant in lesson.pictures]
-    if any(told not in (None, "SDR", "HLG", "PQ") for told in ranges):
+    if any(declared not in (None, "SDR", "HLG", "PQ") for declared in ranges):
         yield f"unknown among {ranges}"
     if None in ranges and set(ranges) - {None, "SDR"}:
         yield "some variants do not say"

@@ -53,13 +53,14 @@ def durations_true(lesson: Presentation) -> Iterator[str]:
     for media in lesson.regular:
         if media.track is None:
             continue
-        told = made = Fraction(0)
+        declared = made = Fraction(0)
         for segment in media.segments:
-            told += segment.entry.duration or 0
+            declared += segment.entry.duration or 0
             made += Fraction(segment.duration, media.track.timescale)
             longest = max(sample.duration for fragment in segment.fragments for sample in fragment.samples)
-            if abs(told - made) > Fraction(longest, media.track.timescale):
-                yield f"{media.name}: {float(told):.3f} s told up to {segment.entry.uri}, {float(made):.3f} s measured"
+            if abs(declared - made) > Fraction(longest, media.track.timescale):
+                both = f"{float(declared):.3f} s declared, {float(made):.3f} s measured"
+                yield f"{media.name}: up to {segment.entry.uri}, {both}"
                 break
 
 
@@ -114,7 +115,7 @@ def average_true(lesson: Presentation) -> Iterator[str]:
     yield from _compare(lesson, "AVERAGE-BANDWIDTH", 0.10)
 
 
-@should("Nouba", "Told and measured bit rates differ by at most 1 %")
+@should("Nouba", "Declared and measured bit rates differ by at most 1 %")
 def rates_exact(lesson: Presentation) -> Iterator[str]:
     yield from _compare(lesson, "BANDWIDTH", 0.01)
     yield from _compare(lesson, "AVERAGE-BANDWIDTH", 0.01)
@@ -131,9 +132,9 @@ def steady(lesson: Presentation) -> Iterator[str]:
 @must("Apple 9.13", "The I-frame variants' bit rates are the measured ones, to 10 %")
 def iframe_rates(lesson: Presentation) -> Iterator[str]:
     for line, media in lesson.iframes:
-        for told, made in zip(("BANDWIDTH", "AVERAGE-BANDWIDTH"), rates_of(media), strict=True):
-            if told in line.attributes and abs(int(line.attributes[told]) - made) > made * 0.10:
-                yield f"{media.name}: {told} is {line.attributes[told]}, measured {made}"
+        for declared, made in zip(("BANDWIDTH", "AVERAGE-BANDWIDTH"), rates_of(media), strict=True):
+            if declared in line.attributes and abs(int(line.attributes[declared]) - made) > made * 0.10:
+                yield f"{media.name}: {declared} is {line.attributes[declared]}, measured {made}"
 
 
 def rates_of(media: Media) -> tuple[int, int]:
@@ -149,10 +150,10 @@ def _compare(lesson: Presentation, attribute: str, slack: float) -> Iterator[str
     for variant in lesson.variants:
         others = [rates_of(sound)[place] for sound in variant.sounds if sound is not variant.media]
         made = rates_of(variant.media)[place] + max(others, default=0)
-        told = int(variant.attributes.get(attribute, 0))
-        if abs(told - made) > made * slack:
-            off = (told / made - 1) * 100
-            yield f"line {variant.line.number}: {attribute} is {told}, measured {made} ({off:+.1f} %)"
+        declared = int(variant.attributes.get(attribute, 0))
+        if abs(declared - made) > made * slack:
+            off = (declared / made - 1) * 100
+            yield f"line {variant.line.number}: {attribute} is {declared}, measured {made} ({off:+.1f} %)"
 
 
 def _lengths(lesson: Presentation) -> Iterator[tuple[Media, Measured, Fraction]]:

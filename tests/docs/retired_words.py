@@ -1,0 +1,65 @@
+"""Finds retired words (docs/glossary.md) in the repository: `python -m tests.docs.retired_words` rewrites the list.
+
+`retired_words.tsv` lists the files that still have one. The list only shrinks: a file that gets a retired word fails
+`test_glossary.py`, and so does a line of the list that is not needed any more.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+GLOSSARY: Final = ROOT / "docs" / "glossary.md"
+LIST: Final = Path(__file__).with_name("retired_words.tsv")
+#: Where words are history, or the words of others.
+_LEFT_OUT: Final = re.compile(
+    r"CHANGELOG\.md|LICENSE|docs/(glossary|performance-history)\.md|docs/decisions/|tests/docs/|requirements/"
+    r"|tests/contracts/golden/|/recorded/|/migrations/versions/|deploy/grafana/dashboards/|\.(png|svg|ico|woff2?)$"
+)
+_FORMS: Final = {"tell": r"tells?|telling", "look": r"looks?|looked|looking", "rehearse": r"rehears(?:e|es|ed|ing)"}
+_FORMS_OF_PROMISE: Final = r"promis(?:e|es|ed|ing)"
+#: A word of prose, or of a name in either case: `_look_at`, `ShelfAge`.
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+def retired() -> dict[str, re.Pattern[str]]:
+    """Each retired word of the glossary with the pattern of its forms."""
+    table = GLOSSARY.read_text().partition("## Retired words")[2]
+    words = [word.strip() for row in re.findall(r"^\| ([a-z, ]+) \|", table, re.MULTILINE) for word in row.split(",")]
+    words.remove("retired")
+    return {
+        word: re.compile(_FORMS_OF_PROMISE if word == "promise" else _FORMS.get(word, f"{word}s?")) for word in words
+    }
+
+
+def found() -> Iterator[tuple[str, str]]:
+    """Each file, by its path in the repository, with each retired word that is in it."""
+    patterns = retired()
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for path in sorted(filter(None, listed.split("\0"))):
+        if _LEFT_OUT.search(path) or not (ROOT / path).is_file():
+            continue
+        words = {word.lower() for word in _WORD.findall((ROOT / path).read_text(errors="ignore"))}
+        for name, pattern in patterns.items():
+            if any(pattern.fullmatch(word) for word in words):
+                yield path, name
+
+
+def allowed() -> set[tuple[str, str]]:
+    """The files that still have a retired word, with the word."""
+    rows = (line.split("\t") for line in LIST.read_text().splitlines())
+    return {(path, word) for path, *words in rows for word in words}
+
+
+def write() -> None:
+    """Write the list anew from what is there."""
+    by_path: dict[str, list[str]] = {}
+    for path, word in found():
+        by_path.setdefault(path, []).append(word)
+    LIST.write_text("".join("\t".join([path, *words]) + "\n" for path, words in by_path.items()))
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,22 @@
+"""One word for one thing: no file gets a word that the glossary has retired."""
+
+import pytest
+
+from tests.docs.retired_words import allowed, found, retired
+
+pytestmark = pytest.mark.lint
+
+
+def test_no_file_gets_a_retired_word() -> None:
+    new = set(found()) - allowed()
+    assert not new, "docs/glossary.md says what to write instead"
+
+
+def test_the_list_of_files_that_still_have_one_shrinks() -> None:
+    gone = allowed() - set(found())
+    assert not gone, "take these out of the list: python -m tests.docs.retired_words"
+
+
+def test_the_glossary_has_a_word_once() -> None:
+    assert "promise" in retired()
+    assert len(retired()) == 22
