@@ -23,6 +23,9 @@ class CountSettings(Settings):
     rabbitmq_url: SecretStr = SecretStr("")
     #: The currency of the school's wallets (ISO 4217); amounts in another one are counted, never added.
     currency: CurrencyCode = "DZD"
+    #: For so many days after a term's end a renewal is not a loss: MRR and its user count on until then. Compute the
+    #: kept days again after a change: nouba stats backfill FROM TO.
+    stats_grace_days: Annotated[int, Field(ge=0, le=90)] = 7
 
 
 class StatsSettings(CountSettings):

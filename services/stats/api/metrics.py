@@ -88,7 +88,7 @@ def show_numbers(shelf: SnapshotCache) -> None:
     numbers = {
         (section, name): value
         for section, found in sections.items()
-        for name, value in found["numbers"].items()
+        for name, value in found.get("numbers", {}).items()
         if isinstance(value, int)
     }
     # processes that share a folder cannot take a label back

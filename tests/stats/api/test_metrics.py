@@ -69,16 +69,16 @@ def test_the_plain_numbers_of_the_newest_day_are_shown_and_go_with_it(start: Sta
         for name, value in found["numbers"].items()
         if isinstance(value, int)
     }
-    wait_until(lambda: number("payments", "revenue") is not None)
+    wait_until(lambda: number("revenue", "net") is not None)
     assert {key: number(*key) for key in plain} == plain
     assert number("users", "by_role") is None
     assert httpx.get(api.metrics_url).text.count("\nnouba_stats_number{") == len(plain), "no process has its own"
 
     # another version, in which a number is left out
-    keep_version(database_url, LAST, 2, without=("subscriptions", "churn_rate_30"))
+    keep_version(database_url, LAST, 2, without=("subscriptions", "nrr_30"))
 
-    wait_until(lambda: math.isnan(number("subscriptions", "churn_rate_30") or 0))
-    wait_until(lambda: number("payments", "revenue") == plain["payments", "revenue"] + 1)
+    wait_until(lambda: math.isnan(number("subscriptions", "nrr_30") or 0))
+    wait_until(lambda: number("revenue", "net") == plain["revenue", "net"] + 1)
 
 
 def test_a_database_that_never_answered_is_seen(start: Start) -> None:

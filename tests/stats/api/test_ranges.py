@@ -11,7 +11,7 @@ from services.stats.sections import SECTIONS
 from services.stats.snapshots.compute import canonical, flatten
 from tests.stats.api.conftest import FAILED, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN
-from tests.stats.api.snapshots import payload_of
+from tests.stats.api.snapshots import REASON, payload_of
 
 
 def read(library: Library, **query: object) -> httpx.Response:
@@ -40,7 +40,10 @@ def test_every_number_has_a_series_with_a_value_a_day(library: Library) -> None:
 def test_a_day_that_is_not_kept_is_a_null_and_is_named(library: Library) -> None:
     found = read(library, **{"from": FAILED - timedelta(days=1), "to": GAP + timedelta(days=1)}).json()
 
-    assert found["missing"] == [str(FAILED), str(GAP)]
+    assert found["missing"] == [str(GAP)]
+    assert found["failed"] == {str(FAILED): {"users": REASON}}
+    # the other sections are there
+    assert None not in found["sections"]["revenue"]["numbers"]["net"][:2]
     totals = found["sections"]["users"]["numbers"]["total"]
     assert [total is None for total in totals] == [False, True, True, False]
     assert [total is None for total in found["sections"]["users"]["numbers"]["by_role"]["student"]] == [

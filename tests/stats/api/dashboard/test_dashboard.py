@@ -15,8 +15,9 @@ from services.stats.api.dashboard.i18n import LANGUAGES, words_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
-from tests.stats.api.conftest import FIRST, GAP, LAST, Library
+from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN, ZIPPED
+from tests.stats.api.snapshots import REASON
 
 TRANSLATIONS = Path(__file__).parents[4] / "services" / "stats" / "api" / "translations"
 #: Elements that have no end tag.
@@ -145,7 +146,7 @@ def test_what_a_reader_sends_is_not_shown_as_html(library: Library) -> None:
 def test_every_language_says_the_same_things() -> None:
     found = {language: tomllib.loads((TRANSLATIONS / f"{language}.toml").read_text()) for language in LANGUAGES}
 
-    for table in ("page", "keys", "ids", "sections"):
+    for table in ("page", "units", "keys", "ids", "sections"):
         assert found["fr"][table].keys() == found["ar"][table].keys() == found["en"][table].keys()
     for key, phrase in found["en"]["page"].items():
         for language in ("fr", "ar"):
@@ -162,9 +163,9 @@ def test_every_language_says_the_same_things() -> None:
 @pytest.mark.parametrize(
     ("language", "money", "many", "ratio", "time", "day"),
     [
-        ("en", "DZD 1,234,567.05", "1,234,567", "12.3 %", "1,250 ms", "Sunday 22 November 2026"),
-        ("fr", "1 234 567,05 DA", "1 234 567", "12,3 %", "1 250 ms", "dimanche 22 novembre 2026"),
-        ("ar", "1.234.567,05 د.ج.", "1.234.567", "12,3 %", "1.250 مث", "الأحد، 22 نوفمبر 2026"),
+        ("en", "DZD 1,234,567.05", "1,234,567", "12.3 %", "1.3 s", "Sunday 22 November 2026"),
+        ("fr", "1 234 567,05 DA", "1 234 567", "12,3 %", "1,3 s", "dimanche 22 novembre 2026"),
+        ("ar", "1.234.567,05 د.ج.", "1.234.567", "12,3 %", "1,3 ث", "الأحد، 22 نوفمبر 2026"),
     ],
 )
 def test_numbers_and_days_are_written_as_the_language_does(
@@ -181,6 +182,45 @@ def test_numbers_and_days_are_written_as_the_language_does(
     assert visible(words.value(1_234, Unit.BASIS_POINTS, "DZD")) == ratio
     assert visible(words.value(1_250, Unit.MILLISECONDS, "DZD")) == time
     assert visible(words.day(date(2026, 11, 22))).replace(",", "") == day
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "english", "french"),
+    [
+        (1_309_000, Unit.MILLISECONDS, "22 min", "22 min"),
+        (999, Unit.MILLISECONDS, "999 ms", "999 ms"),
+        (9_000_000, Unit.MILLISECONDS, "2.5 h", "2,5 h"),
+        (66_919_400_000, Unit.BYTES, "67 GB", "67 Go"),
+        (1_500, Unit.BYTES, "1.5 kB", "1,5 ko"),
+        (0, Unit.BYTES, "0 B", "0 o"),
+        (59, Unit.MINUTES, "59 min", "59 min"),
+        (90_000, Unit.MINUTES, "1,500 h", "1 500 h"),
+        (1_234, Unit.MINOR, "TND 1.234", "1,234 TND"),
+    ],
+)
+def test_durations_sizes_and_amounts_are_in_the_unit_that_a_person_uses(
+    value: int, unit: Unit, english: str, french: str
+) -> None:
+    found = [words_of(language).value(value, unit, "TND") for language in ("en", "fr")]
+    assert [re.sub("[\u00a0\u202f]", " ", one) for one in found] == [english, french]
+
+
+def test_a_chapter_has_its_name_beside_its_id_and_its_rows_behind_its_number(library: Library) -> None:
+    html = page(library, "?lang=en").text
+
+    assert "Suites and series (1)" in html
+    assert "Teacher 14" in html
+    assert f'href="api/stats/{LAST}/rows?number=revenue.by_chapter&amp;key=1"' in html
+    assert f'href="api/stats/{LAST}/rows?number=revenue.net"' in html
+    assert "rows?number=subscriptions.nrr_30" not in html
+
+
+def test_a_section_that_failed_says_why_and_the_others_are_shown(library: Library) -> None:
+    html = page(library, f"?day={FAILED}&lang=en").text
+
+    assert f"This section could not be counted: {REASON}" in html
+    assert 'id="d-revenue.net"' in html
+    assert 'id="d-users.total"' not in html
 
 
 def test_a_sparkline_breaks_off_where_nothing_is_known_and_stays_in_its_frame() -> None:
