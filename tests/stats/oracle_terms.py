@@ -220,7 +220,9 @@ class Terms(Moment):
             if any(other.counts_until is None or other.counts_until > until for other in earlier):
                 continue  # it ended within a longer one
             due += 1
-            renewed += any(_order(other) > _order(term) and other.begins <= until for other in ours)
+            renewed += any(
+                other.begins <= until and (other.counts_until is None or other.counts_until > until) for other in ours
+            )
         return due, renewed
 
     # -- what was earned

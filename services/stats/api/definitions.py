@@ -4,7 +4,7 @@ from typing import Any
 
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section
-from services.stats.sections.catalogue import IDENTITIES, REVISION
+from services.stats.sections.catalogue import IDENTITIES, REVISION, over
 
 
 def definitions() -> dict[str, Any]:
@@ -23,6 +23,7 @@ def _one(section: Section, number: MetricDefinition) -> dict[str, Any]:
         "definition": number.definition,
         "by": number.by,
         "observed": number.observed,
+        "over_several_days": over(f"{section.name}.{number.name}"),
         "source": number.source or section.source,
         "reconciles": number.reconciles,
         "reference": number.reference,

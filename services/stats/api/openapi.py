@@ -155,11 +155,18 @@ DOCUMENT: dict[str, Any] = {
         ),
         "/api/stats": _read(
             "showSeries",
-            "Every number over a range of at most 366 days",
+            "Every number over a range of at most 366 days, or by weeks, months and years",
             _SERIES_ANSWER,
             [
                 _parameter("from", "The first day.", _DATE, required=True, example="2026-10-24"),
                 _parameter("to", "The last day.", _DATE, required=True, example=_EXAMPLE),
+                _parameter(
+                    "step",
+                    "Weeks (from Monday), months, years or school years (from September) in place of days, of at most "
+                    "ten years: sums, and the last day's value of what stands at a day's end. A range that ends within "
+                    "one is its part to date.",
+                    {"enum": ["day", "week", "month", "year", "school_year"]},
+                ),
                 _FORMAT,
             ],
             "400",
@@ -172,6 +179,9 @@ DOCUMENT: dict[str, Any] = {
             _PAGE_ANSWER,
             [
                 _parameter("day", "The newest one unless it is given.", _DATE, example=_EXAMPLE),
+                _parameter(
+                    "view", "What the school looks at, or what its operators do.", {"enum": ["school", "operations"]}
+                ),
                 _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"}),
             ],
             "400",
@@ -265,11 +275,13 @@ DOCUMENT: dict[str, Any] = {
             },
             "Series": {
                 "type": "object",
-                "required": ["from", "to", "days", "missing", "failed", "currency", "sections"],
+                "required": ["from", "to", "missing", "failed", "currency", "sections"],
                 "properties": {
                     "from": _DATE,
                     "to": _DATE,
                     "days": {"type": "array", "items": _DATE},
+                    "step": {"type": "string"},
+                    "periods": {"type": "array", "items": {"type": "object", "required": ["from", "to"]}},
                     "missing": {"type": "array", "items": _DATE, "description": "Days of the range that are not kept."},
                     "failed": {
                         "type": "object",

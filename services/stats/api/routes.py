@@ -20,9 +20,11 @@ from services.stats.api.csv_documents import csv_of, rows_as_csv
 from services.stats.api.dashboard.i18n import choose_language
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
 from services.stats.api.dashboard.render import page_of
+from services.stats.api.dashboard.view_model import VIEWS
 from services.stats.api.definitions import definitions
 from services.stats.api.errors import DayNotStoredError, MalformedError, NoSnapshotError, NoTokenError, ReaderError
 from services.stats.api.headers import ALWAYS, headers_of
+from services.stats.api.periods import periods
 from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
 from services.stats.row_reader import RowReader
@@ -39,13 +41,15 @@ _PARAMETERS: Mapping[str, frozenset[str]] = {
     "stats.show_day": frozenset({"compare", "format"}),
     "stats.show_rows": frozenset({"number", "key", "after", "limit", "format"}),
     "stats.show_definitions": frozenset(),
-    "stats.show_series": frozenset({"from", "to", "format"}),
-    "stats.show_page": frozenset({"day", "lang"}),
+    "stats.show_series": frozenset({"from", "to", "step", "format"}),
+    "stats.show_page": frozenset({"day", "lang", "view"}),
 }
 _DEFINITIONS = json_document(definitions())
 
 #: The longest range of days in one answer: a leap year.
 LARGEST_RANGE_DAYS = 366
+#: What a range may be cut into, and how many days it may have then.
+STEPS = {"day": LARGEST_RANGE_DAYS, **dict.fromkeys(("week", "month", "year", "school_year"), 10 * LARGEST_RANGE_DAYS)}
 RETRY_AFTER_SECONDS = 5
 
 
@@ -117,10 +121,18 @@ def show_series() -> ResponseReturnValue:
     first, last = (_date(request.args.get(name, ""), name) for name in ("from", "to"))
     if first > last:
         raise MalformedError(f"The range begins after it ends: from={first} is later than to={last}.")
-    if (last - first).days >= LARGEST_RANGE_DAYS:
-        raise MalformedError(f"{(last - first).days + 1} days are too many: ask for at most {LARGEST_RANGE_DAYS}.")
+    step = request.args.get("step", "day")
+    if step not in STEPS:
+        raise MalformedError(f"step is one of {', '.join(STEPS)}.")
+    largest = STEPS[step]
+    if (last - first).days >= largest:
+        raise MalformedError(f"{(last - first).days + 1} days are too many: ask for at most {largest}.")
     shelf = _shelf()
     days = shelf.between(first, last)
+    if step != "day":
+        if _wants_csv():
+            raise MalformedError("CSV is of days: leave out step or format=csv.")
+        return _answer(shelf.make((step, first, last), lambda: json_document(periods(days, step))))
     if _wants_csv():
         return _answer(shelf.make(("csv", first, last), lambda: csv_of(filter(None, days.values()))))
     return _answer(shelf.make(("series", first, last), lambda: json_document(series(days))))
@@ -131,9 +143,12 @@ def show_page() -> ResponseReturnValue:
     asked = request.args.get("day")
     shelf = _shelf()
     day = shelf.last if asked is None else _date(asked, "day")
+    view = request.args.get("view", VIEWS[0])
+    if view not in VIEWS:
+        raise MalformedError(f"view is one of {', '.join(VIEWS)}.")
     language = choose_language(request.args.get("lang"), request.accept_languages)
     response = _answer(
-        shelf.make(("page", day, language), lambda: page_of(shelf, day, language)),
+        shelf.make(("page", day, language, view), lambda: page_of(shelf, day, language, view)),
         None if day is None else shelf.days.get(day),
         varies_by="Accept-Language, Accept-Encoding",
         status=200 if day in shelf.days else 404,

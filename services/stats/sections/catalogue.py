@@ -1,9 +1,10 @@
 """What every number means, by its id; the reference page docs/statistics.md is written from here."""
 
+from enum import StrEnum
 from functools import cache
 
 from services.stats.sections import SECTIONS
-from services.stats.sections.base import MetricDefinition, Section
+from services.stats.sections.base import MetricDefinition, Section, Unit
 
 #: Raised with every change of what a number means, so that older days are seen to be of older definitions.
 REVISION = 4
@@ -37,6 +38,51 @@ IDENTITIES = (
     ("the change of `subscriptions.active`", "`begun` - `ended`"),
     ("`gross_mrr_churn_30`, `net_mrr_churn_30`", "100 % - `grr_30`, 100 % - `nrr_30`"),
 )  # fmt: skip
+
+
+class Over(StrEnum):
+    """What a number is over several days."""
+
+    SUM = "sum"
+    LAST = "last"  # it stands at a day's end, or is of the days until then
+    NOTHING = "nothing"  # a ratio, a mean, a percentile, or users who may be the same on several days
+
+
+_LAST = {
+    "revenue": ("net_to_date", "deferred"),
+    "payments": ("disputes_open", "topped_up_to_date", "completed_to_date"),
+    "wallets": ("credit", "debt", "debtors", "total"),
+    "subscriptions": (
+        "total", "students", "active", "expiring_7", "expiring_30", "active_by_level", "popular_chapters", "pending",
+        "mrr", "subscribers", "customer_churn_30", "gross_mrr_churn_30", "net_mrr_churn_30", "grr_30", "nrr_30",
+        "renewal_rate_30",
+    ),
+    "engagement": ("weekly", "monthly", "stickiness"),
+    "users": ("total", "by_role", "by_year"),
+    "teachers": ("total", "by_specialisation"),
+    "content": (
+        "chapters", "chapters_by_year", "courses", "courses_with_video", "courses_with_pdf", "videos_by_status",
+        "videos", "video_minutes", "video_bytes",
+    ),
+}  # fmt: skip
+_NOTHING = {
+    "payments": ("mean",),
+    "attendance": ("attendees",),
+    "engagement": ("daily",),
+    "users": ("active",),
+    "teachers": ("active",),
+}
+
+
+@cache
+def over(name: str) -> Over:
+    """What the number `section.name` is over several days."""
+    section, _, number = name.partition(".")
+    if number in _LAST.get(section, ()):
+        return Over.LAST
+    units = {each.unit for _, each in find(name) if each.name == number}
+    is_ratio = units & {Unit.BASIS_POINTS, Unit.HUNDREDTHS, Unit.MILLISECONDS}
+    return Over.NOTHING if is_ratio or number in _NOTHING.get(section, ()) else Over.SUM
 
 
 def find(name: str) -> list[tuple[Section, MetricDefinition]]:

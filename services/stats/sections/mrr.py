@@ -108,7 +108,7 @@ NUMBERS = (
         reach_days=30,
     ),
     MetricDefinition(
-        "renewals", Unit.COUNT, "Those of renewals_due that were renewed until then, early ones too.", reach_days=30
+        "renewals", Unit.COUNT, "Those of renewals_due that went on by another term, an early one too.", reach_days=30
     ),
     MetricDefinition(
         "renewal_rate_30",
@@ -160,8 +160,7 @@ class Moves:
         steps = self.steps(terms)
         self._add_moves(steps)
         self._add_retention(steps)
-        paid = terms.where(terms.amounts > 0)
-        self._add_renewals(paid.pairs(), paid, counts_until(paid, self._grace_days))
+        self._add_renewals(terms.where(terms.amounts > 0))
 
     def steps(self, terms: SubscriptionTerms) -> "Steps":
         """How the MRR of their users moves."""
@@ -219,19 +218,22 @@ class Moves:
             is_same = np.append(False, users[1:] == users[:-1])[: users.size]
             np.add.at(sums, day_of, level - np.where(is_same, np.append(0, level)[: users.size], 0))
 
-    def _add_renewals(self, pairs: Integers, paid: SubscriptionTerms, ends: Integers) -> None:
-        """A term that no other of its run outlasts is due where it ends as it was to, and renewed by one that follows.
+    def _add_renewals(self, paid: SubscriptionTerms) -> None:
+        """A term that no earlier one outlasts is due where it ends as it was to, and is renewed where the run goes on.
 
         A renewal that comes before the end counts on the same day as one that comes at the last moment.
         """
-        is_same = np.append(pairs[1:] == pairs[:-1], False)[: pairs.size]
-        following = np.where(is_same, np.append(paid.begins_at[1:], NEVER)[: pairs.size], NEVER)
+        pairs, ends = paid.pairs(), counts_until(paid, self._grace_days)
+        pieces = cut(pairs, paid.begins_at, ends)
         is_outlasted = _longest(pairs, ends) > ends
         is_due = _is_whole(paid) & (paid.ends_at != NEVER) & (paid.stopped_at >= ends) & ~is_outlasted
         day_of = buckets(ends, self._days)
         is_due &= (day_of > 0) & (day_of < self._number)
+        goes_on = ~np.isin(
+            _numbered(pairs, ends, ends), _numbered(pairs[pieces.terms], pieces.ends_at, ends)[pieces.is_last]
+        )
         np.add.at(self.due, day_of[is_due], 1)
-        np.add.at(self.renewed, day_of[is_due & (following <= ends)], 1)
+        np.add.at(self.renewed, day_of[is_due & goes_on], 1)
 
     def ask_who_had_paid(self, ask: Query) -> None:
         """Complete `regained`: of some users no term reaches into the days from before, but may have ended earlier."""
@@ -301,11 +303,16 @@ def _is_whole(terms: SubscriptionTerms) -> NDArray[np.bool_]:
 
 def _longest(pairs: Integers, ends: Integers) -> Integers:
     """The last end among all terms of a pair that began until each."""
-    # ranks fit beside a pair's number, where instants would not
-    values, ranks = np.unique(ends, return_inverse=True)
-    highest = np.maximum.accumulate(pairs * values.size + ranks)
+    values = np.unique(ends)
+    highest = np.maximum.accumulate(_numbered(pairs, ends, ends))
     longest: Integers = values[highest % values.size]
     return longest
+
+
+def _numbered(pairs: Integers, instants: Integers, among: Integers) -> Integers:
+    """A pair and an instant that is `among` those as one number: a rank fits beside a pair, an instant would not."""
+    values = np.unique(among)
+    return pairs * values.size + np.searchsorted(values, instants)
 
 
 def numbers(days: Days, counted: Days, moved: Moves) -> Values:

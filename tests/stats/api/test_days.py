@@ -103,7 +103,7 @@ def test_a_day_and_a_range_are_there_as_csv(library: Library) -> None:
     [
         ("/api/stats/latest?compare=1&comparison=1", "'comparison'; this address knows: compare, format"),
         (f"/api/stats/{LAST}?days=3", "'days'"),
-        (f"/api/stats?from={LAST}&until={LAST}", "'until'; this address knows: format, from, to"),
+        (f"/api/stats?from={LAST}&until={LAST}", "'until'; this address knows: format, from, step, to"),
         ("/api/stats/definitions?lang=fr", "this address knows: none"),
         ("/?date=2026-01-01", "'date'"),
         ("/api/stats/latest?format=xml", "json or csv"),

@@ -25,6 +25,16 @@ OVERVIEW = (
     "engagement.daily",
     "attendance.check_ins",
 )
+#: What operators look at has a page of its own.
+VIEWS = ("school", "operations")
+_OPERATORS_SECTIONS = ("platform",)
+_OPERATORS_NUMBERS = frozenset(
+    {
+        *(f"payments.{name}" for name in ("credited", "credit_p50", "credit_p95", "credit_max")),
+        *(f"content.{name}" for name in ("video_bytes", "uploaded_bytes", "transcodings", "videos_by_status")),
+        *(f"content.transcode_{name}" for name in ("p50", "p95", "max")),
+    }
+)
 #: Numbers of which fewer are better; of most of the others more are.
 _LESS_IS_BETTER = frozenset(
     {
@@ -102,11 +112,16 @@ class PageView:
     sections: tuple[SectionView, ...]
 
 
-def view_of(shelf: SnapshotCache, day: Day, words: Translations) -> PageView:
-    """What the page of `day` shows."""
+def is_for_operators(section: str, number: str) -> bool:
+    """Whether the number stands on the operators' page, and on no other."""
+    return section in _OPERATORS_SECTIONS or f"{section}.{number}" in _OPERATORS_NUMBERS
+
+
+def view_of(shelf: SnapshotCache, day: Day, words: Translations, view: str = "school") -> PageView:
+    """What the page of `day` shows to the school, or to operators."""
     history = list(shelf.between(day.day - timedelta(days=SPARK_DAYS - 1), day.day).values())
     earlier = {name: (then, shelf.days.get(then)) for name, then in before(day.day).items()}
-    reader = _Reader(day, history, earlier, words)
+    reader = _Reader(day, history, earlier, words, view)
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
     return PageView(tuple(shown[name] for name in OVERVIEW if name in shown), sections)
@@ -118,14 +133,20 @@ class _Reader:
     history: list[Day | None]
     earlier: Mapping[str, tuple[date, Day | None]]
     words: Translations
+    view: str
 
     def section(self, section: Section) -> SectionView | None:
+        ours = [
+            number
+            for number in section.numbers
+            if is_for_operators(section.name, number.name) == (self.view == "operations")
+        ]
+        if not ours:
+            return None
         if reason := self.day.payload["sections"].get(section.name, {}).get("failed"):
             return SectionView(section.name, self.words.section(section.name), failed=reason)
         shown = [
-            (number, self._number(section, number))
-            for number in section.numbers
-            if _value(self.day, section, number) is not None
+            (number, self._number(section, number)) for number in ours if _value(self.day, section, number) is not None
         ]
         plain = tuple(found for number, found in shown if not number.by)
         broken_down = tuple(found for number, found in shown if number.by)

@@ -13,6 +13,7 @@ import pytest
 
 from services.stats.api.dashboard.i18n import LANGUAGES, words_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
+from services.stats.api.dashboard.view_model import VIEWS, is_for_operators
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
@@ -77,16 +78,21 @@ def test_it_is_small_and_needs_nothing_else(library: Library, language: str) -> 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_it_shows_every_number_with_its_definition(library: Library, language: str) -> None:
-    html = page(library, f"?lang={language}").text
     words = words_of(language)
-    nesting = Nesting(html)
+    pages = {view: page(library, f"?lang={language}&view={view}").text for view in VIEWS}
+    nestings = {view: Nesting(html) for view, html in pages.items()}
 
-    assert len(nesting.ids) == len(set(nesting.ids))
-    assert nesting.references <= set(nesting.ids)
+    for nesting in nestings.values():
+        assert len(nesting.ids) == len(set(nesting.ids))
+        assert nesting.references <= set(nesting.ids)
     for section in SECTIONS:
-        assert section.name in nesting.ids
         for number in section.numbers:
-            assert f"d-{section.name}.{number.name}" in nesting.ids
+            view = VIEWS[is_for_operators(section.name, number.name)]
+            html = pages[view]
+            assert section.name in nestings[view].ids
+            assert [f"d-{section.name}.{number.name}" in one.ids for one in nestings.values()] == [
+                one == view for one in VIEWS
+            ]
             definition, spoken = words.definition(section, number)
             assert spoken == language
             assert definition.split(":")[0].replace("'", "&#39;") in html
@@ -129,6 +135,16 @@ def test_a_day_that_is_not_kept_has_a_page_that_says_so(library: Library, langua
     assert words_of(language).day(FIRST, "long") in answer.text
     assert answer.headers["Cache-Control"] == "no-store"
     Nesting(answer.text)
+
+
+def test_the_operators_page_keeps_the_day_and_the_language(library: Library) -> None:
+    html = page(library, f"?day={LAST}&lang=fr&view=operations").text
+
+    assert 'class="card"' not in html
+    assert f'href="?day={LAST - timedelta(days=1)}&amp;lang=fr&amp;view=operations"' in html
+    assert f'href="?day={LAST}&amp;lang=ar&amp;view=operations"' in html
+    assert f'href="?day={LAST}&amp;lang=fr"' in html, "the way back"
+    assert page(library, "?view=finance").status_code == 400
 
 
 def test_what_is_no_day_is_400(library: Library) -> None:
