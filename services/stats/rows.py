@@ -166,6 +166,7 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "payments.charged_back": Entries(("disputed", "withheld"), -1),
     "payments.disputes_open": Entries(("withheld",), to_date=True),
     "payments.fees": Entries(("fees",), -1),
+    "payments.clearing": Entries(("clearing",), -1, to_date=True),
     "payments.started": _started,
     "payments.started_by_status": replace(_started, key="status"),
     "payments.started_by_method": replace(_started, key="method"),

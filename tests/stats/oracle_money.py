@@ -62,6 +62,7 @@ class Money(Terms):
             "charged_back": -_sum(disputed) - _sum(withheld),
             "disputes_open": _sum(entry for entry in ever if entry["account"] == "dispute_withheld"),
             "fees": -_sum(e for e in self.rows("ledger", "at") if e["account"] in ("psp_fees", "dispute_fees")),
+            "clearing": -_sum(entry for entry in ever if entry["account"] == "psp_clearing"),
             "topped_up_by_provider": add_up((provider_and_method(e, "provider"), e["amount_minor"]) for e in top_ups),
             "topped_up_by_method": add_up((provider_and_method(e, "method"), e["amount_minor"]) for e in top_ups),
             "topped_up_to_date": _sum(

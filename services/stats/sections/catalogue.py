@@ -50,7 +50,7 @@ class Over(StrEnum):
 
 _LAST = {
     "revenue": ("net_to_date", "deferred"),
-    "payments": ("disputes_open", "topped_up_to_date", "completed_to_date"),
+    "payments": ("disputes_open", "clearing", "topped_up_to_date", "completed_to_date"),
     "wallets": ("credit", "debt", "debtors", "total"),
     "subscriptions": (
         "total", "students", "active", "expiring_7", "expiring_30", "active_by_level", "popular_chapters", "pending",

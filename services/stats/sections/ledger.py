@@ -16,6 +16,7 @@ TO_DATE = {
     "topped_up": "payments.topped_up_to_date",
     "wallets": "wallets.total",
     "disputes_open": "payments.disputes_open",
+    "clearing": "payments.clearing",
 }
 
 
@@ -38,6 +39,8 @@ class Movements:
     charged_back: list[int]
     #: How much more is withheld for open disputes than before.
     withheld: list[int]
+    #: How much more the providers owe to the school.
+    clearing: list[int]
     #: What operators' corrections gave to wallets.
     adjusted: list[int]
     #: What providers kept of payments, and for disputes.
@@ -54,6 +57,7 @@ CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[])
           THEN CASE WHEN booked.kind = 'deactivation' THEN 'returned' ELSE 'billed' END
      WHEN entry.account_id = ANY (%(fees)s::bigint[]) THEN 'fees'
      WHEN entry.account_id = ANY (%(withheld)s::bigint[]) THEN 'withheld'
+     WHEN entry.account_id = ANY (%(clearing)s::bigint[]) THEN 'clearing'
      WHEN entry.account_id = ANY (%(own)s::bigint[]) THEN 'own'
      WHEN booked.kind = 'payment' THEN CASE WHEN entry.amount_minor > 0 THEN 'topped_up' ELSE 'refunded' END
      WHEN booked.kind IN ('refund', 'refund_reversed') THEN 'refunded'
@@ -131,6 +135,7 @@ def movements(ask: Query, days: Days, currency: str) -> Movements:
         refunded=_negative(total("refunded")),
         charged_back=_negative(total("disputed", "withheld")),
         withheld=total("withheld"),
+        clearing=_negative(total("clearing")),
         adjusted=total("adjusted"),
         fees=_negative(total("fees")),
         wallets=total(*OF_WALLETS),
@@ -154,6 +159,7 @@ def _before(ask: Query, days: Days, currency: str, own: Mapping[str, list[int]])
         "topped_up": total("topped_up"),
         "wallets": total(*OF_WALLETS),
         "disputes_open": total("withheld"),
+        "clearing": -total("clearing"),
     }
 
 
@@ -164,6 +170,7 @@ def accounts(ask: Query) -> dict[str, list[int]]:
         "revenue": ("subscription_revenue",),
         "fees": ("psp_fees", "dispute_fees"),
         "withheld": ("dispute_withheld",),
+        "clearing": ("psp_clearing",),
     }
     found = {name: [row.id for row in rows if row.kind in of] for name, of in kinds.items()}
     return {**found, "own": [row.id for row in rows]}

@@ -59,6 +59,14 @@ NUMBERS = (
         source=_LEDGER,
     ),
     MetricDefinition(
+        "clearing",
+        Unit.MINOR,
+        "Clearing at the day's end: what the providers have collected and owe to the school, less what went back and "
+        "what they kept. What they paid out is not booked yet.",
+        reach_days=FOREVER,
+        source=_LEDGER,
+    ),
+    MetricDefinition(
         "topped_up_by_provider", Unit.MINOR, "topped_up.", by="provider", source=_LEDGER, reconciles="topped_up"
     ),
     MetricDefinition(
@@ -175,10 +183,11 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
 
 def _booked(days: Days, moved: Movements) -> list[dict[str, Value]]:
     """The numbers of the money that was booked in each day."""
-    to_date, withheld = moved.before["topped_up"], moved.before["disputes_open"]
+    to_date, withheld, clearing = (moved.before[name] for name in ("topped_up", "disputes_open", "clearing"))
     found: list[dict[str, Value]] = []
     for bucket in range(1, len(days) + 1):
         to_date, withheld = to_date + moved.topped_up[bucket], withheld + moved.withheld[bucket]
+        clearing += moved.clearing[bucket]
         found.append(
             {
                 "topped_up": moved.topped_up[bucket],
@@ -186,6 +195,7 @@ def _booked(days: Days, moved: Movements) -> list[dict[str, Value]]:
                 "charged_back": moved.charged_back[bucket],
                 "disputes_open": withheld,
                 "fees": moved.fees[bucket],
+                "clearing": clearing,
                 "topped_up_by_provider": breakdown(moved.by_provider, bucket),
                 "topped_up_by_method": breakdown(moved.by_method, bucket),
                 "topped_up_to_date": to_date,
