@@ -30,7 +30,8 @@ def school_of(case: Row) -> School:
     """A school of which only this case is known."""
     school: School = {table: [] for table in TABLES}
     terms, money = case.get("terms", []), case.get("money", [])
-    users = {one["user"] for one in [*terms, *money] if "user" in one}
+    check_ins, payments = case.get("check_ins", []), case.get("payments", [])
+    users = {one["user"] for one in [*terms, *money, *check_ins, *payments] if "user" in one}
     school["users"] = [
         {"id": number, "created_at": LONG_AGO, "role": "student", "year_of_study": None} for number in sorted(users)
     ]
@@ -44,6 +45,15 @@ def school_of(case: Row) -> School:
     ]
     for number, term in enumerate(terms, start=1):
         _add_term(school, number, term)
+    school["sessions"] = [
+        {"id": number, "starts_at": at(one["at"]), "chapter_id": one["chapter"] or None, "teacher_id": None}
+        for number, one in enumerate(case.get("sessions", []), start=1)
+    ]
+    school["attendances"] = [
+        {"id": number, "session_id": one["session"], "user_id": one["user"], "checked_in_at": at(one["at"])}
+        for number, one in enumerate(check_ins, start=1)
+    ]
+    school["payments"] = [_payment(number, one) for number, one in enumerate(payments, start=1)]
     school["ledger"] = [
         {
             "account": one["account"],
@@ -57,6 +67,22 @@ def school_of(case: Row) -> School:
         for one in money
     ]
     return school
+
+
+def _payment(number: int, one: Row) -> Row:
+    return {
+        "id": number,
+        "provider": "chargily",
+        "user_id": one["user"],
+        "amount_minor": one["amount"],
+        "credited_minor": one["amount"] if "paid" in one else 0,
+        "currency": "DZD",
+        "method": None,
+        "status": "completed" if "paid" in one else one.get("status", "pending"),
+        "failure_reason": None,
+        "created_at": at(one["begun"]),
+        "completed_at": at(one.get("paid")),
+    }
 
 
 def _add_term(school: School, number: int, term: Row) -> None:
