@@ -47,7 +47,9 @@ GRANT INSERT, DELETE ON queue_pauses TO nouba_gateway;
 GRANT SELECT, INSERT ON operator_acts TO nouba_gateway;
 
 -- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
-GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, payment_objects, ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
+GRANT SELECT ON kept_subscriptions TO nouba_gateway;
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals TO nouba_gateway;
 GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
@@ -101,7 +103,7 @@ GRANT INSERT (id, name, email, phone, role, year_of_study, last_login_at, create
     UPDATE (name, email, phone, role, year_of_study, last_login_at) ON users TO nouba_school;
 GRANT INSERT (id, chapter_id, title, pdf_summary, created_at), UPDATE (chapter_id, title, pdf_summary) ON courses
     TO nouba_school;
-GRANT SELECT, INSERT (provider, provider_reference, order_number, user_id, amount_minor, currency) ON payments
-    TO nouba_school;
+GRANT SELECT, INSERT (provider, provider_reference, order_number, user_id, amount_minor, currency,
+    subscription_id) ON payments TO nouba_school;
 GRANT SELECT (id, provider, state, reason, received_at, processed_at, payment_id) ON webhook_events TO nouba_school;
 GRANT SELECT ON ledger_accounts, ledger_transactions, ledger_entries, daily_stats, daily_stats_newest TO nouba_school;

@@ -101,6 +101,16 @@ payments = Table(
     Column("failure_reason", Text),
     created_at_column(),
     Column("completed_at", INSTANT),
+    # what the school's checkout registered, kept when something else was collected
+    Column("registered_minor", BigInteger),
+    # the provider's own time of the collection that counts, and of the cumulative figure of refunds
+    Column("amount_told_at", INSTANT),
+    Column("refunded_total_minor", BigInteger),
+    Column("refunded_told_at", INSTANT),
+    # the subscription that it was made for, as somebody outside named it: it need not exist. What the school's checkout
+    # registered is kept when an event names another one
+    Column("subscription_id", BigInteger),
+    Column("registered_subscription_id", BigInteger),
     # how often and when the provider was asked about it, and when it is asked again; never again where that is null
     Column("asks", Integer, nullable=False, server_default=text("0")),
     Column("asked_at", INSTANT),
@@ -115,6 +125,7 @@ payments = Table(
     CheckConstraint("amount_minor >= 0 AND refunded_minor >= 0", name="amounts_not_negative"),
     CheckConstraint("credited_minor BETWEEN 0 AND amount_minor", name="credit_within_amount"),
     Index(None, "provider", "order_number"),
+    Index("ix_payments_order_number", "order_number", postgresql_where=text("completed_at IS NOT NULL")),
     Index(None, "user_id"),
     Index(
         "ix_payments_unfinished",
@@ -122,6 +133,50 @@ payments = Table(
         "next_ask_at",
         postgresql_where=text("status IN ('pending', 'authorized')"),
     ),
+    info={"writer": "gateway"},
+)
+
+# The provider's own objects of a payment: what was refunded, what is disputed, what it cost. A fee's state is its kind.
+payment_objects = Table(
+    "payment_objects",
+    metadata,
+    Column("payment_id", BigInteger, ForeignKey("payments.id"), primary_key=True, autoincrement=False),
+    Column("kind", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    # the provider's times: when a refund began, when it ended without success, when a dispute was decided
+    Column("began_at", INSTANT),
+    Column("ended_at", INSTANT),
+    CheckConstraint(
+        "kind = 'refund' AND state IN ('pending', 'succeeded', 'canceled', 'failed') "
+        "OR kind = 'dispute' AND state IN ('inquiry', 'open', 'won', 'lost') "
+        "OR kind = 'fee' AND state IN ('payment', 'dispute')",
+        name="state_known",
+    ),
+    CheckConstraint("amount_minor >= 0 OR kind = 'fee'", name="amount_not_negative"),
+    info={"writer": "gateway"},
+)
+
+# What a provider's customer, subscription or invoice says about the payments that name it: who pays, or which it is.
+payment_links = Table(
+    "payment_links",
+    metadata,
+    id_column(),
+    Column("provider", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("user_id", BigInteger, ForeignKey("users.id")),
+    Column("reference", Text),
+    created_at_column(),
+    UniqueConstraint("provider", "object_id", "user_id", "reference", postgresql_nulls_not_distinct=True),
+    info={"writer": "gateway"},
+)
+
+# Subscriptions that ran under the rule of a release before 0013; they run on for as long as the wallet covers them.
+kept_subscriptions = Table(
+    "kept_subscriptions",
+    metadata,
+    Column("subscription_id", BigInteger, ForeignKey("subscriptions.id"), primary_key=True, autoincrement=False),
     info={"writer": "gateway"},
 )
 
@@ -134,7 +189,8 @@ ledger_accounts = Table(
     Column("provider", Text),
     UniqueConstraint("kind", "user_id", "provider", postgresql_nulls_not_distinct=True),
     CheckConstraint(
-        "kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue', 'adjustments')",
+        "kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue', 'dispute_withheld', "
+        "'dispute_contested', 'dispute_losses', 'dispute_fees', 'adjustments')",
         name="kind_known",
     ),
     info={"writer": "gateway"},
@@ -149,7 +205,11 @@ ledger_transactions = Table(
     Column("payment_id", BigInteger, ForeignKey("payments.id")),
     Column("subscription_id", BigInteger, ForeignKey("subscriptions.id")),
     created_at_column(),
-    CheckConstraint("kind IN ('payment', 'activation', 'deactivation', 'adjustment')", name="kind_known"),
+    CheckConstraint(
+        "kind IN ('payment', 'refund', 'refund_reversed', 'dispute_withheld', 'dispute_released', 'dispute_lost', "
+        "'dispute_fee', 'activation', 'deactivation', 'adjustment')",
+        name="kind_known",
+    ),
     # an event moves the money of a payment or a subscription once, whatever the code above believes
     Index(
         "uq_ledger_transactions_event",

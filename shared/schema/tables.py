@@ -3,10 +3,13 @@
 from shared.schema.messaging import dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
 from shared.schema.payments import (
+    kept_subscriptions,
     ledger_accounts,
     ledger_adjustments,
     ledger_entries,
     ledger_transactions,
+    payment_links,
+    payment_objects,
     payments,
     seals,
     webhook_events,
@@ -32,6 +35,7 @@ __all__ = [
     "daily_stats",
     "daily_stats_newest",
     "dead_letters",
+    "kept_subscriptions",
     "late_days",
     "ledger_accounts",
     "ledger_adjustments",
@@ -40,6 +44,8 @@ __all__ = [
     "metadata",
     "operator_acts",
     "outbox",
+    "payment_links",
+    "payment_objects",
     "payments",
     "queue_pauses",
     "seals",

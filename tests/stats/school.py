@@ -24,11 +24,6 @@ _TABLES = (
     "users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions",
     "subscription_terms", "chapter_teachers",
 )  # fmt: skip
-#: Why money moves is told apart in more kinds than the tables of every release have.
-_ANY_KIND = """
-ALTER TABLE ledger_accounts DROP CONSTRAINT IF EXISTS ck_ledger_accounts_kind_known;
-ALTER TABLE ledger_transactions DROP CONSTRAINT IF EXISTS ck_ledger_transactions_kind_known
-"""
 
 
 def load(connection: Connection, school: School) -> None:
@@ -36,7 +31,6 @@ def load(connection: Connection, school: School) -> None:
     with connection.cursor() as cursor:
         # one side of each ledger transaction is enough here, and the database would refuse that at commit
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(_ANY_KIND)
         held: Counter[int] = Counter()
         for entry in school["ledger"]:
             if entry["account"] == "user_wallet":

@@ -34,6 +34,20 @@ def test_for_later(): raise AssertionError
 @pytest.mark.lint
 def test_for_check(): raise AssertionError
 """
+SHARED = """
+import os
+import pytest
+
+@pytest.fixture(scope="module")
+def process(): return os.getpid()
+
+seen = []
+
+@pytest.mark.parametrize("number", range(20))
+def test_numbers(process, number):
+    seen.append(number)
+    assert seen == list(range(number + 1))
+"""
 
 
 def test_a_part_is_a_folder_wherever_it_is() -> None:
@@ -75,6 +89,15 @@ def start(sample: Path) -> "subprocess.Popen[str]":
         text=True,
         start_new_session=True,
     )
+
+
+def test_tests_that_share_a_fixture_of_their_module_run_in_one_process(sample: Path) -> None:
+    (sample / "test_sample.py").write_text(SHARED)
+
+    process = start(sample)
+    told, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 0, told
 
 
 def servers_of(sample: Path) -> list[psutil.Process]:

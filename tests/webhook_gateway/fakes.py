@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction, TransactionKind
-from services.webhook_gateway.payments.model import Event, Payment, Subscription
+from services.webhook_gateway.payments.model import Credit, Event, Link, Payment, Subscription
 from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import EventState
@@ -37,6 +37,7 @@ class Tables:
     events: dict[int, EventRow] = field(default_factory=dict)
     postings: list[Posting] = field(default_factory=list)
     messages: list[PaymentSettled] = field(default_factory=list)
+    links: list[tuple[str, Link]] = field(default_factory=list)
 
     def copy(self) -> "Tables":
         return Tables(
@@ -46,6 +47,7 @@ class Tables:
             dict(self.events),
             list(self.postings),
             list(self.messages),
+            list(self.links),
         )
 
 
@@ -201,11 +203,50 @@ class FakeBooks:
                 self._tables.users[account.user_id] = balance
 
     def pending_subscriptions(self, user_id: int) -> Sequence[Subscription]:
-        return [Subscription(row.id, row.amount_minor) for row in self._of(user_id, "pending_payment")]
+        return [
+            Subscription(row.id, row.amount_minor, row.created_at, row.ends_at)
+            for row in self._of(user_id, "pending_payment")
+        ]
 
     def paid_subscriptions(self, user_id: int) -> Sequence[Subscription]:
         rows = reversed(self._of(user_id, "active"))
-        return [Subscription(row.id, self._paid_minor(row.id)) for row in rows if self._is_paid(row.id)]
+        return [
+            Subscription(row.id, self._paid_minor(row.id), row.created_at, row.ends_at)
+            for row in rows
+            if self._is_paid(row.id)
+        ]
+
+    def credits(self, user_id: int) -> Sequence[Credit]:
+        return [
+            Credit(
+                payment.completed_at,
+                (payment.provider, payment.reference or ""),
+                payment.credited_minor,
+                payment.subscription_id,
+            )
+            for payment in self._tables.payments.values()
+            if payment.user_id == user_id and payment.completed_at is not None
+        ]
+
+    def links(self, provider: str, object_ids: Iterable[str]) -> Sequence[Link]:
+        wanted = set(object_ids)
+        return [link for owner, link in self._tables.links if owner == provider and link.object_id in wanted]
+
+    def add_links(self, provider: str, links: Iterable[Link]) -> None:
+        for link in links:
+            is_known = (provider, link) in self._tables.links
+            if not is_known and (link.user_id is None or link.user_id in self._tables.users):
+                self._tables.links.append((provider, link))
+
+    def paid_before(self, payment: Payment) -> int | None:
+        others = [
+            (one.completed_at, one.id)
+            for one in self._tables.payments.values()
+            if (one.order_number, one.user_id) == (payment.order_number, payment.user_id)
+            and one.completed_at is not None
+            and one.id != payment.id
+        ]
+        return min(others)[1] if others and payment.order_number is not None else None
 
     def activate(self, subscription_id: int, at: datetime) -> None:
         row = self._tables.subscriptions[subscription_id]

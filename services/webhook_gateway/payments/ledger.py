@@ -12,7 +12,7 @@ from services.webhook_gateway.payments.model import Subscription
 
 
 class AccountKind(StrEnum):
-    """What an account is for; wallets belong to a user, clearing and fees to a provider."""
+    """What an account is for; wallets belong to a user, all but the revenue to a provider."""
 
     WALLET = "user_wallet"
     CLEARING = "psp_clearing"
@@ -20,12 +20,25 @@ class AccountKind(StrEnum):
     REVENUE = "subscription_revenue"
     #: What operators' corrections gave to wallets, and took from them.
     ADJUSTMENTS = "adjustments"
+    #: What is owed to payers again if their open disputes are won.
+    WITHHELD = "dispute_withheld"
+    #: What the provider owes the school again if open disputes are won: negative, as all that the school is owed.
+    CONTESTED = "dispute_contested"
+    #: What disputes took beyond what the payers' wallets held of the payment, because it was refunded before.
+    DISPUTE_LOSSES = "dispute_losses"
+    DISPUTE_FEES = "dispute_fees"
 
 
 class TransactionKind(StrEnum):
     """Why money moved."""
 
     PAYMENT = "payment"
+    REFUND = "refund"
+    REFUND_REVERSED = "refund_reversed"
+    DISPUTE_WITHHELD = "dispute_withheld"
+    DISPUTE_RELEASED = "dispute_released"
+    DISPUTE_LOST = "dispute_lost"
+    DISPUTE_FEE = "dispute_fee"
     ACTIVATION = "activation"
     DEACTIVATION = "deactivation"
     ADJUSTMENT = "adjustment"

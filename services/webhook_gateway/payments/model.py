@@ -1,10 +1,11 @@
-"""The values that settlement thinks in: a kept event, a payment, a subscription."""
+"""The values that settlement thinks in: a kept event, a payment, a subscription, what a payment adds to its wallet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.webhook_gateway.payments.payment_state import PaymentState, Status
+from services.webhook_gateway.payments.objects import FeeKind
+from services.webhook_gateway.payments.payment_state import PaymentState, Stage, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +31,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """One row of `payments`. `fee_minor` is what the ledger has booked of the provider's fee.
+    """One row of `payments`. `fee_minor` is what the ledger has booked of the provider's fee for collecting it.
 
-    `amount_is_final` is false while only a hold or a failed attempt told the amount: less may be collected.
+    `amount_minor` is what was collected, and before that what is to be: `amount_is_final` is false while only a hold or
+    a failed attempt told it, for less may be collected. `registered_minor` is what the school's checkout registered,
+    kept when something else was collected; `amount_told_at` is the provider's time of the collection that counts.
+    `subscription_id` is the subscription that it was made for, where somebody named one: the school's checkout
+    (`registered_subscription_id`), else the provider's events.
     """
 
     id: int
@@ -44,21 +49,74 @@ class Payment:
     currency: str
     standing: PaymentState
     amount_is_final: bool = True
+    registered_minor: int | None = None
+    amount_told_at: datetime | None = None
     credited_minor: int = 0
     fee_minor: int = 0
     method: str | None = None
     failure_reason: str | None = None
     completed_at: datetime | None = None
+    subscription_id: int | None = None
+    registered_subscription_id: int | None = None
 
     @property
     def status(self) -> Status:
         """The word that the table shows."""
         return self.standing.status(self.amount_minor)
 
+    @property
+    def registered(self) -> int | None:
+        """What the school's checkout registered; None where nobody did: an attempt is no registration."""
+        return self.amount_minor if self._is_registration else self.registered_minor
+
+    @property
+    def registered_subscription(self) -> int | None:
+        """The subscription that the school's checkout registered; None where nobody did."""
+        return self.subscription_id if self._is_registration else self.registered_subscription_id
+
+    @property
+    def told_fee_minor(self) -> int:
+        """The part of the fee that was told as one figure, and not as fees of their own."""
+        return self.fee_minor - self.standing.fee_minor(FeeKind.PAYMENT)
+
+    @property
+    def _is_registration(self) -> bool:
+        """Whether this is the row of the school's checkout, and no event has changed it."""
+        return self.registered_minor is None and self.amount_is_final and self.standing.stage is not Stage.COMPLETED
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A user's subscription that the wallet pays, or has paid."""
+    """A user's subscription that the wallet pays, or has paid: then `amount_minor` is what it paid.
+
+    `is_kept` is true of one that ran when an earlier release, with another rule, was replaced.
+    """
 
     id: int
     amount_minor: int
+    created_at: datetime
+    ends_at: datetime | None = None
+    is_kept: bool = False
+
+    def is_over(self, at: datetime) -> bool:
+        """Whether its term has ended: it is neither paid nor given back any more."""
+        return self.ends_at is not None and self.ends_at <= at
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What a completed payment adds to its payer's wallet; `key` is the same in every order of events."""
+
+    completed_at: datetime
+    key: tuple[str, str]
+    amount_minor: int
+    subscription_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a provider's object (a customer, a subscription, an invoice) says about its payments: who pays, or which."""
+
+    object_id: str
+    user_id: int | None = None
+    reference: str | None = None

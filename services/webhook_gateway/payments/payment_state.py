@@ -1,12 +1,29 @@
-"""What a payment can be, and how one more piece of news changes it: only ever forward.
+"""What a payment can be, and how one more piece of news changes it.
 
-Providers repeat themselves and deliver in any order.
-So a payment's standing is three facts, each of which only grows, and news are merged by taking the larger of each.
+Providers repeat themselves and deliver in any order. So a payment's state is facts, each of which merges with news of
+itself: how far the collection came takes the larger, a cumulative figure takes the newest, and each of the provider's
+objects (refund, dispute, fee) merges by its id.
 Merging is commutative, associative and idempotent: every order and repetition of the same events ends the same.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Final
+
+from services.webhook_gateway.payments.objects import (
+    Dispute,
+    DisputeState,
+    Fee,
+    FeeKind,
+    Refund,
+    Total,
+    merge_objects,
+    refunded_minor,
+)
+
+#: The id of a dispute that was kept before disputes were kept one by one; every other one takes its place.
+UNIDENTIFIED: Final = ""
 
 
 class Stage(IntEnum):
@@ -21,15 +38,6 @@ class Stage(IntEnum):
     CANCELED = 3
     FAILED = 4
     COMPLETED = 5
-
-
-class Dispute(IntEnum):
-    """Whether the payer's bank claims the money back; the money is withheld while a dispute is open or lost."""
-
-    NONE = 0
-    OPEN = 1
-    WON = 2
-    LOST = 3
 
 
 class Status(StrEnum):
@@ -49,34 +57,75 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PaymentState:
-    """All that is known of a payment's progress. `refunded_minor` is the total given back so far."""
+    """All that is known of a payment's progress. `refunded` is the cumulative figure, where a provider tells one."""
 
     stage: Stage = Stage.PENDING
-    refunded_minor: int = 0
-    dispute: Dispute = Dispute.NONE
+    refunded: Total = field(default_factory=Total)
+    refunds: Mapping[str, Refund] = field(default_factory=dict)
+    disputes: Mapping[str, Dispute] = field(default_factory=dict)
+    fees: Mapping[str, Fee] = field(default_factory=dict)
 
     def merge(self, news: "PaymentState") -> "PaymentState":
         """The standing after `news`; the same whichever of the two came first."""
         return PaymentState(
             max(self.stage, news.stage),
-            max(self.refunded_minor, news.refunded_minor),
-            max(self.dispute, news.dispute),
+            self.refunded.merge(news.refunded),
+            merge_objects(self.refunds, news.refunds.values()),
+            merge_objects(self.disputes, news.disputes.values()),
+            merge_objects(self.fees, news.fees.values()),
         )
 
     def status(self, amount_minor: int) -> Status:
         """The word for this standing of a payment of `amount_minor`."""
         if self.stage is not Stage.COMPLETED:
             return Status[self.stage.name]
-        if self.dispute is Dispute.LOST:
+        if self.dispute is DisputeState.LOST:
             return Status.CHARGED_BACK
-        if self.dispute is Dispute.OPEN:
+        if self.dispute is DisputeState.OPEN:
             return Status.DISPUTED
-        if self.refunded_minor >= amount_minor > 0:
+        refunded = self.refunded_minor
+        if refunded >= amount_minor > 0:
             return Status.REFUNDED
-        return Status.PARTIALLY_REFUNDED if self.refunded_minor else Status.COMPLETED
+        return Status.PARTIALLY_REFUNDED if refunded else Status.COMPLETED
+
+    @property
+    def refunded_minor(self) -> int:
+        """All that is refunded now."""
+        return refunded_minor(self.refunded, self.refunds.values())
+
+    @property
+    def dispute(self) -> DisputeState:
+        """Of several disputes the one that an operator has to know of: an open one, else a lost one, else a won one."""
+        urgency = (DisputeState.OPEN, DisputeState.LOST, DisputeState.WON)
+        states = {dispute.state for dispute in self._disputes()}
+        return next((state for state in urgency if state in states), DisputeState.INQUIRY)
+
+    @property
+    def withheld_minor(self) -> int:
+        """What banks hold until the disputes about it are decided."""
+        return sum(one.amount_minor for one in self._disputes() if one.state is DisputeState.OPEN and one.id)
+
+    @property
+    def lost_minor(self) -> int:
+        """What disputes took for good; and an old dispute, of which no more was kept than what it took."""
+        taken = {DisputeState.LOST}
+        return sum(
+            one.amount_minor
+            for one in self._disputes()
+            if one.state in taken or (one.state is DisputeState.OPEN and not one.id)
+        )
+
+    def fee_minor(self, kind: FeeKind) -> int:
+        """What the provider charged by the fees that are known one by one."""
+        return sum(fee.amount_minor for fee in self.fees.values() if fee.kind is kind)
 
     def credit_minor(self, amount_minor: int) -> int:
         """What the payer's wallet holds of this payment, in minor units: never negative, never more than was paid."""
-        if self.stage is not Stage.COMPLETED or self.dispute in (Dispute.OPEN, Dispute.LOST):
+        if self.stage is not Stage.COMPLETED:
             return 0
-        return max(0, amount_minor - self.refunded_minor)
+        taken = self.refunded_minor + self.withheld_minor + self.lost_minor
+        return max(0, amount_minor - taken)
+
+    def _disputes(self) -> list[Dispute]:
+        identified = [dispute for dispute in self.disputes.values() if dispute.id != UNIDENTIFIED]
+        return identified or list(self.disputes.values())

@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
 
-from services.webhook_gateway.payments.payment_state import Dispute, PaymentState, Stage
+from services.webhook_gateway.payments.objects import Dispute, Fee, Refund, Total, merge_objects
+from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 
 #: Where an adapter that checks a signed time gets ours from; aware.
 Clock = Callable[[], datetime]
@@ -55,8 +56,14 @@ class PaymentNotice:
 
     `key` is what makes the event the same event when it comes again. `kind` is the provider's own word.
     `reference` is the provider's id of the payment, `order_number` ours. `None` means that it was not told.
-    `refunded_minor` is the total given back so far. `hint` means that the provider has to be asked before any of it
-    is believed. A notice without a `reference` tells nothing about a payment and is ignored.
+    `hint` means that the provider has to be asked before any of it is believed. A notice without a `reference` tells
+    nothing about a payment and is ignored, unless it says who pays (`payers`).
+
+    `amount_minor` is what was collected (or held, or tried); `authorized_minor` is what that was a part of, where a
+    provider lets the school collect less than the payer agreed to. `refunded_minor` is the provider's cumulative
+    figure; `refunds`, `disputes` and `fees` are its objects, which rule where they are known. `payers` are the
+    provider's ids of what says who pays (an invoice, a subscription, a customer; the nearest first), `invoice` is the
+    invoice that the payment pays, and `subscription_id` is the school's subscription that it is made for.
     """
 
     key: str
@@ -65,9 +72,12 @@ class PaymentNotice:
     order_number: str | None = None
     user_id: int | None = None
     stage: Stage = Stage.PENDING
-    dispute: Dispute = Dispute.NONE
     amount_minor: int | None = None
-    refunded_minor: int = 0
+    authorized_minor: int | None = None
+    refunded_minor: int | None = None
+    refunds: tuple[Refund, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+    fees: tuple[Fee, ...] = ()
     fee_minor: int | None = None
     currency: str | None = None
     method: str | None = None
@@ -75,11 +85,21 @@ class PaymentNotice:
     mode: Mode | None = None
     occurred_at: datetime | None = None
     hint: bool = False
+    payers: tuple[str, ...] = ()
+    invoice: str | None = None
+    subscription_id: int | None = None
 
     @property
     def standing(self) -> PaymentState:
         """The part of the notice that moves a payment."""
-        return PaymentState(self.stage, self.refunded_minor, self.dispute)
+        refunded = Total() if self.refunded_minor is None else Total(self.refunded_minor, self.occurred_at)
+        return PaymentState(
+            self.stage,
+            refunded,
+            merge_objects({}, self.refunds),
+            merge_objects({}, self.disputes),
+            merge_objects({}, self.fees),
+        )
 
 
 #: The method of a request that is a provider's answer to a question of ours. No server of ours takes it from outside.

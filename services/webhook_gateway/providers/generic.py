@@ -42,6 +42,7 @@ class Generic:
         return PaymentNotice(
             key=event_id or fields.identifier(_key(told, status), "transaction_id with its status"),
             kind=status,
+            occurred_at=fields.instant(body.get("occurred_at")),
             **told._asdict(),
         )
 

@@ -34,8 +34,9 @@ class ParsedPayload(NamedTuple):
     user_id: int | None
     stage: Stage
     amount_minor: int | None
-    refunded_minor: int
+    refunded_minor: int | None
     currency: str
+    subscription_id: int | None
 
 
 def status_word(value: Any) -> str:
@@ -58,6 +59,7 @@ def read(body: Mapping[str, Any], status: str) -> ParsedPayload:
         user_id=fields.user_id(body.get("user_id")),
         stage=_STAGES[status],
         amount_minor=None if is_refund else amount_minor,
-        refunded_minor=amount_minor if is_refund else 0,
+        refunded_minor=amount_minor if is_refund else None,
         currency=fields.currency(body.get("currency")),
+        subscription_id=fields.user_id(body.get("subscription_id")),
     )

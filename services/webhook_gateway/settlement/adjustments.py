@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from services.webhook_gateway.payments.ledger import Account, AccountKind, Transaction, adjusted
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore
-from services.webhook_gateway.settlement.wallets import pay_subscriptions, return_subscriptions
+from services.webhook_gateway.settlement.wallets import pay_subscriptions
 from shared.runtime.failpoints import failpoint
 
 #: Corrections of one round; there are few in a day.
@@ -63,11 +63,7 @@ class AdjustmentBookings:
                 return False
         failpoint("adjustments.after_posting")
         with self.books() as books:
-            balance_minor = books.balance(row.user_id)
-            if balance_minor < 0:
-                return_subscriptions(row.user_id, balance_minor, self.terms.currency, books, None)
-            else:
-                pay_subscriptions(row.user_id, balance_minor, self.terms.currency, books, self.terms.now(), None)
+            pay_subscriptions(row.user_id, self.terms.currency, books, self.terms.now(), None)
         failpoint("adjustments.after_subscriptions")
         with self.engine.begin() as connection:
             return bool(connection.execute(text(_FINISH), {"id": adjustment_id}).rowcount)

@@ -1,18 +1,22 @@
 """Book one notice: find the payment it is about, refuse what does not match, move the money that is new in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from services.webhook_gateway.payments.ledger import payment_moved
-from services.webhook_gateway.payments.model import Event, Payment
+from services.webhook_gateway.payments.model import Event, Link, Payment
+from services.webhook_gateway.payments.money import Money, transactions
+from services.webhook_gateway.payments.objects import DisputeState, FeeKind
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.providers.base import PaymentNotice
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult, SettlementStore
-from services.webhook_gateway.settlement.wallets import pay_subscriptions, return_subscriptions
+from services.webhook_gateway.settlement.wallets import pay_subscriptions
 from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
+
+#: Stands for a time that nobody told: older than any that is.
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 #: How old a provider's own time of a payment may be to be believed: the longest that providers repeat a webhook.
 LATEST_DELIVERY = timedelta(days=3)
@@ -30,55 +34,150 @@ class WalletPolicy:
 def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: WalletPolicy) -> SettlementResult:
     """What becomes of `event`: booked, found stale, put aside for an operator, or left to wait (`RECEIVED`)."""
     if notice.reference is None:
-        return SettlementResult(
-            EventState.IGNORED, notice.failure_reason or f"{notice.kind} says nothing about a payment"
-        )
-    found = known = books.find(event.provider, notice.reference, notice.order_number)
+        return _book_payer(event, notice, books, terms)
+    reference = notice.reference
+    known = books.find(event.provider, reference, notice.order_number)
+    if known is None and notice.user_id is None and notice.payers:
+        users = _payer(event.provider, notice, books)
+        if len(users) > 1:
+            return SettlementResult(EventState.QUARANTINED, _several(users))
+        notice = replace(notice, user_id=users[0] if users else None)
+    found = known
     if known is not None and event.accepted:
         known = _corrected(known, notice)
     if known is not None and (fault := _mismatch(known, notice, terms)):
         return SettlementResult(EventState.QUARANTINED, fault, known.id)
-    if found is not None and known is not None and known.reference in (None, notice.reference):
+    if found is not None and known is not None and known.reference in (None, reference):
         before, after = found, known
     else:
-        newcomer = _newcomer(event.provider, notice, known, terms)
-        if isinstance(newcomer, SettlementResult):
-            return newcomer
-        opened = books.open(newcomer)
-        failpoint("settlement.after_open")
-        if opened is None:
-            return SettlementResult(EventState.RECEIVED, f"user {newcomer.user_id} is not known yet")
-        before, after = newcomer, opened
-        # somebody else may have opened it meanwhile, for another amount
-        if fault := _mismatch(after, notice, terms):
-            return SettlementResult(EventState.QUARANTINED, fault, after.id)
+        opened = _open(event, notice, known, books, terms)
+        if isinstance(opened, SettlementResult):
+            return opened
+        before, after = opened
     if notice.refunded_minor and notice.stage is not Stage.COMPLETED and not after.amount_is_final:
         return SettlementResult(EventState.RECEIVED, "how much was paid is not known yet", after.id)
     moved = _merge(after, notice, event.received_at)
-    if moved == before:
+    if excess := _excess(moved, notice):
+        return SettlementResult(EventState.RECEIVED, excess, after.id)
+    _keep_links(event.provider, notice, moved.user_id, books)
+    if _is_told_again(before, moved):
+        if moved != before:
+            books.save(moved)
         return SettlementResult(EventState.IGNORED, f"nothing new: payment {moved.id} is {moved.status}", moved.id)
-    _move_money(event, after, moved, books, terms)
+    return _apply(event, after, moved, books, terms)
+
+
+def _open(
+    event: Event, notice: PaymentNotice, order: Payment | None, books: SettlementStore, terms: WalletPolicy
+) -> tuple[Payment, Payment] | SettlementResult:
+    """The row that is new, without its id and with it; or why there is none yet."""
+    newcomer = _newcomer(event.provider, notice, order, terms)
+    _keep_links(event.provider, notice, notice.user_id, books)
+    if isinstance(newcomer, SettlementResult):
+        return newcomer
+    opened = books.open(newcomer)
+    failpoint("settlement.after_open")
+    if opened is None:
+        return SettlementResult(EventState.RECEIVED, f"user {newcomer.user_id} is not known yet")
+    # somebody else may have opened it meanwhile, for another amount
+    if fault := _mismatch(opened, notice, terms):
+        return SettlementResult(EventState.QUARANTINED, fault, opened.id)
+    return newcomer, opened
+
+
+def _apply(
+    event: Event, before: Payment, moved: Payment, books: SettlementStore, terms: WalletPolicy
+) -> SettlementResult:
+    """Book what is new in `moved`, and say so."""
+    _move_money(event, before, moved, books, terms)
     books.save(moved)
     failpoint("settlement.after_payment")
-    books.release(event.provider, notice.reference, terms.now())
-    for day in _days(event, after, moved, terms):
+    assert moved.reference is not None
+    books.release(event.provider, moved.reference, terms.now())
+    for day in _days(event, before, moved, terms):
         books.announce(moved.id, day)
-    return SettlementResult(EventState.APPLIED, f"payment {moved.id} is {moved.status}", moved.id)
+    reason = f"payment {moved.id} is {moved.status}"
+    if moved.credited_minor and (first := books.paid_before(moved)):
+        reason += f"; surplus: payment {first} has paid the same order"
+    return SettlementResult(EventState.APPLIED, reason, moved.id)
+
+
+def _book_payer(event: Event, notice: PaymentNotice, books: SettlementStore, terms: WalletPolicy) -> SettlementResult:
+    """What becomes of an event without a payment of its own; it may say who makes the payments that come."""
+    user_id = notice.user_id
+    users = [] if user_id is not None else _payer(event.provider, notice, books)
+    if len(users) == 1:
+        user_id = users[0]
+    _keep_links(event.provider, notice, user_id, books)
+    if notice.invoice is not None:
+        if len(users) > 1:
+            return SettlementResult(EventState.QUARANTINED, _several(users))
+        return _book_invoice(event.provider, notice.invoice, user_id, books, terms)
+    if notice.payers and notice.user_id is not None:
+        return SettlementResult(EventState.APPLIED, f"user {notice.user_id} pays what it is about")
+    return SettlementResult(EventState.IGNORED, notice.failure_reason or f"{notice.kind} says nothing about a payment")
+
+
+def _book_invoice(
+    provider: str, invoice: str, user_id: int | None, books: SettlementStore, terms: WalletPolicy
+) -> SettlementResult:
+    """What becomes of a paid invoice that does not name its payment: that payment is booked by events of its own.
+
+    It waits for whatever is not known yet: it may be the only event that leads from the payment to the payer.
+    """
+    paid_by = [link.reference for link in books.links(provider, [invoice]) if link.reference is not None]
+    if not paid_by:
+        missing = "no event has told which payment pays this invoice: let the provider send invoice_payment.paid"
+        return SettlementResult(EventState.RECEIVED, missing)
+    if user_id is not None:
+        for reference in paid_by:
+            books.release(provider, reference, terms.now())
+    elif not any(books.find(provider, reference, None) for reference in paid_by):
+        return SettlementResult(EventState.RECEIVED, "no event has told which user pays this invoice")
+    return SettlementResult(EventState.IGNORED, "nothing new: events of the payment of this invoice book it")
+
+
+def _several(users: Iterable[int]) -> str:
+    return f"its customer pays for users {', '.join(map(str, users))}, and no user is named"
+
+
+def _payer(provider: str, notice: PaymentNotice, books: SettlementStore) -> list[int]:
+    """Who pays, as the nearest of the provider's objects has it that says so; several where it is not one user's."""
+    known = list(books.links(provider, notice.payers))
+    for object_id in notice.payers:
+        users = {link.user_id for link in known if link.object_id == object_id and link.user_id is not None}
+        if users:
+            return sorted(users)
+    return []
+
+
+def _keep_links(provider: str, notice: PaymentNotice, user_id: int | None, books: SettlementStore) -> None:
+    links = [Link(object_id, user_id=user_id) for object_id in notice.payers] if user_id is not None else []
+    if notice.invoice is not None and notice.reference is not None:
+        links.append(Link(notice.invoice, reference=notice.reference))
+    if links:
+        books.add_links(provider, links)
 
 
 def _corrected(payment: Payment, notice: PaymentNotice) -> Payment:
     """The payment with the amount that was collected in place of the registered one, as an operator has accepted."""
     if notice.stage is not Stage.COMPLETED or notice.amount_minor is None:
         return payment
-    return replace(payment, amount_minor=notice.amount_minor)
+    return replace(payment, amount_minor=notice.amount_minor, registered_minor=notice.amount_minor)
 
 
 def _newcomer(
     provider: str, notice: PaymentNotice, order: Payment | None, terms: WalletPolicy
 ) -> Payment | SettlementResult:
-    """A payment that has no row yet, or why it has to wait. A second payment of an `order` is for what the first is."""
+    """A payment that has no row yet, or why it has to wait.
+
+    A second payment of an `order` is of the same user, and for what the school's checkout registered. What another
+    payment of it tried or collected registers nothing.
+    """
     user_id = order.user_id if order is not None else notice.user_id
-    amount_minor = order.amount_minor if order is not None else notice.amount_minor
+    registered = order.registered if order is not None else None
+    subscription_id = order.registered_subscription if order is not None else None
+    amount_minor = notice.amount_minor if registered is None else registered
     if user_id is None:
         return SettlementResult(
             EventState.RECEIVED, "no payment has this reference or order number, and no user is named"
@@ -92,7 +191,10 @@ def _newcomer(
         order_number=notice.order_number,
         user_id=user_id,
         amount_minor=amount_minor,
-        amount_is_final=order is not None or notice.stage is Stage.COMPLETED,
+        amount_is_final=registered is not None,
+        registered_minor=registered,
+        subscription_id=subscription_id,
+        registered_subscription_id=subscription_id,
         currency=notice.currency or terms.currency,
         standing=PaymentState(),
     )
@@ -106,47 +208,107 @@ def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy) -> s
         return f"the school's wallets are in {terms.currency}, the payment is in {payment.currency}"
     if notice.currency is not None and notice.currency != payment.currency:
         return f"registered in {payment.currency}, told {notice.currency}"
-    # a hold or a failed attempt may be for another amount: it moves no money
-    is_collected = notice.stage is Stage.COMPLETED and payment.amount_is_final
-    if is_collected and notice.amount_minor not in (None, payment.amount_minor):
-        return f"registered {payment.amount_minor} {payment.currency}, told {notice.amount_minor} (minor units)"
     if notice.user_id is not None and notice.user_id != payment.user_id:
         return f"registered for user {payment.user_id}, told user {notice.user_id}"
-    if payment.amount_is_final and notice.refunded_minor > payment.amount_minor:
-        return f"paid {payment.amount_minor}, told {notice.refunded_minor} refunded (minor units)"
+    if payment.reference not in (None, notice.reference):
+        return None  # another payment of the same order: what it collected says nothing about this one
+    if fault := _amount_fault(payment, notice):
+        return fault
+    # a collection tells its own amount; without one, what is known counts
+    collected = notice.amount_minor if notice.stage is Stage.COMPLETED else None
+    paid = payment.amount_minor if collected is None and payment.amount_is_final else collected
+    if paid is not None and (notice.refunded_minor or 0) > paid:
+        return f"paid {paid}, told {notice.refunded_minor} refunded (minor units)"
+    return None
+
+
+def _amount_fault(payment: Payment, notice: PaymentNotice) -> str | None:
+    """Why the amount that was collected cannot be this payment's. A hold or an attempt may be of any: it moves none."""
+    told = notice.amount_minor
+    if notice.stage is not Stage.COMPLETED or told is None:
+        return None
+    if notice.authorized_minor is None:
+        known = payment.amount_minor if payment.amount_is_final else told
+        is_same = told == known
+    else:
+        # the school may have collected less than was registered, never more
+        known = notice.authorized_minor if payment.registered is None else payment.registered
+        is_same = notice.authorized_minor == known and (payment.registered is None or told <= known)
+        told = told if notice.authorized_minor == known else notice.authorized_minor
+    return None if is_same else f"registered {known} {payment.currency}, told {told} (minor units)"
+
+
+def _excess(moved: Payment, notice: PaymentNotice) -> str | None:
+    """Why a refund has to wait: it is more than is known to be paid, and more may be told to be collected."""
+    if not moved.amount_is_final:
+        return None
+    for refund in (moved.standing.refunds[one.id] for one in notice.refunds):
+        if not refund.is_ended and refund.amount_minor > moved.amount_minor:
+            return f"paid {moved.amount_minor}, told {refund.amount_minor} refunded (minor units)"
     return None
 
 
 def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Payment:
     """The payment after `notice`; equal to `payment` where there is nothing new.
 
-    Every field takes the larger (or earlier) of what is known and what is told, so that the order of events is no
-    matter. Only the news that money was collected tells when that was, how it came and what it cost.
+    Every field takes the larger (or earlier) of what is known and what is told, or merges by the provider's own time
+    (see `PaymentState`), so that the order of events is no matter. Only the news that money was collected tells when
+    that was, how it came and what it cost.
     """
     standing = payment.standing.merge(notice.standing)
-    amount_minor = payment.amount_minor
-    if not payment.amount_is_final and notice.amount_minor is not None:
-        is_collected = notice.stage is Stage.COMPLETED
-        amount_minor = notice.amount_minor if is_collected else max(amount_minor, notice.amount_minor)
+    is_collected = notice.stage is Stage.COMPLETED
+    amount_minor, told_at = _amount(payment, notice)
+    registered_subscription_id = payment.registered_subscription
+    told_fee_minor = max(payment.told_fee_minor, (notice.fee_minor or 0) if is_collected else 0)
     moved = replace(
         payment,
         amount_minor=amount_minor,
-        amount_is_final=payment.amount_is_final or notice.stage is Stage.COMPLETED,
+        amount_told_at=told_at,
+        amount_is_final=payment.amount_is_final or is_collected,
+        registered_minor=payment.registered,
         reference=notice.reference,
         order_number=payment.order_number or notice.order_number,
+        subscription_id=registered_subscription_id
+        or max(payment.subscription_id or 0, notice.subscription_id or 0)
+        or None,
+        registered_subscription_id=registered_subscription_id,
         standing=standing,
         credited_minor=standing.credit_minor(amount_minor),
+        fee_minor=told_fee_minor + standing.fee_minor(FeeKind.PAYMENT),
         failure_reason=_failure_reason(payment, notice),
     )
-    if notice.stage is not Stage.COMPLETED:
+    if not is_collected:
         return moved
     completed_at = _completed_at(notice, received_at)
     return replace(
         moved,
-        fee_minor=max(payment.fee_minor, notice.fee_minor or 0),
         method=max(payment.method or "", notice.method or "") or None,
         completed_at=min(payment.completed_at or completed_at, completed_at),
     )
+
+
+def _is_told_again(before: Payment, moved: Payment) -> bool:
+    """Whether nothing but the time changed at which a figure was told."""
+
+    def timeless(payment: Payment) -> Payment:
+        refunded = replace(payment.standing.refunded, told_at=None)
+        return replace(payment, amount_told_at=None, standing=replace(payment.standing, refunded=refunded))
+
+    return timeless(before) == timeless(moved) and Money.of(before) == Money.of(moved)
+
+
+def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | None]:
+    """The amount after `notice`, and the provider's time of it: a figure of what was collected, the newest of which
+    counts; before that the largest that was held or tried, where nobody registered another."""
+    told, known = notice.amount_minor, payment.amount_minor
+    if told is None:
+        return known, payment.amount_told_at
+    if notice.stage is not Stage.COMPLETED:
+        return known if payment.amount_is_final else max(known, told), payment.amount_told_at
+    if payment.standing.stage is not Stage.COMPLETED:
+        return told, notice.occurred_at
+    news, before = (notice.occurred_at or _NEVER, told), (payment.amount_told_at or _NEVER, known)
+    return (told, notice.occurred_at) if news > before else (known, payment.amount_told_at)
 
 
 def _failure_reason(payment: Payment, notice: PaymentNotice) -> str | None:
@@ -157,7 +319,7 @@ def _failure_reason(payment: Payment, notice: PaymentNotice) -> str | None:
 
 
 def _rank(standing: PaymentState) -> tuple[bool, int]:
-    return (True, standing.dispute) if standing.dispute else (False, standing.stage)
+    return (True, 0) if standing.dispute is not DisputeState.INQUIRY else (False, standing.stage)
 
 
 def _completed_at(notice: PaymentNotice, received_at: datetime) -> datetime:
@@ -175,23 +337,10 @@ def _days(event: Event, before: Payment, after: Payment, terms: WalletPolicy) ->
 def _move_money(event: Event, before: Payment, after: Payment, books: SettlementStore, terms: WalletPolicy) -> None:
     if after.standing.stage is not Stage.COMPLETED:
         return
-    balance_before = books.balance(after.user_id)
-    credit_minor = after.credited_minor - before.credited_minor
-    fee_minor = after.fee_minor - before.fee_minor
-    if credit_minor or fee_minor:
-        moved = payment_moved(
-            payment_id=after.id,
-            user_id=after.user_id,
-            provider=after.provider,
-            credit_minor=credit_minor,
-            fee_minor=fee_minor,
-            currency=after.currency,
-        )
-        books.post(moved, event.id)
+    books.balance(after.user_id)
+    for transaction in transactions(before, after):
+        books.post(transaction, event.id)
         failpoint("settlement.after_credit")
     # also where no money moved: what is free, or has become due since, must not depend on which news came first
-    balance = balance_before + credit_minor
-    if balance < 0:
-        return_subscriptions(after.user_id, balance, after.currency, books, event.id)
-    else:
-        pay_subscriptions(after.user_id, balance, after.currency, books, terms.now(), event.id)
+    books.save(after)
+    pay_subscriptions(after.user_id, after.currency, books, terms.now(), event.id)

@@ -6,6 +6,7 @@ the commit: three round trips, however many events they are. See `statements` fo
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,16 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from services.webhook_gateway.errors import ConcurrentInsertError
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction
-from services.webhook_gateway.payments.model import Event, Payment, Subscription
+from services.webhook_gateway.payments.model import Credit, Event, Link, Payment, Subscription
 from services.webhook_gateway.settlement import sql
-from services.webhook_gateway.settlement.rows import read_payment, write_payment
+from services.webhook_gateway.settlement.rows import (
+    credit_of,
+    read_credit,
+    read_payment,
+    read_subscription,
+    write_objects,
+    write_payment,
+)
 from services.webhook_gateway.settlement.sql import Statement
 from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
 from shared.contracts.payments import PaymentSettled
@@ -92,6 +100,9 @@ class _Key(NamedTuple):
 class _Wallet:
     balance_minor: int
     pending: list[Subscription] = field(default_factory=list)
+    paid: list[Subscription] = field(default_factory=list)
+    #: by payment
+    credits: dict[int, Credit] = field(default_factory=dict)
 
 
 class PostgresSettlementStore:
@@ -108,6 +119,8 @@ class PostgresSettlementStore:
         self._payments: dict[int, Payment] = {}
         self._wallets: dict[int, _Wallet] = {}
         self._looked_for: set[_Key] = set()
+        #: completed payments of an order, at any provider: (order, user) to (when, id)
+        self._ordered: dict[tuple[str, int], dict[int, datetime]] = defaultdict(dict)
         self._new_ids: list[int] = []
         # what is to be written
         self._opened: set[int] = set()
@@ -208,13 +221,44 @@ class PostgresSettlementStore:
         return tuple(self._wallet(user_id).pending)
 
     def paid_subscriptions(self, user_id: int) -> Sequence[Subscription]:
+        return tuple(self._wallet(user_id).paid)
+
+    def credits(self, user_id: int) -> Sequence[Credit]:
+        mine = {payment.id: payment for payment in self._payments.values() if payment.user_id == user_id}
+        here = {number: credit for number, payment in mine.items() if (credit := credit_of(payment))}
+        return list({**self._wallet(user_id).credits, **here}.values())
+
+    def links(self, provider: str, object_ids: Iterable[str]) -> Sequence[Link]:
         held, values = self._take_held()
-        rows = self._send([*held, sql.PAID.execute(1)], [*values, user_id])
-        return [Subscription(row.id, row.amount_minor) for row in rows]
+        rows = self._send([*held, sql.LINKS.execute(2)], [*values, provider, list(object_ids)])
+        return [Link(row.object_id, row.user_id, row.reference) for row in rows]
+
+    def add_links(self, provider: str, links: Iterable[Link]) -> None:
+        for link in links:
+            self._write(
+                sql.SAVE_LINKS,
+                provider=provider,
+                object_id=link.object_id,
+                user_id=link.user_id,
+                reference=link.reference,
+            )
+
+    def paid_before(self, payment: Payment) -> int | None:
+        if payment.order_number is None:
+            return None
+        others = dict(self._ordered[payment.order_number, payment.user_id])
+        others |= {
+            one.id: one.completed_at
+            for one in self._payments.values()
+            if (one.order_number, one.user_id) == (payment.order_number, payment.user_id) and one.completed_at
+        }
+        others.pop(payment.id, None)
+        return min(others, key=lambda number: (others[number], number), default=None)
 
     def activate(self, subscription_id: int, at: datetime) -> None:
         self._write(sql.ACTIVATE, id=subscription_id, at=at, until=at + self._period)
         for wallet in self._wallets.values():
+            wallet.paid += [one for one in wallet.pending if one.id == subscription_id]
             wallet.pending = [one for one in wallet.pending if one.id != subscription_id]
 
     def deactivate(self, subscription_id: int) -> None:
@@ -257,7 +301,14 @@ class PostgresSettlementStore:
         self._payments.update((told["id"], read_payment(told)) for told in row.payments or ())
         self._wallets.update((wallet["id"], _Wallet(wallet["balance_minor"])) for wallet in row.wallets or ())
         for one in row.pending or ():
-            self._wallets[one["user_id"]].pending.append(Subscription(one["id"], one["amount_minor"]))
+            self._wallets[one["user_id"]].pending.append(read_subscription(one))
+        for one in row.paid or ():
+            self._wallets[one["user_id"]].paid.append(read_subscription(one))
+        for one in row.credits or ():
+            self._wallets[one["user_id"]].credits[one["id"]] = read_credit(one)
+        for one in row.ordered or ():
+            order = self._ordered[one["order_number"], one["user_id"]]
+            order[one["id"]] = datetime.fromisoformat(one["completed_at"])
         return set(row.events)
 
     def _write(self, statement: Statement, **row: Any) -> None:
@@ -268,6 +319,8 @@ class PostgresSettlementStore:
         held, self._held = self._held, _nothing()
         held[sql.OPEN] = [write_payment(self._payments[number]) for number in self._opened]
         held[sql.SAVE] = [write_payment(self._payments[number]) for number in self._saved]
+        written = sorted(self._opened | self._saved)
+        held[sql.SAVE_OBJECTS] = [row for number in written for row in write_objects(self._payments[number])]
         held[sql.OPEN_ACCOUNTS] = held[sql.POST]
         self._opened, self._saved = set(), set()
         texts = [statement.execute(1) for statement, rows in held.items() if rows]

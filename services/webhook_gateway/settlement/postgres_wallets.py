@@ -1,7 +1,6 @@
 """Finds wallets that cover a subscription which waits all the same."""
 
-from sqlalchemy import Engine, func, select
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Engine, exists, func, or_, select
 
 from shared.schema.tables import subscriptions, users
 
@@ -10,21 +9,14 @@ AT_ONCE = 100
 
 
 def users_covered(engine: Engine) -> list[int]:
-    """Some of the users whose oldest waiting subscription their wallet covers; below zero it covers nothing."""
-    oldest = (
-        select(*subscriptions.c["user_id", "amount_minor"])
-        .where(subscriptions.c.status == "pending_payment")
-        .order_by(*subscriptions.c["user_id", "created_at", "id"])
-        .ext(distinct_on(subscriptions.c.user_id))
-        .subquery()
+    """Some of the users who have a waiting subscription that their wallet covers; below zero it covers nothing."""
+    waits = exists().where(
+        subscriptions.c.user_id == users.c.id,
+        subscriptions.c.status == "pending_payment",
+        subscriptions.c.amount_minor <= users.c.balance_minor,
+        or_(subscriptions.c.ends_at.is_(None), subscriptions.c.ends_at > func.now()),
     )
-    statement = (
-        select(users.c.id)
-        .join(oldest, oldest.c.user_id == users.c.id)
-        .where(users.c.balance_minor >= oldest.c.amount_minor)
-        # one that cannot be paid for a fault of ours must not stand before the others for ever
-        .order_by(func.random())
-        .limit(AT_ONCE)
-    )
+    # one that cannot be paid for a fault of ours must not stand before the others for ever
+    statement = select(users.c.id).where(users.c.balance_minor >= 0, waits).order_by(func.random()).limit(AT_ONCE)
     with engine.connect() as connection:
         return list(connection.scalars(statement))

@@ -62,21 +62,52 @@ LOCK_WALLETS: Final = Statement(
     f"SELECT FROM users WHERE id = {_USERS} ORDER BY id FOR NO KEY UPDATE",
 )
 
-# One row: what was locked, the subscriptions that wait for the wallets, and ids for the payments that are not there.
+# What was paid: the school may have changed the price since. What was returned is not paid any more.
+_PAID_MINOR: Final = """(
+    SELECT coalesce(sum(entry.amount_minor), 0)::bigint FROM ledger_entries AS entry
+    JOIN ledger_transactions AS booked ON booked.id = entry.transaction_id
+    JOIN ledger_accounts AS account ON account.id = entry.account_id
+    WHERE booked.subscription_id = subscriptions.id AND account.kind = 'subscription_revenue'
+)"""
+_IS_PAID: Final = """(
+    SELECT sum(CASE WHEN kind = 'activation' THEN 1 ELSE -1 END) FROM ledger_transactions AS booked
+    WHERE booked.subscription_id = subscriptions.id AND booked.kind IN ('activation', 'deactivation')
+) > 0"""
+
+# One row: what was locked, the subscriptions that the wallets pay or may pay and what paid for them, who has paid the
+# same orders, and ids for the payments that are not there.
 LOOK: Final = Statement(
     "look",
     f"""
 SELECT ARRAY(SELECT id FROM webhook_events WHERE id = ANY($1::bigint[]) AND state = 'received') AS events,
     (SELECT json_agg(payment) FROM (
         SELECT id, provider, provider_reference, order_number, user_id, amount_minor, amount_is_final, currency, status,
-            refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at
+            refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at, registered_minor,
+            amount_told_at, refunded_total_minor, refunded_told_at, subscription_id,
+            registered_subscription_id,
+            (SELECT json_agg(object) FROM payment_objects AS object WHERE object.payment_id = payments.id) AS objects
         FROM payments WHERE id = {_PAYMENTS}
     ) AS payment) AS payments,
     (SELECT json_agg(wallet) FROM (SELECT id, balance_minor FROM users WHERE id = {_USERS}) AS wallet) AS wallets,
     (SELECT json_agg(pending) FROM (
-        SELECT id, user_id, amount_minor FROM subscriptions
+        SELECT id, user_id, amount_minor, created_at, ends_at FROM subscriptions
         WHERE user_id = {_USERS} AND status = 'pending_payment' ORDER BY created_at, id FOR UPDATE
     ) AS pending) AS pending,
+    (SELECT json_agg(paid) FROM (
+        SELECT id, user_id, created_at, ends_at, {_PAID_MINOR} AS amount_minor,
+            EXISTS (SELECT FROM kept_subscriptions AS kept WHERE kept.subscription_id = subscriptions.id) AS is_kept
+        FROM subscriptions
+        WHERE user_id = {_USERS} AND status = 'active' AND {_IS_PAID} ORDER BY created_at DESC, id DESC FOR UPDATE
+    ) AS paid) AS paid,
+    (SELECT json_agg(credit) FROM (
+        SELECT id, user_id, completed_at, provider, provider_reference, credited_minor, subscription_id FROM payments
+        WHERE user_id = {_USERS} AND completed_at IS NOT NULL
+    ) AS credit) AS credits,
+    (SELECT json_agg(ordered) FROM (
+        SELECT payments.id, payments.order_number, payments.user_id, payments.completed_at
+        FROM (SELECT DISTINCT order_number FROM jsonb_to_recordset($2) AS key(order_number text)) AS wanted
+        JOIN payments ON payments.order_number = wanted.order_number AND payments.completed_at IS NOT NULL
+    ) AS ordered) AS ordered,
     ARRAY(
         SELECT nextval('payments_id_seq') FROM jsonb_to_recordset($2) AS key(provider text, reference text)
         WHERE key.reference IS NOT NULL AND NOT EXISTS (
@@ -85,36 +116,20 @@ SELECT ARRAY(SELECT id FROM webhook_events WHERE id = ANY($1::bigint[]) AND stat
 """,  # noqa: S608
 )
 
-# What was paid: the school may have changed the price since. What was returned is not paid any more.
-PAID: Final = Statement(
-    "paid_subscriptions",
-    """
-SELECT id, (
-    SELECT coalesce(sum(entry.amount_minor), 0)::bigint FROM ledger_entries AS entry
-    JOIN ledger_transactions AS booked ON booked.id = entry.transaction_id
-    JOIN ledger_accounts AS account ON account.id = entry.account_id
-    WHERE booked.subscription_id = subscriptions.id AND account.kind = 'subscription_revenue'
-) AS amount_minor
-FROM subscriptions
-WHERE user_id = $1 AND status = 'active' AND (
-    SELECT sum(CASE WHEN kind = 'activation' THEN 1 ELSE -1 END) FROM ledger_transactions AS booked
-    WHERE booked.subscription_id = subscriptions.id
-) > 0
-ORDER BY created_at DESC, id DESC FOR UPDATE
-""",
-)
-
 _OF_PAYMENT: Final = """(
     id bigint, provider text, provider_reference text, order_number text, user_id bigint, amount_minor bigint,
     amount_is_final boolean, currency text, status text, refunded_minor bigint, dispute text, credited_minor bigint,
-    fee_minor bigint, method text, failure_reason text, completed_at timestamptz)"""
+    fee_minor bigint, method text, failure_reason text, completed_at timestamptz, registered_minor bigint,
+    amount_told_at timestamptz, refunded_total_minor bigint, refunded_told_at timestamptz, subscription_id bigint,
+    registered_subscription_id bigint)"""
 
 # in one order for all: whoever opens the same payments waits, and does not wait for us
 OPEN: Final = Statement(
     "open_payments",
     f"""
 INSERT INTO payments (id, provider, provider_reference, order_number, user_id, amount_minor, amount_is_final, currency,
-    status, refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at)
+    status, refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at, registered_minor,
+    amount_told_at, refunded_total_minor, refunded_told_at, subscription_id, registered_subscription_id)
 SELECT * FROM jsonb_to_recordset($1) AS payment{_OF_PAYMENT} ORDER BY provider, provider_reference
 """,  # noqa: S608
 )
@@ -125,9 +140,39 @@ UPDATE payments SET provider_reference = told.provider_reference, order_number =
     amount_minor = told.amount_minor, amount_is_final = told.amount_is_final, status = told.status,
     refunded_minor = told.refunded_minor, dispute = told.dispute, credited_minor = told.credited_minor,
     fee_minor = told.fee_minor, method = told.method, failure_reason = told.failure_reason,
-    completed_at = told.completed_at
+    completed_at = told.completed_at, registered_minor = told.registered_minor, amount_told_at = told.amount_told_at,
+    refunded_total_minor = told.refunded_total_minor, refunded_told_at = told.refunded_told_at,
+    subscription_id = told.subscription_id, registered_subscription_id = told.registered_subscription_id
 FROM jsonb_to_recordset($1) AS told{_OF_PAYMENT} WHERE payments.id = told.id
 """,  # noqa: S608
+)
+
+SAVE_OBJECTS: Final = Statement(
+    "save_objects",
+    """
+INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor, began_at, ended_at)
+SELECT * FROM jsonb_to_recordset($1) AS told(payment_id bigint, kind text, object_id text, state text,
+    amount_minor bigint, began_at timestamptz, ended_at timestamptz)
+ON CONFLICT (payment_id, kind, object_id) DO UPDATE SET state = excluded.state, amount_minor = excluded.amount_minor,
+    began_at = excluded.began_at, ended_at = excluded.ended_at
+""",
+)
+
+LINKS: Final = Statement(
+    "find_links",
+    "SELECT object_id, user_id, reference FROM payment_links WHERE provider = $1 AND object_id = ANY($2::text[])",
+)
+# many say the same at once: in one order for all
+SAVE_LINKS: Final = Statement(
+    "save_links",
+    """
+INSERT INTO payment_links (provider, object_id, user_id, reference)
+SELECT DISTINCT told.provider, told.object_id, told.user_id, told.reference
+FROM jsonb_to_recordset($1) AS told(provider text, object_id text, user_id bigint, reference text)
+WHERE told.user_id IS NULL OR EXISTS (SELECT FROM users WHERE id = told.user_id)
+ORDER BY 1, 2, 3, 4
+ON CONFLICT DO NOTHING
+""",
 )
 
 _ENTRY: Final = "entry(kind text, user_id bigint, provider text, amount_minor bigint)"
@@ -236,8 +281,21 @@ ANNOUNCE: Final = Statement(
 )
 
 #: What is written, in the order in which it has to be: a payment before what is booked of it, and so on.
-WRITES: Final = (OPEN, SAVE, OPEN_ACCOUNTS, POST, ACTIVATE, DEACTIVATE, PARK, CLOSE, RELEASE, ANNOUNCE)
-ALL: Final = (READ, LOCK_EVENTS, LOCK_PAYMENTS, LOCK_WALLETS, LOOK, PAID, *WRITES)
+WRITES: Final = (
+    OPEN,
+    SAVE,
+    SAVE_OBJECTS,
+    SAVE_LINKS,
+    OPEN_ACCOUNTS,
+    POST,
+    ACTIVATE,
+    DEACTIVATE,
+    PARK,
+    CLOSE,
+    RELEASE,
+    ANNOUNCE,
+)
+ALL: Final = (READ, LOCK_EVENTS, LOCK_PAYMENTS, LOCK_WALLETS, LOOK, LINKS, *WRITES)
 
 # Each of these finds a few rows by their keys, in tables that only grow. PostgreSQL cannot know how few: it expects a
 # hundred rows of every JSON, and for as many it would read a table that is still small from end to end, or compile for

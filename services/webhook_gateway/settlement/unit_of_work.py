@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from services.webhook_gateway.errors import ConcurrentInsertError
 from services.webhook_gateway.payments.ledger import Transaction
-from services.webhook_gateway.payments.model import Payment, Subscription
+from services.webhook_gateway.payments.model import Credit, Link, Payment, Subscription
 from shared.contracts.webhooks import EventState
 
 T = TypeVar("T")
@@ -72,6 +72,24 @@ class SettlementStore(Protocol):
 
     def paid_subscriptions(self, user_id: int) -> Iterable[Subscription]:
         """The active ones that the wallet has paid, with what it paid for each, newest first."""
+        ...
+
+    def credits(self, user_id: int) -> Iterable[Credit]:
+        """What each completed payment of the user adds to the wallet."""
+        ...
+
+    def links(self, provider: str, object_ids: Iterable[str]) -> Iterable[Link]:
+        """What is known of these objects of the provider."""
+        ...
+
+    def add_links(self, provider: str, links: Iterable[Link]) -> None:
+        """Keep what is not known yet; not that of a user who is not there."""
+        ...
+
+    def paid_before(self, payment: Payment) -> int | None:
+        """The id of another completed payment of the same user and order, at whichever provider; of several the first.
+
+        Best effort: one that is settled at this moment may not be seen (`surplus` finds it)."""
         ...
 
     def activate(self, subscription_id: int, at: datetime) -> None:

@@ -5,31 +5,32 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 from services.webhook_gateway.payments.ledger import subscription_paid, subscription_returned
-from services.webhook_gateway.payments.subscriptions import covered, no_longer_covered
+from services.webhook_gateway.payments.subscriptions import allot
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore
 from shared.runtime.failpoints import failpoint
 
 
-def pay_subscriptions(
-    user_id: int, balance_minor: int, currency: str, books: SettlementStore, at: datetime, event_id: int | None
-) -> int:
-    """Activate what the balance covers, and say how many that were. `event_id` is what caused it, where one did."""
-    count = 0
-    for subscription in covered(balance_minor, books.pending_subscriptions(user_id)):
-        books.post(subscription_paid(subscription, user_id, currency), event_id)
-        books.activate(subscription.id, at)
+def pay_subscriptions(user_id: int, currency: str, books: SettlementStore, at: datetime, event_id: int | None) -> int:
+    """Let the subscriptions run that the wallet pays for, and no others; return how many began.
+
+    `event_id` is what caused it, where one did.
+    """
+    paid = [one for one in books.paid_subscriptions(user_id) if not one.is_over(at)]
+    pending = [one for one in books.pending_subscriptions(user_id) if not one.is_over(at)]
+    if not paid and not pending:
+        return 0
+    money_minor = books.balance(user_id) + sum(one.amount_minor for one in paid)
+    running = allot(money_minor, books.credits(user_id), [*paid, *pending])
+    for one in sorted(paid, key=lambda one: (one.created_at, one.id), reverse=True):
+        if one.id not in running:
+            books.post(subscription_returned(one, user_id, currency), event_id)
+            books.deactivate(one.id)
+    begun = [one for one in pending if one.id in running]
+    for one in begun:
+        books.post(subscription_paid(one, user_id, currency), event_id)
+        books.activate(one.id, at)
         failpoint("settlement.after_activation")
-        count += 1
-    return count
-
-
-def return_subscriptions(
-    user_id: int, balance_minor: int, currency: str, books: SettlementStore, event_id: int | None
-) -> None:
-    """Let wait again what a wallet below zero cannot have paid."""
-    for subscription in no_longer_covered(balance_minor, books.paid_subscriptions(user_id)):
-        books.post(subscription_returned(subscription, user_id, currency), event_id)
-        books.deactivate(subscription.id)
+    return len(begun)
 
 
 def pay_waiting(
@@ -45,7 +46,5 @@ def pay_waiting(
     count = 0
     for user_id in users:
         with open_books() as books:
-            balance_minor = books.balance(user_id)
-            if balance_minor >= 0:
-                count += pay_subscriptions(user_id, balance_minor, currency, books, now(), None)
+            count += pay_subscriptions(user_id, currency, books, now(), None)
     return count

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from local.psp import events
-from services.webhook_gateway.payments.payment_state import Dispute, Stage
+from services.webhook_gateway.payments.objects import Dispute, DisputeState
+from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import Mode, PaymentNotice, Proof, Provider, Request
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import read_settings
@@ -55,9 +56,11 @@ class Recording:
     @cached_property
     def notice(self) -> PaymentNotice:
         told = dict(self.told["notice"])
-        for name, read in (("stage", Stage.__getitem__), ("dispute", Dispute.__getitem__), ("mode", Mode)):
+        for name, read in (("stage", Stage.__getitem__), ("mode", Mode)):
             if name in told:
                 told[name] = read(told[name])
+        told["disputes"] = tuple(_dispute(one) for one in told.get("disputes", ()))
+        told["payers"] = tuple(told.get("payers", ()))
         if "occurred_at" in told:
             told["occurred_at"] = datetime.fromisoformat(told["occurred_at"])
         return PaymentNotice(**told)
@@ -81,6 +84,13 @@ class Recording:
             return replace(self.request, body=urlencode(parameters).encode())
         headers = events.sign(self.provider, secret, body, self.day, "msg_anew")
         return replace(self.request, headers={name.lower(): value for name, value in headers.items()}, body=body)
+
+
+def _dispute(told: Mapping[str, Any]) -> Dispute:
+    closed_at = told.get("closed_at")
+    return Dispute(
+        told["id"], told["amount_minor"], DisputeState[told["state"]], closed_at and datetime.fromisoformat(closed_at)
+    )
 
 
 def request_of(told: Mapping[str, Any]) -> Request:

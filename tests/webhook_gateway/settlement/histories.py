@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from services.webhook_gateway.payments.ledger import AccountKind
-from services.webhook_gateway.payments.payment_state import Dispute, Stage
+from services.webhook_gateway.payments.objects import Dispute, DisputeState, Fee, FeeKind, Refund, RefundState
+from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.settlement.settle import LEAST_TRIES
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
@@ -20,6 +21,8 @@ from tests.webhook_gateway.settlement.harness import Desk
 Told = dict[str, Any]
 
 _AMOUNT_MINOR = st.integers(0, 300)
+#: Which of the user's subscriptions an event says that the payment is for.
+_PURPOSE = st.sampled_from([None, None, None, 0, 1])
 _REASON = st.sampled_from([None, "expired card", "no funds"])
 
 
@@ -32,14 +35,16 @@ class Story:
     amount_minor: int
     has_checkout: bool
     events: tuple[Told, ...]
+    #: no event names the user: only the provider's customer says who pays
+    is_by_customer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A user's payments and subscriptions (amount, and the status at first)."""
+    """A user's payments and subscriptions (amount, the status at first, and whether the term is over)."""
 
     stories: tuple[Story, ...]
-    subscriptions: tuple[tuple[int, str], ...]
+    subscriptions: tuple[tuple[int, str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,57 @@ class Outcome:
     subscriptions: tuple[str, ...]
     sums: tuple[tuple[str, int], ...]
     refused: tuple[EventState | None, ...]
+
+
+@st.composite
+def _captures(draw: st.DrawFn, amount: int) -> list[Told]:
+    """One payment as a provider with objects tells of it: captured in parts, refunded, disputed; all at its own times.
+
+    First it happens, second by second, as it may happen to a real payment; then some or all of it is told.
+    """
+    at = OPENED_AT - timedelta(hours=2)
+    captured, refunds, told = 0, list[Refund](), list[Told]()
+    for number in range(draw(st.integers(1, 5))):
+        at += timedelta(seconds=1)
+        live = sum(refund.amount_minor for refund in refunds if not refund.is_ended)
+        what = draw(st.sampled_from(["capture", "refund", "fail"]))
+        if what == "refund" and captured > live:
+            state = draw(st.sampled_from([RefundState.PENDING, RefundState.SUCCEEDED]))
+            refunds.append(Refund(f"re_{number}", draw(st.integers(1, captured - live)), state, at))
+            told.append({"refunds": (refunds[-1],), "occurred_at": at})
+        elif what == "fail" and live:
+            place = draw(st.sampled_from([place for place, one in enumerate(refunds) if not one.is_ended]))
+            state = draw(st.sampled_from([RefundState.CANCELED, RefundState.FAILED]))
+            refunds[place] = replace(refunds[place], state=state, ended_at=at)
+            told.append({"refunds": (refunds[place],), "occurred_at": at})
+        else:
+            captured = draw(st.integers(captured, amount))
+        total = sum(refund.amount_minor for refund in refunds if not refund.is_ended)
+        fee = Fee(f"txn_{number}", draw(st.integers(-3, 9)))
+        figure: Told = {
+            "stage": Stage.COMPLETED,
+            "amount_minor": captured,
+            "authorized_minor": amount,
+            "refunded_minor": draw(st.sampled_from([None, total])),
+            "fees": (fee,) if fee.amount_minor else (),
+            "occurred_at": at,
+        }
+        told.append(figure)
+    return draw(st.lists(st.sampled_from(told), min_size=1, max_size=7))
+
+
+@st.composite
+def _disputes(draw: st.DrawFn, amount: int) -> Told:
+    """What is told of one of two disputes of a payment."""
+    number = draw(st.integers(1, 2))
+    state = draw(st.sampled_from(DisputeState))
+    is_closed = state in (DisputeState.WON, DisputeState.LOST)
+    closed_at = OPENED_AT - timedelta(minutes=draw(st.integers(0, 3))) if is_closed and draw(st.booleans()) else None
+    return {
+        "disputes": (Dispute(f"dp_{number}", max(1, amount // (number + 1)), state, closed_at),),
+        "fees": draw(st.sampled_from([(), (Fee(f"txn_dp_{number}", 15, FeeKind.DISPUTE),)])),
+        "failure_reason": draw(_REASON),
+    }
 
 
 @st.composite
@@ -80,15 +136,18 @@ def _stories(draw: st.DrawFn, number: int) -> Story:
         ),
         # nothing but a total given back; sometimes more than was paid
         st.fixed_dictionaries({"refunded_minor": st.one_of(st.integers(0, amount), st.just(amount + 1))}),
-        st.fixed_dictionaries({"dispute": st.sampled_from(Dispute), "failure_reason": _REASON}),
+        _disputes(amount),
         st.just({"stage": Stage.COMPLETED, "amount_minor": amount, "currency": "EUR"}),
     )
+    events = st.lists(shape, min_size=1, max_size=6)
+    objects = st.tuples(_captures(amount), st.lists(_disputes(amount), max_size=3)).map(lambda two: two[0] + two[1])
     return Story(
         reference=f"R{number}",
         order_number=f"O{number}" if is_of_order else None,
         amount_minor=amount,
         has_checkout=is_of_order and draw(st.booleans()),
-        events=tuple(draw(st.lists(shape, min_size=1, max_size=6))),
+        events=tuple({**told, "purpose": draw(_PURPOSE)} for told in draw(st.one_of(events, objects))),
+        is_by_customer=draw(st.integers(0, 4)) == 0,
     )
 
 
@@ -97,9 +156,10 @@ def histories(draw: st.DrawFn) -> History:
     """One to three payments, some for one order, and up to four subscriptions."""
     stories = [draw(_stories(number)) for number in range(draw(st.integers(1, 3)))]
     if len(stories) > 1 and stories[0].has_checkout and draw(st.booleans()):
-        # a second try for the same order, which has no row of its own
+        # a second try for the same order, which has no row of its own; nothing is refunded of it one by one
+        amount = stories[0].amount_minor
         again = tuple(
-            {**told, "amount_minor": stories[0].amount_minor} if "amount_minor" in told else told
+            {**told, "refunds": (), **({"amount_minor": amount, "authorized_minor": None} if "stage" in told else {})}
             for told in stories[1].events
         )
         first = stories[0]
@@ -111,7 +171,8 @@ def histories(draw: st.DrawFn) -> History:
             events=again,
         )
     status = st.sampled_from(["pending_payment"] * 4 + ["active", "cancelled"])
-    subscriptions = draw(st.lists(st.tuples(st.integers(0, 250), status), max_size=4))
+    is_over = st.sampled_from([False] * 4 + [True])
+    subscriptions = draw(st.lists(st.tuples(st.integers(0, 250), status, is_over), max_size=4))
     return History(tuple(stories), tuple(subscriptions))
 
 
@@ -123,8 +184,14 @@ class Telling:
         self.desk = Desk(school, provider=provider)
         self.user_id = school.add_user()
         self.subscription_ids = [
-            school.add_subscription(self.user_id, amount, status=status, created_at=OPENED_AT + timedelta(minutes=turn))
-            for turn, (amount, status) in enumerate(history.subscriptions)
+            school.add_subscription(
+                self.user_id,
+                amount,
+                status=status,
+                created_at=OPENED_AT + timedelta(minutes=turn),
+                ends_at=OPENED_AT - timedelta(days=1) if is_over else None,
+            )
+            for turn, (amount, status, is_over) in enumerate(history.subscriptions)
         ]
         for story in history.stories:
             if story.has_checkout:
@@ -169,8 +236,9 @@ class Telling:
         rows = [
             tuple(str(value) for value in (
                 payment.reference, payment.order_number, payment.user_id == self.user_id, payment.amount_minor,
-                payment.currency, payment.status, payment.standing, payment.credited_minor, payment.fee_minor,
-                payment.method, payment.failure_reason, payment.completed_at,
+                payment.currency, payment.status, _sorted(payment.standing), payment.credited_minor, payment.fee_minor,
+                payment.method, payment.failure_reason, payment.completed_at, payment.registered_minor,
+                payment.amount_told_at, self._place(payment.subscription_id),
             ))
             for payment in mine
         ]  # fmt: skip
@@ -187,8 +255,21 @@ class Telling:
 
     def _tell(self, story: Story, told: Told) -> int:
         # only what tells the amount tells the payer, as with a provider that sends its metadata with the payment alone
-        user_id = self.user_id if "amount_minor" in told and not story.has_checkout else None
-        return self.desk.tell(reference=story.reference, order_number=story.order_number, user_id=user_id, **told)
+        names_user = "amount_minor" in told and not story.has_checkout and not story.is_by_customer
+        told = {**told}
+        purpose = told.pop("purpose")
+        if purpose is not None and purpose < len(self.subscription_ids):
+            told["subscription_id"] = self.subscription_ids[purpose]
+        return self.desk.tell(
+            reference=story.reference,
+            order_number=story.order_number,
+            user_id=self.user_id if names_user else None,
+            payers=(f"cus_{self.user_id}",),
+            **told,
+        )
+
+    def _place(self, subscription_id: int | None) -> int | None:
+        return None if subscription_id is None else self.subscription_ids.index(subscription_id)
 
     @staticmethod
     def _method(story: Story, history: History) -> str | None:
@@ -228,8 +309,13 @@ class Telling:
         assert self.school.balance(self.user_id) >= 0
         for payment in self.school.payments():
             assert 0 <= payment.credited_minor <= payment.amount_minor
-        postings = Counter((line.event_id, line.kind, line.account) for line in lines if line.kind == "payment")
+        postings = Counter((line.event_id, line.kind, line.account) for line in lines if "activation" not in line.kind)
         assert set(postings.values()) <= {1}
+
+
+def _sorted(state: PaymentState) -> tuple[Any, ...]:
+    objects = (state.refunds, state.disputes, state.fees)
+    return state.stage, state.refunded, *(tuple(sorted(known.items())) for known in objects)
 
 
 def schedules(count: int) -> st.SearchStrategy[list[int]]:

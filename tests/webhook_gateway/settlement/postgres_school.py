@@ -10,7 +10,16 @@ from sqlalchemy.exc import DBAPIError
 
 from services.webhook_gateway.payments.ledger import Account, AccountKind
 from services.webhook_gateway.payments.model import Event, Payment
-from services.webhook_gateway.payments.payment_state import Dispute, PaymentState, Stage
+from services.webhook_gateway.payments.objects import (
+    Dispute,
+    DisputeState,
+    Fee,
+    FeeKind,
+    Refund,
+    RefundState,
+    Total,
+)
+from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.settlement.postgres import PostgresSettlementStore, open_store, read_events
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import EventState
@@ -19,6 +28,7 @@ from shared.schema.tables import (
     ledger_entries,
     ledger_transactions,
     outbox,
+    payment_objects,
     payments,
     subscriptions,
     users,
@@ -100,10 +110,12 @@ class SqlSchool:
         return [_event(row) for row in self._rows(select(webhook_events).order_by(webhook_events.c.id))]
 
     def payment(self, payment_id: int) -> Payment:
-        return _payment(self._rows(select(payments).where(payments.c.id == payment_id))[0])
+        row = self._rows(select(payments).where(payments.c.id == payment_id))[0]
+        return _payment(row, self._objects())
 
     def payments(self) -> Sequence[Payment]:
-        return [_payment(row) for row in self._rows(select(payments).order_by(payments.c.id))]
+        objects = self._objects()
+        return [_payment(row, objects) for row in self._rows(select(payments).order_by(payments.c.id))]
 
     def subscription(self, subscription_id: int) -> SubscriptionRow:
         columns = subscriptions.c["id", "user_id", "amount_minor", "status", "created_at", "ends_at", "activated_at"]
@@ -136,6 +148,9 @@ class SqlSchool:
         rows = self._rows(select(outbox.c.message).order_by(outbox.c.id))
         return [PaymentSettled.load(row.message["kwargs"]) for row in rows]
 
+    def _objects(self) -> Sequence[Any]:
+        return self._rows(select(payment_objects).order_by(payment_objects.c.object_id))
+
     def _insert(self, table: Any, **values: Any) -> int:
         with self.engine.begin() as connection:
             return int(connection.scalar(insert(table).values(**values).returning(table.c.id)))
@@ -162,11 +177,30 @@ def _event(row: Any) -> EventRow:
     )
 
 
-def _payment(row: Any) -> Payment:
+def _payment(row: Any, objects: Sequence[Any]) -> Payment:
     """Read by hand and not through the books, which are what is tested."""
     unfinished = {stage.name.lower(): stage for stage in Stage if stage is not Stage.COMPLETED}
+    mine = [one for one in objects if one.payment_id == row.id]
     standing = PaymentState(
-        unfinished.get(row.status, Stage.COMPLETED), row.refunded_minor, Dispute[row.dispute.upper()]
+        stage=unfinished.get(row.status, Stage.COMPLETED),
+        refunded=Total(row.refunded_total_minor or 0, row.refunded_told_at),
+        refunds={
+            one.object_id: Refund(
+                one.object_id, one.amount_minor, RefundState[one.state.upper()], one.began_at, one.ended_at
+            )
+            for one in mine
+            if one.kind == "refund"
+        },
+        disputes={
+            one.object_id: Dispute(one.object_id, one.amount_minor, DisputeState[one.state.upper()], one.ended_at)
+            for one in mine
+            if one.kind == "dispute"
+        },
+        fees={
+            one.object_id: Fee(one.object_id, one.amount_minor, FeeKind[one.state.upper()])
+            for one in mine
+            if one.kind == "fee"
+        },
     )
     payment = Payment(
         id=row.id,
@@ -175,6 +209,10 @@ def _payment(row: Any) -> Payment:
         order_number=row.order_number,
         user_id=row.user_id,
         amount_minor=row.amount_minor,
+        registered_minor=row.registered_minor,
+        amount_told_at=row.amount_told_at,
+        subscription_id=row.subscription_id,
+        registered_subscription_id=row.registered_subscription_id,
         currency=row.currency,
         standing=standing,
         credited_minor=row.credited_minor,
@@ -184,4 +222,5 @@ def _payment(row: Any) -> Payment:
         completed_at=row.completed_at,
     )
     assert payment.status == row.status
+    assert row.refunded_minor == standing.refunded_minor
     return payment

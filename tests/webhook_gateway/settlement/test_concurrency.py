@@ -11,13 +11,15 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from services.webhook_gateway.payments.ledger import payment_moved
-from services.webhook_gateway.payments.payment_state import Dispute, Stage, Status
+from services.webhook_gateway.payments.objects import DisputeState
+from services.webhook_gateway.payments.payment_state import Stage, Status
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
+from tests.webhook_gateway.settlement.samples import disputed
 
 THREADS = 16
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
@@ -78,7 +80,7 @@ def test_sixteen_events_of_one_payment_at_once_end_as_one_after_the_other(desk: 
         *({**PAID, "fee_minor": fee} for fee in (None, 5, 9, 9)),
         *({**PAID, "stage": stage} for stage in (Stage.PENDING, Stage.AUTHORIZED, Stage.FAILED, Stage.CANCELED)),
         *({"refunded_minor": total} for total in (0, 100, 400, 400)),
-        *({"dispute": dispute} for dispute in (Dispute.OPEN, Dispute.WON, Dispute.OPEN, Dispute.NONE)),
+        *(disputed(DisputeState[name]) for name in ("OPEN", "WON", "OPEN", "INQUIRY")),
     ]
     assert len(news) == THREADS
     settle_at_once(desk, [desk.tell(**payer, **told) for told in news])

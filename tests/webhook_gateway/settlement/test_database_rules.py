@@ -176,7 +176,7 @@ def test_a_subscription_moves_between_the_wallet_and_the_revenue() -> None:
     def entries(transaction: Transaction) -> dict[Any, int]:
         return {account.kind.value: amount for account, amount in transaction.entries}
 
-    subscription = Subscription(1, 100)
+    subscription = Subscription(1, 100, OPENED_AT)
     assert entries(subscription_paid(subscription, 2, "DZD")) == {"user_wallet": -100, "subscription_revenue": 100}
     assert entries(subscription_returned(subscription, 2, "DZD")) == {"user_wallet": 100, "subscription_revenue": -100}
-    assert entries(subscription_paid(Subscription(1, 0), 2, "DZD")) == {}
+    assert entries(subscription_paid(Subscription(1, 0, OPENED_AT), 2, "DZD")) == {}

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from services.webhook_gateway.payments.payment_state import Dispute, Stage, Status
+from services.webhook_gateway.payments.objects import DisputeState
+from services.webhook_gateway.payments.payment_state import Stage, Status
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.samples import disputed
 
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 2500}
 
@@ -38,7 +40,7 @@ def test_the_fee_of_a_refunded_payment_stays_booked(desk: Desk) -> None:
     assert sums == {"user_wallet": 0, "psp_clearing": 63, "psp_fees": -63}
 
 
-OPEN, WON, LOST = ({"dispute": dispute} for dispute in (Dispute.OPEN, Dispute.WON, Dispute.LOST))
+OPEN, WON, LOST = (disputed(state) for state in (DisputeState.OPEN, DisputeState.WON, DisputeState.LOST))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_disputed_money_is_withheld_until_the_dispute_is_won(
 def test_a_dispute_says_why_and_a_later_failure_does_not_take_its_place(desk: Desk) -> None:
     user_id = desk.school.add_user()
     desk.book(**PAID, user_id=user_id)
-    desk.book(dispute=Dispute.OPEN, failure_reason="fraudulent")
+    desk.book(**OPEN, failure_reason="fraudulent")
     desk.book(stage=Stage.FAILED, amount_minor=2500, failure_reason="no funds")
     assert desk.school.payments()[0].failure_reason == "fraudulent"
 
@@ -78,7 +80,7 @@ def test_a_dispute_says_why_and_a_later_failure_does_not_take_its_place(desk: De
     [
         ({"refunded_minor": 1000}, 1500, Status.PARTIALLY_REFUNDED),
         ({"refunded_minor": 2500}, 0, Status.REFUNDED),
-        ({"dispute": Dispute.OPEN}, 0, Status.DISPUTED),
+        (OPEN, 0, Status.DISPUTED),
     ],
 )
 def test_news_that_outran_the_payment_of_a_checkout_count_when_it_comes(

@@ -1,16 +1,20 @@
-"""The wallet pays pending subscriptions oldest first, and gives back newest first."""
+"""The wallet pays what a payment was made for, then the oldest subscription that fits, and blocks nothing."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.webhook_gateway.payments.model import Subscription
-from services.webhook_gateway.payments.payment_state import Dispute, Stage
-from services.webhook_gateway.payments.subscriptions import covered, no_longer_covered
+from services.webhook_gateway.payments.model import Credit, Subscription
+from services.webhook_gateway.payments.objects import DisputeState
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.payments.subscriptions import allot
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.samples import disputed
 
 PENDING, ACTIVE = "pending_payment", "active"
 
@@ -41,14 +45,17 @@ def test_one_payment_activates_all_that_it_covers_oldest_first(desk: Desk) -> No
     assert (first.activated_at, first.ends_at) == (OPENED_AT, OPENED_AT + timedelta(days=30))
 
 
-def test_the_first_that_is_not_covered_ends_it_though_a_younger_one_is_cheaper(desk: Desk) -> None:
+def test_one_that_is_not_covered_waits_and_a_younger_cheaper_one_does_not(desk: Desk) -> None:
     user_id = desk.school.add_user()
     ids = subscribe(desk, user_id, 1000, 10)
+    desk.pass_time(timedelta(days=1))
     pay(desk, user_id, 999)
-    assert statuses(desk, ids) == [PENDING, PENDING]
+    assert statuses(desk, ids) == [PENDING, ACTIVE]
+    desk.pass_time(timedelta(days=1))
     pay(desk, user_id, 1, "R2")
-    assert statuses(desk, ids) == [ACTIVE, PENDING]
-    assert desk.school.balance(user_id) == 0
+    assert (statuses(desk, ids), desk.school.balance(user_id)) == ([PENDING, ACTIVE], 990)
+    pay(desk, user_id, 10, "R3")
+    assert (statuses(desk, ids), desk.school.balance(user_id)) == ([ACTIVE, ACTIVE], 0)
 
 
 def test_two_payments_together_pay_what_neither_covers(desk: Desk) -> None:
@@ -59,15 +66,21 @@ def test_two_payments_together_pay_what_neither_covers(desk: Desk) -> None:
     assert (statuses(desk, ids), desk.school.balance(user_id)) == ([ACTIVE], 200)
 
 
-def test_a_refund_gives_back_the_newest_first_and_no_more_than_it_must(desk: Desk) -> None:
+def test_a_refund_gives_back_no_more_than_it_must(desk: Desk) -> None:
     user_id = desk.school.add_user()
     ids = subscribe(desk, user_id, 1000, 500, 300)
     pay(desk, user_id, 2000)
     seen = []
     for total in (100, 400, 1200, 2000):
         desk.book(refunded_minor=total)
-        seen.append((statuses(desk, ids).count(ACTIVE), desk.school.balance(user_id)))
-    assert seen == [(3, 100), (2, 100), (0, 800), (0, 0)]
+        seen.append((statuses(desk, ids), desk.school.balance(user_id)))
+    assert seen == [
+        ([ACTIVE, ACTIVE, ACTIVE], 100),
+        ([ACTIVE, ACTIVE, PENDING], 100),
+        # what is left covers the two cheaper ones, which the dear one does not block
+        ([PENDING, ACTIVE, ACTIVE], 0),
+        ([PENDING, PENDING, PENDING], 0),
+    ]
     assert all(desk.school.subscription(number).activated_at is None for number in ids)
 
 
@@ -75,9 +88,9 @@ def test_a_dispute_that_is_won_pays_again_for_what_it_took(desk: Desk) -> None:
     user_id = desk.school.add_user()
     ids = subscribe(desk, user_id, 1000, 500)
     pay(desk, user_id, 1500)
-    desk.book(dispute=Dispute.OPEN)
+    desk.book(**disputed(DisputeState.OPEN))
     assert statuses(desk, ids) == [PENDING, PENDING]
-    desk.book(dispute=Dispute.WON)
+    desk.book(**disputed(DisputeState.WON))
     assert statuses(desk, ids) == [ACTIVE, ACTIVE]
     assert desk.school.balance(user_id) == 0
 
@@ -134,14 +147,85 @@ def test_an_end_of_the_schools_own_outlives_the_way_there_and_back(desk: Desk) -
     assert desk.school.subscription(number).ends_at == end
 
 
-@given(st.lists(st.integers(0, 50)), st.integers(0, 500), st.integers(0, 500))
-def test_what_is_paid_is_a_function_of_the_money_alone(prices: list[int], first: int, then: int) -> None:
-    turn = [Subscription(number, price) for number, price in enumerate(prices)]
-    at_first = list(covered(first, turn))
-    balance = then - sum(subscription.amount_minor for subscription in at_first)
-    if balance < 0:
-        given_back = list(no_longer_covered(balance, reversed(at_first)))
-        remaining = at_first[: len(at_first) - len(given_back)]
+def credit(amount_minor: int, at: datetime, name: str = "R1", subscription_id: int | None = None) -> Credit:
+    return Credit(at, ("psp", name), amount_minor, subscription_id)
+
+
+def waiting(*prices: int, begins_at: datetime = OPENED_AT) -> list[Subscription]:
+    return [Subscription(number, price, begins_at) for number, price in enumerate(prices)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9)), max_size=6),
+    st.lists(st.tuples(st.integers(0, 80), st.integers(0, 9)), max_size=5),
+    st.integers(-40, 40),
+    st.randoms(),
+)
+def test_what_is_paid_follows_from_the_facts_alone(
+    prices: list[tuple[int, int]], payments: list[tuple[int, int]], rest: int, dice: Random
+) -> None:
+    turn = [Subscription(n, price, OPENED_AT + timedelta(days=day)) for n, (price, day) in enumerate(prices)]
+    credits = [credit(amount, OPENED_AT + timedelta(days=day), f"R{n}") for n, (amount, day) in enumerate(payments)]
+    money = rest + sum(one.amount_minor for one in credits)
+    paid = allot(money, credits, turn)
+    left = money - sum(one.amount_minor for one in turn if one.id in paid)
+    assert left >= 0 or not paid
+    assert left < 0 or all(one.amount_minor > left for one in turn if one.id not in paid), "one that fits waits"
+    for shuffled in (credits, turn):
+        dice.shuffle(shuffled)
+    assert allot(money, credits, turn) == paid
+    # what was paid stays paid when more money comes later
+    more = [*credits, credit(30, OPENED_AT + timedelta(days=20), "later")]
+    assert allot(money + 30, more, turn) >= paid
+
+
+def test_what_runs_under_an_earlier_rule_runs_on() -> None:
+    dear, cheap = waiting(3000, 1000)
+    credits = [credit(1000, OPENED_AT), credit(2000, OPENED_AT + timedelta(days=1), "R2")]
+    assert allot(3000, credits, [dear, cheap]) == {cheap.id}
+    assert allot(3000, credits, [replace(dear, is_kept=True), cheap]) == {dear.id}
+    assert allot(2000, credits[1:], [replace(dear, is_kept=True), cheap]) == {cheap.id}
+
+
+def test_a_dearer_older_one_blocks_nothing(desk: Desk) -> None:
+    user_id = desk.school.add_user()
+    ids = subscribe(desk, user_id, 3000, 1000)
+    desk.pass_time(timedelta(days=1))
+    pay(desk, user_id, 1000)
+    assert statuses(desk, ids) == [PENDING, ACTIVE]
+    assert desk.school.balance(user_id) == 0
+    # more money pays the next one, and takes nothing away
+    desk.pass_time(timedelta(days=1))
+    pay(desk, user_id, 3000, "R2")
+    assert statuses(desk, ids) == [ACTIVE, ACTIVE]
+
+
+@pytest.mark.parametrize("named_by", ["the notice", "the checkout"])
+def test_what_a_payment_was_made_for_is_paid_first(desk: Desk, named_by: str) -> None:
+    user_id = desk.school.add_user()
+    ids = subscribe(desk, user_id, 1000, 1000, 500)
+    told = {"reference": "R1", "stage": Stage.COMPLETED, "amount_minor": 1000, "user_id": user_id}
+    if named_by == "the checkout":
+        desk.check_out(user_id, 1000, reference="R1", subscription_id=ids[1])
+        desk.book(**told)
     else:
-        remaining = at_first + list(covered(balance, turn[len(at_first) :]))
-    assert remaining == list(covered(then, turn))
+        desk.book(**told, subscription_id=ids[1])
+    assert statuses(desk, ids) == [PENDING, ACTIVE, PENDING]
+    desk.book(reference="R1", refunded_minor=500)
+    assert statuses(desk, ids) == [PENDING, PENDING, ACTIVE]
+
+
+def test_a_subscription_of_somebody_else_that_a_payment_names_is_not_paid(desk: Desk) -> None:
+    payer, other = desk.school.add_user(), desk.school.add_user()
+    (theirs,), (mine,) = subscribe(desk, other, 1000), subscribe(desk, payer, 1000)
+    desk.book(stage=Stage.COMPLETED, amount_minor=1000, user_id=payer, subscription_id=theirs)
+    assert statuses(desk, [theirs, mine]) == [PENDING, ACTIVE]
+
+
+def test_a_term_that_has_ended_is_never_paid(desk: Desk) -> None:
+    user_id = desk.school.add_user()
+    over = desk.school.add_subscription(user_id, 100, ends_at=OPENED_AT - timedelta(seconds=1))
+    (next_term,) = subscribe(desk, user_id, 100)
+    desk.book(stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id, subscription_id=over)
+    assert statuses(desk, [over, next_term]) == [PENDING, ACTIVE]
+    assert desk.school.balance(user_id) == 900

@@ -14,7 +14,16 @@ from services.webhook_gateway.payments.ledger import (
     subscription_returned,
 )
 from services.webhook_gateway.payments.model import Subscription
-from services.webhook_gateway.payments.payment_state import Dispute, PaymentState, Stage
+from services.webhook_gateway.payments.objects import (
+    Dispute,
+    DisputeState,
+    Fee,
+    FeeKind,
+    Refund,
+    RefundState,
+    Total,
+)
+from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import EventState
@@ -91,7 +100,17 @@ def test_everything_that_settlement_changes_of_a_payment_is_kept(school: School)
         id=payment_id,
         reference="R7",
         order_number="O7",
-        standing=PaymentState(Stage.COMPLETED, 300, Dispute.WON),
+        standing=PaymentState(
+            Stage.COMPLETED,
+            Total(300, OPENED_AT),
+            {"re_1": Refund("re_1", 100, RefundState.FAILED, OPENED_AT, LATER)},
+            {"dp_1": Dispute("dp_1", 1000, DisputeState.WON, LATER)},
+            {"txn_1": Fee("txn_1", 25, FeeKind.PAYMENT), "txn_2": Fee("txn_2", -15, FeeKind.DISPUTE)},
+        ),
+        registered_minor=1200,
+        registered_subscription_id=8,
+        amount_told_at=OPENED_AT,
+        subscription_id=7,
         credited_minor=700,
         fee_minor=25,
         method="edahabia",
@@ -107,7 +126,15 @@ def test_everything_that_settlement_changes_of_a_payment_is_kept(school: School)
 
 def test_every_standing_is_read_as_it_was_written(school: School) -> None:
     user_id = school.add_user()
-    standings = [PaymentState(*facts) for facts in itertools.product(Stage, (0, 300, 1000), Dispute)]
+    standings = [
+        PaymentState(
+            stage,
+            Total(refunded, OPENED_AT if refunded else None),
+            {"re_1": Refund("re_1", 300, refund, OPENED_AT)},
+            {"dp_1": Dispute("dp_1", 300, dispute)},
+        )
+        for stage, refunded, dispute, refund in itertools.product(Stage, (0, 1000), DisputeState, RefundState)
+    ]
     for number, standing in enumerate(standings):
         for amount_minor in (0, 300, 1000):
             reference = f"{number} of {amount_minor}"
@@ -208,9 +235,9 @@ def test_pending_subscriptions_come_oldest_first(school: School) -> None:
     school.add_subscription(school.add_user(), 10)
     with school.books() as books:
         assert list(books.pending_subscriptions(user_id)) == [
-            Subscription(oldest, 10),
-            Subscription(same_age, 20),
-            Subscription(newest, 30),
+            Subscription(oldest, 10, OPENED_AT),
+            Subscription(same_age, 20, OPENED_AT),
+            Subscription(newest, 30, LATER),
         ]
 
 
@@ -248,14 +275,19 @@ def test_only_what_the_wallet_paid_can_be_given_back_and_for_what_it_paid_newest
     event_id, later_id = an_event(school), an_event(school, "e2")
     with school.books() as books:
         for number, amount in ((oldest, 100), (newest, 200), (returned, 300), (free, 0)):
-            books.post(subscription_paid(Subscription(number, amount), user_id, "DZD"), event_id)
+            books.post(subscription_paid(Subscription(number, amount, OPENED_AT), user_id, "DZD"), event_id)
             books.activate(number, LATER)
-        books.post(subscription_returned(Subscription(returned, 300), user_id, "DZD"), later_id)
+        books.post(subscription_returned(Subscription(returned, 300, OPENED_AT), user_id, "DZD"), later_id)
         books.deactivate(returned)
     school.change_price(newest, 999)
     with school.books() as books:
         paid = list(books.paid_subscriptions(user_id))
-    assert paid == [Subscription(free, 0), Subscription(newest, 200), Subscription(oldest, 100)]
+    assert [(one.id, one.amount_minor, one.created_at) for one in paid] == [
+        (free, 0, OPENED_AT + timedelta(days=4)),
+        (newest, 200, OPENED_AT + timedelta(days=2)),
+        (oldest, 100, OPENED_AT + timedelta(days=1)),
+    ]
+    assert {one.ends_at for one in paid} == {LATER + timedelta(days=30)}
     assert by_school not in {subscription.id for subscription in paid}
     assert school.balance(user_id) == -300
 
@@ -287,7 +319,7 @@ def test_nothing_is_kept_when_anything_is_raised(school: School) -> None:
             )
             books.post(moved, event_id)
             books.save(replace(payment, standing=PaymentState(Stage.COMPLETED), credited_minor=1000))
-            books.post(subscription_paid(Subscription(subscription_id, 10), user_id, "DZD"), event_id)
+            books.post(subscription_paid(Subscription(subscription_id, 10, OPENED_AT), user_id, "DZD"), event_id)
             books.activate(subscription_id, LATER)
             books.park(parked_id, "not yet", LATER)
             books.close(event_id, SettlementResult(EventState.APPLIED, "done", payment.id))

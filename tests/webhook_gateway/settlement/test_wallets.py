@@ -43,14 +43,18 @@ def test_what_begins_to_wait_later_is_paid_by_the_round_and_once(desk: Desk, sql
     assert lines == [("user_wallet", -700), ("subscription_revenue", 700)]
 
 
-def test_the_oldest_that_is_not_covered_holds_up_the_others(desk: Desk, sql_school: SqlSchool) -> None:
+def test_one_that_is_not_covered_holds_up_no_other(desk: Desk, sql_school: SqlSchool) -> None:
     user_id = sql_school.add_user()
     pay(desk, user_id, 1000)
-    sql_school.add_subscription(user_id, 1001)
-    sql_school.add_subscription(user_id, 5, created_at=OPENED_AT + timedelta(minutes=1))
-
+    dear = sql_school.add_subscription(user_id, 1001)
+    over = sql_school.add_subscription(user_id, 5, ends_at=OPENED_AT - timedelta(days=1))
     assert users_covered(sql_school.engine) == []
-    assert look(sql_school) == 0
+    cheap = sql_school.add_subscription(user_id, 5, created_at=OPENED_AT + timedelta(minutes=1))
+
+    assert users_covered(sql_school.engine) == [user_id]
+    assert look(sql_school) == 1
+    found = [sql_school.subscription(number).status for number in (dear, over, cheap)]
+    assert found == ["pending_payment", "pending_payment", "active"]
 
 
 def test_an_empty_wallet_pays_nothing_and_one_below_zero_not_even_what_is_free(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0034"
-down_revision = "0016"
+down_revision = "0018"
 
 _INSTANT = sa.TIMESTAMP(timezone=True)
 

@@ -1,0 +1,450 @@
+"""What each of Stripe's events says about a payment: one reader for each kind of object.
+
+Every event of one payment meets on its payment intent (or on the charge, where there is none). Amounts are in the
+currency's minor unit. An object that Stripe gives as an id may also be the object itself ("expanded"): both are read.
+An event about money that is in none of the lists is Unreadable, so that it is put aside and never passed over.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from services.webhook_gateway.errors import UnreadableEventError
+from services.webhook_gateway.payments.objects import Dispute, DisputeState, Fee, FeeKind, Refund, RefundState
+from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.providers import fields
+
+Json = Mapping[str, Any]
+#: A part of a notice that one kind of object tells; the rest is the same for all.
+Part = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the event says beside its object: its kind, its time, and what the object's fields were before."""
+
+    kind: str
+    at: datetime | None = None
+    previous: Json = field(default_factory=dict)
+
+
+Reader = Callable[[Json, Context], Part]
+
+
+def read(kind: str, event: Json) -> Part | None:
+    """What an event says; None where its kind is nothing about money. Raises what is not understood."""
+    reader = READERS.get(kind)
+    if reader is None:
+        if kind.startswith(MONEY) and kind not in NO_MONEY:
+            raise UnreadableEventError(f"{kind[:80]} concerns money, and nobody has said what it means.")
+        return {"failure_reason": NO_MONEY[kind]} if kind in NO_MONEY else None
+    data = fields.section(event, "data")
+    thing = fields.section(data, "object")
+    context = Context(kind, fields.instant(event.get("created")), _object(data.get("previous_attributes")))
+    return {"currency": fields.currency(thing.get("currency")), **_payer(thing), **reader(thing, context)}
+
+
+def _intent(stage: Stage) -> Reader:
+    def read_intent(intent: Json, context: Context) -> Part:
+        # what was collected can be less than what was asked for
+        received = intent.get("amount_received") if stage is Stage.COMPLETED else None
+        amount = fields.amount_minor(intent.get("amount"), "amount")
+        error = intent.get("last_payment_error")
+        reason = error.get("message") if isinstance(error, dict) else intent.get("cancellation_reason")
+        is_collected = stage is Stage.COMPLETED
+        return {
+            **(_of_charge(intent, context) if is_collected else {}),
+            "reference": fields.identifier(intent.get("id"), "data.object.id"),
+            "stage": stage,
+            "amount_minor": amount if received is None else fields.amount_minor(received, "amount_received"),
+            "authorized_minor": amount if is_collected else None,
+            "failure_reason": fields.description(reason),
+            "invoice": _invoice_of(intent),
+        }
+
+    return read_intent
+
+
+def _of_charge(intent: Json, context: Context) -> Part:
+    """What the charge says that collected an intent's money, where the event holds it."""
+    charges = [intent.get("latest_charge"), *_list(intent.get("charges"))]
+    for charge in charges:
+        if isinstance(charge, dict) and charge.get("status") == "succeeded" and charge.get("captured") is not False:
+            told = _charge({"id": "unused", **charge}, context)
+            return {name: told[name] for name in ("refunded_minor", "refunds", "fees", "method") if name in told}
+    return {}
+
+
+def _session(stage: Stage) -> Reader:
+    def read_session(session: Json, context: Context) -> Part:
+        # a session without an intent collected nothing itself: it says who pays what the subscription will cost
+        intent = _optional_id(session.get("payment_intent"), "payment_intent")
+        is_paid = stage is not Stage.COMPLETED or session.get("payment_status") == "paid"
+        amount = fields.amount_minor(session.get("amount_total"), "amount_total") if intent else None
+        is_collected = is_paid and stage is Stage.COMPLETED
+        return {
+            "reference": intent,
+            "stage": stage if is_paid else Stage.PENDING,
+            "amount_minor": amount,
+            "authorized_minor": amount if is_collected else None,
+        }
+
+    return read_session
+
+
+def _charge(charge: Json, context: Context) -> Part:
+    stage = {"failed": Stage.FAILED, "succeeded": Stage.COMPLETED}.get(str(charge.get("status")), Stage.PENDING)
+    amount = fields.amount_minor(charge.get("amount"), "amount")
+    refunded = charge.get("amount_refunded")
+    refunded = None if refunded is None else fields.amount_minor(refunded, "amount_refunded")
+    if stage is Stage.COMPLETED and charge.get("captured") is False:
+        # a hold that was given up, not money that was given back
+        stage = Stage.CANCELED if refunded else Stage.AUTHORIZED
+    if context.kind == "charge.expired":
+        stage = Stage.EXPIRED
+    told: dict[str, Any] = {
+        "reference": _payment_of(charge, charge.get("id")),
+        "stage": stage,
+        "amount_minor": amount,
+        "method": fields.description(_object(charge.get("payment_method_details")).get("type")),
+        "failure_reason": fields.description(charge.get("failure_message")),
+        "invoice": _invoice_of(charge),
+    }
+    if stage is not Stage.COMPLETED:
+        return told
+    captured = charge.get("amount_captured")
+    captured = amount if captured is None else fields.amount_minor(captured, "amount_captured")
+    released = _released(charge, amount - captured, refunded, context)
+    refunds = [_refund_object(one, context) for one in _list(charge.get("refunds"))]
+    if released:
+        refunds = _without_released(refunds, released)
+    return {
+        **told,
+        "amount_minor": captured,
+        "authorized_minor": amount,
+        "refunded_minor": None if refunded is None else refunded - released,
+        "refunds": tuple(refunds),
+        "fees": tuple(_fees([charge.get("balance_transaction")], charge, FeeKind.PAYMENT)),
+    }
+
+
+def _released(charge: Json, rest: int, refunded: int | None, context: Context) -> int:
+    """The part of `amount_refunded` that is the rest of a hold that was not captured: nobody was given that back.
+
+    Stripe counts the rest among the refunds of a charge that was captured once, and not where it can be captured again.
+    """
+    if rest <= 0 or refunded is None or refunded < rest:
+        return 0
+    before = context.previous.get("amount_refunded")
+    was_counted = not isinstance(before, int) or before >= rest or context.kind in ("charge.captured",)
+    return rest if was_counted else 0
+
+
+def _without_released(refunds: Sequence[Refund], released: int) -> list[Refund]:
+    """The refunds without the first one of exactly the amount that was not captured."""
+    oldest_first = sorted(refunds, key=lambda one: (one.began_at is not None, one.began_at or 0, one.id))
+    rest = next((one for one in oldest_first if one.amount_minor == released), None)
+    return [one for one in refunds if one is not rest]
+
+
+_REFUND_STATES: Final = {
+    "pending": RefundState.PENDING,
+    "requires_action": RefundState.PENDING,
+    "succeeded": RefundState.SUCCEEDED,
+    "canceled": RefundState.CANCELED,
+    "failed": RefundState.FAILED,
+}
+
+
+def _refund(refund: Json, context: Context) -> Part:
+    charged = [refund.get("balance_transaction"), refund.get("failure_balance_transaction")]
+    return {
+        "reference": _payment_of(refund, refund.get("charge")),
+        "refunds": (_refund_object(refund, context),),
+        "fees": tuple(_fees(charged, refund, FeeKind.PAYMENT)),
+    }
+
+
+def _refund_object(refund: Any, context: Context) -> Refund:
+    refund = _object(refund)
+    state = _word(refund.get("status"), _REFUND_STATES, "a refund's status")
+    return Refund(
+        id=fields.identifier(refund.get("id"), "a refund's id"),
+        amount_minor=fields.amount_minor(refund.get("amount"), "a refund's amount"),
+        state=state,
+        began_at=fields.instant(refund.get("created")),
+        ended_at=context.at if state >= RefundState.CANCELED else None,
+    )
+
+
+_DISPUTE_STATES: Final = {
+    "needs_response": DisputeState.OPEN,
+    "under_review": DisputeState.OPEN,
+    "won": DisputeState.WON,
+    "lost": DisputeState.LOST,
+    # the school refunded it instead: the refund tells where the money went
+    "charge_refunded": DisputeState.WON,
+    # an inquiry takes no money
+    "warning_needs_response": DisputeState.INQUIRY,
+    "warning_under_review": DisputeState.INQUIRY,
+    "warning_closed": DisputeState.INQUIRY,
+    "prevented": DisputeState.INQUIRY,
+}
+
+
+def _dispute(dispute: Json, context: Context) -> Part:
+    state = _word(dispute.get("status"), _DISPUTE_STATES, "data.object.status")
+    one = Dispute(
+        id=fields.identifier(dispute.get("id"), "data.object.id"),
+        # what is disputed, which can be less than the payment
+        amount_minor=fields.amount_minor(dispute.get("amount"), "amount"),
+        state=state,
+        closed_at=context.at if state >= DisputeState.WON else None,
+    )
+    return {
+        "reference": _payment_of(dispute, dispute.get("charge")),
+        "disputes": (one,),
+        "fees": tuple(_fees(_list(dispute.get("balance_transactions")), dispute, FeeKind.DISPUTE)),
+        "failure_reason": fields.description(dispute.get("reason")),
+    }
+
+
+def _invoice(invoice: Json, context: Context) -> Part:
+    """The payment that paid an invoice, where the event says which; newer versions of the API leave it out."""
+    paid = fields.amount_minor(invoice.get("amount_paid"), "amount_paid")
+    if paid == 0 or invoice.get("paid_out_of_band") is True:
+        return {"failure_reason": "the provider collected nothing for this invoice"}
+    told = [_object(one) for one in _list(invoice.get("payments"))]
+    payments = [one for one in told if one.get("status") == "paid"]
+    if len(payments) == 1:
+        return {**_invoice_payment({"invoice": invoice.get("id"), **payments[0]}, context)}
+    reference = _optional_id(invoice.get("payment_intent"), "payment_intent") or _optional_id(
+        invoice.get("charge"), "charge"
+    )
+    return {
+        "reference": reference if not payments else None,
+        "invoice": fields.identifier(invoice.get("id"), "data.object.id"),
+        "stage": Stage.COMPLETED,
+        "amount_minor": paid,
+        "authorized_minor": paid,
+    }
+
+
+def _invoice_payment(payment: Json, context: Context) -> Part:
+    paid_by = fields.section(payment, "payment")
+    reference = _optional_id(paid_by.get("payment_intent"), "payment_intent") or _optional_id(
+        paid_by.get("charge"), "charge"
+    )
+    if reference is None:
+        return {"failure_reason": "this invoice was paid outside the provider"}
+    paid = fields.amount_minor(payment.get("amount_paid"), "amount_paid")
+    return {
+        "reference": reference,
+        "invoice": _optional_id(payment.get("invoice"), "invoice"),
+        "stage": Stage.COMPLETED,
+        "amount_minor": paid,
+        "authorized_minor": paid,
+    }
+
+
+def _subscription(subscription: Json, context: Context) -> Part:
+    """It collects nothing itself; its metadata say who pays its invoices."""
+    return {"failure_reason": "its invoices tell what it costs"}
+
+
+READERS: Final[Mapping[str, Reader]] = {
+    "payment_intent.processing": _intent(Stage.PENDING),
+    "payment_intent.amount_capturable_updated": _intent(Stage.AUTHORIZED),
+    "payment_intent.succeeded": _intent(Stage.COMPLETED),
+    "payment_intent.payment_failed": _intent(Stage.FAILED),
+    "payment_intent.canceled": _intent(Stage.CANCELED),
+    "checkout.session.completed": _session(Stage.COMPLETED),
+    "checkout.session.async_payment_succeeded": _session(Stage.COMPLETED),
+    "checkout.session.async_payment_failed": _session(Stage.FAILED),
+    "checkout.session.expired": _session(Stage.EXPIRED),
+    **dict.fromkeys(
+        (
+            "charge.captured",
+            "charge.expired",
+            "charge.failed",
+            "charge.pending",
+            "charge.refunded",
+            "charge.succeeded",
+            "charge.updated",
+        ),
+        _charge,
+    ),
+    **dict.fromkeys(("charge.refund.updated", "refund.created", "refund.failed", "refund.updated"), _refund),
+    **dict.fromkeys(
+        (
+            "charge.dispute.closed",
+            "charge.dispute.created",
+            "charge.dispute.funds_reinstated",
+            "charge.dispute.funds_withdrawn",
+            "charge.dispute.updated",
+        ),
+        _dispute,
+    ),
+    **dict.fromkeys(("invoice.paid", "invoice.payment_succeeded"), _invoice),
+    "invoice_payment.paid": _invoice_payment,
+    **dict.fromkeys(
+        (
+            "customer.subscription.created",
+            "customer.subscription.deleted",
+            "customer.subscription.paused",
+            "customer.subscription.pending_update_applied",
+            "customer.subscription.pending_update_expired",
+            "customer.subscription.resumed",
+            "customer.subscription.trial_will_end",
+            "customer.subscription.updated",
+        ),
+        _subscription,
+    ),
+}
+
+#: The beginnings of the kinds that concern money. One of them that is neither read nor listed below is put aside.
+MONEY: Final = (
+    "application_fee.",
+    "charge.",
+    "checkout.session.",
+    "credit_note.",
+    "customer.subscription.",
+    "customer_cash_balance_transaction.",
+    "invoice.",
+    "invoice_payment.",
+    "payment_intent.",
+    "payout.",
+    "refund.",
+    "topup.",
+    "transfer.",
+)
+
+_NOT_COLLECTED: Final = "nothing is collected by it yet"
+_BILL: Final = "a bill is not a payment: invoice.paid tells when it is paid"
+_PAYOUT: Final = "a payout moves the provider's balance to the school's bank; the ledger ends at the provider"
+
+#: What concerns money, moves none of a student's, and why.
+NO_MONEY: Final[Mapping[str, str]] = {
+    "payment_intent.created": _NOT_COLLECTED,
+    "payment_intent.requires_action": _NOT_COLLECTED,
+    "payment_intent.partially_funded": _NOT_COLLECTED,
+    **dict.fromkeys(
+        (
+            "invoice.created",
+            "invoice.deleted",
+            "invoice.finalization_failed",
+            "invoice.finalized",
+            "invoice.marked_uncollectible",
+            "invoice.overdue",
+            "invoice.payment_action_required",
+            "invoice.payment_attempt_required",
+            "invoice.payment_failed",
+            "invoice.sent",
+            "invoice.upcoming",
+            "invoice.updated",
+            "invoice.voided",
+            "invoice.will_be_due",
+        ),
+        _BILL,
+    ),
+    **dict.fromkeys(
+        (
+            "payout.canceled",
+            "payout.created",
+            "payout.failed",
+            "payout.paid",
+            "payout.reconciliation_completed",
+            "payout.updated",
+        ),
+        _PAYOUT,
+    ),
+}
+
+
+def _payer(thing: Json) -> Part:
+    """Who pays, and for what: from the object's own metadata, else from those of the objects that it belongs to."""
+    parent = _object(_object(thing.get("parent")).get("subscription_details"))
+    invoice, subscription = thing.get("invoice"), thing.get("subscription") or parent.get("subscription")
+    named = [
+        thing,
+        thing.get("payment_intent"),
+        thing.get("charge"),
+        invoice,
+        parent,
+        thing.get("subscription_details"),
+        subscription,
+        thing.get("customer"),
+    ]
+    metadata = [_object(_object(one).get("metadata")) for one in named]
+    ours = thing.get("client_reference_id")
+    by_reference = fields.user_id(ours)
+    orders = (fields.loose_identifier(one.get("order_id")) for one in metadata)
+    mine = thing.get("id") if thing.get("object") in ("invoice", "subscription") else None
+    payers = [_loose_id(one) for one in (mine, invoice, subscription, thing.get("customer"))]
+    return {
+        "user_id": next((user for one in metadata if (user := fields.user_id(one.get("user_id")))), by_reference),
+        # a client reference that is no user can only be an order
+        "order_number": next((order for order in orders if order), None)
+        or (fields.loose_identifier(ours) if by_reference is None else None),
+        "subscription_id": next(
+            (one for told in metadata if (one := fields.user_id(told.get("subscription_id")))), None
+        ),
+        "payers": tuple(dict.fromkeys(one for one in payers if one)),
+    }
+
+
+def _payment_of(thing: Json, charge: Any) -> str:
+    """What the events of one payment meet on: its intent, and where it has none its charge."""
+    intent = _optional_id(thing.get("payment_intent"), "payment_intent")
+    intent = intent or _optional_id(_object(charge).get("payment_intent"), "payment_intent")
+    return intent or fields.identifier(_id(charge), "charge")
+
+
+def _invoice_of(thing: Json) -> str | None:
+    told = _loose_id(thing.get("invoice"))
+    order = fields.loose_identifier(_object(thing.get("payment_details")).get("order_reference"))
+    return told or (order if order is not None and order.startswith("in_") else None)
+
+
+def _fees(told: Sequence[Any], thing: Json, kind: FeeKind) -> Iterator[Fee]:
+    """The fees of these movements of the balance, where the event holds them and not only their ids."""
+    for movement in told:
+        if not isinstance(movement, dict) or "fee" not in movement:
+            continue
+        fee = movement["fee"]
+        amount_minor = fields.amount_minor(abs(fee) if isinstance(fee, int) else fee, "fee")
+        currency = movement.get("currency")
+        if currency is not None and currency != thing.get("currency"):
+            raise UnreadableEventError(f"The fee is in {str(currency)[:8]}, and the payment in another currency.")
+        if amount_minor:
+            identity = fields.identifier(movement.get("id"), "balance_transaction.id")
+            yield Fee(identity, amount_minor if fee > 0 else -amount_minor, kind)
+
+
+def _word(value: Any, words: Mapping[str, Any], name: str) -> Any:
+    if not isinstance(value, str) or value not in words:
+        raise UnreadableEventError(f"{name} must be one of {', '.join(words)}.")
+    return words[value]
+
+
+def _id(value: Any) -> Any:
+    return value.get("id") if isinstance(value, dict) else value
+
+
+def _optional_id(value: Any, name: str) -> str | None:
+    return fields.optional_identifier(_id(value), name)
+
+
+def _loose_id(value: Any) -> str | None:
+    return fields.loose_identifier(_id(value))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    """What a list holds, whether it is one of JSON or Stripe's object for one."""
+    found = value.get("data") if isinstance(value, dict) else value
+    return found if isinstance(found, list) else []
