@@ -35,8 +35,8 @@ NUMBERS = (
     MetricDefinition(
         "refunded",
         Unit.MINOR,
-        "Refunds, booked in the day: what went back to payers, less refunds that were reversed. Disputes that releases "
-        "before 0.9 booked are here too: they did not tell them apart.",
+        "Refunds, booked in the day: what went back to payers, less refunds that were reversed. Disputes of the time "
+        "before the ledger told them apart are here too.",
         source=_LEDGER,
     ),
     MetricDefinition(
