@@ -15,6 +15,8 @@ from services.stats.sections.catalogue import find
 
 #: So many rows are sent at once.
 PAGE = 1000
+#: Finds the rows of a number that is counted from terms.
+Reading = Callable[[Query, Days, Rules], Iterator["Row"]]
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -131,6 +133,11 @@ FROM attendances AS came WHERE checked_in_at >= %(begins_at)s AND checked_in_at 
       AND before.checked_in_at >= %(day_before)s AND before.checked_in_at < %(begins_at)s)
 GROUP BY session_id
 """
+_TAUGHT = """
+SELECT 'teachers' AS source, teacher_id AS id, NULL AS user_id, min(starts_at) AS at, NULL AS key, 1 AS amount
+FROM sessions WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s AND teacher_id IS NOT NULL
+GROUP BY teacher_id
+"""
 _ATTENDEES = """
 SELECT 'users' AS source, user_id AS id, user_id, min(checked_in_at) AS at, NULL AS key, 1 AS amount
 FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY user_id
@@ -192,6 +199,7 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "attendance.attendees": Written(_ATTENDEES),
     "attendance.sessions_planned": Facts("sessions", "starts_at", key="NULL"),
     "attendance.sessions_held": Written(_HELD),
+    "teachers.active": Written(_TAUGHT),
     "engagement.daily": Written(_CAME),
     "engagement.weekly": Written(_CAME, 6),
     "engagement.monthly": Written(_CAME, 29),
@@ -243,7 +251,7 @@ def rows(
         return _read(ask, days, rules, SOURCES[number], key, named, after, limit)
     if number in _OF_TERMS:
         found = [row for row in _OF_TERMS[number](ask, days, rules) if row.id > after and _matches(row, key, named)]
-        return sorted(found, key=lambda row: row.id)[:limit]
+        return _page(sorted(found, key=lambda row: row.id), limit)
     definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
     if definition is None:
         raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
@@ -281,12 +289,27 @@ def _read(
     ]
 
 
+def _page(found: list[Row], limit: int | None) -> list[Row]:
+    """The first rows. Two terms of one subscription have one id, and stay on one page."""
+    if limit is None or len(found) <= limit:
+        return found
+    return [row for row in found if row.id <= found[limit - 1].id]
+
+
 def _matches(row: Row, key: str | None, named: Sequence[str]) -> bool:
     name = NONE if row.key is None else row.key
     return key is None or (name not in named if key == OTHERS else name == key)
 
 
-def _access(key: str) -> Callable[[Query, Days, Rules], Iterator[Row]]:
+def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
+    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+        for one in read_terms(ask, days, rules):
+            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), None, one.amount)
+
+    return read
+
+
+def _access(key: str) -> Reading:
     def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
         for one in subscriptions.with_access(ask, days):
             yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), getattr(one, key, None), 1)
@@ -309,7 +332,7 @@ def _students(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
         yield Row("users", user_id, user_id, None, None, 1)
 
 
-def _moved(test: Callable[[subscriptions.UserMove], int]) -> Callable[[Query, Days, Rules], Iterator[Row]]:
+def _moved(test: Callable[[subscriptions.UserMove], int]) -> Reading:
     def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
         for one in subscriptions.user_moves(ask, days, rules.grace_days):
             if amount := test(one):
@@ -325,7 +348,20 @@ def _instant(microseconds: int) -> datetime | None:
         return None
 
 
-_OF_TERMS: Mapping[str, Callable[[Query, Days, Rules], Iterator[Row]]] = {
+_OF_TERMS: Mapping[str, Reading] = {
+    "revenue.earned": _of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=False)),
+    "revenue.deferred": _of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=True)),
+    "subscriptions.activated": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "activated")),
+    "subscriptions.begun": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "begun")),
+    "subscriptions.ended": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "ended")),
+    "subscriptions.expiring_7": _of(lambda ask, days, rules: subscriptions.due_within(ask, days, 7)),
+    "subscriptions.expiring_30": _of(lambda ask, days, rules: subscriptions.due_within(ask, days, 30)),
+    "subscriptions.renewals_due": _of(
+        lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=False)
+    ),
+    "subscriptions.renewals": _of(
+        lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=True)
+    ),
     "subscriptions.active": _access(""),
     "subscriptions.active_by_level": _access("level"),
     "subscriptions.popular_chapters": _access("chapter"),

@@ -96,7 +96,7 @@ def show_rows(day: str) -> ResponseReturnValue:
     except SQLAlchemyError as error:
         log.warning("rows could not be read", number=number, error=describe(error))
         raise NoSnapshotError from error
-    following = found[-1].id if len(found) == limit else None
+    following = found[-1].id if len(found) >= limit else None
     if _wants_csv():
         return _answer(rows_as_csv(found))
     told = value.get(key) if isinstance(value, dict) and key is not None else value

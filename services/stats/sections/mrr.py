@@ -219,21 +219,25 @@ class Moves:
             np.add.at(sums, day_of, level - np.where(is_same, np.append(0, level)[: users.size], 0))
 
     def _add_renewals(self, paid: SubscriptionTerms) -> None:
-        """A term that no earlier one outlasts is due where it ends as it was to, and is renewed where the run goes on.
+        day_of, is_due, goes_on = self.renewals(paid)
+        np.add.at(self.due, day_of[is_due], 1)
+        np.add.at(self.renewed, day_of[is_due & goes_on], 1)
 
-        A renewal that comes before the end counts on the same day as one that comes at the last moment.
+    def renewals(self, paid: SubscriptionTerms) -> tuple[Integers, NDArray[np.bool_], NDArray[np.bool_]]:
+        """On which day each term's grace ends, whether a renewal was due by then, and whether its run goes on.
+
+        A term that no earlier one outlasts is due where it ends as it was to. A renewal that comes before the end
+        counts on the same day as one that comes at the last moment.
         """
         pairs, ends = paid.pairs(), counts_until(paid, self._grace_days)
         pieces = cut(pairs, paid.begins_at, ends)
         is_outlasted = _longest(pairs, ends) > ends
         is_due = _is_whole(paid) & (paid.ends_at != NEVER) & (paid.stopped_at >= ends) & ~is_outlasted
         day_of = buckets(ends, self._days)
-        is_due &= (day_of > 0) & (day_of < self._number)
         goes_on = ~np.isin(
             _numbered(pairs, ends, ends), _numbered(pairs[pieces.terms], pieces.ends_at, ends)[pieces.is_last]
         )
-        np.add.at(self.due, day_of[is_due], 1)
-        np.add.at(self.renewed, day_of[is_due & goes_on], 1)
+        return day_of, is_due & (day_of > 0) & (day_of < self._number), goes_on
 
     def ask_who_had_paid(self, ask: Query) -> None:
         """Complete `regained`: of some users no term reaches into the days from before, but may have ended earlier."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 
-from services.stats.copy_binary import Integers
-from services.stats.days import ONE_DAY, Days
+from services.stats.copy_binary import EPOCH, Integers
+from services.stats.days import ONE_DAY, Days, midnight
 from services.stats.sections import mrr
 from services.stats.sections.base import (
     FOREVER,
@@ -22,9 +23,9 @@ from services.stats.sections.base import (
     running,
     span,
 )
-from services.stats.sections.lengths import monthly
+from services.stats.sections.lengths import day_number, monthly
 from services.stats.sections.pieces import Pieces, cut
-from services.stats.sections.recognition import Recognition
+from services.stats.sections.recognition import Recognition, Spread
 from services.stats.sections.subscription_terms import (
     NONE_GIVEN,
     SubscriptionTerms,
@@ -161,7 +162,7 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
 
 @dataclass(frozen=True, slots=True)
 class RunningTerm:
-    """A term that counts at a day's end; `amount` is what it brings a month."""
+    """A term, and what it adds to a number."""
 
     id: int
     user_id: int
@@ -171,34 +172,99 @@ class RunningTerm:
     amount: int
 
 
+Chosen = tuple[SubscriptionTerms, Integers]
+
+
 def with_access(ask: Query, days: Days) -> list[RunningTerm]:
-    """The terms by which somebody has access at the end of `days`."""
-    return _running(ask, days, lambda terms: (terms, terms.ends_at))
+    """The terms by which somebody has access at the end of `days`; each amounts to 1."""
+
+    def choose(terms: SubscriptionTerms) -> Chosen:
+        return _ones(terms.take(_now(cut(terms.pairs(), terms.begins_at, terms.ends_at), days)))
+
+    return _chosen(ask, days, choose)
+
+
+def due_within(ask: Query, days: Days, within: int) -> list[RunningTerm]:
+    """Those of them that are due to end within so many days."""
+    last = midnight(days.last + ONE_DAY * (within + 1), days.zone)
+    limit = (last - EPOCH) // timedelta(microseconds=1)
+
+    def choose(terms: SubscriptionTerms) -> Chosen:
+        found = terms.take(_now(cut(terms.pairs(), terms.begins_at, terms.ends_at), days))
+        return _ones(found.where(found.due_at < limit))
+
+    return _chosen(ask, days, choose)
+
+
+def turned(ask: Query, days: Days, what: str) -> list[RunningTerm]:
+    """The terms that were `activated` on the one day of `days`, or with which subscriptions have `begun` or `ended`."""
+
+    def choose(terms: SubscriptionTerms) -> Chosen:
+        if what == "activated":
+            return _ones(terms.where(buckets(terms.begins_at, days) == 1))
+        pieces = cut(terms.pairs(), terms.begins_at, terms.ends_at)
+        at, is_one = (pieces.begins_at, pieces.is_first) if what == "begun" else (pieces.ends_at, pieces.is_last)
+        return _ones(terms.take(pieces.terms[is_one & (buckets(at, days) == 1)]))
+
+    return _chosen(ask, days, choose)
 
 
 def with_mrr(ask: Query, days: Days, grace_days: int) -> list[RunningTerm]:
-    """The terms that bring MRR at the end of `days`."""
+    """The terms that bring MRR at the end of `days`, and what they bring."""
 
-    def select(terms: SubscriptionTerms) -> tuple[SubscriptionTerms, Integers]:
+    def choose(terms: SubscriptionTerms) -> Chosen:
         paid = terms.where(terms.amounts > 0)
-        return paid, mrr.counts_until(paid, grace_days)
+        found = paid.take(_now(cut(paid.pairs(), paid.begins_at, mrr.counts_until(paid, grace_days)), days))
+        return found, monthly(found, days.zone)
 
-    return _running(ask, days.reaching_back(grace_days + 1), select)
+    return _chosen(ask, days.reaching_back(grace_days + 1), choose)
 
 
-def _running(
-    ask: Query, days: Days, select: Callable[[SubscriptionTerms], tuple[SubscriptionTerms, Integers]]
-) -> list[RunningTerm]:
+def renewing(ask: Query, days: Days, grace_days: int, *, is_renewed: bool) -> list[RunningTerm]:
+    """The terms that were due for a renewal on the one day of `days`, or only those that were renewed."""
+    moves = mrr.Moves(days, grace_days)
+
+    def choose(terms: SubscriptionTerms) -> Chosen:
+        paid = terms.where(terms.amounts > 0)
+        day_of, is_due, goes_on = moves.renewals(paid)
+        return _ones(paid.where(is_due & (day_of == 1) & (goes_on | (not is_renewed))))
+
+    return _chosen(ask, days.reaching_back(grace_days + 1), choose)
+
+
+def recognised(ask: Query, days: Days, *, is_deferred: bool) -> list[RunningTerm]:
+    """The terms that earn something on the one day of `days`, or of which something is still to be earned, and what."""
+    day = day_number(days.last)
+
+    def choose(terms: SubscriptionTerms) -> Chosen:
+        spread = Spread.of(terms, days.zone)
+        if is_deferred:
+            amounts = spread.paid_by(day) - spread.earned_by(day)
+        else:
+            amounts = spread.earned_by(day) - spread.earned_by(day - 1)
+        return terms.where(amounts != 0), amounts[amounts != 0]
+
+    return _chosen(ask, days, choose)
+
+
+def _now(pieces: Pieces, days: Days) -> Integers:
+    """The terms that count at the end of `days`."""
+    last = midnight(days.last + ONE_DAY, days.zone)
+    ends_at = (last - EPOCH) // timedelta(microseconds=1)
+    now: Integers = pieces.terms[(pieces.begins_at < ends_at) & (pieces.ends_at >= ends_at)]
+    return now
+
+
+def _ones(terms: SubscriptionTerms) -> Chosen:
+    return terms, np.ones_like(terms.users)
+
+
+def _chosen(ask: Query, days: Days, choose: Callable[[SubscriptionTerms], Chosen]) -> list[RunningTerm]:
     found: list[tuple[int, ...]] = []
 
     def take(terms: SubscriptionTerms) -> None:
-        terms, ends = select(terms)
-        pieces = cut(terms.pairs(), terms.begins_at, ends)
-        last = len(days)
-        now = (buckets(pieces.begins_at, days) <= last) & (buckets(pieces.ends_at, days) > last)
-        one = terms.take(pieces.terms[now])
-        rates = monthly(one, days.zone)
-        columns = (one.ids, one.users, one.begins_at, one.chapters, one.levels, rates)
+        one, amounts = choose(terms)
+        columns = (one.ids, one.users, one.begins_at, one.chapters, one.levels, amounts)
         found.extend(zip(*(column.tolist() for column in columns), strict=True))
 
     read_terms(ask, days, take)
@@ -210,9 +276,9 @@ def _running(
             begins_at,
             None if chapter == NONE_GIVEN else str(chapter),
             None if level == NONE_GIVEN else levels[level],
-            rate,
+            amount,
         )
-        for number, user_id, begins_at, chapter, level, rate in found
+        for number, user_id, begins_at, chapter, level, amount in found
     ]
 
 
