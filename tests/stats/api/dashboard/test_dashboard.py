@@ -177,6 +177,20 @@ def test_every_language_says_the_same_things() -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "said", "meant"),
+    [
+        # the school's word for a chapter in Algeria; a share is no session; who left is not missing
+        ("ar", ("الفصل", "فصول", "مفقودون", "95 من 100", 'share = "الحصة"'), ("المحور", "غادروا", "المئين 95")),
+        ("fr", ("dans le jour", "95 sur 100", "Dont revenus"), ("dans la journée", "95e centile", "Dont de retour")),
+    ],
+)
+def test_the_words_are_those_of_the_field(language: str, said: tuple[str, ...], meant: tuple[str, ...]) -> None:
+    text = (TRANSLATIONS / f"{language}.toml").read_text()
+    assert [word for word in said if word in text] == []
+    assert [word for word in meant if word not in text] == []
+
+
+@pytest.mark.parametrize(
     ("language", "money", "many", "ratio", "time", "day"),
     [
         ("en", "DZD 1,234,567.05", "1,234,567", "12.3 %", "1.3 s", "Sunday 22 November 2026"),
