@@ -94,6 +94,7 @@ class Money(Terms):
             "debt": -sum(amount for amount in held.values() if amount < 0),
             "debtors": sum(amount < 0 for amount in held.values()),
             "total": sum(held.values()),
+            "mean": ratio(sum(held.values()), len(self.rows("users", "created_at", self.by_end))),
             "adjusted": _sum(self._wallet_entries("adjustment")),
         }
 

@@ -67,6 +67,7 @@ _LAST = {
 }  # fmt: skip
 _NOTHING = {
     "payments": ("mean",),
+    "wallets": ("mean",),
     "attendance": ("attendees",),
     "engagement": ("daily",),
     "users": ("active",),

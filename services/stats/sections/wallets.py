@@ -6,7 +6,19 @@ import numpy as np
 
 from services.stats.copy_binary import Integers
 from services.stats.days import Days
-from services.stats.sections.base import FOREVER, MetricDefinition, Query, Rules, Section, Unit, Values
+from services.stats.sections.base import (
+    FOREVER,
+    MetricDefinition,
+    Query,
+    Rules,
+    Section,
+    Unit,
+    Value,
+    Values,
+    by_bucket,
+    rounded,
+    running,
+)
 from services.stats.sections.ledger import movements
 from services.stats.sections.subscription_terms import buckets
 
@@ -42,6 +54,12 @@ NUMBERS = (
         "disputes_open, and revenue.net",
     ),
     MetricDefinition(
+        "mean",
+        Unit.MINOR,
+        "total by the users registered before the day's end, rounded; left out without users.",
+        reach_days=FOREVER,
+    ),
+    MetricDefinition(
         "adjusted", Unit.MINOR, "What operators' corrections gave to wallets in the day, less what they took."
     ),
 )
@@ -52,6 +70,8 @@ SELECT coalesce(sum(balance_minor) FILTER (WHERE balance_minor > 0), 0)::bigint 
        count(*) FILTER (WHERE balance_minor < 0) AS debtors
 FROM users
 """
+
+_OWNERS = "SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS owners FROM users GROUP BY bucket"
 
 _SINCE = """
 SELECT account.user_id, owner.balance_minor, entry.amount_minor, booked.created_at AS booked_at
@@ -116,17 +136,21 @@ def _is_debtor(balances: Integers) -> Integers:
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
     moved = ask.once(movements, days, rules.currency)
     balances, total = Balances(ask, days), moved.before["wallets"]
+    owners = running(by_bucket(days, ((row.bucket, row.owners) for row in ask(_OWNERS, edges=days.edges))))
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
         credit, debt, debtors = balances.at(bucket)
         total += moved.wallets[bucket]
-        values[day] = {
+        numbers: dict[str, Value] = {
             "credit": credit,
             "debt": debt,
             "debtors": debtors,
             "total": total,
             "adjusted": moved.adjusted[bucket],
         }
+        if owners[bucket]:
+            numbers["mean"] = rounded(total, owners[bucket])
+        values[day] = numbers
     return values
 
 

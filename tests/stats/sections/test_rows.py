@@ -24,6 +24,7 @@ WITHOUT = {
     "subscriptions": {
         "customer_churn_30", "gross_mrr_churn_30", "net_mrr_churn_30", "grr_30", "nrr_30", "renewal_rate_30",
     },
+    "wallets": {"mean"},
     "attendance": {"mean_per_session", "expected", "attendance_rate"},
     "engagement": {"stickiness", "retention_1", "retention_7", "retention_30"},
     "content": {"videos", "video_minutes", "video_bytes", "transcode_p50", "transcode_p95", "transcode_max"},

@@ -198,9 +198,9 @@ def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
 
     prove(engine, computation)
 
-    # users.total of two days
-    assert proved(engine) == [(date(2026, 3, 1), 1), (date(2026, 3, 2), 1)]
-    assert REGISTRY.get_sample_value("nouba_stats_verify_differences") == 2
+    # users.total, and wallets.mean, which a school without users does not have
+    assert proved(engine) == [(date(2026, 3, 1), 2), (date(2026, 3, 2), 2)]
+    assert REGISTRY.get_sample_value("nouba_stats_verify_differences") == 4
     assert REGISTRY.get_sample_value("nouba_stats_verified_days_total") == before + 2
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT max(version) FROM daily_stats")) == 1, "nothing was computed again"
