@@ -86,7 +86,7 @@ CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK 
 -- The statistics: read the facts, write the days. Who a person is and what a provider sent are not among the facts.
 GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
     ledger_transactions, ledger_entries, daily_stats, daily_stats_newest, changed_days, late_days,
-    transcode_chunks TO nouba_stats;
+    subscription_terms, chapter_teachers, transcode_chunks TO nouba_stats;
 GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
@@ -95,7 +95,7 @@ GRANT SELECT (queue, died_at) ON dead_letters TO nouba_stats;
 GRANT INSERT ON daily_stats TO nouba_stats;
 GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;
 GRANT INSERT, UPDATE, DELETE ON changed_days TO nouba_stats;
--- put in by triggers, with the rights of the tables' owner
+-- these, subscription_terms and chapter_teachers are put in by triggers, with the rights of the tables' owner
 GRANT DELETE ON late_days TO nouba_stats;
 
 -- The school's own application: everything of its own but the balance and the video, a payment before it is sent to

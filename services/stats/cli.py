@@ -38,6 +38,7 @@ def stats() -> None:
       nouba stats verify                          compare stored days with a rebuild
       nouba stats mark 2026-09-01 2026-09-30      recompute these days
       nouba stats explain payments                what the numbers mean
+      nouba stats rows revenue.net 2026-11-22     the rows that a number is made of
       nouba stats scheduler                       enqueue due days
       nouba stats worker                          compute due days
     """
@@ -213,7 +214,7 @@ def explain(name: str, as_json: bool, markdown: bool) -> None:
 
     \b
     Examples:
-      nouba stats explain payments.revenue
+      nouba stats explain revenue.net
       nouba stats explain subscriptions
     """
     from services.stats import cli_output
@@ -228,6 +229,38 @@ def explain(name: str, as_json: bool, markdown: bool) -> None:
         click.echo(json.dumps(cli_output.definitions_as_json(found), ensure_ascii=False))
     else:
         cli_output.explained(found)
+
+
+@stats.command()
+@click.argument("number")
+@click.argument("day", type=Day())
+@click.option("--key", help="One key of a breakdown, such as a chapter's id, or ~none.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="So many rows.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> None:
+    """Show the rows behind NUMBER of DAY: who, what, when and how much. All of them add up to it.
+
+    \b
+    Example:
+      nouba stats rows revenue.by_chapter 2026-11-22 --key 12
+    """
+    from services.stats import cli_output
+    from services.stats.row_reader import RowReader
+    from services.stats.rows import as_json as told
+    from services.stats.sections.base import Rules
+    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots.compute import flatten
+
+    settings, engine = read_settings(CountSettings), _engine()
+    kept = postgres_store.on(engine, day)
+    value = flatten(kept.payload).get(number) if kept else None
+    named = tuple(value) if isinstance(value, dict) else ()
+    reader = RowReader(engine, Rules(settings.currency, settings.stats_grace_days), settings.zone)
+    found = reader.read(day, number, key, named, 0, limit)
+    if as_json:
+        click.echo(json.dumps(told(found), ensure_ascii=False))
+    else:
+        cli_output.rows(number, found, settings.currency)
 
 
 @stats.command()

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from services.stats.readable import scaled
+from services.stats.rows import Row
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit
 from services.stats.sections.catalogue import find
@@ -96,6 +98,18 @@ def explained(found: Sequence[tuple[Section, MetricDefinition]]) -> None:
     _console.print(table)
 
 
+def rows(number: str, found: Sequence[Row], currency: str) -> None:
+    """The rows behind a number, in its unit."""
+    unit = next(one.unit for section, one in find(number) if f"{section.name}.{one.name}" == number)
+    table = Table("what", "id", "user", "when", "key", "how much")
+    for row in found:
+        when = row.at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if row.at else ""
+        table.add_row(
+            row.source, str(row.id), str(row.user_id or ""), when, row.key or "", _amount(row.amount, unit, currency)
+        )
+    _console.print(table)
+
+
 def definitions_as_json(found: Sequence[tuple[Section, MetricDefinition]]) -> list[dict[str, Any]]:
     """The same for a program."""
     return [
@@ -168,12 +182,9 @@ def _amount(value: int, unit: Unit, currency: str) -> str:
         return f"{value / 100:.2f} %"
     if unit is Unit.HUNDREDTHS:
         return f"{value / 100:,.2f}"
-    if unit is Unit.MILLISECONDS:
-        return f"{value:,} ms"
-    if unit is Unit.MINUTES:
-        return f"{value:,} min"
-    if unit is Unit.BYTES:
-        return f"{value / 1e6:,.1f} MB"
+    if unit in (Unit.MILLISECONDS, Unit.MINUTES, Unit.BYTES):
+        amount, name = scaled(value, unit)
+        return f"{amount:,} {name}"
     return f"{value:,}"
 
 

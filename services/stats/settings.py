@@ -27,6 +27,9 @@ class CountSettings(Settings):
     currency: CurrencyCode = "DZD"
     #: The school's first day. Earlier days are never computed, whatever users.created_at says.
     stats_first_day: date = FIRST_DAY
+    #: For so many days after a term's end a renewal is not a loss: MRR and its user count on until then. Compute the
+    #: kept days again after a change: nouba stats backfill FROM TO.
+    stats_grace_days: Annotated[int, Field(ge=0, le=90)] = 7
 
 
 class StatsSettings(CountSettings):

@@ -69,6 +69,34 @@ late_days = Table(
     info={"writer": "stats"},
 )
 
+# A term that has begun, as it was before somebody changed it: its price, its end, and when it was stopped or returned.
+# A trigger of the database keeps it (migration 0034); a term that nobody changes has no row.
+subscription_terms = Table(
+    "subscription_terms",
+    metadata,
+    Column("subscription_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("activated_at", INSTANT, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("chapter_id", BigInteger),
+    Column("access_level", Text),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("ends_at", INSTANT),
+    # cancelled without an end, expired before its end, or returned because the wallet could not pay any more
+    Column("stopped_at", INSTANT),
+    Column("is_returned", Boolean, nullable=False, server_default=sql("false")),
+    info={"writer": "stats"},
+)
+
+# Who has taught a chapter since when (migration 0034): a sale belongs to the teacher of its time.
+chapter_teachers = Table(
+    "chapter_teachers",
+    metadata,
+    Column("chapter_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("since", INSTANT, primary_key=True),
+    Column("teacher_id", BigInteger),
+    info={"writer": "stats"},
+)
+
 # Facts are written in the order of time, so a few kilobytes a table say where a day's rows are.
 for _column in (
     attendances.c.checked_in_at,

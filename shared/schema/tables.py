@@ -16,12 +16,20 @@ from shared.schema.payments import (
     webhook_events,
 )
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
-from shared.schema.stats import changed_days, daily_stats, daily_stats_newest, late_days
+from shared.schema.stats import (
+    changed_days,
+    chapter_teachers,
+    daily_stats,
+    daily_stats_newest,
+    late_days,
+    subscription_terms,
+)
 from shared.schema.videos import course_keys, transcode_chunks, transcode_jobs
 
 __all__ = [
     "attendances",
     "changed_days",
+    "chapter_teachers",
     "chapters",
     "course_keys",
     "courses",
@@ -44,6 +52,7 @@ __all__ = [
     "refund_requests",
     "seals",
     "sessions",
+    "subscription_terms",
     "subscriptions",
     "teachers",
     "transcode_chunks",

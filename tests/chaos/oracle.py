@@ -29,7 +29,7 @@ class Expected:
     active: set[int]
     #: what the school earned by them
     earned_minor: int
-    #: a day before today to (payments completed, revenue)
+    #: a day before today to (payments completed, what they amount to)
     days: dict[date, tuple[int, int]] = field(default_factory=dict)
 
 

@@ -62,7 +62,7 @@ def settle(engine: Engine, computation: Computation) -> None:
     assert (verdict.missing, verdict.differing, verdict.due) == ([], {}, [])
 
 
-def test_a_refund_makes_the_day_due_in_which_its_subscription_had_begun(
+def test_a_refund_has_the_day_counted_again_in_which_its_subscription_had_begun_and_changes_nothing(
     engine: Engine, desk: Desk, computation: Computation
 ) -> None:
     # Given a subscription that two payments paid, the second of them and with it the beginning ten days after the first
@@ -90,7 +90,8 @@ def test_a_refund_makes_the_day_due_in_which_its_subscription_had_begun(
     settle(engine, computation)
     found = postgres_store.on(engine, began.date())
     assert found is not None
-    assert found.payload["sections"]["subscriptions"]["numbers"]["activated"] == 0
+    # counted again, it keeps what was sold in it: money counts on the day on which it is booked
+    assert found.payload["sections"]["subscriptions"]["numbers"]["activated"] == 1
 
 
 def test_a_webhook_that_is_settled_again_leaves_the_day_in_which_it_was_given_up(

@@ -1,5 +1,6 @@
 """Histories of small schools for Hypothesis: late, refunded and cancelled, and many events at the edge of midnight."""
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -108,13 +109,51 @@ _jobs = st.fixed_dictionaries(
 _dead = st.fixed_dictionaries({"queue": st.sampled_from(("videos", "default")), "died_at": _moments})
 _entries = st.fixed_dictionaries(
     {
-        "account": st.sampled_from(("user_wallet", "subscription_revenue", "psp_clearing")),
+        "account": st.sampled_from(
+            (
+                "user_wallet",
+                "user_wallet",
+                "user_wallet",
+                "subscription_revenue",
+                "psp_clearing",
+                "psp_fees",
+                "dispute_withheld",
+                "dispute_fees",
+            )
+        ),
+        "kind": st.sampled_from(
+            (
+                "payment",
+                "payment",
+                "refund",
+                "refund_reversed",
+                "dispute_withheld",
+                "dispute_released",
+                "dispute_lost",
+                "adjustment",
+                "activation",
+                "deactivation",
+            )
+        ),
         "at": _moments,
         "amount_minor": st.integers(1, 5000),
         "back": st.booleans(),
         "whose": _some,
+        "payment_id": _maybe,
     }
 )
+#: What is kept of a term that was changed: of the one that its subscription has now, or of an earlier one.
+_sold = st.fixed_dictionaries(
+    {
+        "whose": _some,
+        "activated_at": st.one_of(st.none(), _moments),
+        "amount_minor": _amounts,
+        "term": _terms,
+        "stopped_at": st.one_of(st.none(), _moments),
+        "is_returned": st.booleans(),
+    }
+)
+_taught = st.fixed_dictionaries({"chapter_id": _maybe, "teacher_id": _maybe, "since_at": _moments})
 _raw = st.fixed_dictionaries(
     {
         "users": st.lists(
@@ -151,7 +190,9 @@ _raw = st.fixed_dictionaries(
         "webhook_events": st.lists(_events, max_size=6),
         "transcode_jobs": st.lists(_jobs, max_size=6),
         "dead_letters": st.lists(_dead, max_size=3),
-        "ledger": st.lists(_entries, max_size=6),
+        "ledger": st.lists(_entries, max_size=8),
+        "subscription_terms": st.lists(_sold, max_size=3),
+        "chapter_teachers": st.lists(_taught, max_size=3),
     }
 )
 
@@ -179,6 +220,14 @@ def _build(place: tuple[ZoneInfo, date], raw: School) -> History:
         waited = timedelta(microseconds=event.pop("waited"))
         event["processed_at"] = None if event["state"] == "received" else event["received_at"] + waited
     school["ledger"] = [_entry(school, entry) for entry in school["ledger"]]
+    sold = [_sold_term(school["subscriptions"], row) for row in school["subscription_terms"]]
+    school["subscription_terms"] = _unique(filter(None, sold), "subscription_id", "activated_at")
+    taught = [
+        {"chapter_id": row["chapter_id"], "teacher_id": row["teacher_id"], "since": row["since_at"]}
+        for row in school["chapter_teachers"]
+        if row["chapter_id"] is not None
+    ]
+    school["chapter_teachers"] = _unique(taught, "chapter_id", "since")
     return school, zone, day
 
 
@@ -206,21 +255,52 @@ def _finish_payment(payment: Row) -> None:
 def _finish_subscription(subscription: Row) -> None:
     term = subscription.pop("term")
     if term is not None and subscription["activated_at"] is not None:
-        days, hours, microseconds = term
-        length = timedelta(days=days, hours=hours, microseconds=microseconds)
-        subscription["ends_at"] = subscription["activated_at"] + length
+        subscription["ends_at"] = _later(subscription["activated_at"], term)
+
+
+def _later(instant: datetime, term: Moment) -> datetime:
+    days, hours, microseconds = term
+    return instant + timedelta(days=days, hours=hours, microseconds=microseconds)
+
+
+def _sold_term(subscriptions: list[Row], row: Row) -> Row | None:
+    if not subscriptions:
+        return None
+    one = subscriptions[row["whose"] % len(subscriptions)]
+    activated_at = row["activated_at"] or one["activated_at"]
+    if activated_at is None:
+        return None
+    return {
+        "subscription_id": one["id"],
+        "activated_at": activated_at,
+        **{name: one[name] for name in ("user_id", "chapter_id", "access_level")},
+        "amount_minor": row["amount_minor"],
+        "ends_at": None if row["term"] is None else _later(activated_at, row["term"]),
+        "stopped_at": row["stopped_at"],
+        "is_returned": row["is_returned"] and row["stopped_at"] is not None,
+    }
+
+
+def _unique(rows: Iterable[Row], *names: str) -> list[Row]:
+    """At most one row of the same key."""
+    return list({tuple(row[name] for name in names): row for row in rows}.values())
 
 
 def _entry(school: School, entry: Row) -> Row:
     terms, users, account = school["subscriptions"], school["users"], entry["account"]
     if account == "subscription_revenue" and not terms:
         account = "psp_clearing"
+    kind = entry["kind"]
+    if account == "subscription_revenue" and kind != "deactivation":
+        kind = "activation"
     return {
         "account": account,
+        "kind": kind,
         "at": entry["at"],
         "amount_minor": -entry["amount_minor"] if entry["back"] else entry["amount_minor"],
         "user_id": 1 + entry["whose"] % len(users) if account == "user_wallet" else None,
         "subscription_id": 1 + entry["whose"] % len(terms) if account == "subscription_revenue" else None,
+        "payment_id": entry["payment_id"],
     }
 
 

@@ -1,7 +1,7 @@
 """Every number of a day, counted again in plain Python from the definitions; it shares no code with the SQL.
 
 A school is a dictionary of lists of dictionaries, one list a table. `ledger` has the entries of interest with what
-their transaction says: at, account, amount_minor, user_id, subscription_id.
+their transaction says: at, kind, account, amount_minor, user_id, subscription_id, payment_id.
 """
 
 import math
@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.stats.oracle_day import Row, School, add_up, count, half_up, ratio
+from tests.stats.oracle_day import Row, School, count, half_up, ratio
 from tests.stats.oracle_money import Money
 
 
@@ -19,14 +19,16 @@ def numbers(school: School, day: date, zone: ZoneInfo, currency: str) -> dict[st
     told = Day(school, day, zone, currency)
     found: dict[str, Any] = {}
     for section in (
+        "revenue",
+        "payments",
+        "wallets",
+        "subscriptions",
+        "attendance",
+        "engagement",
         "users",
         "teachers",
         "content",
-        "payments",
-        "subscriptions",
-        "attendance",
         "platform",
-        "engagement",
     ):
         for name, value in getattr(told, section)().items():
             if value is not None:
@@ -40,46 +42,29 @@ class Day(Money):
     # -- who was there
 
     def active(self, day: date) -> set[int]:
-        traces = (("attendances", "checked_in_at"), ("payments", "created_at"), ("subscriptions", "created_at"))
+        traces = (("attendances", "checked_in_at"), ("payments", "completed_at"))
         return {
             row["user_id"] for table, column in traces for row in self.school[table] if self.within(row[column], day)
         }
 
     def users(self) -> Row:
         known = self.rows("users", "created_at", self.by_end)
-        held = sum(
-            entry["amount_minor"]
-            for entry in self.rows("ledger", "at", self.by_end)
-            if entry["account"] == "user_wallet"
-        )
         return {
             "total": len(known),
             "new": len(self.rows("users", "created_at")),
             "active": len(self.active(self.day)),
             "by_role": count(user["role"] for user in known),
             "by_year": count(user["year_of_study"] for user in known),
-            "balance_total": held,
-            "balance_mean": ratio(held, len(known)),
         }
 
     def teachers(self) -> Row:
         known = self.rows("teachers", "created_at", self.by_end)
-        teacher_of = {chapter["id"]: chapter["teacher_id"] for chapter in self.school["chapters"]}
-        chapter_of = {each["id"]: each["chapter_id"] for each in self.school["subscriptions"]}
-        revenue = [
-            (teacher_of.get(chapter_of[entry["subscription_id"]]), entry["amount_minor"])
-            for entry in self.rows("ledger", "at")
-            if entry["account"] == "subscription_revenue"
-        ]
-        revenue = [pair for pair in revenue if pair[0] is not None]
         taught = {session["teacher_id"] for session in self.rows("sessions", "starts_at")} - {None}
         return {
             "total": len(known),
             "new": len(self.rows("teachers", "created_at")),
             "active": len(taught),
             "by_specialisation": count(teacher["specialisation"] for teacher in known),
-            "revenue": sum(amount for _, amount in revenue),
-            "revenue_by_teacher": add_up(revenue),
         }
 
     def content(self) -> Row:
@@ -128,16 +113,27 @@ class Day(Money):
     # -- attendance and platform
 
     def attendance(self) -> Row:
-        check_ins = self.rows("attendances", "checked_in_at")
+        yesterday = self.day - timedelta(days=1)
+        today = self.rows("attendances", "checked_in_at")
+        before = [row for row in self.school["attendances"] if self.within(row["checked_in_at"], yesterday)]
+        visits = {(row["session_id"], row["user_id"]) for row in today}
+        visits -= {(row["session_id"], row["user_id"]) for row in before}
+        held = {row["session_id"] for row in today} - {row["session_id"] for row in before}
         chapter_of = {session["id"]: session["chapter_id"] for session in self.school["sessions"]}
-        held = {row["session_id"] for row in check_ins}
+        planned = self.rows("sessions", "starts_at")
+        subscribed = [chapter for (_, chapter), _ in self.running().items()]
+        expected = sum(
+            subscribed.count(session["chapter_id"]) for session in planned if session["chapter_id"] is not None
+        )
         return {
-            "check_ins": len(check_ins),
-            "attendees": len({row["user_id"] for row in check_ins}),
-            "sessions_planned": len(self.rows("sessions", "starts_at")),
+            "check_ins": len(visits),
+            "attendees": len({row["user_id"] for row in today}),
+            "sessions_planned": len(planned),
             "sessions_held": len(held),
-            "mean_per_session": ratio(len(check_ins), len(held), 100),
-            "by_chapter": count(chapter_of[row["session_id"]] for row in check_ins),
+            "mean_per_session": ratio(len(visits), len(held), 100),
+            "expected": expected,
+            "attendance_rate": ratio(len(visits), expected, 10_000),
+            "by_chapter": count(chapter_of[session] for session, _ in visits),
         }
 
     def platform(self) -> Row:

@@ -1,55 +1,81 @@
-"""The oracle's numbers about payments and subscriptions."""
+"""The oracle's numbers about payments, wallets and revenue."""
 
 import math
 from collections import Counter
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from fractions import Fraction
 
-from tests.stats.oracle_day import Moment, Row, add_up, count, ratio
+from tests.stats.oracle_day import Row, add_up, count, ratio
+from tests.stats.oracle_terms import Terms
 
-_MONTH = timedelta(days=31)
+_DAY, _MILLISECOND = timedelta(days=1), timedelta(milliseconds=1)
+COLLECTED = ("completed", "partially_refunded", "refunded", "disputed", "charged_back")
 
 
-class Money(Moment):
-    """What a day's payments and subscriptions bring."""
+class Money(Terms):
+    """What a day's payments, wallets and sales bring."""
 
     def payments(self) -> Row:
         begun = self.rows("payments", "created_at")
         ended = self.rows("payments", "completed_at")
         done = [payment for payment in ended if payment["currency"] == self.currency]
-        ever = [
-            payment
-            for payment in self.rows("payments", "completed_at", self.by_end)
-            if payment["currency"] == self.currency
-        ]
-        gross = sum(payment["amount_minor"] for payment in done)
-        net = sum(payment["credited_minor"] for payment in done)
+        ever = self.rows("payments", "completed_at", self.by_end)
+        decided = [payment for payment in begun if payment["status"] not in ("pending", "authorized")]
         return {
+            **self._booked(),
             "started": len(begun),
             "started_by_status": count(payment["status"] for payment in begun),
-            "pending": sum(payment["status"] in ("pending", "authorized") for payment in begun),
+            "started_by_method": count(payment["method"] for payment in begun),
+            "pending": len(begun) - len(decided),
             "failed": sum(payment["status"] == "failed" for payment in begun),
             "failure_reasons": count(each["failure_reason"] for each in begun if each["status"] == "failed"),
+            "success_rate": ratio(sum(each["status"] in COLLECTED for each in decided), len(decided), 10_000),
             "completed": len(done),
-            "revenue": gross,
-            "refunded": gross - net,
-            "refunds": sum(payment["credited_minor"] < payment["amount_minor"] for payment in done),
-            "revenue_net": net,
-            "fees": sum(payment["fee_minor"] or 0 for payment in done),
-            "mean": ratio(gross, len(done)),
+            "mean": ratio(sum(payment["amount_minor"] for payment in done), len(done)),
             "completed_by_provider": count(payment["provider"] for payment in done),
             "completed_by_method": count(payment["method"] for payment in done),
-            "revenue_by_provider": add_up((payment["provider"], payment["amount_minor"]) for payment in done),
-            "revenue_by_method": add_up((payment["method"], payment["amount_minor"]) for payment in done),
-            "revenue_to_date": sum(payment["amount_minor"] for payment in ever),
-            "completed_to_date": len(ever),
+            "completed_to_date": sum(payment["currency"] == self.currency for payment in ever),
             "other_currency": len(ended) - len(done),
             **self._credited(),
         }
 
+    def _booked(self) -> Row:
+        """Money that moved, on the day on which the ledger has it; not when a payment says that it was paid."""
+        payments = {payment["id"]: payment for payment in self.school["payments"]}
+        top_ups = [entry for entry in self._wallet_entries("payment") if entry["amount_minor"] > 0]
+        # refunds had no kind of their own once: they are payments the other way
+        refunds = [entry for entry in self._wallet_entries("payment") if entry["amount_minor"] < 0]
+        refunds += self._wallet_entries("refund", "refund_reversed")
+        disputed = self._wallet_entries("dispute_withheld", "dispute_released", "dispute_lost", "dispute_fee")
+        withheld = [entry for entry in self.rows("ledger", "at") if entry["account"] == "dispute_withheld"]
+        ever = self.rows("ledger", "at", self.by_end)
+
+        def provider_and_method(entry: Row, name: str) -> str | None:
+            found: str | None = payments[entry["payment_id"]][name] if entry["payment_id"] else None
+            return found
+
+        return {
+            "topped_up": _sum(top_ups),
+            "refunded": -_sum(refunds),
+            # what left wallets for disputes and is not held for them any more is lost
+            "charged_back": -_sum(disputed) - _sum(withheld),
+            "disputes_open": _sum(entry for entry in ever if entry["account"] == "dispute_withheld"),
+            "fees": -_sum(e for e in self.rows("ledger", "at") if e["account"] in ("psp_fees", "dispute_fees")),
+            "clearing": -_sum(entry for entry in ever if entry["account"] == "psp_clearing"),
+            "topped_up_by_provider": add_up((provider_and_method(e, "provider"), e["amount_minor"]) for e in top_ups),
+            "topped_up_by_method": add_up((provider_and_method(e, "method"), e["amount_minor"]) for e in top_ups),
+            "topped_up_to_date": _sum(
+                e for e in ever if (e["account"], e["kind"]) == ("user_wallet", "payment") and e["amount_minor"] > 0
+            ),
+        }
+
+    def _wallet_entries(self, *kinds: str) -> list[Row]:
+        return [e for e in self.rows("ledger", "at") if e["account"] == "user_wallet" and e["kind"] in kinds]
+
     def _credited(self) -> Row:
         waits = sorted(
-            (event["processed_at"] - event["received_at"]) // timedelta(milliseconds=1)
+            (event["processed_at"] - event["received_at"]) // _MILLISECOND
             for event in self.rows("webhook_events", "processed_at")
             if event["state"] == "applied" and event["payment_id"] is not None
         )
@@ -58,88 +84,52 @@ class Money(Moment):
         half, most = (waits[math.ceil(share * len(waits)) - 1] for share in (Fraction(1, 2), Fraction(95, 100)))
         return {"credited": len(waits), "credit_p50": half, "credit_p95": most, "credit_max": waits[-1]}
 
-    # -- subscriptions
+    def wallets(self) -> Row:
+        held: Counter[int] = Counter()
+        for entry in self.rows("ledger", "at", self.by_end):
+            if entry["account"] == "user_wallet":
+                held[entry["user_id"]] += entry["amount_minor"]
+        return {
+            "credit": sum(amount for amount in held.values() if amount > 0),
+            "debt": -sum(amount for amount in held.values() if amount < 0),
+            "debtors": sum(amount < 0 for amount in held.values()),
+            "total": sum(held.values()),
+            "mean": ratio(sum(held.values()), len(self.rows("users", "created_at", self.by_end))),
+            "adjusted": _sum(self._wallet_entries("adjustment")),
+        }
 
-    def subscriptions(self) -> Row:
-        every = self.school["subscriptions"]
-        terms = [term for term in every if term["status"] != "pending_payment" and term["activated_at"] is not None]
-        terms = [term for term in terms if term["ends_at"] is None or term["ends_at"] > term["activated_at"]]
-        run = [
-            term
-            for term in terms
-            if self.by_end(term["activated_at"]) and (term["ends_at"] is None or not self.by_end(term["ends_at"]))
+    def revenue(self) -> Row:
+        sales = [entry for entry in self.rows("ledger", "at") if entry["account"] == "subscription_revenue"]
+        ever = self.rows("ledger", "at", self.by_end)
+        returned = [entry for entry in sales if entry["kind"] == "deactivation"]
+        chapter_of = {each["id"]: each["chapter_id"] for each in self.school["subscriptions"]}
+        chapters = [chapter_of[entry["subscription_id"]] for entry in sales]
+        amounts = [entry["amount_minor"] for entry in sales]
+        teachers = [self._teacher(chapter, entry) for chapter, entry in zip(chapters, sales, strict=True)]
+        return {
+            "net": _sum(sales),
+            "billed": _sum(sales) - _sum(returned),
+            "returned": -_sum(returned),
+            "net_to_date": _sum(entry for entry in ever if entry["account"] == "subscription_revenue"),
+            "by_chapter": add_up(zip(chapters, amounts, strict=True)),
+            "by_teacher": add_up(zip(teachers, amounts, strict=True)),
+            "earned": self.earned_by(self.day) - self.earned_by(self.day - _DAY),
+            "deferred": self.paid_by(self.day) - self.earned_by(self.day),
+        }
+
+    def _teacher(self, chapter_id: int | None, sale: Row) -> int | None:
+        """Who taught the chapter when it was sold; where nothing was noted until then, who teaches it now."""
+        noted = [
+            each
+            for each in self.school["chapter_teachers"]
+            if each["chapter_id"] == chapter_id and each["since"] <= sale["at"]
         ]
-        known = self.rows("subscriptions", "created_at", self.by_end)
-
-        def ends_within(days: int) -> int:
-            last = self.day + timedelta(days=days)
-            return sum(term["ends_at"] is not None and self.local(term["ends_at"]) <= last for term in run)
-
-        return {
-            "total": len(known),
-            "new": len(self.rows("subscriptions", "created_at")),
-            "activated": sum(self.within(term["activated_at"]) for term in terms),
-            "active": len(run),
-            "expired": sum(self.within(term["ends_at"]) for term in terms),
-            "expiring_7": ends_within(7),
-            "expiring_30": ends_within(30),
-            "active_by_level": count(term["access_level"] for term in run),
-            "popular_chapters": count(term["chapter_id"] for term in run),
-            "pending": sum(term["status"] == "pending_payment" for term in known),
-            **self._mrr([term for term in terms if term["amount_minor"] > 0]),
-        }
-
-    def _mrr(self, terms: list[Row]) -> Row:
-        today, yesterday = self._mrr_by_user(terms, self.day), self._mrr_by_user(terms, self.day - timedelta(days=1))
-        found = dict.fromkeys(("new", "expansion", "reactivation", "contraction", "churn"), 0)
-        lost_users = 0
-        for user in {*today, *yesterday}:
-            before, after = yesterday.get(user, 0), today.get(user, 0)
-            if not before and after:
-                earlier = any(self.local(t["activated_at"]) < self.day for t in terms if t["user_id"] == user)
-                found["reactivation" if earlier else "new"] += after
-            elif before and not after:
-                found["churn"] += before
-                lost_users += 1
-            else:
-                found["expansion" if after > before else "contraction"] += abs(after - before)
-        churn, base = 0, sum(self._mrr_by_user(terms, self.day - timedelta(days=30)).values())
-        for back in range(30):
-            day = self.day - timedelta(days=back)
-            before_by_user, after_by_user = (
-                self._mrr_by_user(terms, day - timedelta(days=1)),
-                self._mrr_by_user(terms, day),
-            )
-            churn += sum(amount for user, amount in before_by_user.items() if user not in after_by_user)
-        return {
-            "mrr": sum(today.values()),
-            **{f"mrr_{name}": amount for name, amount in found.items()},
-            "subscribers": len(today),
-            "subscribers_lost": lost_users,
-            "churn_rate_30": ratio(churn, base, 10_000),
-        }
-
-    def _mrr_by_user(self, terms: list[Row], day: date) -> dict[int, int]:
-        """What each user brings a month at the last moment of `day`; users who bring nothing are left out."""
-        ends = datetime.combine(day + timedelta(days=1), time.min, tzinfo=self.zone).astimezone(UTC)
-        moment = ends - timedelta(microseconds=1)
-        found: Counter[int] = Counter()
-        for term in terms:
-            if term["activated_at"] <= moment and (term["ends_at"] is None or moment < term["ends_at"]):
-                found[term["user_id"]] += _part(term, moment)
-        return {user: amount for user, amount in found.items() if amount}
+        if noted:
+            last: int | None = max(noted, key=lambda each: each["since"])["teacher_id"]
+            return last
+        now = {chapter["id"]: chapter["teacher_id"] for chapter in self.school["chapters"]}
+        return now.get(chapter_id)
 
 
-def _part(term: Row, moment: datetime) -> int:
-    """The part of the term's amount for the month that `moment` lies in."""
-    if term["ends_at"] is None:
-        return int(term["amount_minor"])
-    length = term["ends_at"] - term["activated_at"]
-    # an hour more is none: clocks are turned back within a month
-    counted = (length - timedelta(hours=1)) // timedelta(microseconds=1)
-    months = max(1, math.ceil(Fraction(counted, _MONTH // timedelta(microseconds=1))))
-    amount = term["amount_minor"]
-    parts = [amount // months + (1 if number < amount % months else 0) for number in range(months)]
-    assert sum(parts) == amount
-    passed = Fraction((moment - term["activated_at"]) // timedelta(microseconds=1), length // timedelta(microseconds=1))
-    return int(parts[math.floor(passed * months)])
+def _sum(entries: Iterable[Row]) -> int:
+    return sum(entry["amount_minor"] for entry in entries)

@@ -12,12 +12,18 @@ from psycopg2.extras import NamedTupleCursor, execute_values
 from services.stats.copy_binary import ColumnReader
 from services.stats.days import Days
 from services.stats.sections import SECTIONS
-from services.stats.sections.base import Query
+from services.stats.sections.base import Query, Rules
 from tests.stats.oracle_day import Row, School
 
 Connection = psycopg2.extensions.connection
 
-_TABLES = ("users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions")
+#: Of the school in most tests.
+RULES = Rules("DZD", grace_days=7)
+
+_TABLES = (
+    "users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions",
+    "subscription_terms", "chapter_teachers",
+)  # fmt: skip
 
 
 def load(connection: Connection, school: School) -> None:
@@ -47,9 +53,20 @@ def load(connection: Connection, school: School) -> None:
 
 
 def count(
-    connection: Connection, days: Days, currency: str = "DZD", kept: Mapping[date, Mapping[str, Any]] | None = None
+    connection: Connection, days: Days, rules: Rules = RULES, kept: Mapping[date, Mapping[str, Any]] | None = None
 ) -> dict[date, dict[str, Any]]:
     """All numbers of `days` by id, as the sections' SQL finds them; `kept` is what is known of days before."""
+
+    ask = query_of(connection, kept)
+    found: dict[date, dict[str, Any]] = {day: {} for day in days}
+    for section in SECTIONS:
+        for day, numbers in section.compute(ask, days, rules).items():
+            found[day] |= {f"{section.name}.{name}": value for name, value in numbers.items()}
+    return found
+
+
+def query_of(connection: Connection, kept: Mapping[date, Mapping[str, Any]] | None = None) -> Query:
+    """Asks the database of this connection."""
 
     def run(query: str, values: Mapping[str, Any]) -> Sequence[Any]:
         with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
@@ -60,12 +77,7 @@ def count(
         with connection.cursor() as cursor:
             cursor.copy_expert(cursor.mogrify(command, values), reader)
 
-    ask = Query(run, copy, kept)
-    found: dict[date, dict[str, Any]] = {day: {} for day in days}
-    for section in SECTIONS:
-        for day, numbers in section.compute(ask, days, currency).items():
-            found[day] |= {f"{section.name}.{name}": value for name, value in numbers.items()}
-    return found
+    return Query(run, copy, kept)
 
 
 def insert(cursor: Any, table: str, rows: list[Row]) -> None:
@@ -112,8 +124,9 @@ def _load_ledger(cursor: Any, entries: list[Row]) -> None:
         [
             {
                 "id": number,
-                "kind": "activation" if entry["subscription_id"] else "payment",
+                "kind": entry["kind"],
                 "subscription_id": entry["subscription_id"],
+                "payment_id": entry["payment_id"],
                 "created_at": entry["at"],
             }
             for number, entry in enumerate(entries, start=1)

@@ -51,14 +51,24 @@ BOARD = Board(
         (
             "The school",
             [
-                Panel(
-                    "Numbers of the newest day",
-                    "Names and units as in docs/statistics.md; breakdowns are in the API.",
-                    "short",
-                    [("max by (section, name) (nouba_stats_number{SCOPE})", "")],
-                    kind="table",
-                    width=24,
-                    height=10,
+                *(
+                    Panel(
+                        f"{title} of the newest day",
+                        "Names and units as in docs/statistics.md; breakdowns are in the API.",
+                        unit,
+                        [(f"max by (section, name) ({metric}{{SCOPE}})", "")],
+                        kind="table",
+                        width=12,
+                        height=10,
+                    )
+                    for title, metric, unit in (
+                        ("Amounts (minor units)", "nouba_stats_amount_minor_units", "short"),
+                        ("Counts", "nouba_stats_quantity", "short"),
+                        ("Ratios", "nouba_stats_ratio", "percentunit"),
+                        ("Means", "nouba_stats_mean", "short"),
+                        ("Durations", "nouba_stats_duration_seconds", "s"),
+                        ("Sizes", "nouba_stats_size_bytes", "bytes"),
+                    )
                 ),
             ],
         ),

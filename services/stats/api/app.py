@@ -6,9 +6,10 @@ from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.fast_path import FastPath
 from services.stats.api.routes import Reading, stats
 from services.stats.api.settings import ApiSettings
+from services.stats.row_reader import RowReader
 
 
-def create_app(settings: ApiSettings, watch: CacheRefresher) -> Flask:
+def create_app(settings: ApiSettings, watch: CacheRefresher, row_reader: RowReader) -> Flask:
     """The WSGI application; `watch` has been started."""
     app = Flask(__package__ or "stats", static_folder=None)
     app.url_map.strict_slashes = False
@@ -16,7 +17,7 @@ def create_app(settings: ApiSettings, watch: CacheRefresher) -> Flask:
     app.json.compact = True  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     tokens = settings.required_tokens()
-    app.extensions["reading"] = Reading(watch, tokens, settings.zone, settings.stats_ready_hours)
+    app.extensions["reading"] = Reading(watch, tokens, settings.zone, settings.stats_ready_hours, row_reader)
     app.register_blueprint(stats)
     app.wsgi_app = FastPath(app.wsgi_app, watch, tokens)  # type: ignore[method-assign]
     return app

@@ -24,13 +24,17 @@ LARGEST_MADE = 256
 
 @dataclass(frozen=True)
 class Day:
-    """The newest complete version of a day; `body_gzip` is its canonical JSON, whose SHA-256 is `etag`."""
+    """The newest complete version of a day, or the newest one where a section has failed in all of them.
+
+    `body_gzip` is its canonical JSON, whose SHA-256 is `etag`.
+    """
 
     day: date
     version: int
     etag: str
     body_gzip: bytes
     computed_at: datetime
+    complete: bool = True
 
     @cached_property
     def document(self) -> CachedResponse:
@@ -45,7 +49,7 @@ class Day:
 
 @dataclass(frozen=True, eq=False)
 class SnapshotCache:
-    """The newest complete version of every kept day, as they were at one moment."""
+    """One version of every kept day, as they were at one moment."""
 
     days: Mapping[date, Day] = field(default_factory=dict)
     _made: dict[object, CachedResponse] = field(default_factory=dict)
@@ -56,7 +60,9 @@ class SnapshotCache:
 
     @cached_property
     def last(self) -> date | None:
-        return max(self.days, default=None)
+        """The last complete day; a day of which a section failed is shown to those who ask for it."""
+        complete = (day for day, found in self.days.items() if found.complete)
+        return max(complete, default=max(self.days, default=None))
 
     @property
     def newest(self) -> Day | None:
@@ -84,20 +90,26 @@ class SnapshotCache:
         return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-_FINGERPRINT = """
-SELECT md5(coalesce(string_agg(to_char(day, 'YYYY-MM-DD') || ':' || version, ',' ORDER BY day), ''))
-FROM daily_stats_newest WHERE version IS NOT NULL
+# Where no version of a day is complete, the newest one has at least the sections that did not fail.
+_SHOWN = """
+SELECT day, coalesce(version, (SELECT max(version) FROM daily_stats AS kept WHERE kept.day = newest.day)) AS version
+FROM daily_stats_newest AS newest
 """
 
+_FINGERPRINT = f"""
+SELECT md5(coalesce(string_agg(to_char(day, 'YYYY-MM-DD') || ':' || version, ',' ORDER BY day), ''))
+FROM ({_SHOWN}) AS shown WHERE version IS NOT NULL
+"""  # noqa: S608
+
 # One statement sees one moment. A version never changes, so only those that are not held are sent.
-_DAYS = """
-SELECT kept.day, kept.version, kept.etag, kept.computed_at,
+_DAYS = f"""
+SELECT kept.day, kept.version, kept.etag, kept.computed_at, kept.complete,
        CASE WHEN held.day IS NULL THEN kept.body_gzip END AS body_gzip
-FROM daily_stats_newest AS newest
+FROM ({_SHOWN}) AS newest
 JOIN daily_stats AS kept ON kept.day = newest.day AND kept.version = newest.version
 LEFT JOIN unnest(%(days)s::date[], %(versions)s::int[]) AS held (day, version)
        ON held.day = kept.day AND held.version = kept.version
-"""
+"""  # noqa: S608
 
 
 def refresh(engine: Engine, shelf: SnapshotCache) -> SnapshotCache:
@@ -111,7 +123,7 @@ def refresh(engine: Engine, shelf: SnapshotCache) -> SnapshotCache:
         {
             row.day: shelf.days[row.day]
             if row.body_gzip is None
-            else Day(row.day, row.version, row.etag, bytes(row.body_gzip), row.computed_at)
+            else Day(row.day, row.version, row.etag, bytes(row.body_gzip), row.computed_at, row.complete)
             for row in rows
         }
     )

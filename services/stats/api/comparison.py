@@ -41,5 +41,5 @@ def _beside(day: Day, then: Day | None) -> dict[str, Any] | None:
 
 
 def numbers(day: Day) -> dict[str, int]:
-    """The numbers of a day by id, such as `payments.revenue`, without those that are kept by a key."""
+    """The numbers of a day by id, such as `revenue.net`, without those that are kept by a key."""
     return {name: value for name, value in flatten(day.payload).items() if isinstance(value, int)}

@@ -10,6 +10,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.stats.api.cache import SnapshotCache
 from services.stats.days import ONE_DAY, midnight
+from services.stats.sections.base import Unit
+from services.stats.sections.catalogue import find
 
 REQUESTS = Counter("nouba_stats_requests_total", "Requests by route and status.", ["route", "status"])
 REQUEST_SECONDS = Histogram(
@@ -45,13 +47,54 @@ _DELAY = Gauge(
 )
 
 
-_NUMBER = Gauge(
-    "nouba_stats_number",
-    "A number of the newest complete day, in the unit that docs/statistics.md says: amounts in minor units, times in "
-    "milliseconds, ratios in basis points. NaN where that day does not have it.",
+# one metric a unit, in the base unit that Prometheus asks for
+_COUNT = Gauge(
+    "nouba_stats_quantity",
+    "A count of the newest complete day, as docs/statistics.md has it; NaN where that day lacks it.",
     ["section", "name"],
     multiprocess_mode="livemostrecent",
 )
+_AMOUNT = Gauge(
+    "nouba_stats_amount_minor_units",
+    "An amount of the newest complete day in minor units of the school's currency, as docs/statistics.md has it; NaN "
+    "where that day lacks it.",
+    ["section", "name"],
+    multiprocess_mode="livemostrecent",
+)
+_RATIO = Gauge(
+    "nouba_stats_ratio",
+    "A ratio of the newest complete day, as docs/statistics.md has it; NaN where that day lacks it.",
+    ["section", "name"],
+    multiprocess_mode="livemostrecent",
+)
+_MEAN = Gauge(
+    "nouba_stats_mean",
+    "A mean of the newest complete day, as docs/statistics.md has it; NaN where that day lacks it.",
+    ["section", "name"],
+    multiprocess_mode="livemostrecent",
+)
+_SECONDS = Gauge(
+    "nouba_stats_duration_seconds",
+    "A duration of the newest complete day, as docs/statistics.md has it; NaN where that day lacks it.",
+    ["section", "name"],
+    multiprocess_mode="livemostrecent",
+)
+_SIZE = Gauge(
+    "nouba_stats_size_bytes",
+    "A size of the newest complete day, as docs/statistics.md has it; NaN where that day lacks it.",
+    ["section", "name"],
+    multiprocess_mode="livemostrecent",
+)
+#: The metric of each unit, and what a value of the statistics is multiplied with.
+_NUMBERS: dict[Unit, tuple[Gauge, float]] = {
+    Unit.COUNT: (_COUNT, 1),
+    Unit.MINOR: (_AMOUNT, 1),
+    Unit.BASIS_POINTS: (_RATIO, 1e-4),
+    Unit.HUNDREDTHS: (_MEAN, 1e-2),
+    Unit.MILLISECONDS: (_SECONDS, 1e-3),
+    Unit.MINUTES: (_SECONDS, 60),
+    Unit.BYTES: (_SIZE, 1),
+}
 _numbers_told: set[tuple[str, str]] = set()
 
 
@@ -88,15 +131,21 @@ def show_numbers(shelf: SnapshotCache) -> None:
     numbers = {
         (section, name): value
         for section, found in sections.items()
-        for name, value in found["numbers"].items()
-        if isinstance(value, int)
+        for name, value in found.get("numbers", {}).items()
+        if isinstance(value, int) and (section, name) in _units()
     }
     # processes that share a folder cannot take a label back
-    for section, name in _numbers_told - numbers.keys():
-        _NUMBER.labels(section, name).set(math.nan)
-    for (section, name), value in numbers.items():
-        _NUMBER.labels(section, name).set(value)
+    for key in _numbers_told - numbers.keys():
+        _NUMBERS[_units()[key]][0].labels(*key).set(math.nan)
+    for key, value in numbers.items():
+        gauge, factor = _NUMBERS[_units()[key]]
+        gauge.labels(*key).set(value * factor)
     _numbers_told.update(numbers)
+
+
+@cache
+def _units() -> dict[tuple[str, str], Unit]:
+    return {(section.name, number.name): number.unit for section, number in find("")}
 
 
 def ended_at(zone: str, day: date) -> datetime:

@@ -66,6 +66,7 @@ _REFUSALS = {
 _COMPARE = _parameter(
     "compare", "1 adds the key `comparison`: beside the day, the week and the month before.", {"enum": ["0", "1"]}
 )
+_FORMAT = _parameter("format", "csv: a line for every day, number and key.", {"enum": ["json", "csv"]})
 _PATH_DAY = _parameter("day", "A day in the school's zone.", _DATE, "path", required=True, example="2026-11-22")
 _IF_NONE_MATCH = _parameter("If-None-Match", "Entity tags that the reader has.", {"type": "string"}, "header")
 _EXAMPLE = "2026-11-22"
@@ -97,6 +98,13 @@ _DAY_ANSWER = _answer("The day as canonical JSON; the tag of the plain bytes is 
 _DAY_ANSWER["headers"] = {**_CACHED, **_OF_A_DAY}
 _SERIES_ANSWER = _answer("A list for every number, a value a day.", {"$ref": "#/components/schemas/Series"})
 _SERIES_ANSWER["headers"] = _CACHED
+_DEFINITIONS_ANSWER = _answer("All numbers.", {"$ref": "#/components/schemas/Definitions"})
+_DEFINITIONS_ANSWER["headers"] = _CACHED
+for _one in (_DAY_ANSWER, _SERIES_ANSWER):
+    _one["content"]["text/csv"] = {"schema": {"type": "string"}}
+_ROWS_ANSWER = _answer("A page of rows, in the order of their ids.", {"$ref": "#/components/schemas/Rows"})
+_ROWS_ANSWER["content"]["text/csv"] = {"schema": {"type": "string"}}
+_ROWS_ANSWER["headers"] = _CACHED
 _PAGE_ANSWER = _answer("The page.", {"type": "string"}, "text/html")
 _PAGE_ANSWER["headers"] = _CACHED
 _NO_PAGE = _answer("The day is not kept; the page says which days are.", {"type": "string"}, "text/html")
@@ -110,12 +118,36 @@ DOCUMENT: dict[str, Any] = {
         "everybody on the machine may read; any other address asks for one of NOUBA_API_TOKENS.",
     },
     "paths": {
-        "/api/stats/latest": _read("showLatest", "The newest day", _DAY_ANSWER, [_COMPARE], "400", "404", "401", "503"),
+        "/api/stats/latest": _read(
+            "showLatest", "The newest day", _DAY_ANSWER, [_COMPARE, _FORMAT], "400", "404", "401", "503"
+        ),
         "/api/stats/{day}": _read(
             "showDay",
             "One day",
             _DAY_ANSWER,
-            [_PATH_DAY, _COMPARE],
+            [_PATH_DAY, _COMPARE, _FORMAT],
+            "400",
+            "404",
+            "401",
+            "503",
+        ),
+        "/api/stats/definitions": _read(
+            "showDefinitions", "What every number means, and what has to agree", _DEFINITIONS_ANSWER, [], "400", "401"
+        ),
+        "/api/stats/{day}/rows": _read(
+            "showRows",
+            "The rows behind a number, which add up to it",
+            _ROWS_ANSWER,
+            [
+                _PATH_DAY,
+                _parameter("number", "A number's id.", {"type": "string"}, required=True, example="revenue.net"),
+                _parameter("key", "One key of a breakdown.", {"type": "string"}),
+                _parameter("after", "`next` of the page before.", {"type": "integer", "minimum": 0}),
+                _parameter(
+                    "limit", "Rows of a page; 1000 unless given.", {"type": "integer", "minimum": 1, "maximum": 10_000}
+                ),
+                _FORMAT,
+            ],
             "400",
             "404",
             "401",
@@ -123,11 +155,19 @@ DOCUMENT: dict[str, Any] = {
         ),
         "/api/stats": _read(
             "showSeries",
-            "Every number over a range of at most 366 days",
+            "Every number over a range of at most 366 days, or by weeks, months and years",
             _SERIES_ANSWER,
             [
                 _parameter("from", "The first day.", _DATE, required=True, example="2026-10-24"),
                 _parameter("to", "The last day.", _DATE, required=True, example=_EXAMPLE),
+                _parameter(
+                    "step",
+                    "Weeks (from Monday), months, years or school years (from September) in place of days, of at most "
+                    "ten years: sums, and the last day's value of what stands at a day's end. A range that ends within "
+                    "one is its part to date.",
+                    {"enum": ["day", "week", "month", "year", "school_year"]},
+                ),
+                _FORMAT,
             ],
             "400",
             "401",
@@ -139,6 +179,9 @@ DOCUMENT: dict[str, Any] = {
             _PAGE_ANSWER,
             [
                 _parameter("day", "The newest one unless it is given.", _DATE, example=_EXAMPLE),
+                _parameter(
+                    "view", "What the school looks at, or what its operators do.", {"enum": ["school", "operations"]}
+                ),
                 _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"}),
             ],
             "400",
@@ -177,15 +220,24 @@ DOCUMENT: dict[str, Any] = {
                     "zone": {"type": "string"},
                     "currency": {"type": "string"},
                     "definitions": {"type": "integer"},
-                    "complete": {"const": True},
+                    "complete": {
+                        "type": "boolean",
+                        "description": "False where a section failed; its reason is in it.",
+                    },
+                    "names": {
+                        "type": "object",
+                        "description": "What the school called the chapters and teachers whose ids are keys.",
+                        "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
+                    },
                     "sections": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Section"}},
                     "comparison": {"$ref": "#/components/schemas/Comparison"},
                 },
             },
             "Section": {
                 "type": "object",
-                "required": ["numbers"],
+                "oneOf": [{"required": ["numbers"]}, {"required": ["failed"]}],
                 "properties": {
+                    "failed": {"type": "string", "description": "Why the section could not be counted."},
                     "numbers": {
                         "type": "object",
                         "additionalProperties": {
@@ -194,7 +246,7 @@ DOCUMENT: dict[str, Any] = {
                                 {"type": "object", "additionalProperties": {"type": "integer"}},
                             ]
                         },
-                    }
+                    },
                 },
             },
             "Comparison": {
@@ -223,14 +275,54 @@ DOCUMENT: dict[str, Any] = {
             },
             "Series": {
                 "type": "object",
-                "required": ["from", "to", "days", "missing", "currency", "sections"],
+                "required": ["from", "to", "missing", "failed", "currency", "sections"],
                 "properties": {
                     "from": _DATE,
                     "to": _DATE,
                     "days": {"type": "array", "items": _DATE},
+                    "step": {"type": "string"},
+                    "periods": {"type": "array", "items": {"type": "object", "required": ["from", "to"]}},
                     "missing": {"type": "array", "items": _DATE, "description": "Days of the range that are not kept."},
+                    "failed": {
+                        "type": "object",
+                        "description": "Days of which sections failed: their names, and why.",
+                        "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
+                    },
                     "currency": {"type": ["string", "null"]},
                     "sections": {"type": "object"},
+                },
+            },
+            "Rows": {
+                "type": "object",
+                "required": ["day", "number", "key", "value", "rows", "next"],
+                "properties": {
+                    "day": _DATE,
+                    "number": {"type": "string"},
+                    "key": {"type": ["string", "null"]},
+                    "value": {"type": ["integer", "object", "null"]},
+                    "next": {"type": ["integer", "null"], "description": "For `after`; null on the last page."},
+                    "rows": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["source", "id", "user_id", "at", "key", "amount"],
+                        },
+                    },
+                },
+            },
+            "Definitions": {
+                "type": "object",
+                "required": ["definitions", "numbers", "identities"],
+                "properties": {
+                    "definitions": {"type": "integer"},
+                    "numbers": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["id", "unit", "definition", "by", "observed", "source"],
+                        },
+                    },
+                    "identities": {"type": "array", "items": {"type": "object", "required": ["number", "is"]}},
                 },
             },
             "Error": {

@@ -1,31 +1,56 @@
 """Routes of the statistics API."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
+import structlog
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from services.stats.api import auth, metrics, openapi, readiness
 from services.stats.api.cache import Day, SnapshotCache
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.comparison import compared
+from services.stats.api.csv_documents import csv_of, rows_as_csv
 from services.stats.api.dashboard.i18n import choose_language
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
 from services.stats.api.dashboard.render import page_of
+from services.stats.api.dashboard.view_model import VIEWS
+from services.stats.api.definitions import definitions
 from services.stats.api.errors import DayNotStoredError, MalformedError, NoSnapshotError, NoTokenError, ReaderError
 from services.stats.api.headers import ALWAYS, headers_of
+from services.stats.api.periods import periods
 from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
+from services.stats.row_reader import RowReader
+from services.stats.rows import PAGE, NoRowsError, as_json
+from services.stats.snapshots.compute import flatten
 from shared.runtime.health import healthy
+from shared.runtime.logs import describe
 
 stats = Blueprint("stats", __name__)
+log = structlog.get_logger(__name__)
+
+#: What may be asked for at each address; anything else is a mistake, and is said to be one.
+_PARAMETERS: Mapping[str, frozenset[str]] = {
+    "stats.show_latest": frozenset({"compare", "format"}),
+    "stats.show_day": frozenset({"compare", "format"}),
+    "stats.show_rows": frozenset({"number", "key", "after", "limit", "format"}),
+    "stats.show_definitions": frozenset(),
+    "stats.show_series": frozenset({"from", "to", "step", "format"}),
+    "stats.show_page": frozenset({"day", "lang", "view"}),
+}
+_DEFINITIONS = json_document(definitions())
 
 #: The longest range of days in one answer: a leap year.
 LARGEST_RANGE_DAYS = 366
+#: What a range may be cut into, and how many days it may have then.
+STEPS = {"day": LARGEST_RANGE_DAYS, **dict.fromkeys(("week", "month", "year", "school_year"), 10 * LARGEST_RANGE_DAYS)}
 RETRY_AFTER_SECONDS = 5
 
 
@@ -37,6 +62,7 @@ class Reading:
     tokens: tuple[bytes, ...]
     zone: ZoneInfo
     ready_hours: float
+    rows: RowReader
 
 
 @stats.get("/api/stats/latest")
@@ -45,10 +71,50 @@ def show_latest() -> ResponseReturnValue:
     return _show_day(shelf, _kept(shelf, shelf.last))
 
 
+@stats.get("/api/stats/definitions")
+def show_definitions() -> ResponseReturnValue:
+    return _answer(_DEFINITIONS)
+
+
 @stats.get("/api/stats/<day>")
 def show_day(day: str) -> ResponseReturnValue:
     shelf = _shelf()
     return _show_day(shelf, _kept(shelf, _date(day)))
+
+
+@stats.get("/api/stats/<day>/rows")
+def show_rows(day: str) -> ResponseReturnValue:
+    """Not from memory: the rows are too many to be held."""
+    kept = _kept(_shelf(), _date(day))
+    number, key = request.args.get("number", ""), request.args.get("key")
+    after, limit = _whole("after", 0, 2**62), _whole("limit", PAGE, 10 * PAGE)
+    value = flatten(kept.payload).get(number)
+    named = tuple(value) if isinstance(value, dict) else ()
+    try:
+        found = _reading().rows.read(kept.day, number, key, named, after, limit)
+    except NoRowsError as error:
+        raise MalformedError(str(error)) from error
+    except SQLAlchemyError as error:
+        log.warning("rows could not be read", number=number, error=describe(error))
+        raise NoSnapshotError from error
+    following = found[-1].id if len(found) >= limit else None
+    if _wants_csv():
+        return _answer(rows_as_csv(found))
+    told = value.get(key) if isinstance(value, dict) and key is not None else value
+    return _answer(
+        json_document(
+            {"day": day, "number": number, "key": key, "value": told, "rows": as_json(found), "next": following}
+        )
+    )
+
+
+def _whole(name: str, default: int, largest: int) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or not (name == "limit") <= int(text) <= largest:
+        raise MalformedError(f"{name}={text[:40]!r} is no whole number up to {largest}.")
+    return int(text)
 
 
 @stats.get("/api/stats")
@@ -56,12 +122,21 @@ def show_series() -> ResponseReturnValue:
     first, last = (_date(request.args.get(name, ""), name) for name in ("from", "to"))
     if first > last:
         raise MalformedError(f"The range begins after it ends: from={first} is later than to={last}.")
-    if (last - first).days >= LARGEST_RANGE_DAYS:
-        raise MalformedError(f"{(last - first).days + 1} days are too many: ask for at most {LARGEST_RANGE_DAYS}.")
+    step = request.args.get("step", "day")
+    if step not in STEPS:
+        raise MalformedError(f"step is one of {', '.join(STEPS)}.")
+    largest = STEPS[step]
+    if (last - first).days >= largest:
+        raise MalformedError(f"{(last - first).days + 1} days are too many: ask for at most {largest}.")
     shelf = _shelf()
-    return _answer(
-        shelf.make(("series", first, last), lambda: json_document(series(shelf.between(first, last)))),
-    )
+    days = shelf.between(first, last)
+    if step != "day":
+        if _wants_csv():
+            raise MalformedError("CSV is of days: leave out step or format=csv.")
+        return _answer(shelf.make((step, first, last), lambda: json_document(periods(days, step))))
+    if _wants_csv():
+        return _answer(shelf.make(("csv", first, last), lambda: csv_of(filter(None, days.values()))))
+    return _answer(shelf.make(("series", first, last), lambda: json_document(series(days))))
 
 
 @stats.get("/")
@@ -69,9 +144,12 @@ def show_page() -> ResponseReturnValue:
     asked = request.args.get("day")
     shelf = _shelf()
     day = shelf.last if asked is None else _date(asked, "day")
+    view = request.args.get("view", VIEWS[0])
+    if view not in VIEWS:
+        raise MalformedError(f"view is one of {', '.join(VIEWS)}.")
     language = choose_language(request.args.get("lang"), request.accept_languages)
     response = _answer(
-        shelf.make(("page", day, language), lambda: page_of(shelf, day, language)),
+        shelf.make(("page", day, language, view), lambda: page_of(shelf, day, language, view)),
         None if day is None else shelf.days.get(day),
         varies_by="Accept-Language, Accept-Encoding",
         status=200 if day in shelf.days else 404,
@@ -139,9 +217,20 @@ def _show_day(shelf: SnapshotCache, day: Day) -> Response:
     compare = request.args.get("compare", "0")
     if compare not in ("0", "1"):
         raise MalformedError("compare is 1 for a comparison with the day, the week and the month before, or 0.")
+    if _wants_csv():
+        if compare == "1":
+            raise MalformedError("A comparison is JSON: leave out compare=1 or format=csv.")
+        return _answer(shelf.make(("csv", day.day, day.day), lambda: csv_of([day])), day)
     if compare == "0":
         return _answer(day.document, day)
     return _answer(shelf.make(("compared", day.day), lambda: json_document(compared(shelf, day))), day)
+
+
+def _wants_csv() -> bool:
+    found = request.args.get("format", "json")
+    if found not in ("json", "csv"):
+        raise MalformedError("format is json or csv.")
+    return found == "csv"
 
 
 def _answer(
@@ -167,6 +256,10 @@ def begin() -> None:
     g.began = time.perf_counter()
     if request.path not in auth.OPEN:
         auth.require_token(_reading().tokens, request.headers.get("Authorization", ""))
+    known = _PARAMETERS.get(request.endpoint or "")
+    if known is not None and (unknown := sorted(request.args.keys() - known)):
+        told = ", ".join(sorted(known)) or "none"
+        raise MalformedError(f"Unknown parameter {unknown[0][:40]!r}; this address knows: {told}.")
 
 
 @stats.after_app_request

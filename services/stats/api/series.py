@@ -17,18 +17,28 @@ def series(days: Mapping[date, Day | None]) -> dict[str, Any]:
     names: dict[str, set[str]] = {}
     for payload in kept:
         for section, found in payload["sections"].items():
-            names.setdefault(section, set()).update(found["numbers"])
+            names.setdefault(section, set()).update(found.get("numbers", {}))
     return {
         "from": min(days).isoformat(),
         "to": max(days).isoformat(),
         "days": [day.isoformat() for day in days],
         "missing": [day.isoformat() for day, found in days.items() if found is None],
+        "failed": {
+            day.isoformat(): failures(found.payload)
+            for day, found in days.items()
+            if found is not None and not found.complete
+        },
         "currency": kept[-1]["currency"] if kept else None,
         "sections": {
             section: {"numbers": {name: _over(payloads, section, name) for name in found}}
             for section, found in names.items()
         },
     }
+
+
+def failures(payload: Mapping[str, Any]) -> dict[str, str]:
+    """Why sections of a day could not be counted, by their names."""
+    return {name: found["failed"] for name, found in payload["sections"].items() if "failed" in found}
 
 
 def _over(payloads: list[dict[str, Any] | None], section: str, name: str) -> Values | dict[str, Values]:

@@ -11,6 +11,8 @@ from services.stats.api.app import create_app
 from services.stats.api.cache import refresh
 from services.stats.api.cache_refresher import LOOK_SECONDS, CacheRefresher
 from services.stats.api.settings import ApiSettings
+from services.stats.row_reader import RowReader
+from services.stats.sections.base import Rules
 from shared.runtime import metrics
 from shared.runtime.database import build_engine
 from shared.runtime.gunicorn import GunicornServer
@@ -19,6 +21,8 @@ from shared.runtime.gunicorn import GunicornServer
 GRACE_SECONDS = 10
 #: A request has to be read and answered within this.
 REQUEST_SECONDS = 10.0
+#: Rows that take longer to find are given up; so many readers of a process look for some at once.
+ROW_SECONDS, ROW_READERS = 8, 2
 #: A worker that does not report to gunicorn for so long is replaced.
 HANG_SECONDS = 30
 
@@ -59,10 +63,20 @@ class StatsServer(GunicornServer):
         )
         self._watch = CacheRefresher(partial(refresh, engine))
         self._watch.start()
-        app = create_app(self.settings, self._watch)
+        app = create_app(self.settings, self._watch, self._row_reader(url))
         # what is here now stays: the collector need not walk it while a reader waits
         gc.freeze()
         return app
+
+    def _row_reader(self, url: str) -> RowReader:
+        """Rows are read from the database while a reader waits, on connections of their own."""
+        engine = build_engine(
+            url,
+            pool_size=ROW_READERS,
+            application="nouba stats rows",
+            statement_timeout_ms=ROW_SECONDS * 1000,
+        )
+        return RowReader(engine, Rules(self.settings.currency, self.settings.stats_grace_days), self.settings.zone)
 
     def _stop_watch(self, _arbiter: object, _worker: object) -> None:
         if self._watch is not None:

@@ -6,19 +6,23 @@ from services.stats.sections import (
     engagement,
     payments,
     platform,
+    revenue,
     subscriptions,
     teachers,
     users,
+    wallets,
 )
 from services.stats.sections.base import Section
 
 SECTIONS: tuple[Section, ...] = (
+    revenue.SECTION,
+    payments.SECTION,
+    wallets.SECTION,
+    subscriptions.SECTION,
+    attendance.SECTION,
+    engagement.SECTION,
     users.SECTION,
     teachers.SECTION,
     content.SECTION,
-    payments.SECTION,
-    subscriptions.SECTION,
-    attendance.SECTION,
     platform.SECTION,
-    engagement.SECTION,
 )

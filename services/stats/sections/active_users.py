@@ -1,5 +1,8 @@
 """Which users came in the day, the week and the month, found in one walk over the days.
 
+`users.last_login_at` is overwritten at every login, so it does not say who was there on a day in the past. An order
+that nobody paid is no activity.
+
 Every day's ids are read once. What is remembered of a user is the last day on which they came: those whose last day
 lies in a window are the users of the window. This is many times as fast as to sort all visits in the database.
 """
@@ -11,8 +14,10 @@ import numpy as np
 
 from services.stats.copy_binary import Integers
 from services.stats.days import ONE_DAY, Days, midnight
-from services.stats.sections.activity import span
-from services.stats.sections.base import Query
+from services.stats.sections.base import Query, span
+
+#: What makes a user active: a trace that has its own time.
+ACTIVE = "a check-in to a session, or a payment that was completed (attendances.checked_in_at, payments.completed_at)"
 
 #: After how many days it is asked whether new users came back.
 AGES = (1, 7, 30)
@@ -27,10 +32,12 @@ LARGEST_PLACE = 16_000_000
 class Presence:
     """How many different users came, in the windows that end with a day."""
 
-    #: The sessions that somebody checked in to, and how many did.
+    #: The sessions that users checked in to for the first time in the day, and how many did; again is no second time.
     sessions: Integers
     check_ins: Integers
-    #: The users who did.
+    #: How many of these sessions nobody had checked in to on the day before.
+    sessions_begun: int
+    #: The users who checked in.
     attendees: int
     daily: int
     weekly: int
@@ -47,9 +54,7 @@ SELECT session_id, user_id FROM attendances WHERE checked_in_at >= %(begins_at)s
 """
 
 _OTHER_TRACES = """
-SELECT user_id FROM payments WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
-UNION ALL
-SELECT user_id FROM subscriptions WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
+SELECT user_id FROM payments WHERE completed_at >= %(begins_at)s AND completed_at < %(ends_at)s
 """
 
 # of the days before, neither the session nor the kind of trace matters
@@ -70,7 +75,9 @@ _ALL_USERS = "SELECT id FROM users"
 def presence(ask: Query, days: Days) -> dict[date, Presence]:
     """The presence in each of `days`."""
     longer = days.reaching_back(_BACK)
-    walk = _Walk(_Places(ask), len(longer))
+    places = _Places(ask)
+    walk, visits = _Walk(places, len(longer)), _Visits(places)
+    visits.go(*_check_ins(ask, days.first - ONE_DAY, days))
     buckets, users = ask.columns(_REGISTERED, ("bucket", "id"), **span(longer))
     registered = [users[buckets == bucket] for bucket in range(len(longer) + 1)]
     found = {}
@@ -78,13 +85,15 @@ def presence(ask: Query, days: Days) -> dict[date, Presence]:
         if day < days.first:
             walk.go(bucket, ask.once(_traces, Days(day, day, days.zone)))
             continue
-        limits = {"begins_at": midnight(day, longer.zone), "ends_at": midnight(day + ONE_DAY, longer.zone)}
-        sessions, attendees = ask.columns(_CHECK_INS, ("session_id", "user_id"), **limits)
-        (others,) = ask.columns(_OTHER_TRACES, ("user_id",), **limits)
+        sessions, attendees = _check_ins(ask, day, days)
+        (others,) = ask.columns(_OTHER_TRACES, ("user_id",), **_limits(day, days))
         number = walk.go(bucket, attendees, others)
+        held, check_ins, begun = visits.go(sessions, attendees)
         cohorts = [registered[bucket - age] for age in AGES]
         found[day] = Presence(
-            *np.unique(sessions, return_counts=True),
+            sessions=held,
+            check_ins=check_ins,
+            sessions_begun=begun,
             attendees=number,
             daily=walk.users_of(bucket, 1),
             weekly=walk.users_of(bucket, 7),
@@ -105,6 +114,40 @@ def read_ahead(ask: Query, days: Days) -> None:
 
 def _traces(ask: Query, day: Days) -> Integers:
     return ask.columns(_ALL_TRACES, ("user_id",), begins_at=day.begins_at, ends_at=day.ends_at)[0]
+
+
+def _limits(day: date, days: Days) -> dict[str, object]:
+    return {"begins_at": midnight(day, days.zone), "ends_at": midnight(day + ONE_DAY, days.zone)}
+
+
+def _check_ins(ask: Query, day: date, days: Days) -> tuple[Integers, Integers]:
+    sessions, users = ask.columns(_CHECK_INS, ("session_id", "user_id"), **_limits(day, days))
+    return sessions, users
+
+
+class _Visits:
+    """Who came to which session, from day to day: a session that lasts over midnight is one, and so is who came."""
+
+    def __init__(self, places: "_Places") -> None:
+        self._places = places
+        #: The sessions of the day before, in order, and the visits to them.
+        self._sessions = np.zeros(0, np.int64)
+        self._visits = np.zeros(0, np.int64)
+
+    def go(self, sessions: Integers, users: Integers) -> tuple[Integers, Integers, int]:
+        """The sessions with a visit that is not one of the day before, how many those are, and how many sessions are
+        not of the day before."""
+        known = np.union1d(sessions, self._sessions)
+        # a pair in one number: there are not so many sessions in two days that it would not fit
+        number = self._places.number + 1
+        visits = np.unique(np.searchsorted(known, sessions) * number + self._places.of(users))
+        before = np.searchsorted(known, self._sessions[self._visits // number]) * number + self._visits % number
+        found, counts = np.unique(np.setdiff1d(visits, before, assume_unique=True) // number, return_counts=True)
+        held = np.unique(sessions)
+        begun = int(np.setdiff1d(held, self._sessions, assume_unique=True).size)
+        self._sessions = held
+        self._visits = np.searchsorted(held, known[visits // number]) * number + visits % number
+        return known[found], counts, begun
 
 
 class _Walk:

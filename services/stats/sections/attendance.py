@@ -7,11 +7,11 @@ import numpy as np
 from services.stats.copy_binary import Integers
 from services.stats.days import Days
 from services.stats.sections.active_users import Presence, presence
-from services.stats.sections.activity import span
 from services.stats.sections.base import (
     NONE,
     MetricDefinition,
     Query,
+    Rules,
     Section,
     Unit,
     Value,
@@ -19,19 +19,42 @@ from services.stats.sections.base import (
     by_bucket,
     largest,
     rounded,
+    span,
 )
+from services.stats.sections.subscriptions import count_terms
 
 NUMBERS = (
-    MetricDefinition("check_ins", Unit.COUNT, "Check-ins (checked_in_at) in the day.", reach_days=30),
+    MetricDefinition(
+        "check_ins",
+        Unit.COUNT,
+        "Visits: each user counts once for a session, on the day of the first check-in (checked_in_at).",
+        reach_days=30,
+    ),
     MetricDefinition("attendees", Unit.COUNT, "Users who checked in in the day.", reach_days=30),
     MetricDefinition("sessions_planned", Unit.COUNT, "Sessions that start (starts_at) in the day."),
-    MetricDefinition("sessions_held", Unit.COUNT, "Sessions that somebody checked in to in the day."),
+    MetricDefinition(
+        "sessions_held",
+        Unit.COUNT,
+        "Sessions that somebody checked in to in the day, and nobody on the day before: one over midnight counts once, "
+        "one that nobody came to does not.",
+        reach_days=1,
+    ),
     MetricDefinition(
         "mean_per_session",
         Unit.HUNDREDTHS,
         "check_ins by sessions_held, in hundredths, rounded; left out without sessions.",
+        reach_days=1,
     ),
-    MetricDefinition("by_chapter", Unit.COUNT, "Check-ins of the day, by the session's chapter.", by="chapter's id"),
+    MetricDefinition(
+        "expected",
+        Unit.COUNT,
+        "Subscriptions to the chapters of the sessions that start in the day, at its end: for every session those of "
+        "its chapter.",
+    ),
+    MetricDefinition(
+        "attendance_rate", Unit.BASIS_POINTS, "check_ins by expected, rounded; left out where nobody was expected."
+    ),
+    MetricDefinition("by_chapter", Unit.COUNT, "check_ins, by the session's chapter.", by="chapter's id", reach_days=1),
 )
 
 # those of a day are near each other; -1 is none
@@ -40,28 +63,41 @@ SELECT id, coalesce(chapter_id, -1) AS chapter_id FROM sessions WHERE id BETWEEN
 """
 
 _PLANNED = """
-SELECT width_bucket(starts_at, %(edges)s) AS bucket, count(*) AS sessions FROM sessions
-WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s GROUP BY bucket
+SELECT width_bucket(starts_at, %(edges)s) AS bucket, chapter_id, count(*) AS sessions FROM sessions
+WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s GROUP BY bucket, chapter_id
 """
 
 
-def compute(ask: Query, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, rules: Rules) -> Values:
     came = ask.once(presence, days)
-    planned = by_bucket(days, ((row.bucket, row.sessions) for row in ask(_PLANNED, **span(days))))
+    rows = ask(_PLANNED, **span(days))
+    planned = by_bucket(days, ((row.bucket, row.sessions) for row in rows))
+    subscribed = ask.once(count_terms, days, rules.grace_days).stock.by_chapter.running({})
+    expected = by_bucket(
+        days,
+        (
+            (row.bucket, row.sessions * subscribed[str(row.chapter_id)][row.bucket])
+            for row in rows
+            if str(row.chapter_id) in subscribed
+        ),
+    )
     ids, chapters = _sessions(ask, came.values())
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
         sessions, counts = came[day].sessions, came[day].check_ins
-        check_ins, held = int(counts.sum()), sessions.size
+        check_ins, held = int(counts.sum()), came[day].sessions_begun
         numbers: dict[str, Value] = {
             "check_ins": check_ins,
             "attendees": came[day].attendees,
             "sessions_planned": planned[bucket],
             "sessions_held": held,
+            "expected": expected[bucket],
             "by_chapter": _by_chapter(chapters[np.searchsorted(ids, sessions)], counts),
         }
         if held:
             numbers["mean_per_session"] = rounded(100 * check_ins, held)
+        if expected[bucket]:
+            numbers["attendance_rate"] = rounded(10_000 * check_ins, expected[bucket])
         values[day] = numbers
     return values
 
@@ -83,4 +119,4 @@ def _by_chapter(chapters: Integers, counts: Integers) -> dict[str, int]:
     return largest({NONE if chapter < 0 else str(chapter): int(n) for chapter, n in zip(found, sums, strict=True)})
 
 
-SECTION = Section("attendance", NUMBERS, compute, weight=6)
+SECTION = Section("attendance", NUMBERS, compute, weight=6, source="attendances, sessions")

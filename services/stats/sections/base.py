@@ -52,6 +52,22 @@ class MetricDefinition:
     reach_days: int = 0
     #: Its source keeps no history, so it is known only at the day's end, and cannot be rebuilt later.
     observed: bool = False
+    #: The tables that it is counted from, where they are not those of its section.
+    source: str | None = None
+    #: What it has to agree with.
+    reconciles: str | None = None
+    #: Whose published definition it follows.
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the school decides about its numbers."""
+
+    #: The currency of its wallets; amounts in another one are counted, never added.
+    currency: str
+    #: For so long after a term's end a renewal is not a loss.
+    grace_days: int = 7
 
 
 class Query:
@@ -92,9 +108,9 @@ class Query:
         value = self._kept.get(day, {}).get(name)
         return value if isinstance(value, int) else None
 
-    def once(self, find: Callable[["Query", Days], T], days: Days) -> T:
-        """`find(self, days)`, found once for all sections; who asks meanwhile waits for it."""
-        return self._shared.once((find, days), lambda: find(self, days))
+    def once(self, find: Callable[..., T], days: Days, *more: Any) -> T:
+        """`find(self, days, *more)`, found once for all sections; who asks meanwhile waits for it."""
+        return self._shared.once((find, days, *more), lambda: find(self, days, *more))
 
 
 class OncePerRun:
@@ -124,10 +140,17 @@ class Section:
 
     name: str
     numbers: tuple[MetricDefinition, ...]
-    #: (ask, days, currency) -> the numbers of every day
-    compute: Callable[[Query, Days, str], Values]
+    #: (ask, days, rules) -> the numbers of every day
+    compute: Callable[[Query, Days, Rules], Values]
     #: How long it takes, beside the others: the longest are begun first.
     weight: int = 1
+    #: The tables that its numbers are counted from.
+    source: str = ""
+
+
+def span(days: Days) -> dict[str, object]:
+    """The values that a query about a run of days asks for."""
+    return {"edges": days.edges, "begins_at": days.begins_at, "ends_at": days.ends_at}
 
 
 def rounded(dividend: int, divisor: int) -> int:

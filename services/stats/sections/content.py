@@ -6,6 +6,7 @@ from services.stats.sections.base import (
     FOREVER,
     MetricDefinition,
     Query,
+    Rules,
     Section,
     Unit,
     Values,
@@ -54,7 +55,7 @@ GROUP BY bucket, transcoding_status
 """
 
 
-def compute(ask: Query, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, rules: Rules) -> Values:
     rows = ask(_CHAPTERS, edges=days.edges)
     chapters_new = by_bucket(days, ((row.bucket, row.chapters) for row in rows if row.kind == 1))
     found = keyed(days, ((row.bucket, row.year_target, row.chapters) for row in rows if row.kind == 0))
@@ -83,4 +84,4 @@ def compute(ask: Query, days: Days, currency: str) -> Values:
     }
 
 
-SECTION = Section("content", NUMBERS, compute)
+SECTION = Section("content", NUMBERS, compute, source="chapters, courses, transcode_jobs")

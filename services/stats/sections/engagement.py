@@ -1,9 +1,8 @@
 """Engagement: how many users come, how often, and whether new ones come back."""
 
 from services.stats.days import Days
-from services.stats.sections.active_users import AGES, presence, read_ahead
-from services.stats.sections.activity import ACTIVE
-from services.stats.sections.base import MetricDefinition, Query, Section, Unit, Value, Values, rounded
+from services.stats.sections.active_users import ACTIVE, AGES, presence, read_ahead
+from services.stats.sections.base import MetricDefinition, Query, Rules, Section, Unit, Value, Values, rounded
 
 NUMBERS = (
     MetricDefinition("daily", Unit.COUNT, f"Users who left a trace in the day: {ACTIVE}.", reach_days=30),
@@ -33,7 +32,7 @@ NUMBERS = (
 )
 
 
-def compute(ask: Query, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, rules: Rules) -> Values:
     # another section has begun at the other end: two connections share the month before
     read_ahead(ask, days)
     values: Values = {}
@@ -50,4 +49,4 @@ def compute(ask: Query, days: Days, currency: str) -> Values:
     return values
 
 
-SECTION = Section("engagement", NUMBERS, compute, weight=2)
+SECTION = Section("engagement", NUMBERS, compute, weight=2, source="attendances, payments, users")

@@ -1,66 +1,190 @@
-"""What the ledger moved in each day, read once for all sections that tell of it."""
+"""What the ledger booked in each day, read once for all sections that tell of it.
 
-from dataclasses import dataclass
-from datetime import datetime
+Money counts on the day on which it was booked: what is taken back later is taken off that later day.
+"""
 
-from services.stats.days import Days
-from services.stats.sections.activity import span
-from services.stats.sections.base import Query, by_bucket, keyed
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.stats.days import ONE_DAY, Days
+from services.stats.sections.base import NONE, Query, by_bucket, span
+
+#: What has added up before the days, and the numbers that are kept of it.
+TO_DATE = {
+    "revenue": "revenue.net_to_date",
+    "topped_up": "payments.topped_up_to_date",
+    "wallets": "wallets.total",
+    "disputes_open": "payments.disputes_open",
+    "clearing": "payments.clearing",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Movements:
-    """By bucket: what all wallets got less what they spent, and the revenue of chapters by their teacher."""
+    """By bucket, in minor units of the school's currency."""
 
+    #: What wallets paid for subscriptions, and what of it went back to them.
+    billed: list[int]
+    returned: list[int]
+    #: billed less returned, by the chapter and by the teacher whom it had when it was booked.
+    by_chapter: dict[str, list[int]]
+    by_teacher: dict[str, list[int]]
+    #: What payments brought to wallets, altogether and by the payment's provider and method.
+    topped_up: list[int]
+    by_provider: dict[str, list[int]]
+    by_method: dict[str, list[int]]
+    #: What went back to payers, and what disputes took for good.
+    refunded: list[int]
+    charged_back: list[int]
+    #: How much more is withheld for open disputes than before.
+    withheld: list[int]
+    #: How much more the providers owe to the school.
+    clearing: list[int]
+    #: What operators' corrections gave to wallets.
+    adjusted: list[int]
+    #: What providers kept of payments, and for disputes.
+    fees: list[int]
+    #: What all wallets got less what they spent.
     wallets: list[int]
-    revenue_by_teacher: dict[str, list[int]]
+    #: What had added up before the days, by the names of TO_DATE.
+    before: Mapping[str, int] = field(default_factory=dict)
 
+
+# Releases that did not tell refunds and disputes apart booked both as negative payments.
+_CASE = """
+CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[])
+          THEN CASE WHEN booked.kind = 'deactivation' THEN 'returned' ELSE 'billed' END
+     WHEN entry.account_id = ANY (%(fees)s::bigint[]) THEN 'fees'
+     WHEN entry.account_id = ANY (%(withheld)s::bigint[]) THEN 'withheld'
+     WHEN entry.account_id = ANY (%(clearing)s::bigint[]) THEN 'clearing'
+     WHEN entry.account_id = ANY (%(own)s::bigint[]) THEN 'own'
+     WHEN booked.kind = 'payment' THEN CASE WHEN entry.amount_minor > 0 THEN 'topped_up' ELSE 'refunded' END
+     WHEN booked.kind IN ('refund', 'refund_reversed') THEN 'refunded'
+     WHEN booked.kind IN ('dispute_withheld', 'dispute_released', 'dispute_lost', 'dispute_fee') THEN 'disputed'
+     WHEN booked.kind IN ('activation', 'deactivation') THEN 'spent'
+     ELSE 'adjusted' END
+"""
 
 # Wallets are many and the school's own accounts few, so what belongs to none of those is a wallet's. OFFSET 0 keeps the
 # planner from looking up the day of each entry instead of each transaction; in the order of their numbers, transactions
 # meet their entries without a table of all of them.
-_MOVED = """
-SELECT bucket::bigint, sum(entry.amount_minor)::bigint AS amount_minor,
-       CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[]) THEN coalesce(teacher_id, %(nobody)s)
-            WHEN entry.account_id = ANY (%(own)s::bigint[]) THEN %(nobody)s ELSE %(wallets)s END AS earner
+ENTRIES = f"""
+SELECT entry.id, booked.created_at AS at, coalesce(subscription.user_id, account.user_id) AS user_id, booked.bucket,
+       entry.amount_minor, {_CASE} AS what, subscription.chapter_id,
+       CASE WHEN taught.chapter_id IS NULL THEN chapter.teacher_id ELSE taught.teacher_id END AS teacher_id,
+       payment.provider, payment.method
 FROM (
-    SELECT id, subscription_id, width_bucket(created_at, %(edges)s) AS bucket FROM ledger_transactions
+    SELECT id, kind, created_at, subscription_id, payment_id, width_bucket(created_at, %(edges)s) AS bucket
+    FROM ledger_transactions
     WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s ORDER BY id OFFSET 0
 ) AS booked
-JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
-LEFT JOIN (subscriptions AS subscription JOIN chapters AS chapter ON chapter.id = subscription.chapter_id)
-       ON subscription.id = booked.subscription_id
-GROUP BY bucket, earner
-"""
-# nobody's id is so far down
-_WALLETS, _NOBODY = -(2**62), -(2**62) - 1
+JOIN ledger_entries AS entry ON entry.transaction_id = booked.id AND entry.currency = %(currency)s
+LEFT JOIN ledger_accounts AS account ON account.id = entry.account_id
+LEFT JOIN subscriptions AS subscription ON subscription.id = booked.subscription_id
+LEFT JOIN chapters AS chapter ON chapter.id = subscription.chapter_id
+LEFT JOIN (
+    SELECT chapter_id, teacher_id, since,
+           coalesce(lead(since) OVER (PARTITION BY chapter_id ORDER BY since), 'infinity') AS until
+    FROM chapter_teachers
+) AS taught ON taught.chapter_id = subscription.chapter_id
+           AND booked.created_at >= taught.since AND booked.created_at < taught.until
+LEFT JOIN payments AS payment ON payment.id = booked.payment_id AND booked.kind = 'payment'
+"""  # noqa: S608
+
+_MOVED = f"""
+SELECT bucket, what, chapter_id, teacher_id, provider, method, sum(amount_minor)::bigint AS amount_minor
+FROM ({ENTRIES}) AS moved WHERE what <> 'own' GROUP BY bucket, what, chapter_id, teacher_id, provider, method
+"""  # noqa: S608
 
 # in two ranges, which an index finds
 _OWN = "SELECT id, kind FROM ledger_accounts WHERE kind < 'user_wallet' OR kind > 'user_wallet'"
 
-_HELD = """
-SELECT coalesce(sum(entry.amount_minor), 0)::bigint AS amount_minor
-FROM ledger_transactions AS booked
-JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
-JOIN ledger_accounts AS account ON account.id = entry.account_id
-WHERE booked.created_at < %(at)s AND account.kind = 'user_wallet'
-"""
+_BEFORE = f"""
+SELECT what, sum(amount_minor)::bigint AS amount_minor FROM (
+    SELECT entry.amount_minor, {_CASE} AS what
+    FROM ledger_transactions AS booked
+    JOIN ledger_entries AS entry ON entry.transaction_id = booked.id AND entry.currency = %(currency)s
+    WHERE booked.created_at < %(begins_at)s
+) AS moved WHERE what <> 'own' GROUP BY what
+"""  # noqa: S608
+
+#: What moves wallets.
+OF_WALLETS = ("topped_up", "refunded", "disputed", "spent", "adjusted")
 
 
-def movements(ask: Query, days: Days) -> Movements:
-    """What moved in `days`."""
-    accounts = ask(_OWN)
-    own = [row.id for row in accounts]
-    revenue = [row.id for row in accounts if row.kind == "subscription_revenue"]
-    names, others = ("bucket", "earner", "amount_minor"), {"wallets": _WALLETS, "nobody": _NOBODY}
-    buckets, earners, amounts = ask.columns(_MOVED, names, own=own, revenue=revenue, **others, **span(days))
-    is_wallet, is_teacher = earners == _WALLETS, earners > _WALLETS
-    wallets = by_bucket(days, zip(buckets[is_wallet].tolist(), amounts[is_wallet].tolist(), strict=True))
-    earned = (column[is_teacher].tolist() for column in (buckets, earners, amounts))
-    return Movements(wallets, keyed(days, zip(*earned, strict=True)))
+def movements(ask: Query, days: Days, currency: str) -> Movements:
+    """What was booked in `days`, and before them."""
+    own = accounts(ask)
+    rows = ask(_MOVED, **own, **span(days), currency=currency)
+
+    def total(*names: str) -> list[int]:
+        return by_bucket(days, ((row.bucket, row.amount_minor) for row in rows if row.what in names))
+
+    def split(key: str, *names: str) -> dict[str, list[int]]:
+        return _split(days, rows, key, names)
+
+    return Movements(
+        billed=total("billed"),
+        returned=_negative(total("returned")),
+        by_chapter=split("chapter_id", "billed", "returned"),
+        by_teacher=split("teacher_id", "billed", "returned"),
+        topped_up=total("topped_up"),
+        by_provider=split("provider", "topped_up"),
+        by_method=split("method", "topped_up"),
+        refunded=_negative(total("refunded")),
+        charged_back=_negative(total("disputed", "withheld")),
+        withheld=total("withheld"),
+        clearing=_negative(total("clearing")),
+        adjusted=total("adjusted"),
+        fees=_negative(total("fees")),
+        wallets=total(*OF_WALLETS),
+        before=_before(ask, days, currency, own),
+    )
 
 
-def held(ask: Query, at: datetime) -> int:
-    """What all wallets together held at an instant, counted from the first entry."""
-    amount: int = ask(_HELD, at=at)[0].amount_minor
-    return amount
+def _before(ask: Query, days: Days, currency: str, own: Mapping[str, list[int]]) -> dict[str, int]:
+    kept = {name: ask.kept(days.first - ONE_DAY, kept_as) for name, kept_as in TO_DATE.items()}
+    found = {name: amount for name, amount in kept.items() if amount is not None}
+    if len(found) == len(kept):
+        return found
+    rows = ask(_BEFORE, **own, begins_at=days.begins_at, currency=currency)
+    sums = {row.what: int(row.amount_minor) for row in rows}
+
+    def total(*names: str) -> int:
+        return sum(sums.get(name, 0) for name in names)
+
+    return {
+        "revenue": total("billed", "returned"),
+        "topped_up": total("topped_up"),
+        "wallets": total(*OF_WALLETS),
+        "disputes_open": total("withheld"),
+        "clearing": -total("clearing"),
+    }
+
+
+def accounts(ask: Query) -> dict[str, list[int]]:
+    """The school's own accounts, by what they are for."""
+    rows = ask(_OWN)
+    kinds = {
+        "revenue": ("subscription_revenue",),
+        "fees": ("psp_fees", "dispute_fees"),
+        "withheld": ("dispute_withheld",),
+        "clearing": ("psp_clearing",),
+    }
+    found = {name: [row.id for row in rows if row.kind in of] for name, of in kinds.items()}
+    return {**found, "own": [row.id for row in rows]}
+
+
+def _split(days: Days, rows: Iterable[Any], key: str, names: tuple[str, ...]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        if row.what in names:
+            value = getattr(row, key)
+            amounts = found.setdefault(NONE if value is None else str(value), [0] * (len(days) + 2))
+            amounts[row.bucket] += row.amount_minor
+    return found
+
+
+def _negative(amounts: list[int]) -> list[int]:
+    return [-amount for amount in amounts]

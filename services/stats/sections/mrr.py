@@ -1,33 +1,41 @@
-"""Monthly recurring revenue: what the subscriptions that run bring a month, and the five ways in which it moves.
+"""Monthly recurring revenue: what the paid terms bring a month, how it moves, and how much of it stays.
 
-A subscription's amount is spread over its months, in whole minor units that add up to it exactly: every month gets
-the amount divided by the months, and the first ones get one unit more until the remainder is used up.
+The terms of one user and chapter are one run, which goes on for a while after a term's end: who renews a few days late
+was never lost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.stats.copy_binary import Integers
-from services.stats.days import ONE_DAY, Days
+from services.stats.days import Days
 from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, rounded
+from services.stats.sections.lengths import monthly
+from services.stats.sections.pieces import cut
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
 
-#: What churn is measured over.
-_WINDOW_DAYS = 30
+#: What churn, retention and renewals are measured over.
+WINDOW_DAYS = 30
+
+_LEFT_OUT = "left out where there was none"
 
 NUMBERS = (
     MetricDefinition(
         "mrr",
         Unit.MINOR,
-        "Monthly recurring revenue at the day's end. A term has as many months as pieces of 31 days fit into it, "
-        "rounded up where more than an hour is left over (an hour is where summer time ends, as from 1 October to "
-        "1 November), and is cut into as many equal parts; its amount is spread over them in whole units, the first "
-        "parts get the remainder. MRR is the sum of the parts in which the day's last moment lies. A subscription "
-        "without an end counts with its amount.",
+        "Monthly recurring revenue at the day's end: the sum of what each user and chapter brings a month. A term "
+        "brings what was paid for it by the months it was sold for: whole calendar months in the school's zone, or "
+        "else its length by 30 days (at least a day); a term without an end brings its amount. Of several terms of "
+        "one user and chapter that run, the one that began last counts. A term counts until NOUBA_STATS_GRACE_DAYS "
+        "after its end; one that was cancelled, cut short or returned only until then. Price and length are those of "
+        "the sale, whatever is edited later.",
         reach_days=FOREVER,
+        source="subscriptions, subscription_terms",
+        reconciles="the day before, with new, expansion and reactivation, without contraction and churn",
+        reference="https://help.chartmogul.com/hc/en-us/articles/203299812",
     ),
     MetricDefinition(
         "mrr_new", Unit.MINOR, "MRR won in the day from users whose first paid term began in it.", reach_days=30
@@ -45,155 +53,279 @@ NUMBERS = (
     MetricDefinition(
         "mrr_churn", Unit.MINOR, "MRR lost in the day from users who have none at its end.", reach_days=30
     ),
-    MetricDefinition("subscribers", Unit.COUNT, "Users who bring MRR at the day's end.", reach_days=FOREVER),
+    MetricDefinition(
+        "subscribers",
+        Unit.COUNT,
+        "Users who bring MRR at the day's end.",
+        reach_days=FOREVER,
+        source="subscriptions, subscription_terms",
+        reconciles="the day before, with those gained, without those lost",
+    ),
+    MetricDefinition("subscribers_gained", Unit.COUNT, "Users who bring MRR at the day's end and brought none before."),
     MetricDefinition("subscribers_lost", Unit.COUNT, "Users who brought MRR at the day's start and none at its end."),
     MetricDefinition(
-        "churn_rate_30",
+        "customer_churn_30",
         Unit.BASIS_POINTS,
-        "mrr_churn of the last 30 days by the MRR before them, rounded; left out where that was 0.",
+        f"Of the users who brought MRR 30 days before, the share who bring none now; {_LEFT_OUT}.",
+        reach_days=30,
+        reference="https://help.chartmogul.com/hc/en-us/articles/207340419-Churn-rate-formulas",
+    ),
+    MetricDefinition(
+        "gross_mrr_churn_30",
+        Unit.BASIS_POINTS,
+        "Of the MRR 30 days before, the share that its users do not bring any more (churn and contraction); "
+        f"{_LEFT_OUT}.",
+        reach_days=30,
+        reconciles="100 % less GRR",
+        reference="https://help.chartmogul.com/hc/en-us/articles/203359341-Metric-MRR-Churn-Rate",
+    ),
+    MetricDefinition(
+        "net_mrr_churn_30",
+        Unit.BASIS_POINTS,
+        "The same, offset by what these users bring more (expansion): negative where they bring more than they did; "
+        f"{_LEFT_OUT}.",
+        reach_days=30,
+        reconciles="100 % less NRR",
+        reference="https://help.chartmogul.com/hc/en-us/articles/4414075567250-Metric-Net-MRR-Churn-Rate",
+    ),
+    MetricDefinition(
+        "grr_30",
+        Unit.BASIS_POINTS,
+        "Gross revenue retention: what the users of 30 days before bring now, of each no more than then, by what they "
+        f"brought then; {_LEFT_OUT}. Never above 100 %.",
+        reach_days=30,
+    ),
+    MetricDefinition(
+        "nrr_30",
+        Unit.BASIS_POINTS,
+        f"Net revenue retention: what the users of 30 days before bring now by what they brought then; {_LEFT_OUT}.",
+        reach_days=30,
+    ),
+    MetricDefinition(
+        "renewals_due",
+        Unit.COUNT,
+        "Paid runs whose grace after a term's end ran out in the day, or would have without a renewal.",
+        reach_days=30,
+    ),
+    MetricDefinition(
+        "renewals", Unit.COUNT, "Those of renewals_due that went on by another term, an early one too.", reach_days=30
+    ),
+    MetricDefinition(
+        "renewal_rate_30",
+        Unit.BASIS_POINTS,
+        f"renewals of the last 30 days by renewals_due of the same days, rounded; {_LEFT_OUT}.",
         reach_days=30,
     ),
 )
 
 
 _EARLIER = """
-SELECT DISTINCT user_id FROM subscriptions
-WHERE (%(everybody)s OR user_id = ANY (%(users)s::bigint[])) AND status <> 'pending_payment' AND amount_minor > 0
-  AND activated_at < %(begins_at)s AND ends_at < %(begins_at)s AND ends_at > activated_at
+SELECT DISTINCT one.user_id FROM subscriptions AS one
+LEFT JOIN subscription_terms AS kept ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
+WHERE (%(everybody)s OR one.user_id = ANY (%(users)s::bigint[])) AND one.status <> 'pending_payment'
+  AND one.activated_at < %(begins_at)s AND coalesce(kept.amount_minor, one.amount_minor) > 0
+  AND coalesce(least(one.ends_at, kept.stopped_at) > one.activated_at, one.status = 'active')
+UNION
+SELECT user_id FROM subscription_terms
+WHERE (%(everybody)s OR user_id = ANY (%(users)s::bigint[])) AND is_returned
+  AND activated_at < %(begins_at)s AND amount_minor > 0 AND coalesce(least(ends_at, stopped_at) > activated_at, true)
 """
 
-#: Larger than any user's id.
-_NOBODY = 2**63 - 1
 #: A list of more users is slower to look through than all terms.
 MOST_LISTED = 10_000
-_HOUR = 3_600_000_000
-_MONTH = 31 * 24 * _HOUR
-
-
-def days_to_count(ask: Query, days: Days) -> Days:
-    """`days`, and the month before them where it has to be counted again."""
-    kept = [ask.kept(day, f"subscriptions.{name}") for day in _month_before(days) for name in ("mrr", "mrr_churn")]
-    return days.reaching_back(_WINDOW_DAYS - 1) if None in kept else days
+_DAY = 86_400_000_000
 
 
 class Moves:
-    """How users' MRR moved, by bucket; 0 is all that lies before the days, of which `step` and `subscribers` tell."""
+    """How users' MRR moved, by bucket of `days`; 0 is all that lies before them."""
 
-    def __init__(self, days: Days) -> None:
-        self._days = days
-        self.step, self.subscribers, self.subscribers_lost = (np.zeros(len(days) + 1, np.int64) for _ in range(3))
-        self.gained, self.expanded, self.contracted, self.lost = (np.zeros(len(days) + 1, np.int64) for _ in range(4))
+    def __init__(self, days: Days, grace_days: int) -> None:
+        self._days, self._grace_days = days, grace_days
+        self._number = len(days) + 1
+        self.step, self.gained, self.expanded, self.contracted, self.lost = (self._zeros() for _ in range(5))
         #: The part of `gained` that is of users who had paid before.
-        self.regained = np.zeros(len(days) + 1, np.int64)
+        self.regained = self._zeros()
+        self.users_gained, self.users_lost = self._zeros(), self._zeros()
+        #: Of those who brought MRR a window before: how much and how many, and what and who of it is left.
+        self.base, self.kept, self.retained, self.base_users, self.kept_users = (self._zeros() for _ in range(5))
+        self.due, self.renewed = self._zeros(), self._zeros()
         #: Who gained, when, and how much, where no term that was read says whether they had paid before.
         self._unsure: list[tuple[Integers, Integers, Integers]] = []
 
+    def _zeros(self) -> Integers:
+        return np.zeros(self._number, np.int64)
+
     def add(self, terms: SubscriptionTerms) -> None:
-        """Add what moves the MRR of the users of `terms`."""
-        at_start, found = _find_changes(terms.where(terms.amounts > 0), self._days)
-        self.step[0] += at_start.sum()
-        self.subscribers[0] += np.count_nonzero(at_start)
-        before, after = found.before, found.after
+        """Add what moves the MRR of the users of `terms`, which are in order."""
+        steps = self.steps(terms)
+        self._add_moves(steps)
+        self._add_retention(steps)
+        self._add_renewals(terms.where(terms.amounts > 0))
+
+    def steps(self, terms: SubscriptionTerms) -> "Steps":
+        """How the MRR of their users moves."""
+        paid = terms.where(terms.amounts > 0)
+        pieces = cut(paid.pairs(), paid.begins_at, counts_until(paid, self._grace_days))
+        whose, rate = paid.users[pieces.terms], monthly(paid, self._days.zone)[pieces.terms]
+        return by_user_and_day(
+            np.concatenate((whose, whose)),
+            np.concatenate((pieces.begins_at, pieces.ends_at)),
+            np.concatenate((rate, -rate)),
+            self._days,
+        )
+
+    def _add_moves(self, found: "Steps") -> None:
+        is_now = found.day_of > 0
+        before, after, step = found.after - found.step, found.after, found.step
         won, kept, lost = (before == 0) & (after > 0), (before > 0) & (after > 0), (before > 0) & (after == 0)
-        unsure = won & ~found.had_paid
+        unsure = is_now & won & found.is_first
         self._unsure.append((found.users[unsure], found.day_of[unsure], after[unsure]))
-        step, one = after - before, np.ones_like(after)
         np.add.at(self.step, found.day_of, step)
+        np.add.at(self.users_gained, found.day_of[~is_now & won], 1)
         for sums, which, moved in (
             (self.gained, won, after),
-            (self.regained, won & found.had_paid, after),
+            (self.regained, won & ~found.is_first, after),
             (self.expanded, kept & (step > 0), step),
             (self.contracted, kept & (step < 0), -step),
             (self.lost, lost, before),
-            (self.subscribers, won, one),
-            (self.subscribers, lost, -one),
-            (self.subscribers_lost, lost, one),
+            (self.users_gained, won, np.ones_like(after)),
+            (self.users_lost, lost, np.ones_like(after)),
         ):
+            which = which & is_now
             np.add.at(sums, found.day_of[which], moved[which])
+
+    def _add_retention(self, found: "Steps") -> None:
+        """Each user's MRR beside that of a window before, wherever one of the two changes."""
+        users = np.concatenate((found.users, found.users))
+        day_of = np.concatenate((found.day_of, found.day_of + WINDOW_DAYS))
+        nothing = np.zeros_like(found.step)
+        inside = np.flatnonzero(day_of < self._number)
+        order = inside[np.lexsort((day_of[inside], users[inside]))]
+        users, day_of = users[order], day_of[order]
+        now = _running(users, np.concatenate((found.step, nothing))[order])
+        then = _running(users, np.concatenate((nothing, found.step))[order])
+        # of several changes on one day the last one has them all
+        is_last = np.append((np.diff(users) != 0) | (np.diff(day_of) != 0), True)[: users.size]
+        users, day_of, now, then = (column[is_last] for column in (users, day_of, now, then))
+        was = then > 0
+        for sums, level in (
+            (self.base, then),
+            (self.kept, np.where(was, now, 0)),
+            (self.retained, np.minimum(now, then)),
+            (self.base_users, was.astype(np.int64)),
+            (self.kept_users, (was & (now > 0)).astype(np.int64)),
+        ):
+            is_same = np.append(False, users[1:] == users[:-1])[: users.size]
+            np.add.at(sums, day_of, level - np.where(is_same, np.append(0, level)[: users.size], 0))
+
+    def _add_renewals(self, paid: SubscriptionTerms) -> None:
+        day_of, is_due, goes_on = self.renewals(paid)
+        np.add.at(self.due, day_of[is_due], 1)
+        np.add.at(self.renewed, day_of[is_due & goes_on], 1)
+
+    def renewals(self, paid: SubscriptionTerms) -> tuple[Integers, NDArray[np.bool_], NDArray[np.bool_]]:
+        """On which day each term's grace ends, whether a renewal was due by then, and whether its run goes on.
+
+        A term that no earlier one outlasts is due where it ends as it was to. A renewal that comes before the end
+        counts on the same day as one that comes at the last moment.
+        """
+        pairs, ends = paid.pairs(), counts_until(paid, self._grace_days)
+        pieces = cut(pairs, paid.begins_at, ends)
+        is_outlasted = _longest(pairs, ends) > ends
+        is_due = _is_whole(paid) & (paid.ends_at != NEVER) & (paid.stopped_at >= ends) & ~is_outlasted
+        day_of = buckets(ends, self._days)
+        goes_on = ~np.isin(
+            _numbered(pairs, ends, ends), _numbered(pairs[pieces.terms], pieces.ends_at, ends)[pieces.is_last]
+        )
+        return day_of, is_due & (day_of > 0) & (day_of < self._number), goes_on
 
     def ask_who_had_paid(self, ask: Query) -> None:
         """Complete `regained`: of some users no term reaches into the days from before, but may have ended earlier."""
         if not self._unsure:
             return
         users, day_of, amounts = (np.concatenate(parts) for parts in zip(*self._unsure, strict=True))
-        everybody = users.size > MOST_LISTED
-        limits = {"users": [] if everybody else users.tolist(), "everybody": everybody}
-        (earlier,) = ask.columns(_EARLIER, ("user_id",), begins_at=self._days.begins_at, **limits)
-        earlier = np.append(np.sort(earlier), _NOBODY)
-        had_paid = earlier[np.searchsorted(earlier[:-1], users)] == users
+        had_paid = np.isin(users, _read_who_had_paid(ask, self._days, users))
         np.add.at(self.regained, day_of[had_paid], amounts[had_paid])
 
 
+def who_had_paid(ask: Query, days: Days, users: Sequence[int]) -> set[int]:
+    """Which of `users` had a paid term that began before `days`."""
+    return set(_read_who_had_paid(ask, days, np.array(users, np.int64)).tolist())
+
+
+def _read_who_had_paid(ask: Query, days: Days, users: Integers) -> Integers:
+    everybody = users.size > MOST_LISTED
+    limits = {"users": [] if everybody else users.tolist(), "everybody": everybody}
+    return ask.columns(_EARLIER, ("user_id",), begins_at=days.begins_at, **limits)[0]
+
+
 @dataclass(frozen=True, slots=True)
-class _Changes:
-    """What a day's steps together make of a user's MRR, user by user and day by day."""
+class Steps:
+    """What a day's steps together make of a user's amount, user by user and day by day."""
 
     users: Integers
     day_of: Integers
-    before: Integers
+    step: Integers
     after: Integers
-    #: Whether the terms that were read say that the user had paid before that day.
-    had_paid: NDArray[np.bool_]
+    #: Whether the user has no earlier one.
+    is_first: NDArray[np.bool_]
 
 
-def _find_changes(terms: SubscriptionTerms, days: Days) -> tuple[Integers, _Changes]:
-    """The MRR of each user before `days`, and how it changed in them."""
-    # sorting and searching are many times as fast as the other ways of numpy to find equal numbers
-    users = np.unique(terms.users)
-    places, at, amounts = _steps(np.searchsorted(users, terms.users), terms)
+def by_user_and_day(users: Integers, at: Integers, amounts: Integers, days: Days) -> Steps:
+    """The steps `amounts` of `users`, added up by day; those before the days are one, and later ones are left out."""
     day_of = buckets(at, days)
-    early = day_of == 0
-    before = np.zeros(users.size, np.int64)
-    np.add.at(before, places[early], amounts[early])
-    had_paid = np.zeros(users.size, np.bool_)
-    had_paid[places[early]] = True
-
-    number = len(days) + 1
-    inside = np.flatnonzero(~early & (day_of < number))
-    keys = places[inside] * number + day_of[inside]
-    order = np.argsort(keys)
-    inside, keys = inside[order], keys[order]
-    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
-    step = np.add.reduceat(amounts[inside], firsts) if firsts.size else firsts
-    places, day_of = np.divmod(keys[firsts], number)
-
-    total = np.cumsum(step)
-    is_first = np.diff(places, prepend=-1) != 0
-    # at a user's first step: what they had before the days, less what all users before them moved by
-    base = before[places[is_first]] - (total - step)[is_first]
-    after = total + base[np.cumsum(is_first) - 1]
-    return before, _Changes(users[places], day_of, after - step, after, had_paid[places] | ~is_first)
+    inside = np.flatnonzero(day_of <= len(days))
+    order = inside[np.lexsort((day_of[inside], users[inside]))]
+    users, day_of, amounts = users[order], day_of[order], amounts[order]
+    firsts = np.flatnonzero((np.diff(users, prepend=-1) != 0) | (np.diff(day_of, prepend=-1) != 0))
+    step = np.add.reduceat(amounts, firsts) if firsts.size else firsts
+    users, day_of = users[firsts], day_of[firsts]
+    return Steps(users, day_of, step, _running(users, step), np.diff(users, prepend=-1) != 0)
 
 
-def _steps(places: Integers, terms: SubscriptionTerms) -> tuple[Integers, Integers, Integers]:
-    """Whose MRR moves, when, and by how much.
-
-    Every term moves it two or three times: up when it begins, down by one unit when the parts that have one more are
-    over, down when it ends.
-    """
-    length = terms.ends_at - terms.begins_at
-    months = np.where(terms.ends_at == NEVER, 1, np.maximum(1, -((_HOUR - length) // _MONTH)))
-    least, larger = np.divmod(terms.amounts, months)
-    # part p begins at p * length / months, rounded up to a microsecond; this needs no large products
-    lessens_at = terms.begins_at + larger * (length // months) - (-larger * (length % months)) // months
-    some = larger > 0
-    return (
-        np.concatenate((places, places, places[some])),
-        np.concatenate((terms.begins_at, terms.ends_at, lessens_at[some])),
-        np.concatenate((least + some, -least, np.full(np.count_nonzero(some), -1))),
-    )
+def _running(users: Integers, steps: Integers) -> Integers:
+    """What each user's steps have added up to, where the users are in order."""
+    total = np.cumsum(steps)
+    is_first = np.diff(users, prepend=-1) != 0
+    base = (total - steps)[is_first]
+    return total - base[np.cumsum(is_first) - 1] if users.size else total
 
 
-def numbers(ask: Query, days: Days, counted: Days, moved: Moves) -> Values:
+def counts_until(terms: SubscriptionTerms, grace_days: int) -> Integers:
+    """Until when each counts; there is no grace for what was stopped or cut short, and NEVER stays."""
+    grace = grace_days * _DAY
+    ends = np.where(_is_whole(terms), np.minimum(terms.ends_at, NEVER - grace) + grace, terms.ends_at)
+    # returned in the grace, and not before its end
+    ends = np.minimum(ends, np.maximum(terms.stopped_at, terms.ends_at))
+    return np.where(terms.ends_at == NEVER, NEVER, ends)
+
+
+def _is_whole(terms: SubscriptionTerms) -> NDArray[np.bool_]:
+    """Whether each ran, or is to run, until it was to end as it was sold, or longer."""
+    return (terms.stopped_at >= terms.due_at) & (terms.due_at >= terms.sold_until)
+
+
+def _longest(pairs: Integers, ends: Integers) -> Integers:
+    """The last end among all terms of a pair that began until each."""
+    values = np.unique(ends)
+    highest = np.maximum.accumulate(_numbered(pairs, ends, ends))
+    longest: Integers = values[highest % values.size]
+    return longest
+
+
+def _numbered(pairs: Integers, instants: Integers, among: Integers) -> Integers:
+    """A pair and an instant that is `among` those as one number: a rank fits beside a pair, an instant would not."""
+    values = np.unique(among)
+    return pairs * values.size + np.searchsorted(values, instants)
+
+
+def numbers(days: Days, counted: Days, moved: Moves) -> Values:
     """The numbers above, for every one of `days`, from what moved in those that were `counted`."""
-    levels, subscribers = np.cumsum(moved.step), np.cumsum(moved.subscribers)
-    back = _month_before(days)
-    mrr: dict[date, int | None] = {day: ask.kept(day, "subscriptions.mrr") for day in back}
-    churn: dict[date, int | None] = {day: ask.kept(day, "subscriptions.mrr_churn") for day in back}
-    mrr[counted.first - ONE_DAY] = int(levels[0])
+    levels, subscribers = np.cumsum(moved.step), np.cumsum(moved.users_gained - moved.users_lost)
+    base, kept, retained = (np.cumsum(sums) for sums in (moved.base, moved.kept, moved.retained))
+    base_users, kept_users = np.cumsum(moved.base_users), np.cumsum(moved.kept_users)
     values: Values = {}
     for bucket, day in enumerate(counted, start=1):
-        mrr[day], churn[day] = int(levels[bucket]), int(moved.lost[bucket])
         if day < days.first:
             continue
         found: dict[str, Value] = {
@@ -204,14 +336,23 @@ def numbers(ask: Query, days: Days, counted: Days, moved: Moves) -> Values:
             "mrr_contraction": int(moved.contracted[bucket]),
             "mrr_churn": int(moved.lost[bucket]),
             "subscribers": int(subscribers[bucket]),
-            "subscribers_lost": int(moved.subscribers_lost[bucket]),
+            "subscribers_gained": int(moved.users_gained[bucket]),
+            "subscribers_lost": int(moved.users_lost[bucket]),
+            "renewals_due": int(moved.due[bucket]),
+            "renewals": int(moved.renewed[bucket]),
         }
-        if before := mrr[day - ONE_DAY * _WINDOW_DAYS]:
-            lost = sum(churn[day - ONE_DAY * number] or 0 for number in range(_WINDOW_DAYS))
-            found["churn_rate_30"] = rounded(10_000 * lost, before)
+        if then := int(base[bucket]):
+            grr, nrr = rounded(10_000 * int(retained[bucket]), then), rounded(10_000 * int(kept[bucket]), then)
+            found |= {
+                "grr_30": grr,
+                "nrr_30": nrr,
+                "gross_mrr_churn_30": 10_000 - grr,
+                "net_mrr_churn_30": 10_000 - nrr,
+            }
+            users = int(base_users[bucket])
+            found["customer_churn_30"] = rounded(10_000 * (users - int(kept_users[bucket])), users)
+        window = slice(bucket - WINDOW_DAYS + 1, bucket + 1)
+        if due := int(moved.due[window].sum()):
+            found["renewal_rate_30"] = rounded(10_000 * int(moved.renewed[window].sum()), due)
         values[day] = found
     return values
-
-
-def _month_before(days: Days) -> list[date]:
-    return [days.first - ONE_DAY * number for number in range(_WINDOW_DAYS, 0, -1)]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.stats.days import ONE_DAY, Days
-from services.stats.sections.activity import span
 from services.stats.sections.base import (
     FOREVER,
     MetricDefinition,
     Query,
+    Rules,
     Section,
     Unit,
     Value,
@@ -17,36 +17,88 @@ from services.stats.sections.base import (
     by_bucket,
     keyed,
     rounded,
+    span,
 )
+from services.stats.sections.ledger import Movements, movements
+
+_LEDGER = "ledger_transactions, ledger_entries"
 
 NUMBERS = (
+    MetricDefinition(
+        "topped_up",
+        Unit.MINOR,
+        "Top-ups: what payments brought to wallets, booked in the day, in the school's currency. It is owed to "
+        "students until they spend it, and no revenue.",
+        source=_LEDGER,
+        reconciles="the change of wallets.total",
+    ),
+    MetricDefinition(
+        "refunded",
+        Unit.MINOR,
+        "Refunds, booked in the day: what went back to payers, less refunds that were reversed. Disputes of the time "
+        "before the ledger told them apart are here too.",
+        source=_LEDGER,
+    ),
+    MetricDefinition(
+        "charged_back",
+        Unit.MINOR,
+        "Chargebacks, booked in the day: what lost disputes took from wallets, less what was won after all.",
+        source=_LEDGER,
+    ),
+    MetricDefinition(
+        "disputes_open",
+        Unit.MINOR,
+        "What is withheld from wallets at the day's end for disputes that nobody has decided.",
+        reach_days=FOREVER,
+        source=_LEDGER,
+    ),
+    MetricDefinition(
+        "fees",
+        Unit.MINOR,
+        "What the providers kept of payments and for disputes, booked in the day, where they say so.",
+        source=_LEDGER,
+    ),
+    MetricDefinition(
+        "clearing",
+        Unit.MINOR,
+        "Clearing at the day's end: what the providers have collected and owe to the school, less what went back and "
+        "what they kept. What they paid out is not booked yet.",
+        reach_days=FOREVER,
+        source=_LEDGER,
+    ),
+    MetricDefinition(
+        "topped_up_by_provider", Unit.MINOR, "topped_up.", by="provider", source=_LEDGER, reconciles="topped_up"
+    ),
+    MetricDefinition(
+        "topped_up_by_method", Unit.MINOR, "topped_up.", by="method", source=_LEDGER, reconciles="topped_up"
+    ),
+    MetricDefinition(
+        "topped_up_to_date", Unit.MINOR, "topped_up of all days up to this one.", reach_days=FOREVER, source=_LEDGER
+    ),
     MetricDefinition("started", Unit.COUNT, "Payments begun (created_at) in the day, in any currency."),
     MetricDefinition(
         "started_by_status", Unit.COUNT, "Payments begun in the day, by what became of them.", by="status"
     ),
+    MetricDefinition("started_by_method", Unit.COUNT, "Payments begun in the day.", by="method"),
     MetricDefinition("pending", Unit.COUNT, "Payments begun in the day that are still pending or only authorised."),
     MetricDefinition("failed", Unit.COUNT, "Payments begun in the day that failed."),
     MetricDefinition("failure_reasons", Unit.COUNT, "Payments begun in the day that failed.", by="reason"),
     MetricDefinition(
+        "success_rate",
+        Unit.BASIS_POINTS,
+        "Payments begun in the day that were collected, by those that are not pending any more, rounded; left out "
+        "where there are none.",
+    ),
+    MetricDefinition(
         "completed", Unit.COUNT, "Payments completed (completed_at) in the day, in the school's currency."
     ),
-    MetricDefinition("revenue", Unit.MINOR, "Gross revenue: the amounts of the payments completed in the day."),
     MetricDefinition(
-        "refunded",
+        "mean",
         Unit.MINOR,
-        "What is no longer held of the payments completed in the day: refunded, charged back, withheld in a dispute.",
+        "The amounts of the payments completed in the day by their number, rounded; left out without.",
     ),
-    MetricDefinition("refunds", Unit.COUNT, "Payments completed in the day of which something is no longer held."),
-    MetricDefinition("revenue_net", Unit.MINOR, "Net revenue: revenue less refunded."),
-    MetricDefinition(
-        "fees", Unit.MINOR, "What the providers kept of the payments completed in the day, where they say so."
-    ),
-    MetricDefinition("mean", Unit.MINOR, "revenue by completed, rounded; left out without payments."),
     MetricDefinition("completed_by_provider", Unit.COUNT, "Payments completed in the day.", by="provider"),
     MetricDefinition("completed_by_method", Unit.COUNT, "Payments completed in the day.", by="method"),
-    MetricDefinition("revenue_by_provider", Unit.MINOR, "revenue of the day.", by="provider"),
-    MetricDefinition("revenue_by_method", Unit.MINOR, "revenue of the day.", by="method"),
-    MetricDefinition("revenue_to_date", Unit.MINOR, "revenue of all days up to this one.", reach_days=FOREVER),
     MetricDefinition(
         "completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER
     ),
@@ -57,35 +109,34 @@ NUMBERS = (
     MetricDefinition(
         "credit_p50", Unit.MILLISECONDS, "From a webhook's arrival until it was booked: half took at most this."
     ),
-    MetricDefinition("credit_p95", Unit.MILLISECONDS, "The same: 95 of 100 took at most this."),
+    MetricDefinition("credit_p95", Unit.MILLISECONDS, "The same: the 95th percentile."),
     MetricDefinition("credit_max", Unit.MILLISECONDS, "The same: the longest."),
 )
 
 _PAYMENTS = """
 SELECT begun, done, status, provider, method, reason, grouping(begun, done, status, provider, method, reason) AS kind,
        sum(payments)::bigint AS payments, coalesce(sum(payments) FILTER (WHERE ours), 0)::bigint AS completed,
-       coalesce(sum(amount_minor) FILTER (WHERE ours), 0)::bigint AS amount_minor,
-       coalesce(sum(refunded_minor) FILTER (WHERE ours), 0)::bigint AS refunded_minor,
-       coalesce(sum(refunds) FILTER (WHERE ours), 0)::bigint AS refunds,
-       coalesce(sum(fee_minor) FILTER (WHERE ours), 0)::bigint AS fee_minor
+       coalesce(sum(amount_minor) FILTER (WHERE ours), 0)::bigint AS amount_minor
 FROM (
     SELECT width_bucket(created_at, %(edges)s) AS begun, width_bucket(completed_at, %(edges)s) AS done, status,
            provider, method, CASE WHEN status = 'failed' THEN coalesce(failure_reason, '~none') END AS reason,
-           currency = %(currency)s AS ours, count(*) AS payments, sum(amount_minor) AS amount_minor,
-           sum(amount_minor - credited_minor) AS refunded_minor, sum(fee_minor) AS fee_minor,
-           count(*) FILTER (WHERE credited_minor < amount_minor) AS refunds
+           currency = %(currency)s AS ours, count(*) AS payments, sum(amount_minor) AS amount_minor
     FROM payments
     WHERE (created_at >= %(begins_at)s AND created_at < %(ends_at)s)
        OR (completed_at >= %(begins_at)s AND completed_at < %(ends_at)s)
     GROUP BY begun, done, status, provider, method, reason, ours
 ) AS found
-GROUP BY GROUPING SETS ((begun, status), (begun, reason), (done, provider), (done, method))
+GROUP BY GROUPING SETS ((begun, status), (begun, method), (begun, reason), (done, provider), (done, method))
 """
 # grouping() has a bit for every column that was not grouped by: begun, done, status, provider, method, reason
 _BY_STATUS, _BY_REASON, _BY_PROVIDER, _BY_METHOD = 0b010111, 0b011110, 0b101011, 0b101101
+_BEGUN_BY_METHOD = 0b011101
+#: Statuses of payments that nothing was decided about, and of those that were collected, whatever came after.
+_OPEN = ("pending", "authorized")
+_COLLECTED = ("completed", "partially_refunded", "refunded", "disputed", "charged_back")
 
 _BEFORE = """
-SELECT count(*) AS completed, coalesce(sum(amount_minor), 0)::bigint AS amount_minor FROM payments
+SELECT count(*) AS completed FROM payments
 WHERE completed_at < %(begins_at)s AND currency = %(currency)s
 """
 
@@ -111,14 +162,15 @@ FROM (
 """
 
 
-def compute(ask: Query, days: Days, currency: str) -> Values:
-    rows = ask(_PAYMENTS, **span(days), currency=currency)
+def compute(ask: Query, days: Days, rules: Rules) -> Values:
+    rows = ask(_PAYMENTS, **span(days), currency=rules.currency)
     begun = _begun(days, rows)
-    done = _done(days, rows, _before(ask, days, currency))
+    done = _done(days, rows, _before(ask, days, rules.currency))
+    booked = _booked(days, ask.once(movements, days, rules.currency))
     credited = {row.bucket: row for row in ask(_CREDITED, **span(days))}
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
-        values[day] = {**begun[bucket - 1], **done[bucket - 1], "credited": 0}
+        values[day] = {**booked[bucket - 1], **begun[bucket - 1], **done[bucket - 1], "credited": 0}
         if row := credited.get(bucket):
             values[day] |= {
                 "credited": row.webhooks,
@@ -129,20 +181,39 @@ def compute(ask: Query, days: Days, currency: str) -> Values:
     return values
 
 
-def _before(ask: Query, days: Days, currency: str) -> dict[str, int]:
-    """What had been completed before the days."""
-    names = {"completed": "payments.completed_to_date", "amount_minor": "payments.revenue_to_date"}
-    kept = {name: ask.kept(days.first - ONE_DAY, kept_as) for name, kept_as in names.items()}
-    found = {name: amount for name, amount in kept.items() if amount is not None}
-    if len(found) == len(names):
-        return found
-    row = ask(_BEFORE, begins_at=days.begins_at, currency=currency)[0]
-    return {name: getattr(row, name) for name in names}
+def _booked(days: Days, moved: Movements) -> list[dict[str, Value]]:
+    """The numbers of the money that was booked in each day."""
+    to_date, withheld, clearing = (moved.before[name] for name in ("topped_up", "disputes_open", "clearing"))
+    found: list[dict[str, Value]] = []
+    for bucket in range(1, len(days) + 1):
+        to_date, withheld = to_date + moved.topped_up[bucket], withheld + moved.withheld[bucket]
+        clearing += moved.clearing[bucket]
+        found.append(
+            {
+                "topped_up": moved.topped_up[bucket],
+                "refunded": moved.refunded[bucket],
+                "charged_back": moved.charged_back[bucket],
+                "disputes_open": withheld,
+                "fees": moved.fees[bucket],
+                "clearing": clearing,
+                "topped_up_by_provider": breakdown(moved.by_provider, bucket),
+                "topped_up_by_method": breakdown(moved.by_method, bucket),
+                "topped_up_to_date": to_date,
+            }
+        )
+    return found
+
+
+def _before(ask: Query, days: Days, currency: str) -> int:
+    """How many had been completed before the days."""
+    kept = ask.kept(days.first - ONE_DAY, "payments.completed_to_date")
+    return ask(_BEFORE, begins_at=days.begins_at, currency=currency)[0].completed if kept is None else kept
 
 
 def _begun(days: Days, rows: Sequence[Any]) -> list[dict[str, Value]]:
     """The numbers of the payments that were begun in each day."""
     statuses = keyed(days, ((row.begun, row.status, row.payments) for row in rows if row.kind == _BY_STATUS))
+    methods = keyed(days, ((row.begun, row.method, row.payments) for row in rows if row.kind == _BEGUN_BY_METHOD))
     reasons = keyed(
         days, ((row.begun, row.reason, row.payments) for row in rows if row.kind == _BY_REASON and row.reason)
     )
@@ -150,56 +221,47 @@ def _begun(days: Days, rows: Sequence[Any]) -> list[dict[str, Value]]:
     def of(bucket: int, *names: str) -> int:
         return sum(statuses[name][bucket] for name in names if name in statuses)
 
-    return [
-        {
-            "started": of(bucket, *statuses),
+    found: list[dict[str, Value]] = []
+    for bucket in range(1, len(days) + 1):
+        started, pending = of(bucket, *statuses), of(bucket, *_OPEN)
+        numbers: dict[str, Value] = {
+            "started": started,
             "started_by_status": breakdown(statuses, bucket),
-            "pending": of(bucket, "pending", "authorized"),
+            "started_by_method": breakdown(methods, bucket),
+            "pending": pending,
             "failed": of(bucket, "failed"),
             "failure_reasons": breakdown(reasons, bucket),
         }
-        for bucket in range(1, len(days) + 1)
-    ]
-
-
-def _done(days: Days, rows: Sequence[Any], to_date: dict[str, int]) -> list[dict[str, Value]]:
-    """The numbers of the payments that were completed in each day."""
-    by_provider = [row for row in rows if row.kind == _BY_PROVIDER and row.done is not None]
-    by_method = [row for row in rows if row.kind == _BY_METHOD and row.done is not None]
-    sums = {
-        name: by_bucket(days, ((row.done, getattr(row, name)) for row in by_provider))
-        for name in ("payments", "completed", "amount_minor", "refunded_minor", "refunds", "fee_minor")
-    }
-    providers, methods = (
-        {
-            name: keyed(days, ((row.done, getattr(row, key), getattr(row, name)) for row in found))
-            for name in ("completed", "amount_minor")
-        }
-        for key, found in (("provider", by_provider), ("method", by_method))
-    )
-    found: list[dict[str, Value]] = []
-    for bucket in range(1, len(days) + 1):
-        of = {name: buckets[bucket] for name, buckets in sums.items()}
-        to_date = {name: amount + of[name] for name, amount in to_date.items()}
-        numbers: dict[str, Value] = {
-            "completed": of["completed"],
-            "revenue": of["amount_minor"],
-            "refunded": of["refunded_minor"],
-            "refunds": of["refunds"],
-            "revenue_net": of["amount_minor"] - of["refunded_minor"],
-            "fees": of["fee_minor"],
-            "completed_by_provider": breakdown(providers["completed"], bucket),
-            "completed_by_method": breakdown(methods["completed"], bucket),
-            "revenue_by_provider": breakdown(providers["amount_minor"], bucket),
-            "revenue_by_method": breakdown(methods["amount_minor"], bucket),
-            "revenue_to_date": to_date["amount_minor"],
-            "completed_to_date": to_date["completed"],
-            "other_currency": of["payments"] - of["completed"],
-        }
-        if of["completed"]:
-            numbers["mean"] = rounded(of["amount_minor"], of["completed"])
+        if decided := started - pending:
+            numbers["success_rate"] = rounded(10_000 * of(bucket, *_COLLECTED), decided)
         found.append(numbers)
     return found
 
 
-SECTION = Section("payments", NUMBERS, compute, weight=3)
+def _done(days: Days, rows: Sequence[Any], to_date: int) -> list[dict[str, Value]]:
+    """The numbers of the payments that were completed in each day."""
+    by_provider = [row for row in rows if row.kind == _BY_PROVIDER and row.done is not None]
+    by_method = [row for row in rows if row.kind == _BY_METHOD and row.done is not None]
+    payments, completed, amounts = (
+        by_bucket(days, ((row.done, getattr(row, name)) for row in by_provider))
+        for name in ("payments", "completed", "amount_minor")
+    )
+    providers = keyed(days, ((row.done, row.provider, row.completed) for row in by_provider))
+    methods = keyed(days, ((row.done, row.method, row.completed) for row in by_method))
+    found: list[dict[str, Value]] = []
+    for bucket in range(1, len(days) + 1):
+        to_date += completed[bucket]
+        numbers: dict[str, Value] = {
+            "completed": completed[bucket],
+            "completed_by_provider": breakdown(providers, bucket),
+            "completed_by_method": breakdown(methods, bucket),
+            "completed_to_date": to_date,
+            "other_currency": payments[bucket] - completed[bucket],
+        }
+        if completed[bucket]:
+            numbers["mean"] = rounded(amounts[bucket], completed[bucket])
+        found.append(numbers)
+    return found
+
+
+SECTION = Section("payments", NUMBERS, compute, weight=3, source="payments, webhook_events")

@@ -1,8 +1,18 @@
 """Platform: what became of the webhooks, and which messages of the queues were given up."""
 
 from services.stats.days import Days
-from services.stats.sections.activity import span
-from services.stats.sections.base import MetricDefinition, Query, Section, Unit, Values, breakdown, by_bucket, keyed
+from services.stats.sections.base import (
+    MetricDefinition,
+    Query,
+    Rules,
+    Section,
+    Unit,
+    Values,
+    breakdown,
+    by_bucket,
+    keyed,
+    span,
+)
 
 NUMBERS = (
     MetricDefinition("webhooks", Unit.COUNT, "Webhooks kept (received_at) in the day."),
@@ -46,7 +56,7 @@ WHERE died_at >= %(begins_at)s AND died_at < %(ends_at)s GROUP BY bucket, queue
 """
 
 
-def compute(ask: Query, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, rules: Rules) -> Values:
     received = ask(_RECEIVED, **span(days))
     providers = keyed(days, ((row.bucket, row.provider, row.webhooks) for row in received))
     unsigned = by_bucket(days, ((row.bucket, row.unsigned) for row in received))
@@ -67,4 +77,4 @@ def compute(ask: Query, days: Days, currency: str) -> Values:
     }
 
 
-SECTION = Section("platform", NUMBERS, compute, weight=4)
+SECTION = Section("platform", NUMBERS, compute, weight=4, source="webhook_events, dead_letters")

@@ -1,4 +1,8 @@
-"""The terms of subscriptions that reach into a run of days: very many, so they come in columns, a part at a time."""
+"""The terms of subscriptions that reach into a run of days: very many, so they come in columns, a part at a time.
+
+A term is as it was sold: `subscription_terms` (the table) has the price and the end of those that were changed later,
+and those that were returned.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
@@ -22,36 +26,84 @@ class SubscriptionTerms:
     """Some terms, all of them or none of each user; instants are in microseconds since EPOCH."""
 
     users: Integers
-    begins_at: Integers
-    ends_at: Integers
-    amounts: Integers
     chapters: Integers
     #: What stands for the access level; `level_names` knows its name.
     levels: Integers
+    ids: Integers
+    #: What was paid.
+    amounts: Integers
+    begins_at: Integers
+    #: When access ended, or will end.
+    ends_at: Integers
+    #: When it was to end, before it was stopped.
+    due_at: Integers
+    #: When it was to end as it was sold: what was paid is for the time until then.
+    sold_until: Integers
+    #: When it was cancelled, expired early or returned; NEVER where it was not.
+    stopped_at: Integers
+    #: 1 where what was paid went back to the wallet at `stopped_at`.
+    returned: Integers
 
     def where(self, which: NDArray[np.bool_]) -> "SubscriptionTerms":
         """Some of these."""
-        return SubscriptionTerms(*(getattr(self, field.name)[which] for field in fields(self)))
+        return self.take(np.flatnonzero(which))
+
+    def take(self, places: Integers) -> "SubscriptionTerms":
+        """These, in this order."""
+        return SubscriptionTerms(*(getattr(self, field.name)[places] for field in fields(self)))
+
+    def in_order(self) -> "SubscriptionTerms":
+        """By user, chapter, and when they begin."""
+        return self.take(np.lexsort((self.ids, self.begins_at, self.chapters, self.users)))
+
+    def pairs(self) -> Integers:
+        """The number of each term's user and chapter, where they are in order."""
+        is_first = (np.diff(self.users, prepend=-1) != 0) | (np.diff(self.chapters, prepend=NONE_GIVEN - 1) != 0)
+        return np.cumsum(is_first)
 
 
+# A row that was cancelled without an end, or expired without one, and of which nobody knows when, counts nowhere.
 _TERMS = """
-SELECT user_id, greatest(activated_at, '0001-01-01Z') AS begins_at, coalesce(ends_at, 'infinity') AS ends_at,
-       amount_minor, coalesce(chapter_id, %(none)s) AS chapter_id,
-       coalesce(hashtextextended(access_level, 0), %(none)s) AS level
-FROM subscriptions
-WHERE status <> 'pending_payment' AND activated_at < %(ends_at)s
-  AND (ends_at IS NULL OR (ends_at >= %(begins_at)s AND ends_at > activated_at))
+SELECT user_id, coalesce(chapter_id, %(none)s) AS chapter, coalesce(hashtextextended(access_level, 0), %(none)s)
+           AS level, id, amount_minor, greatest(activated_at, '0001-01-01Z') AS begins_at,
+       coalesce(least(due_at, stopped_at), 'infinity') AS ends_at, coalesce(due_at, 'infinity') AS due_at,
+       coalesce(sold_at, 'infinity') AS sold_at, coalesce(stopped_at, 'infinity') AS stopped_at, returned
+FROM (
+    SELECT one.id, one.user_id, one.chapter_id, one.access_level, one.activated_at,
+           coalesce(kept.amount_minor, one.amount_minor) AS amount_minor, one.ends_at AS due_at,
+           CASE WHEN kept.subscription_id IS NULL THEN one.ends_at ELSE kept.ends_at END AS sold_at, kept.stopped_at,
+           0::bigint AS returned
+    FROM subscriptions AS one
+    LEFT JOIN subscription_terms AS kept ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
+    WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s
+      AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
+    UNION ALL
+    SELECT subscription_id, user_id, chapter_id, access_level, activated_at, amount_minor, ends_at, ends_at, stopped_at,
+           is_returned::integer
+    FROM subscription_terms AS kept
+    WHERE is_returned AND activated_at < %(ends_at)s AND NOT EXISTS (
+        SELECT FROM subscriptions AS one
+        WHERE one.id = kept.subscription_id AND one.activated_at = kept.activated_at
+          AND one.status <> 'pending_payment')
+) AS term
+WHERE coalesce(least(due_at, stopped_at) > activated_at, true)
+  AND (greatest(least(due_at, stopped_at), sold_at, CASE WHEN returned = 1 THEN stopped_at END) >= %(begins_at)s
+       OR least(due_at, stopped_at) IS NULL OR sold_at IS NULL)
 """
-_NAMES = ("user_id", "begins_at", "ends_at", "amount_minor", "chapter_id", "level")
+_NAMES = (
+    "user_id", "chapter", "level", "id", "amount_minor", "begins_at", "ends_at", "due_at", "sold_at", "stopped_at",
+    "returned",
+)  # fmt: skip
 # what is made of a term takes ten times its own space, so users are dealt out
 _PART = "user_id %% 16"
 
 
 def read_terms(ask: Query, days: Days, take: Callable[[SubscriptionTerms], None]) -> None:
-    """Give `take`, part by part, the terms that run in some moment of `days`, or end in their first, and do not wait
-    for payment."""
+    """Give `take`, part by part and in order, the terms that run in some moment of `days`, or end in their first."""
     limits = {"begins_at": days.begins_at, "ends_at": days.ends_at}
-    ask.parts(_TERMS, _NAMES, _PART, lambda found: take(SubscriptionTerms(*found)), none=NONE_GIVEN, **limits)
+    ask.parts(
+        _TERMS, _NAMES, _PART, lambda found: take(SubscriptionTerms(*found).in_order()), none=NONE_GIVEN, **limits
+    )
 
 
 # those that ANALYZE saw, and then all: a scan for a handful of words costs as much as one for the terms
@@ -63,14 +115,15 @@ _LEVELS = (
     ) AS seen
     """,
     """
-    SELECT DISTINCT access_level AS level, hashtextextended(access_level, 0) AS key FROM subscriptions
-    WHERE access_level IS NOT NULL
+    SELECT DISTINCT access_level AS level, hashtextextended(access_level, 0) AS key FROM (
+        SELECT access_level FROM subscriptions UNION ALL SELECT access_level FROM subscription_terms
+    ) AS seen WHERE access_level IS NOT NULL
     """,
 )
 
 
 def level_names(ask: Query, keys: Iterable[int]) -> dict[int, str]:
-    """The access levels that these of `Terms.levels` stand for."""
+    """The access levels that these of `SubscriptionTerms.levels` stand for."""
     names = {NONE_GIVEN: NONE}
     for query in _LEVELS:
         if names.keys() >= set(keys):

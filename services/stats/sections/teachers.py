@@ -1,11 +1,11 @@
-"""Teachers: how many, who taught, and what students paid for their chapters."""
+"""Teachers: how many, and who taught."""
 
 from services.stats.days import Days
-from services.stats.sections.activity import span
 from services.stats.sections.base import (
     FOREVER,
     MetricDefinition,
     Query,
+    Rules,
     Section,
     Unit,
     Values,
@@ -13,8 +13,8 @@ from services.stats.sections.base import (
     by_bucket,
     keyed,
     running,
+    span,
 )
-from services.stats.sections.ledger import movements
 
 NUMBERS = (
     MetricDefinition("total", Unit.COUNT, "Teachers registered (created_at) before the day's end.", reach_days=FOREVER),
@@ -23,13 +23,6 @@ NUMBERS = (
     MetricDefinition(
         "by_specialisation", Unit.COUNT, "Teachers registered before the day's end.", by="specialisation", observed=True
     ),
-    MetricDefinition(
-        "revenue",
-        Unit.MINOR,
-        "What wallets paid in the day for subscriptions to chapters that have a teacher, less what was given back in "
-        "the day: the ledger's revenue entries, by the time they were booked.",
-    ),
-    MetricDefinition("revenue_by_teacher", Unit.MINOR, "The same, by the chapter's teacher.", by="teacher's id"),
 )
 
 _TEACHERS = """
@@ -46,25 +39,22 @@ GROUP BY bucket
 """
 
 
-def compute(ask: Query, days: Days, currency: str) -> Values:
+def compute(ask: Query, days: Days, rules: Rules) -> Values:
     rows = ask(_TEACHERS, edges=days.edges)
     new = by_bucket(days, ((row.bucket, row.teachers) for row in rows if row.kind == 1))
     total = running(new)
     found = keyed(days, ((row.bucket, row.specialisation, row.teachers) for row in rows if row.kind == 0))
     specialisations = {key: running(counts) for key, counts in found.items()}
     active = by_bucket(days, ((row.bucket, row.teachers) for row in ask(_TAUGHT, **span(days))))
-    revenue = ask.once(movements, days).revenue_by_teacher
     return {
         day: {
             "total": total[bucket],
             "new": new[bucket],
             "active": active[bucket],
             "by_specialisation": breakdown(specialisations, bucket),
-            "revenue": sum(amounts[bucket] for amounts in revenue.values()),
-            "revenue_by_teacher": breakdown(revenue, bucket),
         }
         for bucket, day in enumerate(days, start=1)
     }
 
 
-SECTION = Section("teachers", NUMBERS, compute, weight=5)
+SECTION = Section("teachers", NUMBERS, compute, source="teachers, sessions")

@@ -1,7 +1,6 @@
 """The lessons' videos: how many are ready, how long and how large they are, and what became of the transcodings."""
 
 from services.stats.days import Days
-from services.stats.sections.activity import span
 from services.stats.sections.base import (
     FOREVER,
     MetricDefinition,
@@ -14,6 +13,7 @@ from services.stats.sections.base import (
     keyed,
     rounded,
     running,
+    span,
 )
 
 NUMBERS = (

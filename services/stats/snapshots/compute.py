@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from services.stats.days import ONE_DAY, Days, midnight, yesterday
 from services.stats.errors import DayNotOverError
 from services.stats.sections.base import Value, Values
-from services.stats.sections.catalogue import REVISION, observed_names, reach_of
+from services.stats.sections.catalogue import REVISION, named_by, observed_names, reach_of
 from shared.runtime.failpoints import failpoint
 
 Payload = dict[str, Any]
@@ -41,6 +41,8 @@ class Reading:
     #: The days of the reading that were marked as changed, and how often.
     marks: Mapping[date, int]
     sections: Mapping[str, Values | Failure]
+    #: What the school calls the keys of its breakdowns: `chapter` and `teacher`, by id.
+    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ class Computation:
             "currency": self.currency,
             "definitions": REVISION,
             "complete": all("numbers" in section for section in sections.values()),
+            "names": _names(sections, reading.names),
             "sections": sections,
         }
 
@@ -221,6 +224,15 @@ class Computation:
         elif days.last not in known:
             # What is kept of later days has most likely seen these facts; if not, the next of them will differ too.
             book.mark_next(days.last)
+
+
+def _names(sections: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Of `names` those that the day's breakdowns need."""
+    found: dict[str, dict[str, str]] = {kind: {} for kind in names}
+    for number, value in flatten({"sections": sections}).items():
+        if isinstance(value, dict) and (kind := named_by(number)) in names:
+            found[kind] |= {key: names[kind][key] for key in value if key in names[kind]}
+    return found
 
 
 def canonical(payload: Payload) -> bytes:
@@ -249,7 +261,7 @@ def _changed(before: StoredVersion, version: NewVersion) -> dict[str, tuple[Any,
 
 
 def flatten(payload: Payload) -> dict[str, Any]:
-    """The numbers of a payload by id, such as `payments.revenue`; a failed section has none."""
+    """The numbers of a payload by id, such as `revenue.net`; a failed section has none."""
     return {
         f"{section}.{name}": value
         for section, found in payload["sections"].items()

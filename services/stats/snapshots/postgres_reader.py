@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from services.stats.copy_binary import ColumnReader
 from services.stats.days import Days
-from services.stats.sections.base import OncePerRun, Query, Section, Value, Values
+from services.stats.sections.base import OncePerRun, Query, Rules, Section, Value, Values
+from services.stats.sections.catalogue import named_by
 from services.stats.snapshots.compute import Failure, Reading
 from shared.runtime.logs import describe
 from shared.schema.tables import changed_days
@@ -34,13 +35,20 @@ _SESSION = (
 )
 
 
+#: What the school calls its chapters and teachers.
+_NAMES = {
+    "chapter": "SELECT id, title AS name FROM chapters WHERE id = ANY (%(ids)s) AND title <> ''",
+    "teacher": "SELECT id, name FROM teachers WHERE id = ANY (%(ids)s) AND name <> ''",
+}
+
+
 class PostgresReader:
     """Implements `Facts`, on two connections: each takes the next section that nobody has begun."""
 
-    def __init__(self, engine: Engine, sections: Sequence[Section], currency: str) -> None:
+    def __init__(self, engine: Engine, sections: Sequence[Section], rules: Rules) -> None:
         self._engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._sections = sections
-        self._currency = currency
+        self._rules = rules
 
     def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading:
         with self._begin() as connection, ExitStack() as stack:
@@ -55,10 +63,12 @@ class PostgresReader:
             ).all()
             connections = [connection, *(stack.enter_context(self._begin(moment)) for _ in range(CONNECTIONS - 1))]
             found = self._compute_all(connections, days, kept)
+            names = {kind: _read_names(connection, query, found, kind) for kind, query in _NAMES.items()}
             return Reading(
                 watermark=str(watermark),
                 marks={row.day: row.changes for row in marks},
                 sections={section.name: found[section.name] for section in self._sections},
+                names=names,
             )
 
     @contextmanager
@@ -101,7 +111,7 @@ class PostgresReader:
     def _compute(self, connection: Connection, ask: Query, section: Section, days: Days) -> Values | Failure:
         savepoint = connection.begin_nested()
         try:
-            values = section.compute(ask, days, self._currency)
+            values = section.compute(ask, days, self._rules)
         except Exception as error:
             if isinstance(error, DBAPIError) and error.connection_invalidated:
                 raise
@@ -110,6 +120,23 @@ class PostgresReader:
             return Failure(describe(error))
         savepoint.commit()
         return values
+
+
+def _read_names(
+    connection: Connection, query: str, sections: Mapping[str, Values | Failure], kind: str
+) -> dict[str, str]:
+    """The names of the ids that are keys of some day's breakdowns."""
+    ids = {
+        int(key)
+        for section, days in sections.items()
+        if not isinstance(days, Failure)
+        for numbers in days.values()
+        for name, value in numbers.items()
+        if isinstance(value, dict) and named_by(f"{section}.{name}") == kind
+        for key in value
+        if key.isdigit()
+    }
+    return {str(row.id): row.name for row in connection.exec_driver_sql(query, {"ids": sorted(ids)})} if ids else {}
 
 
 def _run(connection: Connection, query: str, values: Mapping[str, Any]) -> Sequence[Row[Any]]:

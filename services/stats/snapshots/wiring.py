@@ -7,6 +7,7 @@ from functools import partial
 from sqlalchemy import Engine
 
 from services.stats.sections import SECTIONS
+from services.stats.sections.base import Rules
 from services.stats.settings import CountSettings
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.postgres_reader import PostgresReader
@@ -18,7 +19,7 @@ def build_computation(
 ) -> Computation:
     """A computation needs three connections of `engine` at a time: two read the facts, one keeps the days."""
     return Computation(
-        facts=PostgresReader(engine, SECTIONS, settings.currency),
+        facts=PostgresReader(engine, SECTIONS, Rules(settings.currency, settings.stats_grace_days)),
         open_book=partial(open_book, engine),
         zone=settings.zone,
         currency=settings.currency,

@@ -11,6 +11,9 @@ from services.stats.snapshots.compute import NewVersion, Payload, canonical
 from services.stats.snapshots.postgres_store import open_book
 from shared.runtime.database import build_engine
 
+#: Why a section fails in a version that is not complete.
+REASON = "the database is busy"
+
 KEYS = {
     "role": ("student", "teacher", "parent"),
     "status": ("completed", "pending", "failed"),
@@ -66,10 +69,12 @@ def payload_of(day: date, version: int = 1, *, complete: bool = True) -> Payload
         "currency": "DZD",
         "definitions": 1,
         "complete": complete,
+        "names": {"chapter": {"1": "Suites and series"}, "teacher": {}},
         "sections": {
             section.name: {"numbers": {number.name: _value(number, day, version) for number in section.numbers}}
             for section in SECTIONS
-        },
+        }
+        | ({} if complete else {"users": {"failed": REASON}}),
     }
 
 

@@ -1,15 +1,18 @@
 """Days, as programs read them."""
 
+import csv
 import gzip
 import hashlib
+import io
 from datetime import timedelta
 
 import pytest
 
+from services.stats.sections import SECTIONS
 from services.stats.snapshots.compute import canonical
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library, Start
 from tests.stats.api.processes import PLAIN, ZIPPED
-from tests.stats.api.snapshots import payload_of
+from tests.stats.api.snapshots import REASON, payload_of
 
 
 def test_the_latest_day_is_the_last_complete_one(library: Library) -> None:
@@ -50,7 +53,7 @@ def test_who_does_not_accept_gzip_gets_plain_bytes(library: Library, accepts: st
     assert answer.content == canonical(payload_of(LAST))
 
 
-@pytest.mark.parametrize("day", [GAP, FAILED, FIRST - timedelta(days=1), LAST + timedelta(days=1)])
+@pytest.mark.parametrize("day", [GAP, FIRST - timedelta(days=1), LAST + timedelta(days=1)])
 def test_a_day_that_is_not_kept_is_404_and_says_which_are(library: Library, day: object) -> None:
     answer = library.client.get(f"/api/stats/{day}")
 
@@ -60,6 +63,58 @@ def test_a_day_that_is_not_kept_is_404_and_says_which_are(library: Library, day:
         assert str(word) in answer.json()["message"]
     assert answer.headers["Cache-Control"] == "no-store"
     assert "ETag" not in answer.headers
+
+
+def test_a_day_of_which_a_section_failed_shows_the_others_and_the_reason(library: Library) -> None:
+    found = library.client.get(f"/api/stats/{FAILED}").json()
+
+    assert found["complete"] is False
+    assert found["sections"].pop("users") == {"failed": REASON}
+    assert len(found["sections"]) == len(SECTIONS) - 1
+    assert all(section["numbers"] for section in found["sections"].values())
+
+
+def test_every_number_has_a_definition_over_http(library: Library) -> None:
+    answer = library.client.get("/api/stats/definitions", headers=PLAIN)
+
+    found = {one["id"]: one for one in answer.json()["numbers"]}
+    assert set(found) == {f"{section.name}.{number.name}" for section in SECTIONS for number in section.numbers}
+    assert all(one["definition"] and one["unit"] and one["source"] for one in found.values())
+    assert answer.headers["ETag"] == f'"{hashlib.sha256(answer.content).hexdigest()}"'
+
+
+def test_a_day_and_a_range_are_there_as_csv(library: Library) -> None:
+    answer = library.client.get(f"/api/stats/{LAST}?format=csv", headers=PLAIN)
+    lines = list(csv.DictReader(io.StringIO(answer.text)))
+
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    numbers = payload_of(LAST)["sections"]["revenue"]["numbers"]
+    (net,) = (line for line in lines if line["number"] == "revenue.net")
+    assert (net["value"], net["unit"], net["currency"], net["key"]) == (str(numbers["net"]), "minor", "DZD", "")
+    by_teacher = {line["key"]: int(line["value"]) for line in lines if line["number"] == "revenue.by_teacher"}
+    assert by_teacher == numbers["by_teacher"]
+
+    both = library.client.get(f"/api/stats?from={LAST - timedelta(days=1)}&to={LAST}&format=csv").text
+    assert {line["day"] for line in csv.DictReader(io.StringIO(both))} == {str(LAST - timedelta(days=1)), str(LAST)}
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [
+        ("/api/stats/latest?compare=1&comparison=1", "'comparison'; this address knows: compare, format"),
+        (f"/api/stats/{LAST}?days=3", "'days'"),
+        (f"/api/stats?from={LAST}&until={LAST}", "'until'; this address knows: format, from, step, to"),
+        ("/api/stats/definitions?lang=fr", "this address knows: none"),
+        ("/?date=2026-01-01", "'date'"),
+        ("/api/stats/latest?format=xml", "json or csv"),
+        ("/api/stats/latest?format=csv&compare=1", "A comparison is JSON"),
+    ],
+)
+def test_a_parameter_that_is_not_known_is_refused(library: Library, address: str, word: str) -> None:
+    answer = library.client.get(address)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "malformed")
+    assert word in answer.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
+from services.stats.sections import SECTIONS
+from services.stats.sections.base import Unit
 from tests.stats.api.conftest import LAST, Start
 from tests.stats.api.processes import PLAIN
 from tests.stats.api.snapshots import keep, keep_version, payload_of
@@ -59,8 +62,21 @@ def test_the_plain_numbers_of_the_newest_day_are_shown_and_go_with_it(start: Sta
     keep(database_url, LAST - timedelta(days=1), LAST)
     api = start(database_url)
 
+    gauges = {
+        Unit.COUNT: ("quantity", 1.0),
+        Unit.MINOR: ("amount_minor_units", 1.0),
+        Unit.BASIS_POINTS: ("ratio", 1e-4),
+        Unit.HUNDREDTHS: ("mean", 1e-2),
+        Unit.MILLISECONDS: ("duration_seconds", 1e-3),
+        Unit.MINUTES: ("duration_seconds", 60.0),
+        Unit.BYTES: ("size_bytes", 1.0),
+    }
+    units = {(section.name, number.name): number.unit for section in SECTIONS for number in section.numbers}
+
     def number(section: str, name: str) -> float | None:
-        return api.metric(f'nouba_stats_number{{name="{name}",section="{section}"}}')
+        gauge, factor = gauges[units[section, name]]
+        found = api.metric(f'nouba_stats_{gauge}{{name="{name}",section="{section}"}}')
+        return None if found is None else found / factor
 
     sections = payload_of(LAST, 1)["sections"]
     plain = {
@@ -69,16 +85,18 @@ def test_the_plain_numbers_of_the_newest_day_are_shown_and_go_with_it(start: Sta
         for name, value in found["numbers"].items()
         if isinstance(value, int)
     }
-    wait_until(lambda: number("payments", "revenue") is not None)
-    assert {key: number(*key) for key in plain} == plain
+    wait_until(lambda: number("revenue", "net") is not None)
+    assert {key: number(*key) for key in plain} == pytest.approx(plain)
     assert number("users", "by_role") is None
-    assert httpx.get(api.metrics_url).text.count("\nnouba_stats_number{") == len(plain), "no process has its own"
+    shown = httpx.get(api.metrics_url).text
+    told = sum(shown.count(f"\nnouba_stats_{gauge}{{") for gauge in {gauge for gauge, _ in gauges.values()})
+    assert told == len(plain), "no process has its own"
 
     # another version, in which a number is left out
-    keep_version(database_url, LAST, 2, without=("subscriptions", "churn_rate_30"))
+    keep_version(database_url, LAST, 2, without=("subscriptions", "nrr_30"))
 
-    wait_until(lambda: math.isnan(number("subscriptions", "churn_rate_30") or 0))
-    wait_until(lambda: number("payments", "revenue") == plain["payments", "revenue"] + 1)
+    wait_until(lambda: math.isnan(number("subscriptions", "nrr_30") or 0))
+    wait_until(lambda: number("revenue", "net") == plain["revenue", "net"] + 1)
 
 
 def test_a_database_that_never_answered_is_seen(start: Start) -> None:

@@ -7,11 +7,12 @@ import httpx
 import pytest
 
 from services.stats.api.comparison import before
+from services.stats.api.periods import begin_of
 from services.stats.sections import SECTIONS
 from services.stats.snapshots.compute import canonical, flatten
 from tests.stats.api.conftest import FAILED, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN
-from tests.stats.api.snapshots import payload_of
+from tests.stats.api.snapshots import REASON, payload_of
 
 
 def read(library: Library, **query: object) -> httpx.Response:
@@ -40,12 +41,56 @@ def test_every_number_has_a_series_with_a_value_a_day(library: Library) -> None:
 def test_a_day_that_is_not_kept_is_a_null_and_is_named(library: Library) -> None:
     found = read(library, **{"from": FAILED - timedelta(days=1), "to": GAP + timedelta(days=1)}).json()
 
-    assert found["missing"] == [str(FAILED), str(GAP)]
+    assert found["missing"] == [str(GAP)]
+    assert found["failed"] == {str(FAILED): {"users": REASON}}
+    # the other sections are there
+    assert None not in found["sections"]["revenue"]["numbers"]["net"][:2]
     totals = found["sections"]["users"]["numbers"]["total"]
     assert [total is None for total in totals] == [False, True, True, False]
     assert [total is None for total in found["sections"]["users"]["numbers"]["by_role"]["student"]] == [
         False, True, True, False,
     ]  # fmt: skip
+
+
+def test_months_add_up_what_adds_up_and_take_the_last_day_of_what_stands(library: Library) -> None:
+    first = (GAP + timedelta(days=1)).replace(day=1) + timedelta(days=32)
+    first = max(first.replace(day=1), GAP + timedelta(days=1))
+    found = read(library, **{"from": first, "to": LAST, "step": "month"}).json()
+
+    days = [first + timedelta(days=number) for number in range((LAST - first).days + 1)]
+    months = sorted({day.replace(day=1) for day in days})
+    assert [date.fromisoformat(one["from"]).replace(day=1) for one in found["periods"]] == months
+    assert found["periods"][-1]["to"] == str(LAST)
+    for place, month in enumerate(months):
+        of_month = [flatten(payload_of(day)) for day in days if day.replace(day=1) == month]
+        revenue, subscriptions = (found["sections"][name]["numbers"] for name in ("revenue", "subscriptions"))
+        assert revenue["net"][place] == sum(numbers["revenue.net"] for numbers in of_month)
+        assert revenue["by_teacher"]["14"][place] == sum(numbers["revenue.by_teacher"]["14"] for numbers in of_month)
+        assert subscriptions["mrr"][place] == of_month[-1]["subscriptions.mrr"]
+    assert "mean" not in found["sections"]["payments"]["numbers"]
+
+
+def test_a_period_with_a_day_that_is_not_kept_has_no_sum(library: Library) -> None:
+    found = read(library, **{"from": GAP - timedelta(days=9), "to": LAST, "step": "year"}).json()
+
+    assert found["missing"] == [str(GAP)]
+    place = next(place for place, one in enumerate(found["periods"]) if one["from"] <= str(GAP) <= one["to"])
+    assert found["sections"]["revenue"]["numbers"]["net"][place] is None
+    assert found["sections"]["subscriptions"]["numbers"]["mrr"][-1] == flatten(payload_of(LAST))["subscriptions.mrr"]
+
+
+@pytest.mark.parametrize(
+    ("day", "step", "begins"),
+    [
+        ("2026-11-22", "week", "2026-11-16"),
+        ("2026-11-22", "month", "2026-11-01"),
+        ("2026-11-22", "year", "2026-01-01"),
+        ("2026-11-22", "school_year", "2026-09-01"),
+        ("2026-08-31", "school_year", "2025-09-01"),
+    ],
+)
+def test_where_a_period_begins(day: str, step: str, begins: str) -> None:
+    assert begin_of(date.fromisoformat(day), step) == date.fromisoformat(begins)
 
 
 def test_a_range_without_any_kept_day_has_no_series(library: Library) -> None:
@@ -69,6 +114,8 @@ def test_a_leap_year_is_the_longest_range(library: Library) -> None:
         ({"to": LAST}, "from="),
         ({"from": "then", "to": LAST}, "from='then'"),
         ({"from": LAST, "to": LAST - timedelta(days=1)}, "later than"),
+        ({"from": LAST, "to": LAST, "step": "fortnight"}, "step is one of day, week"),
+        ({"from": LAST, "to": LAST, "step": "month", "format": "csv"}, "CSV is of days"),
     ],
 )
 def test_a_range_that_makes_no_sense_is_400_and_says_why(library: Library, query: dict[str, object], word: str) -> None:

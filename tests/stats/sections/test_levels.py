@@ -13,8 +13,9 @@ DAY = date(2026, 3, 5)
 DAYS = Days(DAY, DAY, ZoneInfo("UTC"))
 
 _SUBSCRIBE = """
+WITH bought AS (INSERT INTO users DEFAULT VALUES RETURNING id)
 INSERT INTO subscriptions (user_id, amount_minor, status, activated_at, access_level)
-SELECT 1, 3000, 'active', %s, unnest(%s::text[])
+SELECT id, 3000, 'active', %s, %s FROM bought
 """
 
 
@@ -26,12 +27,13 @@ def by_level(connection: Connection) -> object:
 
 def subscribe(connection: Connection, *levels: str | None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_SUBSCRIBE, (DAYS.begins_at.astimezone(UTC), list(levels)))
+        # each for a user of its own: what one user has of one chapter is one subscription
+        for level in levels:
+            cursor.execute(_SUBSCRIBE, (DAYS.begins_at.astimezone(UTC), level))
 
 
 def test_every_level_is_counted_before_and_after_analyze_and_a_new_one_too(connection: Connection) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO users DEFAULT VALUES")
         subscribe(connection, *["full"] * 20, *["live, or recorded"] * 10, None)
         seen = {"full": 20, "live, or recorded": 10, "~none": 1}
         assert by_level(connection) == seen

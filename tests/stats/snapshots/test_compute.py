@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from services.stats.days import Days
 from services.stats.errors import DayNotOverError, RefusedDayError
 from services.stats.sections import SECTIONS
-from services.stats.sections.base import MetricDefinition, Query, Section, Unit, Values
+from services.stats.sections.base import MetricDefinition, Query, Rules, Section, Unit, Values
 from services.stats.settings import CountSettings
 from services.stats.snapshots import postgres_store
 from services.stats.snapshots.backfill import backfill, verify
@@ -27,6 +27,7 @@ from services.stats.snapshots.wiring import build_computation
 from shared.contracts.payments import PaymentSettled
 from shared.runtime.database import build_engine
 from tests.stats.interrupted import Interrupted
+from tests.stats.school import RULES
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 10)
 NOON = datetime(2026, 3, 5, 11, tzinfo=UTC)
@@ -116,8 +117,8 @@ def test_a_late_payment_makes_new_versions_of_its_day_and_of_what_depends_on_it(
     payment_id = pay(engine, NOON)
     note_payments(engine, [PaymentSettled(payment_id=payment_id, day=NOON.date())], computation.zone)
     run_all_due(engine, computation)
-    assert number(engine, NOON.date(), "payments.revenue") == 250_000
-    assert number(engine, LAST, "payments.revenue_to_date") == 250_000
+    assert number(engine, NOON.date(), "payments.mean") == 250_000
+    assert number(engine, LAST, "payments.completed_to_date") == 1
     versions = [found.version for found in postgres_store.between(engine, FIRST, LAST)]
     assert versions == [1] * 4 + [2] * 6
     assert not verify(postgres_store.PostgresSnapshots(engine), computation, None, None, quiet).differing
@@ -150,7 +151,7 @@ def test_verify_names_the_day_and_the_number_that_differ(engine: Engine, computa
     verdict = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
     assert verdict.missing == [LAST]
     assert min(verdict.differing) == NOON.date()
-    assert verdict.differing[NOON.date()]["payments.revenue"] == (0, 100)
+    assert verdict.differing[NOON.date()]["payments.mean"] == (None, 100)
 
     # Then its message comes: it is known that this day, and what follows from it, is due
     note_payments(engine, [PaymentSettled(payment_id=payment_id, day=NOON.date())], computation.zone)
@@ -167,24 +168,24 @@ def test_sections_that_are_computed_at_the_same_time_see_the_same_moment(
 ) -> None:
     registered = threading.Event()
 
-    def register_and_count(ask: Query, days: Days, currency: str) -> Values:
+    def register_and_count(ask: Query, days: Days, rules: Rules) -> Values:
         with engine.begin() as connection:
             connection.execute(text("INSERT INTO users (created_at) VALUES (:at)"), {"at": NOON})
         registered.set()
-        return count_users(ask, days, currency)
+        return count_users(ask, days, rules)
 
-    def count_later(ask: Query, days: Days, currency: str) -> Values:
+    def count_later(ask: Query, days: Days, rules: Rules) -> Values:
         assert registered.wait(30), "the other section is not computed meanwhile"
-        return count_users(ask, days, currency)
+        return count_users(ask, days, rules)
 
-    def count_users(ask: Query, days: Days, currency: str) -> Values:
+    def count_users(ask: Query, days: Days, rules: Rules) -> Values:
         (row,) = ask("SELECT count(*) AS users FROM users")
         return {day: {"total": row.users} for day in days}
 
     numbers = (MetricDefinition("total", Unit.COUNT, "-"),)
     later = Section("later", numbers, count_later)
     first = Section("first", numbers, register_and_count)
-    reading = PostgresReader(engine, (later, first), "DZD").read(Days(LAST, LAST, computation.zone), {})
+    reading = PostgresReader(engine, (later, first), RULES).read(Days(LAST, LAST, computation.zone), {})
     assert reading.sections == {"later": {LAST: {"total": 2}}, "first": {LAST: {"total": 2}}}
 
 
@@ -196,20 +197,20 @@ def test_what_several_sections_need_is_found_once_and_told_to_all(engine: Engine
         (row,) = ask("SELECT pg_sleep(0.2), 7 AS number")
         return int(row.number)
 
-    def count(ask: Query, days: Days, currency: str) -> Values:
+    def count(ask: Query, days: Days, rules: Rules) -> Values:
         return {day: {"total": ask.once(find, days)} for day in days}
 
     sections = tuple(
         Section(name, (MetricDefinition("total", Unit.COUNT, "-"),), count) for name in ("one", "two", "three")
     )
     days = Days(LAST, LAST, computation.zone)
-    reading = PostgresReader(engine, sections, "DZD").read(days, {})
+    reading = PostgresReader(engine, sections, RULES).read(days, {})
     assert reading.sections == {name: {LAST: {"total": 7}} for name in ("one", "two", "three")}
     assert found == [days]
 
 
 def test_a_section_that_fails_is_told_and_the_others_are_kept(engine: Engine, computation: Computation) -> None:
-    def broken(ask: Query, days: Days, currency: str) -> Values:
+    def broken(ask: Query, days: Days, rules: Rules) -> Values:
         ask("SELECT no_such_column FROM users")
         return {}
 
@@ -217,7 +218,7 @@ def test_a_section_that_fails_is_told_and_the_others_are_kept(engine: Engine, co
     section = Section("payments", (MetricDefinition("revenue", Unit.MINOR, "-"),), broken)
     others = tuple(section if each.name == "payments" else each for each in SECTIONS)
     computation.compute(LAST, LAST)
-    failing = replace(computation, facts=PostgresReader(engine, others, "DZD"))
+    failing = replace(computation, facts=PostgresReader(engine, others, RULES))
     outcome = failing.compute(LAST, LAST)
 
     assert list(outcome.failed[LAST]) == ["payments"]
@@ -258,9 +259,9 @@ def test_a_change_that_comes_while_a_day_is_computed_is_not_lost(engine: Engine,
         note_payments(engine, [PaymentSettled(payment_id=pay(engine, NOON), day=NOON.date())], computation.zone)
 
     replace(computation, facts=Interrupted(computation.facts, after=change)).compute_due(NOON.date())
-    assert number(engine, NOON.date(), "payments.revenue") == 0
+    assert number(engine, NOON.date(), "payments.mean") is None
     run_all_due(engine, computation)
-    assert number(engine, NOON.date(), "payments.revenue") == 250_000
+    assert number(engine, NOON.date(), "payments.mean") == 250_000
 
 
 def test_a_day_that_is_not_over_is_refused(computation: Computation) -> None:
@@ -279,6 +280,23 @@ def test_what_keeps_no_history_is_known_at_the_days_end_only(engine: Engine, com
     assert later.compute(FIRST, LAST).new_versions == 6
     assert number(engine, LAST, "users.by_role") == {"student": 2}, "as it was seen then"
     assert not verify(postgres_store.PostgresSnapshots(engine), later, None, None, quiet).differing
+
+
+def test_the_names_of_chapters_and_teachers_stand_beside_their_ids(engine: Engine, computation: Computation) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO chapters (title) VALUES ('Suites'), (''), ('Never sold')"))
+        connection.execute(
+            text(
+                "INSERT INTO subscriptions (user_id, chapter_id, amount_minor, status, activated_at) "
+                "SELECT 1, one, 5, 'active', :at FROM generate_series(1, 2) AS one"
+            ),
+            {"at": NOON},
+        )
+    computation.compute(NOON.date(), NOON.date())
+    found = postgres_store.on(engine, NOON.date())
+    assert found is not None
+    assert number(engine, NOON.date(), "subscriptions.popular_chapters") == {"1": 1, "2": 1}
+    assert found.payload["names"] == {"chapter": {"1": "Suites"}, "teacher": {}}
 
 
 def test_a_version_is_never_changed(engine: Engine, computation: Computation) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from services.stats.days import Days
 from services.stats.sections import SECTIONS
-from services.stats.sections.base import Query, Values
+from services.stats.sections.base import Query, Rules, Values
 from services.stats.settings import CountSettings
 from services.stats.snapshots import postgres_store
 from services.stats.snapshots.backfill import verify
@@ -18,6 +18,7 @@ from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.postgres_reader import PostgresReader
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
+from tests.stats.school import RULES
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 10)
 
@@ -43,11 +44,11 @@ def computation(engine: Engine, database_url: str) -> Computation:
 def failing(engine: Engine, computation: Computation, name: str) -> Computation:
     """The same, but this section fails."""
 
-    def broken(ask: Query, days: Days, currency: str) -> Values:
+    def broken(ask: Query, days: Days, rules: Rules) -> Values:
         raise LookupError("the database is busy")
 
     sections = tuple(replace(each, compute=broken) if each.name == name else each for each in SECTIONS)
-    return replace(computation, facts=PostgresReader(engine, sections, "DZD"))
+    return replace(computation, facts=PostgresReader(engine, sections, RULES))
 
 
 def run(engine: Engine, statement: str) -> None:

@@ -143,26 +143,39 @@ def test_the_days_add_up_and_mrr_moves_only_in_its_five_ways(connection: Connect
         won = sum(after[f"subscriptions.mrr_{name}"] for name in ("new", "expansion", "reactivation"))
         lost = sum(after[f"subscriptions.mrr_{name}"] for name in ("contraction", "churn"))
         assert after["subscriptions.mrr"] == before["subscriptions.mrr"] + won - lost
-        for total, new in (("users.total", "users.new"), ("payments.revenue_to_date", "payments.revenue")):
+        for total, new in (
+            ("users.total", "users.new"),
+            ("payments.topped_up_to_date", "payments.topped_up"),
+            ("payments.completed_to_date", "payments.completed"),
+            ("revenue.net_to_date", "revenue.net"),
+        ):
             assert after[total] == before[total] + after[new]
-        begun, ended = after["subscriptions.activated"], after["subscriptions.expired"]
+        begun, ended = after["subscriptions.begun"], after["subscriptions.ended"]
         assert after["subscriptions.active"] == before["subscriptions.active"] + begun - ended
+        gained, lost = after["subscriptions.subscribers_gained"], after["subscriptions.subscribers_lost"]
+        assert after["subscriptions.subscribers"] == before["subscriptions.subscribers"] + gained - lost
     # every fact lies in these days, so their sums are the tables' own
-    ours = [payment for payment in school["payments"] if payment["currency"] == "DZD"]
+    sales = [entry for entry in school["ledger"] if entry["account"] == "subscription_revenue"]
+    visits = {(row["session_id"], row["user_id"]) for row in school["attendances"]}
     for name, expected in {
         "payments.started": len(school["payments"]),
-        "payments.revenue": sum(each["amount_minor"] for each in ours if each["completed_at"]),
-        "payments.revenue_net": sum(each["credited_minor"] for each in ours),
-        "attendance.check_ins": len(school["attendances"]),
+        "revenue.net": sum(entry["amount_minor"] for entry in sales),
         "users.new": len(school["users"]),
         "platform.webhooks": len(school["webhook_events"]),
     }.items():
         assert sum(numbers[name] for numbers in found) == expected, name
+    assert sum(numbers["attendance.check_ins"] for numbers in found) >= len(visits)
     for numbers in found:
-        assert numbers["payments.revenue_net"] == numbers["payments.revenue"] - numbers["payments.refunded"]
+        assert numbers["revenue.net"] == numbers["revenue.billed"] - numbers["revenue.returned"]
+        assert numbers["wallets.total"] == numbers["wallets.credit"] - numbers["wallets.debt"]
+        for name in ("grr_30", "gross_mrr_churn_30", "customer_churn_30", "renewal_rate_30"):
+            assert 0 <= numbers.get(f"subscriptions.{name}", 0) <= 10_000, name
         for whole, part in (
-            ("payments.revenue", "revenue_by_provider"),
-            ("payments.revenue", "revenue_by_method"),
+            ("revenue.net", "by_chapter"),
+            ("revenue.net", "by_teacher"),
+            ("payments.topped_up", "topped_up_by_provider"),
+            ("payments.topped_up", "topped_up_by_method"),
+            ("payments.started", "started_by_method"),
             ("payments.started", "started_by_status"),
             ("payments.completed", "completed_by_provider"),
             ("subscriptions.active", "active_by_level"),

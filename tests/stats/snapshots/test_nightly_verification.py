@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from services.stats.days import Days
 from services.stats.sections import SECTIONS
-from services.stats.sections.base import Query, Values
+from services.stats.sections.base import Query, Rules, Values
 from services.stats.settings import CountSettings
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.dirty_days import note_day
@@ -21,6 +21,7 @@ from services.stats.snapshots.postgres_reader import PostgresReader
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 from tests.stats.interrupted import Interrupted
+from tests.stats.school import RULES
 
 LAST = date(2026, 3, 1) + timedelta(days=2 * NIGHTS - 1)
 
@@ -144,12 +145,12 @@ def _compute_again(computation: Computation, day: date) -> None:
 
 
 def test_a_section_that_fails_during_a_proof_is_no_difference(engine: Engine, computation: Computation) -> None:
-    def broken(ask: Query, days: Days, currency: str) -> Values:
+    def broken(ask: Query, days: Days, rules: Rules) -> Values:
         raise LookupError("the database is busy")
 
     sections = tuple(replace(each, compute=broken) if each.name == "users" else each for each in SECTIONS)
 
-    assert prove(engine, replace(computation, facts=PostgresReader(engine, sections, "DZD"))) == 0
+    assert prove(engine, replace(computation, facts=PostgresReader(engine, sections, RULES))) == 0
     assert proved(engine) == []
     assert REGISTRY.get_sample_value("nouba_stats_verify_differences") == 0
     assert prove(engine, computation) == 0, "it is tried once a night"
@@ -197,7 +198,7 @@ def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
 
     prove(engine, computation)
 
-    # users.total, and balance_mean, which a school without users does not have
+    # users.total, and wallets.mean, which a school without users does not have
     assert proved(engine) == [(date(2026, 3, 1), 2), (date(2026, 3, 2), 2)]
     assert REGISTRY.get_sample_value("nouba_stats_verify_differences") == 4
     assert REGISTRY.get_sample_value("nouba_stats_verified_days_total") == before + 2

@@ -15,6 +15,7 @@ from babel import Locale
 from babel.dates import format_date
 from babel.numbers import NumberPattern, format_decimal, format_percent, parse_pattern
 
+from services.stats.readable import scaled
 from services.stats.sections.base import MetricDefinition, Section, Unit
 from shared.runtime.currency import major_units, minor_digits
 
@@ -59,6 +60,12 @@ class Translations:
         found: Mapping[str, str] = self._found["page"]
         return found
 
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The short names of durations and sizes."""
+        found: Mapping[str, str] = self._found["units"]
+        return found
+
     def section(self, section: str) -> str:
         return str(self._found["sections"].get(section, section))
 
@@ -71,11 +78,13 @@ class Translations:
         translated = self._entry(section.name, number.name).get("definition")
         return (translated, self.language) if translated else (number.definition, "en")
 
-    def key(self, by: str, key: str) -> str:
-        """What a breakdown's key is called."""
-        pattern = self._found["ids"].get(by.removesuffix("'s id"))
+    def key(self, by: str, key: str, names: Mapping[str, Mapping[str, str]] | None = None) -> str:
+        """What a breakdown's key is called: the school's own name with the id beside it, where it has one."""
+        kind = by.removesuffix("'s id")
+        pattern = self._found["ids"].get(kind)
         if pattern and key.isdigit():
-            return str(pattern).format(id=key)
+            name = (names or {}).get(kind, {}).get(key)
+            return f"{name} ({key})" if name else str(pattern).format(id=key)
         return str(self._found["keys"].get(key, key))
 
     def day(self, day: date, form: str = "full") -> str:
@@ -113,12 +122,9 @@ class Translations:
                 return self.percent(value)
             case Unit.HUNDREDTHS:
                 return self.decimal(Decimal(value).scaleb(-2), "#,##0.00")
-            case Unit.MILLISECONDS:
-                return f"{self.count(value)}\u00a0{self.page['milliseconds']}"
-            case Unit.MINUTES:
-                return f"{self.count(value)}\u00a0{self.page['minutes']}"
-            case Unit.BYTES:
-                return f"{self.decimal(Decimal(value).scaleb(-6), '#,##0.0')}\u00a0{self.page['megabytes']}"
+            case Unit.MILLISECONDS | Unit.MINUTES | Unit.BYTES:
+                amount, name = scaled(value, unit)
+                return f"{self.decimal(amount, '#,##0.#')}\u00a0{self.units[name]}"
             case _:
                 return self.count(value)
 

@@ -9,6 +9,7 @@ from services.stats.api.cache import Day, SnapshotCache
 from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
+from services.stats.rows import has_rows
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import OTHERS, MetricDefinition, Section, Unit, rounded
 
@@ -17,20 +18,34 @@ SPARK_DAYS = 30
 SHOWN_KEYS = 6
 #: What stands at the top.
 OVERVIEW = (
-    "payments.revenue",
+    "revenue.net",
+    "payments.topped_up",
+    "subscriptions.students",
     "subscriptions.mrr",
-    "subscriptions.active",
     "engagement.daily",
-    "users.new",
     "attendance.check_ins",
+)
+#: What operators look at has a page of its own.
+VIEWS = ("school", "operations")
+_OPERATORS_SECTIONS = ("platform",)
+_OPERATORS_NUMBERS = frozenset(
+    {
+        *(f"payments.{name}" for name in ("credited", "credit_p50", "credit_p95", "credit_max")),
+        *(f"content.{name}" for name in ("video_bytes", "uploaded_bytes", "transcodings", "videos_by_status")),
+        *(f"content.transcode_{name}" for name in ("p50", "p95", "max")),
+    }
 )
 #: Numbers of which fewer are better; of most of the others more are.
 _LESS_IS_BETTER = frozenset(
     {
-        *(f"payments.{name}" for name in ("pending", "failed", "refunded", "refunds", "fees", "other_currency")),
+        *(f"payments.{name}" for name in ("pending", "failed", "refunded", "charged_back")),
+        *(f"payments.{name}" for name in ("disputes_open", "fees", "other_currency")),
+        "revenue.returned",
+        *(f"wallets.{name}" for name in ("debt", "debtors")),
         *(f"payments.credit_{name}" for name in ("p50", "p95", "max")),
-        *(f"subscriptions.{name}" for name in ("expired", "expiring_7", "expiring_30", "pending", "mrr_contraction")),
-        *(f"subscriptions.{name}" for name in ("mrr_churn", "subscribers_lost", "churn_rate_30")),
+        *(f"subscriptions.{name}" for name in ("ended", "expiring_7", "expiring_30", "pending", "mrr_contraction")),
+        *(f"subscriptions.{name}" for name in ("mrr_churn", "subscribers_lost", "customer_churn_30")),
+        *(f"subscriptions.{name}_mrr_churn_30" for name in ("gross", "net")),
         *(f"content.transcode_{name}" for name in ("p50", "p95", "max")),
         *(f"platform.{name}" for name in ("webhooks_unsigned", "jobs_quarantined", "jobs_dead", "jobs_retried")),
     }
@@ -54,6 +69,7 @@ class Part:
     """One key of a breakdown, and its share of the whole in hundredths."""
 
     name: str
+    key: str
     value: str
     share: float
     share_text: str
@@ -73,16 +89,19 @@ class Shown:
     changes: tuple[Change, ...]
     parts: tuple[Part, ...]
     more: str
+    #: Whether it leads to rows that add up to it.
+    has_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SectionView:
-    """One section: its plain numbers, and its breakdowns."""
+    """One section: its plain numbers, and its breakdowns; or why it could not be counted."""
 
     id: str
     name: str
-    numbers: tuple[Shown, ...]
-    breakdowns: tuple[Shown, ...]
+    numbers: tuple[Shown, ...] = ()
+    breakdowns: tuple[Shown, ...] = ()
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +112,16 @@ class PageView:
     sections: tuple[SectionView, ...]
 
 
-def view_of(shelf: SnapshotCache, day: Day, words: Translations) -> PageView:
-    """What the page of `day` shows."""
+def is_for_operators(section: str, number: str) -> bool:
+    """Whether the number stands on the operators' page, and on no other."""
+    return section in _OPERATORS_SECTIONS or f"{section}.{number}" in _OPERATORS_NUMBERS
+
+
+def view_of(shelf: SnapshotCache, day: Day, words: Translations, view: str = "school") -> PageView:
+    """What the page of `day` shows to the school, or to operators."""
     history = list(shelf.between(day.day - timedelta(days=SPARK_DAYS - 1), day.day).values())
     earlier = {name: (then, shelf.days.get(then)) for name, then in before(day.day).items()}
-    reader = _Reader(day, history, earlier, words)
+    reader = _Reader(day, history, earlier, words, view)
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
     return PageView(tuple(shown[name] for name in OVERVIEW if name in shown), sections)
@@ -109,12 +133,20 @@ class _Reader:
     history: list[Day | None]
     earlier: Mapping[str, tuple[date, Day | None]]
     words: Translations
+    view: str
 
     def section(self, section: Section) -> SectionView | None:
-        shown = [
-            (number, self._number(section, number))
+        ours = [
+            number
             for number in section.numbers
-            if _value(self.day, section, number) is not None
+            if is_for_operators(section.name, number.name) == (self.view == "operations")
+        ]
+        if not ours:
+            return None
+        if reason := self.day.payload["sections"].get(section.name, {}).get("failed"):
+            return SectionView(section.name, self.words.section(section.name), failed=reason)
+        shown = [
+            (number, self._number(section, number)) for number in ours if _value(self.day, section, number) is not None
         ]
         plain = tuple(found for number, found in shown if not number.by)
         broken_down = tuple(found for number, found in shown if number.by)
@@ -137,9 +169,8 @@ class _Reader:
                 )
             changes = tuple(self._change(name, section, number, value) for name in self.earlier)
         name = words.number(section.name, number.name)
-        return Shown(
-            f"{section.name}.{number.name}", name, definition, language, told, spark, text, changes, parts, more
-        )
+        found = f"{section.name}.{number.name}"
+        return Shown(found, name, definition, language, told, spark, text, changes, parts, more, has_rows(found))
 
     def _tell(self, value: int, number: MetricDefinition) -> str:
         return self.words.value(value, number.unit, self.day.payload["currency"])
@@ -174,7 +205,8 @@ class _Reader:
         ordered = sorted(value.items(), key=lambda item: (item[0] == OTHERS, -abs(item[1]), item[0]))
         shown = tuple(
             Part(
-                self.words.key(number.by or "", key),
+                self.words.key(number.by or "", key, self.day.payload.get("names")),
+                key,
                 self._tell(amount, number),
                 round(100 * abs(amount) / whole, 1),
                 self.words.percent(rounded(10_000 * abs(amount), whole), "#,##0\u00a0%"),

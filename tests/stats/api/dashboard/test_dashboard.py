@@ -13,10 +13,12 @@ import pytest
 
 from services.stats.api.dashboard.i18n import LANGUAGES, words_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
+from services.stats.api.dashboard.view_model import VIEWS, is_for_operators
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
-from tests.stats.api.conftest import FIRST, GAP, LAST, Library
+from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN, ZIPPED
+from tests.stats.api.snapshots import REASON
 
 TRANSLATIONS = Path(__file__).parents[4] / "services" / "stats" / "api" / "translations"
 #: Elements that have no end tag.
@@ -76,16 +78,21 @@ def test_it_is_small_and_needs_nothing_else(library: Library, language: str) -> 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_it_shows_every_number_with_its_definition(library: Library, language: str) -> None:
-    html = page(library, f"?lang={language}").text
     words = words_of(language)
-    nesting = Nesting(html)
+    pages = {view: page(library, f"?lang={language}&view={view}").text for view in VIEWS}
+    nestings = {view: Nesting(html) for view, html in pages.items()}
 
-    assert len(nesting.ids) == len(set(nesting.ids))
-    assert nesting.references <= set(nesting.ids)
+    for nesting in nestings.values():
+        assert len(nesting.ids) == len(set(nesting.ids))
+        assert nesting.references <= set(nesting.ids)
     for section in SECTIONS:
-        assert section.name in nesting.ids
         for number in section.numbers:
-            assert f"d-{section.name}.{number.name}" in nesting.ids
+            view = VIEWS[is_for_operators(section.name, number.name)]
+            html = pages[view]
+            assert section.name in nestings[view].ids
+            assert [f"d-{section.name}.{number.name}" in one.ids for one in nestings.values()] == [
+                one == view for one in VIEWS
+            ]
             definition, spoken = words.definition(section, number)
             assert spoken == language
             assert definition.split(":")[0].replace("'", "&#39;") in html
@@ -130,6 +137,16 @@ def test_a_day_that_is_not_kept_has_a_page_that_says_so(library: Library, langua
     Nesting(answer.text)
 
 
+def test_the_operators_page_keeps_the_day_and_the_language(library: Library) -> None:
+    html = page(library, f"?day={LAST}&lang=fr&view=operations").text
+
+    assert 'class="card"' not in html
+    assert f'href="?day={LAST - timedelta(days=1)}&amp;lang=fr&amp;view=operations"' in html
+    assert f'href="?day={LAST}&amp;lang=ar&amp;view=operations"' in html
+    assert f'href="?day={LAST}&amp;lang=fr"' in html, "the way back"
+    assert page(library, "?view=finance").status_code == 400
+
+
 def test_what_is_no_day_is_400(library: Library) -> None:
     assert page(library, "?day=then").status_code == 400
 
@@ -145,7 +162,7 @@ def test_what_a_reader_sends_is_not_shown_as_html(library: Library) -> None:
 def test_every_language_says_the_same_things() -> None:
     found = {language: tomllib.loads((TRANSLATIONS / f"{language}.toml").read_text()) for language in LANGUAGES}
 
-    for table in ("page", "keys", "ids", "sections"):
+    for table in ("page", "units", "keys", "ids", "sections"):
         assert found["fr"][table].keys() == found["ar"][table].keys() == found["en"][table].keys()
     for key, phrase in found["en"]["page"].items():
         for language in ("fr", "ar"):
@@ -160,11 +177,25 @@ def test_every_language_says_the_same_things() -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "said", "meant"),
+    [
+        # the school's word for a chapter in Algeria; a share is no session; who left is not missing
+        ("ar", ("الفصل", "فصول", "مفقودون", "95 من 100", 'share = "الحصة"'), ("المحور", "غادروا", "المئين 95")),
+        ("fr", ("dans le jour", "95 sur 100", "Dont revenus"), ("dans la journée", "95e centile", "Dont de retour")),
+    ],
+)
+def test_the_words_are_those_of_the_field(language: str, said: tuple[str, ...], meant: tuple[str, ...]) -> None:
+    text = (TRANSLATIONS / f"{language}.toml").read_text()
+    assert [word for word in said if word in text] == []
+    assert [word for word in meant if word not in text] == []
+
+
+@pytest.mark.parametrize(
     ("language", "money", "many", "ratio", "time", "day"),
     [
-        ("en", "DZD 1,234,567.05", "1,234,567", "12.3 %", "1,250 ms", "Sunday 22 November 2026"),
-        ("fr", "1 234 567,05 DA", "1 234 567", "12,3 %", "1 250 ms", "dimanche 22 novembre 2026"),
-        ("ar", "1.234.567,05 د.ج.", "1.234.567", "12,3 %", "1.250 مث", "الأحد، 22 نوفمبر 2026"),
+        ("en", "DZD 1,234,567.05", "1,234,567", "12.3 %", "1.3 s", "Sunday 22 November 2026"),
+        ("fr", "1 234 567,05 DA", "1 234 567", "12,3 %", "1,3 s", "dimanche 22 novembre 2026"),
+        ("ar", "1.234.567,05 د.ج.", "1.234.567", "12,3 %", "1,3 ث", "الأحد، 22 نوفمبر 2026"),
     ],
 )
 def test_numbers_and_days_are_written_as_the_language_does(
@@ -181,6 +212,45 @@ def test_numbers_and_days_are_written_as_the_language_does(
     assert visible(words.value(1_234, Unit.BASIS_POINTS, "DZD")) == ratio
     assert visible(words.value(1_250, Unit.MILLISECONDS, "DZD")) == time
     assert visible(words.day(date(2026, 11, 22))).replace(",", "") == day
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "english", "french"),
+    [
+        (1_309_000, Unit.MILLISECONDS, "22 min", "22 min"),
+        (999, Unit.MILLISECONDS, "999 ms", "999 ms"),
+        (9_000_000, Unit.MILLISECONDS, "2.5 h", "2,5 h"),
+        (66_919_400_000, Unit.BYTES, "67 GB", "67 Go"),
+        (1_500, Unit.BYTES, "1.5 kB", "1,5 ko"),
+        (0, Unit.BYTES, "0 B", "0 o"),
+        (59, Unit.MINUTES, "59 min", "59 min"),
+        (90_000, Unit.MINUTES, "1,500 h", "1 500 h"),
+        (1_234, Unit.MINOR, "TND 1.234", "1,234 TND"),
+    ],
+)
+def test_durations_sizes_and_amounts_are_in_the_unit_that_a_person_uses(
+    value: int, unit: Unit, english: str, french: str
+) -> None:
+    found = [words_of(language).value(value, unit, "TND") for language in ("en", "fr")]
+    assert [re.sub("[\u00a0\u202f]", " ", one) for one in found] == [english, french]
+
+
+def test_a_chapter_has_its_name_beside_its_id_and_its_rows_behind_its_number(library: Library) -> None:
+    html = page(library, "?lang=en").text
+
+    assert "Suites and series (1)" in html
+    assert "Teacher 14" in html
+    assert f'href="api/stats/{LAST}/rows?number=revenue.by_chapter&amp;key=1"' in html
+    assert f'href="api/stats/{LAST}/rows?number=revenue.net"' in html
+    assert "rows?number=subscriptions.nrr_30" not in html
+
+
+def test_a_section_that_failed_says_why_and_the_others_are_shown(library: Library) -> None:
+    html = page(library, f"?day={FAILED}&lang=en").text
+
+    assert f"This section could not be counted: {REASON}" in html
+    assert 'id="d-revenue.net"' in html
+    assert 'id="d-users.total"' not in html
 
 
 def test_a_sparkline_breaks_off_where_nothing_is_known_and_stays_in_its_frame() -> None:

@@ -1,0 +1,50 @@
+"""Days as CSV: one line for every day, number and key, for whoever counts on in a spreadsheet."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+
+from services.stats.api.cache import Day
+from services.stats.api.responses import CachedResponse, document
+from services.stats.rows import Row, as_json
+from services.stats.sections.catalogue import find
+from services.stats.snapshots.compute import flatten
+
+HEADER = ("day", "number", "key", "value", "unit", "currency")
+
+
+def csv_of(days: Iterable[Day]) -> CachedResponse:
+    """The numbers of these days; a number that is kept by a key has a line for each."""
+    written = io.StringIO()
+    lines = csv.writer(written, lineterminator="\r\n")
+    lines.writerow(HEADER)
+    units = {f"{section.name}.{number.name}": str(number.unit) for section, number in find("")}
+    for day in days:
+        for name, key, value in _values(day):
+            unit = units.get(name, "")
+            lines.writerow((day.day, name, key, value, unit, day.payload["currency"] if unit == "minor" else ""))
+    return document(written.getvalue().encode(), "text/csv; charset=utf-8")
+
+
+def rows_as_csv(rows: Iterable[Row]) -> CachedResponse:
+    """The rows behind a number."""
+    written = io.StringIO()
+    lines = csv.writer(written, lineterminator="\r\n")
+    lines.writerow(("source", "id", "user_id", "at", "key", "amount"))
+    for row in as_json(list(rows)):
+        key = None if row["key"] is None else _harmless(row["key"])
+        lines.writerow((row["source"], row["id"], row["user_id"], row["at"], key, row["amount"]))
+    return document(written.getvalue().encode(), "text/csv; charset=utf-8")
+
+
+def _values(day: Day) -> Iterator[tuple[str, str, int]]:
+    for name, value in flatten(day.payload).items():
+        if isinstance(value, dict):
+            yield from ((name, _harmless(key), amount) for key, amount in value.items())
+        else:
+            yield name, "", value
+
+
+def _harmless(key: str) -> str:
+    """A spreadsheet takes a text that begins like this for a formula."""
+    return f"'{key}" if key[:1] in ("=", "+", "-", "@", "\t", "\r") else key

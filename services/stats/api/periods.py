@@ -1,0 +1,95 @@
+"""Weeks, months and years of days: what adds up is added up, and of what stands at a day's end the last day counts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from services.stats.api.cache import Day
+from services.stats.api.series import failures
+from services.stats.sections.base import OTHERS
+from services.stats.sections.catalogue import Over, find, over
+
+#: The first month of a school year.
+SCHOOL_YEAR_BEGINS = 9
+
+Values = list[int | None]
+
+
+def begin_of(day: date, step: str) -> date:
+    """The first day of the week (Monday), month, year or school year that a day lies in."""
+    match step:
+        case "week":
+            return day - timedelta(days=day.weekday())
+        case "month":
+            return day.replace(day=1)
+        case "year":
+            return day.replace(month=1, day=1)
+        case _:
+            year = day.year if day.month >= SCHOOL_YEAR_BEGINS else day.year - 1
+            return date(year, SCHOOL_YEAR_BEGINS, 1)
+
+
+def periods(days: Mapping[date, Day | None], step: str) -> dict[str, Any]:
+    """A list for every number with a value a period; the first and the last one may lack days that were not asked for.
+
+    A sum is null where one of its days is not kept, or lacks the number; what says nothing of a period is left out.
+    """
+    parts = list(_cut(list(days), step))
+    kept = [found for found in days.values() if found]
+    return {
+        "from": min(days).isoformat(),
+        "to": max(days).isoformat(),
+        "step": step,
+        "periods": [{"from": part[0].isoformat(), "to": part[-1].isoformat()} for part in parts],
+        "missing": [day.isoformat() for day, found in days.items() if found is None],
+        "failed": {
+            day.isoformat(): failures(found.payload) for day, found in days.items() if found and not found.complete
+        },
+        "currency": kept[-1].payload["currency"] if kept else None,
+        "sections": _sections(days, parts),
+    }
+
+
+def _cut(days: Sequence[date], step: str) -> Iterator[list[date]]:
+    part: list[date] = []
+    for day in days:
+        if part and begin_of(day, step) != begin_of(part[0], step):
+            yield part
+            part = []
+        part.append(day)
+    yield part
+
+
+def _sections(days: Mapping[date, Day | None], parts: Sequence[Sequence[date]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for section, number in find(""):
+        how = over(f"{section.name}.{number.name}")
+        values = {day: _number(one, section.name, number.name) for day, one in days.items()}
+        if how is Over.NOTHING or not any(value is not None for value in values.values()):
+            continue
+        of_parts = [[values[day] for day in part] for part in parts]
+        numbers = found.setdefault(section.name, {"numbers": {}})["numbers"]
+        numbers[number.name] = _by_key(of_parts, how) if number.by else [_one(part, how) for part in of_parts]
+    return found
+
+
+def _by_key(parts: Sequence[Sequence[Any]], how: Over) -> dict[str, Values]:
+    keys = sorted({key for part in parts for value in part for key in value or ()})
+    return {key: [_one([_part(value, key) for value in part], how) for part in parts] for key in keys}
+
+
+def _part(value: Mapping[str, int] | None, key: str) -> int | None:
+    if value is None:
+        return None
+    return value.get(key, None if OTHERS in value else 0)
+
+
+def _one(values: Sequence[int | None], how: Over) -> int | None:
+    if how is Over.LAST:
+        return values[-1]
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _number(day: Day | None, section: str, name: str) -> Any:
+    return day.payload["sections"].get(section, {}).get("numbers", {}).get(name) if day else None

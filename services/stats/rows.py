@@ -1,0 +1,398 @@
+"""The rows behind a number: who, what, when and how much; the rows of a number always add up to it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.stats.copy_binary import EPOCH
+from services.stats.days import ONE_DAY, Days, midnight
+from services.stats.errors import StatsError
+from services.stats.sections import ledger, subscriptions
+from services.stats.sections.active_users import AGES
+from services.stats.sections.base import NONE, OTHERS, Query, Rules, span
+from services.stats.sections.catalogue import find
+
+#: So many rows are sent at once.
+PAGE = 1000
+#: Finds the rows of a number that is counted from terms.
+Reading = Callable[[Query, Days, Rules], Iterator["Row"]]
+_LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
+
+
+class NoRowsError(StatsError):
+    """The number has no rows of its own; the message says what it is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fact. `amount` is what it adds to the number: an amount in minor units, or 1."""
+
+    source: str
+    id: int
+    user_id: int | None
+    at: datetime | None
+    key: str | None
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Rows of one table, each of which has a time of its own."""
+
+    table: str
+    at: str
+    where: str = "true"
+    key: str = "NULL"
+    value: str = "1"
+    user: str = "NULL"
+    #: All until the day's end count, and not the day's alone.
+    to_date: bool = False
+
+    def sql(self) -> str:
+        begins = "" if self.to_date else f"{self.at} >= %(begins_at)s AND "
+        return (
+            f"SELECT '{self.table}' AS source, id, {self.user} AS user_id, {self.at} AS at, {self.key} AS key, "  # noqa: S608
+            f"{self.value} AS amount FROM {self.table} WHERE {begins}{self.at} < %(ends_at)s AND {self.where}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Entries of the ledger, by what `ledger` calls them."""
+
+    what: tuple[str, ...]
+    sign: int = 1
+    key: str = "NULL"
+    to_date: bool = False
+
+    def sql(self) -> str:
+        names = ", ".join(f"'{one}'" for one in self.what)
+        return (
+            f"SELECT 'ledger_entries' AS source, id, user_id, at, {self.key} AS key, "  # noqa: S608
+            f"{self.sign} * amount_minor AS amount FROM ({ledger.ENTRIES}) AS moved WHERE what IN ({names})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A query that stands for itself; it may look so many days back."""
+
+    text: str
+    days_back: int = 0
+
+    def sql(self) -> str:
+        return self.text
+
+
+_ours, _open = "currency = %(currency)s", "status IN ('pending', 'authorized')"
+_started = Facts("payments", "created_at", user="user_id")
+_completed = Facts("payments", "completed_at", _ours, user="user_id")
+_users = Facts("users", "created_at", user="id", to_date=True)
+_teachers = Facts("teachers", "created_at", to_date=True)
+_chapters, _courses = Facts("chapters", "created_at", to_date=True), Facts("courses", "created_at", to_date=True)
+_received = Facts("webhook_events", "received_at")
+_finished = Facts("webhook_events", "processed_at", "state <> 'received'")
+_bought = Facts("subscriptions", "created_at", user="user_id", to_date=True)
+
+_CAME = """
+SELECT 'users' AS source, user_id AS id, user_id, min(at) AS at, NULL AS key, 1 AS amount FROM (
+    SELECT user_id, checked_in_at AS at FROM attendances
+    WHERE checked_in_at >= %(since)s AND checked_in_at < %(ends_at)s
+    UNION ALL
+    SELECT user_id, completed_at FROM payments
+    WHERE completed_at >= %(since)s AND completed_at < %(ends_at)s
+) AS came GROUP BY user_id
+"""
+_REGISTERED = """
+SELECT 'users' AS source, id, id AS user_id, created_at AS at, NULL AS key, 1 AS amount FROM users
+WHERE created_at >= %(since)s AND created_at < %(since_ends)s
+"""
+_RETAINED = f"""
+SELECT * FROM ({_REGISTERED}) AS cohort WHERE EXISTS (
+    SELECT FROM attendances AS came WHERE came.user_id = cohort.id
+      AND came.checked_in_at >= %(begins_at)s AND came.checked_in_at < %(ends_at)s)
+OR EXISTS (
+    SELECT FROM payments AS came WHERE came.user_id = cohort.id
+      AND came.completed_at >= %(begins_at)s AND came.completed_at < %(ends_at)s)
+"""  # noqa: S608
+_VISITS = """
+SELECT 'attendances' AS source, min(came.id) AS id, came.user_id, min(came.checked_in_at) AS at,
+       session.chapter_id AS key, 1 AS amount
+FROM attendances AS came JOIN sessions AS session ON session.id = came.session_id
+WHERE came.checked_in_at >= %(begins_at)s AND came.checked_in_at < %(ends_at)s AND NOT EXISTS (
+    SELECT FROM attendances AS before
+    WHERE before.session_id = came.session_id AND before.user_id = came.user_id
+      AND before.checked_in_at >= %(day_before)s AND before.checked_in_at < %(begins_at)s)
+GROUP BY came.session_id, came.user_id, session.chapter_id
+"""
+_HELD = """
+SELECT 'sessions' AS source, session_id AS id, NULL AS user_id, min(checked_in_at) AS at, NULL AS key, 1 AS amount
+FROM attendances AS came WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s AND NOT EXISTS (
+    SELECT FROM attendances AS before WHERE before.session_id = came.session_id
+      AND before.checked_in_at >= %(day_before)s AND before.checked_in_at < %(begins_at)s)
+GROUP BY session_id
+"""
+_TAUGHT = """
+SELECT 'teachers' AS source, teacher_id AS id, NULL AS user_id, min(starts_at) AS at, NULL AS key, 1 AS amount
+FROM sessions WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s AND teacher_id IS NOT NULL
+GROUP BY teacher_id
+"""
+_ATTENDEES = """
+SELECT 'users' AS source, user_id AS id, user_id, min(checked_in_at) AS at, NULL AS key, 1 AS amount
+FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY user_id
+"""
+_BALANCES = """
+SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS key, {value} AS amount FROM (
+    SELECT owner.id, owner.balance_minor - coalesce(later.amount_minor, 0) AS balance FROM users AS owner
+    LEFT JOIN (
+        SELECT account.user_id, sum(entry.amount_minor) AS amount_minor
+        FROM ledger_transactions AS booked JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
+        JOIN ledger_accounts AS account ON account.id = entry.account_id AND account.kind = 'user_wallet'
+        WHERE booked.created_at >= %(ends_at)s GROUP BY account.user_id
+    ) AS later ON later.user_id = owner.id
+) AS held WHERE {where}
+"""
+
+_net = Entries(("billed", "returned"))
+_topped_up = Entries(("topped_up",))
+
+#: The query of each number that is a sum of rows of the database.
+SOURCES: Mapping[str, Facts | Entries | Written] = {
+    "revenue.net": _net,
+    "revenue.billed": Entries(("billed",)),
+    "revenue.returned": Entries(("returned",), -1),
+    "revenue.net_to_date": replace(_net, to_date=True),
+    "revenue.by_chapter": replace(_net, key="chapter_id"),
+    "revenue.by_teacher": replace(_net, key="teacher_id"),
+    "payments.topped_up": _topped_up,
+    "payments.topped_up_by_provider": replace(_topped_up, key="provider"),
+    "payments.topped_up_by_method": replace(_topped_up, key="method"),
+    "payments.topped_up_to_date": replace(_topped_up, to_date=True),
+    "payments.refunded": Entries(("refunded",), -1),
+    "payments.charged_back": Entries(("disputed", "withheld"), -1),
+    "payments.disputes_open": Entries(("withheld",), to_date=True),
+    "payments.fees": Entries(("fees",), -1),
+    "payments.clearing": Entries(("clearing",), -1, to_date=True),
+    "payments.started": _started,
+    "payments.started_by_status": replace(_started, key="status"),
+    "payments.started_by_method": replace(_started, key="method"),
+    "payments.pending": replace(_started, where=_open),
+    "payments.failed": replace(_started, where="status = 'failed'"),
+    "payments.failure_reasons": replace(_started, where="status = 'failed'", key="failure_reason"),
+    "payments.completed": _completed,
+    "payments.completed_by_provider": replace(_completed, key="provider"),
+    "payments.completed_by_method": replace(_completed, key="method"),
+    "payments.completed_to_date": replace(_completed, to_date=True),
+    "payments.other_currency": replace(_completed, where=f"NOT {_ours}"),
+    "payments.credited": replace(_finished, where="state = 'applied' AND payment_id IS NOT NULL"),
+    "wallets.total": Entries(ledger.OF_WALLETS, to_date=True),
+    "wallets.adjusted": Entries(("adjusted",)),
+    "wallets.credit": Written(_BALANCES.format(value="balance", where="balance > 0")),
+    "wallets.debt": Written(_BALANCES.format(value="-balance", where="balance < 0")),
+    "wallets.debtors": Written(_BALANCES.format(value="1", where="balance < 0")),
+    "subscriptions.total": _bought,
+    "subscriptions.new": replace(_bought, to_date=False),
+    "subscriptions.pending": replace(_bought, where="status = 'pending_payment'"),
+    "attendance.check_ins": Written(_VISITS),
+    "attendance.by_chapter": Written(_VISITS),
+    "attendance.attendees": Written(_ATTENDEES),
+    "attendance.sessions_planned": Facts("sessions", "starts_at", key="NULL"),
+    "attendance.sessions_held": Written(_HELD),
+    "teachers.active": Written(_TAUGHT),
+    "engagement.daily": Written(_CAME),
+    "engagement.weekly": Written(_CAME, 6),
+    "engagement.monthly": Written(_CAME, 29),
+    **{f"engagement.cohort_{age}": Written(_REGISTERED, age) for age in AGES},
+    **{f"engagement.retained_{age}": Written(_RETAINED, age) for age in AGES},
+    "users.active": Written(_CAME),
+    "users.total": _users,
+    "users.new": replace(_users, to_date=False),
+    "users.by_role": replace(_users, key="role"),
+    "users.by_year": replace(_users, key="year_of_study"),
+    "teachers.total": _teachers,
+    "teachers.new": replace(_teachers, to_date=False),
+    "teachers.by_specialisation": replace(_teachers, key="specialisation"),
+    "content.chapters": _chapters,
+    "content.chapters_new": replace(_chapters, to_date=False),
+    "content.chapters_by_year": replace(_chapters, key="year_target"),
+    "content.courses": _courses,
+    "content.courses_new": replace(_courses, to_date=False),
+    "content.courses_with_video": replace(_courses, where="video_ref IS NOT NULL"),
+    "content.courses_with_pdf": replace(_courses, where="pdf_summary IS NOT NULL"),
+    "content.videos_by_status": replace(_courses, where="transcoding_status IS NOT NULL", key="transcoding_status"),
+    "content.uploaded_bytes": Facts("transcode_jobs", "created_at", value="source_bytes"),
+    "content.transcodings": Facts("transcode_jobs", "finished_at", key="state"),
+    "platform.webhooks": _received,
+    "platform.webhooks_by_provider": replace(_received, key="provider"),
+    "platform.webhooks_unsigned": replace(_received, where="NOT signed"),
+    "platform.jobs_done": replace(_finished, where="state IN ('applied', 'ignored')"),
+    "platform.jobs_quarantined": replace(_finished, where="state = 'quarantined'"),
+    "platform.jobs_dead": replace(_finished, where="state = 'dead'"),
+    "platform.jobs_retried": replace(_finished, value="attempts"),
+}
+
+
+def rows(
+    ask: Query,
+    days: Days,
+    rules: Rules,
+    number: str,
+    key: str | None = None,
+    named: Sequence[str] = (),
+    after: int = 0,
+    limit: int | None = PAGE,
+) -> list[Row]:
+    """The rows of a number of one day, or of one key of it, in the order of their ids, from the one after `after` on.
+
+    `named` are the keys that the day names; `~others` is all that is none of them.
+    """
+    if number in SOURCES:
+        return _read(ask, days, rules, SOURCES[number], key, named, after, limit)
+    if number in _OF_TERMS:
+        found = [row for row in _OF_TERMS[number](ask, days, rules) if row.id > after and _matches(row, key, named)]
+        return _page(sorted(found, key=lambda row: row.id), limit)
+    definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
+    if definition is None:
+        raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
+    raise NoRowsError(f"{number} is no sum of rows: {definition}")
+
+
+def _read(
+    ask: Query,
+    days: Days,
+    rules: Rules,
+    source: Facts | Entries | Written,
+    key: str | None,
+    named: Sequence[str],
+    after: int,
+    limit: int | None,
+) -> list[Row]:
+    tests = ["id > %(after)s"]
+    if key == OTHERS:
+        tests.append(f"coalesce(key::text, '{NONE}') <> ALL (%(named)s)")
+    elif key is not None:
+        tests.append(f"coalesce(key::text, '{NONE}') = %(key)s")
+    values = {**span(days), "currency": rules.currency, "after": after, "key": key, "named": list(named)}
+    values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
+    back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
+    values |= {"since": midnight(back, days.zone), "since_ends": midnight(back + ONE_DAY, days.zone)}
+    if isinstance(source, Entries):
+        values |= ledger.accounts(ask)
+        if source.to_date:
+            values["begins_at"] = _LONG_AGO
+    text = f"SELECT * FROM ({source.sql()}) AS found WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608
+    found = ask(f"{text} LIMIT {int(limit)}" if limit is not None else text, **values)
+    return [
+        Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
+        for row in found
+    ]
+
+
+def _page(found: list[Row], limit: int | None) -> list[Row]:
+    """The first rows. Two terms of one subscription have one id, and stay on one page."""
+    if limit is None or len(found) <= limit:
+        return found
+    return [row for row in found if row.id <= found[limit - 1].id]
+
+
+def _matches(row: Row, key: str | None, named: Sequence[str]) -> bool:
+    name = NONE if row.key is None else row.key
+    return key is None or (name not in named if key == OTHERS else name == key)
+
+
+def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
+    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+        for one in read_terms(ask, days, rules):
+            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), None, one.amount)
+
+    return read
+
+
+def _access(key: str) -> Reading:
+    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+        for one in subscriptions.with_access(ask, days):
+            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), getattr(one, key, None), 1)
+
+    return read
+
+
+def _monthly(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    for one in subscriptions.with_mrr(ask, days, rules.grace_days):
+        yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), one.chapter, one.amount)
+
+
+def _subscribers(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    for user_id in sorted({one.user_id for one in subscriptions.with_mrr(ask, days, rules.grace_days)}):
+        yield Row("users", user_id, user_id, None, None, 1)
+
+
+def _students(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    for user_id in sorted({one.user_id for one in subscriptions.with_access(ask, days)}):
+        yield Row("users", user_id, user_id, None, None, 1)
+
+
+def _moved(test: Callable[[subscriptions.UserMove], int]) -> Reading:
+    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+        for one in subscriptions.user_moves(ask, days, rules.grace_days):
+            if amount := test(one):
+                yield Row("users", one.user_id, one.user_id, None, None, amount)
+
+    return read
+
+
+def _instant(microseconds: int) -> datetime | None:
+    try:
+        return EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return None
+
+
+_OF_TERMS: Mapping[str, Reading] = {
+    "revenue.earned": _of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=False)),
+    "revenue.deferred": _of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=True)),
+    "subscriptions.activated": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "activated")),
+    "subscriptions.begun": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "begun")),
+    "subscriptions.ended": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "ended")),
+    "subscriptions.expiring_7": _of(lambda ask, days, rules: subscriptions.due_within(ask, days, 7)),
+    "subscriptions.expiring_30": _of(lambda ask, days, rules: subscriptions.due_within(ask, days, 30)),
+    "subscriptions.renewals_due": _of(
+        lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=False)
+    ),
+    "subscriptions.renewals": _of(
+        lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=True)
+    ),
+    "subscriptions.active": _access(""),
+    "subscriptions.active_by_level": _access("level"),
+    "subscriptions.popular_chapters": _access("chapter"),
+    "subscriptions.students": _students,
+    "subscriptions.mrr": _monthly,
+    "subscriptions.subscribers": _subscribers,
+    "subscriptions.mrr_new": _moved(lambda one: 0 if one.before or one.had_paid else one.after),
+    "subscriptions.mrr_reactivation": _moved(lambda one: one.after if one.had_paid and not one.before else 0),
+    "subscriptions.mrr_expansion": _moved(lambda one: max(one.after - one.before, 0) if one.before else 0),
+    "subscriptions.mrr_contraction": _moved(lambda one: max(one.before - one.after, 0) if one.after else 0),
+    "subscriptions.mrr_churn": _moved(lambda one: 0 if one.after else one.before),
+    "subscriptions.subscribers_gained": _moved(lambda one: int(one.after > 0 == one.before)),
+    "subscriptions.subscribers_lost": _moved(lambda one: int(one.before > 0 == one.after)),
+}
+
+
+def has_rows(number: str) -> bool:
+    """Whether the number is a sum of rows."""
+    return number in SOURCES or number in _OF_TERMS
+
+
+def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows for programs."""
+    return [
+        {
+            "source": row.source,
+            "id": row.id,
+            "user_id": row.user_id,
+            "at": row.at.astimezone(UTC).isoformat() if row.at else None,
+            "key": row.key,
+            "amount": row.amount,
+        }
+        for row in found
+    ]

@@ -1,0 +1,57 @@
+"""Terms of one user and chapter as one run: cut into pieces, so that at every moment one term counts and no more."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.stats.copy_binary import Integers
+from services.stats.sections.subscription_terms import NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """By user and chapter, and in the order of time: the term that counts from an instant until another."""
+
+    terms: Integers
+    begins_at: Integers
+    ends_at: Integers
+    #: Whether it begins a run: nothing of the same user and chapter counts right before it.
+    is_first: NDArray[np.bool_]
+    #: Whether it ends one.
+    is_last: NDArray[np.bool_]
+
+
+def cut(pairs: Integers, begins_at: Integers, ends_at: Integers) -> Pieces:
+    """Of the terms that run at a moment, the one that began last counts. `pairs` says whose each is; all are in order
+    of that, and of when they begin."""
+    number = pairs.size
+    is_same = np.append(pairs[1:] == pairs[:-1], False)[:number]
+    following = np.where(is_same, np.append(begins_at[1:], NEVER)[:number], NEVER)
+    # where a term outlasts a later one, it counts again after that
+    outlasts = is_same & (ends_at > np.append(ends_at[1:], NEVER)[:number])
+    tangled = np.isin(pairs, pairs[outlasts])
+    ends = np.minimum(ends_at, following)
+    plain = np.flatnonzero(~tangled & (ends > begins_at))
+    found = [(plain, begins_at[plain], ends[plain])]
+    for pair in np.unique(pairs[tangled]):
+        first, last = np.searchsorted(pairs, (pair, pair + 1))
+        found.append(_untangle(int(first), begins_at[first:last], ends_at[first:last]))
+    terms, begins, ends = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((begins, pairs[terms]))
+    terms, begins, ends = terms[order], begins[order], ends[order]
+    whose = pairs[terms]
+    goes_on = (whose[1:] == whose[:-1]) & (begins[1:] == ends[:-1])
+    return Pieces(terms, begins, ends, np.append(True, ~goes_on)[: terms.size], np.append(~goes_on, True)[: terms.size])
+
+
+def _untangle(offset: int, begins_at: Integers, ends_at: Integers) -> tuple[Integers, Integers, Integers]:
+    edges = np.unique(np.concatenate((begins_at, ends_at)))
+    found = []
+    for begin, end in pairwise(edges):
+        running = np.flatnonzero((begins_at <= begin) & (begin < ends_at))
+        if running.size:
+            found.append((offset + running[-1], begin, end))
+    columns = np.array(found, np.int64).reshape(-1, 3).T
+    return columns[0], columns[1], columns[2]

@@ -1,0 +1,157 @@
+"""Wallets: what the school owes to students, what they owe to it, and what moved."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.stats.copy_binary import Integers
+from services.stats.days import Days
+from services.stats.sections.base import (
+    FOREVER,
+    MetricDefinition,
+    Query,
+    Rules,
+    Section,
+    Unit,
+    Value,
+    Values,
+    by_bucket,
+    rounded,
+    running,
+)
+from services.stats.sections.ledger import movements
+from services.stats.sections.subscription_terms import buckets
+
+NUMBERS = (
+    MetricDefinition(
+        "credit",
+        Unit.MINOR,
+        "Owed to students at the day's end: the sum of all wallets that are above zero.",
+        reach_days=FOREVER,
+        source="users, ledger_entries",
+        reconciles="total, with debt",
+    ),
+    MetricDefinition(
+        "debt",
+        Unit.MINOR,
+        "Owed by students at the day's end: what all wallets that are below zero lack.",
+        reach_days=FOREVER,
+        source="users, ledger_entries",
+    ),
+    MetricDefinition(
+        "debtors",
+        Unit.COUNT,
+        "Users whose wallet is below zero at the day's end.",
+        reach_days=FOREVER,
+        source="users, ledger_entries",
+    ),
+    MetricDefinition(
+        "total",
+        Unit.MINOR,
+        "What all wallets hold at the day's end, debts taken off.",
+        reach_days=FOREVER,
+        reconciles="the day before, with topped_up and adjusted, without refunded, charged_back, the change of "
+        "disputes_open, and revenue.net",
+    ),
+    MetricDefinition(
+        "mean",
+        Unit.MINOR,
+        "total by the users registered before the day's end, rounded; left out without users.",
+        reach_days=FOREVER,
+    ),
+    MetricDefinition(
+        "adjusted", Unit.MINOR, "What operators' corrections gave to wallets in the day, less what they took."
+    ),
+)
+
+_NOW = """
+SELECT coalesce(sum(balance_minor) FILTER (WHERE balance_minor > 0), 0)::bigint AS credit,
+       coalesce(-sum(balance_minor) FILTER (WHERE balance_minor < 0), 0)::bigint AS debt,
+       count(*) FILTER (WHERE balance_minor < 0) AS debtors
+FROM users
+"""
+
+_OWNERS = "SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS owners FROM users GROUP BY bucket"
+
+_SINCE = """
+SELECT account.user_id, owner.balance_minor, entry.amount_minor, booked.created_at AS booked_at
+FROM (
+    SELECT id, created_at FROM ledger_transactions WHERE created_at >= %(begins_at)s ORDER BY id OFFSET 0
+) AS booked
+JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
+JOIN ledger_accounts AS account ON account.id = entry.account_id AND account.kind = 'user_wallet'
+JOIN users AS owner ON owner.id = account.user_id
+"""
+
+
+class Balances:
+    """Credit, debt and debtors at the end of each bucket, walked back from what wallets hold now."""
+
+    def __init__(self, ask: Query, days: Days) -> None:
+        self._days = days
+        self._number = len(days) + 2
+        self._change = np.zeros((3, self._number), np.int64)
+        names = ("user_id", "balance_minor", "amount_minor", "booked_at")
+        ask.parts(_SINCE, names, "user_id %% 16", self._add, begins_at=days.begins_at)
+        row = ask(_NOW)[0]
+        now = np.array([row.credit, row.debt, row.debtors])[:, None]
+        later = np.cumsum(self._change[:, ::-1], axis=1)[:, ::-1]
+        self._levels = now - later + self._change
+
+    def at(self, bucket: int) -> Sequence[int]:
+        """Credit, debt and debtors."""
+        return [int(level) for level in self._levels[:, bucket]]
+
+    def _add(self, columns: list[Integers]) -> None:
+        users, balances, amounts, booked_at = columns
+        day_of = buckets(booked_at, self._days)
+        # from the last day back: what a wallet held before is what it holds less what came since
+        order = np.lexsort((-day_of, users))
+        users, balances, amounts, day_of = users[order], balances[order], amounts[order], day_of[order]
+        total = np.cumsum(amounts)
+        is_first = np.diff(users, prepend=-1) != 0
+        base = (total - amounts)[is_first]
+        before = balances - (total - base[np.cumsum(is_first) - 1]) if users.size else total
+        # one step a wallet and day
+        is_last = np.append((np.diff(users) != 0) | (np.diff(day_of) != 0), True)[: users.size]
+        starts = np.append(True, is_last[:-1])[: users.size]
+        after = (before + amounts)[starts]
+        before, day_of = before[is_last], day_of[is_last]
+        for sums, function in zip(self._change, (_credit, _debt, _is_debtor), strict=True):
+            np.add.at(sums, day_of, function(after) - function(before))
+
+
+def _credit(balances: Integers) -> Integers:
+    return np.maximum(balances, 0)
+
+
+def _debt(balances: Integers) -> Integers:
+    return np.maximum(-balances, 0)
+
+
+def _is_debtor(balances: Integers) -> Integers:
+    return (balances < 0).astype(np.int64)
+
+
+def compute(ask: Query, days: Days, rules: Rules) -> Values:
+    moved = ask.once(movements, days, rules.currency)
+    balances, total = Balances(ask, days), moved.before["wallets"]
+    owners = running(by_bucket(days, ((row.bucket, row.owners) for row in ask(_OWNERS, edges=days.edges))))
+    values: Values = {}
+    for bucket, day in enumerate(days, start=1):
+        credit, debt, debtors = balances.at(bucket)
+        total += moved.wallets[bucket]
+        numbers: dict[str, Value] = {
+            "credit": credit,
+            "debt": debt,
+            "debtors": debtors,
+            "total": total,
+            "adjusted": moved.adjusted[bucket],
+        }
+        if owners[bucket]:
+            numbers["mean"] = rounded(total, owners[bucket])
+        values[day] = numbers
+    return values
+
+
+SECTION = Section("wallets", NUMBERS, compute, weight=4, source="ledger_transactions, ledger_entries")

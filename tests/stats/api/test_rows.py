@@ -1,0 +1,106 @@
+"""The rows behind a number, over HTTP and on the command line: a real day of a real school."""
+
+import csv
+import io
+import os
+import subprocess
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.stats.days import yesterday
+from services.stats.settings import CountSettings
+from services.stats.snapshots.wiring import build_computation
+from shared.runtime.database import build_engine
+from tests.stats.api.conftest import Start
+from tests.stats.api.processes import RunningApi
+from tests.webhook_gateway.processes import NOUBA
+
+DAY = yesterday(datetime.now(UTC), ZoneInfo("Africa/Algiers"))
+NOON = f"{DAY} 11:00+00"
+SCHOOL = f"""
+INSERT INTO users (created_at) SELECT '{DAY - timedelta(days=30)} 11:00+00' FROM generate_series(1, 3);
+INSERT INTO teachers (created_at) VALUES ('{NOON}');
+INSERT INTO chapters (teacher_id, created_at) VALUES (1, '{NOON}'), (NULL, '{NOON}');
+INSERT INTO subscriptions (user_id, chapter_id, amount_minor, status, created_at, activated_at, ends_at)
+    SELECT one, 1 + one % 2, 1000 * one, 'active', '{NOON}', '{NOON}', '{DAY + timedelta(days=30)} 11:00+00'
+    FROM generate_series(1, 3) AS one;
+INSERT INTO ledger_accounts (kind, user_id) SELECT 'user_wallet', one FROM generate_series(1, 3) AS one;
+INSERT INTO ledger_accounts (kind) VALUES ('subscription_revenue');
+INSERT INTO ledger_transactions (kind, subscription_id, created_at)
+    SELECT 'activation', one, '{NOON}' FROM generate_series(1, 3) AS one;
+INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
+    SELECT one, side.account, side.amount, 'DZD'
+    FROM generate_series(1, 3) AS one, LATERAL (VALUES (4, 1000 * one), (one, -1000 * one)) AS side (account, amount);
+"""  # noqa: S608
+
+
+@pytest.fixture
+def api(database_url: str, start: Start) -> RunningApi:
+    engine = build_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(SCHOOL)
+    build_computation(engine, CountSettings(database_url=database_url)).compute(DAY, DAY)
+    engine.dispose()
+    return start(database_url)
+
+
+def test_a_number_a_day_and_a_key_lead_to_their_rows(api: RunningApi) -> None:
+    found = api.get(f"/api/stats/{DAY}/rows?number=revenue.net").json()
+    assert (found["value"], sum(row["amount"] for row in found["rows"])) == (6000, 6000)
+    assert [(row["source"], row["user_id"], row["amount"]) for row in found["rows"]] == [
+        ("ledger_entries", user, 1000 * user) for user in (1, 2, 3)
+    ]
+    assert found["rows"][0]["at"] == f"{DAY}T11:00:00+00:00"
+
+    for number, key, value in (
+        ("revenue.by_chapter", "2", 4000),
+        ("revenue.by_teacher", "~none", 4000),
+        ("subscriptions.popular_chapters", "1", 1),
+        ("subscriptions.mrr", None, 6000),
+        ("wallets.debtors", None, 3),
+    ):
+        query = f"number={number}" + (f"&key={key}" if key else "")
+        found = api.get(f"/api/stats/{DAY}/rows?{query}").json()
+        assert (found["value"], sum(row["amount"] for row in found["rows"])) == (value, value), number
+
+
+def test_rows_come_page_by_page_and_as_csv(api: RunningApi) -> None:
+    first = api.get(f"/api/stats/{DAY}/rows?number=revenue.net&limit=2").json()
+    second = api.get(f"/api/stats/{DAY}/rows?number=revenue.net&limit=2&after={first['next']}").json()
+    assert ([row["amount"] for row in first["rows"] + second["rows"]], second["next"]) == ([1000, 2000, 3000], None)
+
+    lines = list(csv.DictReader(io.StringIO(api.get(f"/api/stats/{DAY}/rows?number=revenue.net&format=csv").text)))
+    assert [line["amount"] for line in lines] == ["1000", "2000", "3000"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "word"),
+    [
+        ("number=subscriptions.nrr_30", 400, "is no sum of rows"),
+        ("number=no.number", 400, "No number is called"),
+        ("", 400, "No number is called"),
+        ("number=revenue.net&limit=0", 400, "limit="),
+        ("number=revenue.net&limit=10001", 400, "limit="),
+        ("number=revenue.net&after=-1", 400, "after="),
+        ("number=revenue.net&page=2", 400, "'page'; this address knows"),
+    ],
+)
+def test_a_question_without_rows_says_why(api: RunningApi, query: str, status: int, word: str) -> None:
+    answer = api.get(f"/api/stats/{DAY}/rows?{query}")
+    assert (answer.status_code, word in answer.json()["message"]) == (status, True)
+    assert api.get(f"/api/stats/{DAY - timedelta(days=9)}/rows?number=revenue.net").status_code == 404
+
+
+def test_the_command_line_shows_the_same(api: RunningApi, database_url: str) -> None:
+    done = subprocess.run(
+        [NOUBA, "stats", "rows", "revenue.by_teacher", str(DAY), "--key", "1"],
+        env={**os.environ, "NOUBA_DATABASE_URL": database_url, "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "20.00 DZD" in done.stdout, "ledger_entries" in done.stdout) == (0, True, True), (
+        done.stderr
+    )

@@ -1,0 +1,85 @@
+"""Every number leads to its rows, and they add up to it: all of it, each key, the rest of the keys, page by page."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from services.stats.days import Days
+from services.stats.rows import NoRowsError, Row, has_rows, rows
+from services.stats.sections.base import OTHERS
+from services.stats.sections.catalogue import find
+from tests.stats.histories import History, schools
+from tests.stats.school import RULES, Connection, count, load, query_of
+
+DAY = date(2026, 3, 5)
+slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+
+#: Ratios, means and percentiles are no sums of rows; neither is what was expected, and what a table does not identify.
+WITHOUT = {
+    "payments": {"success_rate", "mean", "credit_p50", "credit_p95", "credit_max"},
+    "subscriptions": {
+        "customer_churn_30", "gross_mrr_churn_30", "net_mrr_churn_30", "grr_30", "nrr_30", "renewal_rate_30",
+    },
+    "wallets": {"mean"},
+    "attendance": {"mean_per_session", "expected", "attendance_rate"},
+    "engagement": {"stickiness", "retention_1", "retention_7", "retention_30"},
+    "content": {"videos", "video_minutes", "video_bytes", "transcode_p50", "transcode_p95", "transcode_max"},
+    "platform": {"messages_dead"},
+}  # fmt: skip
+
+
+def test_every_other_number_has_rows() -> None:
+    without = {f"{section.name}.{number.name}" for section, number in find("")}
+    without = {name for name in without if not has_rows(name)}
+    assert without == {f"{section}.{name}" for section, names in WITHOUT.items() for name in names}
+
+
+def total(found: list[Row]) -> int:
+    return sum(row.amount for row in found)
+
+
+def pages(read: Any) -> Iterator[Row]:
+    """All rows, two at a time."""
+    after = 0
+    while found := read(after=after, limit=2):
+        yield from found
+        after = found[-1].id
+
+
+@slowly
+@given(history=schools)
+def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: History) -> None:
+    school, zone, day = history
+    days = Days(day, day, zone)
+    try:
+        load(connection, school)
+        ask = query_of(connection)
+        for number, value in count(connection, days)[day].items():
+            if not has_rows(number):
+                continue
+
+            def read(key: str | None = None, number: str = number, **more: Any) -> list[Row]:
+                return rows(ask, days, RULES, number, key, **{"limit": None, **more})
+
+            every = read()
+            assert total(every) == (sum(value.values()) if isinstance(value, dict) else value), number
+            assert list(pages(read)) == every, number
+            if isinstance(value, dict):
+                assert {key: total(read(key)) for key in value} == value, number
+                named = tuple(value)[1:]
+                rest = read(OTHERS, named=named)
+                assert total(rest) == sum(value.values()) - sum(value[key] for key in named), number
+    finally:
+        connection.rollback()
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [("subscriptions.nrr_30", "is no sum of rows: Net revenue"), ("no.number", "No number is")]
+)
+def test_what_has_no_rows_says_why(connection: Connection, number: str, word: str) -> None:
+    with pytest.raises(NoRowsError, match=word):
+        rows(query_of(connection), Days(DAY, DAY, ZoneInfo("UTC")), RULES, number)
