@@ -238,7 +238,9 @@ def explain(name: str, as_json: bool, markdown: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="So many rows.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> None:
-    """Show the rows behind NUMBER of DAY: who, what, when and how much. All of them add up to it.
+    """Show the rows behind NUMBER of DAY.
+
+    Who, what, when and how much: all of them add up to it.
 
     \b
     Example:

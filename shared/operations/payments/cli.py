@@ -34,7 +34,7 @@ class SchoolSettings(DatabaseSettings):
 
 @click.group()
 def payments() -> None:
-    """Find payments, show their state, refund them, and correct wallets.
+    """Find, show and refund payments, and correct wallets.
 
     \b
     Examples:
@@ -152,7 +152,9 @@ def refund(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Refund the payment REF at its provider (Stripe, SATIM), and book it when the provider says so.
+    """Refund the payment REF at its provider.
+
+    That is Stripe or SATIM. It is booked when the provider says so.
 
     The payments worker asks the provider, once, also where it dies meanwhile or the network does. With a --key it is
     one refund, however often it is asked for. The exit status is 1 where the provider refuses, or where nobody can
