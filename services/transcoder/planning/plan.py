@@ -126,7 +126,10 @@ def audio_shift(plan: Plan) -> Fraction:
     """How much earlier sound has to play, because the frames were moved onto the grid."""
     if plan.source.video is None:
         return Fraction(0)
-    return -Fraction(plan.source.video.grid_shift_seconds).limit_denominator(1_000_000)
+    if (shift := plan.source.video.grid_shift_seconds) is not None:
+        return -Fraction(shift).limit_denominator(1_000_000)
+    first = Fraction(plan.source.video.first_seconds).limit_denominator(1_000_000)
+    return first - half_up(first * plan.rate) / plan.rate
 
 
 def picture_frames(video: Video, rate: Fraction) -> int:

@@ -39,7 +39,8 @@ class Video:
     holes: tuple[tuple[float, float], ...]
     bits_per_second: int
     #: How much later its frames are shown on the grid of the lesson; sound follows them.
-    grid_shift_seconds: float = 0.0
+    #: None in plans of version 3.
+    grid_shift_seconds: float | None = None
     #: Whether frames are stored in another order than they are shown in.
     reordered: bool = False
 

@@ -56,6 +56,27 @@ def test_a_missing_transport_packet_costs_a_warning_and_not_the_lesson(
     assert bench.lesson(course_id) == made_alone(film, tmp_path)
 
 
+@pytest.mark.slow
+def test_damage_that_is_too_much_only_in_all_fails_the_job_at_its_end(
+    bench: Bench, cache: Path, tmp_path: Path
+) -> None:
+    # some nine frames of 500, at most three in each of the four chunks: less than a hundredth each
+    film = noisy(cache, "mp4", *FAST, "-g", "50")
+    for number, share in enumerate((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)):
+        film = flipped(film, tmp_path / f"{number}.mp4", share)
+    course_id, _ = bench.submit(film)
+
+    with bench.worker():
+        job = bench.wait_for(course_id, State.FAILED)
+
+    assert job.reason
+    assert "damaged" in job.reason
+    assert job.detail
+    assert "s of the picture do not decode" in job.detail
+    assert job.warnings == ()
+    assert bench.scalar("SELECT max(attempts) FROM transcode_chunks WHERE kind = 'publish'") == 1
+
+
 def test_what_is_shown_first_stays_when_the_rest_fails_and_gives_way_to_the_next_upload(
     bench: Bench, film: Path, tmp_path: Path
 ) -> None:

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from services.transcoder.storage.s3 import IMMUTABLE
-from tests.transcoder.jobs.harness import Bench, Files, make_film
+from tests.transcoder.jobs.harness import Bench, Files, made_alone, make_film
+from tests.transcoder.strangers import makers
+from tests.transcoder.strangers.recipes import RECIPES
 from tests.waiting import wait_until
 
 
@@ -75,3 +79,17 @@ def test_any_other_long_upload_shows_its_first_minute_small(bench: Bench, film: 
     assert {name.split("/")[0] for name in shown} == {"master.m3u8", "240p", "audio0"}
     assert "240p/00000.m4s" in shown
     assert "240p/00001.m4s" not in shown, "the first chunk has one segment here"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a recorder that began anew", "a recorder that began anew with 5.1 sound"])
+def test_a_recording_in_two_pieces_becomes_the_lesson_that_one_process_makes(
+    bench: Bench, name: str, tmp_path: Path
+) -> None:
+    film = makers.film(next(recipe for recipe in RECIPES if recipe.name == name))
+    course_id, _ = bench.submit(film)
+
+    with bench.worker():
+        bench.wait_for(course_id)
+
+    assert bench.lesson(course_id) == made_alone(film, tmp_path)

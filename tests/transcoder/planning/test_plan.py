@@ -137,6 +137,18 @@ def test_no_filter_of_a_chunk_makes_ffmpeg_7_forget_how_long_a_picture_lasts() -
         assert "setpts" not in chunk_graph(plan, chunk, 0)
 
 
+def test_sound_moves_with_a_first_picture_that_was_off_the_grid() -> None:
+    late = replace(SOURCE, video=replace(VIDEO, rate=Fraction(25), first_seconds=0.021))
+
+    assert audio_shift(make_plan(late, SHA, "build")) == Fraction(21, 1000) - Fraction(1, 25)
+
+
+def test_half_a_picture_rounds_up_as_ffmpeg_does() -> None:
+    late = replace(SOURCE, video=replace(VIDEO, rate=Fraction(25), first_seconds=0.5))
+
+    assert audio_shift(make_plan(late, SHA, "build")) == Fraction(1, 2) - Fraction(13, 25)
+
+
 def test_sound_moves_with_frames_that_are_off_the_grid() -> None:
     late = replace(SOURCE, video=replace(VIDEO, rate=Fraction(25), grid_shift_seconds=0.019))
 

@@ -48,8 +48,9 @@ def main() -> None:
         print(f"{figures.name}: {'; '.join(figures.faults)}", file=sys.stderr)
     verdict = f"{len(found) - len(bad)} of {len(RECIPES)} films keep every limit, and their lessons every MUST rule."
     writers = len(Counter(recipe.writer for recipe in RECIPES))
+    colours = {recipe.name: recipe.colour for recipe in RECIPES}
     head = _HEAD.format(films=len(RECIPES), writers=writers, verdict=verdict)
-    PAGE.write_text(head + "".join(_row(figures, RECIPES[i].colour) for i, figures in enumerate(found)))
+    PAGE.write_text(head + "".join(_row(figures, colours[figures.name]) for figures in found))
     raise SystemExit(0 if len(found) == len(RECIPES) and not bad else 1)
 
 

@@ -64,12 +64,14 @@ def film(path: Path, folder: Path) -> Seen:
     """What plain ffmpeg makes of the whole of `path`, all tracks in one process, so that they share one clock."""
     grey, wave, crc = folder / "judge.gray", folder / "judge.s16", folder / "judge.crc"
     tracks = {line.strip(",") for line in oracle.probe(path, "-show_entries", "stream=codec_type")}
-    steps = f"fps={round(1 / STEP_SECONDS)}:start_time=0,{_STRIP},scale=1:1,format=gray"
+    # filters that begin anew where a film changes its size would count some steps twice
+    whole = "scale=320:320"
+    steps = f"fps={round(1 / STEP_SECONDS)}:start_time=0,{whole},{_STRIP},scale=1:1,format=gray"
     has_picture = "video" in tracks and bool(_size(path))
-    call = ["-i", str(path)]
+    call = ["-reinit_filter:v", "0", "-i", str(path)]
     if has_picture:
         call += ["-map", "0:V:0", "-vf", steps, "-f", "rawvideo", str(grey)]
-        call += ["-map", "0:V:0", "-fps_mode", "passthrough", "-f", "framecrc", str(crc)]
+        call += ["-map", "0:V:0", "-vf", whole, "-fps_mode", "passthrough", "-f", "framecrc", str(crc)]
     if "audio" in tracks:
         call += [
             "-map",

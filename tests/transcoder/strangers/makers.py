@@ -28,17 +28,23 @@ _PACKAGES = {
 
 def film(recipe: Recipe) -> Path:
     """The film of `recipe`, made unless the cache has it."""
-    base = film(recipe.base) if recipe.base else None
+    base, first = (film(one) if one else None for one in (recipe.base, recipe.first))
     path = film_cache.folder_for(recipe.bytes) / f"{re.sub('[^a-z0-9]+', '_', recipe.name.lower())}.{recipe.ending}"
     if not path.exists():
         # several processes may make it at the same time: each has its own draft, and the last one stays
         draft = path.with_name(f"new_{os.getpid()}_{path.name}")
         for command in recipe.commands:
             require(command[0])
-            words = [word.replace("{out}", str(draft)).replace("{base}", str(base)) for word in command]
+            words = [_named(word, {"{out}": draft, "{base}": base, "{base0}": first}) for word in command]
             subprocess.run(words, check=True, capture_output=True, timeout=120, cwd=_ROOT)
         draft.rename(path)
     return path
+
+
+def _named(word: str, names: dict[str, Path | None]) -> str:
+    for name, path in names.items():
+        word = word.replace(name, str(path))
+    return word
 
 
 def require(program: str) -> None:

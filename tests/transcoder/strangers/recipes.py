@@ -24,6 +24,8 @@ class Recipe:
     commands: tuple[Command, ...]
     #: The recipe of `{base}`.
     base: "Recipe | None" = None
+    #: The recipe of `{base0}`, for films that are made of two.
+    first: "Recipe | None" = None
     #: Whether plain ffmpeg shows the colours that a viewer should see: it maps no tones.
     colour: bool = True
     #: How exact sound and picture can be: AVI keeps no times of showing, and each reader guesses those of B-frames.
@@ -33,7 +35,7 @@ class Recipe:
     def bytes(self) -> bytes:
         """All that the film depends on, apart from the programs."""
         calls = [word for call in self.commands for word in call if word != sys.executable]
-        return repr((self.ending, calls, self.base.bytes if self.base else b"")).encode()
+        return repr((self.ending, calls, *(one.bytes for one in (self.base, self.first) if one))).encode()
 
 
 def of_ffmpeg(
@@ -295,9 +297,89 @@ SOUNDS: tuple[Recipe, ...] = (
     of_sound("ADTS alone", "aac", *AAC),
 )  # fmt: skip
 
+_MP4 = _h264("H.264 with B-frames", "mp4", "-bf", "2")
+
+
+def _after(name: str, ending: str, options: str, *commands: str, base: Recipe, colour: bool = True) -> Recipe:
+    """A film that ffmpeg makes of another one."""
+    call = f"ffmpeg -nostdin -v error -y {options} {{out}}"
+    calls = tuple(tuple(command.split()) for command in (*commands, call))
+    return Recipe(name=name, writer="ffmpeg", ending=ending, commands=calls, base=base, colour=colour)
+
+
+def _joined(name: str, ending: str, one: Recipe, other: Recipe) -> Recipe:
+    """Two films as one file, byte by byte, as recorders that begin anew write."""
+    other_of = Recipe(name="first", writer="ffmpeg", ending=ending, commands=(("cp", "{base}", "{out}"),), base=one)
+    call = ("sh", "-c", 'cat "$1" "$2" > "$3"', "join", "{base0}", "{base}", "{out}")
+    return Recipe(name=name, writer="ffmpeg", ending=ending, commands=(call,), base=other, first=other_of)
+
+
+def _tagged(matrix: str, full: bool = False) -> Recipe:
+    """What was drawn, in the numbers of another standard, and said so."""
+    level, pixels = ("pc", "yuvj420p") if full else ("tv", "yuv420p")
+    chain = f"scale=out_color_matrix={matrix.replace('bt470bg', 'bt470').replace('2020nc', '2020')}:out_range={level}"
+    primaries = {"bt2020nc": "bt2020"}.get(matrix, matrix)
+    tags = ("-colorspace", matrix, "-color_primaries", primaries, "-color_range", level)
+    words = (*tags, "-vf", f"{chain},format={pixels}", "-pix_fmt", pixels)
+    return _h264(f"{matrix}{' in full range' if full else ''}", "mp4", *words)
+
+
+_STEREO_TS = _h264("stereo", "ts", "-muxdelay", "0", layout="stereo")
+_LATER_TS = _h264("later", "ts", "-muxdelay", "0", "-output_ts_offset", "777", layout="stereo")
+_FIVE_TS = _h264("5.1", "ts", "-muxdelay", "0", "-output_ts_offset", "6.04", layout="5.1")
+_COPY = "-i {base} -c copy"
+
+#: What happens to films after they were recorded.
+ODD: tuple[Recipe, ...] = (
+    *(_tagged(matrix) for matrix in ("bt709", "bt470bg", "smpte170m", "smpte240m", "bt2020nc")),
+    _tagged("bt709", full=True),
+    _h264("48 frames a second", "mp4", rate="48"),
+    _h264("100 frames a second", "mp4", rate="100", seconds=3),
+    _h264("240 frames a second", "mp4", rate="240", seconds=3),
+    _h264("cropped macroblocks", "mp4", size="354x202"),
+    _h264("grey H.264", "mp4", "-pix_fmt", "gray"),
+    of_ffmpeg("VP8 with transparency", "webm", *_VP8, "-auto-alt-ref", "0", "-pix_fmt", "yuva420p",
+              "-c:a", "libvorbis"),
+    of_ffmpeg("16-bit RGB", "mkv", "-c:v", "ffv1", "-pix_fmt", "rgb48le", "-strict", "-2", "-c:a", "flac", seconds=3),
+    of_ffmpeg("16-bit grey", "mkv", "-c:v", "ffv1", "-pix_fmt", "gray16le", "-strict", "-2", "-c:a", "flac", seconds=3),
+    of_ffmpeg("Video 1 in AVI", "avi", "-c:v", "msvideo1", "-pix_fmt", "rgb555le", *_PCM, seconds=3),
+    of_ffmpeg("DV of NTSC in AVI", "avi", "-target", "ntsc-dv", "-f", "avi", size="640x480", rate="30000/1001",
+              seconds=3),
+    _h264("gaps in the sound", "mkv", "-af", "aselect=not(between(t\\,2.5\\,3))"),
+    _h264("sound by a rough clock", "mkv", "-af", "asetpts=PTS+0.012*(mod(N\\,3)-1)/TB"),
+    _h264("sound that lags more and more", "mkv", "-af", "asetpts=PTS*1.01"),
+    _h264("a timecode track", "mov", "-timecode", "01:00:00:00"),
+    _after("cut in the middle of a group", "mp4", "-ss 1.3 -i {base} -c copy", base=_MP4),
+    _after("cut in the middle of a group, Matroska", "mkv", "-ss 1.3 -i {base} -c copy", base=_MP4),
+    _after("cut in the middle of a group, MPEG-TS", "ts", "-ss 1.3 -i {base} -c copy", base=_MP4),
+    _after("cut at its end", "mp4", "-i {base} -t 4.33 -c copy", base=_MP4),
+    _after("sound of another track first", "mkv", "-i {base} -map 0:a -map 0:v -c copy", base=_MP4),
+    _after("two tracks of sound", "mp4", "-i {base} -map 0 -map 0:a -c copy -metadata:s:a:1 language=fra", base=_MP4),
+    _after("a title", "mkv", "-i {base} -c copy -metadata title=Lesson -disposition:a:0 default", base=_MP4),
+    _after("sound moved by the player's clock", "mp4", "-i {base} -itsoffset 0.25 -i {base} -map 0:v -map 1:a -c copy",
+           base=_MP4),
+    _after("picture moved by the player's clock", "mov", "-itsoffset 0.4 -i {base} -i {base} -map 0:v -map 1:a -c copy",
+           base=_MP4),
+    _after("twice as slow", "mp4", "-itsscale 2 -i {base} -c copy", base=_MP4),
+    _after("an MP4 of an MPEG-TS", "mp4", "-i {base} -c copy", base=_h264("base", "ts", "-bf", "2")),
+    _after("an MPEG-TS of an FLV", "ts", "-i {base} -c copy", base=_h264("base", "flv", "-bf", "2")),
+    _after("a Matroska of an AVI", "mkv", "-fflags +genpts -i {base} -c copy",
+           base=of_ffmpeg("base", "avi", "-c:v", "mpeg4", *FINE, "-c:a", "libmp3lame")),
+    _after("joined by a list", "mp4", "-f concat -safe 0 -i {out}.txt -c copy",
+           "python3 -c open('{out}.txt','w').write('file\\x20{base}\\n'*2)", base=_MP4),
+    _joined("a recorder that began anew", "ts", _STEREO_TS, _LATER_TS),
+    _joined("a recorder that began anew with 5.1 sound", "ts", _STEREO_TS, _FIVE_TS),
+    _joined("other pixels from the middle on", "ts", _STEREO_TS,
+            _h264("other", "ts", "-muxdelay", "0", "-output_ts_offset", "6.04", size="320x180", layout="stereo",
+                  filters="scale=240:180,setsar=4/3")),
+    _joined("another size from the middle on", "ts", _STEREO_TS,
+            _h264("other", "ts", "-muxdelay", "0", "-output_ts_offset", "6.04", size="480x270", layout="stereo")),
+    _joined("another rate of sound from the middle on", "ts", _STEREO_TS,
+            _h264("other", "ts", "-muxdelay", "0", "-output_ts_offset", "6.04", layout="stereo", sample_rate=44_100)),
+)  # fmt: skip
+
 _RAW = of_ffmpeg("raw", "avi", "-c:v", "rawvideo", "-pix_fmt", "yuv420p", *_PCM)
 _Y4M = of_ffmpeg("raw", "y4m", "-pix_fmt", "yuv420p", silent=True)
-_MP4 = _h264("H.264 with B-frames", "mp4", "-bf", "2")
 
 
 def _by(writer: str, name: str, ending: str, *commands: str, base: Recipe = _RAW) -> Recipe:
@@ -394,4 +476,4 @@ STRANGERS: tuple[Recipe, ...] = (
     _chromium("VP9 and Opus in MP4", "mp4", "video/mp4;codecs=vp9,opus"),
 )  # fmt: skip
 
-RECIPES: tuple[Recipe, ...] = (*CONTAINERS, *H264, *RATES, *SHAPES, *CODECS, *SOUNDS, *STRANGERS)
+RECIPES: tuple[Recipe, ...] = (*CONTAINERS, *H264, *RATES, *SHAPES, *CODECS, *SOUNDS, *ODD, *STRANGERS)

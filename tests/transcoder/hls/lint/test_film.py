@@ -47,6 +47,7 @@ def test_sound_that_moved_is_found(lesson: Lesson, ffmpeg: Ffmpeg) -> None:
     assert "sound is -3" in message
 
 
+@pytest.mark.slow
 def test_a_half_that_is_stretched_is_found_where_it_begins(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     halves = []
     for width, height in ((320, 180), (180, 240)):

@@ -74,7 +74,7 @@ def _frames(data: bytes, size: int) -> list[bytes]:
 
 def _lag(was: Sequence[Sequence[int]], made: Sequence[Sequence[int]], start: int) -> int | None:
     """By how many steps `made` is late in the window from `start`; None where nothing there tells one from another."""
-    window = range(start, min(start + WINDOW_SECONDS * STEPS, len(made)))
+    window = range(start, min(start + WINDOW_SECONDS * STEPS, len(made)), 2)
     costs = {}
     for lag in range(-FARTHEST_STEPS, FARTHEST_STEPS + 1):
         pairs = [(was[at - lag], made[at]) for at in window if 0 <= at - lag < len(was)]
