@@ -106,7 +106,7 @@ GRANT INSERT (id, name, email, phone, role, year_of_study, last_login_at, create
     UPDATE (name, email, phone, role, year_of_study, last_login_at) ON users TO nouba_school;
 GRANT INSERT (id, chapter_id, title, pdf_summary, created_at), UPDATE (chapter_id, title, pdf_summary) ON courses
     TO nouba_school;
-GRANT SELECT, INSERT (provider, provider_reference, order_number, user_id, amount_minor, currency) ON payments
-    TO nouba_school;
+GRANT SELECT, INSERT (provider, provider_reference, order_number, user_id, amount_minor, currency,
+    subscription_id) ON payments TO nouba_school;
 GRANT SELECT (id, provider, state, reason, received_at, processed_at, payment_id) ON webhook_events TO nouba_school;
 GRANT SELECT ON ledger_accounts, ledger_transactions, ledger_entries, daily_stats, daily_stats_newest TO nouba_school;

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -43,6 +43,7 @@ class Story:
         yield from self._chargily()
         yield from self._others()
         yield from self._bank()
+        yield from self._reversals()
         yield from self._attacks()
 
     def _chargily(self) -> Iterator[Scene]:
@@ -81,6 +82,20 @@ class Story:
         payment = Payment(reference=order, order_number=number, amount_minor=300_000, user_id=student.id)
         delivery = signed("cib", (), payment, "paid")
         yield self._tell("CIB (SATIM): the payer comes back; the bank is asked", delivery, student, 0)
+
+    def _reversals(self) -> Iterator[Scene]:
+        """What a provider takes back, and what it gives back after all."""
+        student = self.school.enrol("student E", 60_000)
+        payment = self._payment("stripe", student, 80_000)
+        yield self._tell("Stripe: 800 DA paid", self._signed("stripe", payment, "paid"), student, 20_000)
+        refunded = self._signed("stripe", payment, "refunded")
+        yield self._tell("Stripe: all of it refunded; the subscription waits", refunded, student, 0)
+        failed = self._signed("stripe", payment, "refund_failed")
+        yield self._tell("Stripe: the refund failed; the subscription runs again", failed, student, 20_000)
+        part = replace(payment, disputed_minor=15_000)
+        disputed = self._signed("stripe", part, "disputed")
+        yield self._tell("Stripe: 150 DA of it disputed", disputed, student, 5_000)
+        yield self._tell("Stripe: that dispute won", self._signed("stripe", part, "won"), student, 20_000)
 
     def _attacks(self) -> Iterator[Scene]:
         student = self.school.enrol("student D", 50_000)

@@ -65,7 +65,7 @@ def worker() -> None:
 
 
 @gateway.command()
-@click.option("--provider", help="Only this one: chargily or satim.")
+@click.option("--provider", help="Only this one: chargily, satim or stripe.")
 @click.option("--older-than", default="30m", show_default=True, help="Begun so long ago, as 90s, 30m, 12h or 3d.")
 @click.option("--dry-run", is_flag=True, help="Show what would be asked about; ask nobody.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

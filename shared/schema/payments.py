@@ -107,8 +107,10 @@ payments = Table(
     Column("amount_told_at", INSTANT),
     Column("refunded_total_minor", BigInteger),
     Column("refunded_told_at", INSTANT),
-    # the subscription that it was made for, as somebody outside named it: it need not exist
+    # the subscription that it was made for, as somebody outside named it: it need not exist. What the school's checkout
+    # registered is kept when an event names another one
     Column("subscription_id", BigInteger),
+    Column("registered_subscription_id", BigInteger),
     # how often and when the provider was asked about it, and when it is asked again; never again where that is null
     Column("asks", Integer, nullable=False, server_default=text("0")),
     Column("asked_at", INSTANT),

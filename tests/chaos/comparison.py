@@ -112,7 +112,7 @@ def _compare_payments(rows: Rows, expected: Expected, findings: Findings) -> Non
     query = """
         SELECT provider, provider_reference, status, amount_minor, credited_minor, id,
                (SELECT coalesce(sum(e.amount_minor), 0) FROM ledger_entries e
-                JOIN ledger_transactions t ON t.id = e.transaction_id AND t.kind = 'payment'
+                JOIN ledger_transactions t ON t.id = e.transaction_id
                 JOIN ledger_accounts a ON a.id = e.account_id AND a.kind = 'user_wallet'
                 WHERE t.payment_id = payments.id)::bigint
         FROM payments

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -24,7 +24,8 @@ SECRETS: Final = {
 }
 #: How often a payment is each provider's; CIB is the card whose payments run over SATIM.
 _SHARES: Final = {"generic": 28, "chargily": 22, "standard_webhooks": 20, "stripe": 20, "satim": 6, "cib": 4}
-#: The lives that a payment can have, in the words of `local.psp.bodies.WORDS`; `part` is a refund of a part.
+#: The lives that a payment can have, in the words of `local.psp.bodies.WORDS`; `part` is a refund of a part, and
+#: `part_failed` the end of one that failed. Disputes are about a half or all, captures of a hold about two thirds.
 _LIVES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     "chargily": (("paid",), ("paid",), ("failed", "paid"), ("failed",), ("canceled",), ("expired",)),
     "satim": (("paid",), ("paid",), ("failed",)),
@@ -36,6 +37,8 @@ _LIVES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     "stripe": (
         ("pending", "paid"), ("authorized", "paid"), ("failed", "paid"), ("pending", "canceled"), ("paid", "refunded"),
         ("paid", "part"), ("paid", "disputed", "won"), ("paid", "disputed", "lost"), ("paid", "disputed"),
+        ("authorized", "captured"), ("captured", "part"), ("paid", "refunded", "refund_failed"),
+        ("paid", "part", "part_failed"), ("paid", "part_failed"), ("invoiced", "invoice_payment"),
     ),
     "generic": (
         ("pending", "paid"), ("paid",), ("paid",), ("pending", "failed", "paid"), ("pending", "canceled"),
@@ -111,8 +114,11 @@ def plan(seed: int, events: int, now: datetime) -> Plan:
     while told < events:
         lives.append(life := _life(dice, len(lives), users, noon))
         told += len(life.told)
-    prices = [100 * dice.randint(200, 4000) for _ in range(users * 3)]
-    subscriptions = [(dice.randint(1, users), price) for price in prices]
+    # Which subscriptions run depends on when each payment was made, and some providers tell no time: so those of one
+    # user have one price, and it is the oldest so many that run.
+    prices = [100 * dice.randint(200, 4000) for _ in range(users)]
+    buyers = [dice.randint(1, users) for _ in range(users * 3)]
+    subscriptions = [(user_id, prices[user_id - 1]) for user_id in buyers]
     return Plan(seed, lives, _mailbag(dice, lives), users, subscriptions, noon)
 
 
@@ -125,9 +131,15 @@ def _life(dice: random.Random, number: int, users: int, noon: datetime) -> Life:
         user_id=None if route in ("satim", "cib") else dice.randint(1, users),
         order_number=f"C{number:09}" if route in ("satim", "cib") else None,
     )
+    told = dice.choice(_LIVES[route])
+    payment = replace(
+        payment,
+        captured_minor=payment.amount_minor * 2 // 3 if "captured" in told else 0,
+        disputed_minor=payment.amount_minor // 2 if "disputed" in told and dice.random() < 0.5 else 0,
+    )
     # a third of what is told about was paid on one of the two days before, which changes their statistics
     ago = dice.choice((0, 0, 0, 0, 1, 2))
-    return Life(route, payment, dice.choice(_LIVES[route]), noon - timedelta(days=ago))
+    return Life(route, payment, told, noon - timedelta(days=ago))
 
 
 def _mailbag(dice: random.Random, lives: Sequence[Life]) -> list[News]:
@@ -151,8 +163,8 @@ def _events(life: Life) -> Iterator[News]:
     for what in life.told:
         payment = life.payment
         word = what
-        if what == "part":
-            payment, word = partly_refunded(payment), "refunded"
+        if what in ("part", "part_failed"):
+            payment, word = partly_refunded(payment), "refunded" if what == "part" else "refund_failed"
         event_id = f"evt_{digest(payment.reference, what)}"
         if life.route in ("satim", "cib"):
             body = _callback(payment, word)
@@ -163,13 +175,7 @@ def _events(life: Life) -> Iterator[News]:
 
 def partly_refunded(payment: Payment) -> Payment:
     """The same payment, of which a quarter was given back."""
-    return Payment(
-        reference=payment.reference,
-        amount_minor=payment.amount_minor,
-        user_id=payment.user_id,
-        order_number=payment.order_number,
-        refunded_minor=payment.amount_minor // 4,
-    )
+    return replace(payment, refunded_minor=payment.amount_minor // 4)
 
 
 def _callback(payment: Payment, word: str) -> bytes:

@@ -40,10 +40,10 @@ def expect(plan: Plan, zone: ZoneInfo) -> Expected:
     days: dict[date, list[int]] = defaultdict(list)
     for place, life in enumerate(plan.lives):
         status, credited = _outcome(life)
-        payments[life.provider, life.payment.reference] = (status, life.payment.amount_minor, credited)
+        payments[life.provider, life.payment.reference] = (status, _collected(life), credited)
         wallets[payer(plan, place)] += credited
-        if "paid" in life.told and tells_its_time(life) and life.at < plan.today:
-            days[life.at.astimezone(zone).date()].append(life.payment.amount_minor)
+        if _is_collected(life) and tells_its_time(life) and life.at < plan.today:
+            days[life.at.astimezone(zone).date()].append(_collected(life))
     active = _active(plan, wallets)
     spent: dict[int, int] = defaultdict(int)
     for number in active:
@@ -70,23 +70,33 @@ def tells_its_time(life: Life) -> bool:
     return life.route in ("chargily", "standard_webhooks", "stripe")
 
 
+def _is_collected(life: Life) -> bool:
+    return any(word in life.told for word in ("paid", "captured", "invoice_payment"))
+
+
+def _collected(life: Life) -> int:
+    """What was collected; of a payment that was not, what was tried."""
+    return life.payment.captured_minor if "captured" in life.told else life.payment.amount_minor
+
+
 def _outcome(life: Life) -> tuple[str, int]:
-    amount, told = life.payment.amount_minor, life.told
-    if "paid" not in told:
+    amount, told = _collected(life), life.told
+    disputed = life.payment.disputed_minor or amount
+    if not _is_collected(life):
         return next(word for word in _FURTHEST if word in told), 0
     if "lost" in told:
-        return "charged_back", 0
+        return "charged_back", amount - disputed
     if "disputed" in told and "won" not in told:
-        return "disputed", 0
-    if "refunded" in told:
+        return "disputed", amount - disputed
+    if "refunded" in told and "refund_failed" not in told:
         return "refunded", 0
-    if "part" in told:
-        return "partially_refunded", amount - amount // 4
+    if "part" in told and "part_failed" not in told:
+        return "partially_refunded", amount - life.payment.amount_minor // 4
     return "completed", amount
 
 
 def _active(plan: Plan, wallets: dict[int, int]) -> set[int]:
-    """The oldest subscriptions of each user, for as long as all that the user ever paid in covers them."""
+    """The oldest subscriptions of each user, as many as all that the user ever paid in covers at their one price."""
     mine: dict[int, list[int]] = defaultdict(list)
     for number, (user_id, _) in enumerate(plan.subscriptions):
         mine[user_id].append(number)

@@ -3,17 +3,22 @@
 import hashlib
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import psycopg2
 import pytest
 
+from services.webhook_gateway.providers.base import Mode, Request
+from services.webhook_gateway.providers.stripe import Stripe
 from tests.chaos.comparison import Rows, compare_books
 from tests.chaos.events import Plan, plan
 from tests.chaos.oracle import Expected, expect
 from tests.chaos.school import enrol
 from tests.chaos.storm import KILL, PAUSE, blows
+from tests.webhook_gateway.fakes import FakeSchool
+from tests.webhook_gateway.settlement.harness import Clock, Desk
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
@@ -50,6 +55,50 @@ def test_a_third_comes_twice_a_fifth_out_of_order_and_a_twentieth_is_forged(made
 def test_every_forgery_differs_from_what_was_signed(made: Plan) -> None:
     forged = [news for news in made.parcels if not news.is_genuine]
     assert all(news.body != news.genuine and len(news.body) == len(news.genuine) for news in forged)
+
+
+def test_every_kind_of_life_is_played(made: Plan) -> None:
+    told = {word for life in made.lives if life.route == "stripe" for word in life.told}
+    assert told >= {
+        "captured",
+        "part",
+        "refunded",
+        "refund_failed",
+        "part_failed",
+        "disputed",
+        "won",
+        "lost",
+        "invoiced",
+    }
+    assert any(life.payment.disputed_minor for life in made.lives)
+
+
+def test_the_books_in_memory_are_as_the_oracle_reckons_payments_at_stripe() -> None:
+    # Given the oracle, which knows nothing of our code, and our code, which knows nothing of the plan
+    made = plan(5, 1500, NOW)
+    school, stripe = FakeSchool(), Stripe(["whsec_x"])
+    for _ in range(made.users):
+        school.add_user()
+    desk = Desk(school, clock=Clock(NOW))
+    settlement = replace(desk.settlement, providers={"stripe": stripe}, payments_mode=Mode.TEST)
+
+    # When all of Stripe's events are settled, and those that wait once more
+    events = [
+        school.add_event("stripe", stripe.parse(Request("POST", {}, news.body)).reference, news.body, NOW)
+        for news in made.parcels
+        if news.route == "stripe" and news.is_genuine
+    ]
+    for event_id in [*events, *events, *events]:
+        settlement.settle(event_id)
+
+    # Then each payment is as the oracle reckons it
+    found = {
+        ("stripe", payment.reference): (str(payment.status), payment.amount_minor, payment.credited_minor)
+        for payment in school.payments()
+    }
+    payments = expect(made, ZoneInfo("Africa/Algiers")).payments
+    assert found == {key: row for key, row in payments.items() if key[0] == "stripe"}
+    assert len(found) > 100
 
 
 def test_a_school_where_nothing_was_settled_differs_in_every_event_and_balance(

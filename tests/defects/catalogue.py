@@ -169,10 +169,7 @@ MONEY = (
     Defect(
         "the day of a payment in UTC",
         "What is paid after midnight in Algiers is counted on the day before.",
-        (
-            Change(f"{GATEWAY}/settlement/book.py", "at.astimezone(terms.zone).date()", "at.astimezone(UTC).date()"),
-            Change(f"{GATEWAY}/settlement/book.py", "from datetime import date,", "from datetime import UTC, date,"),
-        ),
+        (Change(f"{GATEWAY}/settlement/book.py", "at.astimezone(terms.zone).date()", "at.astimezone(UTC).date()"),),
         (f"{TESTS}/settlement/test_days.py::test_a_day_ends_at_the_schools_midnight",),
     ),
 )

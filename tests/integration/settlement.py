@@ -136,7 +136,9 @@ class Bench:
 
     def assert_booked_once(self, event_id: int, user_id: int, balance_minor: int) -> None:
         """The event has one posting, the wallet holds what it should, and the user's subscriptions are active."""
-        postings = "SELECT count(*) FROM ledger_transactions WHERE event_id = :event_id AND kind = 'payment'"
+        postings = (
+            "SELECT count(*) FROM ledger_transactions WHERE event_id = :event_id AND kind IN ('payment', 'refund')"
+        )
         assert self.scalar(postings, event_id=event_id) == 1
         assert self.scalar("SELECT balance_minor FROM users WHERE id = :id", id=user_id) == balance_minor
         pending = "SELECT count(*) FROM subscriptions WHERE user_id = :id AND status <> 'active'"

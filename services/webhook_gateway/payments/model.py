@@ -36,7 +36,8 @@ class Payment:
     `amount_minor` is what was collected, and before that what is to be: `amount_is_final` is false while only a hold or
     a failed attempt told it, for less may be collected. `registered_minor` is what the school's checkout registered,
     kept when something else was collected; `amount_told_at` is the provider's time of the collection that counts.
-    `subscription_id` is the subscription that it was made for, where somebody named one.
+    `subscription_id` is the subscription that it was made for, where somebody named one: the school's checkout
+    (`registered_subscription_id`), else the provider's events.
     """
 
     id: int
@@ -56,6 +57,7 @@ class Payment:
     failure_reason: str | None = None
     completed_at: datetime | None = None
     subscription_id: int | None = None
+    registered_subscription_id: int | None = None
 
     @property
     def status(self) -> Status:
@@ -65,13 +67,22 @@ class Payment:
     @property
     def registered(self) -> int | None:
         """What the school's checkout registered; None where nobody did: an attempt is no registration."""
-        is_registration = self.amount_is_final and self.standing.stage is not Stage.COMPLETED
-        return self.amount_minor if self.registered_minor is None and is_registration else self.registered_minor
+        return self.amount_minor if self._is_registration else self.registered_minor
+
+    @property
+    def registered_subscription(self) -> int | None:
+        """The subscription that the school's checkout registered; None where nobody did."""
+        return self.subscription_id if self._is_registration else self.registered_subscription_id
 
     @property
     def told_fee_minor(self) -> int:
         """The part of the fee that was told as one figure, and not as fees of their own."""
         return self.fee_minor - self.standing.fee_minor(FeeKind.PAYMENT)
+
+    @property
+    def _is_registration(self) -> bool:
+        """Whether this is the row of the school's checkout, and no event has changed it."""
+        return self.registered_minor is None and self.amount_is_final and self.standing.stage is not Stage.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,9 +87,9 @@ def amount_minor(value: Any, name: str, minor_units: int = 1) -> int:
 
 
 def user_id(value: Any) -> int | None:
-    """The user, told as an integer or as decimal text.
+    """The id of a user or a subscription, told as an integer or as decimal text.
 
-    None for anything else, also for a number that no user can have: such a payment waits for its payer to be found
+    None for anything else, also for a number that none of them can have: such a payment waits for its payer to be found
     by reference or order number.
     """
     if isinstance(value, str) and _USER_ID.fullmatch(value):

@@ -36,6 +36,7 @@ class ParsedPayload(NamedTuple):
     amount_minor: int | None
     refunded_minor: int | None
     currency: str
+    subscription_id: int | None
 
 
 def status_word(value: Any) -> str:
@@ -60,4 +61,5 @@ def read(body: Mapping[str, Any], status: str) -> ParsedPayload:
         amount_minor=None if is_refund else amount_minor,
         refunded_minor=amount_minor if is_refund else None,
         currency=fields.currency(body.get("currency")),
+        subscription_id=fields.user_id(body.get("subscription_id")),
     )

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from services.webhook_gateway.payments.model import Event, Link, Payment
-from services.webhook_gateway.payments.money import transactions
+from services.webhook_gateway.payments.money import Money, transactions
 from services.webhook_gateway.payments.objects import DisputeState, FeeKind
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.providers.base import PaymentNotice
@@ -50,31 +50,51 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if found is not None and known is not None and known.reference in (None, reference):
         before, after = found, known
     else:
-        newcomer = _newcomer(event.provider, notice, known, terms)
-        _keep_links(event.provider, notice, notice.user_id, books)
-        if isinstance(newcomer, SettlementResult):
-            return newcomer
-        opened = books.open(newcomer)
-        failpoint("settlement.after_open")
-        if opened is None:
-            return SettlementResult(EventState.RECEIVED, f"user {newcomer.user_id} is not known yet")
-        before, after = newcomer, opened
-        # somebody else may have opened it meanwhile, for another amount
-        if fault := _mismatch(after, notice, terms):
-            return SettlementResult(EventState.QUARANTINED, fault, after.id)
+        opened = _open(event, notice, known, books, terms)
+        if isinstance(opened, SettlementResult):
+            return opened
+        before, after = opened
     if notice.refunded_minor and notice.stage is not Stage.COMPLETED and not after.amount_is_final:
         return SettlementResult(EventState.RECEIVED, "how much was paid is not known yet", after.id)
     moved = _merge(after, notice, event.received_at)
     if excess := _excess(moved, notice):
         return SettlementResult(EventState.RECEIVED, excess, after.id)
     _keep_links(event.provider, notice, moved.user_id, books)
-    if moved == before:
+    if _is_told_again(before, moved):
+        if moved != before:
+            books.save(moved)
         return SettlementResult(EventState.IGNORED, f"nothing new: payment {moved.id} is {moved.status}", moved.id)
-    _move_money(event, after, moved, books, terms)
+    return _apply(event, after, moved, books, terms)
+
+
+def _open(
+    event: Event, notice: PaymentNotice, order: Payment | None, books: SettlementStore, terms: WalletPolicy
+) -> tuple[Payment, Payment] | SettlementResult:
+    """The row that is new, without its id and with it; or why there is none yet."""
+    newcomer = _newcomer(event.provider, notice, order, terms)
+    _keep_links(event.provider, notice, notice.user_id, books)
+    if isinstance(newcomer, SettlementResult):
+        return newcomer
+    opened = books.open(newcomer)
+    failpoint("settlement.after_open")
+    if opened is None:
+        return SettlementResult(EventState.RECEIVED, f"user {newcomer.user_id} is not known yet")
+    # somebody else may have opened it meanwhile, for another amount
+    if fault := _mismatch(opened, notice, terms):
+        return SettlementResult(EventState.QUARANTINED, fault, opened.id)
+    return newcomer, opened
+
+
+def _apply(
+    event: Event, before: Payment, moved: Payment, books: SettlementStore, terms: WalletPolicy
+) -> SettlementResult:
+    """Book what is new in `moved`, and say so."""
+    _move_money(event, before, moved, books, terms)
     books.save(moved)
     failpoint("settlement.after_payment")
-    books.release(event.provider, reference, terms.now())
-    for day in _days(event, after, moved, terms):
+    assert moved.reference is not None
+    books.release(event.provider, moved.reference, terms.now())
+    for day in _days(event, before, moved, terms):
         books.announce(moved.id, day)
     reason = f"payment {moved.id} is {moved.status}"
     if moved.credited_minor and (first := books.paid_before(moved)):
@@ -156,6 +176,7 @@ def _newcomer(
     """
     user_id = order.user_id if order is not None else notice.user_id
     registered = order.registered if order is not None else None
+    subscription_id = order.registered_subscription if order is not None else None
     amount_minor = notice.amount_minor if registered is None else registered
     if user_id is None:
         return SettlementResult(
@@ -172,7 +193,8 @@ def _newcomer(
         amount_minor=amount_minor,
         amount_is_final=registered is not None,
         registered_minor=registered,
-        subscription_id=order.subscription_id if order is not None and registered is not None else None,
+        subscription_id=subscription_id,
+        registered_subscription_id=subscription_id,
         currency=notice.currency or terms.currency,
         standing=PaymentState(),
     )
@@ -236,6 +258,7 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
     standing = payment.standing.merge(notice.standing)
     is_collected = notice.stage is Stage.COMPLETED
     amount_minor, told_at = _amount(payment, notice)
+    registered_subscription_id = payment.registered_subscription
     told_fee_minor = max(payment.told_fee_minor, (notice.fee_minor or 0) if is_collected else 0)
     moved = replace(
         payment,
@@ -245,7 +268,10 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
         registered_minor=payment.registered,
         reference=notice.reference,
         order_number=payment.order_number or notice.order_number,
-        subscription_id=max(payment.subscription_id or 0, notice.subscription_id or 0) or None,
+        subscription_id=registered_subscription_id
+        or max(payment.subscription_id or 0, notice.subscription_id or 0)
+        or None,
+        registered_subscription_id=registered_subscription_id,
         standing=standing,
         credited_minor=standing.credit_minor(amount_minor),
         fee_minor=told_fee_minor + standing.fee_minor(FeeKind.PAYMENT),
@@ -259,6 +285,16 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
         method=max(payment.method or "", notice.method or "") or None,
         completed_at=min(payment.completed_at or completed_at, completed_at),
     )
+
+
+def _is_told_again(before: Payment, moved: Payment) -> bool:
+    """Whether nothing but the time changed at which a figure was told."""
+
+    def timeless(payment: Payment) -> Payment:
+        refunded = replace(payment.standing.refunded, told_at=None)
+        return replace(payment, amount_told_at=None, standing=replace(payment.standing, refunded=refunded))
+
+    return timeless(before) == timeless(moved) and Money.of(before) == Money.of(moved)
 
 
 def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | None]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from services.webhook_gateway.errors import ConflictingPaymentError, UnknownUserError
 from services.webhook_gateway.payments.model import Payment
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore
+from services.webhook_gateway.settlement.wallets import pay_subscriptions
 
 
 def register_payment(payment: Payment, books: SettlementStore, now: datetime) -> Payment:
@@ -25,9 +26,12 @@ def register_payment(payment: Payment, books: SettlementStore, now: datetime) ->
         # a hold or a failed attempt said what was tried; the school says what is to be paid
         known = replace(known, amount_minor=payment.amount_minor, amount_is_final=True)
     if payment.subscription_id is not None:
-        known = replace(known, subscription_id=payment.subscription_id)
+        named = payment.subscription_id
+        known = replace(known, subscription_id=named, registered_subscription_id=named)
     if known != found:
         books.save(known)
+    if known.subscription_id != found.subscription_id and known.completed_at is not None:
+        pay_subscriptions(known.user_id, known.currency, books, now, None)
     # what a webhook told before now has a payment to be about
     books.release(payment.provider, payment.reference, now)
     return known

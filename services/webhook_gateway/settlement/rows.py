@@ -40,6 +40,7 @@ def read_payment(row: Row) -> Payment:
         failure_reason=row["failure_reason"],
         completed_at=_instant(row["completed_at"]),
         subscription_id=row["subscription_id"],
+        registered_subscription_id=row["registered_subscription_id"],
     )
 
 
@@ -69,6 +70,7 @@ def write_payment(payment: Payment) -> Row:
         "failure_reason": payment.failure_reason,
         "completed_at": payment.completed_at,
         "subscription_id": payment.subscription_id,
+        "registered_subscription_id": payment.registered_subscription_id,
     }
 
 
@@ -113,8 +115,9 @@ def _standing(row: Row) -> PaymentState:
     # every word beyond the unfinished stages means that the money was collected
     stage = Stage.__members__.get(row["status"].upper(), Stage.COMPLETED)
     told: Sequence[Row] = row["objects"] or ()
-    # an earlier release wrote what is refunded, and not when the provider told it
-    total = row["refunded_minor"] if row["refunded_total_minor"] is None else row["refunded_total_minor"]
+    refunds = {one["object_id"]: _refund(one) for one in told if one["kind"] == "refund"}
+    # without refunds of their own the two are the same, but an earlier release writes the first alone
+    total = row["refunded_total_minor"] if refunds else row["refunded_minor"]
     disputes = {one["object_id"]: _dispute(one) for one in told if one["kind"] == "dispute"}
     if not disputes and row["dispute"] != _NO_DISPUTE:
         # one that an earlier release kept, which took all that was left of the payment
@@ -122,8 +125,8 @@ def _standing(row: Row) -> PaymentState:
         disputes = {UNIDENTIFIED: Dispute(UNIDENTIFIED, left, DisputeState[row["dispute"].upper()])}
     return PaymentState(
         stage=stage,
-        refunded=Total(total, _instant(row["refunded_told_at"])),
-        refunds={one["object_id"]: _refund(one) for one in told if one["kind"] == "refund"},
+        refunded=Total(total or 0, _instant(row["refunded_told_at"])),
+        refunds=refunds,
         disputes=disputes,
         fees={one["object_id"]: _fee(one) for one in told if one["kind"] == "fee"},
     )

@@ -19,6 +19,7 @@ from shared.operations.cli_options import (
 )
 from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
 from shared.operations.payments.statement import Wallet, read_wallet
+from shared.operations.payments.surplus import find_surplus
 from shared.runtime.currency import BadAmountError, format_minor, parse_minor
 from shared.runtime.settings import CurrencyCode, DatabaseSettings, read_settings
 
@@ -158,6 +159,36 @@ def refund(
         click.echo(f"Refund {refund_id} of {figure} is kept; a worker sends it to {payment.provider}{why}.")
     if status.state in ("refused", "unknown"):
         raise click.ClickException(f"Refund {refund_id} of {figure} is {status.state}: {status.note}")
+
+
+@payments.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="The newest so many.")
+@json_option
+def surplus(limit: int, as_json: bool) -> None:
+    """List the orders that were paid more than once, at one provider or at several.
+
+    All of it is in the payer's wallet. Give the surplus back at the provider, and its webhook takes it from the wallet.
+
+    \b
+    Examples:
+      nouba payments surplus
+      nouba payments surplus --json
+    """
+    with operators_database(APPLICATION) as engine:
+        found = find_surplus(engine, limit=limit)
+    if as_json:
+        click.echo(json.dumps({"surplus": [one.as_json() for one in found]}))
+        return
+    if not found:
+        click.echo("No order was paid twice.")
+        return
+    table = _table("order", "user", "paid again", "payments", ">surplus")
+    for one in found:
+        pairs = zip(one.payment_ids, one.providers, strict=True)
+        paid = ", ".join(f"{number} ({provider})" for number, provider in pairs)
+        amount = format_minor(one.surplus_minor, one.currency)
+        table.add_row(*map(Text, (one.order_number, str(one.user_id), _short(one.paid_again_at), paid, amount)))
+    table_console().print(table)
 
 
 @payments.command(context_settings={"ignore_unknown_options": True})

@@ -121,6 +121,41 @@ def test_several_payments_of_one_order_are_listed_and_a_surplus_is_named(
     assert "there is a surplus" in shown["notes"][-1]
 
 
+def test_an_order_that_was_paid_at_two_providers_is_booked_and_listed_as_a_surplus(
+    client: httpx.Client, database: Database
+) -> None:
+    # Given an order that was paid at two providers, and one that was paid once
+    first = tell(client, database)
+    paid = Payment(reference="c-1", amount_minor=250_000, order_number=ORDER, user_id=7)
+    delivery = signed("chargily", [SECRETS["chargily"]], paid)
+    second = int(deliver(client, delivery).json()["event_id"])
+    state = "SELECT state FROM webhook_events WHERE id = %s"
+    wait_until(lambda: database.rows(state, second) == [("applied",)])
+    tell(client, database, reference="t-2", order_number="another")
+
+    # When operators look at what was paid twice
+    (surplus,) = nouba_json(database, "payments", "surplus")["surplus"]
+
+    # Then both are in the wallet, and the one order is listed with both payments
+    assert balance(database) == 750_000
+    numbers = [
+        database.rows("SELECT payment_id FROM webhook_events WHERE id = %s", number)[0][0] for number in (first, second)
+    ]
+    assert (surplus["order_number"], surplus["user_id"], surplus["surplus_minor"]) == (ORDER, 7, 250_000)
+    assert sorted(surplus["payment_ids"]) == sorted(numbers)
+    assert sorted(surplus["providers"]) == ["chargily", "generic"]
+    text = nouba(database, "payments", "surplus")
+    assert ORDER in text
+    assert "2,500.00 DZD" in text
+    assert "another" not in text
+    reasons = [row[0] for row in database.rows("SELECT reason FROM webhook_events")]
+    assert sum("surplus" in (reason or "") for reason in reasons) == 1
+
+    # And a surplus that was given back is none any more
+    tell(client, database, "refunded")
+    assert "No order was paid twice" in nouba(database, "payments", "surplus")
+
+
 def test_a_wallet_is_a_statement_with_a_running_balance_and_says_why_subscriptions_run_or_not(
     client: httpx.Client, database: Database
 ) -> None:

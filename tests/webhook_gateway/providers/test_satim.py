@@ -114,6 +114,7 @@ def test_a_paid_order_is_what_the_bank_says_and_no_longer_a_hint(serve: Serve) -
         order_number="CMD0000004",
         stage=Stage.COMPLETED,
         amount_minor=100320,
+        refunded_minor=0,
         currency="DZD",
         method="card",
     )

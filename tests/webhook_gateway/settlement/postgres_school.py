@@ -212,6 +212,7 @@ def _payment(row: Any, objects: Sequence[Any]) -> Payment:
         registered_minor=row.registered_minor,
         amount_told_at=row.amount_told_at,
         subscription_id=row.subscription_id,
+        registered_subscription_id=row.registered_subscription_id,
         currency=row.currency,
         standing=standing,
         credited_minor=row.credited_minor,

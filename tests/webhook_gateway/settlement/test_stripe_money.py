@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import pytest
-import stripe
 from stripe.params import _webhook_endpoint_create_params
 
 from services.webhook_gateway.errors import UnreadableEventError
@@ -21,58 +19,19 @@ from services.webhook_gateway.settlement.unit_of_work import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Clock, Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
-
-Body = dict[str, Any]
-_TURNS = itertools.count()
-_BEGAN = int(OPENED_AT.timestamp()) - 3600
-
-
-def event(kind: str, at: int, thing: Body, previous: Body | None = None) -> Body:
-    """An event of `kind`, told `at` seconds after the payment began. It must be one that Stripe's library can read."""
-    body = {
-        "id": f"evt_{next(_TURNS)}",
-        "object": "event",
-        "type": kind,
-        "created": _BEGAN + at,
-        "livemode": True,
-        "data": {"object": {"currency": "dzd", **thing}, **({"previous_attributes": previous} if previous else {})},
-    }
-    read = stripe.Event.construct_from(json.loads(json.dumps(body)), "sk_test")
-    assert (read.type, read.data.object["object"]) == (kind, thing["object"])
-    return body
-
-
-def intent(kind: str = "succeeded", at: int = 1, name: str = "pi_1", amount: int = 10000, **known: Any) -> Body:
-    thing = {"object": "payment_intent", "id": name, "amount": amount, "amount_received": amount, **known}
-    return event(f"payment_intent.{kind}", at, thing)
-
-
-def charge(kind: str, at: int, amount: int = 10000, **known: Any) -> Body:
-    thing = {
-        "object": "charge",
-        "id": "ch_1",
-        "payment_intent": "pi_1",
-        "amount": amount,
-        "amount_captured": amount,
-        "amount_refunded": 0,
-        "captured": True,
-        "status": "succeeded",
-        "metadata": {"user_id": "USER"},
-        **known,
-    }
-    return event(f"charge.{kind}", at, thing)
-
-
-def refund(kind: str, at: int, status: str, amount: int = 10000, name: str = "re_1") -> Body:
-    thing = {"object": "refund", "id": name, "amount": amount, "status": status, "charge": "ch_1"}
-    return event(kind, at, {**thing, "payment_intent": "pi_1", "created": _BEGAN + 10})
-
-
-def dispute(kind: str, at: int, status: str, amount: int, name: str = "dp_1", fee: int = 0) -> Body:
-    moved = [{"object": "balance_transaction", "id": f"txn_{name}", "fee": fee, "currency": "dzd"}] if fee else []
-    thing = {"object": "dispute", "id": name, "amount": amount, "status": status, "charge": "ch_1"}
-    return event(f"charge.dispute.{kind}", at, {**thing, "payment_intent": "pi_1", "balance_transactions": moved})
-
+from tests.webhook_gateway.settlement.stripe_bodies import (
+    INVOICE,
+    INVOICE_PAYMENT,
+    NAMED,
+    SESSION,
+    TURNS,
+    Body,
+    charge,
+    dispute,
+    event,
+    intent,
+    refund,
+)
 
 PAID = charge("succeeded", 1)
 
@@ -82,7 +41,7 @@ class Books:
     """A student of a school in PostgreSQL, and Stripe's events about what that student pays."""
 
     school: SqlSchool
-    turn: int = field(default_factory=lambda: next(_TURNS))
+    turn: int = field(default_factory=lambda: next(TURNS))
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -149,7 +108,7 @@ def check(school: SqlSchool, bodies: Sequence[Body], row: tuple[str, int, int], 
     for order in orders(*bodies):
         before = Books(school).sums()
         books = Books(school)
-        books.tell([*order, {**order[0], "id": f"evt_{next(_TURNS)}"}])
+        books.tell([*order, {**order[0], "id": f"evt_{next(TURNS)}"}])
         assert books.rows == [row], [one["type"] for one in order]
         assert books.balance == row[2]
         expected = {"user_wallet": row[2], "psp_clearing": -row[2], **sums}
@@ -273,22 +232,6 @@ def test_an_attempt_registers_nothing(sql_school: SqlSchool) -> None:
         books = Books(sql_school)
         books.tell(told)
         assert books.rows == [("completed", 8000, 8000), ("failed", 10000, 0)]
-
-
-SESSION = event(
-    "checkout.session.completed",
-    1,
-    {"object": "checkout.session", "id": "cs_1", "payment_intent": None, "client_reference_id": "USER",
-     "customer": "cus_1", "subscription": "sub_1", "mode": "subscription", "payment_status": "paid"},
-)  # fmt: skip
-INVOICE: Body = {"object": "invoice", "id": "in_1", "amount_paid": 10000, "customer": "cus_1", "status": "paid"}
-NAMED = {"parent": {"subscription_details": {"subscription": "sub_1", "metadata": {"user_id": "USER"}}}}
-INVOICE_PAYMENT = event(
-    "invoice_payment.paid",
-    3,
-    {"object": "invoice_payment", "id": "inpay_1", "amount_paid": 10000, "invoice": "in_1", "status": "paid",
-     "payment": {"type": "payment_intent", "payment_intent": "pi_1"}},
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(

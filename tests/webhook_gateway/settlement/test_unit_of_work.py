@@ -108,6 +108,7 @@ def test_everything_that_settlement_changes_of_a_payment_is_kept(school: School)
             {"txn_1": Fee("txn_1", 25, FeeKind.PAYMENT), "txn_2": Fee("txn_2", -15, FeeKind.DISPUTE)},
         ),
         registered_minor=1200,
+        registered_subscription_id=8,
         amount_told_at=OPENED_AT,
         subscription_id=7,
         credited_minor=700,

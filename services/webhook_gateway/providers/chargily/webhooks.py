@@ -107,6 +107,7 @@ def _notice(key: str, kind: str, stage: Stage, checkout: Mapping[str, Any]) -> P
         reference=fields.identifier(checkout.get("id"), "data.id"),
         order_number=fields.loose_identifier(metadata.get("order_id")),
         user_id=fields.user_id(metadata.get("user_id")),
+        subscription_id=fields.user_id(metadata.get("subscription_id")),
         stage=stage,
         amount_minor=fields.amount_minor(checkout.get("amount"), "data.amount", CENTIMES_PER_DINAR),
         fee_minor=None if fee is None else fields.amount_minor(fee, "data.fees_on_merchant", CENTIMES_PER_DINAR),

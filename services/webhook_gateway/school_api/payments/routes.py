@@ -52,6 +52,9 @@ class ExpectedBody(BaseModel):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(
         default=None, description="ISO 4217; the school's own unless told, and no other."
     )
+    subscription_id: int | None = Field(
+        default=None, ge=1, le=BIGINT_MAX, description="The subscription that it pays first; else the oldest that fits."
+    )
 
 
 @payments.post("/api/payments", provide_automatic_options=False)
@@ -74,6 +77,8 @@ def expect_payment() -> ResponseReturnValue:
         amount_minor=body.amount,
         currency=given.currency,
         standing=PaymentState(),
+        subscription_id=body.subscription_id,
+        registered_subscription_id=body.subscription_id,
     )
 
     def write() -> Payment:

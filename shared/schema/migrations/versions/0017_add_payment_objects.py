@@ -17,20 +17,6 @@ _TRANSACTIONS = (
     "'dispute_fee', 'activation', 'deactivation', 'adjustment')"
 )
 
-# What was refunded was true when the last event of the payment was applied: what its provider told later is newer.
-_DATE_REFUNDS = """
-UPDATE payments SET refunded_total_minor = refunded_minor, refunded_told_at = (
-    SELECT max(received_at) FROM webhook_events WHERE payment_id = payments.id AND state = 'applied')
-WHERE refunded_minor > 0
-"""
-
-# Which subscriptions a wallet pays followed another rule until now: what runs by it goes on.
-_KEEP_SUBSCRIPTIONS = """
-INSERT INTO kept_subscriptions (subscription_id)
-SELECT id FROM subscriptions WHERE status = 'active' AND EXISTS (
-    SELECT FROM ledger_transactions WHERE subscription_id = subscriptions.id AND kind = 'activation')
-"""
-
 
 def upgrade() -> None:
     for name, kind in (
@@ -39,11 +25,9 @@ def upgrade() -> None:
         ("refunded_total_minor", sa.BigInteger()),
         ("refunded_told_at", _INSTANT),
         ("subscription_id", sa.BigInteger()),
+        ("registered_subscription_id", sa.BigInteger()),
     ):
         op.add_column("payments", sa.Column(name, kind, nullable=True))
-    op.create_index(
-        "ix_payments_order_number", "payments", ["order_number"], postgresql_where=sa.text("completed_at IS NOT NULL")
-    )
     op.create_table(
         "payment_objects",
         sa.Column("payment_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -85,8 +69,8 @@ def upgrade() -> None:
     for table, condition in (("ledger_accounts", _ACCOUNTS), ("ledger_transactions", _TRANSACTIONS)):
         name = op.f(f"ck_{table}_kind_known")
         op.drop_constraint(name, table, type_="check")
+        # 0018 validates it, without a lock that payments wait for
         op.create_check_constraint(name, table, condition, postgresql_not_valid=True)
-        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
     op.create_table(
         "kept_subscriptions",
         sa.Column("subscription_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -95,5 +79,3 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("subscription_id", name=op.f("pk_kept_subscriptions")),
     )
-    op.execute(_DATE_REFUNDS)
-    op.execute(_KEEP_SUBSCRIPTIONS)

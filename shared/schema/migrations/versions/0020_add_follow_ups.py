@@ -3,7 +3,7 @@
 from shared.schema.migrations.concurrently import create_index
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 
 
 def upgrade() -> None:

@@ -1,7 +1,9 @@
 """The school says that a payment has begun: once or often, before its webhook or after it."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -10,6 +12,12 @@ import schemathesis
 from local.postgres import Postgres
 from local.psp.events import Payment, signed
 from services.webhook_gateway.http import openapi
+from services.webhook_gateway.providers.base import Mode
+from services.webhook_gateway.providers.chargily.webhooks import Chargily
+from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.postgres import open_store, read_events
+from services.webhook_gateway.settlement.settle import Settlement
+from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, deliver, new_database
 
 TOKEN = "the-schools-token"
@@ -111,6 +119,38 @@ def test_an_event_that_waited_for_its_payment_is_tried_again_at_once(
     expect(school, provider_reference="outran")
 
     assert database.rows("SELECT next_attempt_at <= now() FROM webhook_events WHERE id = %s", event_id) == [(True,)]
+
+
+def test_what_a_payment_was_made_for_is_paid_first(
+    school: httpx.Client, gateway: RunningGateway, database: Database
+) -> None:
+    # Given two subscriptions that the payment could pay, of which the school names the newer one
+    older, named = 71, 72
+    database.execute(
+        "INSERT INTO subscriptions (id, user_id, amount_minor, created_at) "
+        "VALUES (71, 8, 1000, '2026-01-01'), (72, 8, 1000, '2026-01-02')"
+    )
+    expect(school, provider_reference="for-one", user_id=8, amount=1000, subscription_id=named)
+
+    # When it is paid
+    engine = build_engine(database.url, pool_size=1, autocommit=True)
+    delivery = signed("chargily", [SECRETS["chargily"]], Payment(reference="for-one", amount_minor=1000))
+    with httpx.Client(base_url=gateway.url) as provider:
+        event_id = deliver(provider, delivery).json()["event_id"]
+    settlement = Settlement(
+        read=lambda number: read_events(engine, [number])[0],
+        books=lambda: open_store(engine, timedelta(days=30)),
+        providers={"chargily": Chargily([SECRETS["chargily"]])},
+        asks={},
+        terms=WalletPolicy("DZD", ZoneInfo("Africa/Algiers"), lambda: datetime.now(UTC)),
+        payments_mode=Mode.TEST,
+    )
+    assert settlement.settle(event_id) is not None
+    engine.dispose()
+
+    # Then that one runs, and the older one waits
+    rows = database.rows("SELECT id, status FROM subscriptions WHERE id = ANY(%s) ORDER BY id", [older, named])
+    assert rows == [(older, "pending_payment"), (named, "active")]
 
 
 @pytest.mark.parametrize("changes", [{"user_id": 8}, {"amount": 1}, {"order_number": "O-9"}], ids=str)

@@ -1,0 +1,78 @@
+"""Stripe's events of a payment, each of which Stripe's own library can read."""
+
+import itertools
+import json
+from typing import Any
+
+import stripe
+
+from tests.webhook_gateway.settlement.factories import OPENED_AT
+
+Body = dict[str, Any]
+#: A number of its own for each event.
+TURNS = itertools.count()
+#: When the payment began, by Stripe's clock.
+BEGAN = int(OPENED_AT.timestamp()) - 3600
+
+
+def event(kind: str, at: int, thing: Body, previous: Body | None = None) -> Body:
+    """An event of `kind`, told `at` seconds after the payment began. It must be one that Stripe's library can read."""
+    body = {
+        "id": f"evt_{next(TURNS)}",
+        "object": "event",
+        "type": kind,
+        "created": BEGAN + at,
+        "livemode": True,
+        "data": {"object": {"currency": "dzd", **thing}, **({"previous_attributes": previous} if previous else {})},
+    }
+    read = stripe.Event.construct_from(json.loads(json.dumps(body)), "sk_test")
+    assert (read.type, read.data.object["object"]) == (kind, thing["object"])
+    return body
+
+
+def intent(kind: str = "succeeded", at: int = 1, name: str = "pi_1", amount: int = 10000, **known: Any) -> Body:
+    thing = {"object": "payment_intent", "id": name, "amount": amount, "amount_received": amount, **known}
+    return event(f"payment_intent.{kind}", at, thing)
+
+
+def charge(kind: str, at: int, amount: int = 10000, **known: Any) -> Body:
+    thing = {
+        "object": "charge",
+        "id": "ch_1",
+        "payment_intent": "pi_1",
+        "amount": amount,
+        "amount_captured": amount,
+        "amount_refunded": 0,
+        "captured": True,
+        "status": "succeeded",
+        "metadata": {"user_id": "USER"},
+        **known,
+    }
+    return event(f"charge.{kind}", at, thing)
+
+
+def refund(kind: str, at: int, status: str, amount: int = 10000, name: str = "re_1") -> Body:
+    thing = {"object": "refund", "id": name, "amount": amount, "status": status, "charge": "ch_1"}
+    return event(kind, at, {**thing, "payment_intent": "pi_1", "created": BEGAN + 10})
+
+
+def dispute(kind: str, at: int, status: str, amount: int, name: str = "dp_1", fee: int = 0) -> Body:
+    moved = [{"object": "balance_transaction", "id": f"txn_{name}", "fee": fee, "currency": "dzd"}] if fee else []
+    thing = {"object": "dispute", "id": name, "amount": amount, "status": status, "charge": "ch_1"}
+    return event(f"charge.dispute.{kind}", at, {**thing, "payment_intent": "pi_1", "balance_transactions": moved})
+
+
+SESSION = event(
+    "checkout.session.completed",
+    1,
+    {"object": "checkout.session", "id": "cs_1", "payment_intent": None, "client_reference_id": "USER",
+     "customer": "cus_1", "subscription": "sub_1", "mode": "subscription", "payment_status": "paid"},
+)  # fmt: skip
+INVOICE: Body = {"object": "invoice", "id": "in_1", "amount_paid": 10000, "customer": "cus_1", "status": "paid"}
+NAMED = {"parent": {"subscription_details": {"subscription": "sub_1", "metadata": {"user_id": "USER"}}}}
+INVOICE_PAYMENT = event(
+    "invoice_payment.paid",
+    3,
+    {"object": "invoice_payment", "id": "inpay_1", "amount_paid": 10000, "invoice": "in_1", "status": "paid",
+     "payment": {"type": "payment_intent", "payment_intent": "pi_1"}},
+)  # fmt: skip
