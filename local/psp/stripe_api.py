@@ -12,7 +12,8 @@ from local.psp.faults import Faults
 #: What Stripe keeps of a payment of 100, and of a dispute.
 FEE_PERCENT: Final = 3
 DISPUTE_FEE_MINOR: Final = 1500
-REFUND_STATES: Final = ("pending", "succeeded", "failed", "canceled")
+#: The last is none that Stripe documents.
+REFUND_STATES: Final = ("pending", "succeeded", "failed", "canceled", "undecided")
 DISPUTE_STATES: Final = ("needs_response", "under_review", "won", "lost")
 Answer = tuple[Response, int]
 
