@@ -44,6 +44,7 @@ def shared_environment(
     if "PSP_URL" in addresses:
         settings["NOUBA_PSP_SATIM_BASE_URL"] = f"{addresses['PSP_URL']}/payment/rest"
         settings["NOUBA_PSP_CHARGILY_BASE_URL"] = addresses["PSP_URL"]
+        settings["NOUBA_PSP_STRIPE_BASE_URL"] = addresses["PSP_URL"]
     wishes = wishes_of(given)
     # an empty address of a server stands for none; an empty secret is the process's to refuse
     return {**settings, **{name: value for name, value in wishes.items() if value or name not in servers}, **addresses}

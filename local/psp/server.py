@@ -40,7 +40,13 @@ def simulator(
     app.register_blueprint(faults.pages())
     app.register_blueprint(checkouts(chargily_secrets, faults))
     app.register_blueprint(stripe_api(StripeAccount(), stripe_keys, faults))
-    pairs = (("userName", username), ("password", password))
+    _add_satim(app, bank, faults, (("userName", username), ("password", password)))
+    _add_payer(app, bank)
+    return app
+
+
+def _add_satim(app: Flask, bank: Bank, faults: Faults, pairs: tuple[tuple[str, str], ...]) -> None:
+    """SATIM's calls; each wants these `pairs` among its parameters."""
 
     def rest(path: str, answer: Callable[[Mapping[str, str]], dict[str, Any]], code_name: str) -> None:
         def view() -> Response:
@@ -74,8 +80,6 @@ def simulator(
     rest("getOrderStatus.do", lambda form: _mixed(bank.find(form.get("orderId", ""))), "ErrorCode")
     rest("getOrderStatusExtended.do", lambda form: _extended(bank.find(form.get("orderId", ""))), "errorCode")
     rest("refund.do", refund, "errorCode")
-    _add_payer(app, bank)
-    return app
 
 
 def _add_payer(app: Flask, bank: Bank) -> None:

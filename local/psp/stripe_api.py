@@ -12,7 +12,8 @@ from local.psp.faults import Faults
 #: What Stripe keeps of a payment of 100, and of a dispute.
 FEE_PERCENT: Final = 3
 DISPUTE_FEE_MINOR: Final = 1500
-REFUND_STATES: Final = ("pending", "succeeded", "failed", "canceled")
+#: The last is none that Stripe documents.
+REFUND_STATES: Final = ("pending", "succeeded", "failed", "canceled", "undecided")
 DISPUTE_STATES: Final = ("needs_response", "under_review", "won", "lost")
 Answer = tuple[Response, int]
 
@@ -195,36 +196,35 @@ def stripe_api(account: StripeAccount, keys: tuple[str, ...], faults: Faults) ->
     """The calls under `/v1`, which want one of `keys` (with none, any key will do), and a test's own calls."""
     pages = Blueprint("stripe_api", __name__)
 
-    def call(path: str, answer: Callable[..., Json], method: str = "GET") -> None:
+    def answer_with(act: Callable[..., Json], names: Mapping[str, Any]) -> Answer:
+        try:
+            return jsonify(act(**names)), 200
+        except ApiError as error:
+            return jsonify(error.body), error.status
+
+    def call(path: str, act: Callable[..., Json], method: str = "GET") -> None:
         def view(**names: str) -> Answer | Response:
             if wrong := faults.answer_instead("stripe"):
                 return wrong
             scheme, _, key = request.headers.get("Authorization", "").partition(" ")
             if scheme != "Bearer" or not (key in keys if keys else key):
                 return jsonify({"error": {"type": "invalid_request_error", "message": "Invalid API Key provided"}}), 401
-            try:
-                return jsonify(answer(**names)), 200
-            except ApiError as error:
-                return jsonify(error.body), error.status
+            return answer_with(act, names)
 
-        pages.add_url_rule(f"/v1/{path}", f"{method} {path}".replace(".", "_"), view, methods=[method])
+        pages.add_url_rule(f"/v1/{path}", f"{method} {path}", view, methods=[method])
 
     def control(path: str, act: Callable[..., Json]) -> None:
-        def view(**names: str) -> Answer:
-            try:
-                return jsonify(act(**names)), 200
-            except ApiError as error:
-                return jsonify(error.body), error.status
+        def view(**names: Any) -> Answer:
+            return answer_with(act, names)
 
         pages.add_url_rule(f"/simulator/stripe/{path}", f"control {path}", view, methods=["POST"])
 
-    def begin() -> Json:
-        told = request.get_json()
-        return account.begin(told["id"], told["amount"], told["currency"], told.get("metadata", {}))
+    _add_calls(account, call)
+    _add_controls(account, control)
+    return pages
 
-    def refund() -> Json:
-        return _shown(account.refund(request.form.to_dict(), request.headers.get("Idempotency-Key")), set())
 
+def _add_calls(account: StripeAccount, call: Callable[..., None]) -> None:
     def show_intent(intent_id: str) -> Json:
         intent = dict(account.find(account.intents, intent_id))
         expand = _expanded()
@@ -242,18 +242,27 @@ def stripe_api(account: StripeAccount, keys: tuple[str, ...], faults: Faults) ->
 
         return answer
 
+    def refund() -> Json:
+        return _shown(account.refund(request.form.to_dict(), request.headers.get("Idempotency-Key")), set())
+
     call("payment_intents/<intent_id>", show_intent)
     call("charges/<charge_id>", lambda charge_id: _shown(account.find(account.charges, charge_id), _expanded()))
     call("refunds", listed("refunds", account.refunds))
     call("disputes", listed("disputes", account.disputes))
     call("refunds", refund, "POST")
+
+
+def _add_controls(account: StripeAccount, control: Callable[..., None]) -> None:
+    def begin() -> Json:
+        told = request.get_json()
+        return account.begin(told["id"], told["amount"], told["currency"], told.get("metadata", {}))
+
     control("payments", begin)
     for name, act in (("pay", account.pay), ("hold", account.hold), ("cancel", account.cancel)):
         control(f"payments/<intent_id>/{name}", act)
     control("payments/<intent_id>/dispute/<int:amount>", account.dispute)
     control(f"refunds/<refund_id>/<any({', '.join(REFUND_STATES)}):status>", account.move_refund)
     control(f"disputes/<dispute_id>/<any({', '.join(DISPUTE_STATES)}):status>", account.move_dispute)
-    return pages
 
 
 def _head(kind: str, object_id: str) -> dict[str, Any]:

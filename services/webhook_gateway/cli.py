@@ -66,7 +66,7 @@ def worker() -> None:
 
 
 @gateway.command()
-@click.option("--provider", help="One provider: chargily or satim.")
+@click.option("--provider", help="One provider: chargily, satim or stripe.")
 @click.option("--older-than", default="30m", show_default=True, help="Minimum age, as 90s, 30m, 12h or 3d.")
 @click.option("--dry-run", is_flag=True, help="Show what would be polled; poll nothing.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

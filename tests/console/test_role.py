@@ -35,5 +35,7 @@ def test_the_consoles_role_reads_every_page_and_writes_every_decision(
         assert database.rows("SELECT resolution FROM webhook_events WHERE id = 12") == [(resolution,)]
     person.send("/webhooks/12", "/webhooks/12/replay", why="a test")
     assert database.rows("SELECT state FROM webhook_events WHERE id = 12") == [("received",)]
+    person.send("/payments/1", "/payments/1/refund", amount="500.00", why="a test", confirmed="yes")
+    assert database.rows("SELECT amount_minor FROM refund_requests") == [(50_000,)]
     person.send("/dead", "/dead/discard", which="ticked", id=letter, why="a test")
     assert database.rows("SELECT state FROM dead_letters") == [("discarded",)]

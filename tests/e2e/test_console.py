@@ -229,6 +229,29 @@ def test_a_quarantined_webhook_is_decided_by_clicks_and_taken_back_until_it_is_b
     assert database.rows(standing) == [("applied", "accepted")]
 
 
+def test_a_refund_is_asked_for_by_a_click_and_a_confirmation(
+    console: RunningConsole, browser: Browser, database: Database
+) -> None:
+    driver = browser.driver
+    requests = "SELECT amount_minor, reason FROM refund_requests"
+
+    # Given the form of a payment, filled in
+    browser.open(f"{console.url}/payments/1", NARROW)
+    driver.find_element(By.NAME, "amount").send_keys("500.00")
+    driver.find_element(By.NAME, "why").send_keys("one lesson less")
+    driver.find_element(By.CSS_SELECTOR, "button.danger").click()
+
+    # When it is sent, then it is not done before the page that asks again
+    wait_until(lambda: browser.texts("h1") == ["Refund 500.00 DZD?"], message="nothing was asked again")
+    assert database.rows(requests) == []
+    assert browser.driver.execute_script(FAINT_TEXTS) == []  # type: ignore[no-untyped-call]
+    driver.find_element(By.CSS_SELECTOR, "button.danger").click()
+
+    # Then the payment says so
+    wait_until(lambda: any("asked for waits for a worker" in text for text in browser.texts(".note")))
+    assert database.rows(requests) == [(50_000, "one lesson less")]
+
+
 def test_a_lesson_moves_while_it_is_looked_at(console: RunningConsole, browser: Browser, database: Database) -> None:
     # Given a lesson that is being made
     database.execute(_A_LESSON)

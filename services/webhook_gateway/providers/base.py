@@ -106,6 +106,8 @@ class PaymentNotice:
 ANSWER: Final = "ANSWER"
 #: The header of such a request that says which payment was asked about, where the answer itself may not.
 ASKED_ABOUT: Final = "asked-about"
+#: The header of such a request that says when it was asked, in Unix seconds, where the answer itself does not.
+ASKED_AT: Final = "asked-at"
 #: The header of such an answer to a refund of ours: its key, its amount and when it was asked for.
 REFUND_OF_OURS: Final = "refund-of-ours"
 #: The kept header that says what the key is for that proved a request; intake writes it, and no sender's is kept.

@@ -59,7 +59,7 @@ class Stripe:
     def parse(self, request: Request) -> PaymentNotice:
         """One event; a kind that is nothing about money tells nothing about a payment (see `stripe_events`)."""
         if request.method == ANSWER:
-            return stripe_answers.read_answer(request.body)
+            return stripe_answers.read_answer(request)
         event = fields.json_object(request.body)
         key = fields.identifier(event.get("id"), "id")
         kind = fields.identifier(event.get("type"), "type")

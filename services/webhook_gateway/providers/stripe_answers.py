@@ -14,7 +14,7 @@ from typing import Any, Final
 from services.webhook_gateway.errors import UnreadableEventError
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers import fields, stripe_events
-from services.webhook_gateway.providers.base import Mode, PaymentNotice
+from services.webhook_gateway.providers.base import ASKED_AT, Mode, PaymentNotice, Request
 
 #: What an intent's status says, as the event that tells the same. One that was declined may still be paid.
 _INTENT_KINDS: Final = {
@@ -28,10 +28,10 @@ _REFUND: Final = "refund.updated"
 _DISPUTE: Final = "charge.dispute.updated"
 
 
-def read_answer(body: bytes) -> PaymentNotice:
+def read_answer(request: Request) -> PaymentNotice:
     """What the answer tells. Raises Unreadable where it does not have the form of `stripe_api`."""
-    answer = fields.json_object(body)
-    asked_at = fields.instant(answer.get("asked_at"))
+    answer = fields.json_object(request.body)
+    asked_at = fields.instant(int(request.headers[ASKED_AT]))
     if isinstance(answer.get("refund"), dict):
         refund = answer["refund"]
         told = _read(_REFUND, refund, asked_at)

@@ -13,7 +13,7 @@ import httpx
 import stripe
 
 from services.webhook_gateway.errors import ProviderUnavailableError, RefundRefusedError
-from services.webhook_gateway.providers.base import ANSWER, Mode, Proof, ProviderReply, Request
+from services.webhook_gateway.providers.base import ANSWER, ASKED_AT, Mode, Proof, ProviderReply, Request
 from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
 
 #: How many refunds or disputes one page of an answer has, at Stripe's most.
@@ -49,7 +49,7 @@ class StripeApi:
             return None
         if thing.get("id") != reference:
             raise ProviderUnavailableError("Stripe answered about another payment.")
-        answer = {"asked_at": int(self._now().timestamp()), "payment": thing, "refunds": [], "disputes": []}
+        answer = {"payment": thing, "refunds": [], "disputes": []}
         if thing.get("status") == "succeeded":
             answer["refunds"] = _call(lambda: self._refunds({kind: reference})) or []
             answer["disputes"] = _call(lambda: self._disputes({kind: reference})) or []
@@ -65,7 +65,7 @@ class StripeApi:
             lambda: self._client.refunds.create(params, {"idempotency_key": key}).to_dict(for_json=True),
             refused=RefundRefusedError,
         )
-        return self._reply({"asked_at": int(self._now().timestamp()), "refund": made})
+        return self._reply({"refund": made})
 
     def _find(self, kind: str, reference: str) -> dict[str, Any]:
         if kind == _INTENT:
@@ -84,7 +84,9 @@ class StripeApi:
 
     def _reply(self, answer: Mapping[str, Any]) -> ProviderReply:
         body = json.dumps(answer, sort_keys=True).encode()
-        return ProviderReply(Request(ANSWER, {}, body), Proof(signed=True, mode=self._mode))
+        # not in the body: the same answer is the same bytes, whenever it was asked for
+        headers = {ASKED_AT: str(int(self._now().timestamp()))}
+        return ProviderReply(Request(ANSWER, headers, body), Proof(signed=True, mode=self._mode))
 
 
 class _BoundedClient(stripe.HTTPClient):

@@ -160,14 +160,16 @@ class Reconciliation:
 
     def _plan(self, due: Due, outcome: Outcome, notice: PaymentNotice | None, *, has_ended: bool) -> datetime | None:
         now = self.now()
+        has_failed = outcome in (Outcome.UNAVAILABLE, Outcome.LIMITED)
+        is_open = has_failed or (notice is not None and _is_open(notice))
         is_collected = has_ended and notice is not None and notice.stage is Stage.COMPLETED
         if due.completed_at is not None or (is_collected and self.follows_up):
-            planned = next_follow_up(due.completed_at or now, now, is_open=notice is None or _is_open(notice))
+            planned = next_follow_up(due.completed_at or now, now, is_open=is_open)
         elif has_ended:
             return None
         else:
             planned = next_ask(due.created_at, now, self.jitter())
-        if planned is None or outcome not in (Outcome.UNAVAILABLE, Outcome.LIMITED):
+        if planned is None or not has_failed:
             return planned
         wait = FIRST_RETRY * float(2 ** min(due.asks - 1, 12)) * (1 + self.jitter() / 10)
         return min(planned, now + wait)

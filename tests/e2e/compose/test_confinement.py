@@ -88,6 +88,7 @@ FORBIDDEN = [
     ("nouba_console", "SELECT headers FROM webhook_events"),
     ("nouba_console", "SELECT FROM course_keys"),
     ("nouba_console", "UPDATE payments SET status = 'completed'"),
+    ("nouba_console", "UPDATE refund_requests SET state = 'accepted'"),
     ("nouba_console", "UPDATE webhook_events SET body = ''"),
     ("nouba_console", "UPDATE ledger_entries SET amount_minor = 1"),
     ("nouba_console", "UPDATE dead_letters SET message = '{}'"),

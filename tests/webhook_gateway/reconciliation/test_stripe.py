@@ -178,6 +178,25 @@ def test_a_payment_that_stripe_does_not_know_and_a_key_that_it_refuses(bench: Be
         refused.enquire("pi_unknown")
 
 
+def test_an_answer_that_is_not_understood_is_put_aside_once_however_often_it_is_given(bench: Bench) -> None:
+    # Given a payment whose refund has a state that nobody knows yet
+    begun = bench.begin("stripe")
+    begun.end()
+    bench.ask("stripe")
+    bench.settle_all()
+    headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
+    form = {"payment_intent": begun.reference}
+    made = httpx.post(f"{bench.simulator_url}/v1/refunds", headers=headers, data=form).raise_for_status().json()
+    begun.at_stripe(f"refunds/{made['id']}/undecided")
+
+    # When it is asked about again and again
+    assert [ask_again(bench) for _ in range(3)] == [Outcome.UNREADABLE] * 3
+
+    # Then it waits for a person once, and the money stays
+    assert bench.states() == {"applied": 1, "quarantined": 1}
+    assert balance(begun) == AMOUNT_MINOR
+
+
 def test_a_charge_without_an_intent_is_asked_about_too(bench: Bench) -> None:
     begun = bench.begin("stripe")
     begun.end()
