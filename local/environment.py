@@ -47,12 +47,18 @@ def shared_environment(
     return {**settings, **{name: value for name, value in wishes.items() if value or name not in servers}, **addresses}
 
 
-def own_environments(processes: Collection[str], remembered: SavedSettings) -> dict[str, dict[str, str]]:
+def own_environments(
+    given: Mapping[str, str], processes: Collection[str], remembered: SavedSettings
+) -> dict[str, dict[str, str]]:
     """What each process is told besides."""
-    return {
+    own = {
         process: {} if process == "psp" else {"NOUBA_METRICS_PORT": str(remembered.port(f"{process} metrics"))}
         for process in processes
     }
+    if "stats-api" in own and not given.get("NOUBA_API_TOKENS"):
+        # only this machine reads the dashboard here: with a made-up token a browser would ask for a password
+        own["stats-api"]["NOUBA_API_TOKENS"] = ""
+    return own
 
 
 def metrics_addresses(own: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

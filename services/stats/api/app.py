@@ -2,10 +2,14 @@
 
 from flask import Flask
 
+from services.stats.api.auth import ReadAccess
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.fast_path import FastPath
 from services.stats.api.routes import Reading, stats
 from services.stats.api.settings import ApiSettings
+from shared.runtime.api_tokens import TokenVerifier
+from shared.runtime.client_address import client_address
+from shared.runtime.hsts import with_hsts
 
 
 def create_app(settings: ApiSettings, watch: CacheRefresher) -> Flask:
@@ -15,8 +19,11 @@ def create_app(settings: ApiSettings, watch: CacheRefresher) -> Flask:
     app.url_map.merge_slashes = False
     app.json.compact = True  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    tokens = settings.required_tokens()
-    app.extensions["reading"] = Reading(watch, tokens, settings.zone, settings.stats_ready_hours)
+    access = ReadAccess(
+        TokenVerifier(settings.required_tokens()), settings.allowed_hosts(), client_address(settings.stats_proxies)
+    )
+    app.extensions["reading"] = Reading(watch, access, settings.zone, settings.stats_ready_hours)
     app.register_blueprint(stats)
-    app.wsgi_app = FastPath(app.wsgi_app, watch, tokens)  # type: ignore[method-assign]
+    app.wsgi_app = FastPath(app.wsgi_app, watch, access)  # type: ignore[method-assign]
+    app.wsgi_app = with_hsts(app.wsgi_app, settings.https)  # type: ignore[method-assign]
     return app

@@ -16,7 +16,14 @@ from services.stats.api.comparison import compared
 from services.stats.api.dashboard.i18n import choose_language
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
 from services.stats.api.dashboard.render import page_of
-from services.stats.api.errors import DayNotStoredError, MalformedError, NoSnapshotError, NoTokenError, ReaderError
+from services.stats.api.errors import (
+    DayNotStoredError,
+    MalformedError,
+    NoSnapshotError,
+    NoTokenError,
+    ReaderError,
+    TooManyFailuresError,
+)
 from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
@@ -33,7 +40,7 @@ class Reading:
     """What the routes are given; kept in `app.extensions["reading"]`."""
 
     watch: CacheRefresher
-    tokens: tuple[bytes, ...]
+    access: auth.ReadAccess
     zone: ZoneInfo
     ready_hours: float
 
@@ -165,7 +172,7 @@ def _answer(
 def begin() -> None:
     g.began = time.perf_counter()
     if request.path not in auth.OPEN:
-        auth.require_token(_reading().tokens, request.headers.get("Authorization", ""))
+        _reading().access.require(request.environ)
 
 
 @stats.after_app_request
@@ -182,6 +189,8 @@ def refuse(error: ReaderError) -> ResponseReturnValue:
     response = _problem(error.status, error.code, str(error))
     if isinstance(error, NoTokenError):
         response.headers["WWW-Authenticate"] = auth.CHALLENGE
+    if isinstance(error, TooManyFailuresError):
+        response.headers["Retry-After"] = "60"
     if isinstance(error, NoSnapshotError):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

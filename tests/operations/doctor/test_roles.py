@@ -1,21 +1,18 @@
 """`nouba doctor` as a role of the database with few rights: it says what the role may not read, and goes on."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from local.installers.postgres import find_program
 from local.postgres import Postgres
 from local.s3 import S3
+from tests.deploy.postgres_roles import PASSWORD, apply_roles
 from tests.operations.doctor.school import School, healthy_school
 
-ROLES_SQL = Path(__file__).parents[3] / "deploy/postgres/roles.sql"
 #: Those of the services whose images have `nouba doctor`.
 SERVICES = ("gateway", "transcoder", "stats", "console")
-PASSWORD = "a-role's-password"
 
 
 @pytest.fixture
@@ -23,16 +20,6 @@ def school(own_postgres: Postgres, rabbitmq_url: str, s3_server: S3) -> Iterator
     # a server of its own: roles belong to all databases of one
     with healthy_school(own_postgres.url, rabbitmq_url, s3_server) as made:
         yield made
-
-
-def apply_roles(server: Postgres, folder: Path) -> None:
-    """Do what the container `roles` does after the migrations, with passwords in a folder of the test's."""
-    for service in (*SERVICES, "school"):
-        (folder / f"{service}_password").write_text(PASSWORD)
-    psql = find_program(folder) / "bin/psql"
-    statements = ROLES_SQL.read_text().replace("/run/secrets/migrate/", f"{folder}/")
-    options = ["--quiet", "--single-transaction", "--no-psqlrc", f"--dbname={server.url}", "--file=-"]
-    subprocess.run([psql, *options], input=statements, text=True, check=True)
 
 
 def become(school: School, role: str) -> None:
