@@ -1,6 +1,6 @@
 """Every table of the school, in one place to import from."""
 
-from shared.schema.messaging import dead_letters, operator_acts, outbox, queue_pauses
+from shared.schema.messaging import console_sessions, dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
 from shared.schema.payments import (
     ledger_accounts,
@@ -8,6 +8,7 @@ from shared.schema.payments import (
     ledger_entries,
     ledger_transactions,
     payments,
+    row_versions,
     seals,
     webhook_events,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "attendances",
     "changed_days",
     "chapters",
+    "console_sessions",
     "course_keys",
     "courses",
     "daily_stats",
@@ -34,6 +36,7 @@ __all__ = [
     "outbox",
     "payments",
     "queue_pauses",
+    "row_versions",
     "seals",
     "sessions",
     "subscriptions",
