@@ -47,7 +47,7 @@ def check(address: str) -> Report:
     """Hold the lesson whose master playlist is at `address` (http, https or a path) against every rule."""
     findings: list[Finding] = []
     unreadable: list[str] = []
-    with Fetcher() as fetcher:
+    with Fetcher(address) as fetcher:
         lesson = Presentation(address, fetcher)
         for rule in RULES:
             try:
