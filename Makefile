@@ -81,6 +81,9 @@ check: .venv ## Lint, formatting, types, who may import whom, style and dashboar
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.suite lint
 
+audit: ## Known vulnerabilities of the pinned packages, and an SBOM for each image
+	@bin/audit
+
 bench: .venv ## Measure beside what else could be picked: make bench PART=gateway ARGS=--quick
 	@$(LOCAL) install
 	@$(BIN)/python -m bench $(PART) $(ARGS)
