@@ -93,6 +93,9 @@ check: .venv ## Lint, formatting, types, imports, docs, alerts and dashboards
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.suite lint
 
+audit: ## Known vulnerabilities of the pinned packages, and an SBOM for each image
+	@bin/audit
+
 bench: .venv ## Benchmark against the alternatives: make bench PART=gateway ARGS=--quick
 	@$(LOCAL) install
 	@$(BIN)/python -m bench $(PART) $(ARGS)

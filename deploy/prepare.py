@@ -1,7 +1,7 @@
 """Makes what only this machine may know, the first time: a folder of secrets for each reader, in a volume of Docker.
 
 Runs before everything else, as root with the one right to give files away, and again at every start, when it finds
-what it made and writes the same. Standard library alone: it runs in the plain Python image.
+what it made and writes the same. Standard library and openssl alone: it runs in the plain Python image.
 """
 
 import base64
@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import secrets
+import subprocess
+import tempfile
 from pathlib import Path
 
 VOLUME = Path("/run/secrets")
@@ -70,6 +72,12 @@ class Made:
     def __getitem__(self, name: str) -> str:
         return self._values.setdefault(name, secrets.token_hex(24))
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._values[name] = value
+
     def keep(self) -> None:
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(self._values))
@@ -81,10 +89,11 @@ def add_postgres(folders: dict[str, dict[str, str]], made: Made) -> None:
     address = "postgresql://{}:{}@postgres:5432/nouba"
     folders["postgres"]["password"] = made["postgres"]
     folders["migrate"]["NOUBA_DATABASE_URL"] = address.format("nouba", made["postgres"])
-    for role in (*SERVICES, "school"):
+    for role in ("intake", *SERVICES, "school"):
         folders["migrate"][f"{role}_password"] = made[f"postgres {role}"]
-        reader = "demo" if role == "school" else role
-        folders[reader]["NOUBA_DATABASE_URL"] = address.format(f"nouba_{role}", made[f"postgres {role}"])
+        reader = {"school": "demo", "intake": "gateway"}.get(role, role)
+        setting = "NOUBA_INTAKE_DATABASE_URL" if role == "intake" else "NOUBA_DATABASE_URL"
+        folders[reader][setting] = address.format(f"nouba_{role}", made[f"postgres {role}"])
 
 
 def add_rabbitmq(folders: dict[str, dict[str, str]], made: Made) -> None:
@@ -115,6 +124,31 @@ def add_s3(folders: dict[str, dict[str, str]], made: Made) -> None:
             f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
         )
     folders["s3"]["identities.json"] = json.dumps({"identities": identities}, indent=1)
+    folders["s3"] |= inner_certificates(made)
+
+
+def inner_certificates(made: Made) -> dict[str, str]:
+    """What closes S3's gRPC port: it takes certificates of an authority whose key is thrown away at once."""
+    for name in ("inner", "nobody"):
+        if f"s3 {name}.crt" not in made:
+            key, certificate = made_certificate(f"nouba s3 {name}")
+            made[f"s3 {name}.crt"] = certificate
+            if name == "inner":
+                made["s3 inner.key"] = key
+    return {name: made[f"s3 {name}"] for name in ("inner.crt", "inner.key", "nobody.crt")}
+
+
+def made_certificate(name: str) -> tuple[str, str]:
+    """A new key and its self-signed certificate, in PEM."""
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "36500")
+    with tempfile.TemporaryDirectory(dir=VOLUME if VOLUME.is_dir() else None) as folder:
+        key, certificate = Path(folder, "key"), Path(folder, "crt")
+        subprocess.run(
+            ["openssl", "req", "-x509", *kind, "-subj", f"/CN={name}", "-keyout", key, "-out", certificate],
+            check=True,
+            capture_output=True,
+        )
+        return key.read_text(), certificate.read_text()
 
 
 def add_providers(folders: dict[str, dict[str, str]], made: Made) -> None:

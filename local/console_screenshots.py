@@ -63,7 +63,6 @@ def _browser(profile: Path) -> webdriver.Chrome:
 
 def _enter(browser: webdriver.Chrome, address: str, token: str) -> None:
     browser.get(address)
-    browser.find_element(By.NAME, "name").send_keys("operator")
     browser.find_element(By.NAME, "token").send_keys(token)
     browser.find_element(By.CSS_SELECTOR, ".door button").click()
     WebDriverWait(browser, _READY_SECONDS).until(title_contains("Overview"))

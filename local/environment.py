@@ -55,12 +55,18 @@ def wishes_of(given: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if name.startswith("NOUBA_") and name not in _NOT_FOR_ALL}
 
 
-def own_environments(processes: Collection[str], remembered: SavedSettings) -> dict[str, dict[str, str]]:
+def own_environments(
+    given: Mapping[str, str], processes: Collection[str], remembered: SavedSettings
+) -> dict[str, dict[str, str]]:
     """What each process is told besides."""
-    return {
+    own = {
         process: {} if process == "psp" else {"NOUBA_METRICS_PORT": str(remembered.port(f"{process} metrics"))}
         for process in processes
     }
+    if "stats-api" in own and not given.get("NOUBA_API_TOKENS"):
+        # only this machine reads the dashboard here: with a made-up token a browser would ask for a password
+        own["stats-api"]["NOUBA_API_TOKENS"] = ""
+    return own
 
 
 def metrics_addresses(own: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -157,7 +157,7 @@ class Stack:
         remembered = self._chosen
         commands = read_procfile(self.procfile)
         shared = shared_environment(self._given, self._server_settings(), commands, remembered)
-        write_private(self._file, {"shared": shared, "own": own_environments(commands, remembered)})
+        write_private(self._file, {"shared": shared, "own": own_environments(self._given, commands, remembered)})
         _make_bucket(shared)
         nouba = Path(sys.executable).parent / "nouba"
         migration = subprocess.run(

@@ -10,13 +10,14 @@ from local.postgres import Postgres
 ROLES_SQL = Path(__file__).parents[1] / "deploy/postgres/roles.sql"
 #: Those of the services whose images have `nouba doctor`.
 SERVICES = ("gateway", "transcoder", "stats", "console")
+ROLES = ("intake", *SERVICES, "school")
 PASSWORD = "a-role's-password"
 
 
 def apply_roles(server: Postgres, folder: Path) -> None:
     """Do what the container `roles` does after the migrations, with passwords in a folder of the test's."""
-    for service in (*SERVICES, "school"):
-        (folder / f"{service}_password").write_text(PASSWORD)
+    for role in ROLES:
+        (folder / f"{role}_password").write_text(PASSWORD)
     psql = find_program(folder) / "bin/psql"
     statements = ROLES_SQL.read_text().replace("/run/secrets/migrate/", f"{folder}/")
     options = ["--quiet", "--single-transaction", "--no-psqlrc", f"--dbname={server.url}", "--file=-"]

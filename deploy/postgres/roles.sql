@@ -1,6 +1,7 @@
 -- One role a service, with the rights of its row in the table of writers and no more. Applied after every migration,
 -- any number of times: psql --single-transaction --file roles.sql
 \set ON_ERROR_STOP on
+\set intake_password `cat /run/secrets/migrate/intake_password`
 \set gateway_password `cat /run/secrets/migrate/gateway_password`
 \set transcoder_password `cat /run/secrets/migrate/transcoder_password`
 \set stats_password `cat /run/secrets/migrate/stats_password`
@@ -12,8 +13,9 @@ SET LOCAL log_statement = 'none';
 SET LOCAL log_min_error_statement = 'panic';
 
 SELECT format('CREATE ROLE %I LOGIN', name)
-FROM unnest(ARRAY['nouba_gateway', 'nouba_transcoder', 'nouba_stats', 'nouba_console', 'nouba_school']) AS name
+FROM unnest(ARRAY['nouba_intake', 'nouba_gateway', 'nouba_transcoder', 'nouba_stats', 'nouba_console', 'nouba_school']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
+ALTER ROLE nouba_intake PASSWORD :'intake_password';
 ALTER ROLE nouba_gateway PASSWORD :'gateway_password';
 ALTER ROLE nouba_transcoder PASSWORD :'transcoder_password';
 ALTER ROLE nouba_stats PASSWORD :'stats_password';
@@ -22,36 +24,61 @@ ALTER ROLE nouba_school PASSWORD :'school_password';
 
 -- begin from nothing, so that a right that leaves this file is gone
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
-    nouba_school;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
-    nouba_school;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats,
+    nouba_console, nouba_school;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats,
+    nouba_console, nouba_school;
 REVOKE ALL ON DATABASE nouba FROM PUBLIC;
-GRANT CONNECT ON DATABASE nouba TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
-GRANT USAGE ON SCHEMA public TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
+GRANT CONNECT ON DATABASE nouba TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
+    nouba_school;
+GRANT USAGE ON SCHEMA public TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
 
 -- Whoever runs `nouba doctor` asks which version the tables are of.
-GRANT SELECT ON alembic_version TO nouba_gateway, nouba_transcoder, nouba_stats, nouba_console;
+GRANT SELECT ON alembic_version TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console;
 
 -- Every service writes its own rows of the outbox and sees no others. To lock a row needs the right to change one of
 -- its columns.
-GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON outbox TO nouba_gateway, nouba_transcoder, nouba_stats;
+GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON outbox TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats;
 ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS own_rows ON outbox;
 CREATE POLICY own_rows ON outbox TO nouba_gateway, nouba_transcoder, nouba_stats USING ('nouba_' || service = current_user);
+DROP POLICY IF EXISTS intake_rows ON outbox;
+CREATE POLICY intake_rows ON outbox TO nouba_intake USING (service = 'gateway');
 
--- Every service keeps what died in its queues, and obeys the pauses. Operators decide from the gateway's seat.
+-- Every service keeps what died in its own queues and sees no others, and obeys the pauses.
 GRANT SELECT, INSERT, UPDATE ON dead_letters TO nouba_gateway, nouba_transcoder, nouba_stats;
+ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS own_queues ON dead_letters;
+CREATE POLICY own_queues ON dead_letters TO nouba_gateway, nouba_transcoder, nouba_stats USING (
+    CASE queue WHEN 'webhooks' THEN 'nouba_gateway' WHEN 'videos' THEN 'nouba_transcoder' WHEN 'default' THEN 'nouba_stats'
+    END = current_user);
+DROP POLICY IF EXISTS operators_letters ON dead_letters;
+CREATE POLICY operators_letters ON dead_letters TO nouba_console USING (true);
 GRANT SELECT ON queue_pauses TO nouba_gateway, nouba_transcoder, nouba_stats;
-GRANT INSERT, DELETE ON queue_pauses TO nouba_gateway;
-GRANT SELECT, INSERT ON operator_acts TO nouba_gateway;
 
--- The gateway: the inbox, the payments and the ledger, a user's balance and a subscription's activation.
-GRANT SELECT, INSERT, UPDATE ON webhook_events, payments, payment_objects, ledger_adjustments, refund_requests
-    TO nouba_gateway;
+-- Intake, which serves strangers: it adds webhooks to the inbox, finds those that it has and orders that are registered.
+-- It reads and changes no body, and touches no payment and no balance.
+GRANT INSERT ON webhook_events TO nouba_intake;
+GRANT SELECT (id, provider, dedupe_key, body_sha256, reference, state, signed, attempts, received_at, drained_at)
+    ON webhook_events TO nouba_intake;
+GRANT SELECT (provider, provider_reference) ON payments TO nouba_intake;
+
+-- The gateway: settlement and the school's API. What came is never changed, only what became of it; who pays, by whom
+-- and in which currency neither.
+GRANT SELECT, INSERT, UPDATE (state, reason, payment_id, attempts, tries, taken_up_at, next_attempt_at, processed_at,
+    resolution) ON webhook_events TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE (provider_reference, order_number, amount_minor, amount_is_final, status, refunded_minor,
+    dispute, credited_minor, fee_minor, method, failure_reason, completed_at, registered_minor, amount_told_at,
+    refunded_total_minor, refunded_told_at, subscription_id, registered_subscription_id, asks, asked_at, next_ask_at)
+    ON payments TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE (state, amount_minor, began_at, ended_at) ON payment_objects TO nouba_gateway;
 GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
 GRANT SELECT ON kept_subscriptions TO nouba_gateway;
-GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE ON refund_requests TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE (transaction_id, booked_at, refusal) ON ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals, operator_acts TO nouba_gateway;
+-- put in by triggers, with the rights of the tables' owner
+GRANT SELECT ON row_versions TO nouba_gateway;
 GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
@@ -80,6 +107,7 @@ GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resoluti
 GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) ON dead_letters TO nouba_console;
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
 GRANT INSERT ON operator_acts, outbox TO nouba_console;
+GRANT SELECT, INSERT, DELETE ON console_sessions TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 
@@ -91,7 +119,7 @@ GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at)
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
     first_shown_at, finished_at, stored_bytes) ON transcode_jobs TO nouba_stats;
-GRANT SELECT (queue, died_at) ON dead_letters TO nouba_stats;
+GRANT SELECT ON dead_letter_times TO nouba_stats;
 GRANT INSERT ON daily_stats TO nouba_stats;
 GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;
 GRANT INSERT, UPDATE, DELETE ON changed_days TO nouba_stats;

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
+from flask import abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from services.console.auth import Authenticator, TooManyAttemptsError, clean_name, enter, for_operators
+from services.console.auth import Authenticator, TooManyAttemptsError, for_operators
 from services.console.dead_letter_selection import SnapshotFilter, rehearse
 from services.console.pages import FILTERS, LARGEST_DEED, LARGEST_ID, console, dead_filter, desk, row_id
 from shared.operations.dead_letters import replay
@@ -32,24 +32,20 @@ def show_door() -> ResponseReturnValue:
 
 @console.post("/enter")
 def come_in() -> ResponseReturnValue:
-    doorkeeper = current_app.extensions["doorkeeper"]
-    assert isinstance(doorkeeper, Authenticator)
-    name, to = clean_name(request.form.get("name", "")), request.form.get("to", "")
-    if name is None:
-        return render_template("enter.html", to=to, fault="Give your name, as the audit is to show it."), 400
+    to = request.form.get("to", "")
     try:
-        role = doorkeeper.role_of(request.form.get("token", ""), request.remote_addr or "")
+        credential = _authenticator().credential_of(request.form.get("token", ""), request.remote_addr or "")
     except TooManyAttemptsError:
         return render_template("enter.html", to=to, fault="Too many wrong tokens; try again in a minute."), 429
-    if role is None:
-        return render_template("enter.html", to=to, name=name, fault="Invalid token."), 401
-    enter(name, role)
+    if credential is None:
+        return render_template("enter.html", to=to, fault="Invalid token."), 401
+    _authenticator().enter(credential)
     return redirect(_local(to))
 
 
 @console.post("/leave")
 def leave() -> ResponseReturnValue:
-    session.clear()
+    _authenticator().leave()
     return redirect(url_for("console.show_door"))
 
 
@@ -124,6 +120,12 @@ def resolve_event(event_id: int) -> ResponseReturnValue:
     except resolve.CannotResolveError as error:
         flash(f"Nothing was changed: {error}.")
     return redirect(url_for("console.show_event", event_id=event_id))
+
+
+def _authenticator() -> Authenticator:
+    found = current_app.extensions["doorkeeper"]
+    assert isinstance(found, Authenticator)
+    return found
 
 
 def _decision(why: str | None) -> Decision:

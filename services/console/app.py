@@ -1,8 +1,9 @@
 """Builds the console's WSGI application: headers, sessions and error pages."""
 
+import re
 from typing import Any
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, abort, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,10 +13,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from services.console.auth import guard
 from services.console.money import console
 from services.console.pages import ConsoleContext
+from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
 from services.console.template_filters import teach
 from shared.runtime.database import build_engine
 from shared.runtime.health import healthy
+from shared.runtime.hsts import with_hsts
 
 #: Nothing but the console's own files is loaded, and no other site frames it or takes its forms.
 POLICY = (
@@ -23,6 +26,7 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 LARGEST_FORM_BYTES = 256 * 1024
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def create_app(settings: ConsoleSettings) -> Flask:
@@ -43,18 +47,28 @@ def create_app(settings: ConsoleSettings) -> Flask:
         settings.currency,
         settings.zone,
     )
-    guard(app, settings)
+    guard(app, settings, Sessions(engine))
     teach(app, settings.zone)
+    app.before_request(_refuse_control_characters)
     app.register_blueprint(console)
     app.add_url_rule("/healthz", "healthz", healthy)
     app.after_request(_harden)
     app.register_error_handler(CSRFError, _explain_form)
     app.register_error_handler(HTTPException, _explain)
     app.register_error_handler(SQLAlchemyError, _excuse)
+    app.wsgi_app = with_hsts(app.wsgi_app, settings.is_https)  # type: ignore[method-assign]
     if settings.console_proxies:
         # the address is the outermost proxy's word, the scheme the nearest's: most overwrite it, and do not add to it
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.console_proxies, x_proto=1)  # type: ignore[method-assign]
     return app
+
+
+def _refuse_control_characters() -> None:
+    """PostgreSQL keeps no NUL, and a header no line break; no field of a page needs another control character."""
+    for fields in (request.args, request.form):
+        for name, values in fields.lists():
+            if any(_CONTROL.search(text) for text in (name, *values)):
+                abort(400, "A field holds a control character; remove it, and send the form again.")
 
 
 def _harden(answer: Response) -> Response:

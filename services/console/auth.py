@@ -1,16 +1,13 @@
-"""Console sign-in: a token opens the session of a viewer or an operator."""
+"""Console sign-in: a credential opens the session of one person, a viewer or an operator."""
 
 import hashlib
-import hmac
-import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+import structlog
 from flask import Flask, abort, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
@@ -18,23 +15,21 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from services.console.credentials import Credential, Role, match
+from services.console.sessions import SESSION_HOURS, Sessions
 from services.console.settings import ConsoleSettings
+from shared.operations.audit_log import acting_credential
 
-SESSION_HOURS = 12
 #: Wrong tokens a minute and address: who tries them must not lock out the others. Behind a proxy that needs
 #: NOUBA_CONSOLE_PROXIES, since all have the proxy's address otherwise.
 WRONG_TOKENS_PER_MINUTE = 20
-_NAME = re.compile(r"[\w .@+-]{1,64}")
+#: What needs no session, and so no database.
+_OPEN = frozenset({"static", "healthz"})
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Role(StrEnum):
-    """What a visitor may do."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
 
 
 class TooManyAttemptsError(Exception):
@@ -43,7 +38,7 @@ class TooManyAttemptsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """Who has entered. The name is what the visitor said: the token proves the role, the audit keeps both."""
+    """Who has entered, by the credential that opened the session."""
 
     name: str
     role: Role
@@ -54,65 +49,73 @@ class CurrentUser:
 
 
 class Authenticator:
-    """Compares tokens in constant time, and lets nobody try for long."""
+    """Finds the credential of a token, limits wrong ones, and opens and ends sessions."""
 
-    def __init__(self, settings: ConsoleSettings) -> None:
-        self._tokens = [(token, Role.OPERATOR) for token in settings.operator_tokens]
-        self._tokens += [(token, Role.VIEWER) for token in settings.viewer_tokens]
+    def __init__(self, settings: ConsoleSettings, sessions: Sessions) -> None:
+        self._credentials = {credential.id: credential for credential in settings.credentials}
+        self._sessions = sessions
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(WRONG_TOKENS_PER_MINUTE)
 
-    def role_of(self, token: str, address: str) -> Role | None:
-        """What `token` opens, None for one that opens nothing. Raises TooManyTries where `address` tries for long."""
+    def credential_of(self, token: str, address: str) -> Credential | None:
+        """The credential of `token`, None for a wrong one. Raises TooManyTries where `address` tries for long."""
         if not self._limiter.test(self._limit, address):
             raise TooManyAttemptsError
-        shown = token.strip().encode()
-        # every one is compared, whatever was shown
-        found = [role for known, role in self._tokens if hmac.compare_digest(shown, known)]
-        if not found:
+        found = match(token, tuple(self._credentials.values()))
+        if found is None:
             self._limiter.hit(self._limit, address)
-            return None
-        return found[0]
+            log.warning("wrong token at the console", client=address)
+        return found
+
+    def enter(self, credential: Credential) -> None:
+        """Open a session in this browser."""
+        self.leave()
+        session.permanent = True
+        session["id"] = self._sessions.open(credential.name, credential.id)
+        log.info("entered the console", credential=credential.id, role=credential.role)
+
+    def leave(self) -> None:
+        """End this browser's session, so that a copy of its cookie opens nothing either."""
+        if session_id := session.get("id"):
+            self._sessions.close(session_id)
+        session.clear()
+
+    def recognise(self) -> CurrentUser | None:
+        """Whoever has entered with a credential that is still valid; the audit keeps the credential of what they do."""
+        session_id = session.get("id")
+        found = self._sessions.find(session_id) if session_id else None
+        credential = self._credentials.get(found.credential) if found else None
+        acting_credential.set(credential.id if credential else None)
+        return CurrentUser(credential.name, credential.role) if credential else None
 
 
-def guard(app: Flask, settings: ConsoleSettings) -> None:
+def guard(app: Flask, settings: ConsoleSettings, sessions: Sessions) -> None:
     """Give `app` sessions that end when the tokens change, and let no form of another site act here."""
     # made of the tokens: it survives a restart, several processes share it, and a withdrawn token closes all sessions
-    material = b"\0".join([*settings.operator_tokens, b"", *settings.viewer_tokens])
+    material = b"\0".join(credential.role.encode() + credential.digest for credential in settings.credentials)
     # slow, because everybody gets a cookie and could try tokens against its signature
     secret = hashlib.scrypt(material, salt=b"nouba console", n=2**14, r=8, p=1)
     app.config.update(
         SECRET_KEY=secret,
-        SESSION_COOKIE_NAME="nouba_console",
+        # with the prefix a browser takes it by HTTPS alone, and of no other host
+        SESSION_COOKIE_NAME="__Host-nouba_console" if settings.is_https else "nouba_console",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
-        SESSION_COOKIE_SECURE=settings.console_https,
+        SESSION_COOKIE_SECURE=settings.is_https,
         PERMANENT_SESSION_LIFETIME=timedelta(hours=SESSION_HOURS),
         WTF_CSRF_TIME_LIMIT=SESSION_HOURS * 3600,
-        WTF_CSRF_SSL_STRICT=settings.console_https,
+        WTF_CSRF_SSL_STRICT=settings.is_https,
     )
     CSRFProtect(app)
-    app.extensions["doorkeeper"] = Authenticator(settings)
+    authenticator = Authenticator(settings, sessions)
+    app.extensions["doorkeeper"] = authenticator
 
     @app.before_request
     def recognise() -> None:
-        name, role = session.get("name"), session.get("role")
-        # from the entry, not from the last page: pages renew themselves
-        is_over = time.time() - session.get("entered", 0.0) > SESSION_HOURS * 3600
-        g.visitor = CurrentUser(name, Role(role)) if name and role and not is_over else None
-
-
-def enter(name: str, role: Role) -> None:
-    """Open a session."""
-    session.clear()
-    session.permanent = True
-    session["name"], session["role"], session["entered"] = name, role.value, time.time()
-
-
-def clean_name(name: str) -> str | None:
-    """The name as it is kept, None where it is none."""
-    name = " ".join(name.split())
-    return name if _NAME.fullmatch(name) else None
+        g.visitor = None
+        acting_credential.set(None)
+        if request.endpoint not in _OPEN:
+            g.visitor = authenticator.recognise()
 
 
 def for_visitors(page: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:

@@ -1,11 +1,9 @@
 """Settings of the console."""
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 
+from services.console.credentials import Credential, Role, parse_credentials
 from shared.runtime.settings import CurrencyCode, Settings
-
-#: Shorter ones can be guessed by trying.
-SHORTEST_TOKEN_BYTES = 16
 
 
 class ConsoleSettings(Settings):
@@ -15,39 +13,36 @@ class ConsoleSettings(Settings):
     currency: CurrencyCode = "DZD"
     console_host: str = "127.0.0.1"
     console_port: int = Field(8082, ge=1, le=65535)
-    #: Comma-separated. A viewer sees everything but the bodies of messages; an operator decides, too.
+    #: Comma-separated name:token, one for each person. A viewer sees everything but the bodies of messages; an
+    #: operator decides, too.
     console_viewer_tokens: SecretStr = SecretStr("")
     console_operator_tokens: SecretStr = SecretStr("")
-    #: Whether browsers reach it by HTTPS (through a proxy): the session's cookie then never travels otherwise.
+    #: The same as NOUBA_HTTPS, for the console alone.
     console_https: bool = False
     #: Proxies on the way to it that say whose request it is; whoever tries tokens is told from others by that address.
     console_proxies: int = Field(0, ge=0, le=10)
     #: RabbitMQ's management API, which knows rates; the user and the password are those of NOUBA_RABBITMQ_URL.
     rabbitmq_management_url: str | None = None
 
-    @field_validator("console_viewer_tokens", "console_operator_tokens")
-    @classmethod
-    def _are_long(cls, tokens: SecretStr) -> SecretStr:
-        if any(len(token) < SHORTEST_TOKEN_BYTES for token in _split(tokens)):
-            raise ValueError(
-                f"has to be tokens of at least {SHORTEST_TOKEN_BYTES} bytes, such as `openssl rand -hex 32`"
-            )
-        return tokens
-
     @model_validator(mode="after")
     def _somebody_may_enter(self) -> "ConsoleSettings":
-        if not self.operator_tokens:
+        if not any(credential.role is Role.OPERATOR for credential in self.credentials):
             raise ValueError("NOUBA_CONSOLE_OPERATOR_TOKENS is empty: set it to a token, nobody could enter otherwise")
         return self
 
     @property
-    def viewer_tokens(self) -> tuple[bytes, ...]:
-        return _split(self.console_viewer_tokens)
+    def is_https(self) -> bool:
+        """Whether browsers reach it by HTTPS."""
+        return self.https or self.console_https
 
     @property
-    def operator_tokens(self) -> tuple[bytes, ...]:
-        return _split(self.console_operator_tokens)
+    def credentials(self) -> tuple[Credential, ...]:
+        """Of operators first. Raises ValueError where a token is short or a name is given twice."""
+        operators = self._parse("console_operator_tokens", self.console_operator_tokens, Role.OPERATOR)
+        return (*operators, *self._parse("console_viewer_tokens", self.console_viewer_tokens, Role.VIEWER))
 
-
-def _split(tokens: SecretStr) -> tuple[bytes, ...]:
-    return tuple(token.strip().encode() for token in tokens.get_secret_value().split(",") if token.strip())
+    def _parse(self, name: str, setting: SecretStr, role: Role) -> tuple[Credential, ...]:
+        try:
+            return parse_credentials(setting.get_secret_value(), role)
+        except ValueError as error:
+            raise ValueError(f"NOUBA_{name.upper()} {error}") from None

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from services.webhook_gateway.http.fast_path import WebhookFastPath
-from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit, client_address
+from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.http.readiness import Readiness, check
 from services.webhook_gateway.http.receive import Gateway
 from services.webhook_gateway.http.request_body import BodyReader
@@ -16,6 +16,7 @@ from services.webhook_gateway.inbox.accept import Inbox
 from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Provider
+from services.webhook_gateway.school_api.auth import Authorizer
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
 from services.webhook_gateway.school_api.keys.routes import KeyDesk, keys
 from services.webhook_gateway.school_api.payments.routes import Payments, payments
@@ -24,6 +25,9 @@ from services.webhook_gateway.school_api.uploads.routes import Uploads, uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.postgres import open_store
+from shared.runtime.api_tokens import TokenVerifier
+from shared.runtime.client_address import client_address
+from shared.runtime.hsts import with_hsts
 
 
 def create_app(
@@ -36,8 +40,11 @@ def create_app(
     inbox: Inbox | None = None,
     readiness: Callable[[], Readiness] | None = None,
     is_away: Callable[[], bool] = lambda: False,
+    school_engine: Engine | None = None,
 ) -> Flask:
     """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised.
+
+    `engine` serves strangers; the routes that ask for a token use `school_engine`, unless it is None.
 
     `return_urls` is where a payer's browser goes from a provider's address, by the provider's name there.
     Without `objects` no uploads are taken; `inbox` and `readiness` are those of the database alone, unless given.
@@ -64,22 +71,32 @@ def create_app(
     )
     app.register_blueprint(gateway)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]
+    _add_school_api(app, settings, objects, PostgresCourses(school_engine or engine, wake), school_engine or engine)
+    app.wsgi_app = with_hsts(app.wsgi_app, settings.https)  # type: ignore[method-assign]
+    return app
+
+
+def _add_school_api(
+    app: Flask, settings: GatewaySettings, objects: Objects | None, courses: PostgresCourses, engine: Engine
+) -> None:
+    """The routes that ask for a token."""
+    found: Gateway = app.extensions["gateway"]
+    authorizer = Authorizer(TokenVerifier(settings.tokens), found.client_of)
     app.extensions["uploads"] = Uploads(
-        tokens=tuple(token.encode() for token in settings.tokens),
+        authorizer=authorizer,
         objects=objects,
-        courses=PostgresCourses(engine, wake),
-        bodies=app.extensions["gateway"].bodies,
+        courses=courses,
+        bodies=found.bodies,
         largest_bytes=settings.gateway_upload_max_bytes,
     )
     app.register_blueprint(uploads)
     app.extensions["payments"] = Payments(
-        tokens=app.extensions["uploads"].tokens,
-        providers=providers,
+        authorizer=authorizer,
+        providers=found.providers,
         books=partial(open_store, engine, settings.subscription_period),
         currency=settings.currency,
-        bodies=app.extensions["gateway"].bodies,
+        bodies=found.bodies,
     )
     app.register_blueprint(payments)
-    app.extensions["keys"] = KeyDesk(app.extensions["uploads"].tokens, PostgresKeys(engine))
+    app.extensions["keys"] = KeyDesk(authorizer, PostgresKeys(engine))
     app.register_blueprint(keys)
-    return app

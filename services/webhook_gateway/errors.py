@@ -10,6 +10,8 @@ GatewayError
 |   +-- EncodedBody         415
 |   +-- TooManyUnverified   429
 |   +-- Unauthorised        401
+|   +-- ForbiddenScope      403
+|   +-- TooManyFailures     429
 |   +-- BadUpload           400
 |   +-- BadPayment          400
 |   +-- UnknownUser         404
@@ -85,6 +87,17 @@ class UnauthorisedError(ClientError):
 
     def __init__(self) -> None:
         super().__init__("Send one of the school's API tokens: Authorization: Bearer <token>.")
+
+
+class ForbiddenScopeError(ClientError):
+    """The token is valid and does not open this route."""
+
+
+class TooManyFailuresError(ClientError):
+    """The client sent too many wrong tokens."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many wrong tokens; try again in a minute.")
 
 
 class BadUploadError(ClientError):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sqlalchemy import Engine
+
 from services.webhook_gateway.app import create_app
 from services.webhook_gateway.http.readiness import check
 from services.webhook_gateway.inbox.accept import Inbox
@@ -89,17 +91,11 @@ class GatewayServer(GunicornServer):
     def load(self) -> Any:
         """The application of one process; called after the fork, so that no connection is shared."""
         settings = self.settings
-        url = settings.database_url.get_secret_value()
+        url = settings.intake_url
         patience = WITHOUT_SPOOL if settings.gateway_spool_dir is None else WITH_SPOOL
-        engine = build_engine(
-            url,
-            pool_size=settings.gateway_connections,
-            application="nouba gateway",
-            autocommit=True,
-            statement_timeout_ms=patience.statement_ms,
-            connect_timeout_seconds=patience.connect_seconds,
-            pool_timeout_seconds=patience.pool_seconds,
-        )
+        engine = school = self._engine(url, "nouba gateway", patience)
+        if settings.intake_database_url is not None:
+            school = self._engine(settings.database_url.get_secret_value(), "nouba gateway api", patience)
         relaying = build_engine(url, pool_size=connections_of(GATEWAY), application="nouba gateway relay")
         self._relay = Relay(relaying, settings.rabbitmq_url.get_secret_value(), GATEWAY)
         self._relay.start()
@@ -120,14 +116,28 @@ class GatewayServer(GunicornServer):
             inbox,
             partial(check, engine, spool, self._drain),
             lambda: self._drain is not None and self._drain.is_database_away,
+            school,
         )
         return honour_close(app)
 
+    def _engine(self, url: str, application: str, patience: Patience) -> Engine:
+        return build_engine(
+            url,
+            pool_size=self.settings.gateway_connections,
+            application=application,
+            autocommit=True,
+            statement_timeout_ms=patience.statement_ms,
+            connect_timeout_seconds=patience.connect_seconds,
+            pool_timeout_seconds=patience.pool_seconds,
+        )
+
     def _start_drain(self, inbox: Inbox, spool: Spool, wake: Callable[[], None]) -> Inbox:
         presence = Presence()
-        url = self.settings.database_url.get_secret_value()
         engine = build_engine(
-            url, pool_size=1, application="nouba gateway drain", statement_timeout_ms=WITHOUT_SPOOL.statement_ms
+            self.settings.intake_url,
+            pool_size=1,
+            application="nouba gateway drain",
+            statement_timeout_ms=WITHOUT_SPOOL.statement_ms,
         )
         self._drain = Drain(engine, spool, presence, wake)
         self._drain.start()

@@ -6,12 +6,26 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from services.webhook_gateway.providers.base import Mode
-from shared.runtime.settings import CurrencyCode, Settings
+from shared.runtime.api_tokens import ApiToken, parse_tokens
+from shared.runtime.settings import ApiTokens, CurrencyCode, DatabaseSettings, DatabaseUrl, Settings
 
 
-class GatewaySettings(Settings):
+class AnchorSettings(DatabaseSettings):
+    """Where heads of the chain are kept beyond the database."""
+
+    #: file:///path or s3://bucket/prefix; unset, nowhere.
+    ledger_anchor: str | None = None
+    ledger_anchor_seconds: float = Field(3600.0, gt=0)
+    #: How long the bucket's object lock keeps an anchor; 0 for a bucket without one.
+    ledger_anchor_lock_days: int = Field(0, ge=0)
+    s3_endpoint_url: str | None = None
+
+
+class GatewaySettings(AnchorSettings, Settings):
     """The web process and the payments worker; the providers' own settings are in `providers.settings`."""
 
+    #: The role that keeps webhooks: it adds to inbox and outbox, and changes no payment. Unset, that of the rest.
+    intake_database_url: DatabaseUrl | None = None
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
     #: Processes of the web server, and the requests that each of them can have under way. Threads are made when they
@@ -41,11 +55,10 @@ class GatewaySettings(Settings):
     gateway_spool_max_bytes: int = Field(512 * 1024 * 1024, ge=1024 * 1024)
     gateway_spool_max_events: int = Field(500_000, ge=1)
 
-    #: Who may ask for uploads: comma-separated bearer tokens.
-    api_tokens: SecretStr = SecretStr("")
+    #: The school's bearer tokens, comma-separated: each a token with every scope, or name:scopes:token.
+    api_tokens: ApiTokens = SecretStr("")
     #: Where uploads go; without a bucket none are taken. The public address is the one that browsers reach S3 by.
     s3_bucket: str | None = None
-    s3_endpoint_url: str | None = None
     s3_public_url: str | None = None
     #: The largest video that is taken: twice its size has to fit on the transcoders' scratch disks.
     gateway_upload_max_bytes: int = Field(50 * 1024**3, ge=1)
@@ -62,9 +75,14 @@ class GatewaySettings(Settings):
     subscription_days: int = Field(30, ge=1)
 
     @property
-    def tokens(self) -> tuple[str, ...]:
+    def tokens(self) -> tuple[ApiToken, ...]:
         """The API tokens, in the order of the setting."""
-        return tuple(token.strip() for token in self.api_tokens.get_secret_value().split(",") if token.strip())
+        return parse_tokens(self.api_tokens.get_secret_value())
+
+    @property
+    def intake_url(self) -> str:
+        """The database as whatever serves strangers uses it."""
+        return (self.intake_database_url or self.database_url).get_secret_value()
 
     @property
     def subscription_period(self) -> timedelta:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.inbox.postgres import PostgresInbox
+from services.webhook_gateway.integrity.anchors import Anchoring, open_anchors
 from services.webhook_gateway.integrity.monitor import IntegrityMonitor, MonitorSettings
 from services.webhook_gateway.metrics import SETTLED
 from services.webhook_gateway.providers.base import ConfirmsPayments, Provider
@@ -92,9 +93,17 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         PeriodicThread("refunds", _refunding(looking, providers, breakers, relay.wake, settings).begin_next, 1.0),
         *rounds(found, looking, settings.subscription_period, terms),
         watch,
+        *_anchoring(settings),
     ]
     threads = settings.worker_threads
     return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+
+
+def _anchoring(settings: GatewaySettings) -> list[BackgroundThread]:
+    if not settings.ledger_anchor:
+        return []
+    anchors = open_anchors(settings.ledger_anchor, settings.s3_endpoint_url, settings.ledger_anchor_lock_days)
+    return [Anchoring(settings.database_url.get_secret_value(), anchors, settings.ledger_anchor_seconds)]
 
 
 def _retries(

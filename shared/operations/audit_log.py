@@ -1,6 +1,7 @@
 """The audit log: a row for each operator action, in the action's transaction."""
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select
 
 from shared.schema.tables import operator_acts
+
+#: The credential of whoever acts in this context, set by the console for each request; None on the command line.
+acting_credential: ContextVar[str | None] = ContextVar("acting_credential", default=None)
 
 
 def record(
@@ -20,9 +24,8 @@ def record(
     chosen_by: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the act down within the caller's transaction; `chosen_by` is the filter that found `ids`."""
-    connection.execute(
-        insert(operator_acts).values(who=who, what=what, why=why, ids=list(ids), chosen_by=dict(chosen_by or {}))
-    )
+    values = {"who": who, "what": what, "why": why, "ids": list(ids), "chosen_by": dict(chosen_by or {})}
+    connection.execute(insert(operator_acts).values(values | {"credential": acting_credential.get()}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,14 @@ class AuditEntry:
     why: str | None
     ids: Sequence[int | str]
     chosen_by: Mapping[str, Any]
+    credential: str | None = None
 
 
 def list_entries(
     engine: Engine, *, what: str | None = None, of_id: int | str | None = None, limit: int = 50
 ) -> list[AuditEntry]:
     """The newest acts first; of one kind such as `dead.replay`, or those that touched `of_id`."""
-    query = select(*operator_acts.c["id", "acted_at", "who", "what", "why", "ids", "chosen_by"])
+    query = select(*operator_acts.c["id", "acted_at", "who", "what", "why", "ids", "chosen_by", "credential"])
     if what is not None:
         query = query.where(operator_acts.c.what == what)
     if of_id is not None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.runtime.api_tokens import parse_tokens
 from shared.runtime.currency import require_currency
 
 
@@ -30,6 +31,13 @@ def _is_url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     return check
 
 
+def _are_tokens(setting: SecretStr) -> SecretStr:
+    parse_tokens(setting.get_secret_value())
+    return setting
+
+
+#: API tokens as `api_tokens.parse_tokens` reads them.
+ApiTokens = Annotated[SecretStr, AfterValidator(_are_tokens)]
 #: A code of ISO 4217: amounts are written with its digits.
 CurrencyCode = Annotated[str, AfterValidator(require_currency)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_is_url("postgresql", "postgres", "postgresql+psycopg2"))]
@@ -56,6 +64,9 @@ class Settings(DatabaseSettings):
     #: Where this process answers Prometheus; 0 switches it off.
     metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
+    #: Whether browsers and programs reach this process by HTTPS, through a proxy: answers say so (HSTS), and cookies
+    #: travel no other way.
+    https: bool = False
 
     @property
     def zone(self) -> ZoneInfo:

@@ -63,12 +63,26 @@ operator_acts = Table(
     Column("who", Text, nullable=False),
     Column("what", Text, nullable=False),
     Column("why", Text),
+    # which of the console's credentials was used; null on the command line
+    Column("credential", Text),
     # to which rows, and how they were chosen
     Column("ids", JSONB, nullable=False, server_default=text("'[]'")),
     Column("chosen_by", JSONB, nullable=False, server_default=text("'{}'")),
     Column("acted_at", INSTANT, nullable=False, server_default=text("now()")),
     Index(None, "what", "id"),
     info={"writer": "runtime"},
+)
+
+# An open session of the console: the browser holds the id, this table its SHA-256.
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("entered_at", INSTANT, nullable=False, server_default=text("now()")),
+    CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
+    info={"writer": "console"},
 )
 
 # A queue in here is consumed by no worker until its row is gone.

@@ -314,7 +314,22 @@ seals = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("sealed_at", INSTANT, nullable=False, server_default=text("now()")),
     UniqueConstraint("what", "row_id"),
-    CheckConstraint("what IN ('event', 'account', 'transaction')", name="what_known"),
+    CheckConstraint("what IN ('event', 'account', 'transaction', 'act', 'version')", name="what_known"),
     CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
+    info={"writer": "gateway"},
+)
+
+# What of a payment or of an event's verdict was true and when: a digest for each state, written by triggers.
+row_versions = Table(
+    "row_versions",
+    metadata,
+    id_column(),
+    Column("kind", Text, nullable=False),
+    Column("row_id", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("recorded_at", INSTANT, nullable=False, server_default=text("now()")),
+    CheckConstraint("kind IN ('payment', 'verdict')", name="kind_known"),
+    Index("ix_row_versions_kind_row_id_id", "kind", "row_id", "id"),
     info={"writer": "gateway"},
 )

@@ -1,6 +1,6 @@
 """Every table, in one place to import from."""
 
-from shared.schema.messaging import dead_letters, operator_acts, outbox, queue_pauses
+from shared.schema.messaging import console_sessions, dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
 from shared.schema.payments import (
     kept_subscriptions,
@@ -12,6 +12,7 @@ from shared.schema.payments import (
     payment_objects,
     payments,
     refund_requests,
+    row_versions,
     seals,
     webhook_events,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "changed_days",
     "chapter_teachers",
     "chapters",
+    "console_sessions",
     "course_keys",
     "courses",
     "daily_stats",
@@ -50,6 +52,7 @@ __all__ = [
     "payments",
     "queue_pauses",
     "refund_requests",
+    "row_versions",
     "seals",
     "sessions",
     "subscription_terms",

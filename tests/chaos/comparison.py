@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import psycopg2
 
-from tests.chaos.cluster import House
+from tests.chaos.cluster import TOKEN, House
 from tests.chaos.lessons import Viewer
 from tests.chaos.oracle import Expected
 
@@ -206,6 +206,7 @@ def _compare_days(house: House, rows: Rows, expected: Expected, days: list[date]
     answer = httpx.get(
         f"http://127.0.0.1:{house.stats_port}/api/stats",
         params={"from": str(days[0]), "to": str(days[-1])},
+        headers={"Authorization": f"Bearer {TOKEN}"},
         timeout=30,
     )
     told = answer.raise_for_status().json()

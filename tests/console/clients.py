@@ -21,7 +21,7 @@ def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:
         "database_url": database_url,
         "rabbitmq_url": rabbitmq_url,
         "console_viewer_tokens": VIEWER,
-        "console_operator_tokens": OPERATOR,
+        "console_operator_tokens": f"{WHO}:{OPERATOR}",
         **settings,
     }
     return create_app(ConsoleSettings(**given))
@@ -37,15 +37,22 @@ class Person:
         site: str = "http://localhost",
         headers: dict[str, str] | None = None,
     ) -> None:
+        self.app = app
         self._client = app.test_client()
         self._client.environ_base["REMOTE_ADDR"] = address
         self._site = site
         self.headers = headers or {}
         self._referer: dict[str, str] = {}
 
-    def enter(self, token: str = OPERATOR, name: str = "operator of the tests", **more: str) -> TestResponse:
+    def enter(self, token: str = OPERATOR, **more: str) -> TestResponse:
         """Show `token` at the door."""
-        return self.send("/enter", "/enter", name=name, token=token, **more)
+        return self.send("/enter", "/enter", token=token, **more)
+
+    def take_cookie_of(self, other: "Person") -> None:
+        """Have a copy of another browser's session."""
+        cookie = other._client.get_cookie("nouba_console")
+        assert cookie is not None
+        self._client.set_cookie("nouba_console", cookie.value)
 
     def read(self, path: str) -> str:
         """A page that has to be there."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.console.clients import WHO, Person, console_of
+from tests.console.clients import Person, console_of
 from tests.webhook_gateway.processes import Database
 
 
@@ -14,5 +14,5 @@ def database(database_url: str) -> Database:
 @pytest.fixture
 def operator(database_url: str, rabbitmq_url: str) -> Person:
     person = Person(console_of(database_url, rabbitmq_url))
-    person.enter(name=WHO)
+    person.enter()
     return person

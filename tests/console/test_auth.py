@@ -1,12 +1,16 @@
 """Who may see the console, and who may decide."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 import time_machine
 from flask import Flask
 
-from services.console.auth import SESSION_HOURS, WRONG_TOKENS_PER_MINUTE
+from services.console.auth import WRONG_TOKENS_PER_MINUTE
+from services.console.credentials import Role, parse_credentials
+from services.console.sessions import SESSION_HOURS
 from services.console.settings import ConsoleSettings
 from shared.runtime.settings import SettingsError, read_settings
 from tests.console.clients import OPERATOR, VIEWER, Person, console_of
@@ -92,6 +96,16 @@ def test_behind_https_the_session_never_travels_without(database_url: str, rabbi
     cookie = Person(console_of(database_url, rabbitmq_url, console_https=True)).get("/enter").headers["Set-Cookie"]
 
     assert "Secure" in cookie
+    assert cookie.startswith("__Host-")
+
+
+def test_one_setting_is_for_https_everywhere(database_url: str, rabbitmq_url: str) -> None:
+    answer = Person(console_of(database_url, rabbitmq_url, https=True)).get("/enter")
+    plain = Person(console_of(database_url, rabbitmq_url)).get("/enter")
+
+    assert "Secure" in answer.headers["Set-Cookie"]
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
+    assert "Strict-Transport-Security" not in plain.headers
 
 
 def test_behind_https_a_browser_enters_and_decides(database_url: str, rabbitmq_url: str) -> None:
@@ -118,7 +132,7 @@ def test_behind_https_a_form_of_nowhere_is_refused_and_the_reason_told(
     person._referer = {"Referer": referer} if referer else {}
 
     # When it is sent
-    answer = person.post("/enter", **fields, name="somebody", token=OPERATOR)
+    answer = person.post("/enter", **fields, token=OPERATOR)
 
     # Then it is refused, and not for its age
     assert answer.status_code == 400
@@ -195,7 +209,7 @@ def test_a_proxy_on_another_machine_says_that_it_was_https(database_url: str, ra
     person._referer = {}
 
     # When it is sent, then it is refused as one by HTTPS is
-    assert person.post("/enter", **fields, name="somebody", token=OPERATOR).status_code == 400
+    assert person.post("/enter", **fields, token=OPERATOR).status_code == 400
 
 
 def test_a_session_ends_when_its_hours_are_over_however_busy_it_is(app: Flask) -> None:
@@ -249,18 +263,126 @@ def test_a_console_that_anybody_could_enter_is_not_started(
         read_settings(ConsoleSettings)
 
 
-def test_without_its_database_it_says_so(rabbitmq_url: str) -> None:
-    # Given a database that is away
-    person = Person(console_of("postgresql://nobody@127.0.0.1:1/nothing", rabbitmq_url))
+def test_without_its_database_it_says_so(app: Flask, rabbitmq_url: str) -> None:
+    # Given somebody who has entered, and a console whose database is away since
+    person = Person(app)
     person.enter()
+    away = Person(console_of("postgresql://nobody@127.0.0.1:1/nothing", rabbitmq_url))
+    away.take_cookie_of(person)
 
-    # When a page is asked for
-    answer = person.get("/")
+    # When a page is asked for, or somebody enters: sessions are in the database, so nobody can
+    for answer in (away.get("/"), Person(away.app).enter()):
+        # Then it says so and when to come back
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+        assert "The database is unavailable" in answer.text
 
-    # Then it says so and when to come back
-    assert answer.status_code == 503
-    assert answer.headers["Retry-After"] == "5"
-    assert "The database is unavailable" in answer.text
+
+def test_a_copy_of_the_cookie_opens_nothing_after_leave(app: Flask, database_url: str) -> None:
+    # Given an operator, and somebody with a copy of his cookie
+    person, thief = Person(app), Person(app)
+    person.enter(OPERATOR)
+    thief.take_cookie_of(person)
+    assert thief.get("/").status_code == 200
+    form = thief.hidden("/queues")
+
+    # When the operator leaves
+    person.send("/", "/leave")
+
+    # Then the copy sees nothing and pauses no queue
+    assert thief.get("/").status_code == 302
+    assert thief.post("/queues/videos/pause", **form).status_code == 302
+    assert Database(database_url).rows("SELECT count(*) FROM queue_pauses") == [(0,)]
+    assert Database(database_url).rows("SELECT count(*) FROM console_sessions") == [(0,)]
+
+
+def test_leaving_ends_no_other_session(app: Flask) -> None:
+    one, other = Person(app), Person(app)
+    one.enter()
+    other.enter()
+
+    one.send("/", "/leave")
+
+    assert other.get("/").status_code == 200
+
+
+def test_the_session_in_the_database_opens_nothing(app: Flask, database_url: str) -> None:
+    # Given a session, and somebody who has read the table
+    person = Person(app)
+    person.enter()
+    ((digest,),) = Database(database_url).rows("SELECT encode(digest, 'hex') FROM console_sessions")
+
+    # Then the cookie does not hold what the table holds
+    cookie = person._client.get_cookie("nouba_console")
+    assert cookie is not None
+    assert digest not in cookie.decoded_value
+
+
+def test_the_audit_has_the_name_and_the_id_of_the_credential(database_url: str, rabbitmq_url: str) -> None:
+    # Given two people with a credential each
+    other_token = "another-operator-token-of-the-tests"
+    tokens = f"Amina B.:{OPERATOR}, karim@school:{other_token}"
+    app = console_of(database_url, rabbitmq_url, console_operator_tokens=tokens)
+    amina, karim = Person(app), Person(app)
+    amina.enter(OPERATOR, name="Karim")
+    karim.enter(other_token)
+
+    # When each decides, whatever name is typed
+    amina.send("/queues", "/queues/videos/pause", why="S3 moves", name="Karim", who="Karim")
+    karim.send("/queues", "/queues/videos/resume")
+
+    # Then the audit has the credential's name and id
+    ids = {credential.name: credential.id for credential in parse_credentials(tokens, Role.OPERATOR)}
+    rows = Database(database_url).rows("SELECT who, what, credential FROM operator_acts ORDER BY id")
+    assert rows == [
+        ("Amina B.", "queue.pause", ids["Amina B."]),
+        ("karim@school", "queue.resume", ids["karim@school"]),
+    ]
+    assert ids["Amina B."] in amina.read("/audit")
+
+
+def test_a_credential_that_is_withdrawn_closes_its_session(app: Flask, database_url: str, rabbitmq_url: str) -> None:
+    # Given an open session in the database whose credential is not configured any more
+    person = Person(app)
+    person.enter(OPERATOR)
+    Database(database_url).execute("UPDATE console_sessions SET credential = 'withdrawn'")
+
+    # Then it opens nothing
+    assert person.get("/").status_code == 302
+
+
+def test_a_credential_may_be_given_as_its_digest(database_url: str, rabbitmq_url: str) -> None:
+    digest = hashlib.sha256(OPERATOR.encode()).hexdigest()
+    app = console_of(database_url, rabbitmq_url, console_operator_tokens=f"Amina:sha256={digest}")
+
+    assert Person(app).enter(OPERATOR).status_code == 302
+    assert Person(app).enter(digest).status_code == 401
+
+
+FIELDS = ("why", "queue", "error", "reason", "to", "token", "state", "since", "id", "last_at")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\r\nSet-Cookie: b=c", "\x1b[2J"])
+def test_a_control_character_is_a_bad_request(app: Flask, database_url: str, text: str) -> None:
+    # Given an operator
+    person = Person(app)
+    person.enter(OPERATOR)
+    known = person.hidden("/queues")
+
+    # When a field of a filter or a form holds it
+    answers = [
+        answer.status_code
+        for field in FIELDS
+        for answer in (
+            *(person.get(f"{page}?{urlencode({field: text})}") for page in ("/dead", "/webhooks", "/lessons")),
+            Person(app).send("/enter", "/enter", **{"token": OPERATOR, field: text}),
+            *(person.post(path, **{**known, "which": "all", "why": "because", field: text}) for path in DEEDS),
+        )
+    ]
+
+    # Then it is refused, and nothing is written down
+    assert set(answers) == {400}
+    assert Database(database_url).rows("SELECT count(*) FROM operator_acts") == [(0,)]
 
 
 def test_without_rabbitmq_the_overview_says_so(database_url: str) -> None:

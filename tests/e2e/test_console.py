@@ -33,7 +33,7 @@ class RunningConsole(Running):
             "NOUBA_RABBITMQ_URL": rabbitmq_url,
             "NOUBA_RABBITMQ_MANAGEMENT_URL": "http://" + rabbitmq.management_url.partition("@")[2],
             "NOUBA_CONSOLE_PORT": str(port),
-            "NOUBA_CONSOLE_OPERATOR_TOKENS": OPERATOR,
+            "NOUBA_CONSOLE_OPERATOR_TOKENS": f"Operator in a browser:{OPERATOR}",
         }
         super().__init__(["console"], log, settings)
         self.ready_when(self._answers)
@@ -71,7 +71,6 @@ def browser(console: RunningConsole, tmp_path_factory: pytest.TempPathFactory) -
     browser = Browser(tmp_path_factory.mktemp("profile"))
     browser.open(console.url)
     driver = browser.driver
-    driver.find_element(By.NAME, "name").send_keys("Operator in a browser")
     driver.find_element(By.NAME, "token").send_keys(OPERATOR)
     driver.find_element(By.CSS_SELECTOR, ".door button").click()
     wait_until(lambda: driver.title.startswith("Overview"), message="the door did not open")

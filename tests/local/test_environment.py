@@ -52,7 +52,7 @@ def test_an_address_is_printed_only_for_what_runs(tmp_path: Path) -> None:
 
 
 def test_each_process_has_a_metrics_port_of_its_own_except_the_simulator(tmp_path: Path) -> None:
-    own = own_environments(["gateway", "payments-worker", "psp"], SavedSettings(tmp_path / "chosen.json"))
+    own = own_environments({}, ["gateway", "payments-worker", "psp"], SavedSettings(tmp_path / "chosen.json"))
 
     addresses = metrics_addresses(own)
     assert set(addresses) == {"GATEWAY_METRICS_URL", "PAYMENTS_WORKER_METRICS_URL"}

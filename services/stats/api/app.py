@@ -2,11 +2,15 @@
 
 from flask import Flask
 
+from services.stats.api.auth import ReadAccess
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.fast_path import FastPath
 from services.stats.api.routes import Reading, stats
 from services.stats.api.settings import ApiSettings
 from services.stats.row_reader import RowReader
+from shared.runtime.api_tokens import TokenVerifier
+from shared.runtime.client_address import client_address
+from shared.runtime.hsts import with_hsts
 
 
 def create_app(settings: ApiSettings, watch: CacheRefresher, row_reader: RowReader) -> Flask:
@@ -16,8 +20,11 @@ def create_app(settings: ApiSettings, watch: CacheRefresher, row_reader: RowRead
     app.url_map.merge_slashes = False
     app.json.compact = True  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    tokens = settings.required_tokens()
-    app.extensions["reading"] = Reading(watch, tokens, settings.zone, settings.stats_ready_hours, row_reader)
+    access = ReadAccess(
+        TokenVerifier(settings.required_tokens()), settings.allowed_hosts(), client_address(settings.stats_proxies)
+    )
+    app.extensions["reading"] = Reading(watch, access, settings.zone, settings.stats_ready_hours, row_reader)
     app.register_blueprint(stats)
-    app.wsgi_app = FastPath(app.wsgi_app, watch, tokens)  # type: ignore[method-assign]
+    app.wsgi_app = FastPath(app.wsgi_app, watch, access)  # type: ignore[method-assign]
+    app.wsgi_app = with_hsts(app.wsgi_app, settings.https)  # type: ignore[method-assign]
     return app

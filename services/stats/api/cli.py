@@ -14,8 +14,9 @@ def api() -> None:
 
     It listens on NOUBA_STATS_HOST and NOUBA_STATS_PORT.
 
-    On 127.0.0.1, which is the default, everybody on this machine may read. Any other address needs NOUBA_API_TOKENS,
-    and readers send one of them: `Authorization: Bearer TOKEN`, or as the password that a browser asks for.
+    Where NOUBA_API_TOKENS is set, readers send one of them that has the scope `read`: `Authorization: Bearer TOKEN`, or
+    as the password that a browser asks for. Without it everybody on this machine may read; another address than
+    127.0.0.1, which is the default, needs it.
     """
     logs.configure("stats-api")
     settings = read_settings(ApiSettings)

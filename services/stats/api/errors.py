@@ -2,7 +2,11 @@
 
 ReaderError
 +-- Malformed       400  what was asked for is not a day or a range of days
++-- MalformedCredentials  400  the Authorization header is not base64
 +-- NoToken         401  the reader proved nothing
++-- ForbiddenScope  403  the token does not open statistics
++-- Misdirected     421  the reader asked for another host
++-- TooManyFailures 429  the reader sent too many wrong tokens
 +-- DayNotKept      404  there are no statistics of that day
 +-- NothingKnown    503  the database has not answered since the start: ask again
 """
@@ -31,6 +35,42 @@ class NoTokenError(ReaderError):
 
     def __init__(self) -> None:
         super().__init__("Send one of NOUBA_API_TOKENS as `Authorization: Bearer TOKEN`.")
+
+
+class MalformedCredentialsError(ReaderError):
+    """The credentials of `Authorization: Basic` are not base64."""
+
+    code = "malformed_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("After `Authorization: Basic` send base64 of name:token.")
+
+
+class ForbiddenScopeError(ReaderError):
+    """The token is valid and does not open the statistics."""
+
+    status = 403
+    code = "insufficient_scope"
+
+
+class MisdirectedError(ReaderError):
+    """The Host header names a host that this API does not serve."""
+
+    status = 421
+    code = "misdirected"
+
+    def __init__(self) -> None:
+        super().__init__("This API does not serve that host: add its name to NOUBA_STATS_ALLOWED_HOSTS.")
+
+
+class TooManyFailuresError(ReaderError):
+    """The reader sent too many wrong tokens."""
+
+    status = 429
+    code = "too_many_failures"
+
+    def __init__(self) -> None:
+        super().__init__("Too many wrong tokens; try again in a minute.")
 
 
 class DayNotStoredError(ReaderError):

@@ -9,10 +9,10 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from services.stats.api import auth, metrics
+from services.stats.api import metrics
+from services.stats.api.auth import ReadAccess
 from services.stats.api.cache import Day
 from services.stats.api.cache_refresher import CacheRefresher
-from services.stats.api.errors import NoTokenError
 from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.responses import held
 
@@ -25,10 +25,10 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 class FastPath:
     """A WSGI application before another one."""
 
-    def __init__(self, application: Application, watch: CacheRefresher, tokens: tuple[bytes, ...]) -> None:
+    def __init__(self, application: Application, watch: CacheRefresher, access: ReadAccess) -> None:
         self._application = application
         self._watch = watch
-        self._tokens = tokens
+        self._access = access
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         began = time.perf_counter()
@@ -37,7 +37,7 @@ class FastPath:
             return self._application(environ, start_response)
         day = self._day(path.removeprefix(_PREFIX))
         zipped = _prefers_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        if day is None or zipped is None or not self._may_read(environ):
+        if day is None or zipped is None or not self._access.permits(environ):
             return self._application(environ, start_response)
         document = day.document
         had = held(document, environ.get("HTTP_IF_NONE_MATCH"), zipped)
@@ -62,13 +62,6 @@ class FastPath:
             return shelf.newest
         day = _date(name)
         return None if day is None else shelf.days.get(day)
-
-    def _may_read(self, environ: dict[str, Any]) -> bool:
-        try:
-            auth.require_token(self._tokens, environ.get("HTTP_AUTHORIZATION", ""))
-        except NoTokenError:
-            return False
-        return True
 
 
 @lru_cache(maxsize=64)

@@ -53,10 +53,13 @@ _MALFORMED = _answer("What was asked for is not a day, or not a range of days.",
 _NOT_KEPT = _answer("The day is not kept; the message says which days are.", _ERROR)
 _REFUSALS = {
     "401": _answer(
-        "A token is missing or wrong; only where the API listens on an address that others can reach.",
+        "A token is missing or wrong; only where NOUBA_API_TOKENS is set.",
         _ERROR,
         WWW_Authenticate=_header("Bearer and Basic."),
     ),
+    "403": _answer("The token lacks the scope `read`.", _ERROR),
+    "421": _answer("The Host header names a host that is not served here.", _ERROR),
+    "429": _answer("Too many wrong tokens.", _ERROR, Retry_After=_header("Seconds to wait.", kind="integer")),
     "503": _answer(
         "The database has not answered since the start.",
         _ERROR,
@@ -82,7 +85,11 @@ def _read(
             "operationId": operation,
             "summary": summary,
             "parameters": [*parameters, _IF_NONE_MATCH],
-            "responses": {"200": answer, "304": _UNCHANGED, **{status: found[status] for status in refusals}},
+            "responses": {
+                "200": answer,
+                "304": _UNCHANGED,
+                **{status: found[status] for status in (*refusals, "403", "421", "429")},
+            },
             "security": [{}, {"token": []}],
             **more,
         }
@@ -114,8 +121,8 @@ DOCUMENT: dict[str, Any] = {
     "info": {
         "title": "Nouba statistics",
         "version": version("nouba"),
-        "description": "The numbers of every day that is over, each from its newest complete version. On 127.0.0.1 "
-        "everybody on the machine may read; any other address asks for one of NOUBA_API_TOKENS.",
+        "description": "The numbers of every day that is over, each from its newest complete version. A reader "
+        "sends one of NOUBA_API_TOKENS with the scope `read`; where none is set, everybody on the machine may read.",
     },
     "paths": {
         "/api/stats/latest": _read(

@@ -22,7 +22,14 @@ from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
 from services.stats.api.dashboard.render import page_of
 from services.stats.api.dashboard.view_model import VIEWS
 from services.stats.api.definitions import definitions
-from services.stats.api.errors import DayNotStoredError, MalformedError, NoSnapshotError, NoTokenError, ReaderError
+from services.stats.api.errors import (
+    DayNotStoredError,
+    MalformedError,
+    NoSnapshotError,
+    NoTokenError,
+    ReaderError,
+    TooManyFailuresError,
+)
 from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.periods import periods
 from services.stats.api.responses import CachedResponse, held, json_document
@@ -59,7 +66,7 @@ class Reading:
     """What the routes are given; kept in `app.extensions["reading"]`."""
 
     watch: CacheRefresher
-    tokens: tuple[bytes, ...]
+    access: auth.ReadAccess
     zone: ZoneInfo
     ready_hours: float
     rows: RowReader
@@ -255,7 +262,7 @@ def _answer(
 def begin() -> None:
     g.began = time.perf_counter()
     if request.path not in auth.OPEN:
-        auth.require_token(_reading().tokens, request.headers.get("Authorization", ""))
+        _reading().access.require(request.environ)
     known = _PARAMETERS.get(request.endpoint or "")
     if known is not None and (unknown := sorted(request.args.keys() - known)):
         told = ", ".join(sorted(known)) or "none"
@@ -276,6 +283,8 @@ def refuse(error: ReaderError) -> ResponseReturnValue:
     response = _problem(error.status, error.code, str(error))
     if isinstance(error, NoTokenError):
         response.headers["WWW-Authenticate"] = auth.CHALLENGE
+    if isinstance(error, TooManyFailuresError):
+        response.headers["Retry-After"] = "60"
     if isinstance(error, NoSnapshotError):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

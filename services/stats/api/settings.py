@@ -6,7 +6,11 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from services.stats.settings import CountSettings
-from shared.runtime.settings import SettingsError
+from shared.runtime.api_tokens import ApiToken, parse_tokens
+from shared.runtime.settings import ApiTokens, SettingsError
+
+#: The names by which only this machine reaches itself.
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ApiSettings(CountSettings):
@@ -21,23 +25,33 @@ class ApiSettings(CountSettings):
     stats_ready_hours: float = Field(26, gt=0)
     #: Where the processes of one API add up their metrics; emptied at every start.
     stats_metrics_dir: Path | None = None
-    #: Comma-separated; asked for where others than this machine can reach the API.
-    api_tokens: SecretStr = SecretStr("")
+    #: Comma-separated names in the Host header that are served; unset, any name where a token is asked for, and only
+    #: this machine's own names where none is.
+    stats_allowed_hosts: str = ""
+    #: Proxies in front of the API that each add to `X-Forwarded-For`: wrong tokens are counted by client.
+    stats_proxies: int = Field(0, ge=0, le=10)
+    #: Comma-separated; where they are set, a reader needs one with the scope `read`.
+    api_tokens: ApiTokens = SecretStr("")
 
-    def required_tokens(self) -> tuple[bytes, ...]:
-        """The tokens of which a reader needs one; none on an address that only this machine reaches.
+    def required_tokens(self) -> tuple[ApiToken, ...]:
+        """The tokens of which a reader needs one; empty where none is set and only this machine reaches the address.
 
         Raises SettingsError where the address is open to others and there is no token.
         """
-        if is_loopback(self.stats_host):
-            return ()
-        given = [token.strip() for token in self.api_tokens.get_secret_value().split(",")]
-        if not all(given):
+        tokens = parse_tokens(self.api_tokens.get_secret_value())
+        if not tokens and not is_loopback(self.stats_host):
             raise SettingsError(
                 f"NOUBA_STATS_HOST is {self.stats_host}, which others can reach: set NOUBA_API_TOKENS to one or more "
                 "tokens, separated by commas and none of them empty, or listen on 127.0.0.1."
             )
-        return tuple(token.encode() for token in given)
+        return tokens
+
+    def allowed_hosts(self) -> frozenset[str]:
+        """The names that the API is served by, empty for every name."""
+        named = frozenset(name.strip().lower() for name in self.stats_allowed_hosts.split(",") if name.strip())
+        if named or self.api_tokens.get_secret_value().strip():
+            return named
+        return LOOPBACK_HOSTS | {self.stats_host.strip("[]").lower()}
 
 
 def is_loopback(host: str) -> bool:

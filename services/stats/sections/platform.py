@@ -51,7 +51,7 @@ GROUP BY bucket
 
 # One that dies again after a replay has its newest death only, so this is known at the day's end.
 _DEAD = """
-SELECT width_bucket(died_at, %(edges)s) AS bucket, queue, count(*) AS messages FROM dead_letters
+SELECT width_bucket(died_at, %(edges)s) AS bucket, queue, count(*) AS messages FROM dead_letter_times
 WHERE died_at >= %(begins_at)s AND died_at < %(ends_at)s GROUP BY bucket, queue
 """
 

@@ -15,6 +15,8 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.EncodedBodyError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "encoded_body"),
     errors.TooManyUnverifiedError: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_unverified"),
     errors.UnauthorisedError: (HTTPStatus.UNAUTHORIZED, "unauthorised"),
+    errors.ForbiddenScopeError: (HTTPStatus.FORBIDDEN, "insufficient_scope"),
+    errors.TooManyFailuresError: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures"),
     errors.BadUploadError: (HTTPStatus.BAD_REQUEST, "bad_upload"),
     errors.BadPaymentError: (HTTPStatus.BAD_REQUEST, "bad_payment"),
     errors.UnknownUserError: (HTTPStatus.NOT_FOUND, "unknown_user"),
@@ -33,7 +35,7 @@ def error_response(error: errors.ClientError) -> tuple[HTTPStatus, dict[str, str
     if isinstance(error, errors.UnauthorisedError):
         headers["WWW-Authenticate"] = "Bearer"
     if status is HTTPStatus.TOO_MANY_REQUESTS:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = "60" if isinstance(error, errors.TooManyFailuresError) else "1"
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
         # the rest of the body may still be on its way; it must not be taken for the next request
         headers["Connection"] = "close"

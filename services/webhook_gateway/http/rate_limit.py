@@ -1,7 +1,6 @@
 """Rate limits for unverified requests."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
@@ -56,17 +55,3 @@ class UnverifiedRateLimit:
     def _count(self, rate: RateLimitItemPerSecond | RateLimitItemPerMinute, *what: str) -> None:
         if not self._limiter.hit(rate, *what):
             raise TooManyUnverifiedError("Too many unverified requests; slow down.")
-
-
-def client_address(proxies: int) -> Callable[[Mapping[str, Any]], str]:
-    """Finds a request's client, with `proxies` in front of us that each add to `X-Forwarded-For`."""
-
-    def find(environ: Mapping[str, Any]) -> str:
-        if proxies:
-            # what stands further left than our own proxies wrote is the client's own invention
-            named = [part.strip() for part in str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",")]
-            if len(named) >= proxies and named[-proxies]:
-                return named[-proxies][:64]
-        return str(environ.get("REMOTE_ADDR", ""))
-
-    return find

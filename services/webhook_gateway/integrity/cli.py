@@ -2,22 +2,28 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from shared.runtime.settings import DatabaseSettings, read_settings
 
+if TYPE_CHECKING:
+    from services.webhook_gateway.integrity.hash_chain import ChainHead
+
 
 @click.group()
 def ledger() -> None:
-    """Verify the hash chain over events and ledger.
+    """Verify the hash chain over events, ledger, payments and decisions.
 
     \b
     Examples:
       nouba ledger head                        the newest link; store it elsewhere
       nouba ledger verify                      check the whole chain; exit status 1 on a fault
       nouba ledger verify --noted 1200:9f86d0...   and check that a stored link is in it
+      nouba ledger verify --anchors            and that every head of NOUBA_LEDGER_ANCHOR is
     """
 
 
@@ -47,11 +53,22 @@ def _read_noted(_context: click.Context, _parameter: click.Parameter, value: str
         raise click.BadParameter("give what `head` printed: POSITION:DIGEST") from None
 
 
+def _read_anchors() -> "Sequence[ChainHead]":
+    from services.webhook_gateway.integrity.anchors import open_anchors
+    from services.webhook_gateway.settings import AnchorSettings
+
+    settings = read_settings(AnchorSettings)
+    if not settings.ledger_anchor:
+        raise click.UsageError("NOUBA_LEDGER_ANCHOR is not set: there are no anchors.")
+    return open_anchors(settings.ledger_anchor, settings.s3_endpoint_url, settings.ledger_anchor_lock_days).read()
+
+
 @ledger.command()
 @click.option("--from", "start", type=click.IntRange(1), default=1, show_default=True, help="The first link to check.")
 @click.option("--noted", callback=_read_noted, metavar="POSITION:DIGEST", help="A link that was stored elsewhere.")
+@click.option("--anchors", "with_anchors", is_flag=True, help="Also check the links that NOUBA_LEDGER_ANCHOR stores.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def verify(start: int, noted: tuple[int, bytes] | None, as_json: bool) -> None:
+def verify(start: int, noted: tuple[int, bytes] | None, with_anchors: bool, as_json: bool) -> None:
     """Compare every row with the chain, every balance with its entries.
 
     Exit status 1 where there is a fault. Rows of the last seconds may have no seal yet; the worker makes them.
@@ -71,6 +88,7 @@ def verify(start: int, noted: tuple[int, bytes] | None, as_json: bool) -> None:
             engine,
             start=start,
             noted=ChainHead(*noted) if noted else None,
+            anchors=_read_anchors() if with_anchors else (),
             tell=lambda position, last: progress.update(task, completed=position, total=last),
         )
     if as_json:

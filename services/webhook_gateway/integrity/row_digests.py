@@ -1,5 +1,7 @@
 """Digests of rows for the hash chain: the columns that never change, as JSON.
 
+Payments and verdicts change: triggers record a digest of each state in `row_versions`, and those rows are sealed.
+
 The database makes the array, so that bodies need not travel; `jsonb` writes it in one way only. Of a body its digest is
 in it, so that one could be erased and its seal still be explained. Instants are microseconds since 1970.
 """
@@ -13,12 +15,16 @@ class SealedRowKind(StrEnum):
     EVENT = "event"
     ACCOUNT = "account"
     TRANSACTION = "transaction"
+    ACT = "act"
+    VERSION = "version"
 
 
 TABLES = {
     SealedRowKind.EVENT: "webhook_events",
     SealedRowKind.ACCOUNT: "ledger_accounts",
     SealedRowKind.TRANSACTION: "ledger_transactions",
+    SealedRowKind.ACT: "operator_acts",
+    SealedRowKind.VERSION: "row_versions",
 }
 
 _ARRAYS = {
@@ -36,7 +42,40 @@ _ARRAYS = {
         (SELECT jsonb_agg(jsonb_build_array(e.id, e.account_id, e.amount_minor, e.currency) ORDER BY e.id)
          FROM ledger_entries e WHERE e.transaction_id = r.id)
     """,
+    SealedRowKind.ACT: """
+        'act', r.id, r.who, r.what, r.why, r.credential, r.ids, r.chosen_by,
+        (extract(epoch FROM r.acted_at) * 1000000)::bigint
+    """,
+    SealedRowKind.VERSION: """
+        'version', r.id, r.kind, r.row_id, r.state, encode(r.digest, 'hex'),
+        (extract(epoch FROM r.recorded_at) * 1000000)::bigint
+    """,
 }
 
+
+def _digest(array: str) -> str:
+    return f"sha256(convert_to(jsonb_build_array({array})::text, 'UTF8'))"
+
+
 #: SQL for the digest of row `r` of each table.
-DIGESTS = {what: f"sha256(convert_to(jsonb_build_array({array})::text, 'UTF8'))" for what, array in _ARRAYS.items()}
+DIGESTS = {what: _digest(array) for what, array in _ARRAYS.items()}
+
+#: Table, SQL for the digest of the present state of row `r` as the triggers of migration 0028 record it, and which
+#: rows have to be as their newest record `v` says.
+STATES = {
+    "payment": (
+        "payments",
+        _digest("""
+            'payment', r.id, r.provider, r.provider_reference, r.order_number, r.user_id, r.amount_minor,
+            r.amount_is_final, r.currency, r.status, r.refunded_minor, r.dispute, r.credited_minor, r.fee_minor,
+            (extract(epoch FROM r.completed_at) * 1000000)::bigint
+        """),
+        "r.status <> 'pending' OR v.digest IS NOT NULL",
+    ),
+    "verdict": (
+        "webhook_events",
+        _digest("'verdict', r.id, r.state, r.reason, r.resolution, r.payment_id"),
+        # an event that was given back to the worker goes its own way, until it is put aside again
+        "r.state IN ('quarantined', 'dead') OR v.state <> 'received'",
+    ),
+}

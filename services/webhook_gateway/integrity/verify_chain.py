@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from services.webhook_gateway.integrity.hash_chain import GENESIS, SETTLED_AFTER, ChainHead, bind, read_head
 from services.webhook_gateway.integrity.invariants import different, unbalanced
-from services.webhook_gateway.integrity.row_digests import DIGESTS, TABLES, SealedRowKind
+from services.webhook_gateway.integrity.row_digests import DIGESTS, STATES, TABLES, SealedRowKind
 
 BATCH_SIZE = 5000
 #: Connections that a verification uses at once.
@@ -31,6 +31,19 @@ _UNSEALED = """
                   WHERE what = '{what}' AND sealed_at < now() - %(settled_after)s::interval)
       AND (SELECT s.position FROM seals s WHERE s.what = '{what}' AND s.row_id = r.id) IS NULL
     ORDER BY r.id LIMIT 1000
+"""
+# the newest record of a row tells its state; a row whose state has to be recorded has a record
+_ALTERED_STATES = """
+    SELECT r.id, v.digest IS NULL AS is_unrecorded FROM {table} r
+    LEFT JOIN LATERAL (
+        SELECT state, digest FROM row_versions WHERE kind = '{kind}' AND row_id = r.id ORDER BY id DESC LIMIT 1
+    ) v ON true
+    WHERE ({recorded}) AND v.digest IS DISTINCT FROM {digest}
+    ORDER BY r.id LIMIT 1000
+"""
+_DELETED = """
+    SELECT DISTINCT v.row_id AS id FROM row_versions v
+    WHERE v.kind = '{kind}' AND NOT EXISTS (SELECT FROM {table} r WHERE r.id = v.row_id) ORDER BY 1 LIMIT 1000
 """
 
 
@@ -62,21 +75,24 @@ def verify(
     *,
     start: int = 1,
     noted: ChainHead | None = None,
+    anchors: Sequence[ChainHead] = (),
     settled_after: str = SETTLED_AFTER,
     tell: Callable[[int, int], None] = lambda _position, _last: None,
 ) -> VerificationReport:
     """Compare every row with its seal from position `start` on, and the balances with the entries.
 
-    `noted` is a seal that was written down elsewhere: it must be in the chain. `tell` is told how far it is, and how
-    far it has to go.
+    `noted` is a seal that was written down elsewhere: it must be in the chain. So must each of `anchors` from `start`
+    on. `tell` is told how far it is, and how far it has to go.
     """
     report = VerificationReport()
-    report.faults += _walk(engine, start, noted, report, tell)
+    heads = [*([noted] if noted else []), *(anchor for anchor in anchors if anchor.position >= max(start, 1))]
+    report.faults += _walk(engine, start, heads, report, tell)
     with engine.connect() as connection:
         for what in SealedRowKind:
             query = _UNSEALED.format(table=TABLES[what], what=what)
             rows = connection.exec_driver_sql(query, {"settled_after": settled_after})
             report.faults += [Fault(what, row.id, "was put in behind our back: it has no seal") for row in rows]
+        report.faults += _altered_states(connection)
         report.faults += [
             Fault("transaction", row.id, f"its entries do not sum to zero, but to {row.difference_minor}")
             for row in unbalanced(connection)
@@ -88,27 +104,45 @@ def verify(
     return report
 
 
+def _altered_states(connection: Connection) -> Iterator[Fault]:
+    """Payments and verdicts that are not as their newest record says."""
+    for kind, (table, digest, recorded) in STATES.items():
+        query = _ALTERED_STATES.format(kind=kind, table=table, digest=digest, recorded=recorded)
+        for row in connection.exec_driver_sql(query):
+            yield Fault(kind, row.id, "has no record" if row.is_unrecorded else "was altered: its record differs")
+        for row in connection.exec_driver_sql(_DELETED.format(kind=kind, table=table)):
+            yield Fault(kind, row.id, "was deleted")
+
+
 def _walk(
-    engine: Engine, start: int, noted: ChainHead | None, report: VerificationReport, tell: Callable[[int, int], None]
+    engine: Engine,
+    start: int,
+    heads: Sequence[ChainHead],
+    report: VerificationReport,
+    tell: Callable[[int, int], None],
 ) -> Iterator[Fault]:
     with engine.connect() as connection:
         before = connection.exec_driver_sql("SELECT digest FROM seals WHERE position = %s", (start - 1,)).scalar()
         last = read_head(connection).position
     if start > 1 and before is None:
         yield Fault("seal", start - 1, "is missing, and the walk should begin after it")
+    expected_digests: dict[int, set[bytes]] = {}
+    for one in heads:
+        expected_digests.setdefault(one.position, set()).add(one.digest)
     chain = _Chain(ChainHead(start - 1, GENESIS if before is None else bytes(before)))
     for rows in _batches(engine, range(start, last + 1)):
         for row in rows:
             digest = bytes(row.digest)
             yield from chain.follow(row, digest)
-            if noted is not None and row.position == noted.position and digest != noted.digest:
+            if any(expected != digest for expected in expected_digests.get(row.position, ())):
                 yield Fault("seal", row.position, "is not the one that was noted: the chain was made anew")
         report.seals += len(rows)
         report.head = chain.head
         tell(chain.head.position, last)
     yield from chain.end()
-    if noted is not None and not start <= noted.position <= chain.head.position:
-        yield Fault("seal", noted.position, "was noted, and is not in the chain: the end of the chain was cut off")
+    for position in sorted(expected_digests):
+        if not start <= position <= chain.head.position:
+            yield Fault("seal", position, "was noted, and is not in the chain: the end of the chain was cut off")
 
 
 def _batches(engine: Engine, positions: range) -> Iterator[Sequence[Any]]:

@@ -1,26 +1,38 @@
 """Authenticates the school's back end: bearer token and JSON body."""
 
-import hmac
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.http.request_body import BodyReader
+from shared.runtime import api_tokens
+from shared.runtime.api_tokens import ApiToken, Scope, TokenVerifier, bearer_of
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def authorise(tokens: Sequence[bytes]) -> None:
-    """Raises Unauthorised where the request does not carry one of `tokens`."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = token.strip().encode("utf-8", "surrogateescape")
-    # every token is compared, so that the time does not tell which one was nearly right
-    matches = [hmac.compare_digest(given, known) for known in tokens]
-    if scheme.lower() != "bearer" or not any(matches):
-        raise errors.UnauthorisedError
+@dataclass(frozen=True, slots=True)
+class Authorizer:
+    """Checks the bearer token of the current request."""
+
+    verifier: TokenVerifier
+    client_of: Callable[[Mapping[str, Any]], str]
+
+    def require(self, scope: Scope) -> ApiToken:
+        """The request's token, which opens `scope`. Raises Unauthorised, ForbiddenScope or TooManyFailures."""
+        shown = bearer_of(request.headers.get("Authorization", ""))
+        try:
+            return self.verifier.verify(shown, scope, self.client_of(request.environ))
+        except api_tokens.InvalidTokenError:
+            raise errors.UnauthorisedError from None
+        except api_tokens.InsufficientScopeError as error:
+            raise errors.ForbiddenScopeError(str(error)) from None
+        except api_tokens.TooManyFailuresError:
+            raise errors.TooManyFailuresError from None
 
 
 def read_json(kind: type[M], bodies: BodyReader, fault: type[errors.ClientError]) -> M:

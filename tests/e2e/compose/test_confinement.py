@@ -206,3 +206,33 @@ def test_a_stranger_may_do_nothing_to_s3(containers: Containers) -> None:
     result = containers.python("gateway", _TRY_S3.format(attempt=stranger))
 
     assert "refused: InvalidAccessKeyId" in result.stderr, result.stderr
+
+
+_TRY_PORTS = """
+import socket
+for port in (9333, 19333, 8080, 18080, 8888, 18888, 18333, 8333):
+    try:
+        with socket.create_connection(("s3", port), timeout=5) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n\\0\\0\\0\\4\\0\\0\\0\\0\\0")
+            # an HTTP/2 server answers with its settings, which are of kind 4
+            print(port, "speaks" if connection.recv(4096)[3:4] == b"\\4" else "listens")
+    except OSError:
+        print(port, "refused")
+"""
+
+
+def test_the_inner_servers_of_s3_are_reached_by_no_other_container(containers: Containers) -> None:
+    for service in ("gateway", "transcoder", "stats-worker", "console"):
+        found = dict(line.split() for line in containers.python(service, _TRY_PORTS).stdout.splitlines())
+
+        # master, volume and filer, each with its gRPC port
+        assert {port for port, state in found.items() if state == "refused"} == {
+            "9333",
+            "19333",
+            "8080",
+            "18080",
+            "8888",
+            "18888",
+        }, service
+        # S3 asks for a signature, and its gRPC port for a certificate that nobody has
+        assert (found["8333"], found["18333"]) == ("listens", "listens"), service

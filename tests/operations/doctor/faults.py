@@ -159,7 +159,7 @@ FAULTS: dict[str, tuple[Callable[[School], None], str, str]] = {
         "providers",
         "guess",
     ),
-    "a token can be guessed": (_changed("NOUBA_API_TOKENS", lambda _: "abc"), "API tokens", "guess"),
+    "a token can be guessed": (_changed("NOUBA_API_TOKENS", lambda _: "abc"), "settings", "NOUBA_API_TOKENS"),
     "webhooks are not booked": (_executed(_OLD_EVENT), "webhooks", "nouba gateway worker"),
     "the statistics are old": (
         _age_the_statistics,

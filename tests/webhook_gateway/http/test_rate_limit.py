@@ -5,12 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from services.webhook_gateway.errors import TooManyUnverifiedError
-from services.webhook_gateway.http.rate_limit import (
-    HINTS_PER_ORDER_A_MINUTE,
-    WINDOW_SECONDS,
-    UnverifiedRateLimit,
-    client_address,
-)
+from services.webhook_gateway.http.rate_limit import HINTS_PER_ORDER_A_MINUTE, WINDOW_SECONDS, UnverifiedRateLimit
+from shared.runtime.client_address import client_address
 
 
 def _is_limited(count: Callable[[], None]) -> bool:

@@ -168,6 +168,119 @@ def test_what_was_tampered_with_is_named_and_nothing_else(engine: Engine, databa
     assert faults(engine) == expected
 
 
+PAID = (
+    "INSERT INTO payments (provider, provider_reference, user_id, amount_minor, status) VALUES "
+    "('generic', 'p1', 1, 10, 'completed'), ('generic', 'p2', 1, 10, 'pending')"
+)
+QUARANTINED = (
+    "INSERT INTO webhook_events (provider, dedupe_key, state, reason, body, body_sha256) VALUES "
+    "('generic', 'odd', 'quarantined', 'amount differs', '', '')"
+)
+ACT = "INSERT INTO operator_acts (who, what, why, ids) VALUES ('Amina', 'event.dismiss', 'a test', '[7]')"
+OWNER_TAMPERINGS: dict[str, tuple[str, list[str]]] = {
+    "a payment's amount": (
+        "UPDATE payments SET amount_minor = 1000 WHERE id = 1",
+        ["payment 1: was altered: its record differs"],
+    ),
+    "a payment's user": (
+        "UPDATE payments SET user_id = 2 WHERE id = 1",
+        ["payment 1: was altered: its record differs"],
+    ),
+    "a payment that is completed behind our back": (
+        "UPDATE payments SET status = 'completed' WHERE id = 2",
+        ["payment 2: has no record"],
+    ),
+    "a payment that is pending again": (
+        "UPDATE payments SET status = 'pending' WHERE id = 1",
+        ["payment 1: was altered: its record differs"],
+    ),
+    "a payment less": ("DELETE FROM payments WHERE id = 1", ["payment 1: was deleted"]),
+    "a verdict": (
+        "UPDATE webhook_events SET resolution = 'dismissed' WHERE id = 7",
+        ["verdict 7: was altered: its record differs"],
+    ),
+    "a quarantined event that is ignored": (
+        "UPDATE webhook_events SET state = 'ignored' WHERE id = 7",
+        ["verdict 7: was altered: its record differs"],
+    ),
+    "an act's person": (
+        "UPDATE operator_acts SET who = 'Karim'",
+        ["act 1 (seal 16): was altered"],
+    ),
+    "an act less": ("DELETE FROM operator_acts", ["act 1 (seal 16): was deleted"]),
+    "a record": (
+        "UPDATE row_versions SET digest = sha256('x') WHERE id = 1",
+        ["version 1 (seal 17): was altered", "payment 1: was altered: its record differs"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OWNER_TAMPERINGS)
+def test_payments_verdicts_and_acts_are_sealed_too(engine: Engine, database: Database, what: str) -> None:
+    # Given a completed and a pending payment, a quarantined event and an operator's act, all sealed
+    statement, expected = OWNER_TAMPERINGS[what]
+    for made in (PAID, QUARANTINED, ACT):
+        database.execute(made)
+    seal(engine)
+    assert faults(engine) == []
+
+    # When the owner changes one of them, past the triggers
+    tamper(database, statement)
+
+    # Then it is named
+    assert faults(engine) == expected
+
+
+def test_what_happens_to_payments_and_verdicts_in_good_order_is_no_fault(engine: Engine, database: Database) -> None:
+    # Given a payment and a quarantined event
+    for made in (PAID, QUARANTINED):
+        database.execute(made)
+    seal(engine)
+
+    # When the payment is refunded, and the event accepted, parked, and booked
+    for step in (
+        "UPDATE payments SET status = 'completed', completed_at = now() WHERE id = 2",
+        "UPDATE payments SET status = 'refunded', refunded_minor = 10 WHERE id = 1",
+        "UPDATE payments SET asks = 3, next_ask_at = now()",
+        "UPDATE webhook_events SET resolution = 'dismissed' WHERE id = 7",
+        "UPDATE webhook_events SET resolution = NULL WHERE id = 7",
+        "UPDATE webhook_events SET state = 'received', processed_at = NULL WHERE id = 7",
+        "UPDATE webhook_events SET reason = 'waits', attempts = 1 WHERE id = 7",
+        "UPDATE webhook_events SET state = 'applied', reason = NULL, payment_id = 1 WHERE id = 7",
+    ):
+        database.execute(step)
+        # Then no step is a fault
+        assert faults(engine) == [], step
+    seal(engine)
+    assert faults(engine) == []
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "webhook_events",
+        "payments",
+        "ledger_accounts",
+        "ledger_transactions",
+        "ledger_entries",
+        "ledger_adjustments",
+        "operator_acts",
+        "row_versions",
+        "seals",
+    ],
+)
+def test_a_table_of_record_is_not_emptied(database: Database, table: str) -> None:
+    with pytest.raises(psycopg2.Error, match=r"is not emptied|only ever added"):
+        database.execute(f"TRUNCATE {table} CASCADE")
+
+
+@pytest.mark.parametrize("table", ["operator_acts", "row_versions"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET id = id", "DELETE FROM {}"])
+def test_acts_and_records_are_only_added(database: Database, table: str, statement: str) -> None:
+    with pytest.raises(psycopg2.Error, match="only ever added"):
+        database.execute(statement.format(table))
+
+
 def test_a_seal_that_is_missing_is_named(engine: Engine, database: Database) -> None:
     seal(engine)
 

@@ -50,7 +50,7 @@ def check(address: str, film: Film | None = None) -> Report:
     """Check the lesson whose master playlist is at `address` (http, https or a path), also against its `film`."""
     findings: list[Finding] = []
     unreadable: list[str] = []
-    with Fetcher() as fetcher:
+    with Fetcher(address) as fetcher:
         lesson = Presentation(address, fetcher, film)
         for rule in RULES:
             try:

@@ -1,13 +1,30 @@
-"""Gets the files of a lesson, from a folder or over HTTP, each once."""
+"""Gets the files of a lesson, from a folder or over HTTP, each once.
 
+Only the address that the operator typed is trusted: a playlist or a redirect that leads to another host must lead to a
+public address. Answers are bounded after decompression, too.
+"""
+
+import ipaddress
+import os
+import socket
+import stat
+import time
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import httpcore
 import httpx
 
 #: No file of a lesson is larger; a server that sends more is not believed.
 MAX_BYTES = 256 << 20
+#: Only playlists are worth compressing; media that is sent so is refused before it fills the memory.
+MAX_DECOMPRESSED_BYTES = 16 << 20
+#: One file, however slowly it drips.
+MAX_SECONDS = 300.0
 
 
 class FetchError(Exception):
@@ -24,10 +41,23 @@ class Fetched:
 
 
 class Fetcher:
-    """Use as a context manager. Addresses are absolute: http, https, or a path."""
+    """Use as a context manager. Addresses are absolute: http, https, or a path; `master` is the operator's own."""
 
-    def __init__(self) -> None:
-        self._client = httpx.Client(timeout=30, follow_redirects=True, headers={"Accept-Encoding": "gzip"})
+    def __init__(self, master: str) -> None:
+        self._is_remote = is_http(master)
+        transport = httpx.HTTPTransport(trust_env=False)
+        # httpx has no other way to say where to connect; names are resolved once, so that they cannot change meanwhile
+        transport._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=_PublicNetwork(_origin(master))
+        )
+        self._client = httpx.Client(
+            timeout=30,
+            follow_redirects=True,
+            max_redirects=5,
+            headers={"Accept-Encoding": "gzip"},
+            transport=transport,
+            trust_env=False,
+        )
         self._known: dict[str, Fetched] = {}
 
     def __enter__(self) -> "Fetcher":
@@ -39,21 +69,82 @@ class Fetcher:
     def get(self, address: str) -> Fetched:
         """The file at `address`. Raises NotFetched."""
         if address not in self._known:
+            if not is_http(address) and self._is_remote:
+                raise FetchError(f"{address} is no http(s) address, and the lesson is one of a server.")
             self._known[address] = self._over_http(address) if is_http(address) else _from_disk(address)
         return self._known[address]
 
     def _over_http(self, address: str) -> Fetched:
+        deadline = time.monotonic() + MAX_SECONDS
         try:
             with self._client.stream("GET", address) as answer:
                 answer.raise_for_status()
+                blocks, limit = _decoded(answer, address)
                 data = bytearray()
-                for block in answer.iter_bytes():
+                for block in blocks:
                     data += block
-                    if len(data) > MAX_BYTES:
-                        raise FetchError(f"{address} is larger than {MAX_BYTES >> 20} MiB.")
+                    if len(data) > limit:
+                        raise FetchError(f"{address} is larger than {limit >> 20} MiB.")
+                    if time.monotonic() > deadline:
+                        raise FetchError(f"{address} took longer than {MAX_SECONDS:.0f} s.")
                 return Fetched(bytes(data), {k.lower(): v for k, v in answer.headers.items()}, bool(answer.history))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, zlib.error, UnicodeError) as error:
             raise FetchError(f"{address} cannot be fetched: {error}") from error
+
+
+class _PublicNetwork(httpcore.SyncBackend):
+    """Connects to public addresses, and to `trusted`, host and port, wherever that is."""
+
+    def __init__(self, trusted: tuple[str, int] | None) -> None:
+        super().__init__()
+        self._trusted = trusted
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        if (host.lower(), port) != self._trusted:
+            host = _public_address(host, port)
+        return super().connect_tcp(host, port, timeout, local_address, socket_options)
+
+
+def _public_address(host: str, port: int) -> str:
+    try:
+        found = [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as error:
+        raise httpcore.ConnectError(f"{host} has no address") from error
+    for address in found:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if not (getattr(ip, "ipv4_mapped", None) or ip).is_global:
+            raise httpcore.ConnectError(f"{host} is a private address, and not the one that was asked for")
+    return found[0]
+
+
+def _origin(address: str) -> tuple[str, int] | None:
+    parts = urlsplit(address)
+    if not is_http(address) or parts.hostname is None:
+        return None
+    return parts.hostname.lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _decoded(answer: httpx.Response, address: str) -> tuple[Iterator[bytes], int]:
+    """The blocks of the answer as they are meant, none much larger than the limit, and the limit."""
+    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding == "identity":
+        return answer.iter_raw(), MAX_BYTES
+    if coding not in ("gzip", "x-gzip"):
+        raise FetchError(f"{address} is sent as {coding}, which was not asked for.")
+    return _unzipped(answer.iter_raw()), MAX_DECOMPRESSED_BYTES
+
+
+def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    unzip = zlib.decompressobj(wbits=31)
+    for block in blocks:
+        yield unzip.decompress(block, MAX_DECOMPRESSED_BYTES + 1)
 
 
 def is_http(address: str) -> bool:
@@ -68,10 +159,17 @@ def resolved(base: str, uri: str) -> str:
 
 
 def _from_disk(address: str) -> Fetched:
-    path = Path(address)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise FetchError(f"{address} is larger than {MAX_BYTES >> 20} MiB.")
-        return Fetched(path.read_bytes())
+        # a FIFO would wait for its writer for ever, and a device never ends
+        descriptor = os.open(address, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FetchError(f"{address} is no regular file.")
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise FetchError(f"{address} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise FetchError(f"{address!r} cannot be read: {error}.") from error
+    if len(data) > MAX_BYTES:
+        raise FetchError(f"{address} is larger than {MAX_BYTES >> 20} MiB.")
+    return Fetched(data)

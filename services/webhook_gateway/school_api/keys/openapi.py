@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from services.webhook_gateway.school_api.uploads.openapi import TOKEN_REFUSALS
+
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _TEXT = {"schema": {"type": "string"}}
 
@@ -39,6 +41,8 @@ PATHS: dict[str, Any] = {
                     "headers": {"WWW-Authenticate": {"description": "Bearer.", "required": True, **_TEXT}},
                     "content": _ERROR,
                 },
+                "403": TOKEN_REFUSALS["403"],
+                "429": TOKEN_REFUSALS["429"],
                 "404": {"description": "The course has no such key.", "content": _ERROR},
                 "503": {
                     "description": "The database is away.",

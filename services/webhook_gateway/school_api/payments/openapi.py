@@ -4,7 +4,7 @@ from typing import Any
 
 from services.webhook_gateway.payments.payment_state import Status
 from services.webhook_gateway.school_api.payments.routes import ExpectedBody
-from services.webhook_gateway.school_api.uploads.openapi import CHALLENGE, RETRY_AFTER, answer
+from services.webhook_gateway.school_api.uploads.openapi import RETRY_AFTER, TOKEN_REFUSALS, answer
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _KNOWN = {
@@ -32,7 +32,7 @@ PATHS: dict[str, Any] = {
             "responses": {
                 "200": answer("The payment is known, and its provider will be asked if it stays unfinished.", _KNOWN),
                 "400": answer("The request does not have this form.", _ERROR),
-                "401": answer("The token is not one of the school's.", _ERROR, {"WWW-Authenticate": CHALLENGE}),
+                **TOKEN_REFUSALS,
                 "404": answer("No such provider is switched on, or there is no such user.", _ERROR),
                 "408": answer("The body did not arrive in time.", _ERROR),
                 "409": answer("The payment is known for another user, amount or order.", _ERROR),

@@ -16,9 +16,10 @@ from services.webhook_gateway.payments.model import Payment
 from services.webhook_gateway.payments.payment_state import PaymentState
 from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.providers.fields import BIGINT_MAX, IDENTIFIER_LIMIT_CHARACTERS, LARGEST_AMOUNT_MINOR
-from services.webhook_gateway.school_api.auth import authorise, read_json
+from services.webhook_gateway.school_api.auth import Authorizer, read_json
 from services.webhook_gateway.settlement.register import register_payment
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore, retry_on_conflict
+from shared.runtime.api_tokens import Scope
 
 payments = Blueprint("payments", __name__)
 
@@ -31,7 +32,7 @@ Identifier = Annotated[
 class Payments:
     """What the route is given; kept in `app.extensions["payments"]`."""
 
-    tokens: tuple[bytes, ...]
+    authorizer: Authorizer
     providers: Mapping[str, Provider]
     books: Callable[[], AbstractContextManager[SettlementStore]]
     currency: str
@@ -60,7 +61,7 @@ class ExpectedBody(BaseModel):
 @payments.post("/api/payments", provide_automatic_options=False)
 def expect_payment() -> ResponseReturnValue:
     given: Payments = current_app.extensions["payments"]
-    authorise(given.tokens)
+    given.authorizer.require(Scope.PAYMENTS)
     body = read_json(ExpectedBody, given.bodies, errors.BadPaymentError)
     psp = given.providers.get(body.provider)
     if psp is None:

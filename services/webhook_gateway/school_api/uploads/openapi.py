@@ -50,9 +50,15 @@ def answer(description: str, schema: dict[str, Any], headers: dict[str, Any] | N
     return {**found, "headers": headers} if headers else found
 
 
-_REFUSALS = {
-    "400": answer("The request does not have this form.", _ERROR),
+#: Of every route that asks for a token.
+TOKEN_REFUSALS = {
     "401": answer("The token is not one of the school's.", _ERROR, {"WWW-Authenticate": CHALLENGE}),
+    "403": answer("The token lacks the scope of this route.", _ERROR),
+    "429": answer("The client sent too many wrong tokens.", _ERROR, {"Retry-After": RETRY_AFTER}),
+}
+_REFUSALS = {
+    **TOKEN_REFUSALS,
+    "400": answer("The request does not have this form.", _ERROR),
     "404": answer("There is no such course.", _ERROR),
     "408": answer("The body did not arrive in time.", _ERROR),
     "413": answer("The body is larger than the limit.", _ERROR),

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.http.request_body import BodyReader
-from services.webhook_gateway.school_api.auth import authorise, read_json
+from services.webhook_gateway.school_api.auth import Authorizer, read_json
 from services.webhook_gateway.school_api.uploads.uploads import Courses, Objects, Part, Wish, complete, issue_ticket
+from shared.runtime.api_tokens import Scope
 
 uploads = Blueprint("uploads", __name__)
 
@@ -21,7 +22,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r
 class Uploads:
     """What the routes are given; kept in `app.extensions["uploads"]`. Without `objects` uploads are off."""
 
-    tokens: tuple[bytes, ...]
+    authorizer: Authorizer
     objects: Objects | None
     courses: Courses
     bodies: BodyReader
@@ -56,7 +57,7 @@ class CompletionBody(BaseModel):
 
 @uploads.post("/api/courses/<int(max=9223372036854775807):course_id>/video", provide_automatic_options=False)
 def open_upload(course_id: int) -> ResponseReturnValue:
-    authorise(_given().tokens)
+    _given().authorizer.require(Scope.UPLOADS)
     body = read_json(WishBody, _given().bodies, errors.BadUploadError)
     wish = Wish(body.filename, body.size, body.content_type)
     ticket = issue_ticket(course_id, wish, _objects(), _given().courses, _given().largest_bytes)
@@ -66,7 +67,7 @@ def open_upload(course_id: int) -> ResponseReturnValue:
 
 @uploads.post("/api/courses/<int(max=9223372036854775807):course_id>/video/complete", provide_automatic_options=False)
 def close_upload(course_id: int) -> ResponseReturnValue:
-    authorise(_given().tokens)
+    _given().authorizer.require(Scope.UPLOADS)
     body = read_json(CompletionBody, _given().bodies, errors.BadUploadError)
     parts = [Part(part.part_number, part.etag) for part in body.parts]
     complete(course_id, body.upload_id, body.key, parts, _objects(), _given().courses)

@@ -21,6 +21,8 @@ _NOT_THERE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall
 ATTEMPTS = 2
 #: The longest that boto3 waits before the second attempt.
 BACKOFF_SECONDS = 1.0
+#: The object's own metadata that says how many bytes the ticket was for.
+_ANNOUNCED = "announced-bytes"
 
 T = TypeVar("T")
 
@@ -37,17 +39,19 @@ class S3Objects:
         self._signer = _client(public_url or endpoint_url, within_seconds)
 
     def put_address(self, key: str, size: int, content_type: str) -> str:
-        # both are signed, so that the address takes nothing else
-        return self._sign("put_object", Key=key, ContentLength=size, ContentType=content_type)
+        # all are signed, so that the address takes nothing else, and nothing twice
+        return self._sign("put_object", Key=key, ContentLength=size, ContentType=content_type, IfNoneMatch="*")
 
-    def begin_parts(self, key: str, content_type: str) -> str:
+    def begin_parts(self, key: str, size: int, content_type: str) -> str:
         begun = _asked(
-            lambda: self._client.create_multipart_upload(Bucket=self._bucket, Key=key, ContentType=content_type)
+            lambda: self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, ContentType=content_type, Metadata={_ANNOUNCED: str(size)}
+            )
         )
         return begun["UploadId"]
 
-    def part_address(self, key: str, upload_id: str, part_number: int) -> str:
-        return self._sign("upload_part", Key=key, UploadId=upload_id, PartNumber=part_number)
+    def part_address(self, key: str, upload_id: str, part_number: int, size: int) -> str:
+        return self._sign("upload_part", Key=key, UploadId=upload_id, PartNumber=part_number, ContentLength=size)
 
     def join_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         listed: CompletedMultipartUploadTypeDef = {
@@ -65,6 +69,16 @@ class S3Objects:
         except UploadMissingError:
             if not self.exists(key):
                 raise UploadMissingError(key) from None
+        self._require_announced(key)
+
+    def _require_announced(self, key: str) -> None:
+        """Remove an object that is not as large as its ticket said: parts are missing."""
+        found = _asked(lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+        # uploads that were begun by an earlier release announced nothing
+        announced = found["Metadata"].get(_ANNOUNCED, str(found["ContentLength"]))
+        if announced != str(found["ContentLength"]):
+            _asked(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+            raise UploadMissingError(key)
 
     def exists(self, key: str) -> bool:
         try:

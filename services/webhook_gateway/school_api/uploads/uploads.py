@@ -64,16 +64,19 @@ class Objects(Protocol):
         """Where exactly `size` bytes of `content_type` can be PUT once."""
         ...
 
-    def begin_parts(self, key: str, content_type: str) -> str:
-        """Begin an upload in parts; its id."""
+    def begin_parts(self, key: str, size: int, content_type: str) -> str:
+        """Begin an upload of `size` bytes in parts; its id."""
         ...
 
-    def part_address(self, key: str, upload_id: str, part_number: int) -> str:
-        """Where one part can be PUT."""
+    def part_address(self, key: str, upload_id: str, part_number: int, size: int) -> str:
+        """Where one part of exactly `size` bytes can be PUT."""
         ...
 
     def join_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Make one object of the parts; nothing happens where that was done before. Raises UploadMissing."""
+        """Make one object of the parts; nothing happens where that was done before.
+
+        Raises UploadMissing, also where the parts are not as many bytes as were announced: nothing is kept then.
+        """
         ...
 
     def exists(self, key: str) -> bool:
@@ -102,12 +105,16 @@ def issue_ticket(course_id: int, wish: Wish, objects: Objects, courses: Courses,
     key = f"{_folder(course_id)}{uuid.uuid4().hex}{_ending(wish.filename)}"
     if wish.size < MULTIPART_FROM_BYTES:
         url = objects.put_address(key, wish.size, wish.content_type)
-        headers = {"Content-Type": wish.content_type}
+        # the address works once: what was looked at is what is transcoded
+        headers = {"Content-Type": wish.content_type, "If-None-Match": "*"}
         return Ticket(upload_id=key.rsplit("/", 1)[1], key=key, part_size=wish.size, url=url, headers=headers)
     part_size = max(SMALLEST_PART_BYTES, math.ceil(wish.size / MOST_PARTS / MIB) * MIB)
-    upload_id = objects.begin_parts(key, wish.content_type)
-    numbers = range(1, math.ceil(wish.size / part_size) + 1)
-    parts = [PartAddress(number, objects.part_address(key, upload_id, number)) for number in numbers]
+    upload_id = objects.begin_parts(key, wish.size, wish.content_type)
+    begins = range(0, wish.size, part_size)
+    parts = [
+        PartAddress(number, objects.part_address(key, upload_id, number, min(part_size, wish.size - begin)))
+        for number, begin in enumerate(begins, 1)
+    ]
     return Ticket(upload_id=upload_id, key=key, part_size=part_size, parts=parts)
 
 

@@ -9,7 +9,7 @@ from local.postgres import Postgres
 from tests.webhook_gateway.processes import RunningGateway, new_database
 from tests.webhook_gateway.school_api.uploads.test_uploads import execute
 
-TOKEN, KEY_ID, SECRET = "first-token", "0f" * 16, bytes(range(16))
+TOKEN, KEY_ID, SECRET = "first-token-of-the-school", "0f" * 16, bytes(range(16))
 ADDRESS = f"/api/courses/7/keys/{KEY_ID}"
 ALLOWED = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -21,7 +21,7 @@ def gateway(migrated_server: Postgres, tmp_path_factory: pytest.TempPathFactory)
         values = f"('{KEY_ID}', 7, 'content', decode('{SECRET.hex()}', 'hex'))"
         execute(database.url, f"INSERT INTO course_keys (id, course_id, content_key, secret) VALUES {values}")  # noqa: S608
         log = tmp_path_factory.mktemp("keys") / "log"
-        with RunningGateway(log, database.url, NOUBA_API_TOKENS=f"{TOKEN}, second-token") as gateway:
+        with RunningGateway(log, database.url, NOUBA_API_TOKENS=f"{TOKEN}, second-token-of-the-school") as gateway:
             yield gateway
             assert "Traceback" not in gateway.log
             assert SECRET.hex() not in gateway.log

@@ -18,7 +18,7 @@ from services.webhook_gateway.school_api.uploads.uploads import MULTIPART_FROM_B
 from shared.contracts.videos import TranscodeVideo
 from tests.webhook_gateway.processes import RunningGateway, new_database
 
-TOKEN = "first-token"
+TOKEN = "first-token-of-the-school"
 COURSE = 7
 
 
@@ -32,7 +32,7 @@ def database(migrated_server: Postgres) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def gateway(database: str, s3_server: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     settings = {
-        "NOUBA_API_TOKENS": f"{TOKEN}, second-token",
+        "NOUBA_API_TOKENS": f"{TOKEN}, second-token-of-the-school",
         "NOUBA_S3_ENDPOINT_URL": s3_server.url,
         "NOUBA_S3_BUCKET": BUCKET,
         "AWS_ACCESS_KEY_ID": s3_server.access_key_id,
@@ -111,8 +111,46 @@ def test_an_address_takes_neither_another_size_nor_another_type(teacher: httpx.C
     assert httpx.put(told["url"], content=bytes(1000), headers={"Content-Type": "text/html"}).status_code == 403
 
 
+def test_an_address_takes_one_upload(teacher: httpx.Client, database: str) -> None:
+    # Given a video that was put and completed
+    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+    assert httpx.put(told["url"], content=bytes(1000), headers=told["headers"]).status_code == 200
+    complete = {"upload_id": told["upload_id"], "key": told["key"]}
+    assert teacher.post(f"/api/courses/{COURSE}/video/complete", json=complete).status_code == 202
+
+    # When the address is used once more, with the condition or without it
+    again = httpx.put(told["url"], content=b"x" * 1000, headers=told["headers"])
+    without = httpx.put(told["url"], content=b"x" * 1000, headers={"Content-Type": "video/mp4"})
+
+    # Then neither replaces the video
+    assert (again.status_code, without.status_code) == (412, 403)
+    promised(database)
+
+
+def test_parts_have_to_be_what_the_ticket_was_for(teacher: httpx.Client, database: str) -> None:
+    # Given a ticket of several parts
+    size = MULTIPART_FROM_BYTES + 1000
+    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
+    first, second, *_, last = told["parts"]
+
+    # When a part is larger or smaller than it was announced, then it is not taken
+    for content in (bytes(told["part_size"] + 1), bytes(1000)):
+        assert httpx.put(first["url"], content=content, timeout=60).status_code == 403
+    assert httpx.put(last["url"], content=bytes(told["part_size"]), timeout=60).status_code == 403
+
+    # When one of five parts is there, and completed as if it were all
+    put = httpx.put(second["url"], content=bytes(told["part_size"]), timeout=60)
+    parts = [{"part_number": 2, "etag": put.headers["etag"]}]
+    body = {"upload_id": told["upload_id"], "key": told["key"], "parts": parts}
+    answers = [teacher.post(f"/api/courses/{COURSE}/video/complete", json=body) for _ in range(2)]
+
+    # Then it is refused, is not transcoded, and stays refused
+    assert [(answer.status_code, answer.json()["error"]) for answer in answers] == [(409, "upload_missing")] * 2
+    assert promised(database) == []
+
+
 @pytest.mark.parametrize(
-    "authorization", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer first-toke", "Bearer \xff"]
+    "authorization", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer first-token-of-the-schoo", "Bearer \xff"]
 )
 def test_without_a_token_of_the_school_nothing_is_given(
     gateway: RunningGateway, database: str, authorization: str
@@ -132,7 +170,7 @@ def test_without_a_token_of_the_school_nothing_is_given(
 
 
 def test_the_second_token_is_as_good_as_the_first(gateway: RunningGateway) -> None:
-    headers = {"Authorization": "Bearer second-token"}
+    headers = {"Authorization": "Bearer second-token-of-the-school"}
     answer = httpx.post(f"{gateway.url}/api/courses/{COURSE}/video", json=wish(1000), headers=headers)
 
     assert answer.status_code == 201

@@ -1,0 +1,69 @@
+# ruff: noqa: E501 - a page is one line a paragraph
+"""Reads deploy/role_matrix.toml and prints docs/roles.md from it: `python -m deploy.role_matrix > docs/roles.md`."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+MATRIX = Path(__file__).with_suffix(".toml")
+PRIVILEGES = ("select", "insert", "update")
+
+_HEAD = """\
+# Roles
+
+Who may do what, from [deploy/role_matrix.toml](../deploy/role_matrix.toml); this page is made by `python -m deploy.role_matrix`.
+A test applies [roles.sql](../deploy/postgres/roles.sql) to a real PostgreSQL and tries every cell that has to be refused.
+
+| role | used by |
+|---|---|
+| `nouba_intake` | the gateway's web process for whatever strangers send (`NOUBA_INTAKE_DATABASE_URL`): it adds webhooks and messages, reads and changes no body, no payment and no balance |
+| `nouba_gateway` | settlement (the payments worker), and the routes of the gateway that ask for a token |
+| `nouba_transcoder`, `nouba_stats`, `nouba_console` | the service of that name |
+| `nouba_school` | the school's own application |
+
+Operators' commands (`nouba dead`, `nouba queues pause`) run with the console's role: `docker compose exec console nouba dead list`. A service's role sees the dead letters of its own queue alone.
+The gateway's web process holds the addresses of two roles. Whoever makes it run code of their own has both; whoever finds a flaw in what it does with strangers' bytes has `nouba_intake` alone.
+"""
+
+
+def read() -> dict[str, Any]:
+    """The whole file."""
+    return tomllib.loads(MATRIX.read_text())
+
+
+def page() -> str:
+    """docs/roles.md."""
+    matrix = read()
+    lines = [_HEAD, "## PostgreSQL", ""]
+    lines += ["| table | role | reads | inserts | updates | deletes |", "|---|---|---|---|---|---|"]
+    for table, roles in matrix["tables"].items():
+        for role, rights in roles.items():
+            cells = [_columns(rights.get(privilege)) for privilege in PRIVILEGES]
+            cells.append("yes" if rights.get("delete") else "")
+            lines.append(f"| `{table}` | `{role}` | {' | '.join(cells)} |")
+    lines += ["", "Rows: a role sees and changes those with these values alone.", ""]
+    lines += ["| table | column | role | values |", "|---|---|---|---|"]
+    for table, rows in matrix["rows"].items():
+        for role, values in rows.items():
+            if role != "column":
+                lines.append(f"| `{table}` | `{rows['column']}` | `{role}` | {_columns(values)} |")
+    lines += ["", "## RabbitMQ", "", "| user | consumes | publishes |", "|---|---|---|"]
+    for user, rights in matrix["queues"].items():
+        lines.append(f"| {user} | {', '.join(rights['consumes'])} | {', '.join(rights['publishes'])} |")
+    lines += ["", "## S3", "", "| identity | actions |", "|---|---|"]
+    lines += [f"| {name} | {', '.join(actions)} |" for name, actions in matrix["objects"].items()]
+    lines += ["", "## Ports", "", "On the machine's loopback address:", "", "| service | port |", "|---|---|"]
+    lines += [f"| {service} | {port} |" for service, port in matrix["ports"].items()]
+    lines += ["", "S3 inside the network of the containers:", "", "| port | asks for |", "|---|---|"]
+    lines += [f"| {port} | {asks} |" for port, asks in matrix["inner_ports"]["s3"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _columns(named: str | list[str] | None) -> str:
+    if named is None:
+        return ""
+    return "all" if named == "*" else ", ".join(f"`{one}`" for one in named)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,241 @@
+"""The role matrix: what is not in it is refused, tried cell by cell on a real PostgreSQL."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg2
+import pytest
+import yaml
+from psycopg2 import extensions
+from psycopg2.errors import InsufficientPrivilege, WrongObjectType
+
+from deploy import prepare, role_matrix
+from local.postgres import Postgres
+from shared.contracts.routes import QUEUES
+from shared.messaging.topology import declarations
+from tests.roles import ROLES, apply_roles, url_of_role
+from tests.webhook_gateway.processes import Database, RunningGateway, deliver, paid
+
+PROJECT = Path(__file__).parents[2]
+MATRIX = role_matrix.read()
+NAMES = [f"nouba_{role}" for role in ROLES]
+TABLES = """
+    SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+    GROUP BY c.relname ORDER BY c.relname
+"""
+#: What needs one privilege on one column alone, and changes nothing. Of an insert the column gets its default.
+ATTEMPTS = {
+    "select": 'SELECT "{column}" FROM {table} LIMIT 0',
+    "insert": 'INSERT INTO {table} ("{column}") VALUES (DEFAULT)',
+    "update": 'UPDATE {table} SET "{column}" = DEFAULT WHERE false',
+}
+
+
+@pytest.fixture
+def server(own_postgres: Postgres, tmp_path: Path) -> Postgres:
+    """A server with the roles of the containers; of its own, since roles belong to all databases of one."""
+    apply_roles(own_postgres, tmp_path)
+    return own_postgres
+
+
+@pytest.fixture
+def owner(server: Postgres) -> Iterator[extensions.connection]:
+    with closing(psycopg2.connect(server.url)) as connection:
+        connection.autocommit = True
+        yield connection
+
+
+def rows(connection: extensions.connection, query: str, *values: object) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return cursor.fetchall()
+
+
+def is_refused(connection: extensions.connection, statement: str) -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    except (InsufficientPrivilege, WrongObjectType):
+        # a view cannot be emptied
+        return True
+    except psycopg2.Error:
+        # the role may, and the table's own rules do not want it
+        return False
+    return False
+
+
+def allowed(table: str, role: str, privilege: str, columns: list[str]) -> set[str]:
+    named = MATRIX["tables"].get(table, {}).get(role, {}).get(privilege, [])
+    return set(columns) if named == "*" else set(named)
+
+
+def test_every_cell_of_the_matrix_is_as_it_says(owner: extensions.connection) -> None:
+    tables = dict(rows(owner, TABLES))
+    assert sorted(tables) == sorted(MATRIX["tables"]), "deploy/role_matrix.toml has to name every table, and no other"
+    wrong, tried = [], 0
+    for role in NAMES:
+        with owner.cursor() as cursor:
+            cursor.execute(f"SET SESSION AUTHORIZATION {role}")
+        for table, columns in tables.items():
+            for privilege, attempt in ATTEMPTS.items():
+                may = allowed(table, role, privilege, columns)
+                assert may <= set(columns), f"{table} has no such columns: {may - set(columns)}"
+                for column in columns:
+                    has = rows(owner, "SELECT has_column_privilege(%s, %s, %s)", table, column, privilege)[0][0]
+                    if has != (column in may):
+                        wrong.append((role, privilege, table, column, f"granted: {has}"))
+                    if column not in may:
+                        tried += 1
+                        # a view's column has no default to be set to, and is refused before that
+                        if not is_refused(owner, attempt.format(table=table, column=column)):
+                            wrong.append((role, privilege, table, column, "not refused"))
+            may_delete = bool(MATRIX["tables"][table].get(role, {}).get("delete"))
+            if is_refused(owner, f"DELETE FROM {table} WHERE false") == may_delete:  # noqa: S608
+                wrong.append((role, "delete", table, "", f"allowed: {not may_delete}"))
+            if not is_refused(owner, f"TRUNCATE {table}"):
+                wrong.append((role, "truncate", table, "", "not refused"))
+        for statement in ("CREATE TABLE mine (x int)", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"):
+            if not is_refused(owner, statement):
+                wrong.append((role, statement, "", "", "not refused"))
+        with owner.cursor() as cursor:
+            cursor.execute("RESET SESSION AUTHORIZATION")
+    assert wrong == []
+    assert tried > 2000
+
+
+MADE = {
+    "outbox": ("INSERT INTO outbox (service, message) VALUES (%s, '{}')", ("gateway", "transcoder", "stats")),
+    "dead_letters": (
+        "INSERT INTO dead_letters (queue, message_id, message, cause, attempts, died_at, death)"
+        " VALUES (%s, 'm', '', 'retries', 1, now(), '')",
+        ("webhooks", "videos", "default"),
+    ),
+}
+
+
+@pytest.mark.parametrize("table", MADE)
+def test_a_role_sees_and_changes_its_own_rows_alone(owner: extensions.connection, table: str) -> None:
+    # Given a row of each service or queue
+    statement, values = MADE[table]
+    for value in values:
+        with owner.cursor() as cursor:
+            cursor.execute(statement, (value,))
+    rules = MATRIX["rows"][table]
+    column = rules["column"]
+
+    for role in (name for name in rules if name != "column"):
+        expected = set(values) if rules[role] == "*" else set(rules[role])
+        with owner.cursor() as cursor:
+            cursor.execute(f"SET SESSION AUTHORIZATION {role}")
+
+            # When the role reads the table, then it sees its own rows
+            cursor.execute(f"SELECT {column} FROM {table}")  # noqa: S608
+            assert {row[0] for row in cursor.fetchall()} == expected, role
+
+            # And it adds none for another
+            if MATRIX["tables"][table][role].get("insert"):
+                for value in set(values) - expected:
+                    assert is_refused(owner, statement.replace("'m'", "'n'") % f"'{value}'"), (role, value)
+            cursor.execute("RESET SESSION AUTHORIZATION")
+
+
+#: What was allowed before, as the review found it.
+FOUND = [
+    ("nouba_transcoder", "UPDATE dead_letters SET state = 'discarded' WHERE queue = 'webhooks' RETURNING id"),
+    ("nouba_stats", "SELECT message FROM dead_letters WHERE queue = 'webhooks'"),
+    ("nouba_gateway", "UPDATE webhook_events SET body = '' RETURNING id"),
+    ("nouba_gateway", "UPDATE payments SET user_id = 1 RETURNING id"),
+    ("nouba_intake", "UPDATE users SET balance_minor = 1 RETURNING id"),
+    ("nouba_intake", "UPDATE webhook_events SET state = 'applied' RETURNING id"),
+    ("nouba_intake", "SELECT body FROM webhook_events"),
+    ("nouba_intake", "SELECT secret FROM course_keys"),
+    ("nouba_intake", "INSERT INTO payments (provider, user_id, amount_minor) VALUES ('x', 1, 1)"),
+]
+
+
+def test_what_a_role_could_do_before_it_cannot_do_now(owner: extensions.connection) -> None:
+    # Given a dead letter, a webhook, a payment and a user
+    with owner.cursor() as cursor:
+        cursor.execute(MADE["dead_letters"][0], ("webhooks",))
+        cursor.execute("INSERT INTO users (name) VALUES ('x')")
+        cursor.execute(
+            "INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256) VALUES ('generic', 'k', 'b', '')"
+        )
+        cursor.execute("INSERT INTO payments (provider, user_id, amount_minor) VALUES ('x', 1, 1)")
+        for role, statement in FOUND:
+            cursor.execute(f"SET SESSION AUTHORIZATION {role}")
+
+            # When the role tries, then it is refused or finds no row
+            if not is_refused(owner, statement):
+                cursor.execute(statement)
+                assert cursor.fetchall() == [], (role, statement)
+            cursor.execute("RESET SESSION AUTHORIZATION")
+
+
+def test_the_gateway_keeps_webhooks_with_the_intake_role(server: Postgres, tmp_path: Path) -> None:
+    # Given a gateway whose two addresses are those of two roles
+    database = Database(server.url)
+    database.execute("INSERT INTO users (name) VALUES ('a')")
+    database.execute("INSERT INTO courses (id, title) VALUES (7, 'Optics')")
+    token = "token-of-the-tests"
+    settings = {
+        "NOUBA_INTAKE_DATABASE_URL": url_of_role(server.url, "nouba_intake"),
+        "NOUBA_API_TOKENS": token,
+        "NOUBA_GATEWAY_SPOOL_DIR": str(tmp_path / "spool"),
+    }
+    with RunningGateway(tmp_path / "log", url_of_role(server.url, "nouba_gateway"), **settings) as gateway:
+        # When webhooks, hints and a payment of the school come
+        with httpx.Client(base_url=gateway.url) as client:
+            delivery = paid()
+            kept = [deliver(client, delivery) for _ in range(2)]
+            hint = client.get("/webhooks/satim", params={"orderId": "an-order"}, follow_redirects=False)
+            payment = client.post(
+                "/api/payments",
+                json={"provider": "satim", "provider_reference": "an-order", "user_id": 1, "amount": 100},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            ready = client.get("/readyz")
+
+        # Then each is kept once
+        assert [answer.json()["status"] for answer in kept] == ["accepted", "duplicate"]
+        assert hint.status_code == 303
+        assert payment.status_code == 200, payment.text
+        assert ready.json()["database"], ready.text
+        assert database.rows("SELECT count(*) FROM webhook_events") == [(2,)]
+        assert "permission denied" not in gateway.log
+        assert "Traceback" not in gateway.log
+
+
+def test_rabbitmq_s3_and_the_ports_are_as_the_matrix_says() -> None:
+    definitions = json.loads((PROJECT / "deploy/rabbitmq/definitions.json").read_text())
+    for permission in definitions["permissions"]:
+        rights = MATRIX["queues"][permission["user"]]
+        for queue in QUEUES:
+            for name in (one.name for one in declarations(queue)):
+                assert bool(re.search(permission["read"], name)) == (queue in rights["consumes"])
+                told = queue in {*rights["consumes"], *rights["publishes"]}
+                assert bool(re.search(permission["configure"], name)) == told
+    assert {user["name"] for user in definitions["users"]} == set(MATRIX["queues"])
+    assert MATRIX["objects"] == prepare.S3_ACTIONS
+    compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    published = {
+        name: int(port.rpartition(":")[2])
+        for name, service in compose["services"].items()
+        for port in service.get("ports", ())
+        if port.startswith("127.0.0.1:")
+    }
+    assert published == MATRIX["ports"]
+    assert sum(len(service.get("ports", ())) for service in compose["services"].values()) == len(published)
+
+
+def test_the_page_shows_the_matrix() -> None:
+    page = (PROJECT / "docs/roles.md").read_text()
+
+    assert page == role_matrix.page(), "run `python -m deploy.role_matrix > docs/roles.md`"

@@ -1,0 +1,1 @@
+"""What strangers might send, in thousands."""
