@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def ledger() -> None:
-    """Verify the hash chain over events, ledger, payments and decisions.
+    """Verify the hash chain over events, money and decisions.
 
     \b
     Examples:
