@@ -110,8 +110,8 @@ def _commit_and_tag(clone: Path, root: Path, version: str) -> None:
 
 
 def _build_packages(clone: Path, dist: Path) -> None:
-    """Wheel and source; the same commit gives the same bytes."""
-    commit_time = _run(["git", "log", "-1", "--format=%ct"], clone)
+    """Wheel and source; the same commit before the release's own gives the same bytes, whenever it is released."""
+    commit_time = _run(["git", "log", "-1", "--format=%ct", "HEAD~1"], clone)
     _run([sys.executable, "-m", "hatchling", "build", "-d", str(dist)], clone, {"SOURCE_DATE_EPOCH": commit_time})
 
 
