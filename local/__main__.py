@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.errors import LocalError
-from local.installers import chromium, ffmpeg, prometheus, rabbitmq
+from local.installers import chromium, ffmpeg, nginx, prometheus, rabbitmq
 from local.stack import Stack
 
 
@@ -79,12 +79,13 @@ def status(stack: Stack) -> None:
 
 @local.command()
 def install() -> None:
-    """Install what Python's packages do not bring: RabbitMQ, ffmpeg, Chromium, promtool; nothing that is there."""
+    """Install what packages of Python do not bring: RabbitMQ, ffmpeg, Chromium, promtool, nginx; nothing twice."""
     if not os.environ.get("NOUBA_RABBITMQ_URL"):
         rabbitmq.find_program()
     ffmpeg.require_programs()
     chromium.find_program()
     prometheus.find_promtool()
+    nginx.find_program()
 
 
 @local.command(hidden=True)
@@ -103,6 +104,7 @@ def _print_addresses(environment: Mapping[str, str], stack: Stack) -> None:
         "Gateway": environment.get("GATEWAY_URL"),
         "its documentation": environment.get("GATEWAY_URL") and f"{environment['GATEWAY_URL']}/docs",
         "Statistics": environment.get("STATS_URL"),
+        "Lessons (/courses/<id>)": environment.get("PLAYER_URL"),
         "Payment provider simulator": environment.get("PSP_URL"),
         "PostgreSQL": environment.get("NOUBA_DATABASE_URL"),
         "RabbitMQ": environment.get("NOUBA_RABBITMQ_URL"),
