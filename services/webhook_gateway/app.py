@@ -19,11 +19,17 @@ from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
 from services.webhook_gateway.school_api.keys.routes import KeyDesk, keys
 from services.webhook_gateway.school_api.payments.routes import Payments, payments
+from services.webhook_gateway.school_api.playback.playback import Signer
+from services.webhook_gateway.school_api.playback.postgres import PostgresLessons
+from services.webhook_gateway.school_api.playback.routes import Playback, playback
 from services.webhook_gateway.school_api.postgres_courses import PostgresCourses
 from services.webhook_gateway.school_api.uploads.routes import Uploads, uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
+from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
+from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos, videos
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.postgres import open_store
+from shared.runtime.playback_links import split_secrets
 
 
 def create_app(
@@ -79,4 +85,20 @@ def create_app(
     app.register_blueprint(payments)
     app.extensions["keys"] = KeyDesk(app.extensions["uploads"].tokens, PostgresKeys(engine))
     app.register_blueprint(keys)
+    _register_lessons(app, settings, engine)
     return app
+
+
+def _register_lessons(app: Flask, settings: GatewaySettings, engine: Engine) -> None:
+    """What the school does with a lesson: let a viewer play it, follow, cancel, retry, delete and caption it."""
+    tokens = tuple(token.encode() for token in settings.tokens)
+    app.extensions["playback"] = Playback(
+        tokens=tokens,
+        signer=Signer(settings.playback_url, split_secrets(settings.playback_secrets)),
+        lessons=PostgresLessons(engine),
+    )
+    app.register_blueprint(playback)
+    app.extensions["videos"] = Videos(
+        tokens, PostgresVideos(engine), BodyReader(LONGEST_CAPTIONS_BYTES, CAPTIONS_SECONDS)
+    )
+    app.register_blueprint(videos)

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from services.webhook_gateway.providers.base import Mode
+from shared.runtime.playback_links import PlaybackSecrets
 from shared.runtime.settings import CurrencyCode, Settings
 
 
@@ -47,6 +48,10 @@ class GatewaySettings(Settings):
     s3_bucket: str | None = None
     s3_endpoint_url: str | None = None
     s3_public_url: str | None = None
+    #: Lessons' addresses: signed with the first secret, and below the address by which players reach `nouba playback`,
+    #: nginx or a CDN. Without them no lesson can be played.
+    playback_secrets: PlaybackSecrets = SecretStr("")
+    playback_url: str = Field("", pattern=r"^(https?://[^\s?#]+)?$")
 
     worker_threads: int = Field(16, ge=1, le=64)
     #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.

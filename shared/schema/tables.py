@@ -13,10 +13,11 @@ from shared.schema.payments import (
 )
 from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
 from shared.schema.stats import changed_days, daily_stats, daily_stats_newest, late_days
-from shared.schema.videos import course_keys, transcode_chunks, transcode_jobs
+from shared.schema.videos import captions, course_keys, transcode_chunks, transcode_jobs
 
 __all__ = [
     "attendances",
+    "captions",
     "changed_days",
     "chapters",
     "course_keys",

@@ -22,6 +22,11 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.UnknownCourseError: (HTTPStatus.NOT_FOUND, "unknown_course"),
     errors.UploadMissingError: (HTTPStatus.CONFLICT, "upload_missing"),
     errors.UnknownKeyError: (HTTPStatus.NOT_FOUND, "unknown_key"),
+    errors.BadPlaybackError: (HTTPStatus.BAD_REQUEST, "bad_playback"),
+    errors.LessonNotReadyError: (HTTPStatus.CONFLICT, "lesson_not_ready"),
+    errors.NothingToDoError: (HTTPStatus.CONFLICT, "nothing_to_do"),
+    errors.BadCaptionsError: (HTTPStatus.BAD_REQUEST, "bad_captions"),
+    errors.UnknownCaptionsError: (HTTPStatus.NOT_FOUND, "unknown_captions"),
 }
 
 
