@@ -27,7 +27,7 @@ def school(own_postgres: Postgres, rabbitmq_url: str, s3_server: S3) -> Iterator
 
 def apply_roles(server: Postgres, folder: Path) -> None:
     """Do what the container `roles` does after the migrations, with passwords in a folder of the test's."""
-    for service in (*SERVICES, "school"):
+    for service in (*SERVICES, "playback", "school"):
         (folder / f"{service}_password").write_text(PASSWORD)
     psql = find_program(folder) / "bin/psql"
     statements = ROLES_SQL.read_text().replace("/run/secrets/migrate/", f"{folder}/")
