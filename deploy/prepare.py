@@ -29,14 +29,18 @@ READERS = {
     "demo": 10009,
     "grafana": 10010,
     "console": 10011,
+    "playback": 10012,
 }
 #: Each has a role in PostgreSQL and a user of RabbitMQ with its own few rights.
 SERVICES = ("gateway", "transcoder", "stats", "console")
+#: Those that have a role in PostgreSQL alone.
+ROLES = ("intake", *SERVICES, "playback", "school")
 BUCKET = "nouba"
 S3_ACTIONS = {
     "bucket": ["Admin", "Read", "Write", "List", "Tagging"],
     # a right to the whole bucket would be one to its settings too
     "gateway": [f"{action}:{BUCKET}/uploads/*" for action in ("Read", "Write")],
+    "playback": [f"Read:{BUCKET}/hls/*"],
     "transcoder": [f"{action}:{BUCKET}" for action in ("Read", "Write", "List", "Tagging")],
 }
 
@@ -54,6 +58,9 @@ def main() -> None:
     for role in ("VIEWER", "OPERATOR"):
         setting = f"NOUBA_CONSOLE_{role}_TOKENS"
         folders["console"][setting] = os.environ.get(setting) or made[f"console {role.lower()}"]
+    signing = os.environ.get("NOUBA_PLAYBACK_SECRETS") or made["playback"]
+    for reader in ("gateway", "playback"):
+        folders[reader]["NOUBA_PLAYBACK_SECRETS"] = signing
     made.keep()
     for reader, files in folders.items():
         write(VOLUME / reader, files, READERS[reader])
@@ -89,7 +96,7 @@ def add_postgres(folders: dict[str, dict[str, str]], made: Made) -> None:
     address = "postgresql://{}:{}@postgres:5432/nouba"
     folders["postgres"]["password"] = made["postgres"]
     folders["migrate"]["NOUBA_DATABASE_URL"] = address.format("nouba", made["postgres"])
-    for role in ("intake", *SERVICES, "school"):
+    for role in ROLES:
         folders["migrate"][f"{role}_password"] = made[f"postgres {role}"]
         reader = {"school": "demo", "intake": "gateway"}.get(role, role)
         setting = "NOUBA_INTAKE_DATABASE_URL" if role == "intake" else "NOUBA_DATABASE_URL"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.errors import LocalError
-from local.installers import chromium, ffmpeg, pgbouncer, prometheus, rabbitmq
+from local.installers import chromium, ffmpeg, nginx, pgbouncer, prometheus, rabbitmq
 from local.stack import Stack
 
 
@@ -79,7 +79,7 @@ def status(stack: Stack) -> None:
 
 @local.command()
 def install() -> None:
-    """Install what Python's packages do not bring: RabbitMQ, ffmpeg, Chromium, promtool, PgBouncer.
+    """Install what Python's packages do not bring: RabbitMQ, ffmpeg, Chromium, promtool, PgBouncer, nginx.
 
     Installs nothing that is there.
     """
@@ -89,6 +89,7 @@ def install() -> None:
     chromium.find_program()
     prometheus.find_promtool()
     pgbouncer.find_pgbouncer()
+    nginx.find_program()
 
 
 @local.command(hidden=True)
@@ -107,6 +108,7 @@ def _print_addresses(environment: Mapping[str, str], stack: Stack) -> None:
         "Gateway": environment.get("GATEWAY_URL"),
         "its documentation": environment.get("GATEWAY_URL") and f"{environment['GATEWAY_URL']}/docs",
         "Statistics": environment.get("STATS_URL"),
+        "Lessons (/courses/<id>)": environment.get("PLAYER_URL"),
         "Payment provider simulator": environment.get("PSP_URL"),
         "PostgreSQL": environment.get("NOUBA_DATABASE_URL"),
         "RabbitMQ": environment.get("NOUBA_RABBITMQ_URL"),

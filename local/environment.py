@@ -11,6 +11,8 @@ from local.saved_settings import SavedSettings
 _GATEWAY_PORT = 8080
 _STATS_PORT = 8081
 _CONSOLE_PORT = 8082
+_PLAYBACK_PORT = 8083
+_PLAYER_PORT = 8084
 
 #: The processes that serve something else than metrics: the setting that holds the port, the address's name, the port
 #: that is tried first.
@@ -18,9 +20,13 @@ _SERVING = {
     "gateway": ("NOUBA_GATEWAY_PORT", "GATEWAY_URL", _GATEWAY_PORT),
     "stats-api": ("NOUBA_STATS_PORT", "STATS_URL", _STATS_PORT),
     "console": ("NOUBA_CONSOLE_PORT", "CONSOLE_URL", _CONSOLE_PORT),
+    "playback": ("NOUBA_PLAYBACK_PORT", "PLAYBACK_URL", _PLAYBACK_PORT),
+    "player": ("NOUBA_LOCAL_PLAYER_PORT", "PLAYER_URL", _PLAYER_PORT),
     "psp": ("NOUBA_LOCAL_PSP_PORT", "PSP_URL", None),
 }
 
+#: Stand-ins for what is the school's or a provider's; they show no metrics.
+_STAND_INS = ("player", "psp")
 #: What steers this program, and what each process has for itself.
 _NOT_FOR_ALL = {"NOUBA_HOME", "NOUBA_INSTANCE", "NOUBA_LOCAL_PROCFILE", "NOUBA_METRICS_PORT", "NOUBA_PROCESS", MARK}
 
@@ -45,6 +51,8 @@ def shared_environment(
         settings["NOUBA_PSP_SATIM_BASE_URL"] = f"{addresses['PSP_URL']}/payment/rest"
         settings["NOUBA_PSP_CHARGILY_BASE_URL"] = addresses["PSP_URL"]
         settings["NOUBA_PSP_STRIPE_BASE_URL"] = addresses["PSP_URL"]
+    if "PLAYBACK_URL" in addresses:
+        settings["NOUBA_PLAYBACK_URL"] = addresses["PLAYBACK_URL"]
     wishes = wishes_of(given)
     # an empty address of a server stands for none; an empty secret is the process's to refuse
     return {**settings, **{name: value for name, value in wishes.items() if value or name not in servers}, **addresses}
@@ -60,7 +68,7 @@ def own_environments(
 ) -> dict[str, dict[str, str]]:
     """What each process is told besides."""
     own = {
-        process: {} if process == "psp" else {"NOUBA_METRICS_PORT": str(remembered.port(f"{process} metrics"))}
+        process: {} if process in _STAND_INS else {"NOUBA_METRICS_PORT": str(remembered.port(f"{process} metrics"))}
         for process in processes
     }
     if "stats-api" in own and not given.get("NOUBA_API_TOKENS"):
@@ -87,6 +95,7 @@ def _secrets(remembered: SavedSettings) -> dict[str, str]:
     # each has the form that its provider gives out
     makers = {
         "NOUBA_API_TOKENS": lambda: f"nouba_{secrets.token_hex(20)}",
+        "NOUBA_PLAYBACK_SECRETS": lambda: secrets.token_hex(32),
         "NOUBA_CONSOLE_OPERATOR_TOKENS": lambda: secrets.token_hex(20),
         "NOUBA_CONSOLE_VIEWER_TOKENS": lambda: secrets.token_hex(20),
         "NOUBA_PSP_CHARGILY_SECRETS": lambda: f"test_sk_{secrets.token_hex(20)}",

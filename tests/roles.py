@@ -10,7 +10,7 @@ from local.postgres import Postgres
 ROLES_SQL = Path(__file__).parents[1] / "deploy/postgres/roles.sql"
 #: Those of the services whose images have `nouba doctor`.
 SERVICES = ("gateway", "transcoder", "stats", "console")
-ROLES = ("intake", *SERVICES, "school")
+ROLES = ("intake", *SERVICES, "playback", "school")
 PASSWORD = "a-role's-password"
 
 

@@ -5,6 +5,7 @@
 \set gateway_password `cat /run/secrets/migrate/gateway_password`
 \set transcoder_password `cat /run/secrets/migrate/transcoder_password`
 \set stats_password `cat /run/secrets/migrate/stats_password`
+\set playback_password `cat /run/secrets/migrate/playback_password`
 \set console_password `cat /run/secrets/migrate/console_password`
 \set school_password `cat /run/secrets/migrate/school_password`
 
@@ -13,13 +14,15 @@ SET LOCAL log_statement = 'none';
 SET LOCAL log_min_error_statement = 'panic';
 
 SELECT format('CREATE ROLE %I LOGIN', name)
-FROM unnest(ARRAY['nouba_intake', 'nouba_gateway', 'nouba_transcoder', 'nouba_stats', 'nouba_console', 'nouba_school']) AS name
+FROM unnest(ARRAY['nouba_intake', 'nouba_gateway', 'nouba_transcoder', 'nouba_stats', 'nouba_console', 'nouba_playback',
+    'nouba_school']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 ALTER ROLE nouba_intake PASSWORD :'intake_password';
 ALTER ROLE nouba_gateway PASSWORD :'gateway_password';
 ALTER ROLE nouba_transcoder PASSWORD :'transcoder_password';
 ALTER ROLE nouba_stats PASSWORD :'stats_password';
 ALTER ROLE nouba_console PASSWORD :'console_password';
+ALTER ROLE nouba_playback PASSWORD :'playback_password';
 ALTER ROLE nouba_school PASSWORD :'school_password';
 
 -- begin from nothing, so that a right that leaves this file is gone
@@ -30,8 +33,9 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, nouba_intake, nouba_ga
     nouba_console, nouba_school;
 REVOKE ALL ON DATABASE nouba FROM PUBLIC;
 GRANT CONNECT ON DATABASE nouba TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
-    nouba_school;
-GRANT USAGE ON SCHEMA public TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console, nouba_school;
+    nouba_playback, nouba_school;
+GRANT USAGE ON SCHEMA public TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
+    nouba_playback, nouba_school;
 
 -- Whoever runs `nouba doctor` asks which version the tables are of.
 GRANT SELECT ON alembic_version TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console;
@@ -83,15 +87,24 @@ GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gat
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
 GRANT UPDATE (status, activated_at, ends_at, granted_until) ON subscriptions TO nouba_gateway;
-GRANT SELECT (id, transcoding_status) ON courses TO nouba_gateway;
+GRANT SELECT (id, transcoding_status, video_ref) ON courses TO nouba_gateway;
 GRANT SELECT ON course_keys TO nouba_gateway;
+-- how far a lesson is, and what the school asks of it
+GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, requested, deleted_at), UPDATE (requested)
+    ON transcode_jobs TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON captions TO nouba_gateway;
+GRANT SELECT (job_id, kind, done_seconds) ON transcode_chunks TO nouba_gateway;
 
 -- The transcoder: its jobs and their parts, and what a course shows.
 GRANT SELECT, INSERT, UPDATE, DELETE ON transcode_jobs, transcode_chunks TO nouba_transcoder;
 GRANT SELECT (id, chapter_id, transcoding_status, video_ref) ON courses TO nouba_transcoder;
 GRANT SELECT (id, price_minor) ON chapters TO nouba_transcoder;
-GRANT SELECT, INSERT ON course_keys TO nouba_transcoder;
+GRANT SELECT, INSERT, DELETE ON course_keys TO nouba_transcoder;
+GRANT SELECT ON captions TO nouba_transcoder;
 GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
+
+-- Playback: the keys of encrypted lessons, for those whose address is signed, and nothing else.
+GRANT SELECT (id, course_id, secret) ON course_keys TO nouba_playback;
 
 -- The console: how everything stands, without names, bodies of webhooks and keys; and what operators decide, whose
 -- messages leave through the gateway's outbox.

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from local.demo.story import Scene, Story
-from local.demo.video import FILM_SECONDS, upload_film
+from local.demo.video import FILM_SECONDS, Lesson, upload_film
 from local.stack import Stack
 from shared.runtime.currency import format_minor
 
@@ -43,15 +43,17 @@ def play(picture: Path | None) -> None:
         f"\nThe whole ledger: {drift['unbalanced_transactions']} transactions that do not sum to zero, "
         f"{drift['wrong_balances']} balances that differ from their entries."
     )
-    _show_lesson(console, environment, story)
+    lesson = _show_lesson(console, environment, story)
     if picture:
         _save(console, picture)
     console.print(f"Everything is still running: {environment['GATEWAY_URL']}/docs. `make down` stops it.")
+    if "PLAYER_URL" in environment:
+        console.print(f"Watch the lesson in a browser: {environment['PLAYER_URL']}/courses/{lesson.course_id}")
     if any(drift.values()) or not all(scene.as_expected for scene in scenes):
         sys.exit("Something did not end as it must: see the lines without a tick.")
 
 
-def _show_lesson(console: Console, environment: dict[str, str], story: Story) -> None:
+def _show_lesson(console: Console, environment: dict[str, str], story: Story) -> Lesson:
     console.print("\n[italic]Video out: a film that a teacher uploads[/italic]")
     with console.status("The film becomes a lesson ..."):
         lesson = upload_film(environment, story.school)
@@ -60,6 +62,7 @@ def _show_lesson(console: Console, environment: dict[str, str], story: Story) ->
         f"could be watched after {lesson.first_seconds:.1f} s, and in full ({', '.join(lesson.renditions)}) after "
         f"{lesson.whole_seconds:.1f} s: {lesson.master_key} [green]✓[/green]"
     )
+    return lesson
 
 
 def _add(table: Table, scene: Scene, story: Story) -> None:

@@ -28,6 +28,7 @@ class Lesson:
     whole_seconds: float
     renditions: tuple[str, ...]
     master_key: str
+    course_id: int
 
 
 def upload_film(environment: Mapping[str, str], school: School) -> Lesson:
@@ -51,7 +52,9 @@ def upload_film(environment: Mapping[str, str], school: School) -> Lesson:
         if status == "failed":
             break
         if status == "completed" and master_key:
-            return Lesson(len(film), first_seconds, elapsed, _renditions(environment, master_key), master_key)
+            return Lesson(
+                len(film), first_seconds, elapsed, _renditions(environment, master_key), master_key, course_id
+            )
         time.sleep(0.05)
     raise RuntimeError(f"the film did not become a lesson: course {course_id} is {school.course(course_id)[0]}")
 

@@ -51,8 +51,8 @@ apt-get -qq install --yes --no-install-recommends {" ".join(packages)}
 """
 
 
-def stopped_apt_script(package: str) -> str:
-    """Installs Debian's `package`, and lets no server of it start, neither now nor at a boot.
+def stopped_apt_script(package: str, *others: str) -> str:
+    """Installs Debian's `package` with `others`, and lets no server of it start, neither now nor at a boot.
 
     Nobody asked for that one, so Debian's own switch (policy-rc.d) says no during the installation, unless the machine
     has one already.
@@ -66,7 +66,7 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\\nexit 101\\n' > "$policy"
     chmod 755 "$policy"
 fi
-{apt_script(package)}
+{apt_script(package, *others)}
 if command -v systemctl >/dev/null; then
     systemctl disable {package} >/dev/null 2>&1 || true
 fi

@@ -14,6 +14,7 @@ from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
 from services.transcoder.jobs.maintenance import Maintenance, maintenance_threads
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
+from services.transcoder.jobs.requests import request_thread
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.worker_settings import WorkerSettings
@@ -35,8 +36,8 @@ def run(settings: WorkerSettings) -> int:
     """Work until told to stop; returns the exit status. An encoder has one thread; parts at once use the others."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
-    # one for each part, one for its lease
-    engine = build_engine(url, pool_size=2 * settings.jobs + 1, application="nouba transcoder")
+    # one for each part, one for its lease, one for what the school asks
+    engine = build_engine(url, pool_size=2 * settings.jobs + 2, application="nouba transcoder")
     company = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
     relay = Relay(company, rabbitmq_url, TRANSCODER)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
@@ -66,8 +67,8 @@ def run(settings: WorkerSettings) -> int:
         orphan_age=timedelta(hours=settings.orphan_hours),
         upload_age=timedelta(hours=settings.upload_hours),
     )
-    in_hand = operator_threads(broker, company, rabbitmq_url, ["videos"])
-    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *in_hand]
+    asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
+    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
     try:
         return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
     finally:

@@ -10,6 +10,9 @@ from services.transcoder.settings import EncodingSettings
 from services.transcoder.storage.s3 import Storage
 from shared.runtime.settings import DatabaseSettings, Settings
 
+#: Relative to a media playlist, and so below the path that a player was given.
+DEFAULT_KEY_URL = "../{key_id}.key"
+
 
 class BucketSettings(DatabaseSettings):
     """The database, and the bucket with uploads and lessons. Its keys are AWS_ACCESS_KEY_ID and its secret."""
@@ -43,15 +46,17 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
     upload_hours: float = Field(24.0, ge=0)
     #: Which lessons are encrypted (AES-128).
     transcoder_encrypt: Encrypt = Encrypt.NEVER
-    #: Where players get a key, with {course_id} and {key_id}: an address of the school's own, which knows who may.
-    transcoder_key_url: str = Field("", pattern=r'^[^\s"]*$', validate_default=True)
+    #: Where players get a key, with {course_id} and {key_id}. The default is below a lesson's signed address, where
+    #: `nouba playback` gives it; an address of the school's own leaves it to the school.
+    transcoder_key_url: str = Field(DEFAULT_KEY_URL, pattern=r'^[^\s"]*$', validate_default=True)
 
     @field_validator("transcoder_key_url")
     @classmethod
     def _says_where_keys_are(cls, url: str, known: ValidationInfo) -> str:
-        named = urlsplit(url).scheme in ("http", "https") and "{key_id}" in url
+        named = url == DEFAULT_KEY_URL or (urlsplit(url).scheme in ("http", "https") and "{key_id}" in url)
         if known.data.get("transcoder_encrypt", Encrypt.NEVER) is not Encrypt.NEVER and not named:
             raise ValueError(
-                "has to say where players get keys: https://school.example/courses/{course_id}/keys/{key_id}"
+                "has to say where players get keys: https://school.example/courses/{course_id}/keys/{key_id}, or "
+                f"{DEFAULT_KEY_URL} for `nouba playback`"
             )
         return url

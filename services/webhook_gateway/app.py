@@ -20,14 +20,20 @@ from services.webhook_gateway.school_api.auth import Authorizer
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
 from services.webhook_gateway.school_api.keys.routes import KeyDesk, keys
 from services.webhook_gateway.school_api.payments.routes import Payments, payments
+from services.webhook_gateway.school_api.playback.playback import Signer
+from services.webhook_gateway.school_api.playback.postgres import PostgresLessons
+from services.webhook_gateway.school_api.playback.routes import Playback, playback
 from services.webhook_gateway.school_api.postgres_courses import PostgresCourses
 from services.webhook_gateway.school_api.uploads.routes import Uploads, uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
+from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
+from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos, videos
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.postgres import open_store
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
 from shared.runtime.hsts import with_hsts
+from shared.runtime.playback_links import split_secrets
 
 
 def create_app(
@@ -100,3 +106,18 @@ def _add_school_api(
     app.register_blueprint(payments)
     app.extensions["keys"] = KeyDesk(authorizer, PostgresKeys(engine))
     app.register_blueprint(keys)
+    _register_lessons(app, settings, engine, authorizer)
+
+
+def _register_lessons(app: Flask, settings: GatewaySettings, engine: Engine, authorizer: Authorizer) -> None:
+    """What the school does with a lesson: let a viewer play it, follow, cancel, retry, delete and caption it."""
+    app.extensions["playback"] = Playback(
+        authorizer=authorizer,
+        signer=Signer(settings.playback_url, split_secrets(settings.playback_secrets)),
+        lessons=PostgresLessons(engine),
+    )
+    app.register_blueprint(playback)
+    app.extensions["videos"] = Videos(
+        authorizer, PostgresVideos(engine), BodyReader(LONGEST_CAPTIONS_BYTES, CAPTIONS_SECONDS)
+    )
+    app.register_blueprint(videos)

@@ -20,6 +20,11 @@ GatewayError
 |   +-- UploadMissing       409
 |   +-- UploadTooLarge      413
 |   +-- UnknownKey          404
+|   +-- BadPlayback         400
+|   +-- LessonNotReady      409
+|   +-- NothingToDo         409
+|   +-- BadCaptions         400
+|   +-- UnknownCaptions     404
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
     +-- ProviderUnavailable the provider's own API did not answer
@@ -28,6 +33,7 @@ GatewayError
     |   +-- AskedTooOften   it wants to be left alone for a while
     +-- RefundRefused       the provider will not refund, however often it is asked
     +-- StorageAway         S3 did not answer
+    +-- PlaybackOff         503: no secret signs addresses of lessons here
     +-- Overtaken           another transaction opened the same payment first
     +-- CannotKeep          503: neither the database nor the spool took the webhook
     +-- NotReady            a setting is missing or wrong: the process refuses to start
@@ -155,6 +161,37 @@ class UnknownKeyError(ClientError):
         super().__init__(f"Course {course_id} has no such key: ask for the one that its playlists name.")
 
 
+class BadPlaybackError(ClientError):
+    """The request for an address of a lesson does not have the form that the documentation shows."""
+
+
+class LessonNotReadyError(ClientError):
+    """The course shows nothing yet."""
+
+    def __init__(self, course_id: int) -> None:
+        super().__init__(
+            f"Course {course_id} has no lesson yet: GET /api/v1/courses/{course_id}/video shows how far it is."
+        )
+
+
+class NothingToDoError(ClientError):
+    """The course's video is in no state for what is asked."""
+
+    def __init__(self, course_id: int, what: str, status: str) -> None:
+        super().__init__(f"The video of course {course_id} is {status!r}: there is nothing to {what}.")
+
+
+class BadCaptionsError(ClientError):
+    """The captions or their language are not in the form that the documentation shows."""
+
+
+class UnknownCaptionsError(ClientError):
+    """The course has no captions of that language."""
+
+    def __init__(self, course_id: int, language: str) -> None:
+        super().__init__(f"Course {course_id} has no captions in {language!r}.")
+
+
 class UnreadableEventError(GatewayError):
     """The request is genuine, but says nothing that we understand; the message says what was expected."""
 
@@ -196,6 +233,13 @@ class ProviderRateLimitedError(ProviderUnavailableError):
 
 class ObjectStoreUnavailableError(ServerError):
     """S3 could not be asked; asking again later may help."""
+
+
+class PlaybackOffError(ServerError):
+    """No secret signs addresses of lessons here."""
+
+    def __init__(self) -> None:
+        super().__init__("Playback is off here: set NOUBA_PLAYBACK_SECRETS and NOUBA_PLAYBACK_URL.")
 
 
 class ConcurrentInsertError(ServerError):

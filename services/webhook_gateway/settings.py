@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 
 from services.webhook_gateway.providers.base import Mode
 from shared.runtime.api_tokens import ApiToken, parse_tokens
+from shared.runtime.playback_links import PlaybackSecrets
 from shared.runtime.settings import ApiTokens, CurrencyCode, DatabaseSettings, DatabaseUrl, Settings
 
 
@@ -62,6 +63,10 @@ class GatewaySettings(AnchorSettings, Settings):
     s3_public_url: str | None = None
     #: The largest video that is taken: twice its size has to fit on the transcoders' scratch disks.
     gateway_upload_max_bytes: int = Field(50 * 1024**3, ge=1)
+    #: Lessons' addresses: signed with the first secret, and below the address by which players reach `nouba playback`,
+    #: nginx or a CDN. Without them no lesson can be played.
+    playback_secrets: PlaybackSecrets = SecretStr("")
+    playback_url: str = Field("", pattern=r"^(https?://[^\s?#]+)?$")
 
     worker_threads: int = Field(16, ge=1, le=64)
     #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.

@@ -4,17 +4,26 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from shared.runtime import metrics
 from shared.runtime.gunicorn_worker import DeadlineWorker
-from shared.runtime.settings import Settings, SettingsError
+from shared.runtime.settings import SettingsError
 
 #: How long the processes of a killed predecessor may hold its ports.
 PREDECESSOR_SECONDS = 5.0
+
+
+class MetricsSettings(Protocol):
+    """Where a server answers Prometheus; port 0 switches it off."""
+
+    @property
+    def metrics_host(self) -> str: ...
+    @property
+    def metrics_port(self) -> int: ...
 
 
 class GunicornServer(BaseApplication):
@@ -29,7 +38,7 @@ class GunicornServer(BaseApplication):
     #: A request is read and answered within this.
     request_seconds = 15.0
 
-    def __init__(self, settings: Settings, host: str, port: int, port_setting: str) -> None:
+    def __init__(self, settings: MetricsSettings, host: str, port: int, port_setting: str) -> None:
         self._metrics_address = settings.metrics_host, settings.metrics_port
         self._address = host, port, port_setting
         super().__init__()

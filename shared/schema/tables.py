@@ -25,10 +25,11 @@ from shared.schema.stats import (
     late_days,
     subscription_terms,
 )
-from shared.schema.videos import course_keys, transcode_chunks, transcode_jobs
+from shared.schema.videos import captions, course_keys, transcode_chunks, transcode_jobs
 
 __all__ = [
     "attendances",
+    "captions",
     "changed_days",
     "chapter_teachers",
     "chapters",

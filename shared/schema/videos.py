@@ -55,14 +55,36 @@ transcode_jobs = Table(
     Column("stored_bytes", BigInteger),
     # when the objects of a job that came to nothing were removed
     Column("cleaned_at", INSTANT),
+    # what the school asks through the API; the gateway writes it, and a worker takes it away when it is done
+    Column("requested", Text),
+    # when the school deleted what the job had made; the row stays, because the statistics count it
+    Column("deleted_at", INSTANT),
     UniqueConstraint("course_id", "source_key", "source_etag"),
     CheckConstraint(
         "state IN ('queued', 'probing', 'encoding', 'publishing', 'completed', 'failed', 'cancelled')",
         name="state_known",
     ),
+    CheckConstraint("requested IN ('cancel', 'retry', 'delete', 'captions')", name="requested_known"),
+    Index("ix_transcode_jobs_requested", "id", postgresql_where=text("requested IS NOT NULL")),
+    Index("ix_transcode_jobs_course_id", "course_id", "id"),
     Index("ix_transcode_jobs_active", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_transcode_jobs_finished_at", "finished_at"),
     info={"writer": "transcoder"},
+)
+
+# The text that a teacher sent for one language, as plain WebVTT; a worker makes a rendition of it.
+captions = Table(
+    "captions",
+    metadata,
+    Column("course_id", BigInteger, ForeignKey("courses.id"), primary_key=True),
+    # BCP 47
+    Column("language", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    # made by a machine, and not yet read by a person
+    Column("automatic", Boolean, nullable=False, server_default=text("false")),
+    created_at_column(),
+    Column("updated_at", INSTANT, nullable=False, server_default=text("now()")),
+    info={"writer": "gateway"},
 )
 
 # One row is what one worker does at one time. Whoever moved `lease_until` into the future as `lease_owner` does it.

@@ -51,8 +51,18 @@ def test_an_address_is_printed_only_for_what_runs(tmp_path: Path) -> None:
     assert settings["STATS_URL"] == f"http://127.0.0.1:{settings['NOUBA_STATS_PORT']}"
 
 
-def test_each_process_has_a_metrics_port_of_its_own_except_the_simulator(tmp_path: Path) -> None:
-    own = own_environments({}, ["gateway", "payments-worker", "psp"], SavedSettings(tmp_path / "chosen.json"))
+def test_addresses_of_lessons_lead_to_the_playback_service(tmp_path: Path) -> None:
+    settings = shared_environment(
+        {}, SERVERS, ["gateway", "playback", "player"], SavedSettings(tmp_path / "chosen.json")
+    )
+
+    assert settings["NOUBA_PLAYBACK_URL"] == f"http://127.0.0.1:{settings['NOUBA_PLAYBACK_PORT']}"
+    assert settings["PLAYER_URL"] == f"http://127.0.0.1:{settings['NOUBA_LOCAL_PLAYER_PORT']}"
+    assert len(settings["NOUBA_PLAYBACK_SECRETS"]) >= 32
+
+
+def test_each_process_has_a_metrics_port_of_its_own_except_the_stand_ins(tmp_path: Path) -> None:
+    own = own_environments({}, ["gateway", "payments-worker", "psp", "player"], SavedSettings(tmp_path / "chosen.json"))
 
     addresses = metrics_addresses(own)
     assert set(addresses) == {"GATEWAY_METRICS_URL", "PAYMENTS_WORKER_METRICS_URL"}

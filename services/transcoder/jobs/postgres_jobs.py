@@ -3,29 +3,56 @@
 Locks are taken in one order (course, job, parts), so that two transactions never wait for each other.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
 from sqlalchemy import BigInteger, Connection, and_, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import UnknownCourseError, UnknownJobError
-from services.transcoder.jobs.model import Lease, State, TaskKind, TaskResult, Upload, preview_of
+from services.transcoder.hls.captions import Captions, captioned_name
+from services.transcoder.jobs.model import (
+    Lease,
+    State,
+    TaskKind,
+    TaskResult,
+    Upload,
+    prefix_of,
+    preview_of,
+)
 from services.transcoder.jobs.postgres_tasks import RETELL, SHOWS_NO_LESSON, PostgresTaskStore
 from services.transcoder.planning.source import LessonWarning
+from services.transcoder.storage.multipart_upload import UPLOADS
 from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import VideoReady
 from shared.messaging import outbox
 from shared.runtime.failpoints import failpoint
-from shared.schema.tables import courses
+from shared.schema.tables import captions, course_keys, courses
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
 SUPERSEDED = "A newer upload for this course took its place."
 CANCELLED = "The work was cancelled."
+DELETED = "The lesson was deleted."
 #: A job that nobody has moved for so long waits for an encoder that is gone.
 STANDSTILL = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedLesson:
+    """Where a lesson's objects are, and the captions that it is to have."""
+
+    prefix: str
+    captions: tuple[Captions, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the school asks of a job through the API: cancel, retry or delete."""
+
+    job_id: int
+    what: str
 
 
 class PostgresJobStore(PostgresTaskStore):
@@ -113,6 +140,9 @@ class PostgresJobStore(PostgresTaskStore):
             }
             if connection.execute(swap.values(ended)).rowcount == 1:
                 _set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
+                captioned = select(captions.c.course_id).where(captions.c.course_id == lease.job.course_id)
+                again = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.requested.is_(None), captioned.exists())
+                connection.execute(again.values(requested="captions"))
                 outbox.enqueue(connection, TRANSCODER, VideoReady(course_id=lease.job.course_id, day=day))
             failpoint("transcoder.before_commit")
             state = connection.scalar(select(jobs.c.state).where(jobs.c.id == lease.job.id))
@@ -170,6 +200,98 @@ class PostgresJobStore(PostgresTaskStore):
 
         return self._database.run(work)
 
+    def withdraw(self, job_id: int) -> Sequence[str] | None:
+        """Show nothing that jobs up to `job_id` made for their course, and end those that are at work.
+
+        Returns the prefixes of objects that no one needs now; None while a worker may still write one.
+        """
+
+        def work(connection: Connection) -> Sequence[str] | None:
+            course_id = _course_of(connection, job_id)
+            _lock_course(connection, course_id)
+            older = (jobs.c.course_id == course_id, jobs.c.id <= job_id)
+            active = connection.scalars(select(jobs.c.id).where(*older, jobs.c.finished_at.is_(None))).all()
+            _end(connection, active, State.CANCELLED, DELETED)
+            connection.execute(update(jobs).where(*older, jobs.c.deleted_at.is_(None)).values(deleted_at=func.now()))
+            known = connection.execute(
+                select(*jobs.c["id", "content_key", "source_key", "state", "finished_at"]).where(
+                    jobs.c.course_id == course_id
+                )
+            ).all()
+            newer = [row for row in known if row.id > job_id and row.state not in (State.FAILED, State.CANCELLED)]
+            made = {row.content_key for row in known if row.id <= job_id and row.content_key}
+            made -= {row.content_key for row in newer}
+            _hide(connection, course_id, made, is_over=all(row.finished_at for row in newer))
+            live = select(chunks.c.id).join(jobs, jobs.c.id == chunks.c.job_id)
+            live = live.where(*older, chunks.c.state == "running", chunks.c.lease_until > func.now())
+            # a job without a plan may find that it makes the same bytes, and take over what there is
+            if connection.scalar(select(live.exists())) or any(row.content_key is None for row in newer):
+                return None
+            uploads = {row.source_key for row in known if row.id <= job_id} - {row.source_key for row in newer}
+            lessons = [prefix_of(course_id, key) for key in sorted(made)]
+            return lessons + sorted(key for key in uploads if key.startswith(f"{UPLOADS}{course_id}/"))
+
+        return self._database.run(work)
+
+    def forget_keys(self, job_id: int) -> None:
+        """Remove the keys of a course whose lessons were withdrawn, unless a newer job may need one."""
+
+        def work(connection: Connection) -> None:
+            course_id = _course_of(connection, job_id)
+            _lock_course(connection, course_id)
+            newer = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.id > job_id)
+            connection.execute(delete(course_keys).where(course_keys.c.course_id == course_id, ~newer.exists()))
+            gone = update(jobs).where(jobs.c.course_id == course_id, jobs.c.id <= job_id, jobs.c.cleaned_at.is_(None))
+            connection.execute(gone.values(cleaned_at=func.now()))
+
+        self._database.run(work)
+
+    def captions(self, job_id: int) -> CaptionedLesson | None:
+        """The captions of a lesson that is whole, None where the course shows another one."""
+
+        def work(connection: Connection) -> CaptionedLesson | None:
+            job = connection.execute(
+                select(*jobs.c["course_id", "content_key", "state"]).where(jobs.c.id == job_id)
+            ).one()
+            if job.state != State.COMPLETED:
+                return None
+            return CaptionedLesson(prefix_of(job.course_id, job.content_key), _captions_of(connection, job.course_id))
+
+        return self._database.run(work)
+
+    def show_captions(self, job_id: int, lesson: CaptionedLesson, name: str) -> bool:
+        """Let the course show the master `name` of the same lesson, and end the request.
+
+        False where the captions are others by now: the request stays. The job's row is locked first, as the gateway's
+        statement does it, so that no change is lost between the look and the end.
+        """
+
+        def work(connection: Connection) -> bool:
+            course_id = _course_of(connection, job_id)
+            _lock_course(connection, course_id)
+            connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
+            if captioned_name(_captions_of(connection, course_id)) != name:
+                return False
+            same = courses.c.video_ref.startswith(lesson.prefix)
+            show = update(courses).where(courses.c.id == course_id, same)
+            connection.execute(show.values(video_ref=lesson.prefix + name))
+            done = update(jobs).where(jobs.c.id == job_id, jobs.c.requested == "captions")
+            connection.execute(done.values(requested=None))
+            return True
+
+        return self._database.run(work)
+
+    def requests(self) -> Sequence[Request]:
+        """What the school has asked of jobs through the API, the oldest jobs first."""
+        asked = select(jobs.c.id, jobs.c.requested).where(jobs.c.requested.is_not(None)).order_by(jobs.c.id).limit(20)
+        rows = self._database.run(lambda connection: connection.execute(asked).all())
+        return [Request(row.id, row.requested) for row in rows]
+
+    def answered(self, request: Request) -> None:
+        """The request is done; one that came meanwhile stays."""
+        done = update(jobs).where(jobs.c.id == request.job_id, jobs.c.requested == request.what)
+        self._database.run(lambda connection: connection.execute(done.values(requested=None)).rowcount)
+
     def _stop(self, job_id: int, state: State, reason: str, detail: str) -> bool:
         def work(connection: Connection) -> bool:
             course_id = _course_of(connection, job_id)
@@ -192,6 +314,19 @@ _STORED_BYTES = literal_column(
     BigInteger,
 )
 _ONCE = (TaskKind.PLAN, TaskKind.FIRST, TaskKind.PUBLISH)
+
+
+def _captions_of(connection: Connection, course_id: int) -> tuple[Captions, ...]:
+    tracks = select(*captions.c["language", "body", "automatic"]).where(captions.c.course_id == course_id)
+    return tuple(Captions(row.language, row.body, row.automatic) for row in connection.execute(tracks))
+
+
+def _hide(connection: Connection, course_id: int, content_keys: Collection[str], *, is_over: bool) -> None:
+    """Let a course show none of these lessons any more."""
+    shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == course_id))
+    if shown is None or any(shown.startswith(prefix_of(course_id, key)) for key in content_keys):
+        nothing = {"video_ref": None, "transcoding_status": None if is_over else "processing"}
+        connection.execute(update(courses).where(courses.c.id == course_id).values(nothing))
 
 
 def _lock_course(connection: Connection, course_id: int) -> bool:

@@ -115,6 +115,12 @@ class Storage:
         STORAGE_BYTES.labels("up").inc(len(body))
         return len(body)
 
+    def text(self, key: str) -> str:
+        """A playlist as it was put. Raises NoSuchObject."""
+        answer = retrying(lambda: self.client.get_object(Bucket=self.bucket, Key=key))
+        body = answer["Body"].read()
+        return (gzip.decompress(body) if answer.get("ContentEncoding") == "gzip" else body).decode()
+
     def list(self, prefix: str) -> dict[str, ObjectInfo]:
         """All objects whose key begins with `prefix`."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)

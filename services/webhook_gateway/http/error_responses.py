@@ -25,6 +25,11 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.UploadTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "upload_too_large"),
     errors.UploadMissingError: (HTTPStatus.CONFLICT, "upload_missing"),
     errors.UnknownKeyError: (HTTPStatus.NOT_FOUND, "unknown_key"),
+    errors.BadPlaybackError: (HTTPStatus.BAD_REQUEST, "bad_playback"),
+    errors.LessonNotReadyError: (HTTPStatus.CONFLICT, "lesson_not_ready"),
+    errors.NothingToDoError: (HTTPStatus.CONFLICT, "nothing_to_do"),
+    errors.BadCaptionsError: (HTTPStatus.BAD_REQUEST, "bad_captions"),
+    errors.UnknownCaptionsError: (HTTPStatus.NOT_FOUND, "unknown_captions"),
 }
 
 

@@ -7,7 +7,9 @@ from flask import render_template
 
 from services.webhook_gateway.school_api.keys import openapi as key_openapi
 from services.webhook_gateway.school_api.payments import openapi as payment_openapi
+from services.webhook_gateway.school_api.playback import openapi as playback_openapi
 from services.webhook_gateway.school_api.uploads.openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
+from services.webhook_gateway.school_api.videos import openapi as video_openapi
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _RECEIPT = {"$ref": "#/components/schemas/Receipt"}
@@ -114,6 +116,8 @@ DOCUMENT: dict[str, Any] = {
         **PATHS,
         **payment_openapi.PATHS,
         **key_openapi.PATHS,
+        **playback_openapi.PATHS,
+        **video_openapi.PATHS,
         "/healthz": {
             "get": {
                 "operationId": "showHealth",
@@ -151,6 +155,7 @@ DOCUMENT: dict[str, Any] = {
         "securitySchemes": SECURITY_SCHEMES,
         "schemas": {
             **SCHEMAS,
+            **playback_openapi.SCHEMAS,
             "Receipt": {
                 "type": "object",
                 "required": ["status", "event_id"],

@@ -1,6 +1,7 @@
 """Routes of the gateway."""
 
 from dataclasses import asdict
+from http import HTTPStatus
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import Blueprint, Response, current_app, jsonify, redirect, request
@@ -102,7 +103,9 @@ def _with_order(url: str, order_id: str) -> str:
 @gateway.app_errorhandler(errors.ClientError)
 def refuse(error: errors.ClientError) -> ResponseReturnValue:
     status, headers, told = error_response(error)
-    return jsonify(told), status, headers
+    response = _problem(status, told["error"], told["message"])
+    response.headers.update(headers)
+    return response
 
 
 @gateway.app_errorhandler(SQLAlchemyError)
@@ -110,7 +113,12 @@ def refuse(error: errors.ClientError) -> ResponseReturnValue:
 def excuse(error: SQLAlchemyError | errors.StorageUnavailableError) -> ResponseReturnValue:
     # the text of a database's exception may hold the statement's parameters
     current_app.logger.error("A webhook was not kept: %s", describe(error))
-    response = _problem(503, "unavailable", "The webhook cannot be kept now; send it again.")
+    told = (
+        "The database does not answer; try again."
+        if _is_version_1()
+        else "The webhook cannot be kept now; send it again."
+    )
+    response = _problem(503, "unavailable", told)
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
@@ -118,6 +126,13 @@ def excuse(error: SQLAlchemyError | errors.StorageUnavailableError) -> ResponseR
 @gateway.app_errorhandler(errors.ObjectStoreUnavailableError)
 def postpone(error: errors.ObjectStoreUnavailableError) -> ResponseReturnValue:
     response = _problem(503, "storage_away", str(error))
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+@gateway.app_errorhandler(errors.PlaybackOffError)
+def decline(error: errors.PlaybackOffError) -> ResponseReturnValue:
+    response = _problem(503, "playback_off", str(error))
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
@@ -131,7 +146,17 @@ def explain(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
+def _is_version_1() -> bool:
+    return request.path.startswith("/api/v1/")
+
+
 def _problem(status: int, code: str, message: str) -> Response:
-    response = jsonify(error=code, message=message)
+    if _is_version_1():
+        # RFC 9457
+        title = HTTPStatus(status).phrase
+        response = jsonify(type="about:blank", title=title, status=status, detail=message, code=code)
+        response.content_type = "application/problem+json"
+    else:
+        response = jsonify(error=code, message=message)
     response.status_code = status
     return response

@@ -28,7 +28,7 @@ class Containers:
 
     def __init__(self) -> None:
         self.name = f"nouba-test-{uuid.uuid4().hex[:8]}"
-        gateway, stats, console, s3, prometheus, grafana = (free_port() for _ in range(6))
+        gateway, stats, console, playback, s3, prometheus, grafana = (free_port() for _ in range(7))
         self.gateway_url = f"http://127.0.0.1:{gateway}"
         self.stats_url = f"http://127.0.0.1:{stats}"
         self.console_url = f"http://127.0.0.1:{console}"
@@ -36,6 +36,7 @@ class Containers:
         self.prometheus_url = f"http://127.0.0.1:{prometheus}"
         self.grafana_url = f"http://127.0.0.1:{grafana}"
         ours = {"NOUBA_GATEWAY_PORT": gateway, "NOUBA_STATS_PORT": stats, "NOUBA_CONSOLE_PORT": console}
+        ours |= {"NOUBA_PLAYBACK_PORT": playback}
         ours |= {"NOUBA_S3_PORT": s3, "NOUBA_PROMETHEUS_PORT": prometheus, "NOUBA_GRAFANA_PORT": grafana}
         # small, so that a test can fill it
         ours |= {"NOUBA_GATEWAY_SPOOL_MAX_BYTES": 1024 * 1024}

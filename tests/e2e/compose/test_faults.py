@@ -18,7 +18,7 @@ LESSON_SECONDS = 400
 SERVERS = ("postgres", "rabbitmq", "s3")
 OTHERS = (
     "gateway", "payments-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api", "console",
-    "prometheus", "grafana",
+    "playback", "prometheus", "grafana",
 )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def test_the_demonstrations_providers_are_on_only_in_test_mode_and_where_the_sch
 def test_the_roles_of_the_database_are_those_that_get_a_password() -> None:
     roles = (PROJECT / "deploy/postgres/roles.sql").read_text()
 
-    assert set(re.findall(r"ALTER ROLE nouba_(\w+) PASSWORD", roles)) == {"intake", *prepare.SERVICES, "school"}
+    assert set(re.findall(r"ALTER ROLE nouba_(\w+) PASSWORD", roles)) == set(prepare.ROLES)
 
 
 TCP = """\

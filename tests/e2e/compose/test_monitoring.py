@@ -16,7 +16,16 @@ from tests.waiting import wait_until
 
 #: Every ten seconds everybody is asked, and a rate needs two answers.
 ANSWER_SECONDS = 120
-OURS = ("gateway", "payments-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api", "console")
+OURS = (
+    "gateway",
+    "payments-worker",
+    "transcoder",
+    "stats-worker",
+    "stats-scheduler",
+    "stats-api",
+    "console",
+    "playback",
+)
 OTHERS = ("rabbitmq", "rabbitmq-queues", "prometheus")
 #: The demonstration pays a wrong amount, and that is told to a person.
 EXPECTED = {"Watchdog", "EventsQuarantined"}

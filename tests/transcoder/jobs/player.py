@@ -1,11 +1,6 @@
 """A page with hls.js in Chromium, and the bucket behind it: what a student's browser does with a lesson."""
 
-import base64
-import hashlib
 import json
-import subprocess
-import sys
-import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +16,6 @@ from selenium.webdriver.chrome.service import Service
 from local.installers.chromium import FLAGS, find_driver, find_program
 from services.transcoder.storage.s3 import Storage
 
-VERSION = "1.7.4"
-#: npm's own word for the package's bytes.
-_SHA512 = "3GlxGdPvT2YHvQYOt+yOzT/DEior/qJVNIylHA77kgeoBTdQQqi70GwefNEUmHQeNGyjC8U62+bruqW/Tpm+tg=="
 _PAGE = b"""<!doctype html><title>lesson</title><video muted playsinline width=640></video><script src=/hls.js></script>
 <script>
 const video = document.querySelector('video'), seen = {errors: [], levels: []};
@@ -46,25 +38,6 @@ async function seek(second, level) {
   const from = video.currentTime;
   await until(() => video.currentTime > from + 0.2 || video.ended, 20) }
 </script>"""
-
-
-def fetch_hls_js(folder: Path) -> bytes:
-    """The script, from the package of that version and no other."""
-    call = [
-        Path(sys.executable).with_name("npm"),
-        "pack",
-        f"hls.js@{VERSION}",
-        "--silent",
-        "--pack-destination",
-        str(folder),
-    ]
-    subprocess.run(call, check=True, capture_output=True, timeout=120, cwd=folder)
-    package = folder / f"hls.js-{VERSION}.tgz"
-    assert base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode() == _SHA512, "another hls.js"
-    with tarfile.open(package) as archive:
-        file = archive.extractfile("package/dist/hls.min.js")
-        assert file
-        return file.read()
 
 
 class _Server(ThreadingHTTPServer):
@@ -138,10 +111,10 @@ class Player:
         self._driver.set_script_timeout(60)
         self._address = address
 
-    def open(self, key: str) -> dict[str, Any]:
-        """Play a master playlist on a fresh page; what the player knows of it."""
+    def open(self, master: str) -> dict[str, Any]:
+        """Play a master playlist, by its key or its address, on a fresh page; what the player knows of it."""
         self._driver.get(self._address)
-        return dict(self._do(f"open({json.dumps('/' + key)})"))
+        return dict(self._do(f"open({json.dumps(master if '://' in master else '/' + master)})"))
 
     def seek(self, second: float, level: int) -> None:
         """Go to a moment, in one of the qualities, and see that the film goes on there."""

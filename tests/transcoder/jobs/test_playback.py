@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from local.installers.hls_js import find_hls_js
 from tests.transcoder.jobs.harness import Bench, make_film
-from tests.transcoder.jobs.player import Player, fetch_hls_js, site
+from tests.transcoder.jobs.player import Player, site
 
 SEEKS = 20
 SEGMENT_SECONDS = 6
@@ -16,7 +17,7 @@ SEGMENT_SECONDS = 6
 
 @pytest.fixture(scope="session")
 def hls_js(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return fetch_hls_js(tmp_path_factory.mktemp("npm"))
+    return find_hls_js(tmp_path_factory.mktemp("npm")).read_bytes()
 
 
 @pytest.fixture

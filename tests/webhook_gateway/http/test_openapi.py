@@ -15,7 +15,9 @@ from services.webhook_gateway.http import openapi
 from services.webhook_gateway.http.routes import gateway as routes
 from services.webhook_gateway.school_api.keys.routes import keys
 from services.webhook_gateway.school_api.payments.routes import payments
+from services.webhook_gateway.school_api.playback.routes import playback
 from services.webhook_gateway.school_api.uploads.routes import uploads
+from services.webhook_gateway.school_api.videos.routes import videos
 from tests.webhook_gateway.processes import NOUBA, RunningGateway, deliver, new_database, paid
 
 #: The one check that cannot hold: X-PSP-Provider is a part of the address, so without it the answer is 404.
@@ -73,6 +75,8 @@ def test_every_route_is_documented_and_every_documented_one_exists() -> None:
     app.register_blueprint(uploads)
     app.register_blueprint(payments)
     app.register_blueprint(keys)
+    app.register_blueprint(playback)
+    app.register_blueprint(videos)
     served = {
         (re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()

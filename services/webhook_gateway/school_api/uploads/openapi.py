@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.webhook_gateway.school_api.uploads.routes import CompletionBody, WishBody
+from services.webhook_gateway.school_api.uploads.routes import CompletionBody, ResumptionBody, WishBody
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 
@@ -84,7 +84,44 @@ _COMPLETION = CompletionBody.model_json_schema(ref_template="#/components/schema
 SCHEMAS: dict[str, Any] = _COMPLETION.pop("$defs")
 SECURITY_SCHEMES = {"token": {"type": "http", "scheme": "bearer"}}
 
+_REST = {
+    "type": "object",
+    "required": ["part_size", "parts", "received"],
+    "additionalProperties": False,
+    "properties": {
+        "part_size": {"type": "integer", "description": "Bytes."},
+        "parts": _TICKET["properties"]["parts"],  # type: ignore[index]
+        "received": {
+            "type": "array",
+            "description": "What S3 has; send it along when the upload is completed.",
+            "items": {
+                "type": "object",
+                "required": ["part_number", "etag"],
+                "properties": {"part_number": {"type": "integer"}, "etag": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def _problems(refusals: dict[str, Any]) -> dict[str, Any]:
+    """The same refusals as RFC 9457 has them, which is the form of version 1."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {**one, "content": {"application/problem+json": schema}} for status, one in refusals.items()}
+
+
+_RESUMPTION = _operation(
+    "resumeUpload",
+    "New addresses for the parts of an upload that are missing",
+    ResumptionBody.model_json_schema(),
+    {"200": answer("Addresses that can be used for twelve hours.", _REST)},
+)
+_RESUMPTION["responses"] |= _problems(
+    {**_REFUSALS, "409": answer("There is no such upload; it may be completed, or too old.", _ERROR)}
+)
+
 PATHS: dict[str, Any] = {
+    "/api/v1/courses/{course_id}/video/parts": {"post": _RESUMPTION},
     "/api/courses/{course_id}/video": {
         "post": _operation(
             "openUpload",

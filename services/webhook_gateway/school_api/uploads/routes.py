@@ -10,7 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.webhook_gateway import errors
 from services.webhook_gateway.http.request_body import BodyReader
 from services.webhook_gateway.school_api.auth import Authorizer, read_json
-from services.webhook_gateway.school_api.uploads.uploads import Courses, Objects, Part, Wish, complete, issue_ticket
+from services.webhook_gateway.school_api.uploads.uploads import (
+    MULTIPART_FROM_BYTES,
+    Courses,
+    Objects,
+    Part,
+    Wish,
+    complete,
+    issue_ticket,
+    resume,
+)
 from shared.runtime.api_tokens import Scope
 
 uploads = Blueprint("uploads", __name__)
@@ -55,6 +64,15 @@ class CompletionBody(BaseModel):
     parts: list[PartBody] = Field(default=[], max_length=10_000)
 
 
+class ResumptionBody(BaseModel):
+    """An upload in parts that is to go on."""
+
+    model_config = ConfigDict(strict=True)
+    upload_id: Text
+    key: Text
+    size: int = Field(ge=MULTIPART_FROM_BYTES, le=LARGEST_BYTES, description="Bytes of the whole file, as before.")
+
+
 @uploads.post("/api/courses/<int(max=9223372036854775807):course_id>/video", provide_automatic_options=False)
 def open_upload(course_id: int) -> ResponseReturnValue:
     _given().authorizer.require(Scope.UPLOADS)
@@ -72,6 +90,14 @@ def close_upload(course_id: int) -> ResponseReturnValue:
     parts = [Part(part.part_number, part.etag) for part in body.parts]
     complete(course_id, body.upload_id, body.key, parts, _objects(), _given().courses)
     return jsonify(status="accepted", key=body.key), 202
+
+
+@uploads.post("/api/v1/courses/<int(max=9223372036854775807):course_id>/video/parts", provide_automatic_options=False)
+def resume_upload(course_id: int) -> ResponseReturnValue:
+    _given().authorizer.require(Scope.UPLOADS)
+    body = read_json(ResumptionBody, _given().bodies, errors.BadUploadError)
+    rest = resume(course_id, body.upload_id, body.key, body.size, _objects(), _given().courses)
+    return jsonify(asdict(rest))
 
 
 def _given() -> Uploads:

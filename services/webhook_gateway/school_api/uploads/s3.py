@@ -53,6 +53,21 @@ class S3Objects:
     def part_address(self, key: str, upload_id: str, part_number: int, size: int) -> str:
         return self._sign("upload_part", Key=key, UploadId=upload_id, PartNumber=part_number, ContentLength=size)
 
+    def received_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        found: list[Part] = []
+        marker = 0
+        while True:
+            listed = _asked(
+                lambda marker=marker: self._client.list_parts(  # type: ignore[misc]
+                    Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumberMarker=marker
+                )
+            )
+            page = [Part(part["PartNumber"], part["ETag"]) for part in listed.get("Parts", ())]
+            found += page
+            if not page or not listed.get("IsTruncated"):
+                return found
+            marker = page[-1].part_number
+
     def join_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         listed: CompletedMultipartUploadTypeDef = {
             "Parts": [

@@ -57,6 +57,15 @@ class Part:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is missing of an upload in parts: new addresses for that, and the parts that S3 has."""
+
+    part_size: int
+    parts: Sequence[PartAddress]
+    received: Sequence[Part]
+
+
 class Objects(Protocol):
     """The bucket, as far as uploads need it. Each may raise StorageAway."""
 
@@ -70,6 +79,10 @@ class Objects(Protocol):
 
     def part_address(self, key: str, upload_id: str, part_number: int, size: int) -> str:
         """Where one part of exactly `size` bytes can be PUT."""
+        ...
+
+    def received_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        """The parts that S3 has. Raises UploadMissing."""
         ...
 
     def join_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
@@ -108,30 +121,58 @@ def issue_ticket(course_id: int, wish: Wish, objects: Objects, courses: Courses,
         # the address works once: what was looked at is what is transcoded
         headers = {"Content-Type": wish.content_type, "If-None-Match": "*"}
         return Ticket(upload_id=key.rsplit("/", 1)[1], key=key, part_size=wish.size, url=url, headers=headers)
-    part_size = max(SMALLEST_PART_BYTES, math.ceil(wish.size / MOST_PARTS / MIB) * MIB)
+    part_size, numbers = _parts_of(wish.size)
     upload_id = objects.begin_parts(key, wish.size, wish.content_type)
-    begins = range(0, wish.size, part_size)
     parts = [
-        PartAddress(number, objects.part_address(key, upload_id, number, min(part_size, wish.size - begin)))
-        for number, begin in enumerate(begins, 1)
+        PartAddress(number, objects.part_address(key, upload_id, number, _bytes_of(number, part_size, wish.size)))
+        for number in numbers
     ]
     return Ticket(upload_id=upload_id, key=key, part_size=part_size, parts=parts)
+
+
+def resume(course_id: int, upload_id: str, key: str, size: int, objects: Objects, courses: Courses) -> Rest:
+    """New addresses for the parts that are missing, as the old ones end. Raises UnknownCourse or UploadMissing."""
+    _require_own(course_id, key, courses)
+    part_size, numbers = _parts_of(size)
+    received = objects.received_parts(key, upload_id)
+    there = {part.part_number for part in received}
+    missing = [
+        PartAddress(number, objects.part_address(key, upload_id, number, _bytes_of(number, part_size, size)))
+        for number in numbers
+        if number not in there
+    ]
+    return Rest(part_size, missing, received)
 
 
 def complete(
     course_id: int, upload_id: str, key: str, parts: Sequence[Part], objects: Objects, courses: Courses
 ) -> None:
     """The upload is there: transcoding starts. May be said again. Raises UnknownCourse or UploadMissing."""
-    if not courses.exists(course_id):
-        raise UnknownCourseError(course_id)
-    # a ticket for one course must not start another's
-    if not re.fullmatch(re.escape(_folder(course_id)) + r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?", key):
-        raise UploadMissingError(key)
+    _require_own(course_id, key, courses)
     if parts:
         objects.join_parts(key, upload_id, parts)
     if not objects.exists(key):
         raise UploadMissingError(key)
     courses.transcode(course_id, key)
+
+
+def _require_own(course_id: int, key: str, courses: Courses) -> None:
+    """A ticket for one course must not start another's."""
+    if not courses.exists(course_id):
+        raise UnknownCourseError(course_id)
+    if not re.fullmatch(re.escape(_folder(course_id)) + r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?", key):
+        raise UploadMissingError(key)
+
+
+def _parts_of(size: int) -> tuple[int, range]:
+    """The bytes of a part, and the numbers of the parts."""
+    part_size = max(SMALLEST_PART_BYTES, math.ceil(size / MOST_PARTS / MIB) * MIB)
+    return part_size, range(1, math.ceil(size / part_size) + 1)
+
+
+def _bytes_of(number: int, part_size: int, size: int) -> int:
+    """The last part has the rest."""
+    return min(part_size, size - (number - 1) * part_size)
 
 
 def _folder(course_id: int) -> str:

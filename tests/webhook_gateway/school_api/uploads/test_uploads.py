@@ -104,6 +104,37 @@ def test_a_large_video_is_put_in_parts_and_completing_twice_is_harmless(teacher:
     assert set(promised(database)) == {TranscodeVideo(course_id=COURSE, source_key=told["key"])}
 
 
+def test_an_upload_that_outlived_its_addresses_goes_on_where_it_was(teacher: httpx.Client, database: str) -> None:
+    # Given an upload of five parts, of which S3 has two, and a teacher who has lost everything but its name
+    size = MULTIPART_FROM_BYTES + 1000
+    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
+    for part in (told["parts"][0], told["parts"][2]):
+        assert httpx.put(part["url"], content=bytes(told["part_size"]), timeout=60).status_code == 200
+
+    # When it is to go on
+    name = {"upload_id": told["upload_id"], "key": told["key"], "size": size}
+    rest = teacher.post(f"/api/v1/courses/{COURSE}/video/parts", json=name)
+
+    # Then there are addresses for what is missing, and the names of what is there
+    assert rest.status_code == 200, rest.text
+    assert rest.json()["part_size"] == told["part_size"]
+    assert [part["part_number"] for part in rest.json()["parts"]] == [2, 4, 5]
+    parts = rest.json()["received"]
+    assert [part["part_number"] for part in parts] == [1, 3]
+    for part in rest.json()["parts"]:
+        length = min(told["part_size"], size - told["part_size"] * (part["part_number"] - 1))
+        answer = httpx.put(part["url"], content=bytes(length), timeout=60)
+        parts.append({"part_number": part["part_number"], "etag": answer.headers["etag"]})
+    body = {"upload_id": told["upload_id"], "key": told["key"], "parts": parts}
+    assert teacher.post(f"/api/courses/{COURSE}/video/complete", json=body).status_code == 202
+    assert promised(database) == [TranscodeVideo(course_id=COURSE, source_key=told["key"])]
+
+    # And one that is completed, of another course or unknown does not go on
+    for other, course_id in ((name, COURSE), (name, 8), ({**name, "upload_id": "unknown"}, COURSE)):
+        refused = teacher.post(f"/api/v1/courses/{course_id}/video/parts", json=other)
+        assert (refused.status_code, refused.json()["code"]) == (409, "upload_missing")
+
+
 def test_an_address_takes_neither_another_size_nor_another_type(teacher: httpx.Client) -> None:
     told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
 

@@ -1,0 +1,60 @@
+"""The pages: what a school's back end does for a student who may watch.
+
+It asks the gateway for a signed address with its own token, which the browser never sees, and gives the address to the
+page. Who may watch is the school's decision; here it is everybody.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from flask import Flask, jsonify, render_template_string, send_file
+from flask.typing import ResponseReturnValue
+
+from local.errors import LocalError
+
+FOLDER = Path(__file__).parent / "static"
+#: Long enough for a lesson; the page asks for another address when it ends.
+TTL_SECONDS = 4 * 3600
+VIEWER = "demo"
+
+
+def create_site(gateway_url: str, token: str, find_script: Callable[[], Path]) -> Flask:
+    """The site; `find_script` is where hls.js is."""
+    site = Flask(__name__, static_folder=str(FOLDER))
+    gateway = httpx.Client(base_url=gateway_url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    page = (FOLDER / "player.html").read_text()
+
+    def sign(course_id: int) -> tuple[dict[str, str], int]:
+        asked = {"viewer": VIEWER, "ttl_seconds": str(TTL_SECONDS)}
+        try:
+            answer = gateway.get(f"/api/v1/courses/{course_id}/playback", params=asked)
+        except httpx.TransportError:
+            return {"detail": "The gateway does not answer."}, 503
+        return dict(answer.json()), answer.status_code
+
+    @site.get("/healthz")
+    def show_health() -> ResponseReturnValue:
+        return jsonify(status="ok")
+
+    @site.get("/courses/<int:course_id>")
+    def show_lesson(course_id: int) -> ResponseReturnValue:
+        # signed here, so that the player has the address without another round trip
+        told, _ = sign(course_id)
+        return render_template_string(
+            page, course_id=course_id, master_url=told.get("master_url", ""), detail=told.get("detail")
+        )
+
+    @site.get("/courses/<int:course_id>/address")
+    def give_address(course_id: int) -> ResponseReturnValue:
+        told, status = sign(course_id)
+        return jsonify(told), status, {"Cache-Control": "no-store"}
+
+    @site.get("/hls.js")
+    def give_script() -> ResponseReturnValue:
+        try:
+            return send_file(find_script().absolute(), mimetype="text/javascript", max_age=86400)
+        except LocalError as error:
+            return str(error), 503
+
+    return site

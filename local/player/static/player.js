@@ -1,0 +1,145 @@
+// Plays the lesson of this page: hls.js where the browser has Media Source Extensions, else the browser's own HLS.
+'use strict';
+const root = document.getElementById('player'), course = root.dataset.course;
+const find = selector => root.querySelector(selector);
+const video = find('video'), big = find('.big'), seek = find('[name=position]'), message = find('.message');
+const place = `nouba.position.${course}`;
+// what a measurement of the player reads
+const seen = window.seen = { errors: [], clickedAt: null, firstFrameMs: null, renewed: 0 };
+let hls = null, master = '', board = [];
+
+const clock = seconds => {
+  const whole = Math.max(0, Math.floor(seconds || 0)), rest = String(whole % 60).padStart(2, '0');
+  const minutes = Math.floor(whole / 60);
+  return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${rest}`;
+};
+const say = text => { message.textContent = text; message.hidden = !text; };
+const beside = name => new URL(name, master).href;
+
+async function address() {
+  const answer = await fetch(`/courses/${course}/address`);
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.detail || answer.statusText);
+  return told.master_url;
+}
+
+// A stored position counts unless the lesson was nearly over.
+function resumeAt() {
+  const kept = Number(localStorage.getItem(place));
+  return kept > 5 ? kept : 0;
+}
+
+function open(url, position) {
+  master = url;
+  // the first pictures have neither poster nor storyboard of their own: both are beside the whole lesson
+  const folder = master.replace(/first\/master\.m3u8$/, 'master.m3u8');
+  video.poster = new URL('poster.jpg', folder).href;
+  loadStoryboard(new URL('storyboard.vtt', folder).href);
+  if (window.Hls && Hls.isSupported()) openWithHls(position);
+  else if (video.canPlayType('application/vnd.apple.mpegurl')) { video.src = master; video.currentTime = position; }
+  else say('This browser plays no HLS.');
+}
+
+function openWithHls(position) {
+  if (hls) hls.destroy();
+  hls = new Hls({ startPosition: position, maxBufferLength: 30, capLevelToPlayerSize: true });
+  hls.on(Hls.Events.ERROR, (_, data) => {
+    if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED) seen.errors.push(data.details);
+    if (data.response && data.response.code === 403) renew();
+    else if (data.fatal && data.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
+    else if (data.fatal) say(`The lesson cannot be loaded: ${data.details}.`);
+  });
+  hls.on(Hls.Events.MANIFEST_PARSED, () => fill('quality', hls.levels.map((level, i) => [i, `${Math.min(level.width, level.height)}p`])));
+  hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => fill('sound', hls.audioTracks.map((track, i) => [i, track.name]), 1));
+  hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, () => fill('captions', hls.subtitleTracks.map((track, i) => [i, track.name])));
+  hls.loadSource(master);
+  hls.attachMedia(video);
+}
+
+// The address has ended: ask the school for another one, and go on where the viewer is.
+let renewing = false;
+async function renew() {
+  if (renewing || seen.renewed > 3) return;
+  renewing = true;
+  const wasPlaying = !video.paused, position = video.currentTime;
+  try {
+    open(await address(), position);
+    seen.renewed += 1;
+    if (wasPlaying) await video.play();
+  } catch (error) { say(String(error.message || error)); }
+  renewing = false;
+}
+
+function fill(name, choices, least = 0) {
+  const select = find(`[name=${name}]`);
+  [...select.options].forEach(option => { if (option.value !== '-1') option.remove(); });
+  choices.forEach(([value, text]) => select.add(new Option(text, value)));
+  select.parentElement.hidden = choices.length <= least;
+}
+
+async function loadStoryboard(url) {
+  const answer = await fetch(url).catch(() => null);
+  if (!answer || !answer.ok) return;
+  const seconds = text => text.split(':').reduce((sum, part) => 60 * sum + Number(part), 0);
+  board = (await answer.text()).split('\n\n').map(cue => cue.match(/([\d:.]+) --> ([\d:.]+)\n(.+)#xywh=(\d+),(\d+),(\d+),(\d+)/))
+    .filter(Boolean).map(([, from, to, sheet, ...box]) => ({ from: seconds(from), to: seconds(to), sheet: new URL(sheet, url).href, box: box.map(Number) }));
+  seen.board = board.length;
+}
+
+function preview(event) {
+  const preview = find('.preview'), bounds = seek.getBoundingClientRect();
+  const share = Math.min(1, Math.max(0, (event.clientX - bounds.left) / bounds.width)), at = share * video.duration;
+  const cue = board.find(cue => at >= cue.from && at < cue.to) || board[board.length - 1];
+  if (!cue || !Number.isFinite(at)) return;
+  const [x, y, width, height] = cue.box, still = preview.querySelector('.still');
+  still.style.cssText = `width:${width}px;height:${height}px;background:url("${cue.sheet}") -${x}px -${y}px`;
+  preview.querySelector('span').textContent = clock(at);
+  preview.style.left = `${event.clientX - bounds.left}px`;
+  preview.hidden = false;
+}
+
+let opened = false;
+function openOnce() {
+  if (!opened && root.dataset.master) open(root.dataset.master, from);
+  opened = true;
+}
+
+async function start() {
+  if (seen.clickedAt === null) {
+    seen.clickedAt = performance.now();
+    video.requestVideoFrameCallback(now => { seen.firstFrameMs = now - seen.clickedAt; });
+  }
+  big.hidden = true;
+  openOnce();
+  await video.play();
+}
+
+big.onclick = find('.play').onclick = () => (video.paused ? start() : video.pause());
+video.onclick = () => (video.paused ? start() : video.pause());
+video.onplay = video.onpause = () => { find('.play').textContent = video.paused ? 'Play' : 'Pause'; };
+video.ondurationchange = () => { seek.max = video.duration; seek.disabled = false; };
+video.ontimeupdate = () => {
+  seek.value = video.currentTime;
+  find('.time').textContent = `${clock(video.currentTime)} / ${clock(video.duration)}`;
+  const over = video.duration - video.currentTime < 10;
+  if (video.currentTime > 0) localStorage.setItem(place, over ? 0 : video.currentTime);
+};
+seek.oninput = () => { video.currentTime = seek.value; };
+seek.onmousemove = preview;
+seek.onmouseleave = () => { find('.preview').hidden = true; };
+find('[name=speed]').onchange = event => { video.playbackRate = Number(event.target.value); };
+find('[name=quality]').onchange = event => { hls.nextLevel = Number(event.target.value); };
+find('[name=sound]').onchange = event => { hls.audioTrack = Number(event.target.value); };
+find('[name=captions]').onchange = event => { hls.subtitleTrack = Number(event.target.value); hls.subtitleDisplay = true; };
+find('.full').onclick = () => find('.stage').requestFullscreen();
+
+const from = resumeAt();
+if (from) {
+  const link = find('.resumed a');
+  link.textContent = clock(from);
+  link.onclick = event => { event.preventDefault(); video.currentTime = 0; find('.resumed').hidden = true; };
+  find('.resumed').hidden = false;
+}
+say(root.dataset.detail);
+// everything up to the first picture is there before the click, unless a measurement wants it cold
+if (!location.search.includes('preload=none')) openOnce();

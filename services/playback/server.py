@@ -1,0 +1,77 @@
+"""The playback service's web server: one process with many threads."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from services.playback.app import PlaybackApp
+from services.playback.keys import PostgresKeys
+from services.playback.objects import S3Files
+from services.playback.settings import PlaybackSettings
+from shared.runtime.database import build_engine
+from shared.runtime.gunicorn import GunicornServer
+from shared.runtime.playback_links import normalise_address, split_secrets
+
+#: Keys are asked for once a lesson and viewer, in milliseconds.
+KEY_CONNECTIONS = 4
+#: Connections beyond the threads: those that wait for their next request.
+IDLE_CONNECTIONS = 1024
+
+
+class PlaybackServer(GunicornServer):
+    """The one process; another container serves more viewers."""
+
+    def __init__(self, settings: PlaybackSettings) -> None:
+        self.settings = settings
+        self.request_seconds = settings.playback_request_seconds
+        super().__init__(settings, settings.playback_host, settings.playback_port, "NOUBA_PLAYBACK_PORT")
+
+    def options(self) -> dict[str, Any]:
+        # it counts in this one process, and not in files for several
+        return {
+            "workers": 1,
+            "threads": self.settings.playback_threads,
+            "worker_connections": self.settings.playback_threads + IDLE_CONNECTIONS,
+            "keepalive": 30,
+            "timeout": 60,
+            "graceful_timeout": 15,
+            "when_ready": lambda _arbiter: None,
+            "child_exit": lambda _arbiter, _worker: None,
+            "post_worker_init": self._serve_metrics,
+        }
+
+    def load(self) -> Any:
+        settings = self.settings
+        engine = build_engine(
+            settings.database_url.get_secret_value(),
+            pool_size=KEY_CONNECTIONS,
+            application="nouba playback",
+            autocommit=True,
+            statement_timeout_ms=5000,
+            connect_timeout_seconds=3,
+            pool_timeout_seconds=2,
+        )
+        return PlaybackApp(
+            split_secrets(settings.playback_secrets),
+            S3Files(settings.s3_bucket, settings.s3_endpoint_url or None, settings.playback_threads),
+            PostgresKeys(engine),
+            client_address(settings.playback_proxies),
+        )
+
+
+def client_address(proxies: int) -> Callable[[dict[str, Any]], str]:
+    """Finds a viewer's IP address, with `proxies` in front of us that each add to `X-Forwarded-For`."""
+    return partial(_client_of, proxies)
+
+
+def _client_of(proxies: int, environ: dict[str, Any]) -> str:
+    found = str(environ.get("REMOTE_ADDR", ""))
+    if proxies:
+        # what stands further left than our own proxies wrote is the client's own invention
+        named = [part.strip() for part in str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",")]
+        if len(named) >= proxies:
+            found = named[-proxies]
+    try:
+        return normalise_address(found)
+    except ValueError:
+        return ""

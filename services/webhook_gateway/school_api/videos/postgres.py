@@ -1,0 +1,143 @@
+"""How far a course's video is, and what the school asks of it, in PostgreSQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Row, text
+
+from services.webhook_gateway.errors import NothingToDoError, UnknownCaptionsError, UnknownCourseError
+
+#: Looking at the upload, and publishing, are the rest of the way.
+ENCODING_SHARE = 0.96
+#: Which states of a job each request is for.
+POSSIBLE = {
+    "cancel": ("queued", "probing", "encoding", "publishing"),
+    "retry": ("failed", "cancelled"),
+    "captions": ("completed",),
+    "delete": ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled"),
+}
+_WORDS = {"queued": "pending", "probing": "processing", "encoding": "processing", "publishing": "processing"}
+_PENDING = {"cancel": "cancelling", "retry": "pending", "delete": "deleting", "captions": "completed"}
+
+_NEWEST = text("""
+SELECT courses.video_ref, courses.transcoding_status, job.id AS job_id, job.state, job.reason, job.duration_seconds,
+    job.requested,
+    (SELECT coalesce(sum(done_seconds) FILTER (WHERE kind = 'video'),
+                     avg(done_seconds) FILTER (WHERE kind = 'audio'), 0)
+     FROM transcode_chunks WHERE job_id = job.id) AS made_seconds
+FROM courses LEFT JOIN LATERAL (
+    SELECT id, state, reason, duration_seconds, requested FROM transcode_jobs
+    WHERE course_id = courses.id AND (deleted_at IS NULL OR requested = 'delete') ORDER BY id DESC LIMIT 1
+) AS job ON true
+WHERE courses.id = :course_id
+""")
+_TRACKS = text("SELECT language, automatic FROM captions WHERE course_id = :course_id ORDER BY language")
+#: One transaction: a worker that sees the request sees the captions.
+_PUT = text("""
+WITH kept AS (
+    INSERT INTO captions (course_id, language, body) VALUES (:course_id, :language, :body)
+    ON CONFLICT (course_id, language) DO UPDATE SET body = :body, automatic = false, updated_at = now()
+)
+UPDATE transcode_jobs SET requested = 'captions' WHERE id = :job_id AND state = 'completed'
+    AND (requested IS NULL OR requested = 'captions')
+""")
+_REMOVE = text("""
+WITH removed AS (
+    DELETE FROM captions WHERE course_id = :course_id AND language = :language RETURNING 1
+), asked AS (
+    UPDATE transcode_jobs SET requested = 'captions' WHERE id = :job_id AND state = 'completed'
+        AND (requested IS NULL OR requested = 'captions')
+)
+SELECT count(*) FROM removed
+""")
+_REMOVE_ALL = text("DELETE FROM captions WHERE course_id = :course_id")
+_ASK = text("UPDATE transcode_jobs SET requested = :what WHERE id = :job_id AND requested IS DISTINCT FROM 'delete'")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTrack:
+    """Captions of one language."""
+
+    language: str
+    automatic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A course's video, as the school's back end shows it to a teacher."""
+
+    status: str
+    percent: float
+    reason: str | None
+    master_key: str | None
+    duration_seconds: float | None
+    captions: Sequence[CaptionTrack]
+
+
+class PostgresVideos:
+    """The newest job of each course."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def show(self, course_id: int) -> Video:
+        """Raises UnknownCourse."""
+        row = self._newest(course_id)
+        with self._engine.connect() as connection:
+            tracks = connection.execute(_TRACKS, {"course_id": course_id}).all()
+        status = _status(row)
+        made, whole = float(row.made_seconds or 0), row.duration_seconds
+        share = min(1.0, made / whole) if whole else 0.0
+        return Video(
+            status,
+            100.0 if status == "completed" else round(100 * (0.02 + ENCODING_SHARE * share), 1) if whole else 0.0,
+            row.reason,
+            row.video_ref,
+            whole,
+            [CaptionTrack(track.language, track.automatic) for track in tracks],
+        )
+
+    def ask(self, course_id: int, what: str) -> str:
+        """Ask the transcoder to cancel, retry or delete; the status until it has. Raises UnknownCourse, NothingToDo."""
+        row = self._newest(course_id)
+        if row.requested == what:
+            return _PENDING[what]
+        if row.job_id is None or row.state not in POSSIBLE[what]:
+            raise NothingToDoError(course_id, what, _status(row))
+        with self._engine.connect() as connection:
+            if what == "delete":
+                connection.execute(_REMOVE_ALL, {"course_id": course_id})
+            connection.execute(_ASK, {"what": what, "job_id": row.job_id})
+        return _PENDING[what]
+
+    def put_captions(self, course_id: int, language: str, body: str) -> None:
+        """Keep the captions of one language; a worker publishes them. Raises UnknownCourse."""
+        row = self._newest(course_id)
+        given = {"course_id": course_id, "language": language, "body": body, "job_id": row.job_id}
+        with self._engine.connect() as connection:
+            connection.execute(_PUT, given)
+
+    def remove_captions(self, course_id: int, language: str) -> None:
+        """Raises UnknownCourse or UnknownCaptions."""
+        row = self._newest(course_id)
+        given = {"course_id": course_id, "language": language, "job_id": row.job_id}
+        with self._engine.connect() as connection:
+            if not connection.scalar(_REMOVE, given):
+                raise UnknownCaptionsError(course_id, language)
+
+    def _newest(self, course_id: int) -> Row[*tuple[Any, ...]]:
+        with self._engine.connect() as connection:
+            row = connection.execute(_NEWEST, {"course_id": course_id}).one_or_none()
+        if row is None:
+            raise UnknownCourseError(course_id)
+        return row
+
+
+def _status(row: Row[*tuple[Any, ...]]) -> str:
+    if row.requested not in (None, "captions"):
+        return _PENDING[row.requested]
+    if row.job_id is None:
+        # the upload is complete, and no worker has seen it yet
+        return "pending" if row.transcoding_status == "pending" else "none"
+    return _WORDS.get(row.state, str(row.state))

@@ -1,0 +1,153 @@
+"""The demonstration's page in Chromium: what it shows, that it resumes, renews its address, and how fast it starts."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from werkzeug.serving import make_server
+
+from local.installers.hls_js import find_hls_js
+from local.player import site as player_site
+from local.player.site import create_site
+from tests.e2e.browser import Browser
+from tests.playback.test_browser import TOKEN, School
+from tests.playback.test_browser import school as school  # a fixture
+from tests.transcoder.conftest import s3_keys as s3_keys  # a fixture
+from tests.transcoder.jobs.conftest import bench as bench  # a fixture
+from tests.transcoder.jobs.harness import Bench, make_film
+from tests.waiting import wait_until
+
+#: In headless Chromium, from the click to the first picture on the screen.
+LOCALHOST_MS, SLOW_LINE_MS = 150, 1500
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "profile")
+    yield browser
+    browser.driver.quit()
+
+
+@pytest.fixture
+def page(school: School, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the pages, course by course."""
+    script = find_hls_js(tmp_path_factory.getbasetemp() / "hls")
+    server = make_server("127.0.0.1", 0, create_site(school.gateway_url, TOKEN, lambda: script), threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.port}/courses"
+    server.shutdown()
+
+
+def state(browser: Browser) -> dict[str, Any]:
+    return dict(
+        browser.ask(
+            "{time: video.currentTime, duration: video.duration, paused: video.paused, rate: video.playbackRate,"
+            " poster: video.poster, message: message.textContent, ...seen}"
+        )
+    )
+
+
+def click(browser: Browser) -> None:
+    browser.driver.find_element(By.CSS_SELECTOR, ".big").click()
+
+
+def first_frame_ms(browser: Browser) -> float:
+    return float(wait_until(lambda: state(browser)["firstFrameMs"], 30, "no picture came"))
+
+
+def test_the_page_plays_previews_resumes_and_renews(
+    bench: Bench, page: str, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a course without a lesson, which the page says
+    course_id = bench.add_course()
+    browser.open(f"{page}/{course_id}")
+    assert "no lesson yet" in state(browser)["message"]
+
+    # When it has one
+    bench.submit(make_film(tmp_path / "film.mp4", seconds=60), course_id)
+    with bench.worker():
+        bench.wait_for(course_id, timeout_seconds=120)
+    monkeypatch.setattr(player_site, "TTL_SECONDS", 30)
+    browser.open(f"{page}/{course_id}")
+    click(browser)
+
+    # Then it plays with poster and storyboard, at another speed
+    assert first_frame_ms(browser) > 0
+    wait_until(lambda: state(browser)["time"] > 0.5, 20, "it does not play")
+    assert state(browser)["poster"].endswith("poster.jpg")
+    assert state(browser)["board"] == 30
+    seek = browser.driver.find_element(By.NAME, "position")
+    ActionChains(browser.driver).move_to_element(seek).perform()
+    assert browser.texts(".preview span") == [browser.ask("clock(video.duration * 0.5)")]
+    assert "storyboard_000.jpg" in browser.ask("find('.still').style.background")
+    browser.ask("(() => { const one = find('[name=speed]'); one.value = '1.5'; one.onchange({target: one}) })()")
+    assert state(browser)["rate"] == 1.5
+
+    # And after its address has ended, it gets another one and goes on
+    browser.ask("video.pause()")
+    address = browser.ask("master")
+    wait_until(lambda: httpx.get(address).status_code == 403, 40, "the address has no end")
+    browser.ask("video.currentTime = 45")
+    click_play(browser)
+    wait_until(lambda: state(browser)["time"] > 45.2, 30, "it does not go on")
+    assert state(browser)["renewed"] == 1
+    assert state(browser)["message"] == ""
+
+    # And another visit resumes it
+    browser.open(f"{page}/{course_id}")
+    wait_until(lambda: state(browser)["time"] > 40, 20, "it does not resume")
+    assert browser.texts(".resumed")[0].startswith("Resumed at 0:")
+
+
+def click_play(browser: Browser) -> None:
+    browser.driver.find_element(By.CSS_SELECTOR, ".play").click()
+
+
+@pytest.mark.slow
+def test_the_first_picture_comes_fast_after_the_click(
+    bench: Bench, page: str, browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Warm is what a viewer has: the page is open before the click. Cold has nothing but the page and the script."""
+    course_id, _ = bench.submit(make_film(tmp_path / "film.mp4", size="1280x720"))
+    with bench.worker():
+        bench.wait_for(course_id, timeout_seconds=180)
+    found = {}
+    for name, line in (("localhost", None), ("4 Mbit/s, 100 ms", (100, 4_000_000))):
+        for kind, query in (("warm", ""), ("cold", "?preload=none")):
+            found[name, kind] = sorted(measured(browser, f"{page}/{course_id}{query}", line) for _ in range(3))[1]
+    with capsys.disabled():
+        print({f"{name}, {kind}": f"{ms:.0f} ms" for (name, kind), ms in found.items()})
+
+    assert found["localhost", "warm"] <= LOCALHOST_MS
+    assert found["4 Mbit/s, 100 ms", "cold"] <= SLOW_LINE_MS
+
+
+def measured(browser: Browser, url: str, line: tuple[int, int] | None) -> float:
+    """Milliseconds from the click to the first picture; `line` is its latency and its bits a second."""
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
+    emulate(browser, None)
+    # hls.js is in the cache, as it is for whoever has watched before
+    browser.open(url)
+    browser.ask("localStorage.clear()")
+    emulate(browser, line)
+    if "preload" not in url:
+        wait_until(lambda: browser.ask("video.readyState") >= 2, 20, "nothing is loaded before the click")
+    click(browser)
+    return first_frame_ms(browser)
+
+
+def emulate(browser: Browser, line: tuple[int, int] | None) -> None:
+    latency, bits = line or (0, 0)
+    conditions = {
+        "offline": False,
+        "latency": latency,
+        "downloadThroughput": bits / 8 if bits else -1,
+        "uploadThroughput": bits / 8 if bits else -1,
+    }
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)

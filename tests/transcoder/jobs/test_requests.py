@@ -1,0 +1,125 @@
+"""A teacher's lesson through the gateway's API: followed, cancelled, retried and deleted, by a real worker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.transcoder.jobs.harness import BUCKET, Bench
+from tests.webhook_gateway.processes import RunningGateway
+
+TOKEN = "the-schools-own-token"
+ALLOWED = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Teacher:
+    """The school's back end, for a teacher."""
+
+    def __init__(self, gateway: RunningGateway) -> None:
+        self._client = httpx.Client(base_url=f"{gateway.url}/api/v1/courses", headers=ALLOWED)
+
+    def video(self, course_id: int) -> dict[str, Any]:
+        answer = self._client.get(f"/{course_id}/video")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def ask(self, method: str, path: str) -> tuple[int, str]:
+        answer = self._client.request(method, path)
+        return answer.status_code, answer.json().get("code") or answer.json()["status"]
+
+
+@pytest.fixture
+def teacher(bench: Bench, tmp_path: Path) -> Iterator[Teacher]:
+    database_url = bench.environment["NOUBA_DATABASE_URL"]
+    with RunningGateway(tmp_path / "gateway.log", database_url, NOUBA_API_TOKENS=TOKEN) as gateway:
+        yield Teacher(gateway)
+        assert "Traceback" not in gateway.log
+
+
+def test_a_lesson_is_followed_cancelled_retried_and_deleted(bench: Bench, teacher: Teacher, film: Path) -> None:
+    # Given a course without a video, then with one that waits
+    course_id = bench.add_course()
+    assert teacher.video(course_id) == {
+        "status": "none",
+        "percent": 0.0,
+        "warnings": [],
+        "reason": None,
+        "master_key": None,
+        "captions": [],
+        "duration_seconds": None,
+    }
+    assert teacher.ask("POST", f"/{course_id}/video/cancel") == (409, "nothing_to_do")
+    assert teacher.ask("DELETE", f"/{course_id}/video") == (409, "nothing_to_do")
+    _, key = bench.submit(film, course_id)
+    assert teacher.video(course_id)["status"] == "pending"
+
+    # When it is cancelled while it is encoded
+    bench.environment["NOUBA_TRANSCODER_ENCRYPT"] = "always"
+    with bench.worker("transcoder.after_encode=delay:3600"):
+        bench.wait(lambda: teacher.video(course_id)["status"] == "processing", "nothing is at work")
+        assert teacher.ask("POST", f"/{course_id}/video/cancel") == (202, "cancelling")
+        bench.wait(lambda: teacher.video(course_id)["status"] == "cancelled", "it is not cancelled")
+        assert teacher.video(course_id)["reason"]
+        assert teacher.ask("POST", f"/{course_id}/video/cancel") == (409, "nothing_to_do")
+
+    # Then it can be made all the same
+    with bench.worker():
+        assert teacher.ask("POST", f"/{course_id}/video/retry") == (202, "pending")
+        bench.wait_for(course_id)
+        whole = teacher.video(course_id)
+        assert (whole["status"], whole["percent"], whole["reason"]) == ("completed", 100.0, None)
+        assert whole["duration_seconds"] == pytest.approx(20, abs=0.1)
+        assert whole["master_key"] == bench.course(course_id)[1]
+        assert teacher.ask("POST", f"/{course_id}/video/retry") == (409, "nothing_to_do")
+
+        # When it is deleted
+        assert bench.scalar("SELECT count(*) FROM course_keys") == 1
+        assert teacher.ask("DELETE", f"/{course_id}/video") == (202, "deleting")
+        bench.wait(lambda: teacher.video(course_id)["status"] == "none", "it is not deleted")
+
+    # Then nothing of it is left but the row that statistics count
+    assert bench.course(course_id) == (None, None)
+    assert bench.storage.list(f"hls/{course_id}/") == {}
+    assert bench.storage.list(key) == {}
+    assert bench.scalar("SELECT count(*) FROM course_keys") == 0
+    assert (
+        bench.scalar("SELECT count(*) FROM transcode_jobs WHERE deleted_at IS NOT NULL AND cleaned_at IS NOT NULL") == 1
+    )
+    assert teacher.ask("POST", f"/{course_id}/video/retry") == (409, "nothing_to_do")
+
+
+def test_a_lesson_that_is_deleted_while_it_is_made_leaves_nothing_and_the_next_one_stays(
+    bench: Bench, teacher: Teacher, film: Path
+) -> None:
+    # Given a lesson at work, of another course than one that is whole
+    course_id, key = bench.submit(film)
+    other, _ = bench.submit(film)
+    with bench.worker("transcoder.after_encode=delay:1"):
+        bench.wait(lambda: bench.storage.list(f"hls/{course_id}/"), "no object was made")
+
+        # When it is deleted, and another film comes at once
+        assert teacher.ask("DELETE", f"/{course_id}/video") == (202, "deleting")
+        bench.wait(lambda: teacher.video(course_id)["status"] == "none", "it is not deleted", 60)
+        assert bench.storage.list(f"hls/{course_id}/") == {}
+        assert bench.storage.list(key) == {}
+        bench.submit(film, course_id)
+        whole = [bench.wait_for(one, timeout_seconds=120).master for one in (course_id, other)]
+
+    # Then the new one and the other course's are whole
+    for one, master in zip((course_id, other), whole, strict=True):
+        assert master
+        assert bench.storage.client.head_object(Bucket=BUCKET, Key=master)
+        assert teacher.video(one)["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "video"), ("DELETE", "video"), ("POST", "video/cancel"), ("POST", "video/retry")]
+)
+def test_without_a_token_or_a_course_nothing_is_shown_or_done(
+    bench: Bench, teacher: Teacher, method: str, path: str
+) -> None:
+    assert teacher.ask(method, f"/{bench.add_course() + 1}/{path}") == (404, "unknown_course")
+    strange = httpx.request(method, f"{teacher._client.base_url}/1/{path}")
+    assert (strange.status_code, strange.json()["code"]) == (401, "unauthorised")
