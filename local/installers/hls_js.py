@@ -29,7 +29,7 @@ def find_hls_js(folder: Path) -> Path:
 def _fetch() -> bytes:
     npm = Path(sys.executable).with_name("npm")
     with tempfile.TemporaryDirectory(prefix="nouba-hls-") as folder:
-        call = [npm, "pack", f"hls.js@{VERSION}", "--silent", "--pack-destination", folder]
+        call = [str(npm), "pack", f"hls.js@{VERSION}", "--silent", "--pack-destination", folder]
         try:
             subprocess.run(call, check=True, capture_output=True, timeout=120, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:

@@ -70,7 +70,7 @@ class ResumptionBody(BaseModel):
     model_config = ConfigDict(strict=True)
     upload_id: Text
     key: Text
-    size: int = Field(ge=MULTIPART_FROM_BYTES, le=LARGEST_BYTES, description="Bytes of the whole file, as before.")
+    size: int = Field(ge=MULTIPART_FROM_BYTES, description="Bytes of the whole file, as before.")
 
 
 @uploads.post("/api/courses/<int(max=9223372036854775807):course_id>/video", provide_automatic_options=False)
