@@ -19,6 +19,7 @@ A test applies [roles.sql](../deploy/postgres/roles.sql) to a real PostgreSQL an
 | `nouba_intake` | the gateway's web process for whatever strangers send (`NOUBA_INTAKE_DATABASE_URL`): it adds webhooks and messages, reads and changes no body, no payment and no balance |
 | `nouba_gateway` | settlement (the payments worker), and the routes of the gateway that ask for a token |
 | `nouba_transcoder`, `nouba_stats`, `nouba_console` | the service of that name |
+| `nouba_playback` | the playback service: the keys of encrypted lessons |
 | `nouba_school` | the school's own application |
 
 Operators' commands (`nouba dead`, `nouba queues pause`) run with the console's role: `docker compose exec console nouba dead list`. A service's role sees the dead letters of its own queue alone.

@@ -78,7 +78,8 @@ GRANT SELECT, INSERT, UPDATE (provider_reference, order_number, amount_minor, am
 GRANT SELECT, INSERT, UPDATE (state, amount_minor, began_at, ended_at) ON payment_objects TO nouba_gateway;
 GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
 GRANT SELECT ON kept_subscriptions TO nouba_gateway;
-GRANT SELECT, INSERT, UPDATE ON refund_requests TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE (state, note, attempts, next_attempt_at, refunded_before_minor, event_id) ON refund_requests
+    TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE (transaction_id, booked_at, refusal) ON ledger_adjustments TO nouba_gateway;
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals, operator_acts TO nouba_gateway;
 -- put in by triggers, with the rights of the tables' owner
