@@ -18,7 +18,8 @@ class AnchorSettings(DatabaseSettings):
     ledger_anchor_seconds: float = Field(3600.0, gt=0)
     #: How long the bucket's object lock keeps an anchor; 0 for a bucket without one.
     ledger_anchor_lock_days: int = Field(0, ge=0)
-    s3_endpoint_url: str | None = None
+    #: Where that bucket is; unset, Amazon's. Not the school's own S3: a thief of one must not have the other.
+    ledger_anchor_endpoint_url: str | None = None
 
 
 class GatewaySettings(AnchorSettings, Settings):
@@ -59,6 +60,7 @@ class GatewaySettings(AnchorSettings, Settings):
     api_tokens: ApiTokens = SecretStr("")
     #: Where uploads go; without a bucket none are taken. The public address is the one that browsers reach S3 by.
     s3_bucket: str | None = None
+    s3_endpoint_url: str | None = None
     s3_public_url: str | None = None
 
     worker_threads: int = Field(16, ge=1, le=64)
