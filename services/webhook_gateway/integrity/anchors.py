@@ -130,8 +130,7 @@ class Anchoring(ElectedThread):
             if head.position and head != self._last:
                 self._anchors.write(head, now)
                 log.info("the chain's head is anchored", position=head.position)
-                self._last = head
-            self._written_at = now
+                self._last, self._written_at = head, now
         return False
 
 
