@@ -19,7 +19,8 @@ class AnchorSettings(DatabaseSettings):
     ledger_anchor_seconds: float = Field(3600.0, gt=0)
     #: How long the bucket's object lock keeps an anchor; 0 for a bucket without one.
     ledger_anchor_lock_days: int = Field(0, ge=0)
-    s3_endpoint_url: str | None = None
+    #: Where that bucket is; unset, Amazon's. Not the school's own S3: a thief of one must not have the other.
+    ledger_anchor_endpoint_url: str | None = None
 
 
 class GatewaySettings(AnchorSettings, Settings):
@@ -60,6 +61,7 @@ class GatewaySettings(AnchorSettings, Settings):
     api_tokens: ApiTokens = SecretStr("")
     #: Where uploads go; without a bucket none are taken. The public address is the one that browsers reach S3 by.
     s3_bucket: str | None = None
+    s3_endpoint_url: str | None = None
     s3_public_url: str | None = None
     #: The largest video that is taken: twice its size has to fit on the transcoders' scratch disks.
     gateway_upload_max_bytes: int = Field(50 * 1024**3, ge=1)

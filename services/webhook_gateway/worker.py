@@ -102,7 +102,8 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
 def _anchoring(settings: GatewaySettings) -> list[BackgroundThread]:
     if not settings.ledger_anchor:
         return []
-    anchors = open_anchors(settings.ledger_anchor, settings.s3_endpoint_url, settings.ledger_anchor_lock_days)
+    lock_days = settings.ledger_anchor_lock_days
+    anchors = open_anchors(settings.ledger_anchor, settings.ledger_anchor_endpoint_url, lock_days)
     return [Anchoring(settings.database_url.get_secret_value(), anchors, settings.ledger_anchor_seconds)]
 
 

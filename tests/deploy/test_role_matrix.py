@@ -19,7 +19,8 @@ from local.postgres import Postgres
 from shared.contracts.routes import QUEUES
 from shared.messaging.topology import declarations
 from tests.roles import ROLES, apply_roles, url_of_role
-from tests.webhook_gateway.processes import Database, RunningGateway, deliver, paid
+from tests.waiting import wait_until
+from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker, deliver, paid
 
 PROJECT = Path(__file__).parents[2]
 MATRIX = role_matrix.read()
@@ -211,6 +212,41 @@ def test_the_gateway_keeps_webhooks_with_the_intake_role(server: Postgres, tmp_p
         assert database.rows("SELECT count(*) FROM webhook_events") == [(2,)]
         assert "permission denied" not in gateway.log
         assert "Traceback" not in gateway.log
+
+
+def test_the_worker_books_seals_and_corrects_with_the_gateways_role(
+    server: Postgres, rabbitmq_url: str, tmp_path: Path
+) -> None:
+    # Given a gateway and a payments worker with the roles of the containers, a user, and a correction that is due
+    database = Database(server.url)
+    database.execute("INSERT INTO users (name) VALUES ('a')")
+    database.execute(
+        "INSERT INTO ledger_adjustments (idempotency_key, user_id, amount_minor, currency, reason, actor_name)"
+        " VALUES ('k', 1, 100, 'DZD', 'a test', 'Amina')"
+    )
+    gateway_url = url_of_role(server.url, "nouba_gateway")
+    with (
+        RunningGateway(
+            tmp_path / "gateway", gateway_url, rabbitmq_url, NOUBA_INTAKE_DATABASE_URL=url_of_role(server.url, "nouba_intake")
+        ) as gateway,
+        RunningWorker(
+            tmp_path / "worker", gateway_url, rabbitmq_url, NOUBA_LEDGER_ANCHOR=f"file://{tmp_path}/heads"
+        ) as worker,
+        httpx.Client(base_url=gateway.url) as client,
+    ):
+        # When a payment is told of
+        payment = paid(user_id=1)
+        assert deliver(client, payment).status_code == 200
+
+        # Then it is booked and sealed, the correction too, and the head of the chain is anchored
+        wait_until(
+            lambda: database.rows("SELECT balance_minor FROM users") == [(250_100,)], 30, "the wallet is not credited"
+        )
+        wait_until(
+            lambda: database.rows("SELECT count(*) FROM seals WHERE what = 'version'") == [(1,)], 30, "it is not sealed"
+        )
+        wait_until((tmp_path / "heads").exists, 30, "the head is not anchored")
+        assert "permission denied" not in worker.log + gateway.log
 
 
 def test_rabbitmq_s3_and_the_ports_are_as_the_matrix_says() -> None:

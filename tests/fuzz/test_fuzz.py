@@ -220,8 +220,10 @@ FORMS: dict[str, dict[str, Any]] = {
     "/queues/videos/pause": {"why": "w"},
     "/enter": {"token": "t", "to": "/"},
 }
+READING_MANY = {"/dead/rehearse"}
 
 
+@pytest.mark.slow
 def test_the_consoles_fields_get_no_5xx_and_change_nothing_they_should_not(
     database_url: str, rabbitmq_url: str
 ) -> None:
@@ -233,23 +235,24 @@ def test_the_consoles_fields_get_no_5xx_and_change_nothing_they_should_not(
     found: Counter[int] = Counter()
     database = Database(database_url)
 
-    # When every filter and every field of a form holds every odd text
+    # When all filters of a page, and each field of a form, hold every odd text
     for text in TEXTS:
         quoted = quote_from_bytes(text)
-        for page, field in itertools.product(("/dead", "/webhooks", "/lessons"), FIELDS):
-            found[person.get(f"{page}?{field}={quoted}").status_code] += 1
+        query = "&".join(f"{field}={quoted}" for field in FIELDS)
+        for page in ("/dead", "/webhooks", "/lessons"):
+            found[person.get(f"{page}?{query}").status_code] += 1
         found[person.get(f"/webhooks/{quoted}").status_code] += 1
         for form, fields in FORMS.items():
-            for field in fields:
-                answer = person._client.post(
-                    form, data={**hidden, **fields, field: text.decode("utf-8", "replace")}, base_url="http://localhost"
-                )
+            odd = dict.fromkeys(fields, text.decode("utf-8", "replace"))
+            # one after the other where the form reads more than one
+            for named in ({field: odd[field]} for field in fields) if form in READING_MANY else (odd,):
+                answer = person._client.post(form, data={**hidden, **fields, **named}, base_url="http://localhost")
                 found[answer.status_code] += 1
         database.execute("DELETE FROM queue_pauses")
 
     # Then none is a fault, and what is written down can be read
     assert {status for status in found if status >= 500} == set(), found
-    assert sum(found.values()) > 1000
+    assert sum(found.values()) > 400
     assert person.get("/audit").status_code == 200
     assert database.rows("SELECT count(*) FROM operator_acts WHERE why ~ '[\\x01-\\x08\\x0a-\\x1f\\x7f]'") == [(0,)]
     assert database.rows("SELECT count(*) FROM outbox") == [(0,)]

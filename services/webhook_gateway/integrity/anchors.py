@@ -94,7 +94,7 @@ class S3Anchors:
         return found
 
 
-def open_anchors(url: str, s3_endpoint_url: str | None, lock_days: int) -> Anchors:
+def open_anchors(url: str, endpoint_url: str | None, lock_days: int) -> Anchors:
     """The anchors at `url`. Raises NotReady where it is not one of the two forms."""
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
@@ -103,7 +103,7 @@ def open_anchors(url: str, s3_endpoint_url: str | None, lock_days: int) -> Ancho
         import boto3
 
         region = os.environ.get("AWS_REGION") or "us-east-1"
-        client = boto3.client("s3", endpoint_url=s3_endpoint_url, region_name=region)
+        client = boto3.client("s3", endpoint_url=endpoint_url, region_name=region)
         prefix = parts.path.strip("/")
         return S3Anchors(client, parts.netloc, f"{prefix}/" if prefix else "", lock_days)
     raise NotReadyError("NOUBA_LEDGER_ANCHOR has to be file:///path/of/a/file or s3://bucket/prefix.")
@@ -130,8 +130,7 @@ class Anchoring(ElectedThread):
             if head.position and head != self._last:
                 self._anchors.write(head, now)
                 log.info("the chain's head is anchored", position=head.position)
-                self._last = head
-            self._written_at = now
+                self._last, self._written_at = head, now
         return False
 
 

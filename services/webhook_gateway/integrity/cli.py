@@ -60,7 +60,8 @@ def _read_anchors() -> "Sequence[ChainHead]":
     settings = read_settings(AnchorSettings)
     if not settings.ledger_anchor:
         raise click.UsageError("NOUBA_LEDGER_ANCHOR is not set: there are no anchors.")
-    return open_anchors(settings.ledger_anchor, settings.s3_endpoint_url, settings.ledger_anchor_lock_days).read()
+    lock_days = settings.ledger_anchor_lock_days
+    return open_anchors(settings.ledger_anchor, settings.ledger_anchor_endpoint_url, lock_days).read()
 
 
 @ledger.command()

@@ -175,14 +175,14 @@ def test_who_guesses_tokens_is_stopped(start: Start, database_url: str) -> None:
     assert ask(FIRST, "203.0.113.2") == 200
 
 
-@pytest.mark.parametrize("shown", ["Basic !", "Basic é", "Basic \xff", "basic YQ=é"])
-def test_credentials_that_are_not_base64_are_a_bad_request(start: Start, database_url: str, shown: str) -> None:
+def test_credentials_that_are_not_base64_are_a_bad_request(start: Start, database_url: str) -> None:
     keep(database_url, LAST, LAST)
     api = start(database_url, NOUBA_API_TOKENS=FIRST)
 
-    answer = api.get("/api/stats/latest", headers={**PLAIN, "Authorization": shown.encode("latin-1")})
+    for shown in ("Basic !", "Basic é", "Basic \xff", "basic YQ=é"):
+        answer = api.get("/api/stats/latest", headers={**PLAIN, "Authorization": shown.encode("latin-1")})
 
-    assert (answer.status_code, answer.json()["error"]) == (400, "malformed_credentials")
+        assert (answer.status_code, answer.json()["error"]) == (400, "malformed_credentials")
     assert "Traceback" not in api.log
 
 
