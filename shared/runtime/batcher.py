@@ -81,7 +81,7 @@ def _serve(
     do: Callable[[Sequence[T]], Sequence[R | BaseException]],
     most: int,
 ) -> None:
-    calls: list[_Call[T, R]] = []
+    calls: list[_Call[T, R] | None] = []
     over: list[bool] = []
     while not over:
         # whatever it is, the calls that come next are served
@@ -93,35 +93,44 @@ def _round(
     arrived: "SimpleQueue[_Call[T, R] | None]",
     do: Callable[[Sequence[T]], Sequence[R | BaseException]],
     most: int,
-    calls: "list[_Call[T, R]]",
+    calls: "list[_Call[T, R] | None]",
     over: list[bool],
 ) -> None:
     """Run one batch. `calls` holds those of a round that was interrupted."""
     for call in calls:
-        call.outcome.put(BatchLostError("The batch was interrupted; try again."))
+        if call is None:
+            # the end, taken up by the round that was interrupted
+            over.append(True)
+        else:
+            call.outcome.put(BatchLostError("The batch was interrupted; try again."))
     calls.clear()
+    if over:
+        return
     _take(arrived, most, calls, over)
     if not calls:
         return
     try:
-        outcomes = do([call.item for call in calls])
+        outcomes = do([call.item for call in calls if call is not None])
     except BaseException as error:  # noqa: BLE001 - raised again for each whom it concerns
         # what this batch waited for in vain, those behind it would wait for too, one batch after the other
         while arrived.qsize() and not over:
             _take(arrived, most, calls, over)
         outcomes = [error] * len(calls)
     for call, outcome in zip(calls, outcomes, strict=True):
+        assert call is not None, "taken out where it was taken up"
         call.outcome.put(outcome)
     calls.clear()
 
 
-def _take(arrived: "SimpleQueue[_Call[T, R] | None]", most: int, calls: "list[_Call[T, R]]", over: list[bool]) -> None:
+def _take(
+    arrived: "SimpleQueue[_Call[T, R] | None]", most: int, calls: "list[_Call[T, R] | None]", over: list[bool]
+) -> None:
     """Wait for a call, and add it and those behind it to `calls`, `most` at most."""
     end = len(calls) + most
-    calls.append(arrived.get())  # type: ignore[arg-type]  # None is taken out below
+    calls.append(arrived.get())
     with suppress(Empty):
         while calls[-1] is not None and len(calls) < end:
-            calls.append(arrived.get_nowait())  # type: ignore[arg-type]
+            calls.append(arrived.get_nowait())
     if calls[-1] is None:
         calls.pop()
         over.append(True)
