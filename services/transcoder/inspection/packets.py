@@ -105,6 +105,7 @@ class PacketIndex:
     def __init__(self) -> None:
         self._tracks: dict[int, Track] = {}
         self._packets = 0
+        self._origin: float | None = None
 
     @classmethod
     def take(
@@ -117,7 +118,8 @@ class PacketIndex:
     ) -> "PacketIndex":
         """Read `path` to its end, with ffprobe's `options` for its container. Raises RejectedInputError."""
         survey = cls()
-        shown = ["-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,size,flags"]
+        packet = "packet=stream_index,pts_time,dts_time,duration_time,size,flags"
+        shown = ["-show_entries", f"{packet}:format=format_name,start_time"]
         call = ["-v", "error", *input_limits.INPUT, *options, *shown, "-of", "compact=p=0:nk=1"]
         call.append(f"file:{path.absolute()}")
         ffmpeg.probe(call, folder, reads=[path], on_line=survey._line, cancelled=cancelled)
@@ -129,6 +131,9 @@ class PacketIndex:
 
     @property
     def start(self) -> float:
+        """When the film begins: later than the first packet where a sound's first samples are to be skipped."""
+        if self._origin is not None:
+            return self._origin
         return min((track.first for track in self._tracks.values() if track.count), default=0.0)
 
     @property
@@ -138,6 +143,7 @@ class PacketIndex:
     def _line(self, line: str) -> bool:
         parts = line.strip().split("|")
         if len(parts) < 6:
+            self._begin(*parts)
             return False
         index, pts, dts, duration, size, flags = parts[:6]
         # AVI has no presentation times; without reordering the decoding times are the same
@@ -169,6 +175,11 @@ class PacketIndex:
             stream: [(run.number, move) for run, move in zip(self.track(stream).runs, moved, strict=True)]
             for stream in (leader, *others)
         }
+
+    def _begin(self, names: str, start: str = "N/A", *_: str) -> None:
+        # where a clock may jump, ffmpeg looks for the beginning itself, in the tracks that it reads
+        if names.split(",")[0] in ("mov", "matroska") and start != "N/A":
+            self._origin = float(start)
 
 
 def _longest_step(times: list[float]) -> float:
