@@ -1,5 +1,6 @@
 """What is edited, cut short, cancelled or returned later leaves the days before as they were: the database keeps it."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -133,6 +134,28 @@ def test_what_came_cancelled_or_expired_before_its_end_never_ran(
         "(2, 5, 'expired', now() - interval '9 days', now() + interval '9 days')",
     )
     assert numbers(3)["subscriptions.active"] == before
+
+
+def test_what_was_edited_before_is_filled_from_the_ledger(engine: Engine, numbers: Callable[[int], Numbers]) -> None:
+    # Given a price that was edited, and rows that nobody saw run, from before the database kept any of it
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        connection.exec_driver_sql("UPDATE subscriptions SET amount_minor = 9999")
+        connection.exec_driver_sql(
+            "INSERT INTO subscriptions (user_id, amount_minor, status, activated_at, ends_at) "
+            "VALUES (2, 5, 'cancelled', now() - interval '9 days', NULL), "
+            "(2, 5, 'expired', now() - interval '9 days', now() + interval '9 days'), "
+            "(2, 5, 'expired', now() - interval '9 days', now() - interval '2 days')"
+        )
+    assert numbers(20)["subscriptions.mrr"] == 1000
+
+    fill = importlib.import_module("shared.schema.migrations.versions.0035_fill_sold_terms")
+    for _ in range(2):
+        run(engine, fill._PRICES, fill._NEVER_RAN)
+
+    assert sorted(kept(engine)) == [(5, True, False), (5, True, False), (3000, False, False)]
+    assert numbers(20)["subscriptions.mrr"] == 300
+    assert numbers(4)["subscriptions.active"] == 2
 
 
 def test_what_runs_again_has_run_since_and_its_days_are_marked(

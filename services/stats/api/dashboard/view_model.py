@@ -1,7 +1,7 @@
 """View model of the dashboard: each number with definition, history and change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,9 +9,12 @@ from services.stats.api.cache import Day, SnapshotCache
 from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
+from services.stats.api.periods import begin_of
 from services.stats.rows import has_rows
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import OTHERS, MetricDefinition, Section, Unit, rounded
+from services.stats.sections.catalogue import Over, find, over
+from services.stats.snapshots.compute import flatten
 
 SPARK_DAYS = 30
 #: So many keys of a breakdown are shown; the data have all of them.
@@ -91,6 +94,8 @@ class Shown:
     more: str
     #: Whether it leads to rows that add up to it.
     has_rows: bool = False
+    #: What has added up in the month and in the school year so far, where every day of it is kept.
+    to_date: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,23 @@ def view_of(shelf: SnapshotCache, day: Day, words: Translations, view: str = "sc
     reader = _Reader(day, history, earlier, words, view)
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
-    return PageView(tuple(shown[name] for name in OVERVIEW if name in shown), sections)
+    cards = (replace(shown[name], to_date=_to_date(shelf, day, name, words)) for name in OVERVIEW if name in shown)
+    return PageView(tuple(cards), sections)
+
+
+def _to_date(shelf: SnapshotCache, day: Day, name: str, words: Translations) -> tuple[tuple[str, str], ...]:
+    if over(name) is not Over.SUM:
+        return ()
+    (_, number), *_ = find(name)
+    found = []
+    for step in ("month", "school_year"):
+        days = shelf.between(begin_of(day.day, step), day.day).values()
+        amounts = [flatten(one.payload).get(name) for one in days if one]
+        known = [amount for amount in amounts if amount is not None]
+        if len(known) == len(days):
+            told = words.value(sum(known), number.unit, day.payload["currency"])
+            found.append((words.page[f"{step}_to_date"], told))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ import pytest
 from services.stats.api.dashboard.i18n import LANGUAGES, words_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.api.dashboard.view_model import VIEWS, is_for_operators
+from services.stats.api.periods import begin_of
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN, ZIPPED
-from tests.stats.api.snapshots import REASON
+from tests.stats.api.snapshots import REASON, payload_of
 
 TRANSLATIONS = Path(__file__).parents[4] / "services" / "stats" / "api" / "translations"
 #: Elements that have no end tag.
@@ -135,6 +136,16 @@ def test_a_day_that_is_not_kept_has_a_page_that_says_so(library: Library, langua
     assert words_of(language).day(FIRST, "long") in answer.text
     assert answer.headers["Cache-Control"] == "no-store"
     Nesting(answer.text)
+
+
+def test_the_first_cards_say_what_the_month_has_brought_so_far(library: Library) -> None:
+    html = page(library, "?lang=en").text
+    days = [LAST.replace(day=number) for number in range(1, LAST.day + 1)]
+    amount = sum(payload_of(day)["sections"]["revenue"]["numbers"]["net"] for day in days)
+
+    assert f'<span class="quiet">month to date</span> <bdi>{words_of("en").value(amount, Unit.MINOR, "DZD")}' in html
+    # of the school year, the first days are not kept
+    assert "school year to date" not in html or LAST - timedelta(days=39) <= begin_of(LAST, "school_year")
 
 
 def test_the_operators_page_keeps_the_day_and_the_language(library: Library) -> None:
