@@ -227,7 +227,10 @@ def test_the_worker_books_seals_and_corrects_with_the_gateways_role(
     gateway_url = url_of_role(server.url, "nouba_gateway")
     with (
         RunningGateway(
-            tmp_path / "gateway", gateway_url, rabbitmq_url, NOUBA_INTAKE_DATABASE_URL=url_of_role(server.url, "nouba_intake")
+            tmp_path / "gateway",
+            gateway_url,
+            rabbitmq_url,
+            NOUBA_INTAKE_DATABASE_URL=url_of_role(server.url, "nouba_intake"),
         ) as gateway,
         RunningWorker(
             tmp_path / "worker", gateway_url, rabbitmq_url, NOUBA_LEDGER_ANCHOR=f"file://{tmp_path}/heads"
