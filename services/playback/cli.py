@@ -8,7 +8,9 @@ from shared.runtime.settings import read_settings
 
 @click.command()
 def playback() -> None:
-    """Serve lessons by signed addresses on NOUBA_PLAYBACK_HOST and NOUBA_PLAYBACK_PORT (127.0.0.1:8083 unless set).
+    """Serve lessons by signed addresses.
+
+    It listens on NOUBA_PLAYBACK_HOST and NOUBA_PLAYBACK_PORT (127.0.0.1:8083 unless set).
 
     \b
     Example:

@@ -14,6 +14,7 @@ def upgrade() -> None:
         op.f("ck_transcode_jobs_requested_known"),
         "transcode_jobs",
         "requested IN ('cancel', 'retry', 'delete', 'captions')",
+        postgresql_not_valid=True,
     )
     op.create_table(
         "captions",
