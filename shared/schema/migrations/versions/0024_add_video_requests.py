@@ -10,11 +10,9 @@ down_revision = "0028"
 def upgrade() -> None:
     op.add_column("transcode_jobs", sa.Column("requested", sa.Text(), nullable=True))
     op.add_column("transcode_jobs", sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
-    op.create_check_constraint(
-        op.f("ck_transcode_jobs_requested_known"),
-        "transcode_jobs",
-        "requested IN ('cancel', 'retry', 'delete', 'captions')",
-        postgresql_not_valid=True,
+    op.execute(
+        "ALTER TABLE transcode_jobs ADD CONSTRAINT ck_transcode_jobs_requested_known"
+        " CHECK (requested IN ('cancel', 'retry', 'delete', 'captions')) NOT VALID"
     )
     op.create_table(
         "captions",
