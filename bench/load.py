@@ -108,7 +108,7 @@ def send(port: int, requests: Sequence[bytes], *, connections: int, rate: float 
 
 def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
     """One request as bytes."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: bench", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers.items())]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
