@@ -94,9 +94,10 @@ class S3:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove_sockets(self) -> None:
-        # these names are fixed in the program, which leaves the files behind
+        # the program leaves the files behind; the names below /tmp are fixed in it
         for part in ("s3", "filer", "volume", "master"):
             with contextlib.suppress(KeyError):
+                self._socket(part, int(self._remembered[part])).unlink(missing_ok=True)
                 port = self._remembered[f"{part}.grpc"]
                 Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
