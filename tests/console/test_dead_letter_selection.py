@@ -109,7 +109,7 @@ def test_a_rehearsal_tells_what_would_happen_and_changes_nothing(operator: Perso
         ("webhooks", "–", "undecodable", "2"),
         ("webhooks", "webhooks.received.v1", "retries", "1"),
     ]
-    assert "only be discarded" in page.text
+    assert "only discarded" in page.text
     assert states(database) == before
     assert database.rows("SELECT count(*) FROM operator_acts") == [(0,)]
 

@@ -24,7 +24,7 @@ def test_what_is_accepted_is_enqueued_once_and_audited(operator: Person, databas
 
     # When it is accepted, twice
     decide(operator, event, "accept")
-    assert "It is accepted, and in the queue to be booked." in operator.read(f"/webhooks/{event}")
+    assert "Accepted, and enqueued for settlement." in operator.read(f"/webhooks/{event}")
     decide(operator, event, "accept")
 
     # Then its message is enqueued once, nobody has to look at it any more, and the audit has the reason

@@ -230,7 +230,7 @@ def test_a_quarantined_webhook_is_decided_by_clicks_and_taken_back_until_it_is_b
     wait_until(lambda: shows(browser, "button[value=undo]"))
     database.execute("UPDATE webhook_events SET state = 'applied', processed_at = now() WHERE id = 12")
     decide("undo", "too late")
-    wait_until(lambda: shows(browser, ".told", "Nothing was changed"))
+    wait_until(lambda: shows(browser, ".flash", "Nothing was changed"))
     assert database.rows(standing) == [("applied", "accepted")]
 
 
@@ -241,7 +241,7 @@ def test_a_refund_is_asked_for_by_a_click_and_a_confirmation(
     requests = "SELECT amount_minor, reason FROM refund_requests"
 
     # Given the form of a payment, filled in
-    browser.open(f"{console.url}/payments/1", NARROW)
+    browser.open(f"{console.url}/payments/1")
     driver.find_element(By.NAME, "amount").send_keys("500.00")
     driver.find_element(By.NAME, "why").send_keys("one lesson less")
     driver.find_element(By.CSS_SELECTOR, "button.danger").click()

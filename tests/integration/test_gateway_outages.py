@@ -105,6 +105,7 @@ def test_without_the_database_the_answer_is_503_and_with_it_again_200_at_once(
                 "unsettled_seconds": None,
                 "spool": "off",
                 "spool_events": 0,
+                "undrained_seconds": 0.0,
             }
             assert client.get("/healthz").status_code == 200
 
