@@ -12,6 +12,7 @@ from flask import Flask, jsonify, render_template_string, send_file
 from flask.typing import ResponseReturnValue
 
 from local.errors import LocalError
+from shared.runtime.health import healthy
 
 FOLDER = Path(__file__).parent / "static"
 #: Long enough for a lesson; the page asks for another address when it ends.
@@ -33,9 +34,7 @@ def create_site(gateway_url: str, token: str, find_script: Callable[[], Path]) -
             return {"detail": "The gateway does not answer."}, 503
         return dict(answer.json()), answer.status_code
 
-    @site.get("/healthz")
-    def show_health() -> ResponseReturnValue:
-        return jsonify(status="ok")
+    site.add_url_rule("/healthz", "healthz", healthy)
 
     @site.get("/courses/<int:course_id>")
     def show_lesson(course_id: int) -> ResponseReturnValue:

@@ -20,6 +20,7 @@ from services.playback.keys import Keys
 from services.playback.metrics import BYTES, REQUESTS
 from services.playback.objects import File, Files
 from shared.runtime import playback_links
+from shared.runtime.health import healthy
 from shared.runtime.playback_links import Grant, PlaybackPath
 
 CONTENT_TYPES = {
@@ -107,7 +108,8 @@ class PlaybackApp:
     def _answer(self, environ: dict[str, Any]) -> Answer:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if path == "/healthz":
-            return _json(HTTPStatus.OK, {"status": "ok"}, "health")
+            body, status, headers = healthy()
+            return _json(HTTPStatus(status), body, "health", *headers.items())
         if path == "/readyz":
             return self._readiness()
         if method == "OPTIONS":
@@ -226,7 +228,7 @@ def _problem(status: HTTPStatus, detail: str, outcome: str, *more: tuple[str, st
     return Answer(status, headers, [body], outcome)
 
 
-def _json(status: HTTPStatus, value: dict[str, Any], outcome: str) -> Answer:
+def _json(status: HTTPStatus, value: dict[str, Any], outcome: str, *more: tuple[str, str]) -> Answer:
     body = json.dumps(value).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *more]
     return Answer(status, headers, [body], outcome)
