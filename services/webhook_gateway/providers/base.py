@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
 
-from services.webhook_gateway.payments.objects import Dispute, Fee, Refund, Total, merge_objects
+from services.webhook_gateway.payments.objects import Dispute, Fee, FeeKind, Refund, Total, merge_objects
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 
 #: Where an adapter that checks a signed time gets ours from; aware.
@@ -128,6 +128,9 @@ def notice_fault(
     if told is not None and told != payments_mode:
         return f"a {told} payment, NOUBA_PAYMENTS_MODE is {payments_mode}"
     fee, amount = notice.fee_minor, notice.amount_minor
+    if notice.stage is Stage.COMPLETED and notice.fees:
+        # of a charge, and not of its refund or dispute, which may cost more than they move
+        fee = sum(one.amount_minor for one in notice.fees if one.kind is FeeKind.PAYMENT)
     if fee is not None and amount is not None and fee > amount and not is_accepted:
         return f"the fee {fee} is above the amount {amount} (minor units)"
     return None
