@@ -42,7 +42,8 @@ function open(url, position) {
 
 function openWithHls(position) {
   if (hls) hls.destroy();
-  hls = new Hls({ startPosition: position, maxBufferLength: 30, capLevelToPlayerSize: true });
+  // no more ahead than half a minute, however small the lesson is: most viewers do not see its end
+  hls = new Hls({ startPosition: position, maxBufferLength: 30, maxMaxBufferLength: 30, capLevelToPlayerSize: true });
   hls.on(Hls.Events.ERROR, (_, data) => {
     if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED) seen.errors.push(data.details);
     if (data.response && data.response.code === 403) renew();

@@ -38,8 +38,8 @@ class Containers:
         ours = {"NOUBA_GATEWAY_PORT": gateway, "NOUBA_STATS_PORT": stats, "NOUBA_CONSOLE_PORT": console}
         ours |= {"NOUBA_PLAYBACK_PORT": playback}
         ours |= {"NOUBA_S3_PORT": s3, "NOUBA_PROMETHEUS_PORT": prometheus, "NOUBA_GRAFANA_PORT": grafana}
-        # small, so that a test can fill it
-        ours |= {"NOUBA_GATEWAY_SPOOL_MAX_BYTES": 1024 * 1024}
+        # small, so that a test can fill it; with the providers of the demonstration
+        ours |= {"NOUBA_GATEWAY_SPOOL_MAX_BYTES": 1024 * 1024, "NOUBA_PAYMENTS_MODE": "test"}
         given = {name: value for name, value in os.environ.items() if not name.startswith("NOUBA_")}
         self._environment = given | {name: str(value) for name, value in ours.items()}
 

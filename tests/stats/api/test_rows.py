@@ -24,7 +24,7 @@ INSERT INTO users (created_at) SELECT '{DAY - timedelta(days=30)} 11:00+00' FROM
 INSERT INTO teachers (created_at) VALUES ('{NOON}');
 INSERT INTO chapters (teacher_id, created_at) VALUES (1, '{NOON}'), (NULL, '{NOON}');
 INSERT INTO subscriptions (user_id, chapter_id, amount_minor, status, created_at, activated_at, ends_at)
-    SELECT one, 1 + one % 2, 1000 * one, 'active', '{NOON}', '{NOON}', '{DAY + timedelta(days=30)} 11:00+00'
+    SELECT one, 1 + mod(one, 2), 1000 * one, 'active', '{NOON}', '{NOON}', '{DAY + timedelta(days=30)} 11:00+00'
     FROM generate_series(1, 3) AS one;
 INSERT INTO ledger_accounts (kind, user_id) SELECT 'user_wallet', one FROM generate_series(1, 3) AS one;
 INSERT INTO ledger_accounts (kind) VALUES ('subscription_revenue');
