@@ -33,6 +33,7 @@ INSERT INTO ledger_transactions (kind, subscription_id, created_at)
 INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
     SELECT one, side.account, side.amount, 'DZD'
     FROM generate_series(1, 3) AS one, LATERAL (VALUES (4, 1000 * one), (one, -1000 * one)) AS side (account, amount);
+UPDATE users SET balance_minor = -1000 * id;
 """  # noqa: S608
 
 
