@@ -92,7 +92,9 @@ def test_of_many_deliveries_at_once_one_is_new_and_all_are_told_the_same_id(engi
     assert database.counts()["webhook_events"] == database.counts()["outbox"] == 10
 
 
-def test_connections_that_the_server_has_closed_are_noticed_without_a_failure(engine: Engine) -> None:
+def test_connections_that_the_server_has_closed_are_noticed_without_a_failure(
+    engine: Engine, database_url: str
+) -> None:
     inbox, together = PostgresInbox(engine), Barrier(THREADS)
 
     def hold(_: int) -> None:
@@ -103,7 +105,7 @@ def test_connections_that_the_server_has_closed_are_noticed_without_a_failure(en
         # Given as many open connections as the pool holds, all of them closed by the server
         list(pool.map(hold, range(THREADS)))
         others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'nouba'"
-        outside = build_engine(str(engine.url.render_as_string(hide_password=False)), application="outside")
+        outside = build_engine(database_url, application="outside")
         with outside.connect() as connection:
             assert connection.exec_driver_sql(others).scalar_one() == THREADS
         outside.dispose()

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import httpx
 from sqlalchemy import Engine, text
 
-from local.psp.events import Payment, signed
+from local.psp.events import Delivery, Payment, signed
 from local.psp.orders import Orders
 from local.psp.server import REST
 from services.webhook_gateway.inbox.accept import accept
@@ -183,6 +183,7 @@ class Begun:
     reference: str
     user_id: int
     amount_minor: int
+    _deliveries: dict[str, Delivery] = field(default_factory=dict)
 
     def end(self, what: str = "paid") -> None:
         """The payer ends it at the provider; no webhook is sent."""

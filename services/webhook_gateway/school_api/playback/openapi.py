@@ -38,6 +38,12 @@ def problem(description: str, headers: dict[str, Any] | None = None) -> dict[str
     return {**found, "headers": headers} if headers else found
 
 
+#: Of every route of version 1, which all ask for a token.
+TOKEN_PROBLEMS = {
+    "401": problem("The token is not one of the school's.", {"WWW-Authenticate": CHALLENGE}),
+    "403": problem("The token lacks the scope of this route."),
+    "429": problem("The client sent too many wrong tokens.", {"Retry-After": RETRY_AFTER}),
+}
 #: What `PATHS` refers to.
 SCHEMAS: dict[str, Any] = {
     "Problem": {
@@ -90,7 +96,7 @@ PATHS: dict[str, Any] = {
             "responses": {
                 "200": answer("It plays as it is.", _LINK),
                 "400": problem("A parameter is missing or wrong."),
-                "401": problem("The token is not one of the school's.", {"WWW-Authenticate": CHALLENGE}),
+                **TOKEN_PROBLEMS,
                 "404": problem("There is no such course."),
                 "409": problem("The course has no lesson yet."),
                 "503": problem("The database is away, or playback is off.", {"Retry-After": RETRY_AFTER}),

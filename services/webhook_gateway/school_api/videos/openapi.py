@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from services.webhook_gateway.school_api.playback.openapi import COURSE, problem
-from services.webhook_gateway.school_api.uploads.openapi import CHALLENGE, RETRY_AFTER, answer
+from services.webhook_gateway.school_api.playback.openapi import COURSE, TOKEN_PROBLEMS, problem
+from services.webhook_gateway.school_api.uploads.openapi import RETRY_AFTER, answer
 
 _STATUS = {
     "enum": ["none", "pending", "processing", "completed", "failed", "cancelled", "cancelling", "deleting"],
@@ -39,8 +39,10 @@ _VIDEO = {
     },
 }
 _REFUSALS = {
-    "401": problem("The token is not one of the school's.", {"WWW-Authenticate": CHALLENGE}),
+    **TOKEN_PROBLEMS,
     "404": problem("There is no such course."),
+    # what Werkzeug answers to such a number where an address has several methods
+    "405": problem("No course has such a number."),
     "503": problem("The database is away.", {"Retry-After": RETRY_AFTER}),
 }
 

@@ -263,7 +263,6 @@ def test_an_unknown_course_is_told(teacher: httpx.Client) -> None:
         {},
         wish(0),
         wish(-1),
-        wish(10**15),
         {**wish(1), "size": "1"},
         wish(1, content_type="video"),
         wish(1, filename=""),
