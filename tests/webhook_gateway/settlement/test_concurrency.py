@@ -29,7 +29,8 @@ PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
 def desk(sql_school: SqlSchool) -> Desk:
     """A lock that is waited for too long is an error here, and not a test that hangs."""
     with sql_school.engine.begin() as connection:
-        connection.execute(text(f"ALTER DATABASE {sql_school.engine.url.database} SET lock_timeout = '10s'"))
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f"ALTER DATABASE {name} SET lock_timeout = '10s'"))
     sql_school.engine.dispose()
     return Desk(sql_school)
 

@@ -131,7 +131,8 @@ def test_rows_that_can_not_be_are_refused(sql_school: SqlSchool, statement: str)
 @pytest.mark.parametrize("zone", ["Europe/Paris", "Africa/Algiers", "America/New_York"])
 def test_an_end_that_the_activation_set_goes_whatever_the_databases_zone(engine: Engine, zone: str) -> None:
     with engine.begin() as connection:
-        connection.execute(text(f"ALTER DATABASE {engine.url.database} SET timezone = '{zone}'"))
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f"ALTER DATABASE {name} SET timezone = '{zone}'"))
     engine.dispose()
     # Paris and New York change their clocks within these thirty days
     school = SqlSchool(engine, timedelta(days=30))
