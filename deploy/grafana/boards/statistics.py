@@ -60,6 +60,8 @@ BOARD = Board(
                         kind="table",
                         width=12,
                         height=10,
+                        # a day on which there is nothing to divide by has none
+                        quiet=title in ("Ratios", "Means"),
                     )
                     for title, metric, unit in (
                         ("Amounts (minor units)", "nouba_stats_amount_minor_units", "short"),
