@@ -69,7 +69,7 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 ##@ Change it
 
 .PHONY: test test-all coverage check bench chaos docs lock release
-test: .venv ## Test every behaviour on real servers in 10 minutes; one area: make test PART=payments
+test: .venv ## Test every behaviour on real servers; one area: make test PART=payments
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
 
