@@ -91,8 +91,8 @@ GRANT UPDATE (status, activated_at, ends_at, granted_until) ON subscriptions TO 
 GRANT SELECT (id, transcoding_status, video_ref) ON courses TO nouba_gateway;
 GRANT SELECT ON course_keys TO nouba_gateway;
 -- how far a lesson is, and what the school asks of it
-GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, requested, deleted_at), UPDATE (requested)
-    ON transcode_jobs TO nouba_gateway;
+GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, requested, deleted_at),
+    UPDATE (requested) ON transcode_jobs TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON captions TO nouba_gateway;
 GRANT SELECT (job_id, kind, done_seconds) ON transcode_chunks TO nouba_gateway;
 

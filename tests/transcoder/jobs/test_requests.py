@@ -1,5 +1,6 @@
 """A teacher's lesson through the gateway's API: followed, cancelled, retried and deleted, by a real worker."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import httpx
 import pytest
 
 from tests.transcoder.jobs.harness import BUCKET, Bench
-from tests.webhook_gateway.processes import RunningGateway
+from tests.webhook_gateway.processes import Database, RunningGateway
 
 TOKEN = "the-schools-own-token"
 ALLOWED = {"Authorization": f"Bearer {TOKEN}"}
@@ -72,6 +73,12 @@ def test_a_lesson_is_followed_cancelled_retried_and_deleted(bench: Bench, teache
         assert (whole["status"], whole["percent"], whole["reason"]) == ("completed", 100.0, None)
         assert whole["duration_seconds"] == pytest.approx(20, abs=0.1)
         assert whole["master_key"] == bench.course(course_id)[1]
+        # and says what it lacks
+        assert whole["warnings"] == []
+        lacks = {"code": "damaged", "text": "A tenth of a second is missing at 0:03."}
+        database = Database(bench.environment["NOUBA_DATABASE_URL"])
+        database.execute("UPDATE transcode_jobs SET warnings = %s WHERE course_id = %s", json.dumps([lacks]), course_id)
+        assert teacher.video(course_id)["warnings"] == [lacks]
         assert teacher.ask("POST", f"/{course_id}/video/retry") == (409, "nothing_to_do")
 
         # When it is deleted

@@ -19,7 +19,12 @@ _VIDEO = {
         "warnings": {
             "type": "array",
             "description": "What the lesson lacks, for its teacher.",
-            "items": {"type": "object"},
+            "items": {
+                "type": "object",
+                "required": ["code", "text"],
+                "additionalProperties": False,
+                "properties": {"code": {"type": "string"}, "text": {"type": "string"}},
+            },
         },
         "reason": {"type": ["string", "null"], "description": "Why it failed: one sentence for the teacher."},
         "master_key": {

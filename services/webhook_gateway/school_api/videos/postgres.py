@@ -22,12 +22,12 @@ _PENDING = {"cancel": "cancelling", "retry": "pending", "delete": "deleting", "c
 
 _NEWEST = text("""
 SELECT courses.video_ref, courses.transcoding_status, job.id AS job_id, job.state, job.reason, job.duration_seconds,
-    job.requested,
+    job.requested, job.warnings,
     (SELECT coalesce(sum(done_seconds) FILTER (WHERE kind = 'video'),
                      avg(done_seconds) FILTER (WHERE kind = 'audio'), 0)
      FROM transcode_chunks WHERE job_id = job.id) AS made_seconds
 FROM courses LEFT JOIN LATERAL (
-    SELECT id, state, reason, duration_seconds, requested FROM transcode_jobs
+    SELECT id, state, reason, duration_seconds, requested, warnings FROM transcode_jobs
     WHERE course_id = courses.id AND (deleted_at IS NULL OR requested = 'delete') ORDER BY id DESC LIMIT 1
 ) AS job ON true
 WHERE courses.id = :course_id
@@ -73,6 +73,8 @@ class Video:
     master_key: str | None
     duration_seconds: float | None
     captions: Sequence[CaptionTrack]
+    #: `code` and `text` of each: what a lesson that can be watched lacks.
+    warnings: Sequence[dict[str, str]]
 
 
 class PostgresVideos:
@@ -96,6 +98,7 @@ class PostgresVideos:
             row.video_ref,
             whole,
             [CaptionTrack(track.language, track.automatic) for track in tracks],
+            row.warnings or [],
         )
 
     def ask(self, course_id: int, what: str) -> str:

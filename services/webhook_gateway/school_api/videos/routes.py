@@ -39,7 +39,7 @@ def show_video(course_id: int) -> ResponseReturnValue:
     return jsonify(
         status=found.status,
         percent=found.percent,
-        warnings=[],
+        warnings=found.warnings,
         reason=found.reason,
         master_key=found.master_key,
         captions=[asdict(track) for track in found.captions],
