@@ -149,7 +149,9 @@ def _compared(seconds: float) -> Finding:
 
 def _schema(connection: Connection) -> Iterator[Finding]:
     try:
-        current, newest = schema_revisions(connection)
+        # a refused statement ends the transaction, not the connection
+        with connection.begin_nested():
+            current, newest = schema_revisions(connection)
     except ProgrammingError:
         yield fault(
             "schema",
@@ -229,7 +231,6 @@ def _paused(connection: Connection) -> Iterator[Finding]:
 def _read(connection: Connection, subject: str, query: str) -> Sequence[Any] | Finding:
     """The rows, or why they cannot be read."""
     try:
-        # a refused statement ends the transaction, not the connection
         with connection.begin_nested():
             return connection.execute(text(query)).all()
     except ProgrammingError:
