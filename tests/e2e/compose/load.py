@@ -1,5 +1,6 @@
 """What a school does, played against the containers: a lesson is uploaded, a day is counted."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -40,12 +41,27 @@ def upload_lesson(containers: Containers) -> str:
     film = containers.film
     client = httpx.Client(base_url=containers.gateway_url, headers={"Authorization": f"Bearer {containers.token}"})
     wish = {"filename": "lesson.mp4", "size": len(film), "content_type": "video/mp4"}
-    ticket = client.post(f"/api/courses/{course}/video", json=wish).raise_for_status().json()
+    ticket = _again_while_away(lambda: client.post(f"/api/courses/{course}/video", json=wish)).json()
     assert ticket["url"].startswith(containers.s3_url)
-    httpx.put(ticket["url"], content=film, headers=ticket["headers"]).raise_for_status()
+    _again_while_away(lambda: httpx.put(ticket["url"], content=film, headers=ticket["headers"]))
     told = {"upload_id": ticket["upload_id"], "key": ticket["key"]}
-    client.post(f"/api/courses/{course}/video/complete", json=told).raise_for_status()
+    _again_while_away(lambda: client.post(f"/api/courses/{course}/video/complete", json=told))
     return course
+
+
+def _again_while_away(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """The answer; sent again where a server behind is away for a moment, as Retry-After asks for."""
+
+    def answered() -> httpx.Response | None:
+        try:
+            answer = send()
+        except httpx.TransportError:
+            return None
+        return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer.raise_for_status()
+
+    answer = wait_until(answered, 30)
+    assert answer is not None
+    return answer
 
 
 def await_lesson(containers: Containers, course: str, timeout_seconds: float = 180) -> tuple[str, str]:
