@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from services.webhook_gateway.settlement.retry_due import DueEventScheduler, release_due, release_lost
+from services.webhook_gateway.settlement.retry_due import DueEventScheduler, enqueue_alone, release_due, release_lost
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState, WebhooksReceived
 from tests.waiting import wait_until
@@ -49,6 +49,17 @@ def test_only_due_events_are_told_of_and_then_not_for_a_while(sql_school: SqlSch
         again_at = sql_school.event(event_id).next_attempt_at
         assert again_at is not None
         assert again_at > datetime.now(UTC) + timedelta(minutes=4)
+
+
+def test_those_of_a_batch_that_are_not_settled_are_enqueued_each_alone(sql_school: SqlSchool) -> None:
+    waiting = [an_event(sql_school, name, None) for name in ("first", "second", "third")]
+    settled = an_event(sql_school, "settled", None, EventState.APPLIED)
+
+    enqueue_alone(sql_school.engine, [*waiting, settled])
+
+    messages = told(sql_school.engine)
+    assert [message["kwargs"] for message in messages] == [{"event_ids": [event_id]} for event_id in waiting]
+    assert len({message["message_id"] for message in messages}) == 3
 
 
 def test_nothing_is_added_to_an_outbox_that_nobody_empties(sql_school: SqlSchool) -> None:
