@@ -119,6 +119,11 @@ class Process:
         return self._log.read_text(errors="replace")
 
     @property
+    def pid(self) -> int:
+        """Its first process."""
+        return self._process.pid
+
+    @property
     def largest_mb(self) -> float:
         """Memory (resident set) of the largest of its processes."""
         return max(one.memory_info().rss for one in self.family) / 2**20
@@ -148,6 +153,18 @@ class Process:
                 raise click.ClickException(f"`{self._shown}`: {what}. Its output ends with: {self.log[-2000:].strip()}")
             time.sleep(0.02)
         return answer
+
+
+def cpu_seconds(*pids: int) -> float:
+    """Seconds of CPU that these processes and all that they started have taken up to now, of the ended ones as well."""
+    total = 0.0
+    for pid in pids:
+        first = psutil.Process(pid)
+        for one in [first, *first.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = one.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def _shown(command: Sequence[str | Path]) -> str:

@@ -14,7 +14,7 @@ from services.stats.snapshots.compute import Computation, Outcome
 from services.stats.snapshots.dirty_days import note_day, note_payments
 from services.stats.snapshots.nightly_verification import prove_share
 from services.stats.snapshots.wiring import build_computation
-from shared.contracts.payments import PaymentSettled
+from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.routes import STATS
 from shared.contracts.stats import ComputeDay
 from shared.contracts.videos import VideoReady
@@ -56,17 +56,23 @@ def run(settings: StatsSettings) -> int:
 def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computation, zone: ZoneInfo) -> None:
     """The actors of this service. What changed is noted some day, however long the database is away."""
 
-    def note_all(settled: Sequence[PaymentSettled]) -> Sequence[None]:
+    def note_all(settled: Sequence[PaymentsSettled]) -> Sequence[None]:
         note_payments(noting, settled, zone)
         return [None] * len(settled)
 
     note = Batcher(note_all, MOST_AT_ONCE)
 
     @actor(
+        broker, PaymentsSettled, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000
+    )
+    def note_settlements(message: PaymentsSettled) -> None:
+        note(message)
+
+    @actor(
         broker, PaymentSettled, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000
     )
     def note_settlement(message: PaymentSettled) -> None:
-        note(message)
+        note(PaymentsSettled(payment_ids=(message.payment_id,), days=(message.day,)))
 
     @actor(broker, VideoReady, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000)
     def note_video(message: VideoReady) -> None:

@@ -1,6 +1,7 @@
 """The payments worker: the actor on queue `webhooks` and its background threads."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -32,12 +33,13 @@ from services.webhook_gateway.settlement.retry_due import (
     LOOK_FOR_LOST_EVERY_SECONDS,
     SHORT_QUEUE_MESSAGES,
     DueEventScheduler,
+    enqueue_alone,
     release_lost,
 )
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.actors import actor
+from shared.contracts.webhooks import WebhookReceived, WebhooksReceived
+from shared.messaging.actors import actor, was_delivered_before
 from shared.messaging.broker import QuorumBroker, build_broker
 from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import SHORT_JOBS, BackgroundThread, run_worker
@@ -45,7 +47,6 @@ from shared.operations.queues.rabbitmq_stats import ask_amqp
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.batcher import Batcher
 from shared.runtime.database import build_engine
-from shared.runtime.logs import describe
 from shared.runtime.metrics import serve_metrics
 from shared.runtime.periodic_thread import PeriodicThread
 
@@ -78,7 +79,8 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     alone = Settlement(read, books, providers, asks, terms, settings.payments_mode)
     hurried = replace(alone, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
     broker = build_broker(rabbitmq_url)
-    declare(broker, BatchedSettlement(hurried, alone), relay.wake)
+    settlement = BatchedSettlement(hurried, alone, partial(read_events, engine))
+    declare(broker, settlement, partial(enqueue_alone, company), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     limit_ms = LONGEST_STATEMENT_MS
@@ -167,17 +169,35 @@ def _confirming(
     }
 
 
-def declare(broker: Broker, settlement: BatchedSettlement, wake: Callable[[], None]) -> None:
-    """The service's one actor. An event that fails for good is not lost: its row is still there and due again."""
+def declare(
+    broker: Broker,
+    settlement: BatchedSettlement,
+    enqueue_alone: Callable[[Sequence[int]], None],
+    wake: Callable[[], None],
+) -> None:
+    """The service's actors. An event that fails for good is not lost: its row is still there and due again."""
+
+    @actor(
+        broker, WebhooksReceived, max_retries=16, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000
+    )
+    def settle(message: WebhooksReceived) -> None:
+        if len(message.event_ids) > 1 and was_delivered_before():
+            # a worker died of one of them: the others are not tried with it again
+            enqueue_alone(message.event_ids)
+            log.info("webhooks delivered again, each is settled alone", events=len(message.event_ids))
+        else:
+            settle_all(message.event_ids)
+        wake()
 
     @actor(broker, WebhookReceived, max_retries=16, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000)
-    def settle(message: WebhookReceived) -> None:
-        try:
-            verdict = settlement.settle(message.event_id)
-        except Exception as error:
-            log.exception("webhook not settled", event_id=message.event_id)
-            verdict = settlement.postpone(message.event_id, describe(error))
+    def settle_one(message: WebhookReceived) -> None:
+        settle_all([message.event_id])
         wake()
-        if verdict is not None:
-            SETTLED.labels(verdict.state).inc()
-            log.info("webhook settled", event_id=message.event_id, state=verdict.state, payment_id=verdict.payment_id)
+
+    def settle_all(event_ids: Sequence[int]) -> None:
+        verdicts = settlement.settle(event_ids)
+        states = Counter(verdict.state.value for verdict in verdicts.values())
+        for state, count in states.items():
+            SETTLED.labels(state).inc(count)
+        if verdicts:
+            log.info("webhooks settled", event_ids=list(verdicts), **states)

@@ -18,7 +18,8 @@ class ContractError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A value that a service sends to another; its fields are int, str, bool, date, aware datetime, or such or None."""
+    """A value that a service sends to another; its fields are int, str, bool, date, aware datetime, tuples of one of
+    these, or such or None."""
 
     #: The stable name on the wire, and its version.
     name: ClassVar[str]
@@ -53,6 +54,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     return value.isoformat() if isinstance(value, datetime.date) else value
 
 
@@ -61,6 +64,9 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         if value is None:
             return None
         (hint,) = (option for option in typing.get_args(hint) if option is not types.NoneType)
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        one, _ = typing.get_args(hint)
+        return tuple(_typed(one, member, f"{where}[{place}]") for place, member in enumerate(value))
     if hint in (datetime.date, datetime.datetime) and isinstance(value, str):
         try:
             return hint.fromisoformat(value)
@@ -68,5 +74,5 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             raise ContractError(f"{where}: {value!r} is not a {hint.__name__}") from None
     # bool is an int to Python, and never one to us; a str must not be taken for a date
     if type(value) is not hint:
-        raise ContractError(f"{where}: {value!r} is not of type {hint.__name__}")
+        raise ContractError(f"{where}: {value!r} is not of type {getattr(hint, '__name__', hint)}")
     return value

@@ -9,8 +9,21 @@ from shared.contracts.message import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentSettled(Message):
-    """A payment was booked or changed; the statistics of `day` (in the school's zone) are no longer right."""
+    """A payment was booked or changed; the statistics of `day` (in the school's zone) are no longer right.
+
+    Only a release before 0.3 sends it.
+    """
 
     name: ClassVar[str] = "payments.settled"
     payment_id: int
     day: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentsSettled(Message):
+    """Payments were booked or changed in one transaction: `payment_ids[n]` changed the statistics of `days[n]`."""
+
+    name: ClassVar[str] = "payments.settled"
+    version: ClassVar[int] = 2
+    payment_ids: tuple[int, ...]
+    days: tuple[date, ...]

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from shared.contracts.message import Message
-from shared.contracts.payments import PaymentSettled
+from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.stats import ComputeDay
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo, VideoReady
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.webhooks import WebhookReceived, WebhooksReceived
 
 #: The services, as the outbox names them: each publishes its own rows.
 GATEWAY, TRANSCODER, STATS = "gateway", "transcoder", "stats"
@@ -24,7 +24,9 @@ class Route:
 
 ROUTES: tuple[Route, ...] = (
     Route(WebhookReceived, publisher=GATEWAY, queue="webhooks", handler="services.webhook_gateway.worker"),
+    Route(WebhooksReceived, publisher=GATEWAY, queue="webhooks", handler="services.webhook_gateway.worker"),
     Route(PaymentSettled, publisher=GATEWAY, queue="default", handler="services.stats.worker"),
+    Route(PaymentsSettled, publisher=GATEWAY, queue="default", handler="services.stats.worker"),
     Route(TranscodeVideo, publisher=GATEWAY, queue="videos", handler="services.transcoder.worker"),
     Route(EncodeChunk, publisher=TRANSCODER, queue="videos", handler="services.transcoder.worker"),
     Route(EncodeAudio, publisher=TRANSCODER, queue="videos", handler="services.transcoder.worker"),

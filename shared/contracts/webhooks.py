@@ -9,10 +9,19 @@ from shared.contracts.message import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookReceived(Message):
-    """A genuine webhook is kept in `webhook_events` and waits to be settled."""
+    """A genuine webhook is kept in `webhook_events` and waits to be settled. Only a release before 0.3 sends it."""
 
     name: ClassVar[str] = "webhooks.received"
     event_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksReceived(Message):
+    """Genuine webhooks that were committed together wait to be settled: one message for all of them."""
+
+    name: ClassVar[str] = "webhooks.received"
+    version: ClassVar[int] = 2
+    event_ids: tuple[int, ...]
 
 
 class EventState(StrEnum):

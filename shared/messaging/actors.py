@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import dramatiq
+from dramatiq.middleware import CurrentMessage
 
 from shared.contracts.message import ContractError, Message
 from shared.contracts.routes import route_of
@@ -29,6 +30,12 @@ def encode_message(message: Message, message_id: str | None = None) -> dict[str,
         "message_id": message_id or str(uuid.uuid4()),
         "message_timestamp": int(time.time() * 1000),
     }
+
+
+def was_delivered_before() -> bool:
+    """Whether RabbitMQ has delivered the message in hand to a worker before: one that died of it, or was stopped."""
+    message = CurrentMessage.get_current_message()
+    return message is not None and getattr(message, "delivery_count", 0) > 0
 
 
 def actor(

@@ -46,16 +46,23 @@ class Batcher(Generic[T, R]):
 
     def __call__(self, item: T) -> R:
         """The result for `item`. Raises what `do` returns for it, or raises itself."""
-        call = _Call[T, R](item)
-        self._arrived.put(call)
-        while True:
-            self._have_thread()
-            with suppress(Empty):
-                outcome = call.outcome.get(timeout=LOOK_SECONDS)
-                break
+        (outcome,) = self.each([item])
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
+
+    def each(self, items: Sequence[T]) -> Sequence[R | BaseException]:
+        """The result or the error of each of `items`, which share batches with other callers' as if they came alone."""
+        calls = [_Call[T, R](item) for item in items]
+        for call in calls:
+            self._arrived.put(call)
+        return [self._wait(call) for call in calls]
+
+    def _wait(self, call: "_Call[T, R]") -> R | BaseException:
+        while True:
+            self._have_thread()
+            with suppress(Empty):
+                return call.outcome.get(timeout=LOOK_SECONDS)
 
     def _have_thread(self) -> None:
         if self._thread is not None and self._thread.is_alive():

@@ -33,6 +33,8 @@ _WRONG: dict[object, list[Any]] = {
     bool: [1, 0, "true", None],
     date: ["yesterday", "2026-02-30", "", 20260301, None, True, ["2026-03-01"]],
     datetime: ["yesterday", "2026-02-30T00:00:00+00:00", 1772323200, None],
+    tuple[int, ...]: [7, "7", None, {}, {"0": 7}, ["7"], [7, None], [[7]]],
+    tuple[date, ...]: ["2026-03-01", None, {}, [20260301], ["2026-02-30"]],
 }
 
 every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
@@ -47,6 +49,8 @@ def values(message: type[Message]) -> dict[str, st.SearchStrategy[Any]]:
 def _any_of(hint: Any) -> st.SearchStrategy[Any]:
     if isinstance(hint, types.UnionType):
         return st.one_of(*(_any_of(option) for option in typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return st.lists(_any_of(typing.get_args(hint)[0]), max_size=5).map(tuple)
     return st.none() if hint is types.NoneType else _VALUES[hint]
 
 
@@ -112,6 +116,7 @@ class Sample(Message):
     text: str
     at: datetime
     day: date
+    several: tuple[int, ...]
     flag: bool = False
     remark: str | None = None
 
@@ -122,7 +127,7 @@ def test_every_type_a_contract_may_have_survives_the_journey(sample: Sample) -> 
 
 
 def test_what_an_older_sender_does_not_know_has_its_default() -> None:
-    told = {"number": 1, "text": "", "at": "2026-03-01T00:00:00+01:00", "day": "2026-03-01"}
+    told = {"number": 1, "text": "", "at": "2026-03-01T00:00:00+01:00", "day": "2026-03-01", "several": [1, 2]}
     sample = Sample.load(told)
     assert (sample.flag, sample.remark) == (False, None)
     assert Sample.load({**told, "remark": None}).remark is None

@@ -268,4 +268,73 @@ LESSONS = (
     ),
 )
 
-DEFECTS = (*MONEY, *QUEUES, *LESSONS)
+BATCHES = (
+    Defect(
+        "one id of those that were committed together",
+        "The others are kept and answered, and wait a minute until lost messages are enqueued again.",
+        (
+            Change(
+                f"{GATEWAY}/inbox/postgres.py",
+                "jsonb_agg(DISTINCT event.id ORDER BY event.id)",
+                "jsonb_build_array(min(event.id))",
+            ),
+        ),
+        (
+            f"{TESTS}/inbox/test_postgres.py::test_what_is_kept_together_has_one_message_and_what_takes_long_one_of_its_own",
+        ),
+    ),
+    Defect(
+        "a poisoned event that takes its neighbours along",
+        "What one event raises ends the message, and the others of it are tried with it again and again.",
+        (
+            Change(
+                f"{GATEWAY}/settlement/batched.py",
+                "                verdicts[event_id] = self._postpone(event_id, error)\n",
+                "                raise RuntimeError from error\n",
+            ),
+        ),
+        (
+            f"{TESTS}/settlement/test_batched.py::test_an_event_that_raises_when_it_is_read_keeps_no_other_of_its_message_waiting",
+        ),
+    ),
+    Defect(
+        "a batch that killed its worker delivered whole again",
+        "It kills the next one too, until RabbitMQ gives up all of its events.",
+        (
+            Change(
+                f"{GATEWAY}/worker.py",
+                "        if len(message.event_ids) > 1 and was_delivered_before():\n",
+                "        if len(message.event_ids) > 100 and was_delivered_before():\n",
+            ),
+        ),
+        (f"{TESTS}/test_worker.py::test_events_whose_message_comes_again_are_enqueued_each_alone",),
+    ),
+    Defect(
+        "ids lost at a split",
+        "The message is acknowledged, and only one of its events has a message of its own.",
+        (
+            Change(
+                f"{GATEWAY}/settlement/retry_due.py",
+                "FROM webhook_events WHERE id = ANY(%(event_ids)s) AND state = 'received' ORDER BY id\n",
+                "FROM webhook_events WHERE id = ANY(%(event_ids)s) AND state = 'received' ORDER BY id LIMIT 1\n",
+            ),
+        ),
+        (f"{TESTS}/settlement/test_retry_due.py::test_those_of_a_batch_that_are_not_settled_are_enqueued_each_alone",),
+    ),
+    Defect(
+        "the first payment of a batch announced alone",
+        "The days of the others keep numbers that are wrong.",
+        (
+            Change(
+                f"{GATEWAY}/settlement/postgres.py",
+                "        self._announced[payment_id, day] = None\n",
+                "        self._announced = self._announced or {(payment_id, day): None}\n",
+            ),
+        ),
+        (
+            f"{TESTS}/settlement/test_batched.py::test_the_events_of_one_message_are_settled_in_one_transaction_and_announced_once",
+        ),
+    ),
+)
+
+DEFECTS = (*MONEY, *BATCHES, *QUEUES, *LESSONS)

@@ -134,13 +134,13 @@ def test_a_message_that_kills_its_worker_ends_at_the_limit_and_its_neighbours_li
     deaths = 0
     while True:
         worker = run("worker", vhost.url, str(journal), "1", "1")
-        wait_until(lambda: worker.poll() is not None or vhost.ready("webhooks.XQ") == 1)  # noqa: B023
+        wait_until(lambda: worker.poll() is not None or vhost.ready("webhooks.XQ") == 1, 60)  # noqa: B023
         if worker.poll() is None:
             break
         assert worker.returncode == -signal.SIGKILL
         deaths += 1
     # Then the killer is dead after its last permitted delivery, and the others are done
-    wait_until(lambda: "end 12" in journal.read_text())
+    wait_until(lambda: "end 12" in journal.read_text(), 60)
     assert deaths == DELIVERY_LIMIT + 1
     [(_, body)] = vhost.take_all("webhooks.XQ")
     assert event_id_of(body) == 0

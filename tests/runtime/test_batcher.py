@@ -204,3 +204,12 @@ def test_a_batcher_that_nobody_holds_leaves_no_thread() -> None:
     assert thread is not None
     del gathering
     wait_until(lambda: not thread.is_alive())
+
+
+def test_many_items_of_one_caller_share_batches_of_the_largest_size() -> None:
+    desk = Desk()
+    desk.go.set()
+    answers = Batcher(desk.do, 2).each([1, -1, 3])
+    assert [answers[0], type(answers[1]), answers[2]] == [10, KeyError, 30]
+    assert sorted(item for batch in desk.batches for item in batch) == [-1, 1, 3]
+    assert max(len(batch) for batch in desk.batches) <= 2

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, or_, select
 
 from services.stats.days import FIRST_DAY, ONE_DAY, day_of
 from services.stats.errors import DayNotOverError, RefusedDayError
-from shared.contracts.payments import PaymentSettled
+from shared.contracts.payments import PaymentsSettled
 from shared.schema.tables import changed_days, late_days
 
 _MARK = """
@@ -26,15 +26,16 @@ ON CONFLICT (day) DO UPDATE SET changes = changed_days.changes + 1, changed_at =
 """
 
 
-def note_payments(engine: Engine, settled: Sequence[PaymentSettled], zone: ZoneInfo) -> None:
+def note_payments(engine: Engine, settled: Sequence[PaymentsSettled], zone: ZoneInfo) -> None:
     """The payments changed, and so did their days; what became of one counts in the day in which it was begun as well.
 
     All together: there are few days, and every message on its own would wait for the others to let go of the same one.
     """
-    ids = [one.payment_id for one in settled]
+    ids = [payment_id for one in settled for payment_id in one.payment_ids]
     with engine.begin() as connection:
         begun = connection.exec_driver_sql("SELECT created_at FROM payments WHERE id = ANY(%(ids)s)", {"ids": ids})
-        mark(connection, {one.day for one in settled} | {day_of(begun_at, zone) for begun_at in begun.scalars()})
+        days = {day for one in settled for day in one.days}
+        mark(connection, days | {day_of(begun_at, zone) for begun_at in begun.scalars()})
 
 
 def note_day(engine: Engine, day: date) -> None:

@@ -11,7 +11,7 @@ from services.webhook_gateway.errors import StorageUnavailableError
 from services.webhook_gateway.inbox.spool.drain import Drain
 from services.webhook_gateway.inbox.spool.spool import Spool, Usage
 from shared.contracts.routes import GATEWAY, route_of
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.webhooks import WebhooksReceived
 from shared.runtime.database import connect_within
 
 #: A message that waits longer for RabbitMQ, or an event that waits longer for a worker, means that work stands still.
@@ -85,7 +85,7 @@ def check(engine: Engine, spool: Spool | None = None, drain: Drain | None = None
     try:
         with connect_within(engine, LONGEST_LOOK_SECONDS) as connection:
             unpublished, unsettled, is_read_only = connection.exec_driver_sql(
-                _AGES, {"service": GATEWAY, "queue": route_of(WebhookReceived).queue}
+                _AGES, {"service": GATEWAY, "queue": route_of(WebhooksReceived).queue}
             ).one()
             if is_read_only:
                 # a standby, or a server that was made read-only: it would answer so for ever

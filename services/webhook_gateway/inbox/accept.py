@@ -44,6 +44,8 @@ class WebhookEvent:
     body_sha256: bytes
     reference: str | None
     proof: Proof
+    #: The provider has to be asked about it, which takes seconds.
+    is_hint: bool = False
     received_at: datetime | None = None
 
 
@@ -162,7 +164,9 @@ def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mod
     if fault := notice_fault(payments_mode, proof.mode, notice):
         # under a key of its own: whoever has a test key must not take the place of a genuine event
         return replace(entry, reason=fault)
-    return replace(entry, state=EventState.RECEIVED, dedupe_key=notice.key, reference=notice.reference)
+    return replace(
+        entry, state=EventState.RECEIVED, dedupe_key=notice.key, reference=notice.reference, is_hint=notice.hint
+    )
 
 
 def _keep_conflict(entry: WebhookEvent, event_id: int | None, inbox: Inbox) -> tuple[InsertResult, WebhookEvent]:

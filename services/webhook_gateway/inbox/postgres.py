@@ -10,7 +10,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from services.webhook_gateway.inbox.accept import InsertResult, WebhookEvent
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import EventState, WebhookReceived
+from shared.contracts.webhooks import EventState, WebhooksReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.batcher import Batcher
 from shared.runtime.database import connect_within
@@ -24,16 +24,16 @@ FIRST_TRY_SECONDS = 0.5
 #: Webhooks of one statement; with the largest bodies that is 16 MiB.
 MOST_AT_ONCE = 64
 
-# One statement is one transaction, one round trip and one wait for the disk. The messages are a template with the new
-# rows' ids in it.
+# One statement is one transaction, one round trip, one wait for the disk and one message, which is a template with the
+# new rows' ids in it. A row that takes long to settle is alone in its message: the others would wait for it.
 _KEEP = """
 WITH news AS (
     SELECT * FROM unnest(
         %(provider)s::text[], %(dedupe_key)s::text[], %(state)s::text[], %(reason)s::text[], %(method)s::text[],
         %(headers)s::text[], %(body)s::bytea[], %(body_sha256)s::bytea[], %(reference)s::text[], %(signed)s::boolean[],
-        %(secret)s::smallint[], %(received_at)s::timestamptz[]
+        %(secret)s::smallint[], %(received_at)s::timestamptz[], %(alone)s::boolean[]
     ) AS news (provider, dedupe_key, state, reason, method, headers, body, body_sha256, reference, signed, secret,
-               received_at)
+               received_at, alone)
 ), event AS (
     INSERT INTO webhook_events
         (provider, dedupe_key, state, reason, method, headers, body, body_sha256, reference, signed, secret,
@@ -49,8 +49,10 @@ WITH news AS (
 ), promise AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
-        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
-        '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM event WHERE state = 'received'
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_agg(DISTINCT event.id ORDER BY event.id)),
+        '{message_id}', to_jsonb(gen_random_uuid()::text))
+    FROM event JOIN news USING (provider, dedupe_key) WHERE event.state = 'received'
+    GROUP BY CASE WHEN alone THEN event.id END
 )
 SELECT id, provider, dedupe_key FROM event
 """
@@ -72,7 +74,7 @@ WITH hint AS (
 ), promise AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
-        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_build_array(id)),
         '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM question
 )
 SELECT id, provider, reference FROM question
@@ -161,7 +163,7 @@ class ConnectionInbox:
             "provider": [hint.provider for hint in hints],
             "reference": [hint.reference for hint in hints],
             "service": GATEWAY,
-            "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
+            "message": json.dumps(encode_message(WebhooksReceived(event_ids=()))),
         }
         rows = self._connection.exec_driver_sql(_OPEN_QUESTIONS, values).all()
         return {(row.provider, row.reference): row.id for row in rows}
@@ -208,7 +210,8 @@ def _values(entries: Sequence[WebhookEvent]) -> dict[str, Any]:
         "signed": [entry.proof.signed for entry in entries],
         "secret": [entry.proof.secret for entry in entries],
         "received_at": [entry.received_at for entry in entries],
+        "alone": [entry.is_hint or entry.received_at is not None for entry in entries],
         "service": GATEWAY,
         "settled_within": SETTLED_WITHIN,
-        "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
+        "message": json.dumps(encode_message(WebhooksReceived(event_ids=()))),
     }

@@ -1,11 +1,12 @@
 """Settles concurrent events in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
 import structlog
 
+from services.webhook_gateway.payments.model import Event
 from services.webhook_gateway.settlement.settle import Settlement, Understood
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.runtime.batcher import Batcher
@@ -24,28 +25,65 @@ class _Left(Enum):
 
 
 class BatchedSettlement:
-    """Settles the events of many threads: while one batch is written, the next one gathers.
+    """Settles the events of many messages: while one batch is written, the next one gathers.
 
-    Where a batch fails, each thread settles its own event with `alone`: one that cannot be settled, or has to wait for
-    a lock, keeps no other from its money. `hurried` has to give up such a wait soon.
+    Where a batch fails, each of its events is settled alone: one that cannot be settled, or has to wait for a lock,
+    keeps no other from its money. `hurried` has to give up such a wait soon; `patient` waits, when all others are done.
+    `read` finds many events at once.
     """
 
-    def __init__(self, hurried: Settlement, alone: Settlement) -> None:
+    def __init__(
+        self, hurried: Settlement, patient: Settlement, read: Callable[[Sequence[int]], Sequence[Event | None]]
+    ) -> None:
+        self._read = read
         self._hurried = hurried
-        self._alone = alone
+        self._patient = patient
         self._book = Batcher(self._try, LARGEST_BATCH)
 
-    def settle(self, event_id: int) -> SettlementResult | None:
-        """See `Settlement.settle`."""
-        understood = self._hurried.understand(event_id)
-        if understood is None:
-            return None
-        outcome = self._book(understood)
-        return self._alone.book(understood) if outcome is _Left.ALONE else outcome
+    def settle(self, event_ids: Sequence[int]) -> Mapping[int, SettlementResult]:
+        """What became of each event; those that were settled before are left out.
 
-    def postpone(self, event_id: int, reason: str) -> SettlementResult | None:
-        """See `Settlement.postpone`."""
-        return self._alone.postpone(event_id, reason)
+        An event that cannot be settled for a fault of our own waits for its next attempt. Raises where not even that
+        can be written down.
+        """
+        understood = []
+        verdicts: dict[int, SettlementResult | None] = {}
+        for event_id, event in zip(event_ids, self._read(event_ids), strict=True):
+            if event is None:
+                continue
+            try:
+                understood.append(self._hurried.read_notice(event))
+            except Exception as error:  # noqa: BLE001 - it is logged, and the event waits for its next attempt
+                verdicts[event_id] = self._postpone(event_id, error)
+        left = []
+        for one, outcome in zip(understood, self._book.each(understood), strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if outcome is _Left.ALONE:
+                left.append(one)
+            else:
+                verdicts[one.event.id] = outcome
+        verdicts.update(self._book_each(left))
+        return {event_id: verdict for event_id, verdict in verdicts.items() if verdict is not None}
+
+    def _book_each(self, left: Sequence[Understood]) -> Iterator[tuple[int, SettlementResult | None]]:
+        failed = []
+        for one in left:
+            try:
+                yield one.event.id, self._hurried.book(one)
+            except Exception as error:  # noqa: BLE001 - it is tried once more
+                log.info("not settled at once", event_id=one.event.id, error=describe(error))
+                failed.append(one)
+        for one in failed:
+            try:
+                verdict = self._patient.book(one)
+            except Exception as error:  # noqa: BLE001 - it is logged, and the event waits for its next attempt
+                verdict = self._postpone(one.event.id, error)
+            yield one.event.id, verdict
+
+    def _postpone(self, event_id: int, error: Exception) -> SettlementResult | None:
+        log.error("webhook not settled", event_id=event_id, exc_info=error)
+        return self._patient.postpone(event_id, describe(error))
 
     def _try(self, batch: Sequence[Understood]) -> Sequence[SettlementResult | _Left | BaseException | None]:
         try:

@@ -30,7 +30,7 @@ from services.webhook_gateway.settlement.rows import (
 )
 from services.webhook_gateway.settlement.sql import Statement
 from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
-from shared.contracts.payments import PaymentSettled
+from shared.contracts.payments import PaymentsSettled
 from shared.contracts.routes import GATEWAY
 from shared.messaging.actors import encode_message
 
@@ -126,9 +126,15 @@ class PostgresSettlementStore:
         self._opened: set[int] = set()
         self._saved: set[int] = set()
         self._held = _nothing()
+        #: payments and days in the order in which they were announced, each pair once
+        self._announced: dict[tuple[int, date], None] = {}
 
     def commit(self) -> None:
         """Write what was held back, and make all of it durable."""
+        if self._announced:
+            payment_ids, days = zip(*self._announced, strict=True)
+            message = encode_message(PaymentsSettled(payment_ids=payment_ids, days=days))
+            self._write(sql.ANNOUNCE, service=GATEWAY, message=message)
         held, values = self._take_held()
         if self._has_begun or held:
             self._send([*held, "COMMIT"], values)
@@ -276,8 +282,7 @@ class PostgresSettlementStore:
         self._write(sql.RELEASE, provider=provider, reference=reference, at=at)
 
     def announce(self, payment_id: int, day: date) -> None:
-        message = encode_message(PaymentSettled(payment_id=payment_id, day=day))
-        self._write(sql.ANNOUNCE, service=GATEWAY, message=message)
+        self._announced[payment_id, day] = None
 
     def _wallet(self, user_id: int) -> _Wallet:
         if user_id not in self._wallets:

@@ -1,14 +1,14 @@
 """Enqueues events again: parked ones that are due, and those whose message RabbitMQ has lost."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.postgres import SETTLED_WITHIN
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.webhooks import WebhooksReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.periodic_thread import PeriodicThread
 
@@ -35,7 +35,7 @@ WITH due AS (
 ), told AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
-        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_build_array(id)),
         '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM due
 )
 UPDATE webhook_events SET next_attempt_at = now() + interval '{again}' FROM due WHERE webhook_events.id = due.id
@@ -47,6 +47,24 @@ _OVERDUE = f"""attempts = 0 AND next_attempt_at > now()
     AND next_attempt_at <= now() + interval '{SETTLED_WITHIN}' - interval '{LOST_AFTER_SECONDS} seconds'"""
 _RELEASE_LOST = _ENQUEUE.replace("{condition}", _OVERDUE).replace("{again}", SETTLED_WITHIN)
 _COUNT_OVERDUE = f"SELECT EXISTS (SELECT FROM webhook_events WHERE state = 'received' AND {_OVERDUE})"  # noqa: S608
+
+
+# Each on its own, where those that arrived together may not be settled together.
+_ENQUEUE_ALONE = """
+INSERT INTO outbox (service, message)
+SELECT %(service)s, jsonb_set(
+    jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_build_array(id)),
+    '{message_id}', to_jsonb(gen_random_uuid()::text))
+FROM webhook_events WHERE id = ANY(%(event_ids)s) AND state = 'received' ORDER BY id
+"""
+
+
+def enqueue_alone(engine: Engine, event_ids: Sequence[int]) -> None:
+    """Enqueue a message of its own for each of the events that is not settled."""
+    with engine.begin() as connection:
+        message = json.dumps(encode_message(WebhooksReceived(event_ids=())))
+        values = {"service": GATEWAY, "message": message, "event_ids": list(event_ids)}
+        connection.exec_driver_sql(_ENQUEUE_ALONE, values)
 
 
 def release_due(engine: Engine) -> int:
@@ -67,7 +85,7 @@ def release_lost(engine: Engine, is_queue_short: Callable[[], bool]) -> int:
 
 def _enqueue(engine: Engine, statement: str) -> int:
     with engine.begin() as connection:
-        message = encode_message(WebhookReceived(event_id=0))
+        message = encode_message(WebhooksReceived(event_ids=()))
         values = {"service": GATEWAY, "queue": message["queue_name"], "message": json.dumps(message)}
         return int(connection.exec_driver_sql(statement, values).rowcount)
 

@@ -72,7 +72,11 @@ class Settlement:
     def understand(self, event_id: int) -> "Understood | None":
         """What the event tells, which may mean to ask the provider for seconds; None where it was settled before."""
         event = self.read(event_id)
-        return None if event is None else Understood(event, self._understand(event))
+        return None if event is None else self.read_notice(event)
+
+    def read_notice(self, event: Event) -> "Understood":
+        """What an event tells that was read already."""
+        return Understood(event, self._understand(event))
 
     def book(self, understood: "Understood") -> SettlementResult | None:
         """What became of the event, in a transaction of its own."""

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, Row, and_, func, or_, select
 
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import EventState, WebhookReceived
+from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import COLUMNS, EventLine
 from shared.runtime.currency import format_minor
@@ -76,7 +76,12 @@ def _published(connection: Connection, event: EventLine) -> list[Step]:
     promised_at = connection.scalar(
         select(func.min(outbox.c.created_at)).where(
             outbox.c.service == GATEWAY,
-            outbox.c.message.contains({"actor_name": WebhookReceived.wire_name(), "kwargs": {"event_id": event.id}}),
+            or_(
+                *(
+                    outbox.c.message.contains({"actor_name": name, "kwargs": fields})
+                    for name, fields in _named(event.id)
+                )
+            ),
         )
     )
     if promised_at is not None:
@@ -86,11 +91,19 @@ def _published(connection: Connection, event: EventLine) -> list[Step]:
     return [Step(None, "published", "RabbitMQ has confirmed its message; when is not noted")]
 
 
+def _named(event_id: int) -> list[tuple[str, dict[str, object]]]:
+    """The messages that name the event, as an actor's name and its arguments."""
+    return [
+        (WebhooksReceived.wire_name(), {"event_ids": [event_id]}),
+        (WebhookReceived.wire_name(), {"event_id": event_id}),
+    ]
+
+
 def _deaths(connection: Connection, event_id: int) -> list[Step]:
     column = dead_letters.c
     rows = connection.execute(
         select(column.id, column.cause, column.error, column.died_at, column.state).where(
-            column.actor == WebhookReceived.wire_name(), column.arguments.contains({"event_id": event_id})
+            or_(*(and_(column.actor == name, column.arguments.contains(fields)) for name, fields in _named(event_id)))
         )
     )
     return [

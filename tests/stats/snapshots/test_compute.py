@@ -24,7 +24,7 @@ from services.stats.snapshots.compute import Computation, Outcome, canonical
 from services.stats.snapshots.dirty_days import note_day, note_payments
 from services.stats.snapshots.postgres_reader import PostgresReader
 from services.stats.snapshots.wiring import build_computation
-from shared.contracts.payments import PaymentSettled
+from shared.contracts.payments import PaymentsSettled
 from shared.runtime.database import build_engine
 from tests.stats.interrupted import Interrupted
 from tests.stats.school import RULES
@@ -115,7 +115,7 @@ def test_a_late_payment_makes_new_versions_of_its_day_and_of_what_depends_on_it(
 ) -> None:
     computation.compute(FIRST, LAST)
     payment_id = pay(engine, NOON)
-    note_payments(engine, [PaymentSettled(payment_id=payment_id, day=NOON.date())], computation.zone)
+    note_payments(engine, [PaymentsSettled(payment_ids=(payment_id,), days=(NOON.date(),))], computation.zone)
     run_all_due(engine, computation)
     assert number(engine, NOON.date(), "payments.mean") == 250_000
     assert number(engine, LAST, "payments.completed_to_date") == 1
@@ -128,9 +128,9 @@ def test_what_many_payments_changed_is_noted_once_a_day(engine: Engine, computat
     # Given payments that were begun on two days, and settled on the second
     begun = [NOON, NOON, NOON + timedelta(days=1), NOON]
     ids = [pay(engine, at, reference=str(number)) for number, at in enumerate(begun)]
-    settled = [PaymentSettled(payment_id=one, day=NOON.date() + timedelta(days=1)) for one in ids]
+    settled = [PaymentsSettled(payment_ids=(one,), days=(NOON.date() + timedelta(days=1),)) for one in ids]
 
-    note_payments(engine, [*settled, PaymentSettled(payment_id=10**9, day=LAST)], computation.zone)
+    note_payments(engine, [*settled, PaymentsSettled(payment_ids=(10**9,), days=(LAST,))], computation.zone)
 
     with engine.connect() as connection:
         marks = connection.execute(text("SELECT day, changes FROM changed_days ORDER BY day")).all()
@@ -154,7 +154,7 @@ def test_verify_names_the_day_and_the_number_that_differ(engine: Engine, computa
     assert verdict.differing[NOON.date()]["payments.mean"] == (None, 100)
 
     # Then its message comes: it is known that this day, and what follows from it, is due
-    note_payments(engine, [PaymentSettled(payment_id=payment_id, day=NOON.date())], computation.zone)
+    note_payments(engine, [PaymentsSettled(payment_ids=(payment_id,), days=(NOON.date(),))], computation.zone)
     known = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
     assert (known.differing, known.due) == ({}, sorted(verdict.differing))
     backfill(computation, FIRST, LAST, quiet)
@@ -256,7 +256,8 @@ def test_a_change_that_comes_while_a_day_is_computed_is_not_lost(engine: Engine,
     note_day(engine, NOON.date())
 
     def change() -> None:
-        note_payments(engine, [PaymentSettled(payment_id=pay(engine, NOON), day=NOON.date())], computation.zone)
+        settled = PaymentsSettled(payment_ids=(pay(engine, NOON),), days=(NOON.date(),))
+        note_payments(engine, [settled], computation.zone)
 
     replace(computation, facts=Interrupted(computation.facts, after=change)).compute_due(NOON.date())
     assert number(engine, NOON.date(), "payments.mean") is None

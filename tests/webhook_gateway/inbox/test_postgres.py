@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from threading import Barrier
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError
 
 from services.webhook_gateway.inbox.accept import WebhookEvent
-from services.webhook_gateway.inbox.postgres import PostgresInbox
+from services.webhook_gateway.inbox.postgres import ConnectionInbox, PostgresInbox
 from services.webhook_gateway.providers.base import Proof, Request
 from shared.contracts.webhooks import EventState
 from shared.runtime.database import build_engine
@@ -163,3 +164,20 @@ def test_a_signed_event_is_kept_beside_an_open_question(engine: Engine, database
 
     assert inbox.keep(signed).is_new
     assert database.counts()["webhook_events"] == 2
+
+
+def test_what_is_kept_together_has_one_message_and_what_takes_long_one_of_its_own(
+    engine: Engine, database: Database
+) -> None:
+    together = [entry(f"e{number}") for number in range(3)]
+    hint = replace(entry("hint"), is_hint=True, reference="t2")
+    drained = replace(entry("drained"), received_at=datetime.now(UTC))
+    quarantined = replace(entry("quarantined"), state=EventState.QUARANTINED, reason="unreadable")
+
+    with engine.connect() as connection:
+        kept = ConnectionInbox(connection).keep_all([*together, hint, drained, quarantined, together[0]])
+
+    ids = [one.event_id for one in kept]
+    assert ids[0] == ids[-1]
+    messages = database.rows("SELECT message -> 'kwargs' -> 'event_ids' FROM outbox")
+    assert sorted(message for (message,) in messages) == sorted([ids[:3], [ids[3]], [ids[4]]])

@@ -21,7 +21,7 @@ from services.webhook_gateway.payments.objects import (
 )
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.settlement.postgres import PostgresSettlementStore, open_store, read_events
-from shared.contracts.payments import PaymentSettled
+from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.webhooks import EventState
 from shared.schema.tables import (
     ledger_accounts,
@@ -146,7 +146,9 @@ class SqlSchool:
 
     def messages(self) -> Sequence[PaymentSettled]:
         rows = self._rows(select(outbox.c.message).order_by(outbox.c.id))
-        return [PaymentSettled.load(row.message["kwargs"]) for row in rows]
+        told = [PaymentsSettled.load(row.message["kwargs"]) for row in rows]
+        pairs = [pair for one in told for pair in zip(one.payment_ids, one.days, strict=True)]
+        return [PaymentSettled(payment_id=payment_id, day=day) for payment_id, day in pairs]
 
     def _objects(self) -> Sequence[Any]:
         return self._rows(select(payment_objects).order_by(payment_objects.c.object_id))

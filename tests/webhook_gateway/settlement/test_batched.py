@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.providers.base import PaymentNotice, Request
 from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Understood
@@ -22,7 +23,8 @@ PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
 def together(desk: Desk, sql_school: SqlSchool) -> BatchedSettlement:
     """As a worker process has it."""
     hurried = partial(open_store, sql_school.engine, timedelta(days=30), LONGEST_LOCK_MS)
-    return BatchedSettlement(replace(desk.settlement, books=hurried), desk.settlement)
+    read = partial(read_events, sql_school.engine)
+    return BatchedSettlement(replace(desk.settlement, books=hurried), desk.settlement, read)
 
 
 def understand(desk: Desk, sql_school: SqlSchool, event_ids: Sequence[int]) -> list[Understood]:
@@ -60,8 +62,7 @@ def test_one_that_cannot_be_booked_leaves_the_others_of_its_batch_their_money(sq
     events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
     broken = desk.tell(stage=Stage.COMPLETED, amount_minor=2**63, reference="too much", user_id=users[0])
     outcomes = settle_in_one_batch(desk, sql_school, events[0], [*events[1:], broken])
-    assert isinstance(outcomes.pop(), Exception)
-    assert [isinstance(one, SettlementResult) and one.state for one in outcomes] == [EventState.APPLIED] * 6
+    assert [one and one.state for one in outcomes] == [*[EventState.APPLIED] * 6, EventState.RECEIVED]
     assert {sql_school.balance(user_id) for user_id in users} == {1000}
     assert sql_school.event(broken).state is EventState.RECEIVED
 
@@ -74,33 +75,73 @@ def test_a_wallet_that_is_held_for_long_keeps_no_other_waiting(sql_school: SqlSc
     with ThreadPoolExecutor(5) as threads:
         with desk.school.books() as school:
             school.balance(held)
-            first = threads.submit(work.settle, waiting)
-            rest = [threads.submit(work.settle, event_id) for event_id in others]
-            verdicts = [one.result(20) for one in rest]
-            assert [verdict and verdict.state for verdict in verdicts] == [EventState.APPLIED] * 4
+            first = threads.submit(work.settle, [waiting])
+            rest = [threads.submit(work.settle, [event_id]) for event_id in others]
+            verdicts = [one.result(20)[event_id] for one, event_id in zip(rest, others, strict=True)]
+            assert [verdict.state for verdict in verdicts] == [EventState.APPLIED] * 4
             assert not first.done()
-        verdict = first.result(20)
-    assert verdict is not None
+        verdict = first.result(20)[waiting]
     assert verdict.state is EventState.APPLIED
     assert sql_school.balance(held) == 1000
 
 
 def settle_in_one_batch(
     desk: Desk, sql_school: SqlSchool, first: int, others: Sequence[int]
-) -> list[SettlementResult | Exception | None]:
+) -> list[SettlementResult | None]:
     """What becomes of each; all come while `first` is waited for, and go together after that."""
     work = together(desk, sql_school)
-
-    def settle(event_id: int) -> SettlementResult | Exception | None:
-        try:
-            return work.settle(event_id)
-        except Exception as error:  # noqa: BLE001 - it is what the test looks at
-            return error
 
     lock = "SELECT FROM webhook_events WHERE id = %s FOR UPDATE"
     with ThreadPoolExecutor(1 + len(others)) as threads, sql_school.engine.connect() as connection:
         with connection.begin():
             connection.exec_driver_sql(lock, (first,))
-            outcomes = [threads.submit(settle, event_id) for event_id in (first, *others)]
+            outcomes = [threads.submit(work.settle, [event_id]) for event_id in (first, *others)]
             wait_until(lambda: len(desk.psp.parsed) == 1 + len(others))
-        return [outcome.result(20) for outcome in outcomes]
+        return [outcome.result(20).get(event_id) for outcome, event_id in zip(outcomes, (first, *others), strict=True)]
+
+
+def test_the_events_of_one_message_are_settled_in_one_transaction_and_announced_once(sql_school: SqlSchool) -> None:
+    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(5)]
+    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+
+    verdicts = together(desk, sql_school).settle(events)
+
+    assert [verdicts[event_id].state for event_id in events] == [EventState.APPLIED] * 5
+    with sql_school.engine.connect() as connection:
+        transactions = connection.exec_driver_sql("SELECT DISTINCT xmin::text FROM payments").all()
+        told = connection.exec_driver_sql("SELECT message -> 'kwargs' -> 'payment_ids' FROM outbox").scalars().all()
+    assert len(transactions) == 1
+    assert [sorted(ids) for ids in told] == [sorted(verdict.payment_id for verdict in verdicts.values())]
+
+
+def test_a_message_that_comes_again_settles_what_is_left_of_it(sql_school: SqlSchool) -> None:
+    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(4)]
+    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    work = together(desk, sql_school)
+    work.settle(events[:2])
+
+    assert set(work.settle(events)) == set(events[2:])
+
+    assert {sql_school.balance(user_id) for user_id in users} == {1000}
+    assert work.settle(events) == {}
+
+
+def test_an_event_that_raises_when_it_is_read_keeps_no_other_of_its_message_waiting(sql_school: SqlSchool) -> None:
+    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(3)]
+    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    work = together(desk, sql_school)
+    parse = desk.psp.parse
+    poisoned = sql_school.read(events[1])
+    assert poisoned is not None
+
+    def parse_or_raise(request: Request) -> PaymentNotice:
+        if request.body == poisoned.body:
+            raise ZeroDivisionError
+        return parse(request)
+
+    desk.psp.parse = parse_or_raise  # type: ignore[method-assign]
+    verdicts = work.settle(events)
+
+    states = [verdicts[event_id].state for event_id in events]
+    assert states == [EventState.APPLIED, EventState.RECEIVED, EventState.APPLIED]
+    assert sql_school.event(events[1]).next_attempt_at is not None
