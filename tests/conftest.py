@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 pytest_plugins = (
     "tests.suite.run_folder",
     "tests.suite.servers",
+    "tests.suite.certificates",
     "tests.suite.budget",
     "tests.suite.selection",
     "tests.suite.summary",
