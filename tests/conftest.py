@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Engine
 
 pytest_plugins = (
+    "tests.suite.start_up",
     "tests.suite.run_folder",
     "tests.suite.servers",
-    "tests.suite.certificates",
     "tests.suite.budget",
     "tests.suite.selection",
     "tests.suite.summary",
