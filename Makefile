@@ -12,6 +12,8 @@ PURE := services/webhook_gateway/payments/*,services/transcoder/planning/*,share
 COVERAGE_FLOOR := 95
 
 export PYTHON
+# every process of Nouba would compile its modules anew
+unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 

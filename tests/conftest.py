@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 pytest_plugins = (
+    "tests.suite.start_up",
     "tests.suite.run_folder",
     "tests.suite.servers",
     "tests.suite.budget",

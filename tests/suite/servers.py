@@ -87,7 +87,7 @@ def migrated_server(postgres_server: Postgres, test_run: RunFolder) -> Postgres:
 def database_url(migrated_server: Postgres) -> Iterator[str]:
     """A database with the newest schema and nothing in it, for one test."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(migrated_server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    _administer(migrated_server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
     yield migrated_server.url_of(name)
     # also where the test left a connection open
     _administer(migrated_server, f"DROP DATABASE {name} WITH (FORCE)")
