@@ -347,15 +347,25 @@ MONEY: Final = (
     "customer_cash_balance_transaction.",
     "invoice.",
     "invoice_payment.",
+    "issuing_dispute.",
+    "issuing_transaction.",
     "payment_intent.",
     "payout.",
+    "radar.",
     "refund.",
+    "reserve.",
+    "review.",
+    "source.transaction.",
     "topup.",
     "transfer.",
+    "treasury.",
 )
 
 _NOT_COLLECTED: Final = "nothing is collected by it yet"
 _BILL: Final = "a bill is not a payment: invoice.paid tells when it is paid"
+_WARNING: Final = "a warning moves no money: a refund or a dispute has events of its own"
+_CREDIT_NOTE: Final = "what it refunds has events of its own, and what it credits lowers a later invoice"
+_RESERVE: Final = "the provider keeps a part of its balance back for a while, and owes it to the school all the same"
 _PAYOUT: Final = "a payout moves the provider's balance to the school's bank; the ledger ends at the provider"
 
 #: What concerns money, moves none of a student's, and why.
@@ -392,6 +402,28 @@ NO_MONEY: Final[Mapping[str, str]] = {
             "payout.updated",
         ),
         _PAYOUT,
+    ),
+    **dict.fromkeys(("credit_note.created", "credit_note.updated", "credit_note.voided"), _CREDIT_NOTE),
+    **dict.fromkeys(
+        (
+            "radar.early_fraud_warning.created",
+            "radar.early_fraud_warning.updated",
+            "review.closed",
+            "review.opened",
+        ),
+        _WARNING,
+    ),
+    **dict.fromkeys(
+        (
+            "reserve.hold.created",
+            "reserve.hold.updated",
+            "reserve.plan.created",
+            "reserve.plan.disabled",
+            "reserve.plan.expired",
+            "reserve.plan.updated",
+            "reserve.release.created",
+        ),
+        _RESERVE,
     ),
 }
 
