@@ -63,19 +63,19 @@ def digest_of(name: str, tag: str, registry: str = DOCKER_HUB) -> str:
     url = f"{registry}/v2/{path}/manifests/{tag}"
     try:
         try:
-            body, told = _fetch(url, {"Accept": _ACCEPT})
+            body, claimed = _fetch(url, {"Accept": _ACCEPT})
         except HTTPError as error:
             if error.code != 401:
                 raise
             token = _token(error.headers.get("WWW-Authenticate", ""))
-            body, told = _fetch(url, {"Accept": _ACCEPT, "Authorization": f"Bearer {token}"})
+            body, claimed = _fetch(url, {"Accept": _ACCEPT, "Authorization": f"Bearer {token}"})
     except (URLError, TimeoutError, ValueError) as error:
         raise PinError(
             f"{name}:{tag}: {url.partition('/v2/')[0]} does not answer ({error}); nothing is changed"
         ) from None
     computed = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    if told != computed:
-        raise PinError(f"{name}:{tag}: the registry says {told}, and sent {computed}; nothing is changed")
+    if claimed != computed:
+        raise PinError(f"{name}:{tag}: the registry says {claimed}, and sent {computed}; nothing is changed")
     return computed
 
 
@@ -125,9 +125,9 @@ def _fetch(url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
 
 def _token(challenge: str) -> str:
     """A token for anybody, from where the registry's challenge says."""
-    told = dict(_CHALLENGE.findall(challenge))
-    query = urlencode({name: told[name] for name in ("service", "scope") if name in told})
-    body, _ = _fetch(f"{told.get('realm', '')}?{query}", {})
+    where = dict(_CHALLENGE.findall(challenge))
+    query = urlencode({name: where[name] for name in ("service", "scope") if name in where})
+    body, _ = _fetch(f"{where.get('realm', '')}?{query}", {})
     found = json.loads(body)
     return str(found.get("token") or found.get("access_token"))
 

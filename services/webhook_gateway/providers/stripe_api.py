@@ -66,7 +66,7 @@ class StripeApi:
     def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
         """Begin a refund. Stripe makes one of all that have the same `key`. Raises RefundRefused where it will not."""
         kind = _kind_of(reference)
-        if kind not in (_INTENT, _CHARGE):
+        if kind is None or kind == _SESSION:
             raise RefundRefusedError(f"{reference} is neither a payment intent nor a charge of Stripe's.")
         thing = _call(lambda: self._find(kind, reference), refused=RefundRefusedError)
         amount = stripes_units(amount_minor, thing.get("currency"))

@@ -12,8 +12,6 @@ import pytest
 from stripe.params import _webhook_endpoint_create_params
 
 from services.webhook_gateway.errors import UnreadableEventError
-from services.webhook_gateway.payments.model import Payment
-from services.webhook_gateway.payments.payment_state import PaymentState
 from services.webhook_gateway.providers import stripe_events
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.stripe import Stripe
@@ -50,32 +48,21 @@ class Books:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.user_id = self.school.add_user()
-        desk = Desk(self.school, clock=self.clock)
-        self.settlement = desk.settlement
-        self.settlement = type(desk.settlement)(
+        self.desk = Desk(self.school, clock=self.clock)
+        self.desk.provider = "stripe"
+        self.settlement = type(self.desk.settlement)(
             read=self.school.read,
             books=self.school.books,
             providers={"stripe": Stripe(["whsec_x"])},
             asks={},
-            terms=desk.settlement.terms,
+            terms=self.desk.settlement.terms,
         )
 
     def check_out(self, reference: str, amount_minor: int, subscription_id: int | None = None) -> int:
         """The school registers a payment under the id of its checkout session; returns the number of the row."""
-        return self.school.add_payment(
-            Payment(
-                id=0,
-                provider="stripe",
-                reference=reference.replace("cs_", f"cs_{self.turn}_"),
-                order_number=None,
-                user_id=self.user_id,
-                amount_minor=amount_minor,
-                currency="DZD",
-                standing=PaymentState(),
-                subscription_id=subscription_id,
-                registered_subscription_id=subscription_id,
-            )
-        )
+        named = {"subscription_id": subscription_id, "registered_subscription_id": subscription_id}
+        reference = reference.replace("cs_", f"cs_{self.turn}_")
+        return self.desk.check_out(self.user_id, amount_minor, reference=reference, **named)
 
     def subscribe(self, *prices: int) -> list[int]:
         created_at = OPENED_AT - timedelta(days=1)
