@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -15,10 +15,12 @@ from services.webhook_gateway.errors import UnreadableEventError
 from services.webhook_gateway.providers import stripe_events
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.stripe import Stripe
+from services.webhook_gateway.settlement.register import register_payment
 from services.webhook_gateway.settlement.unit_of_work import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Clock, Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
+from tests.webhook_gateway.settlement.samples import a_payment
 from tests.webhook_gateway.settlement.stripe_bodies import (
     INVOICE,
     INVOICE_PAYMENT,
@@ -379,6 +381,24 @@ def test_a_session_whose_event_comes_after_half_a_minute_closes_the_row_that_it_
     assert sql_school.payment(row).status == "canceled"
     assert books.rows == [("canceled", 10000, 0), ("completed", 10000, 10000)]
     assert books.balance == 10000
+
+
+def test_a_session_that_the_school_registers_after_its_event_is_the_payment_of_that(sql_school: SqlSchool) -> None:
+    books = Books(sql_school)
+    # Given a session whose event waits, because nobody is named yet
+    books.tell([session("completed")])
+    assert books.states == [EventState.RECEIVED]
+    # When the school registers it by the session
+    payment = replace(a_payment(books.user_id, 10000, reference=f"cs_{books.turn}_1"), provider="stripe")
+    with sql_school.books() as store:
+        known = register_payment(payment, store, OPENED_AT)
+    assert known.reference == f"pi_{books.turn}_1"
+    # Then the event finds it, and to register it again changes nothing
+    (waiting,) = [one for one in sql_school.events() if one.state is EventState.RECEIVED]
+    books.settlement.settle(waiting.id)
+    with sql_school.books() as store:
+        assert register_payment(payment, store, OPENED_AT).id == known.id
+    assert books.rows == [("completed", 10000, 10000)]
 
 
 def test_a_session_of_another_amount_than_registered_is_quarantined_with_both(sql_school: SqlSchool) -> None:
