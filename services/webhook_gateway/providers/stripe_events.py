@@ -106,11 +106,14 @@ def _session(stage: Stage) -> Reader:
         is_paid = stage is not Stage.COMPLETED or session.get("payment_status") == "paid"
         amount = context.minor(session.get("amount_total"), "amount_total") if intent else None
         is_collected = is_paid and stage is Stage.COMPLETED
+        name = fields.identifier(session.get("id"), "data.object.id")
+        if intent is None and session.get("mode") == "payment" and session.get("payment_status") == "paid":
+            raise UnreadableEventError("The session is paid, and names no payment_intent that paid it.")
         # that of a subscription is paid by the payments of its invoices
         is_own = intent is not None or session.get("mode") == "payment"
         return {
             "reference": intent,
-            "checkout": fields.identifier(session.get("id"), "data.object.id") if is_own else None,
+            "checkout": name if is_own else None,
             "stage": stage if is_paid else Stage.PENDING,
             "amount_minor": amount,
             "authorized_minor": amount if is_collected else None,

@@ -679,6 +679,11 @@ def test_a_kind_that_is_booked_is_put_aside_where_its_object_is_not_what_it_shou
             Stripe(["x"]).parse(Request("POST", {}, body))
 
 
+def test_a_session_that_is_paid_by_nothing_is_put_aside() -> None:
+    with pytest.raises(UnreadableEventError, match="names no payment_intent"):
+        Stripe(["x"]).parse(Request("POST", {}, json.dumps(session("completed", payment_intent=None)).encode()))
+
+
 def test_a_kind_that_stripe_has_not_named_yet_is_put_aside() -> None:
     for kind in ("charge.reauthorized", "refund.reversed", "payment_intent.settled", "charge.dispute.escalated"):
         body = json.dumps({"id": "evt_1", "type": kind, "data": {"object": {}}}).encode()
