@@ -51,14 +51,14 @@ class StripeApi:
             return None
         if thing.get("id") != reference:
             raise ProviderUnavailableError("Stripe answered about another payment.")
-        answer = {"payment": thing, "refunds": [], "disputes": []}
+        answer: dict[str, Any] = {"payment": thing, "refunds": [], "disputes": []}
         if kind == _SESSION:
             # its payment intent, once the payer has begun one
             intent = thing.pop("payment_intent", None)
-            kind, thing = _INTENT, intent if isinstance(intent, dict) else None
-            answer |= {"session": answer["payment"], "payment": thing}
-        if thing is not None and thing.get("status") == "succeeded":
-            wanted = {kind: str(thing["id"])}
+            answer |= {"session": thing, "payment": intent if isinstance(intent, dict) else None}
+        paid = answer["payment"]
+        if paid is not None and paid.get("status") == "succeeded":
+            wanted = {_INTENT if kind == _SESSION else kind: str(paid["id"])}
             answer["refunds"] = _call(lambda: self._refunds(wanted)) or []
             answer["disputes"] = _call(lambda: self._disputes(wanted)) or []
         return self._reply(answer)

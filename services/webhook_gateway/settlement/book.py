@@ -149,6 +149,8 @@ def _apply(
     for day in _days(event, before, moved, terms):
         books.announce(moved.id, day)
     reason = f"payment {moved.id} is {moved.status}"
+    if (refunded := moved.standing.refunded_minor) > moved.amount_minor:
+        reason += f"; its refunds of {refunded} are above the {moved.amount_minor} that were paid: one of them failed"
     if moved.credited_minor and (first := books.paid_before(moved)):
         reason += f"; surplus: payment {first} has paid the same order"
     return SettlementResult(EventState.APPLIED, reason, moved.id)

@@ -576,6 +576,13 @@ def test_what_is_rare_ends_in_the_same_books_in_every_order(sql_school: SqlSchoo
     check(sql_school, told, row, **sums)
 
 
+def test_refunds_above_the_payment_are_said_in_the_reason(sql_school: SqlSchool) -> None:
+    told = [PAID, refund("refund.created", 11, "succeeded", 6000), SECOND]
+    check(sql_school, told, ("refunded", 10000, 0))
+    reasons = [row.reason or "" for row in sql_school.events()]
+    assert any("its refunds of 12000 are above the 10000 that were paid" in reason for reason in reasons)
+
+
 def test_a_charge_back_of_what_the_wallet_has_spent_takes_the_subscriptions_that_it_paid(
     sql_school: SqlSchool,
 ) -> None:
