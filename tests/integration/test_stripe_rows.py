@@ -283,7 +283,7 @@ def test_every_order_of_the_events_of_a_payment_ends_in_the_same_books(
                 )
             )
         )
-        assert sums == {"user_wallet": credited, "psp_clearing": -credited, **case.sums}, what
+        assert sums == Counter({"user_wallet": credited, "psp_clearing": -credited, **case.sums}), what
     states = dict(database.rows("SELECT state, count(*) FROM webhook_events GROUP BY state"))
     assert set(states) <= {"applied", "ignored"}
 
