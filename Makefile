@@ -70,7 +70,7 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 
 ##@ Change it
 
-.PHONY: test test-all coverage check bench chaos docs lock release
+.PHONY: test test-all coverage check bench chaos rotate-drill docs lock release
 test: .venv ## Test every behaviour on real servers; one area: make test PART=payments
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
@@ -105,6 +105,10 @@ bench: .venv ## Benchmark against the alternatives: make bench PART=gateway ARGS
 chaos: .venv ## Kill every process under load and compare with an oracle: make chaos SEED=7 ARGS="--kills 50"
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+rotate-drill: .venv ## Rotate every secret of a system of its own under load; about a minute
+	@$(LOCAL) install
+	@$(BIN)/python -m tests.rotation
 
 docs: .venv ## Build the documentation as a site in .nouba/site; watch it: make docs ARGS=serve
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --clean --quiet)

@@ -168,6 +168,8 @@ def add_providers(folders: dict[str, dict[str, str]], made: Made) -> None:
         "NOUBA_PSP_CHARGILY_SECRETS": f"test_sk_{made['chargily']}",
         "NOUBA_PSP_STANDARD_WEBHOOKS_SECRETS": f"whsec_{whsec}",
         "NOUBA_PSP_STRIPE_SECRETS": f"whsec_{made['stripe']}",
+        "NOUBA_PSP_STRIPE_API_KEY": f"sk_test_{made['stripe api key']}",
+        "NOUBA_PSP_STRIPE_BASE_URL": "http://psp:8092",
         "NOUBA_PSP_GENERIC_SECRETS": made["generic"],
         "NOUBA_PSP_GENERIC_HEADER": "X-Signature",
         "NOUBA_PSP_SATIM_USERNAME": "SAT0000000001",

@@ -23,7 +23,7 @@ A test applies [roles.sql](../deploy/postgres/roles.sql) to a real PostgreSQL an
 | `nouba_school` | the school's own application |
 
 Operators' commands (`nouba dead`, `nouba queues pause`) run with the console's role: `docker compose exec console nouba dead list`. A service's role sees the dead letters of its own queue alone.
-The gateway's web process holds the addresses of two roles. Whoever makes it run code of their own has both; whoever finds a flaw in what it does with strangers' bytes has `nouba_intake` alone.
+A gateway that serves webhooks and the school's API in one process holds the addresses of two roles. Whoever makes it run code of their own has both; whoever finds a flaw in what it does with strangers' bytes has `nouba_intake` alone. With `NOUBA_GATEWAY_SERVES=webhooks` the process for strangers holds no other address.
 """
 
 

@@ -51,6 +51,10 @@ def shared_environment(
         settings["NOUBA_PSP_SATIM_BASE_URL"] = f"{addresses['PSP_URL']}/payment/rest"
         settings["NOUBA_PSP_CHARGILY_BASE_URL"] = addresses["PSP_URL"]
         settings["NOUBA_PSP_STRIPE_BASE_URL"] = addresses["PSP_URL"]
+        # for the simulator alone: Stripe itself is never asked with a key that was made up
+        settings["NOUBA_PSP_STRIPE_API_KEY"] = remembered.text(
+            "NOUBA_PSP_STRIPE_API_KEY", lambda: f"sk_test_{secrets.token_hex(20)}"
+        )
     if "PLAYBACK_URL" in addresses:
         settings["NOUBA_PLAYBACK_URL"] = addresses["PLAYBACK_URL"]
     wishes = wishes_of(given)

@@ -78,6 +78,18 @@ class S3:
         )
         self._process.wait_until(self._answers, _READY_SECONDS)
 
+    def add_key(self) -> None:
+        """Make a key that is used from now on; the older ones stay valid until `drop_old_keys`. Restarts the server."""
+        older = [*self._older_keys(), {"accessKey": self.access_key_id, "secretKey": self.secret_access_key}]
+        self._remembered["older_keys"] = json.dumps(older)
+        self._remembered["access_key_id"], self._remembered["secret_access_key"] = _new_key_id(), _new_secret()
+        self._restart()
+
+    def drop_old_keys(self) -> None:
+        """Refuse every key but the newest. Restarts the server."""
+        self._remembered["older_keys"] = "[]"
+        self._restart()
+
     def stop(self) -> None:
         """Stop the server in good order; nothing of it remains."""
         self._process.stop(grace_seconds=_STOP_SECONDS)
@@ -101,14 +113,22 @@ class S3:
                 port = self._remembered[f"{part}.grpc"]
                 Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
+    def _restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _older_keys(self) -> list[dict[str, str]]:
+        older: list[dict[str, str]] = json.loads(self._remembered.text("older_keys", lambda: "[]"))
+        return older
+
     def _write_identities(self) -> None:
         credentials = {
-            "accessKey": self._remembered.text("access_key_id", lambda: f"NOUBA{secrets.token_hex(8).upper()}"),
-            "secretKey": self._remembered.text("secret_access_key", lambda: secrets.token_hex(20)),
+            "accessKey": self._remembered.text("access_key_id", _new_key_id),
+            "secretKey": self._remembered.text("secret_access_key", _new_secret),
         }
         identity = {
             "name": "nouba",
-            "credentials": [credentials],
+            "credentials": [credentials, *self._older_keys()],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         path = self.folder / "identities.json"
@@ -161,6 +181,14 @@ class S3:
         except (httpx.TransportError, ClientError, BotoCoreError):
             return False
         return True
+
+
+def _new_key_id() -> str:
+    return f"NOUBA{secrets.token_hex(8).upper()}"
+
+
+def _new_secret() -> str:
+    return secrets.token_hex(20)
 
 
 def _find_program() -> Path:

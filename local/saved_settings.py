@@ -43,6 +43,10 @@ class SavedSettings:
         values = read_private(self._path).values()
         return sorted(value for value in values if isinstance(value, int) and not is_free(value))
 
+    def __setitem__(self, name: str, value: str) -> None:
+        """Choose another value for `name`."""
+        write_private(self._path, {**read_private(self._path), name: value})
+
     def __getitem__(self, name: str) -> Any:
         """What was chosen for `name`. Raises KeyError where nothing was."""
         return read_private(self._path)[name]

@@ -1,4 +1,4 @@
-"""Stripe's API as documented: payment intents, charges, refunds and disputes, which a test moves."""
+"""Stripe's API as documented: payment intents, checkout sessions, charges, refunds and disputes, which a test moves."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +35,7 @@ class StripeAccount:
         self.charges: dict[str, Json] = {}
         self.refunds: dict[str, Json] = {}
         self.disputes: dict[str, Json] = {}
+        self.sessions: dict[str, Json] = {}
         #: By idempotency key, the parameters of the first request and its answer.
         self._answers: dict[str, tuple[Json, Json]] = {}
 
@@ -54,6 +55,42 @@ class StripeAccount:
             "status": "requires_payment_method",
         }
         self.intents[intent_id] = intent
+        return intent
+
+    def check_out(self, session_id: str, amount: int, currency: str, client_reference_id: str | None) -> Json:
+        """A checkout session that the payer has not opened yet: it has no payment intent."""
+        self.sessions[session_id] = {
+            **_head("checkout.session", session_id),
+            "amount_total": amount,
+            "client_reference_id": client_reference_id,
+            "currency": currency,
+            "customer": None,
+            "metadata": {},
+            "mode": "payment",
+            "payment_intent": None,
+            "payment_status": "unpaid",
+            "status": "open",
+        }
+        return self.sessions[session_id]
+
+    def pay_session(self, session_id: str) -> Json:
+        """The payer pays on the session's page; its payment intent names nobody."""
+        session = self.find(self.sessions, session_id)
+        intent_id = f"pi_{digest(session_id, 'intent')}"
+        self.begin(intent_id, session["amount_total"], session["currency"], {})
+        self.pay(intent_id)
+        session |= {"payment_intent": intent_id, "payment_status": "paid", "status": "complete"}
+        return session
+
+    def expire_session(self, session_id: str) -> Json:
+        session = self.find(self.sessions, session_id)
+        session["status"] = "expired"
+        return session
+
+    def decline(self, intent_id: str) -> Json:
+        """The card is declined; the payer may try another one."""
+        intent = self.find(self.intents, intent_id)
+        intent |= {"status": "requires_payment_method", "last_payment_error": {"message": "Your card was declined."}}
         return intent
 
     def pay(self, intent_id: str) -> Json:
@@ -233,6 +270,17 @@ def _add_calls(account: StripeAccount, call: Callable[..., None]) -> None:
             intent["latest_charge"] = _shown(account.charges[intent["latest_charge"]], inner)
         return intent
 
+    def show_session(session_id: str) -> Json:
+        session = dict(account.find(account.sessions, session_id))
+        if session["payment_intent"] and any(one.startswith("payment_intent") for one in _expanded()):
+            intent = dict(account.intents[session["payment_intent"]])
+            inner = {one.removeprefix("payment_intent.latest_charge.") for one in _expanded()}
+            intent["latest_charge"] = intent["latest_charge"] and _shown(
+                account.charges[intent["latest_charge"]], inner
+            )
+            session["payment_intent"] = intent
+        return session
+
     def listed(name: str, objects: Mapping[str, Json]) -> Callable[[], Json]:
         def answer() -> Json:
             found, has_more = account.page(objects, request.args)
@@ -246,6 +294,7 @@ def _add_calls(account: StripeAccount, call: Callable[..., None]) -> None:
         return _shown(account.refund(request.form.to_dict(), request.headers.get("Idempotency-Key")), set())
 
     call("payment_intents/<intent_id>", show_intent)
+    call("checkout/sessions/<session_id>", show_session)
     call("charges/<charge_id>", lambda charge_id: _shown(account.find(account.charges, charge_id), _expanded()))
     call("refunds", listed("refunds", account.refunds))
     call("disputes", listed("disputes", account.disputes))
@@ -257,8 +306,16 @@ def _add_controls(account: StripeAccount, control: Callable[..., None]) -> None:
         told = request.get_json()
         return account.begin(told["id"], told["amount"], told["currency"], told.get("metadata", {}))
 
+    def check_out() -> Json:
+        told = request.get_json()
+        return account.check_out(told["id"], told["amount"], told["currency"], told.get("client_reference_id"))
+
     control("payments", begin)
-    for name, act in (("pay", account.pay), ("hold", account.hold), ("cancel", account.cancel)):
+    control("sessions", check_out)
+    control("sessions/<session_id>/pay", account.pay_session)
+    control("sessions/<session_id>/expire", account.expire_session)
+    acts = {"pay": account.pay, "hold": account.hold, "cancel": account.cancel, "decline": account.decline}
+    for name, act in acts.items():
         control(f"payments/<intent_id>/{name}", act)
     control("payments/<intent_id>/dispute/<int:amount>", account.dispute)
     control(f"refunds/<refund_id>/<any({', '.join(REFUND_STATES)}):status>", account.move_refund)

@@ -28,7 +28,7 @@ from services.webhook_gateway.school_api.uploads.routes import Uploads, uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
 from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos, videos
-from services.webhook_gateway.settings import GatewaySettings
+from services.webhook_gateway.settings import GatewaySettings, Serves
 from services.webhook_gateway.settlement.postgres import open_store
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
@@ -60,8 +60,10 @@ def create_app(
     app.url_map.strict_slashes = False
     # no provider follows a redirect
     app.url_map.merge_slashes = False
+    serves = settings.gateway_serves
     app.extensions["gateway"] = Gateway(
-        providers=providers,
+        # an address without a provider is answered 404
+        providers={} if serves is Serves.SCHOOL else providers,
         inbox=inbox or PostgresInbox(engine),
         readiness=readiness or partial(check, engine),
         bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
@@ -77,13 +79,20 @@ def create_app(
     )
     app.register_blueprint(gateway)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]
-    _add_school_api(app, settings, objects, PostgresCourses(school_engine or engine, wake), school_engine or engine)
+    if serves is not Serves.WEBHOOKS:
+        school = school_engine or engine
+        _add_school_api(app, settings, objects, PostgresCourses(school, wake), school, providers)
     app.wsgi_app = with_hsts(app.wsgi_app, settings.https)  # type: ignore[method-assign]
     return app
 
 
 def _add_school_api(
-    app: Flask, settings: GatewaySettings, objects: Objects | None, courses: PostgresCourses, engine: Engine
+    app: Flask,
+    settings: GatewaySettings,
+    objects: Objects | None,
+    courses: PostgresCourses,
+    engine: Engine,
+    providers: Mapping[str, Provider],
 ) -> None:
     """The routes that ask for a token."""
     found: Gateway = app.extensions["gateway"]
@@ -98,7 +107,7 @@ def _add_school_api(
     app.register_blueprint(uploads)
     app.extensions["payments"] = Payments(
         authorizer=authorizer,
-        providers=found.providers,
+        providers=providers,
         books=partial(open_store, engine, settings.subscription_period),
         currency=settings.currency,
         bodies=found.bodies,

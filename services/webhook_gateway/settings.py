@@ -1,9 +1,11 @@
 """Settings of the gateway."""
 
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from services.webhook_gateway.providers.base import Mode
 from shared.runtime.api_tokens import ApiToken, parse_tokens
@@ -23,11 +25,22 @@ class AnchorSettings(DatabaseSettings):
     ledger_anchor_endpoint_url: str | None = None
 
 
+class Serves(StrEnum):
+    """Which routes a web process has: those of strangers, those that ask for a token, or both."""
+
+    ALL = "all"
+    WEBHOOKS = "webhooks"
+    SCHOOL = "school"
+
+
 class GatewaySettings(AnchorSettings, Settings):
     """The web process and the payments worker; the providers' own settings are in `providers.settings`."""
 
     #: The role that keeps webhooks: it adds to inbox and outbox, and changes no payment. Unset, that of the rest.
     intake_database_url: DatabaseUrl | None = None
+    #: A process that serves webhooks alone holds no secret of the school's API, and its database address is the role
+    #: nouba_intake's.
+    gateway_serves: Serves = Serves.ALL
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
     #: Processes of the web server, and the requests that each of them can have under way. Threads are made when they
@@ -80,6 +93,22 @@ class GatewaySettings(AnchorSettings, Settings):
     currency: CurrencyCode = "DZD"
     #: How long a subscription runs that has no end of its own.
     subscription_days: int = Field(30, ge=1)
+
+    @model_validator(mode="after")
+    def _strangers_reach_no_other_secret(self) -> Self:
+        if self.gateway_serves is Serves.WEBHOOKS:
+            held = {
+                "NOUBA_API_TOKENS": self.api_tokens.get_secret_value(),
+                "NOUBA_PLAYBACK_SECRETS": self.playback_secrets.get_secret_value(),
+                "NOUBA_S3_BUCKET": self.s3_bucket,
+                "NOUBA_INTAKE_DATABASE_URL beside NOUBA_DATABASE_URL": self.intake_database_url,
+            }
+            if others := [name for name, value in held.items() if value]:
+                raise ValueError(
+                    f"NOUBA_GATEWAY_SERVES=webhooks faces strangers: take {', '.join(others)} away from this process; "
+                    "its NOUBA_DATABASE_URL is that of the role nouba_intake"
+                )
+        return self
 
     @property
     def tokens(self) -> tuple[ApiToken, ...]:

@@ -142,6 +142,15 @@ payments = Table(
             "((provider = 'stripe'::text) AND (completed_at IS NOT NULL) AND (next_ask_at IS NOT NULL))"
         ),
     ),
+    # one where a payer whose card was declined may try another one
+    Index(
+        "ix_payments_failed",
+        "provider",
+        "next_ask_at",
+        postgresql_where=text(
+            "((provider = 'stripe'::text) AND (status = 'failed'::text) AND (next_ask_at IS NOT NULL))"
+        ),
+    ),
     info={"writer": "gateway"},
 )
 

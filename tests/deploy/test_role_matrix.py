@@ -1,7 +1,9 @@
 """The role matrix: what is not in it is refused, tried cell by cell on a real PostgreSQL."""
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +22,7 @@ from shared.contracts.routes import QUEUES
 from shared.messaging.topology import declarations
 from tests.roles import ROLES, apply_roles, url_of_role
 from tests.waiting import wait_until
-from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker, deliver, paid
+from tests.webhook_gateway.processes import NO_RABBITMQ, NOUBA, Database, RunningGateway, RunningWorker, deliver, paid
 
 PROJECT = Path(__file__).parents[2]
 MATRIX = role_matrix.read()
@@ -212,6 +214,87 @@ def test_the_gateway_keeps_webhooks_with_the_intake_role(server: Postgres, tmp_p
         assert database.rows("SELECT count(*) FROM webhook_events") == [(2,)]
         assert "permission denied" not in gateway.log
         assert "Traceback" not in gateway.log
+
+
+def test_a_process_for_strangers_alone_holds_the_intake_role_and_no_other_secret(
+    server: Postgres, rabbitmq_url: str, tmp_path: Path
+) -> None:
+    # Given a process for webhooks and one for the school, each with the address of its own role
+    database = Database(server.url)
+    database.execute("INSERT INTO users (name) VALUES ('a')")
+    (user_id,) = database.rows("SELECT max(id) FROM users")[0]
+    token = {"Authorization": "Bearer token-of-the-tests"}
+    intake = url_of_role(server.url, "nouba_intake")
+    role = url_of_role(server.url, "nouba_gateway")
+    with (
+        RunningGateway(
+            tmp_path / "webhooks",
+            intake,
+            rabbitmq_url,
+            NOUBA_GATEWAY_SERVES="webhooks",
+            NOUBA_GATEWAY_SPOOL_DIR=str(tmp_path / "spool"),
+        ) as strangers,
+        RunningGateway(
+            tmp_path / "school",
+            role,
+            rabbitmq_url,
+            NOUBA_GATEWAY_SERVES="school",
+            NOUBA_API_TOKENS="token-of-the-tests",
+        ) as school,
+        RunningWorker(tmp_path / "worker", role, rabbitmq_url),
+        httpx.Client(base_url=strangers.url) as webhooks,
+        httpx.Client(base_url=school.url) as api,
+    ):
+        # When the school registers a payment, and its webhook comes
+        payment = {"provider": "generic", "provider_reference": "alone", "user_id": user_id, "amount": 250_000}
+        assert api.post("/api/payments", json=payment, headers=token).status_code == 200
+        delivery = paid(reference="alone")
+        assert deliver(webhooks, delivery).json()["status"] == "accepted"
+
+        # Then it is booked, and neither serves what is the other's
+        wait_until(
+            lambda: database.rows("SELECT status FROM payments WHERE provider_reference = 'alone'") == [("completed",)],
+            30,
+            "the payment is not booked",
+        )
+        for path in ("/api/payments", "/api/courses/1/video", "/api/v1/courses/1/video"):
+            assert webhooks.post(path, json=payment, headers=token).status_code in (404, 405)
+        assert deliver(api, delivery).status_code == 404
+        assert webhooks.get("/readyz").json()["database"], webhooks.get("/readyz").text
+        assert api.get("/readyz").json()["database"]
+
+        # And no environment of its processes holds the other role's address or the school's token
+        for pid in (strangers.process.pid, *strangers.children):
+            held = Path(f"/proc/{pid}/environ").read_text()
+            assert "nouba_intake" in held
+            assert "nouba_gateway" not in held
+            assert "token-of-the-tests" not in held
+        assert "permission denied" not in strangers.log + school.log
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("NOUBA_API_TOKENS", "token-of-the-tests"),
+        ("NOUBA_PLAYBACK_SECRETS", "0" * 64),
+        ("NOUBA_S3_BUCKET", "nouba"),
+        ("NOUBA_INTAKE_DATABASE_URL", "postgresql://nouba_intake@127.0.0.1:1/nouba"),
+    ],
+)
+def test_a_process_for_strangers_that_is_given_another_secret_refuses_to_start(setting: str, value: str) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "NOUBA_DATABASE_URL": "postgresql://nouba_intake@127.0.0.1:1/nouba",
+        "NOUBA_RABBITMQ_URL": NO_RABBITMQ,
+        "NOUBA_GATEWAY_SERVES": "webhooks",
+        setting: value,
+    }
+    refused = subprocess.run(
+        [NOUBA, "gateway", "serve"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert refused.returncode == 1
+    assert f"take {setting}" in refused.stderr
+    assert value == "nouba" or value not in refused.stderr
 
 
 def test_the_worker_books_seals_and_corrects_with_the_gateways_role(

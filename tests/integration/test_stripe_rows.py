@@ -29,10 +29,11 @@ from tests.webhook_gateway.settlement.stripe_bodies import (
     event,
     intent,
     refund,
+    session,
 )
 
 #: Every run has objects of its own.
-_NAMES: Final = ("pi_", "ch_", "re_", "dp_", "cus_", "sub_", "in_", "txn_")
+_NAMES: Final = ("pi_", "ch_", "re_", "dp_", "cus_", "cs_", "sub_", "in_", "txn_")
 PAID: Final = charge("succeeded", 1)
 REFUNDED: Final = charge("refunded", 20, amount_refunded=10000)
 DISPUTED: Final = dispute("created", 20, "needs_response", 2000, fee=150)
@@ -128,6 +129,44 @@ CASES: Final[dict[str, Case]] = {
                 metadata={},
                 customer={"id": "cus_1", "object": "customer"},
             )
+        ],
+        [("completed", 10000, 10000)],
+    ),
+    "several captures of one hold": Case(
+        [
+            charge("captured", 5, 9000, amount_captured=3000),
+            charge("updated", 9, 9000, amount_captured=7000),
+            intent(at=10, amount=9000, amount_received=7000),
+        ],
+        [("completed", 7000, 7000)],
+    ),
+    "a refund that failed, and another one": Case(
+        [
+            PAID,
+            refund("refund.created", 11, "succeeded", 6000),
+            refund("refund.failed", 30, "failed", 6000),
+            refund("refund.created", 40, "succeeded", 7000, "re_2"),
+        ],
+        [("partially_refunded", 10000, 3000)],
+    ),
+    "an inquiry that became a dispute": Case(
+        [PAID, dispute("created", 20, "warning_needs_response", 3000), dispute("updated", 30, "needs_response", 3000)],
+        [("disputed", 10000, 7000)],
+        sums={"dispute_withheld": 3000, "dispute_contested": -3000},
+    ),
+    "a charge back of what a subscription has cost": Case(
+        [PAID, dispute("created", 20, "needs_response", 10000), dispute("closed", 30, "lost", 10000)],
+        [("charged_back", 10000, 0)],
+        [(10000, False)],
+    ),
+    "a checkout session that names the payer": Case(
+        [session("completed", client_reference_id="USER"), intent()], [("completed", 10000, 10000)]
+    ),
+    "a checkout session that is paid later": Case(
+        [
+            session("completed", payment_status="unpaid", client_reference_id="USER"),
+            session("async_payment_succeeded", 9, payment_intent={"id": "pi_1", "object": "payment_intent"}),
+            intent(at=9),
         ],
         [("completed", 10000, 10000)],
     ),
@@ -244,7 +283,7 @@ def test_every_order_of_the_events_of_a_payment_ends_in_the_same_books(
                 )
             )
         )
-        assert sums == {"user_wallet": credited, "psp_clearing": -credited, **case.sums}, what
+        assert sums == Counter({"user_wallet": credited, "psp_clearing": -credited, **case.sums}), what
     states = dict(database.rows("SELECT state, count(*) FROM webhook_events GROUP BY state"))
     assert set(states) <= {"applied", "ignored"}
 

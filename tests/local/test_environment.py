@@ -45,6 +45,17 @@ def test_satim_is_asked_at_the_simulator_where_one_runs(tmp_path: Path) -> None:
     assert settings["NOUBA_PSP_SATIM_BASE_URL"] == f"http://127.0.0.1:{settings['NOUBA_LOCAL_PSP_PORT']}/payment/rest"
 
 
+def test_stripe_is_asked_at_the_simulator_with_a_made_up_key_and_never_elsewhere(tmp_path: Path) -> None:
+    remembered = SavedSettings(tmp_path / "chosen.json")
+
+    without = shared_environment({}, SERVERS, ["gateway"], remembered)
+    settings = shared_environment({}, SERVERS, ["gateway", "psp"], remembered)
+
+    assert "NOUBA_PSP_STRIPE_API_KEY" not in without
+    assert settings["NOUBA_PSP_STRIPE_API_KEY"].startswith("sk_test_")
+    assert settings["NOUBA_PSP_STRIPE_BASE_URL"] == settings["PSP_URL"]
+
+
 def test_an_address_is_printed_only_for_what_runs(tmp_path: Path) -> None:
     remembered = SavedSettings(tmp_path / "chosen.json")
 

@@ -165,6 +165,14 @@ class FakeBooks:
         ]
         return self._tables.payments[min(ranked)[1]] if ranked else None
 
+    def registered(self, provider: str, user_id: int, prefix: str) -> Sequence[Payment]:
+        return [
+            row
+            for row in self._tables.payments.values()
+            if (row.provider, row.user_id, row.status) == (provider, user_id, "pending")
+            and (row.reference or "").startswith(prefix)
+        ]
+
     def open(self, payment: Payment) -> Payment | None:
         assert payment.reference is not None
         found = self.find(payment.provider, payment.reference, None)

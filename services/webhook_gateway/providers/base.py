@@ -64,6 +64,10 @@ class PaymentNotice:
     figure; `refunds`, `disputes` and `fees` are its objects, which rule where they are known. `payers` are the
     provider's ids of what says who pays (an invoice, a subscription, a customer; the nearest first), `invoice` is the
     invoice that the payment pays, and `subscription_id` is the school's subscription that it is made for.
+    `checkout` is the provider's id of the page on which the payer paid: a school may have registered the payment under
+    it, and it is all that names a payment which the payer did not begin. `checkout_prefix` is how such an id begins,
+    where an event of its own tells whether the payment has one.
+    `unbooked` says what of the money cannot be booked, with both values: only an operator may accept the rest.
     """
 
     key: str
@@ -88,6 +92,9 @@ class PaymentNotice:
     payers: tuple[str, ...] = ()
     invoice: str | None = None
     subscription_id: int | None = None
+    checkout: str | None = None
+    checkout_prefix: str | None = None
+    unbooked: str | None = None
 
     @property
     def standing(self) -> PaymentState:
@@ -133,7 +140,7 @@ def notice_fault(
         fee = sum(one.amount_minor for one in notice.fees if one.kind is FeeKind.PAYMENT)
     if fee is not None and amount is not None and fee > amount and not is_accepted:
         return f"the fee {fee} is above the amount {amount} (minor units)"
-    return None
+    return None if is_accepted else notice.unbooked
 
 
 @dataclass(frozen=True, slots=True)

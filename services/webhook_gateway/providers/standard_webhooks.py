@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from services.webhook_gateway.errors import InvalidSignatureError, NotReadyError
+from services.webhook_gateway.errors import InvalidSignatureError, NotReadyError, UnreadableEventError
 from services.webhook_gateway.providers import fields, payload, signatures
 from services.webhook_gateway.providers.base import Clock, PaymentNotice, Proof, Request
 from services.webhook_gateway.providers.settings import ProviderSettings, plain
 
+#: The beginnings of other kinds that concern a payer's money.
+_MONEY: Final = ("charge.", "chargeback.", "checkout.", "dispute.", "refund.")
 _KIND_PREFIX: Final = "payment."
 #: An id with a full stop could be shifted into the time or the body without changing the signed bytes.
 _ID = re.compile(r"[!-\-/-~]{1,200}")
@@ -52,6 +54,8 @@ class StandardWebhooks:
         key = fields.identifier(request.headers.get(f"{_prefix(request.headers)}-id"), "webhook-id")
         body = fields.json_object(request.body)
         kind = fields.identifier(body.get("type"), "type")
+        if kind.startswith(_MONEY):
+            raise UnreadableEventError(f"{kind[:80]} concerns money, and only payment.<status> is understood.")
         if not kind.startswith(_KIND_PREFIX):
             return PaymentNotice(key=key, kind=kind)
         told: dict[str, Any] = payload.read(

@@ -26,6 +26,9 @@ _PENDING: Final = "payment_intent.processing"
 _CHARGE: Final = "charge.updated"
 _REFUND: Final = "refund.updated"
 _DISPUTE: Final = "charge.dispute.updated"
+#: What a checkout session's status says, as the event that tells the same.
+_SESSION_KINDS: Final = {"expired": "checkout.session.expired"}
+_OPEN_SESSION: Final = "checkout.session.completed"
 
 
 def read_answer(request: Request) -> PaymentNotice:
@@ -36,6 +39,10 @@ def read_answer(request: Request) -> PaymentNotice:
         refund = answer["refund"]
         told = _read(_REFUND, refund, asked_at)
         return _notice(told, refund, occurred_at=asked_at)
+    if isinstance(answer.get("session"), dict) and not isinstance(answer.get("payment"), dict):
+        session = answer["session"]
+        told = _read(_SESSION_KINDS.get(str(session.get("status")), _OPEN_SESSION), session, asked_at)
+        return _notice(told, session, occurred_at=None)
     thing = fields.section(answer, "payment")
     refunds, disputes = (_objects(answer, name) for name in ("refunds", "disputes"))
     told = dict(_read_payment(thing, refunds, asked_at))
@@ -43,11 +50,23 @@ def read_answer(request: Request) -> PaymentNotice:
     fees = [fee for part in (told, *parts) for fee in part.get("fees", ())]
     told |= {
         "fees": tuple(fees),
+        "unbooked": "; ".join(one for part in (told, *parts) if (one := part.get("unbooked"))) or None,
         "disputes": tuple(one for part in parts for one in part.get("disputes", ())),
         # the refunds are known one by one
         "refunded_minor": None,
+        **_of_session(answer, told, asked_at),
     }
     return _notice(told, thing, occurred_at=_collected_at(thing) if told["stage"] is Stage.COMPLETED else None)
+
+
+def _of_session(answer: Mapping[str, Any], told: stripe_events.Part, asked_at: datetime | None) -> stripe_events.Part:
+    """What the checkout session adds to its payment intent: its own id, and who pays where the intent does not say."""
+    session = answer.get("session")
+    if not isinstance(session, dict):
+        return {}
+    said = _read(_OPEN_SESSION, {**session, "payment_intent": told["reference"]}, asked_at)
+    names = ("user_id", "order_number", "subscription_id")
+    return {"checkout": said["checkout"], **{name: said[name] for name in names if told.get(name) is None}}
 
 
 def _read_payment(thing: Mapping[str, Any], refunds: list[Any], asked_at: datetime | None) -> stripe_events.Part:
@@ -79,7 +98,7 @@ def _notice(told: stripe_events.Part, thing: Mapping[str, Any], occurred_at: dat
     facts = (notice.stage, notice.amount_minor, notice.authorized_minor, notice.refunds, notice.disputes, notice.fees)
     shown = json.dumps(facts, default=_fact, sort_keys=True)
     digest = hashlib.sha256(shown.encode()).hexdigest()[:32]
-    return replace(notice, key=f"answer:{notice.reference}:{digest}")
+    return replace(notice, key=f"answer:{notice.reference or notice.checkout}:{digest}")
 
 
 def _fact(one: Any) -> list[Any]:

@@ -15,6 +15,7 @@ import stripe
 from services.webhook_gateway.errors import ProviderUnavailableError, RefundRefusedError
 from services.webhook_gateway.providers.base import ANSWER, ASKED_AT, Mode, Proof, ProviderReply, Request
 from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+from services.webhook_gateway.providers.stripe_events import stripes_units
 
 #: How many refunds or disputes one page of an answer has, at Stripe's most.
 PAGE: Final = 100
@@ -22,6 +23,7 @@ PAGE: Final = 100
 MOST_OBJECTS: Final = 1000
 _INTENT: Final = "payment_intent"
 _CHARGE: Final = "charge"
+_SESSION: Final = "session"
 
 
 class StripeApi:
@@ -40,7 +42,7 @@ class StripeApi:
         ).v1
 
     def enquire(self, reference: str) -> ProviderReply | None:
-        """The payment intent or the charge, with its refunds and disputes; None where Stripe knows none of that id."""
+        """The intent, charge or checkout session, with its refunds and disputes; None where Stripe knows none."""
         kind = _kind_of(reference)
         if kind is None:
             return None
@@ -49,18 +51,26 @@ class StripeApi:
             return None
         if thing.get("id") != reference:
             raise ProviderUnavailableError("Stripe answered about another payment.")
-        answer = {"payment": thing, "refunds": [], "disputes": []}
-        if thing.get("status") == "succeeded":
-            answer["refunds"] = _call(lambda: self._refunds({kind: reference})) or []
-            answer["disputes"] = _call(lambda: self._disputes({kind: reference})) or []
+        answer: dict[str, Any] = {"payment": thing, "refunds": [], "disputes": []}
+        if kind == _SESSION:
+            # its payment intent, once the payer has begun one
+            intent = thing.pop("payment_intent", None)
+            answer |= {"session": thing, "payment": intent if isinstance(intent, dict) else None}
+        paid = answer["payment"]
+        if paid is not None and paid.get("status") == "succeeded":
+            wanted = {_INTENT if kind == _SESSION else kind: str(paid["id"])}
+            answer["refunds"] = _call(lambda: self._refunds(wanted)) or []
+            answer["disputes"] = _call(lambda: self._disputes(wanted)) or []
         return self._reply(answer)
 
     def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
         """Begin a refund. Stripe makes one of all that have the same `key`. Raises RefundRefused where it will not."""
         kind = _kind_of(reference)
-        if kind is None:
+        if kind is None or kind == _SESSION:
             raise RefundRefusedError(f"{reference} is neither a payment intent nor a charge of Stripe's.")
-        params: Any = {kind: reference, "amount": amount_minor, "metadata": {"nouba_key": key}}
+        thing = _call(lambda: self._find(kind, reference), refused=RefundRefusedError)
+        amount = stripes_units(amount_minor, thing.get("currency"))
+        params: Any = {kind: reference, "amount": amount, "metadata": {"nouba_key": key}}
         made = _call(
             lambda: self._client.refunds.create(params, {"idempotency_key": key}).to_dict(for_json=True),
             refused=RefundRefusedError,
@@ -71,6 +81,9 @@ class StripeApi:
         if kind == _INTENT:
             expand = {"expand": ["latest_charge.balance_transaction"]}
             return self._client.payment_intents.retrieve(reference, expand).to_dict(for_json=True)  # type: ignore[arg-type]
+        if kind == _SESSION:
+            within = {"expand": ["payment_intent.latest_charge.balance_transaction"]}
+            return self._client.checkout.sessions.retrieve(reference, within).to_dict(for_json=True)  # type: ignore[arg-type]
         return self._client.charges.retrieve(reference, {"expand": ["balance_transaction"]}).to_dict(for_json=True)
 
     def _refunds(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -135,7 +148,7 @@ def _all(found: Iterable[Any]) -> list[dict[str, Any]]:
 
 def _kind_of(reference: str) -> str | None:
     prefix = reference.partition("_")[0]
-    return {"pi": _INTENT, "ch": _CHARGE, "py": _CHARGE}.get(prefix)
+    return {"pi": _INTENT, "ch": _CHARGE, "py": _CHARGE, "cs": _SESSION}.get(prefix)
 
 
 def _mode_of_key(key: str) -> Mode | None:

@@ -5,8 +5,8 @@ currency's minor unit. An object that Stripe gives as an id may also be the obje
 An event about money that is in none of the lists is Unreadable, so that it is put aside and never passed over.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,13 +20,33 @@ Json = Mapping[str, Any]
 Part = Mapping[str, Any]
 
 
+#: Currencies whose amounts Stripe does not count in ISO 4217's minor unit: (ISO's units, of so many of Stripe's).
+#: https://docs.stripe.com/currencies has them as special cases, and MGA among those without decimals.
+_UNITS: Final[Mapping[str, tuple[int, int]]] = {"ISK": (1, 100), "UGX": (1, 100), "MGA": (100, 1)}
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the event says beside its object: its kind, its time, and what the object's fields were before."""
+    """What the event says beside its object: its kind, its time, its currency, and what the fields were before."""
 
     kind: str
+    currency: str
     at: datetime | None = None
     previous: Json = field(default_factory=dict)
+
+    def minor(self, value: Any, name: str) -> int:
+        """An amount of Stripe's in the currency's minor unit. Raises Unreadable for anything else."""
+        ours, theirs = _UNITS.get(self.currency, (1, 1))
+        amount_minor = fields.amount_minor(value, name, ours)
+        if amount_minor % theirs:
+            raise UnreadableEventError(f"{name} must be a multiple of {theirs}: {self.currency} has no smaller unit.")
+        return amount_minor // theirs
+
+
+def stripes_units(amount_minor: int, currency: Any) -> int:
+    """The amount as Stripe's API counts it."""
+    ours, theirs = _UNITS.get(str(currency).upper(), (1, 1))
+    return amount_minor * theirs // ours
 
 
 Reader = Callable[[Json, Context], Part]
@@ -41,15 +61,16 @@ def read(kind: str, event: Json) -> Part | None:
         return {"failure_reason": NO_MONEY[kind]} if kind in NO_MONEY else None
     data = fields.section(event, "data")
     thing = fields.section(data, "object")
-    context = Context(kind, fields.instant(event.get("created")), _object(data.get("previous_attributes")))
-    return {"currency": fields.currency(thing.get("currency")), **_payer(thing), **reader(thing, context)}
+    currency = fields.currency(thing.get("currency"))
+    context = Context(kind, currency, fields.instant(event.get("created")), _object(data.get("previous_attributes")))
+    return {"currency": currency, **_payer(thing), **reader(thing, context)}
 
 
 def _intent(stage: Stage) -> Reader:
     def read_intent(intent: Json, context: Context) -> Part:
         # what was collected can be less than what was asked for
         received = intent.get("amount_received") if stage is Stage.COMPLETED else None
-        amount = fields.amount_minor(intent.get("amount"), "amount")
+        amount = context.minor(intent.get("amount"), "amount")
         error = intent.get("last_payment_error")
         reason = error.get("message") if isinstance(error, dict) else intent.get("cancellation_reason")
         is_collected = stage is Stage.COMPLETED
@@ -57,10 +78,11 @@ def _intent(stage: Stage) -> Reader:
             **(_of_charge(intent, context) if is_collected else {}),
             "reference": fields.identifier(intent.get("id"), "data.object.id"),
             "stage": stage,
-            "amount_minor": amount if received is None else fields.amount_minor(received, "amount_received"),
+            "amount_minor": amount if received is None else context.minor(received, "amount_received"),
             "authorized_minor": amount if is_collected else None,
             "failure_reason": fields.description(reason),
             "invoice": _invoice_of(intent),
+            **_checkout_of(intent),
         }
 
     return read_intent
@@ -72,7 +94,8 @@ def _of_charge(intent: Json, context: Context) -> Part:
     for charge in charges:
         if isinstance(charge, dict) and charge.get("status") == "succeeded" and charge.get("captured") is not False:
             told = _charge({"id": "unused", **charge}, context)
-            return {name: told[name] for name in ("refunded_minor", "refunds", "fees", "method") if name in told}
+            names = ("refunded_minor", "refunds", "fees", "unbooked", "method")
+            return {name: told[name] for name in names if name in told}
     return {}
 
 
@@ -81,10 +104,16 @@ def _session(stage: Stage) -> Reader:
         # a session without an intent collected nothing itself: it says who pays what the subscription will cost
         intent = _optional_id(session.get("payment_intent"), "payment_intent")
         is_paid = stage is not Stage.COMPLETED or session.get("payment_status") == "paid"
-        amount = fields.amount_minor(session.get("amount_total"), "amount_total") if intent else None
+        amount = context.minor(session.get("amount_total"), "amount_total") if intent else None
         is_collected = is_paid and stage is Stage.COMPLETED
+        name = fields.identifier(session.get("id"), "data.object.id")
+        if intent is None and session.get("mode") == "payment" and session.get("payment_status") == "paid":
+            raise UnreadableEventError("The session is paid, and names no payment_intent that paid it.")
+        # that of a subscription is paid by the payments of its invoices
+        is_own = intent is not None or session.get("mode") == "payment"
         return {
             "reference": intent,
+            "checkout": name if is_own else None,
             "stage": stage if is_paid else Stage.PENDING,
             "amount_minor": amount,
             "authorized_minor": amount if is_collected else None,
@@ -95,9 +124,9 @@ def _session(stage: Stage) -> Reader:
 
 def _charge(charge: Json, context: Context) -> Part:
     stage = {"failed": Stage.FAILED, "succeeded": Stage.COMPLETED}.get(str(charge.get("status")), Stage.PENDING)
-    amount = fields.amount_minor(charge.get("amount"), "amount")
+    amount = context.minor(charge.get("amount"), "amount")
     refunded = charge.get("amount_refunded")
-    refunded = None if refunded is None else fields.amount_minor(refunded, "amount_refunded")
+    refunded = None if refunded is None else context.minor(refunded, "amount_refunded")
     if stage is Stage.COMPLETED and charge.get("captured") is False:
         # a hold that was given up, not money that was given back
         stage = Stage.CANCELED if refunded else Stage.AUTHORIZED
@@ -110,11 +139,12 @@ def _charge(charge: Json, context: Context) -> Part:
         "method": fields.description(_object(charge.get("payment_method_details")).get("type")),
         "failure_reason": fields.description(charge.get("failure_message")),
         "invoice": _invoice_of(charge),
+        **_checkout_of(charge),
     }
     if stage is not Stage.COMPLETED:
         return told
     captured = charge.get("amount_captured")
-    captured = amount if captured is None else fields.amount_minor(captured, "amount_captured")
+    captured = amount if captured is None else context.minor(captured, "amount_captured")
     released = _released(charge, amount - captured, refunded, context)
     refunds = [_refund_object(one, context) for one in _list(charge.get("refunds"))]
     if released:
@@ -125,7 +155,7 @@ def _charge(charge: Json, context: Context) -> Part:
         "authorized_minor": amount,
         "refunded_minor": None if refunded is None else refunded - released,
         "refunds": tuple(refunds),
-        "fees": tuple(_fees([charge.get("balance_transaction")], charge, FeeKind.PAYMENT)),
+        **_fees([charge.get("balance_transaction")], context, FeeKind.PAYMENT),
     }
 
 
@@ -137,7 +167,11 @@ def _released(charge: Json, rest: int, refunded: int | None, context: Context) -
     if rest <= 0 or refunded is None or refunded < rest:
         return 0
     before = context.previous.get("amount_refunded")
-    was_counted = not isinstance(before, int) or before >= rest or context.kind in ("charge.captured",)
+    was_counted = (
+        not isinstance(before, int)
+        or context.minor(before, "amount_refunded") >= rest
+        or context.kind in ("charge.captured",)
+    )
     return rest if was_counted else 0
 
 
@@ -147,6 +181,9 @@ def _without_released(refunds: Sequence[Refund], released: int) -> list[Refund]:
     rest = next((one for one in oldest_first if one.amount_minor == released), None)
     return [one for one in refunds if one is not rest]
 
+
+#: How the id of a checkout session begins.
+_SESSION: Final = "cs_"
 
 _REFUND_STATES: Final = {
     "pending": RefundState.PENDING,
@@ -162,7 +199,7 @@ def _refund(refund: Json, context: Context) -> Part:
     return {
         "reference": _payment_of(refund, refund.get("charge")),
         "refunds": (_refund_object(refund, context),),
-        "fees": tuple(_fees(charged, refund, FeeKind.PAYMENT)),
+        **_fees(charged, context, FeeKind.PAYMENT),
     }
 
 
@@ -171,7 +208,7 @@ def _refund_object(refund: Any, context: Context) -> Refund:
     state = _word(refund.get("status"), _REFUND_STATES, "a refund's status")
     return Refund(
         id=fields.identifier(refund.get("id"), "a refund's id"),
-        amount_minor=fields.amount_minor(refund.get("amount"), "a refund's amount"),
+        amount_minor=context.minor(refund.get("amount"), "a refund's amount"),
         state=state,
         began_at=fields.instant(refund.get("created")),
         ended_at=context.at if state >= RefundState.CANCELED else None,
@@ -198,21 +235,21 @@ def _dispute(dispute: Json, context: Context) -> Part:
     one = Dispute(
         id=fields.identifier(dispute.get("id"), "data.object.id"),
         # what is disputed, which can be less than the payment
-        amount_minor=fields.amount_minor(dispute.get("amount"), "amount"),
+        amount_minor=context.minor(dispute.get("amount"), "amount"),
         state=state,
         closed_at=context.at if state >= DisputeState.WON else None,
     )
     return {
         "reference": _payment_of(dispute, dispute.get("charge")),
         "disputes": (one,),
-        "fees": tuple(_fees(_list(dispute.get("balance_transactions")), dispute, FeeKind.DISPUTE)),
+        **_fees(_list(dispute.get("balance_transactions")), context, FeeKind.DISPUTE),
         "failure_reason": fields.description(dispute.get("reason")),
     }
 
 
 def _invoice(invoice: Json, context: Context) -> Part:
     """The payment that paid an invoice, where the event says which; newer versions of the API leave it out."""
-    paid = fields.amount_minor(invoice.get("amount_paid"), "amount_paid")
+    paid = context.minor(invoice.get("amount_paid"), "amount_paid")
     if paid == 0 or invoice.get("paid_out_of_band") is True:
         return {"failure_reason": "the provider collected nothing for this invoice"}
     told = [_object(one) for one in _list(invoice.get("payments"))]
@@ -238,7 +275,7 @@ def _invoice_payment(payment: Json, context: Context) -> Part:
     )
     if reference is None:
         return {"failure_reason": "this invoice was paid outside the provider"}
-    paid = fields.amount_minor(payment.get("amount_paid"), "amount_paid")
+    paid = context.minor(payment.get("amount_paid"), "amount_paid")
     return {
         "reference": reference,
         "invoice": _optional_id(payment.get("invoice"), "invoice"),
@@ -313,15 +350,25 @@ MONEY: Final = (
     "customer_cash_balance_transaction.",
     "invoice.",
     "invoice_payment.",
+    "issuing_dispute.",
+    "issuing_transaction.",
     "payment_intent.",
     "payout.",
+    "radar.",
     "refund.",
+    "reserve.",
+    "review.",
+    "source.transaction.",
     "topup.",
     "transfer.",
+    "treasury.",
 )
 
 _NOT_COLLECTED: Final = "nothing is collected by it yet"
 _BILL: Final = "a bill is not a payment: invoice.paid tells when it is paid"
+_WARNING: Final = "a warning moves no money: a refund or a dispute has events of its own"
+_CREDIT_NOTE: Final = "what it refunds has events of its own, and what it credits lowers a later invoice"
+_RESERVE: Final = "the provider keeps a part of its balance back for a while, and owes it to the school all the same"
 _PAYOUT: Final = "a payout moves the provider's balance to the school's bank; the ledger ends at the provider"
 
 #: What concerns money, moves none of a student's, and why.
@@ -358,6 +405,28 @@ NO_MONEY: Final[Mapping[str, str]] = {
             "payout.updated",
         ),
         _PAYOUT,
+    ),
+    **dict.fromkeys(("credit_note.created", "credit_note.updated", "credit_note.voided"), _CREDIT_NOTE),
+    **dict.fromkeys(
+        (
+            "radar.early_fraud_warning.created",
+            "radar.early_fraud_warning.updated",
+            "review.closed",
+            "review.opened",
+        ),
+        _WARNING,
+    ),
+    **dict.fromkeys(
+        (
+            "reserve.hold.created",
+            "reserve.hold.updated",
+            "reserve.plan.created",
+            "reserve.plan.disabled",
+            "reserve.plan.expired",
+            "reserve.plan.updated",
+            "reserve.release.created",
+        ),
+        _RESERVE,
     ),
 }
 
@@ -407,19 +476,32 @@ def _invoice_of(thing: Json) -> str | None:
     return told or (order if order is not None and order.startswith("in_") else None)
 
 
-def _fees(told: Sequence[Any], thing: Json, kind: FeeKind) -> Iterator[Fee]:
-    """The fees of these movements of the balance, where the event holds them and not only their ids."""
+def _checkout_of(thing: Json) -> Part:
+    """The checkout session in which it was paid: newer versions of the API name it, and its own event does."""
+    order = fields.loose_identifier(_object(thing.get("payment_details")).get("order_reference"))
+    is_session = order is not None and order.startswith(_SESSION)
+    return {"checkout": order if is_session else None, "checkout_prefix": _SESSION}
+
+
+def _fees(told: Sequence[Any], context: Context, kind: FeeKind) -> Part:
+    """The fees of these movements of the balance, where the event holds them and not only their ids.
+
+    One in another currency (the account is settled in that) is not converted and cannot be booked: `unbooked` says so.
+    """
+    fees, unbooked = [], []
     for movement in told:
         if not isinstance(movement, dict) or "fee" not in movement:
             continue
         fee = movement["fee"]
-        amount_minor = fields.amount_minor(abs(fee) if isinstance(fee, int) else fee, "fee")
-        currency = movement.get("currency")
-        if currency is not None and currency != thing.get("currency"):
-            raise UnreadableEventError(f"The fee is in {str(currency)[:8]}, and the payment in another currency.")
-        if amount_minor:
+        is_number = isinstance(fee, int) and not isinstance(fee, bool)
+        currency = fields.currency(movement.get("currency") or context.currency)
+        amount_minor = replace(context, currency=currency).minor(abs(fee) if is_number else fee, "fee")
+        if currency != context.currency and amount_minor:
+            unbooked.append(f"the fee is {fee} {currency}, and the payment in {context.currency} (minor units)")
+        elif amount_minor:
             identity = fields.identifier(movement.get("id"), "balance_transaction.id")
-            yield Fee(identity, amount_minor if fee > 0 else -amount_minor, kind)
+            fees.append(Fee(identity, amount_minor if fee > 0 else -amount_minor, kind))
+    return {"fees": tuple(fees), "unbooked": "; ".join(dict.fromkeys(unbooked)) or None}
 
 
 def _word(value: Any, words: Mapping[str, Any], name: str) -> Any:

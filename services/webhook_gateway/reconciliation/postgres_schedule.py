@@ -38,6 +38,17 @@ WHERE id = (
     ORDER BY next_ask_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id AS payment_id, provider_reference AS reference, created_at, asks, completed_at
 """  # noqa: S608
+# a payer whose card was declined may try another one, of which a lost webhook would tell
+_TAKE_FAILED = f"""
+UPDATE payments SET asks = asks + 1, asked_at = now(), next_ask_at = now() + %(lease)s
+WHERE id = (
+    SELECT id FROM payments
+    WHERE provider = %(provider)s AND provider IN ({", ".join(f"'{name}'" for name in FOLLOWED)})
+      AND status = 'failed' AND next_ask_at BETWEEN now() - interval '4 days' AND now()
+      AND provider_reference IS NOT NULL
+    ORDER BY next_ask_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id AS payment_id, provider_reference AS reference, created_at, asks
+"""  # noqa: S608
 _PUT_OFF = "UPDATE payments SET next_ask_at = %(until)s WHERE id = %(payment_id)s AND asks = %(asks)s"
 _UNFINISHED = """
 SELECT id AS payment_id, provider, status, created_at, asks, asked_at, next_ask_at FROM payments
@@ -72,10 +83,9 @@ class PostgresPollSchedule:
         self._engine = engine
 
     def take(self, provider: str) -> Due | None:
-        due = _due(self._rows(_TAKE, provider=provider, lease=LEASE))
-        if due is None and provider in FOLLOWED:
-            due = _due(self._rows(_TAKE_COLLECTED, provider=provider, lease=LEASE))
-        return due
+        takes = (_TAKE, _TAKE_FAILED, _TAKE_COLLECTED) if provider in FOLLOWED else (_TAKE,)
+        found = (_due(self._rows(take, provider=provider, lease=LEASE)) for take in takes)
+        return next((due for due in found if due is not None), None)
 
     def take_one(self, payment_id: int) -> Due | None:
         """That payment, due or not; None where it is finished, or leased to somebody who is asking about it."""

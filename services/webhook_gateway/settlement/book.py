@@ -18,6 +18,8 @@ from shared.runtime.failpoints import failpoint
 #: Stands for a time that nobody told: older than any that is.
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
+#: How often an event waits for the event of a checkout that may be its own: half a minute.
+CHECKOUT_TRIES = 3
 #: How old a provider's own time of a payment may be to be believed: the longest that providers repeat a webhook.
 LATEST_DELIVERY = timedelta(days=3)
 
@@ -33,10 +35,11 @@ class WalletPolicy:
 
 def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: WalletPolicy) -> SettlementResult:
     """What becomes of `event`: booked, found stale, put aside for an operator, or left to wait (`RECEIVED`)."""
-    if notice.reference is None:
+    reference = notice.reference or _registered_checkout(event.provider, notice, books)
+    if reference is None:
         return _book_payer(event, notice, books, terms)
-    reference = notice.reference
-    known = books.find(event.provider, reference, notice.order_number)
+    notice = replace(notice, reference=reference)
+    known = _find(event.provider, notice, books)
     if known is None and notice.user_id is None and notice.payers:
         users = _payer(event.provider, notice, books)
         if len(users) > 1:
@@ -47,7 +50,7 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
         known = _corrected(known, notice)
     if known is not None and (fault := _mismatch(known, notice, terms)):
         return SettlementResult(EventState.QUARANTINED, fault, known.id)
-    if found is not None and known is not None and known.reference in (None, reference):
+    if found is not None and known is not None and known.reference in _references(notice):
         before, after = found, known
     else:
         opened = _open(event, notice, known, books, terms)
@@ -60,6 +63,7 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if excess := _excess(moved, notice):
         return SettlementResult(EventState.RECEIVED, excess, after.id)
     _keep_links(event.provider, notice, moved.user_id, books)
+    _close_checkout(event.provider, notice, moved, books)
     if _is_told_again(before, moved):
         if moved != before:
             books.save(moved)
@@ -75,6 +79,10 @@ def _open(
     _keep_links(event.provider, notice, notice.user_id, books)
     if isinstance(newcomer, SettlementResult):
         return newcomer
+    if event.tries < CHECKOUT_TRIES and (checkout := _likely_checkout(newcomer, notice, books)):
+        return SettlementResult(
+            EventState.RECEIVED, f"payment {checkout} may be this one: the event of its checkout tells", checkout
+        )
     opened = books.open(newcomer)
     failpoint("settlement.after_open")
     if opened is None:
@@ -83,6 +91,50 @@ def _open(
     if fault := _mismatch(opened, notice, terms):
         return SettlementResult(EventState.QUARANTINED, fault, opened.id)
     return newcomer, opened
+
+
+def _references(notice: PaymentNotice) -> tuple[str | None, ...]:
+    """The references that the row of this payment can have: none yet, its own, or that of its checkout."""
+    return (None, notice.reference) if notice.checkout is None else (None, notice.reference, notice.checkout)
+
+
+def _registered_checkout(provider: str, notice: PaymentNotice, books: SettlementStore) -> str | None:
+    """The reference of a payment that the school registered by its checkout; None where it did not."""
+    if notice.checkout is None:
+        return None
+    row = books.find(provider, notice.checkout, None)
+    return None if row is None else row.reference
+
+
+def _find(provider: str, notice: PaymentNotice, books: SettlementStore) -> Payment | None:
+    """The payment by its reference, else by its checkout, else by its order."""
+    assert notice.reference is not None
+    known = books.find(provider, notice.reference, notice.order_number)
+    if notice.checkout is None or (known is not None and known.reference == notice.reference):
+        return known
+    return books.find(provider, notice.checkout, None) or known
+
+
+def _likely_checkout(newcomer: Payment, notice: PaymentNotice, books: SettlementStore) -> int | None:
+    """The payment that the school registered by a checkout, of the same user and amount, and which this may be.
+
+    The provider sends the checkout's event at the same time: without this, the order of the two would decide whether
+    the school's payment is completed, or another one beside it.
+    """
+    prefix = notice.checkout_prefix
+    if prefix is None:
+        return None
+    told = notice.amount_minor if notice.authorized_minor is None else notice.authorized_minor
+    waiting = books.registered(newcomer.provider, newcomer.user_id, prefix)
+    return min((one.id for one in waiting if one.amount_minor == told), default=None)
+
+
+def _close_checkout(provider: str, notice: PaymentNotice, moved: Payment, books: SettlementStore) -> None:
+    """End the row that the school registered by a checkout, where the payment had a row of its own before that told."""
+    row = None if notice.checkout is None else books.find(provider, notice.checkout, None)
+    if row is not None and row.id != moved.id and row.standing.stage < Stage.CANCELED:
+        standing = row.standing.merge(PaymentState(Stage.CANCELED))
+        books.save(replace(row, standing=standing, failure_reason=f"payment {moved.id} is the payment of its checkout"))
 
 
 def _apply(
@@ -97,6 +149,8 @@ def _apply(
     for day in _days(event, before, moved, terms):
         books.announce(moved.id, day)
     reason = f"payment {moved.id} is {moved.status}"
+    if (refunded := moved.standing.refunded_minor) > moved.amount_minor:
+        reason += f"; its refunds of {refunded} are above the {moved.amount_minor} that were paid: one of them failed"
     if moved.credited_minor and (first := books.paid_before(moved)):
         reason += f"; surplus: payment {first} has paid the same order"
     return SettlementResult(EventState.APPLIED, reason, moved.id)
@@ -153,8 +207,9 @@ def _payer(provider: str, notice: PaymentNotice, books: SettlementStore) -> list
 
 def _keep_links(provider: str, notice: PaymentNotice, user_id: int | None, books: SettlementStore) -> None:
     links = [Link(object_id, user_id=user_id) for object_id in notice.payers] if user_id is not None else []
-    if notice.invoice is not None and notice.reference is not None:
-        links.append(Link(notice.invoice, reference=notice.reference))
+    for name in (notice.invoice, notice.checkout):
+        if name not in (None, notice.reference) and notice.reference is not None:
+            links.append(Link(name, reference=notice.reference))
     if links:
         books.add_links(provider, links)
 
@@ -210,7 +265,7 @@ def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy) -> s
         return f"registered in {payment.currency}, told {notice.currency}"
     if notice.user_id is not None and notice.user_id != payment.user_id:
         return f"registered for user {payment.user_id}, told user {notice.user_id}"
-    if payment.reference not in (None, notice.reference):
+    if payment.reference not in _references(notice):
         return None  # another payment of the same order: what it collected says nothing about this one
     if fault := _amount_fault(payment, notice):
         return fault

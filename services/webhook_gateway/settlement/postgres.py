@@ -175,6 +175,11 @@ class PostgresSettlementStore:
 
         return min(matching, key=rank, default=None)
 
+    def registered(self, provider: str, user_id: int, prefix: str) -> Sequence[Payment]:
+        held, values = self._take_held()
+        rows = self._send([*held, sql.REGISTERED.execute(3)], [*values, provider, user_id, prefix])
+        return [read_payment(row.payment) for row in rows]
+
     def open(self, payment: Payment) -> Payment | None:
         assert payment.reference is not None
         known = self.find(payment.provider, payment.reference, None)

@@ -17,6 +17,13 @@ def register_payment(payment: Payment, books: SettlementStore, now: datetime) ->
     assert payment.reference is not None
     found = books.find(payment.provider, payment.reference, payment.order_number)
     if found is None or found.reference not in (None, payment.reference):
+        # a checkout whose payment an event has told
+        told = [link.reference for link in books.links(payment.provider, [payment.reference]) if link.reference]
+        if told:
+            payment = replace(payment, reference=min(told))
+            found = books.find(payment.provider, min(told), payment.order_number)
+    assert payment.reference is not None
+    if found is None or found.reference not in (None, payment.reference):
         found = books.open(payment)  # also for a second try at an order whose first had another reference
         if found is None:
             raise UnknownUserError(payment.user_id)

@@ -165,3 +165,5 @@ def _abouts(batch: Sequence[Understood]) -> Iterator[SettlementKeys]:
     for event, told in batch:
         if isinstance(told, PaymentNotice) and told.reference is not None:
             yield SettlementKeys(event.provider, told.reference, told.order_number, told.user_id)
+        if isinstance(told, PaymentNotice) and told.checkout is not None:
+            yield SettlementKeys(event.provider, told.checkout, None, None)

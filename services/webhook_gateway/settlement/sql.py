@@ -74,6 +74,13 @@ _IS_PAID: Final = """(
     WHERE booked.subscription_id = subscriptions.id AND booked.kind IN ('activation', 'deactivation')
 ) > 0"""
 
+_PAYMENT: Final = """SELECT id, provider, provider_reference, order_number, user_id, amount_minor, amount_is_final,
+            currency, status, refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at,
+            registered_minor, amount_told_at, refunded_total_minor, refunded_told_at, subscription_id,
+            registered_subscription_id,
+            (SELECT json_agg(object) FROM payment_objects AS object WHERE object.payment_id = payments.id) AS objects
+        FROM payments"""
+
 # One row: what was locked, the subscriptions that the wallets pay or may pay and what paid for them, who has paid the
 # same orders, and ids for the payments that are not there.
 LOOK: Final = Statement(
@@ -81,12 +88,7 @@ LOOK: Final = Statement(
     f"""
 SELECT ARRAY(SELECT id FROM webhook_events WHERE id = ANY($1::bigint[]) AND state = 'received') AS events,
     (SELECT json_agg(payment) FROM (
-        SELECT id, provider, provider_reference, order_number, user_id, amount_minor, amount_is_final, currency, status,
-            refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at, registered_minor,
-            amount_told_at, refunded_total_minor, refunded_told_at, subscription_id,
-            registered_subscription_id,
-            (SELECT json_agg(object) FROM payment_objects AS object WHERE object.payment_id = payments.id) AS objects
-        FROM payments WHERE id = {_PAYMENTS}
+        {_PAYMENT} WHERE id = {_PAYMENTS}
     ) AS payment) AS payments,
     (SELECT json_agg(wallet) FROM (SELECT id, balance_minor FROM users WHERE id = {_USERS}) AS wallet) AS wallets,
     (SELECT json_agg(pending) FROM (
@@ -156,6 +158,16 @@ SELECT * FROM jsonb_to_recordset($1) AS told(payment_id bigint, kind text, objec
 ON CONFLICT (payment_id, kind, object_id) DO UPDATE SET state = excluded.state, amount_minor = excluded.amount_minor,
     began_at = excluded.began_at, ended_at = excluded.ended_at
 """,
+)
+
+# A row of the school's checkout that nothing was told of; read and not locked: the event that waits changes nothing.
+REGISTERED: Final = Statement(
+    "find_registered",
+    f"""
+SELECT to_jsonb(payment) AS payment FROM (
+    {_PAYMENT} WHERE provider = $1 AND user_id = $2 AND status = 'pending' AND starts_with(provider_reference, $3)
+) AS payment
+""",  # noqa: S608
 )
 
 LINKS: Final = Statement(
@@ -298,7 +310,7 @@ WRITES: Final = (
     RELEASE,
     ANNOUNCE,
 )
-ALL: Final = (READ, LOCK_EVENTS, LOCK_PAYMENTS, LOCK_WALLETS, LOOK, LINKS, *WRITES)
+ALL: Final = (READ, LOCK_EVENTS, LOCK_PAYMENTS, LOCK_WALLETS, LOOK, REGISTERED, LINKS, *WRITES)
 
 # Each of these finds a few rows by their keys, in tables that only grow. PostgreSQL cannot know how few: it expects a
 # hundred rows of every JSON, and for as many it would read a table that is still small from end to end, or compile for

@@ -47,6 +47,10 @@ class SettlementStore(Protocol):
         """The payment of that reference; else of that order, one without a reference first; locked."""
         ...
 
+    def registered(self, provider: str, user_id: int, prefix: str) -> Iterable[Payment]:
+        """The user's pending payments whose reference begins with `prefix`."""
+        ...
+
     def open(self, payment: Payment) -> Payment | None:
         """The new row for `payment`, with its id, or the row of that reference that somebody else opened; locked.
 

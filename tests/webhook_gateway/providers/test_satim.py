@@ -135,7 +135,6 @@ def test_a_paid_order_is_what_the_bank_says_and_no_longer_a_hint(serve: Serve) -
         ({"OrderStatus": 3, "params": {}}, Stage.CANCELED, 100320),
         ({"OrderStatus": 4, "depositAmount": 40320}, Stage.COMPLETED, 60000),
         ({"OrderStatus": 4, "depositAmount": 0}, Stage.COMPLETED, 100320),
-        ({"OrderStatus": 4}, Stage.COMPLETED, 100320),
         ({"OrderStatus": 4, "paymentAmountInfo": {"refundedAmount": 500}}, Stage.COMPLETED, 500),
     ],
     ids=str,
@@ -148,6 +147,17 @@ def test_each_state_of_an_order_is_one_of_ours(
     assert (notice.stage, notice.refunded_minor, notice.amount_minor) == (stage, refunded, 100320)
     assert notice.hint is False
     assert (notice.failure_reason is None) == (stage is Stage.COMPLETED)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [{"depositAmount": None}, {}, {"paymentAmountInfo": {"refundedAmount": 0}}, {"depositAmount": 100321},
+     {"paymentAmountInfo": {"refundedAmount": 100321}}, {"depositAmount": "all"}],
+    ids=str,
+)  # fmt: skip
+def test_a_refund_whose_figures_do_not_say_how_much_is_unreadable(serve: Serve, figures: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableEventError, match="Amount 100320, depositAmount"):
+        asked(serve, PAID | {"OrderStatus": 4} | figures)
 
 
 def test_what_was_collected_counts_and_not_what_was_ordered(serve: Serve) -> None:

@@ -1,5 +1,6 @@
 """Stripe is asked by its official library: what no webhook told is booked, with fees, refunds and disputes."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -129,6 +130,70 @@ def test_a_hold_and_a_cancellation_move_no_money(bench: Bench, act: str, status:
 
     assert begun.status == status
     begun.assert_not_credited()
+
+
+def test_a_payment_that_was_declined_and_is_paid_later_is_booked_though_no_webhook_tells(bench: Bench) -> None:
+    # Given a payment whose card was declined, as a webhook told
+    begun = bench.begin("stripe")
+    begun.at_stripe(f"payments/{begun.reference}/decline")
+    begun.tell("failed")
+    bench.settle_all()
+    assert begun.status == "failed"
+    assert bench.ask("stripe") is Outcome.PENDING
+    assert begun.next_ask_at is not None
+
+    # When the payer has paid with another card, and the webhook is lost
+    begun.end()
+    assert ask_again(bench) is Outcome.TOLD
+
+    # Then it is booked, with its fee, and followed up like every other one
+    assert (begun.status, balance(begun)) == ("completed", AMOUNT_MINOR)
+    assert accounts(bench)["psp_fees"] == -FEE_MINOR
+    assert begun.next_ask_at is not None
+
+
+def test_a_declined_payment_is_left_alone_after_three_days(bench: Bench) -> None:
+    begun = bench.begin("stripe")
+    begun.at_stripe(f"payments/{begun.reference}/decline")
+    bench.execute("UPDATE payments SET status = 'failed', created_at = now() - interval '73 hours'")
+    assert bench.ask("stripe") is Outcome.PENDING
+    assert begun.next_ask_at is None
+    assert bench.ask("stripe") is None
+
+
+def check_out(bench: Bench) -> Begun:
+    """The school sends a payer to Stripe's page, and registers the payment under the session's id."""
+    session = f"cs_test_{uuid.uuid4().hex}"
+    told = {"id": session, "amount": AMOUNT_MINOR, "currency": "dzd"}
+    httpx.post(f"{bench.simulator_url}/simulator/stripe/sessions", json=told).raise_for_status()
+    return bench.begin("stripe", reference=session)
+
+
+def test_a_payment_that_was_registered_by_its_checkout_session_is_asked_about(bench: Bench) -> None:
+    begun = check_out(bench)
+    assert bench.ask("stripe") is Outcome.PENDING
+    assert begun.status == "pending"
+
+    session = begun.at_stripe(f"sessions/{begun.reference}/pay")
+    assert ask_again(bench) is Outcome.TOLD
+
+    # it is the session's payment intent from now on, with its fee and what follows
+    assert (begun.status, balance(begun)) == ("completed", AMOUNT_MINOR)
+    assert bench.rows("SELECT provider_reference FROM payments") == [(session["payment_intent"],)]
+    assert accounts(bench)["psp_fees"] == -FEE_MINOR
+    begun.at_stripe(f"payments/{session['payment_intent']}/dispute/20000")
+    assert ask_again(bench) is Outcome.TOLD
+    assert balance(begun) == AMOUNT_MINOR - 20_000
+    bench.assert_books_balance()
+
+
+def test_a_checkout_session_that_expired_ends_its_payment(bench: Bench) -> None:
+    begun = check_out(bench)
+    begun.at_stripe(f"sessions/{begun.reference}/expire")
+    assert ask_again(bench) is Outcome.TOLD
+    assert begun.status == "expired"
+    begun.assert_not_credited()
+    assert ask_again(bench) is None
 
 
 def test_more_refunds_than_one_page_has_are_all_told(bench: Bench) -> None:

@@ -84,7 +84,18 @@ class SqlSchool:
             currency=payment.currency,
             method=payment.method,
             status=payment.status,
+            subscription_id=payment.subscription_id,
+            registered_subscription_id=payment.registered_subscription_id,
         )
+
+    def accept(self, event_id: int) -> None:
+        """An operator accepts a quarantined event."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                update(webhook_events)
+                .where(webhook_events.c.id == event_id)
+                .values(state="received", resolution="accepted", processed_at=None)
+            )
 
     def add_event(self, provider: str, reference: str | None, body: bytes, received_at: datetime) -> int:
         return self._insert(

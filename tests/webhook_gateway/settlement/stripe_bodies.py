@@ -51,15 +51,47 @@ def charge(kind: str, at: int, amount: int = 10000, **known: Any) -> Body:
     return event(f"charge.{kind}", at, thing)
 
 
-def refund(kind: str, at: int, status: str, amount: int = 10000, name: str = "re_1") -> Body:
-    thing = {"object": "refund", "id": name, "amount": amount, "status": status, "charge": "ch_1"}
+def movement(fee: object, currency: str = "dzd", name: str = "txn_1") -> Body:
+    """A movement of the account's balance."""
+    return {"object": "balance_transaction", "id": name, "fee": fee, "currency": currency}
+
+
+def refund(
+    kind: str, at: int, status: str, amount: int = 10000, name: str = "re_1", fee: int = 0, fee_currency: str = "dzd"
+) -> Body:
+    moved = {"balance_transaction": movement(fee, fee_currency, f"txn_{name}")} if fee else {}
+    thing = {"object": "refund", "id": name, "amount": amount, "status": status, "charge": "ch_1", **moved}
     return event(kind, at, {**thing, "payment_intent": "pi_1", "created": BEGAN + 10})
 
 
-def dispute(kind: str, at: int, status: str, amount: int, name: str = "dp_1", fee: int = 0) -> Body:
-    moved = [{"object": "balance_transaction", "id": f"txn_{name}", "fee": fee, "currency": "dzd"}] if fee else []
+def dispute(
+    kind: str,
+    at: int,
+    status: str,
+    amount: int,
+    name: str = "dp_1",
+    fee: int = 0,
+    fee_back: int = 0,
+    fee_currency: str = "dzd",
+) -> Body:
+    fees = {f"txn_{name}": fee, f"txn_{name}_back": -fee_back}
+    moved = [movement(one, fee_currency, movement_id) for movement_id, one in fees.items() if one]
     thing = {"object": "dispute", "id": name, "amount": amount, "status": status, "charge": "ch_1"}
     return event(f"charge.dispute.{kind}", at, {**thing, "payment_intent": "pi_1", "balance_transactions": moved})
+
+
+def session(kind: str, at: int = 1, **known: Any) -> Body:
+    """A checkout session in which one payment is made."""
+    thing = {
+        "object": "checkout.session",
+        "id": "cs_1",
+        "mode": "payment",
+        "payment_intent": "pi_1",
+        "payment_status": "paid",
+        "amount_total": 10000,
+        **known,
+    }
+    return event(f"checkout.session.{kind}", at, thing)
 
 
 SESSION = event(

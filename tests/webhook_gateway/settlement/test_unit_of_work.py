@@ -46,6 +46,19 @@ def credit(school: School, user_id: int, amount_minor: int, event_id: int, payme
         books.post(moved, event_id)
 
 
+def test_pending_payments_are_found_by_their_user_and_the_beginning_of_their_reference(school: School) -> None:
+    user_id, another = school.add_user(), school.add_user()
+    wanted = school.add_payment(a_payment(user_id, reference="cs_1"))
+    school.add_payment(a_payment(user_id, reference="csx"))
+    school.add_payment(a_payment(another, reference="cs_2"))
+    done = school.add_payment(a_payment(user_id, reference="cs_3"))
+    with school.books() as books:
+        books.save(replace(school.payment(done), standing=PaymentState(Stage.FAILED)))
+    with school.books() as books:
+        assert list(books.registered("psp", user_id, "cs_")) == [school.payment(wanted)]
+        assert not list(books.registered("another", user_id, "cs_"))
+
+
 def test_a_payment_that_is_opened_has_an_id_and_is_found_by_its_reference(school: School) -> None:
     user_id = school.add_user()
     with school.books() as books:

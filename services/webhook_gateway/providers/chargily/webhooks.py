@@ -19,6 +19,8 @@ STAGES: Final[Mapping[str, Stage]] = {
     "checkout.canceled": Stage.CANCELED,
     "checkout.expired": Stage.EXPIRED,
 }
+#: The beginnings of kinds that would concern a payer's money. A payout moves Chargily's balance to the school's bank.
+MONEY: Final = ("charge", "checkout.", "dispute", "payment.", "refund")
 #: The statuses of a checkout that is read back.
 STATUSES: Final[Mapping[str, Stage]] = {
     "pending": Stage.PENDING,
@@ -62,6 +64,8 @@ class Chargily:
         kind = fields.identifier(event.get("type"), "type")
         stage = STAGES.get(kind)
         if stage is None:
+            if kind.startswith(MONEY):
+                raise UnreadableEventError(f"{kind[:80]} concerns money, and Chargily documents no such event.")
             return PaymentNotice(key=key, kind=kind)
         checkout = fields.section(event, "data")
         if stage is Stage.COMPLETED and checkout.get("status", "paid") != "paid":

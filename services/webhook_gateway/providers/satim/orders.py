@@ -170,11 +170,16 @@ def _refunded(answer: Mapping[str, Any], status: int, amount: int | None) -> int
         return 0
     sums = _within(answer, "paymentAmountInfo")
     told = _integer(sums, "refundedAmount")
-    if told is None:
-        kept = _integer(answer, "depositAmount") or _integer(sums, "depositedAmount") or 0
+    kept = _integer(answer, "depositAmount")
+    kept = _integer(sums, "depositedAmount") if kept is None else kept
+    if told is None and kept is not None:
         told = amount - kept
-    # refunded, and nothing left out of the deposit: then the sums do not follow refunds, and all of it went back
-    return told if 0 < told <= amount else amount
+    if told is None or not 0 < told <= amount:
+        figures = f"Amount {amount}, depositAmount {kept}, refundedAmount {_integer(sums, 'refundedAmount')}"
+        raise UnreadableEventError(
+            f"SATIM says that the order is refunded, and its figures do not say how much: {figures}"
+        )
+    return told
 
 
 def _amount(answer: Mapping[str, Any], stage: Stage, status: int) -> int | None:

@@ -45,7 +45,8 @@ class ExpectedBody(BaseModel):
     model_config = ConfigDict(strict=True)
     provider: Identifier
     provider_reference: Identifier = Field(
-        description="The provider's id of it: Chargily's checkout, SATIM's orderId (mdOrder), Stripe's payment intent."
+        description="The provider's id of it: Chargily's checkout, SATIM's orderId (mdOrder), Stripe's payment intent "
+        "or checkout session."
     )
     order_number: Identifier | None = Field(default=None, description="The school's own number of it.")
     user_id: int = Field(ge=1, le=BIGINT_MAX)
