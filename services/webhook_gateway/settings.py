@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from services.webhook_gateway.providers.base import Mode
+from shared.operations.retention.settings import RetentionSettings
 from shared.runtime.api_tokens import ApiToken, parse_tokens
 from shared.runtime.playback_links import PlaybackSecrets
 from shared.runtime.settings import ApiTokens, CurrencyCode, DatabaseSettings, DatabaseUrl, Settings
@@ -23,7 +24,7 @@ class AnchorSettings(DatabaseSettings):
     ledger_anchor_endpoint_url: str | None = None
 
 
-class GatewaySettings(AnchorSettings, Settings):
+class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
     """The web process and the payments worker; the providers' own settings are in `providers.settings`."""
 
     #: The role that keeps webhooks: it adds to inbox and outbox, and changes no payment. Unset, that of the rest.
