@@ -54,9 +54,10 @@ def run(dry_run: bool, as_json: bool) -> None:
 @actor_option
 @json_option
 def erase(user_id: int, reason: str, dry_run: bool, actor_name: str, as_json: bool) -> None:
-    """Erase one person's name, address, telephone and webhook bodies.
+    """Erase one person's data and keep the books.
 
-    The books stay under the user's number, and the hash chain stays valid. Exit
+    It empties name, e-mail, telephone and the bodies of the person's webhooks. The
+    books stay under the user's number, and the hash chain stays valid. Exit
     status 1 while bodies are left because their events are not settled or decided.
     Needs the rights of the tables' owner, as `nouba migrate` does.
     """

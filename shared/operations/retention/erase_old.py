@@ -17,7 +17,7 @@ from shared.runtime.periodic_thread import PeriodicThread
 
 #: Rows of one transaction: its locks last milliseconds.
 BATCH_SIZE = 500
-LOOK_EVERY_SECONDS = 60.0
+ROUND_EVERY_SECONDS = 60.0
 
 ERASED = Counter("nouba_retention_erased_total", "Rows that retention erased or emptied.", ["kind"])
 # a process that erased nothing yet shows that it would
@@ -104,4 +104,4 @@ def retention_thread(
             log.info("erased what is past its retention", **erased)
         return BATCH_SIZE in erased.values()
 
-    return PeriodicThread("retention", round_of_all, LOOK_EVERY_SECONDS, at_once=True)
+    return PeriodicThread("retention", round_of_all, ROUND_EVERY_SECONDS, at_once=True)

@@ -74,9 +74,9 @@ def settings(database: Database, **days: int) -> RetentionSettings:
 
 def nouba(database: Database, *arguments: str, status: int = 0, **environment: str) -> str:
     given = {"NOUBA_DATABASE_URL": database.url, "COLUMNS": "200", **environment}
-    told = CliRunner().invoke(main, arguments, env=given)
-    assert told.exit_code == status, told.output
-    return told.output
+    result = CliRunner().invoke(main, arguments, env=given)
+    assert result.exit_code == status, result.output
+    return result.output
 
 
 def erased(database: Database) -> list[str]:
@@ -263,7 +263,7 @@ def test_a_persons_data_is_erased_once_and_the_books_stay(database: Database, en
     open_event = add_event(database, "open", NEW, "quarantined", payment_id=7)
     seal(engine)
 
-    # When the first is erased: as a rehearsal, with an event open, and again when it is decided
+    # When the first is erased: as a dry run, with an event open, and again when it is decided
     command = ("erase", "--user", "7", "--reason", "request 118", "--actor-name", "Karim")
     assert "1 bodies would be erased" in nouba(database, *command, "--dry-run", status=1)
     assert erased(database) == []
