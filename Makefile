@@ -25,7 +25,7 @@ demo: up ## Start everything on this machine, send webhooks and a video, show th
 
 ##@ Run it on this machine, without Docker
 
-.PHONY: up down run env nouba
+.PHONY: up down run env nouba backup-drill
 up: .venv ## Start everything in the background and print the addresses
 	@$(LOCAL) up
 
@@ -40,6 +40,10 @@ env: .venv ## Print the settings and addresses of what runs, as NAME=value
 
 nouba: .venv ## The command line with the settings of this stack, as bin/nouba: make nouba ARGS="gateway --help"
 	@bin/nouba $(ARGS)
+
+backup-drill: .venv ## Lose PostgreSQL and S3 under traffic, restore both, verify: on servers of its own
+	@$(LOCAL) install
+	@$(BIN)/python -m local.backup_drill
 
 ##@ Run it in containers
 

@@ -48,6 +48,13 @@ def page() -> str:
         for role, values in rows.items():
             if role != "column":
                 lines.append(f"| `{table}` | `{rows['column']}` | `{role}` | {_columns(values)} |")
+    lines += [
+        "",
+        "Functions with the rights of the tables' owner, for retention; `nouba erase` needs the owner itself.",
+        "",
+    ]
+    lines += ["| function | who may call it |", "|---|---|"]
+    lines += [f"| `{name}` | {_columns(roles) or 'the owner alone'} |" for name, roles in matrix["functions"].items()]
     lines += ["", "## RabbitMQ", "", "| user | consumes | publishes |", "|---|---|---|"]
     for user, rights in matrix["queues"].items():
         lines.append(f"| {user} | {', '.join(rights['consumes'])} | {', '.join(rights['publishes'])} |")

@@ -16,8 +16,10 @@ SERVICES = {
 }
 #: What support and operators use daily is reached without the service's name.
 OPERATORS = {
+    "erase": "shared.operations.retention.cli:erase",
     "events": "shared.operations.webhook_events.cli:events",
     "payments": "shared.operations.payments.cli:payments",
+    "retention": "shared.operations.retention.cli:retention",
     "wallet": "shared.operations.payments.cli:wallet",
 }
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that

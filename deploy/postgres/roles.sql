@@ -84,6 +84,9 @@ GRANT SELECT, INSERT, UPDATE (transaction_id, booked_at, refusal) ON ledger_adju
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals, operator_acts TO nouba_gateway;
 -- put in by triggers, with the rights of the tables' owner
 GRANT SELECT ON row_versions TO nouba_gateway;
+-- what is past its retention is erased by functions, which erase nothing else
+GRANT EXECUTE ON FUNCTION erase_webhook_bodies(timestamptz, integer), erase_dead_letters(timestamptz, integer),
+    erase_operator_acts(timestamptz, integer), delete_old_statistics(timestamptz, integer) TO nouba_gateway;
 GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
@@ -116,7 +119,7 @@ GRANT INSERT ON refund_requests TO nouba_console;
 -- an e-mail address is looked for, and never shown
 GRANT SELECT (id, email, balance_minor) ON users TO nouba_console;
 GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resolution, payment_id, received_at, drained_at,
-    processed_at, next_attempt_at), UPDATE (state, attempts, tries, taken_up_at, resolution, processed_at, next_attempt_at)
+    processed_at, next_attempt_at, body_erased_at), UPDATE (state, attempts, tries, taken_up_at, resolution, processed_at, next_attempt_at)
     ON webhook_events TO nouba_console;
 GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) ON dead_letters TO nouba_console;
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;

@@ -66,6 +66,7 @@ def run(settings: WorkerSettings) -> int:
         scratch,
         orphan_age=timedelta(hours=settings.orphan_hours),
         upload_age=timedelta(hours=settings.upload_hours),
+        upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
     )
     asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
     companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]

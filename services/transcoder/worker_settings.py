@@ -44,6 +44,9 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
     orphan_hours: float = Field(7 * 24.0, ge=0)
     #: How long an upload may take before its pieces are removed.
     upload_hours: float = Field(24.0, ge=0)
+    #: How many days an upload is kept after its lesson is whole; 0 keeps it for good. Without it nobody can encode the
+    #: lesson again.
+    retention_uploads_days: int = Field(0, ge=0)
     #: Which lessons are encrypted (AES-128).
     transcoder_encrypt: Encrypt = Encrypt.NEVER
     #: Where players get a key, with {course_id} and {key_id}. The default is below a lesson's signed address, where

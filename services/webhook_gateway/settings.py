@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from services.webhook_gateway.providers.base import Mode
+from shared.operations.retention.settings import RetentionSettings
 from shared.runtime.api_tokens import ApiToken, parse_tokens
 from shared.runtime.playback_links import PlaybackSecrets
 from shared.runtime.settings import ApiTokens, CurrencyCode, DatabaseSettings, DatabaseUrl, Settings
@@ -33,7 +34,7 @@ class Serves(StrEnum):
     SCHOOL = "school"
 
 
-class GatewaySettings(AnchorSettings, Settings):
+class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
     """The web process and the payments worker; the providers' own settings are in `providers.settings`."""
 
     #: The role that keeps webhooks: it adds to inbox and outbox, and changes no payment. Unset, that of the rest.

@@ -44,6 +44,7 @@ from shared.messaging.broker import QuorumBroker, build_broker
 from shared.messaging.relay import Relay, connections_of
 from shared.messaging.worker import SHORT_JOBS, BackgroundThread, run_worker
 from shared.operations.queues.rabbitmq_stats import ask_amqp
+from shared.operations.retention.erase_old import retention_thread
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.batcher import Batcher
 from shared.runtime.database import build_engine
@@ -95,6 +96,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         PeriodicThread("refunds", _refunding(looking, providers, breakers, relay.wake, settings).begin_next, 1.0),
         *rounds(found, looking, settings.subscription_period, terms),
         watch,
+        retention_thread(looking, settings),
         *_anchoring(settings),
     ]
     threads = settings.worker_threads

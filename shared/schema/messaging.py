@@ -69,6 +69,9 @@ operator_acts = Table(
     Column("ids", JSONB, nullable=False, server_default=text("'[]'")),
     Column("chosen_by", JSONB, nullable=False, server_default=text("'{}'")),
     Column("acted_at", INSTANT, nullable=False, server_default=text("now()")),
+    # when retention emptied the act, and the digest that it had
+    Column("erased_at", INSTANT),
+    Column("sealed_digest", LargeBinary),
     Index(None, "what", "id"),
     info={"writer": "runtime"},
 )

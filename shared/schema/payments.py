@@ -34,6 +34,8 @@ webhook_events = Table(
     # the bytes that were signed, exactly
     Column("body", LargeBinary, nullable=False),
     Column("body_sha256", LargeBinary, nullable=False),
+    # when retention emptied the body; its digest stays, and with it the seal
+    Column("body_erased_at", INSTANT),
     Column("reference", Text),
     Column("signed", Boolean, nullable=False, server_default=text("true")),
     # which of the active secrets matched (0 is the first): says when an old one can be retired
@@ -61,6 +63,7 @@ webhook_events = Table(
         "id",
         postgresql_where=text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
     ),
+    Index("ix_webhook_events_kept_bodies", "received_at", postgresql_where=text("body_erased_at IS NULL")),
     Index("ix_webhook_events_waiting", "next_attempt_at", postgresql_where=text("state = 'received'")),
     # "waiting" is said in other words, so that nobody who means to look there goes through all that wait instead
     Index(
@@ -338,7 +341,7 @@ row_versions = Table(
     Column("state", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("recorded_at", INSTANT, nullable=False, server_default=text("now()")),
-    CheckConstraint("kind IN ('payment', 'verdict')", name="kind_known"),
+    CheckConstraint("kind IN ('payment', 'verdict', 'body')", name="kind_known"),
     Index("ix_row_versions_kind_row_id_id", "kind", "row_id", "id"),
     info={"writer": "gateway"},
 )

@@ -55,6 +55,8 @@ transcode_jobs = Table(
     Column("stored_bytes", BigInteger),
     # when the objects of a job that came to nothing were removed
     Column("cleaned_at", INSTANT),
+    # when retention removed the upload
+    Column("source_removed_at", INSTANT),
     # what the school asks through the API; the gateway writes it, and a worker takes it away when it is done
     Column("requested", Text),
     # when the school deleted what the job had made; the row stays, because the statistics count it

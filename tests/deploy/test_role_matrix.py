@@ -113,6 +113,22 @@ def test_every_cell_of_the_matrix_is_as_it_says(owner: extensions.connection) ->
     assert tried > 2000
 
 
+FUNCTIONS = """
+    SELECT p.proname, p.oid, p.prosecdef FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname = 'public' AND p.prorettype <> 'trigger'::regtype
+"""
+
+
+def test_only_the_named_roles_may_call_a_function(owner: extensions.connection) -> None:
+    found = {name: oid for name, oid, _ in rows(owner, FUNCTIONS)}
+    assert sorted(found) == sorted(MATRIX["functions"]), "deploy/role_matrix.toml has to name every function"
+    for name, oid in found.items():
+        may = {
+            role for role in NAMES if rows(owner, "SELECT has_function_privilege(%s, %s, 'EXECUTE')", role, oid)[0][0]
+        }
+        assert may == set(MATRIX["functions"][name]), name
+
+
 MADE = {
     "outbox": ("INSERT INTO outbox (service, message) VALUES (%s, '{}')", ("gateway", "transcoder", "stats")),
     "dead_letters": (

@@ -40,10 +40,18 @@ class Maintenance:
     """Each method is one round of one duty. Many workers may do them at once."""
 
     def __init__(
-        self, engine: Engine, storage: Storage, scratch: ScratchSpace, *, orphan_age: timedelta, upload_age: timedelta
+        self,
+        engine: Engine,
+        storage: Storage,
+        scratch: ScratchSpace,
+        *,
+        orphan_age: timedelta,
+        upload_age: timedelta,
+        upload_retention: timedelta | None = None,
     ) -> None:
         self._engine, self._storage, self._scratch = engine, storage, scratch
         self._orphan_age, self._upload_age = orphan_age, upload_age
+        self._upload_retention = upload_retention
         #: Jobs whose objects S3 did not remove, and when they are next tried, on the monotonic clock.
         self._put_off: dict[int, float] = {}
 
@@ -151,6 +159,35 @@ class Maintenance:
         """Remove the pieces of uploads that were never completed."""
         return abort_old(self._storage, UPLOADS, datetime.now(UTC) - self._upload_age)
 
+    def remove_sources(self) -> int:
+        """Remove the uploads of jobs that ended longer ago than their retention; how many jobs that were.
+
+        An upload that a younger or unfinished job uses too stays.
+        """
+        if self._upload_retention is None:
+            return 0
+        before = datetime.now(UTC) - self._upload_retention
+        other = jobs.alias("other")
+        used = select(other.c.id).where(
+            other.c.source_key == jobs.c.source_key, or_(other.c.finished_at.is_(None), other.c.finished_at >= before)
+        )
+        due = (
+            select(jobs.c.id, jobs.c.source_key)
+            .where(jobs.c.finished_at < before, jobs.c.source_removed_at.is_(None), jobs.c.requested.is_(None))
+            .where(jobs.c.source_key.startswith(UPLOADS), ~used.exists())
+            .order_by(jobs.c.finished_at)
+            .limit(20)
+            .with_for_update(skip_locked=True)
+        )
+        with self._engine.begin() as connection:
+            rows = connection.execute(due).all()
+            for row in rows:
+                self._storage.remove_one(row.source_key)
+                log.info("removed an upload past its retention", job_id=row.id)
+            over = update(jobs).where(jobs.c.id.in_([row.id for row in rows]))
+            connection.execute(over.values(source_removed_at=func.now()))
+        return len(rows)
+
     def _is_orphan(self, course_id: int, content_key: str, prefix: str) -> bool:
         with self._engine.connect() as connection:
             if self._is_wanted(connection, course_id, content_key):
@@ -236,11 +273,15 @@ def maintenance_threads(sweep: Maintenance, wake: Callable[[], None]) -> list[Pe
     def abort_uploads() -> None:
         sweep.abort_uploads()
 
+    def remove_sources() -> bool:
+        return sweep.remove_sources() > 0
+
     return [
         PeriodicThread("due parts", release, LOOK_EVERY_SECONDS),
         PeriodicThread("scratch space", sweep.forget_uploads, LOOK_EVERY_SECONDS),
         PeriodicThread("cleaning", lambda: sweep.clean_one() > 0, LOOK_EVERY_SECONDS),
         PeriodicThread("backlog", sweep.measure_backlog, MEASURE_EVERY_SECONDS, at_once=True),
         PeriodicThread("orphans", remove_orphans, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
+        PeriodicThread("retention", remove_sources, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
         PeriodicThread("old uploads", abort_uploads, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
     ]

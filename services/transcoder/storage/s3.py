@@ -153,6 +153,10 @@ class Storage:
                 )
         return len(keys)
 
+    def remove_one(self, key: str) -> None:
+        """Remove one object; one that is not there is removed already."""
+        retrying(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
+
     def _require_gone(self, key: str, etag: str | None = None) -> None:
         """Raises StorageAway unless S3's own list has no such object either.
 

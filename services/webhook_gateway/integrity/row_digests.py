@@ -3,7 +3,8 @@
 Payments and verdicts change: triggers record a digest of each state in `row_versions`, and those rows are sealed.
 
 The database makes the array, so that bodies need not travel; `jsonb` writes it in one way only. Of a body its digest is
-in it, so that one could be erased and its seal still be explained. Instants are microseconds since 1970.
+in it: of an erased body the digest that was kept takes its place, and the seal still fits. The same holds for the
+whole of an erased act. Instants are microseconds since 1970.
 """
 
 from enum import StrEnum
@@ -29,7 +30,8 @@ TABLES = {
 
 _ARRAYS = {
     SealedRowKind.EVENT: """
-        'event', r.id, r.provider, r.dedupe_key, r.method, r.headers, encode(sha256(r.body), 'hex'),
+        'event', r.id, r.provider, r.dedupe_key, r.method, r.headers,
+        encode(CASE WHEN r.body_erased_at IS NULL THEN sha256(r.body) ELSE r.body_sha256 END, 'hex'),
         encode(r.body_sha256, 'hex'), r.reference, r.signed, r.secret, {received_at}, {drained_at}
     """.format(
         received_at="(extract(epoch FROM r.received_at) * 1000000)::bigint",
@@ -59,6 +61,11 @@ def _digest(array: str) -> str:
 
 #: SQL for the digest of row `r` of each table.
 DIGESTS = {what: _digest(array) for what, array in _ARRAYS.items()}
+# an act that is erased keeps the digest alone; what remains in it besides would be a forgery
+DIGESTS[SealedRowKind.ACT] = (
+    f"CASE WHEN r.erased_at IS NULL THEN {DIGESTS[SealedRowKind.ACT]} WHEN r.who = '' AND r.why IS NULL"
+    " AND r.credential IS NULL AND r.ids = '[]' AND r.chosen_by = '{}' THEN r.sealed_digest END"
+)
 
 #: Table, SQL for the digest of the present state of row `r` as the triggers of migration 0028 record it, and which
 #: rows have to be as their newest record `v` says.
@@ -77,5 +84,14 @@ STATES = {
         _digest("'verdict', r.id, r.state, r.reason, r.resolution, r.payment_id"),
         # an event that was given back to the worker goes its own way, until it is put aside again
         "r.state IN ('quarantined', 'dead') OR v.state <> 'received'",
+    ),
+    # with the body that is left, if one is: an erased body is empty
+    "body": (
+        "webhook_events",
+        _digest("""
+            'body', r.id, CASE r.body WHEN '' THEN encode(r.body_sha256, 'hex') ELSE 'not empty' END,
+            (extract(epoch FROM r.body_erased_at) * 1000000)::bigint
+        """),
+        "r.body_erased_at IS NOT NULL OR v.digest IS NOT NULL",
     ),
 }

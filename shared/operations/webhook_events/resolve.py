@@ -85,6 +85,11 @@ def undo(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
         event = _lock(connection, event_id)
         if event.resolution is None:
             return False
+        if event.body_erased_at is not None:
+            raise CannotResolveError(
+                f"the body of event {event_id} was erased by retention, so nobody can settle it; correct the wallet by"
+                " nouba payments adjust"
+            )
         if event.state not in ("received", "quarantined", "dead"):
             raise CannotResolveError(
                 f"event {event_id} is {event.state} already ({event.reason}); correct it by nouba payments adjust"
@@ -112,7 +117,7 @@ def wait_for_outcome(engine: Engine, event_id: int, seconds: float) -> Outcome:
 
 
 def _lock(connection: Connection, event_id: int) -> Row[Any]:
-    names = ("id", "state", "reason", "resolution")
+    names = ("id", "state", "reason", "resolution", "body_erased_at")
     query = select(*webhook_events.c[names]).where(webhook_events.c.id == event_id).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None:

@@ -193,3 +193,42 @@ def test_parts_that_are_due_are_told_of_once(school: School, sweep_with: Callabl
     school.jobs.cancel(job_id)
     school.scalar("UPDATE transcode_chunks SET due_at = now() RETURNING 1")
     assert sweep.release_due() == 0, "a job that is over has nothing due"
+
+
+def test_an_upload_goes_when_its_retention_is_over_and_no_job_needs_it(
+    school: School, storage: Storage, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Given uploads of two finished jobs and of one that is at work, the first finished a month ago
+    finished, other, running = (school.open(f"{name}.mp4", minutes=number) for number, name in enumerate("abc"))
+    # a name that begins as another one is another upload
+    storage.put("uploads/a.mp4.vtt", b"WEBVTT")
+    for name in "abc":
+        storage.client.put_object(Bucket=BUCKET, Key=f"uploads/{name}.mp4", Body=b"film")
+    with school.engine.begin() as connection:
+        for job_id, age in ((finished, "31 days"), (other, "1 day")):
+            connection.exec_driver_sql(
+                "UPDATE transcode_jobs SET state = 'completed', finished_at = now() - %s::interval WHERE id = %s",
+                (age, job_id),
+            )
+        connection.exec_driver_sql(
+            "UPDATE transcode_jobs SET state = 'queued', finished_at = NULL WHERE id = %s", (running,)
+        )
+    scratch = ScratchSpace(tmp_path_factory.mktemp("scratch"))
+
+    def sweep(retention: timedelta | None) -> Maintenance:
+        return Maintenance(
+            school.engine, storage, scratch, orphan_age=WEEK, upload_age=WEEK, upload_retention=retention
+        )
+
+    # When it is swept: without a retention, and with one of 30 days, twice
+    assert sweep(None).remove_sources() == 0
+    assert sweep(timedelta(days=30)).remove_sources() == 1
+    assert sweep(timedelta(days=30)).remove_sources() == 0
+
+    # Then that upload is gone, and the others are there
+    assert sorted(storage.list("uploads/")) == ["uploads/a.mp4.vtt", "uploads/b.mp4", "uploads/c.mp4"]
+    with school.engine.connect() as connection:
+        removed = connection.exec_driver_sql(
+            "SELECT id FROM transcode_jobs WHERE source_removed_at IS NOT NULL"
+        ).scalars()
+        assert list(removed) == [finished]

@@ -1,0 +1,71 @@
+"""Erases one person's data: name, address, telephone and the bodies of their payments' webhooks.
+
+The books stay, under the user's number: payments, ledger and balance are what the law of accounting demands.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select, text, update
+
+from shared.operations import audit_log
+from shared.schema.tables import payments, teachers, users, webhook_events
+
+
+class NoSuchUserError(Exception):
+    """There is no user of that number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What one erasure did; `bodies_left` belong to events that are not settled or decided yet."""
+
+    user_id: int
+    profile: bool
+    bodies: int
+    bodies_left: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether there was anything to erase."""
+        return self.profile or self.bodies > 0
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def erase_user(engine: Engine, user_id: int, *, who: str, why: str, dry_run: bool = False) -> Erasure:
+    """Erase the person's data and write the act down, in one transaction. Erasing again changes nothing.
+
+    Needs the rights of the tables' owner. Raises NoSuchUserError.
+    """
+    with engine.connect() as connection, connection.begin() as transaction:
+        query = select(users.c.id).where(users.c.id == user_id).with_for_update()
+        if connection.scalar(query) is None:
+            raise NoSuchUserError(f"There is no user {user_id}.")
+        profile = _erase_profile(connection, user_id)
+        bodies = int(connection.scalar(text("SELECT erase_bodies_of_user(:user)"), {"user": user_id}) or 0)
+        done = Erasure(user_id, profile, bodies, _bodies_left(connection, user_id))
+        if done.changed and not dry_run:
+            found = {"profile": profile, "bodies": bodies}
+            audit_log.record(connection, who=who, what="user.erase", why=why, ids=[user_id], chosen_by=found)
+        if dry_run:
+            transaction.rollback()
+    return done
+
+
+def _erase_profile(connection: Connection, user_id: int) -> bool:
+    column = users.c
+    named = (column.name != "") | column.email.is_not(None) | column.phone.is_not(None)
+    values = {"name": "", "email": None, "phone": None}
+    person = connection.execute(update(users).where(column.id == user_id, named).values(values))
+    taught = teachers.c.user_id == user_id
+    teacher = connection.execute(update(teachers).where(taught, teachers.c.name != "").values(name=""))
+    return person.rowcount + teacher.rowcount > 0
+
+
+def _bodies_left(connection: Connection, user_id: int) -> int:
+    of_user = select(payments.c.id).where(payments.c.user_id == user_id)
+    event = webhook_events.c
+    query = select(func.count()).where(event.payment_id.in_(of_user), event.body_erased_at.is_(None))
+    return int(connection.scalar(query) or 0)
