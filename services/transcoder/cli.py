@@ -56,7 +56,7 @@ def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
                 file,
                 folder,
                 ffmpeg_of(settings),
-                recipe=EncodingProfile(preset=settings.preset),
+                recipe=EncodingProfile(preset=settings.preset, loudness_lufs=settings.loudness_lufs),
                 jobs=jobs or settings.jobs,
                 scratch=settings.scratch_dir,
                 tell=tell,

@@ -43,7 +43,9 @@ def run(settings: WorkerSettings) -> int:
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
     terms = WorkerPolicy(
-        recipe=EncodingProfile(preset=settings.preset, chunk_seconds=settings.chunk_seconds),
+        recipe=EncodingProfile(
+            preset=settings.preset, chunk_seconds=settings.chunk_seconds, loudness_lufs=settings.loudness_lufs
+        ),
         today=lambda: datetime.now(settings.zone).date(),
         attempts=settings.part_attempts,
         backoff_seconds=settings.part_backoff_seconds,

@@ -85,7 +85,8 @@ class Plan:
     @property
     def key(self) -> str:
         """The name of this lesson's bytes: the same source, ladder, encoder and key always make the same."""
-        ladder = hashlib.sha256(_STEPS.dump_json((self.recipe, self.rungs))).hexdigest()
+        # what is None is not there: choices that came later leave the names of older lessons alone
+        ladder = hashlib.sha256(_STEPS.dump_json((self.recipe, self.rungs), exclude_none=True)).hexdigest()
         lock = f" {self.key_place.key_id} {self.key_place.uri}" if self.key_place else ""
         return hashlib.sha256(f"{self.source_sha256} {ladder} {self.encoder}{lock}".encode()).hexdigest()[:32]
 
