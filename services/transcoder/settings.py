@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.transcoder.ffmpeg.sandbox import Confinement
+from services.transcoder.planning.profile import EncodingProfile
 
 
 class EncodingSettings(BaseSettings):
@@ -31,5 +32,7 @@ class EncodingSettings(BaseSettings):
     jobs: int = Field(default_factory=lambda: min(64, os.cpu_count() or 1), ge=1, le=64)
 
     @property
-    def loudness_lufs(self) -> float | None:
-        return None if self.transcoder_loudness == "off" else self.transcoder_loudness
+    def recipe(self) -> EncodingProfile:
+        """How lessons are encoded."""
+        loudness = None if self.transcoder_loudness == "off" else self.transcoder_loudness
+        return EncodingProfile(preset=self.preset, loudness_lufs=loudness)

@@ -14,7 +14,7 @@ from services.transcoder.ffmpeg import filtergraphs, input_limits
 from services.transcoder.planning.geometry import even
 from services.transcoder.planning.loudness import Level
 from services.transcoder.planning.plan import Chunk, Plan, Sound, audio_shift, picture_frames
-from services.transcoder.planning.source import Source
+from services.transcoder.planning.source import Source, Subtitles
 from services.transcoder.planning.storyboard import Storyboard
 
 _START = ("-nostdin", "-hide_banner", "-v", "error", "-xerror", "-y")
@@ -114,6 +114,12 @@ def decode_audio(plan: Plan, sound: Sound, source: Path, upload: Path | None = N
         words = [*_MEASURED_START, *_open(plan.source.container, source), "-map", f"0:{sound.stream}"]
     words += ["-af", "ashowinfo", "-ac", "2", "-ar", "48000", "-c:a", "flac", "-bitexact", "-vn", "-sn", "-dn"]
     return [*words, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "matroska", DECODED_NAME]
+
+
+def extract_subtitles(source: Source, track: Subtitles, upload: Path, name: str) -> list[str]:
+    """One subtitle track of the upload as SubRip, by the clock of the film. ffmpeg's WebVTT escapes nothing."""
+    words = [*_TOLERANT_START, *_open(source.upload_container or source.container, upload)]
+    return [*words, "-map", f"0:{track.index}", "-c:s", "srt", "-bitexact", "-f", "srt", name]
 
 
 def mend_clock(source: Source, path: Path, shifts: Mapping[int, Sequence[tuple[int, float]]]) -> list[str]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.transcoder.planning.languages import language_name
+from services.transcoder.planning.languages import UNKNOWN, language_name
 from shared.runtime.webvtt import Cue, parse_captions, write_captions
 
 FOLDER = "captions"
@@ -86,5 +86,5 @@ def _between(cues: Sequence[Cue], start_ms: float, end_ms: float) -> list[Cue]:
 
 
 def _label(track: Captions) -> str:
-    name = language_name(track.language)
+    name = language_name(track.language) if track.language != UNKNOWN else "Subtitles"
     return f"{name} (auto)" if track.automatic else name

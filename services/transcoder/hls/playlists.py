@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from services.transcoder.hls.bandwidth import average_bits_per_second, peak_bits_per_second
+from services.transcoder.hls.chapters import SESSION_DATA
 from services.transcoder.hls.renditions import Rendition
 from services.transcoder.hls.segments import INIT_NAME
 from services.transcoder.planning.plan import Sound
@@ -49,9 +50,16 @@ def iframe_playlist(rendition: Rendition, lock: Lock | None = None) -> str:
     return _text(lines)
 
 
-def master_playlist(pictures: Sequence[Rendition], sounds: Sequence[tuple[Sound, Rendition]], rate: Fraction) -> str:
+def master_playlist(
+    pictures: Sequence[Rendition],
+    sounds: Sequence[tuple[Sound, Rendition]],
+    rate: Fraction,
+    *,
+    has_chapters: bool = False,
+) -> str:
     """All renditions with their measured rates; without a picture, the sound alone."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    lines += [SESSION_DATA] if has_chapters else []
     target = target_seconds([*pictures, *(rendition for _, rendition in sounds)])
     grouped = bool(sounds) and (bool(pictures) or len(sounds) > 1)
     if grouped:
