@@ -30,10 +30,11 @@ CONTENT_TYPES = {
     "jpg": "image/jpeg",
     "vtt": "text/vtt; charset=utf-8",
     "json": "application/json",
+    "mpd": "application/dash+xml",
     "key": "application/octet-stream",
 }
 #: Kept compressed in S3; sent so to players that accept it.
-TEXTS = ("m3u8", "vtt", "json")
+TEXTS = ("m3u8", "vtt", "json", "mpd")
 RETRY_AFTER_SECONDS = 2
 BLOCK_BYTES = 128 * 1024
 

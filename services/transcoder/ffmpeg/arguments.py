@@ -80,13 +80,15 @@ def encode_chunk(plan: Plan, chunk: Chunk, source: Path, *, tolerant: bool = Fal
 def encode_audio(
     plan: Plan, sound: Sound, source: Path, *, decoded: bool = False, level: Level | None = None
 ) -> list[str]:
-    """One track as stereo AAC, exactly as long as the picture: `init.mp4` and `<segment>.m4s`.
+    """One track as AAC, stereo or 5.1, exactly as long as the picture: `init.mp4` and `<segment>.m4s`.
 
     `decoded` reads what `decode_audio` wrote; its times are those of the film.
     """
     chain = _sound_chain(plan, sound, level)
     words = [*_START, *_track(plan, sound, source, decoded), "-af", ",".join(chain)]
-    words += ["-c:a", "aac", "-b:a", f"{plan.recipe.audio_kbps}k", "-ac", "2"]
+    # six channels need twice the bits of two: four of them hold little
+    kbps = plan.recipe.audio_kbps * (2 if sound.channels > 2 else 1)
+    words += ["-c:a", "aac", "-b:a", f"{kbps}k", "-ac", str(sound.channels)]
     # the encoder's priming packet would start the track before zero
     words += ["-bsf:a", r"noise=drop=lt(pts\,0)", *_PLAIN, *_HLS, "-hls_time", _seconds(plan.segment_seconds)]
     words += ["-hls_segment_options", _CMAF, "-hls_fmp4_init_filename", "init.mp4"]
@@ -98,13 +100,17 @@ def measure_loudness(
 ) -> list[str]:
     """Reports the loudness of what `encode_audio` encodes; writes nothing."""
     # each moment's measures go to a level of messages that is not shown: the summary is enough
-    chain = [*_sound_chain(plan, sound, level), "aformat=channel_layouts=stereo", "ebur128=peak=true:framelog=verbose"]
+    chain = [
+        *_sound_chain(plan, sound, level),
+        filtergraphs.layout(sound.channels),
+        "ebur128=peak=true:framelog=verbose",
+    ]
     words = ["-nostdin", "-hide_banner", "-nostats", "-v", "info", "-xerror", "-y"]
     return [*words, *_track(plan, sound, source, decoded), "-af", ",".join(chain), "-f", "null", "-"]
 
 
 def decode_audio(plan: Plan, sound: Sound, source: Path, upload: Path | None = None) -> list[str]:
-    """One track as lossless stereo in `sound.mkv`, whatever changes or breaks on its way; reports each frame."""
+    """One track, lossless, in `sound.mkv`, whatever changes or breaks on its way; reports each frame."""
     track = next(track for track in plan.source.audio if track.index == sound.stream)
     if upload is not None and plan.source.upload_container == "mpegts" and track.upload_index is not None:
         words = [*_MEASURED_START, *_open(plan.source.upload_container, upload)]
@@ -112,7 +118,20 @@ def decode_audio(plan: Plan, sound: Sound, source: Path, upload: Path | None = N
         words += ["-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "null", "-", "-map", f"0:{track.upload_index}"]
     else:
         words = [*_MEASURED_START, *_open(plan.source.container, source), "-map", f"0:{sound.stream}"]
-    words += ["-af", "ashowinfo", "-ac", "2", "-ar", "48000", "-c:a", "flac", "-bitexact", "-vn", "-sn", "-dn"]
+    words += [
+        "-af",
+        "ashowinfo",
+        "-ac",
+        str(sound.channels),
+        "-ar",
+        "48000",
+        "-c:a",
+        "flac",
+        "-bitexact",
+        "-vn",
+        "-sn",
+        "-dn",
+    ]
     return [*words, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "matroska", DECODED_NAME]
 
 
@@ -202,7 +221,7 @@ def _sound_chain(plan: Plan, sound: Sound, level: Level | None) -> list[str]:
         f"asetpts=PTS-({_seconds(audio_shift(plan))})/TB",
         # silence where sound starts late or has gaps
         f"aresample=48000:async=1:first_pts=0:min_hard_comp={_hard_compensation(plan, sound)}",
-        *(filtergraphs.levelled(level) if level else []),
+        *(filtergraphs.levelled(level, sound.channels) if level else []),
         f"apad=whole_dur={duration}",
         f"atrim=end={duration}",
     ]

@@ -40,9 +40,14 @@ def chunk_graph(plan: Plan, chunk: Chunk, preroll_frames: int, *, tolerant: bool
     return ";".join(parts)
 
 
-def levelled(level: Level) -> list[str]:
-    """Stereo with `level` applied. A limiter sees peaks between samples where there are four times as many."""
-    steps = ["aformat=channel_layouts=stereo", f"volume={level.gain_db:.2f}dB"]
+def layout(channels: int) -> str:
+    """Stereo or 5.1, mixed as ffmpeg's standard matrix does it."""
+    return f"aformat=channel_layouts={'5.1' if channels > 2 else 'stereo'}"
+
+
+def levelled(level: Level, channels: int) -> list[str]:
+    """Sound of `channels` with `level` applied. A limiter sees peaks between samples at four times the rate."""
+    steps = [layout(channels), f"volume={level.gain_db:.2f}dB"]
     if level.limited:
         limit = 10 ** (CEILING_DBTP / 20)
         steps += ["aresample=192000", f"alimiter=limit={limit:.4f}:level=0:latency=1:attack=5:release=50"]

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from services.transcoder.hls.captions import Captions, captioned_master, first_media, rendition
 from services.transcoder.hls.chapters import CHAPTERS_NAME, chapter_list
+from services.transcoder.hls.dash import MANIFEST_NAME, captioned_manifest, manifest
 from services.transcoder.hls.playlists import (
     IFRAMES_NAME,
     MASTER_NAME,
@@ -38,8 +39,15 @@ def assemble(plan: Plan, parts: Iterable[RenditionSlice], lock: Lock | None = No
     validate(plan, renditions)
     pictures = [renditions[rung.name] for rung in plan.rungs]
     sounds = [(sound, renditions[sound.name]) for sound in plan.sounds]
-    chapters = [chapter for chapter in plan.source.chapters if chapter.start_seconds < plan.duration_seconds]
-    return playlists_of(pictures, sounds, plan.rate, lock, chapters)
+    made = playlists_of(pictures, sounds, plan.rate, lock, _chapters(plan))
+    if lock:
+        return made
+    manifest_text = manifest(pictures, sounds, plan.rate)
+    return replace(made, playlists={MANIFEST_NAME: manifest_text, **made.playlists})
+
+
+def _chapters(plan: Plan) -> list[Chapter]:
+    return [chapter for chapter in plan.source.chapters if chapter.start_seconds < plan.duration_seconds]
 
 
 def playlists_of(
@@ -71,6 +79,8 @@ def with_captions(package: Package, tracks: Sequence[Captions]) -> Package:
     media = playlists[first_media(master)]
     for track in tracks:
         playlists |= rendition(track, media)
+    if MANIFEST_NAME in playlists:
+        playlists[MANIFEST_NAME] = captioned_manifest(playlists[MANIFEST_NAME], tracks)
     return replace(package, playlists={**playlists, MASTER_NAME: captioned_master(master, tracks)})
 
 

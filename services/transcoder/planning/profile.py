@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 #: Raised with every change of commands or filters that changes bytes.
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

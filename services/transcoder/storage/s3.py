@@ -37,9 +37,10 @@ CONTENT_TYPES = {
     ".jpg": "image/jpeg",
     ".vtt": "text/vtt; charset=utf-8",
     ".json": "application/json",
+    ".mpd": "application/dash+xml",
 }
 #: Text is kept compressed, as Apple demands of playlists.
-COMPRESSED = (".m3u8", ".vtt", ".json")
+COMPRESSED = (".m3u8", ".vtt", ".json", ".mpd")
 
 RANGE_BYTES = 16 << 20
 _PARALLEL_RANGES = 4
