@@ -4,7 +4,7 @@ import crypto from 'crypto';
 const NAME = '[0-9A-Za-z_-]{1,128}';
 const PATH = new RegExp(
     '^/play/([0-9]{1,12})\\.([0-9A-Za-z_-]{2,128})\\.([01])\\.([0-9A-Za-z_-]{43})/(0|[1-9][0-9]{0,18})/(' + NAME + ')/' +
-    '((?:' + NAME + '/){0,3}' + NAME + '\\.(?:m3u8|m4s|mp4|jpg|vtt|key))$');
+    '((?:' + NAME + '/){0,3}' + NAME + '\\.(?:m3u8|m4s|mp4|jpg|vtt|json|mpd|key))$');
 
 function secrets() {
     return (process.env.NOUBA_PLAYBACK_SECRETS || '').split(',').map(one => one.trim()).filter(one => one.length >= 32);

@@ -94,7 +94,7 @@ GRANT UPDATE (status, activated_at, ends_at, granted_until) ON subscriptions TO 
 GRANT SELECT (id, transcoding_status, video_ref) ON courses TO nouba_gateway;
 GRANT SELECT ON course_keys TO nouba_gateway;
 -- how far a lesson is, and what the school asks of it
-GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, requested, deleted_at),
+GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, chapters, requested, deleted_at),
     UPDATE (requested) ON transcode_jobs TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON captions TO nouba_gateway;
 GRANT SELECT (job_id, kind, done_seconds) ON transcode_chunks TO nouba_gateway;
@@ -104,7 +104,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON transcode_jobs, transcode_chunks TO noub
 GRANT SELECT (id, chapter_id, transcoding_status, video_ref) ON courses TO nouba_transcoder;
 GRANT SELECT (id, price_minor) ON chapters TO nouba_transcoder;
 GRANT SELECT, INSERT, DELETE ON course_keys TO nouba_transcoder;
-GRANT SELECT ON captions TO nouba_transcoder;
+GRANT SELECT, INSERT, DELETE ON captions TO nouba_transcoder;
 GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
 
 -- Playback: the keys of encrypted lessons, for those whose address is signed, and nothing else.

@@ -29,10 +29,12 @@ CONTENT_TYPES = {
     "mp4": "video/mp4",
     "jpg": "image/jpeg",
     "vtt": "text/vtt; charset=utf-8",
+    "json": "application/json",
+    "mpd": "application/dash+xml",
     "key": "application/octet-stream",
 }
 #: Kept compressed in S3; sent so to players that accept it.
-TEXTS = ("m3u8", "vtt")
+TEXTS = ("m3u8", "vtt", "json", "mpd")
 RETRY_AFTER_SECONDS = 2
 BLOCK_BYTES = 128 * 1024
 

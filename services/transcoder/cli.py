@@ -17,7 +17,6 @@ from services.transcoder.encoding.local_pipeline import EncodingProgress, Lesson
 from services.transcoder.errors import RejectedInputError, TranscoderError
 from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.hls.playlists import MASTER_NAME
-from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.settings import EncodingSettings
 from shared.runtime.lazy_group import LazyGroup
 from shared.runtime.settings import read_settings
@@ -56,7 +55,7 @@ def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
                 file,
                 folder,
                 ffmpeg_of(settings),
-                recipe=EncodingProfile(preset=settings.preset),
+                recipe=settings.recipe,
                 jobs=jobs or settings.jobs,
                 scratch=settings.scratch_dir,
                 tell=tell,

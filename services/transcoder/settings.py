@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.transcoder.ffmpeg.sandbox import Confinement
+from services.transcoder.planning.profile import EncodingProfile
 
 
 class EncodingSettings(BaseSettings):
@@ -25,5 +26,13 @@ class EncodingSettings(BaseSettings):
     ffmpeg_memory_bytes: int = Field(1_200_000_000, ge=100_000_000)
     #: Quality against processor time (x264's own words).
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "veryfast"
+    #: Loudness that the sound of lessons is levelled to (LUFS, EBU R128), or `off`.
+    transcoder_loudness: Literal["off"] | Annotated[float, Field(ge=-31, le=-10)] = -16.0
     #: Parts made at once, by a worker and by `nouba transcoder run`. Each is one ffmpeg with about one processor.
     jobs: int = Field(default_factory=lambda: min(64, os.cpu_count() or 1), ge=1, le=64)
+
+    @property
+    def recipe(self) -> EncodingProfile:
+        """How lessons are encoded."""
+        loudness = None if self.transcoder_loudness == "off" else self.transcoder_loudness
+        return EncodingProfile(preset=self.preset, loudness_lufs=loudness)

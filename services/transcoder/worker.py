@@ -16,7 +16,6 @@ from services.transcoder.jobs.maintenance import Maintenance, maintenance_thread
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.requests import request_thread
 from services.transcoder.jobs.scratch import ScratchSpace
-from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.worker_settings import WorkerSettings
 from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
@@ -43,7 +42,7 @@ def run(settings: WorkerSettings) -> int:
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
     terms = WorkerPolicy(
-        recipe=EncodingProfile(preset=settings.preset, chunk_seconds=settings.chunk_seconds),
+        recipe=settings.recipe,
         today=lambda: datetime.now(settings.zone).date(),
         attempts=settings.part_attempts,
         backoff_seconds=settings.part_backoff_seconds,

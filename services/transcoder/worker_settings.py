@@ -1,11 +1,13 @@
 """Settings of the transcoding worker."""
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.transcoder.hls.content_keys import Encrypt
+from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.settings import EncodingSettings
 from services.transcoder.storage.s3 import Storage
 from shared.runtime.settings import DatabaseSettings, Settings
@@ -63,3 +65,7 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
                 f"{DEFAULT_KEY_URL} for `nouba playback`"
             )
         return url
+
+    @property
+    def recipe(self) -> EncodingProfile:
+        return replace(super().recipe, chunk_seconds=self.chunk_seconds)

@@ -25,7 +25,7 @@ LONGEST_VIEWER_BYTES = 96
 _NAME = r"[0-9A-Za-z_-]{1,128}"
 _PATH = re.compile(
     rf"/play/(?P<grant>[0-9A-Za-z_.-]{{1,256}})/(?P<course>0|[1-9][0-9]{{0,18}})/(?P<content>{_NAME})"
-    rf"/(?P<file>(?:{_NAME}/){{0,3}}{_NAME}\.(?:m3u8|m4s|mp4|jpg|vtt|key))"
+    rf"/(?P<file>(?:{_NAME}/){{0,3}}{_NAME}\.(?:m3u8|m4s|mp4|jpg|vtt|json|mpd|key))"
 )
 _GRANT = re.compile(
     r"(?P<expires>[0-9]{1,12})\.(?P<viewer>[0-9A-Za-z_-]{2,128})\.(?P<bound>[01])\.(?P<signature>[0-9A-Za-z_-]{43})"

@@ -38,6 +38,8 @@ transcode_jobs = Table(
     Column("detail", Text),
     # what a completed lesson lacks: a list of {code, text}, the text for the teacher
     Column("warnings", JSONB(none_as_null=True)),
+    # the upload's chapters: a list of {start_seconds, title}
+    Column("chapters", JSONB(none_as_null=True)),
     Column("plan", JSONB),
     # the name of the lesson's bytes: source, ladder and encoder; its objects are under hls/<course>/<content key>/
     Column("content_key", Text),
@@ -74,7 +76,8 @@ transcode_jobs = Table(
     info={"writer": "transcoder"},
 )
 
-# The text that a teacher sent for one language, as plain WebVTT; a worker makes a rendition of it.
+# The text of one language, as plain WebVTT, sent by a teacher or carried by the upload;
+# a worker makes a rendition of it.
 captions = Table(
     "captions",
     metadata,
@@ -84,6 +87,8 @@ captions = Table(
     Column("body", Text, nullable=False),
     # made by a machine, and not yet read by a person
     Column("automatic", Boolean, nullable=False, server_default=text("false")),
+    # the job whose upload they came with or were made from; null where a person sent them
+    Column("job_id", BigInteger),
     created_at_column(),
     Column("updated_at", INSTANT, nullable=False, server_default=text("now()")),
     info={"writer": "gateway"},

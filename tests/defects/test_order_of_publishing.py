@@ -17,7 +17,7 @@ from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.object_store import ObjectInfo
 from tests.transcoder.jobs.harness import make_film
 
-RECIPE = EncodingProfile(preset="ultrafast", chunk_seconds=6)
+RECIPE = EncodingProfile(preset="ultrafast", chunk_seconds=6, loudness_lufs=-16.0)
 
 
 @dataclass

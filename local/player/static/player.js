@@ -53,6 +53,7 @@ function openWithHls(position) {
   hls.on(Hls.Events.MANIFEST_PARSED, () => fill('quality', hls.levels.map((level, i) => [i, `${Math.min(level.width, level.height)}p`])));
   hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => fill('sound', hls.audioTracks.map((track, i) => [i, track.name]), 1));
   hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, () => fill('captions', hls.subtitleTracks.map((track, i) => [i, track.name])));
+  hls.on(Hls.Events.MANIFEST_LOADED, (_, data) => loadChapters(data.sessionData));
   hls.loadSource(master);
   hls.attachMedia(video);
 }
@@ -76,6 +77,14 @@ function fill(name, choices, least = 0) {
   [...select.options].forEach(option => { if (option.value !== '-1') option.remove(); });
   choices.forEach(([value, text]) => select.add(new Option(text, value)));
   select.parentElement.hidden = choices.length <= least;
+}
+
+async function loadChapters(session) {
+  const told = session && session['com.apple.hls.chapters'];
+  const answer = told && await fetch(beside(told.URI)).catch(() => null);
+  const chapters = answer && answer.ok ? await answer.json() : [];
+  fill('chapter', chapters.map(chapter => [chapter['start-time'], `${clock(chapter['start-time'])} ${chapter.titles[0].title}`]));
+  seen.chapters = chapters.length;
 }
 
 async function loadStoryboard(url) {
@@ -131,6 +140,7 @@ seek.onmouseleave = () => { find('.preview').hidden = true; };
 find('[name=speed]').onchange = event => { video.playbackRate = Number(event.target.value); };
 find('[name=quality]').onchange = event => { hls.nextLevel = Number(event.target.value); };
 find('[name=sound]').onchange = event => { hls.audioTrack = Number(event.target.value); };
+find('[name=chapter]').onchange = event => { if (event.target.value !== '-1') video.currentTime = Number(event.target.value); event.target.value = '-1'; };
 find('[name=captions]').onchange = event => { hls.subtitleTrack = Number(event.target.value); hls.subtitleDisplay = true; };
 find('.full').onclick = () => find('.stage').requestFullscreen();
 

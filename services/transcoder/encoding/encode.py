@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.transcoder.encoding.decode_log import DecodeLog, packet_times
+from services.transcoder.encoding.loudness import find_level
 from services.transcoder.errors import (
     EncoderFailedError,
     Reason,
@@ -113,7 +114,8 @@ def encode_audio(
     work = _fresh(folder, f".{sound.name}")
 
     def encode(path: Path, *, decoded: bool = False) -> None:
-        words = arguments.encode_audio(plan, sound, path, decoded=decoded)
+        level = find_level(plan, sound, path, work, ffmpeg, decoded=decoded, cancelled=cancelled)
+        words = arguments.encode_audio(plan, sound, path, decoded=decoded, level=level)
         ffmpeg.encode(words, work, reads=[path], on_progress=on_progress, cancelled=cancelled)
 
     try:

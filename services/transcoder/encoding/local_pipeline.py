@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.transcoder.encoding.captions import read_captions
 from services.transcoder.encoding.encode import encode_audio, encode_chunk, warnings_of
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import EnvironmentNotReadyError
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key
-from services.transcoder.hls.package import Package, assemble
+from services.transcoder.hls.package import Package, assemble, with_captions
 from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.hls.segments import RenditionSlice
 from services.transcoder.inspection.prepare import Prepared, prepare
@@ -79,7 +80,10 @@ def make_lesson(
         parts, stills = encoder.run(jobs)
         warnings = warnings_of(plan, encoder.damages)
         tell(EncodingProgress("writing playlists", 0.99, 0.0))
-        assembly = assemble(plan, parts, key.lock if key else None)
+        assembly = with_captions(
+            assemble(plan, parts, key.lock if key else None),
+            read_captions(plan.source, path, work, ffmpeg, cancelled),
+        )
         _publish(assembly, work / "lesson", folder)
         tell(EncodingProgress("done", 1.0, 0.0))
         return Lesson(folder, plan, assembly, tuple(stills), warnings, time.monotonic() - started)
@@ -186,6 +190,7 @@ class _LocalEncoder:
 
 def _publish(assembly: Package, made: Path, folder: Path) -> None:
     for name, text in assembly.playlists.items():
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(text, encoding="utf-8", newline="\n")
     assert list(assembly.playlists)[-1] == MASTER_NAME, "the master is written last"
     if folder.exists():

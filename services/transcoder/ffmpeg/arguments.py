@@ -12,8 +12,9 @@ from pathlib import Path
 
 from services.transcoder.ffmpeg import filtergraphs, input_limits
 from services.transcoder.planning.geometry import even
+from services.transcoder.planning.loudness import Level
 from services.transcoder.planning.plan import Chunk, Plan, Sound, audio_shift, picture_frames
-from services.transcoder.planning.source import Source
+from services.transcoder.planning.source import Source, Subtitles
 from services.transcoder.planning.storyboard import Storyboard
 
 _START = ("-nostdin", "-hide_banner", "-v", "error", "-xerror", "-y")
@@ -76,34 +77,40 @@ def encode_chunk(plan: Plan, chunk: Chunk, source: Path, *, tolerant: bool = Fal
     return [*words, "%v.m3u8"]
 
 
-def encode_audio(plan: Plan, sound: Sound, source: Path, *, decoded: bool = False) -> list[str]:
-    """One track as stereo AAC, exactly as long as the picture: `init.mp4` and `<segment>.m4s`.
+def encode_audio(
+    plan: Plan, sound: Sound, source: Path, *, decoded: bool = False, level: Level | None = None
+) -> list[str]:
+    """One track as AAC, stereo or 5.1, exactly as long as the picture: `init.mp4` and `<segment>.m4s`.
 
     `decoded` reads what `decode_audio` wrote; its times are those of the film.
     """
-    duration = _seconds(plan.duration_seconds)
-    shift = audio_shift(plan)
-    chain = [
-        f"asetpts=PTS-({_seconds(shift)})/TB",
-        # silence where sound starts late or has gaps
-        f"aresample=48000:async=1:first_pts=0:min_hard_comp={_hard_compensation(plan, sound)}",
-        f"apad=whole_dur={duration}",
-        f"atrim=end={duration}",
-    ]
-    if decoded:
-        words = [*_START, "-copyts", *_open("matroska", source), "-map", "0:0"]
-    else:
-        words = [*_START, *_input(plan.source, source), "-map", f"0:{sound.stream}"]
-    words += ["-af", ",".join(chain)]
-    words += ["-c:a", "aac", "-b:a", f"{plan.recipe.audio_kbps}k", "-ac", "2"]
+    chain = _sound_chain(plan, sound, level)
+    words = [*_START, *_track(plan, sound, source, decoded), "-af", ",".join(chain)]
+    # six channels need twice the bits of two: four of them hold little
+    kbps = plan.recipe.audio_kbps * (2 if sound.channels > 2 else 1)
+    words += ["-c:a", "aac", "-b:a", f"{kbps}k", "-ac", str(sound.channels)]
     # the encoder's priming packet would start the track before zero
     words += ["-bsf:a", r"noise=drop=lt(pts\,0)", *_PLAIN, *_HLS, "-hls_time", _seconds(plan.segment_seconds)]
     words += ["-hls_segment_options", _CMAF, "-hls_fmp4_init_filename", "init.mp4"]
     return [*words, "-hls_segment_filename", "%05d.m4s", "audio.m3u8"]
 
 
+def measure_loudness(
+    plan: Plan, sound: Sound, source: Path, *, decoded: bool = False, level: Level | None = None
+) -> list[str]:
+    """Reports the loudness of what `encode_audio` encodes; writes nothing."""
+    # each moment's measures go to a level of messages that is not shown: the summary is enough
+    chain = [
+        *_sound_chain(plan, sound, level),
+        filtergraphs.layout(sound.channels),
+        "ebur128=peak=true:framelog=verbose",
+    ]
+    words = ["-nostdin", "-hide_banner", "-nostats", "-v", "info", "-xerror", "-y"]
+    return [*words, *_track(plan, sound, source, decoded), "-af", ",".join(chain), "-f", "null", "-"]
+
+
 def decode_audio(plan: Plan, sound: Sound, source: Path, upload: Path | None = None) -> list[str]:
-    """One track as lossless stereo in `sound.mkv`, whatever changes or breaks on its way; reports each frame."""
+    """One track, lossless, in `sound.mkv`, whatever changes or breaks on its way; reports each frame."""
     track = next(track for track in plan.source.audio if track.index == sound.stream)
     if upload is not None and plan.source.upload_container == "mpegts" and track.upload_index is not None:
         words = [*_MEASURED_START, *_open(plan.source.upload_container, upload)]
@@ -111,8 +118,27 @@ def decode_audio(plan: Plan, sound: Sound, source: Path, upload: Path | None = N
         words += ["-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "null", "-", "-map", f"0:{track.upload_index}"]
     else:
         words = [*_MEASURED_START, *_open(plan.source.container, source), "-map", f"0:{sound.stream}"]
-    words += ["-af", "ashowinfo", "-ac", "2", "-ar", "48000", "-c:a", "flac", "-bitexact", "-vn", "-sn", "-dn"]
+    words += [
+        "-af",
+        "ashowinfo",
+        "-ac",
+        str(sound.channels),
+        "-ar",
+        "48000",
+        "-c:a",
+        "flac",
+        "-bitexact",
+        "-vn",
+        "-sn",
+        "-dn",
+    ]
     return [*words, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "matroska", DECODED_NAME]
+
+
+def extract_subtitles(source: Source, track: Subtitles, upload: Path, name: str) -> list[str]:
+    """One subtitle track of the upload as SubRip, by the clock of the film. ffmpeg's WebVTT escapes nothing."""
+    words = [*_TOLERANT_START, *_open(source.upload_container or source.container, upload)]
+    return [*words, "-map", f"0:{track.index}", "-c:s", "srt", "-bitexact", "-f", "srt", name]
 
 
 def mend_clock(source: Source, path: Path, shifts: Mapping[int, Sequence[tuple[int, float]]]) -> list[str]:
@@ -187,6 +213,24 @@ def _shifted(shifts: Sequence[tuple[int, float]]) -> str:
     steps = [(number, after - before) for (_, before), (number, after) in itertools.pairwise(shifts)]
     moved = "+".join(f"gte(N,{number})*({round(step * TIMESCALE)})" for number, step in steps)
     return f"setts=pts=PTS+{moved}:dts=DTS+{moved}".replace(",", r"\,")
+
+
+def _sound_chain(plan: Plan, sound: Sound, level: Level | None) -> list[str]:
+    duration = _seconds(plan.duration_seconds)
+    return [
+        f"asetpts=PTS-({_seconds(audio_shift(plan))})/TB",
+        # silence where sound starts late or has gaps
+        f"aresample=48000:async=1:first_pts=0:min_hard_comp={_hard_compensation(plan, sound)}",
+        *(filtergraphs.levelled(level, sound.channels) if level else []),
+        f"apad=whole_dur={duration}",
+        f"atrim=end={duration}",
+    ]
+
+
+def _track(plan: Plan, sound: Sound, source: Path, decoded: bool) -> list[str]:
+    if decoded:
+        return ["-copyts", *_open("matroska", source), "-map", "0:0"]
+    return [*_input(plan.source, source), "-map", f"0:{sound.stream}"]
 
 
 def _hard_compensation(plan: Plan, sound: Sound) -> float:

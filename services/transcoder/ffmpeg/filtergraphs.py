@@ -1,6 +1,7 @@
 """Writes ffmpeg's filter graphs: any picture becomes 8-bit 4:2:0 in BT.709 with square pixels, on one grid. Pure."""
 
 from services.transcoder.planning.ladder import LadderRung
+from services.transcoder.planning.loudness import CEILING_DBTP, Level
 from services.transcoder.planning.plan import Chunk, Plan, picture_frames
 from services.transcoder.planning.source import Video
 
@@ -37,6 +38,21 @@ def chunk_graph(plan: Plan, chunk: Chunk, preroll_frames: int, *, tolerant: bool
     for i, rung in enumerate(plan.rungs):
         parts.append(f"[s{i}]{','.join(rendition(video, rung))}[v{i}]")
     return ";".join(parts)
+
+
+def layout(channels: int) -> str:
+    """Stereo or 5.1, mixed as ffmpeg's standard matrix does it."""
+    return f"aformat=channel_layouts={'5.1' if channels > 2 else 'stereo'}"
+
+
+def levelled(level: Level, channels: int) -> list[str]:
+    """Sound of `channels` with `level` applied. A limiter sees peaks between samples at four times the rate."""
+    steps = [layout(channels), f"volume={level.gain_db:.2f}dB"]
+    if level.limited:
+        limit = 10 ** (CEILING_DBTP / 20)
+        steps += ["aresample=192000", f"alimiter=limit={limit:.4f}:level=0:latency=1:attack=5:release=50"]
+        steps += ["aresample=48000"]
+    return steps
 
 
 def rendition(video: Video, rung: LadderRung) -> list[str]:

@@ -30,6 +30,7 @@ INITIALISATION = Format("MP4 initialisation", (b"ftyp",), 4, 1 << 20)
 SEGMENT = Format("MP4 segment", (b"styp", b"moof", b"sidx", b"ftyp"), 4, 256 << 20)
 #: A whole upload in another container; ffmpeg's own file limit bounds it.
 MATROSKA = Format("Matroska file", (b"\x1a\x45\xdf\xa3",), 0, 1 << 62)
+SUBRIP = Format("SubRip file", (b"1\n", b"1\r\n"), 0, 4 << 20)
 TRANSPORT_STREAM = Format("transport stream", (b"\x47",), 0, 1 << 62)
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.transcoder.planning.languages import language_name
+from services.transcoder.planning.languages import UNKNOWN, language_name
 from shared.runtime.webvtt import Cue, parse_captions, write_captions
 
 FOLDER = "captions"
@@ -40,7 +40,7 @@ def captioned_name(tracks: Sequence[Captions]) -> str:
 def captioned_master(master: str, tracks: Sequence[Captions]) -> str:
     """`master` with a subtitle rendition for each of `tracks`."""
     media = [
-        f'#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="{_GROUP}",NAME="{_label(track)}",LANGUAGE="{track.language}",'
+        f'#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="{_GROUP}",NAME="{label_of(track)}",LANGUAGE="{track.language}",'
         f'DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI="{track.name}/media.m3u8"'
         for track in sorted(tracks, key=lambda track: track.language)
     ]
@@ -76,6 +76,8 @@ def rendition(track: Captions, media: str) -> Mapping[str, str]:
         files[f"{track.name}/{name}"] = write_captions(_between(cues, start * 1000, (start + duration) * 1000), _HEADER)
         lines += [f"#EXTINF:{duration:.6f},", name]
         start += duration
+    # players of MPEG-DASH read the whole text at once
+    files[f"{track.name}/whole.vtt"] = write_captions(cues)
     files[f"{track.name}/media.m3u8"] = "\n".join([*lines, "#EXT-X-ENDLIST", ""])
     return files
 
@@ -85,6 +87,7 @@ def _between(cues: Sequence[Cue], start_ms: float, end_ms: float) -> list[Cue]:
     return [cue for cue in cues if cue.start_ms < end_ms and cue.end_ms > start_ms]
 
 
-def _label(track: Captions) -> str:
-    name = language_name(track.language)
+def label_of(track: Captions) -> str:
+    """What a player shows in its menu."""
+    name = language_name(track.language) if track.language != UNKNOWN else "Subtitles"
     return f"{name} (auto)" if track.automatic else name

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from services.transcoder.hls.bandwidth import average_bits_per_second, peak_bits_per_second
+from services.transcoder.hls.chapters import SESSION_DATA
 from services.transcoder.hls.renditions import Rendition
 from services.transcoder.hls.segments import INIT_NAME
 from services.transcoder.planning.plan import Sound
@@ -49,15 +50,22 @@ def iframe_playlist(rendition: Rendition, lock: Lock | None = None) -> str:
     return _text(lines)
 
 
-def master_playlist(pictures: Sequence[Rendition], sounds: Sequence[tuple[Sound, Rendition]], rate: Fraction) -> str:
+def master_playlist(
+    pictures: Sequence[Rendition],
+    sounds: Sequence[tuple[Sound, Rendition]],
+    rate: Fraction,
+    *,
+    has_chapters: bool = False,
+) -> str:
     """All renditions with their measured rates; without a picture, the sound alone."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    lines += [SESSION_DATA] if has_chapters else []
     target = target_seconds([*pictures, *(rendition for _, rendition in sounds)])
     grouped = bool(sounds) and (bool(pictures) or len(sounds) > 1)
     if grouped:
         lines += [_sound_line(sound) for sound, _ in sounds]
     group = f',AUDIO="{_AUDIO_GROUP}"' if grouped else ""
-    rates = [_rates(rendition, target) for _, rendition in sounds]
+    rates = [rates_of(rendition, target) for _, rendition in sounds]
     sound_peak, sound_average = (max(column) for column in zip(*rates, strict=True)) if rates else (0, 0)
     sound_codecs = sorted({rendition.track.codec for _, rendition in sounds})
     if not pictures:
@@ -68,15 +76,29 @@ def master_playlist(pictures: Sequence[Rendition], sounds: Sequence[tuple[Sound,
             f"{default.name}/{MEDIA_NAME}",
         ]
     for rendition in _in_order(pictures, target):
-        peak, average = _rates(rendition, target)
+        peak, average = rates_of(rendition, target)
         lines.append(
             f"#EXT-X-STREAM-INF:BANDWIDTH={peak + sound_peak},AVERAGE-BANDWIDTH={average + sound_average},"
             f'CODECS="{",".join([rendition.track.codec, *sound_codecs])}",{_size(rendition)},'
             f"FRAME-RATE={float(rate):.3f},VIDEO-RANGE=SDR{group},CLOSED-CAPTIONS=NONE"
         )
         lines.append(f"{rendition.name}/{MEDIA_NAME}")
+    if pictures and sounds:
+        lines += _sound_alone(sounds, target)
     lines += [_iframe_line(rendition) for rendition in pictures]
     return "\n".join(lines) + "\n"
+
+
+def _sound_alone(sounds: Sequence[tuple[Sound, Rendition]], target: int) -> list[str]:
+    """A variant for networks that carry no picture: the default sound, or another of its group."""
+    rates = [rates_of(rendition, target) for _, rendition in sounds]
+    peak, average = (max(column) for column in zip(*rates, strict=True))
+    default = next(sound for sound, _ in sounds if sound.default)
+    codecs = ",".join(sorted({rendition.track.codec for _, rendition in sounds}))
+    return [
+        f'#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS="{codecs}",AUDIO="{_AUDIO_GROUP}"',
+        f"{default.name}/{MEDIA_NAME}",
+    ]
 
 
 def half_up(seconds: Fraction) -> int:
@@ -87,11 +109,11 @@ def _in_order(pictures: Sequence[Rendition], target: int) -> list[Rendition]:
     """The one that players start with first, the others from large to small."""
     if not pictures:
         return []
-    first = min(pictures, key=lambda one: abs(_rates(one, target)[0] - FIRST_CHOICE_BITS_PER_SECOND))
+    first = min(pictures, key=lambda one: abs(rates_of(one, target)[0] - FIRST_CHOICE_BITS_PER_SECOND))
     return [first, *(one for one in pictures if one is not first)]
 
 
-def _rates(rendition: Rendition, target: int) -> tuple[int, int]:
+def rates_of(rendition: Rendition, target: int) -> tuple[int, int]:
     sizes, durations = rendition.sizes, rendition.durations
     return peak_bits_per_second(sizes, durations, target), average_bits_per_second(sizes, durations)
 
@@ -100,7 +122,7 @@ def _sound_line(sound: Sound) -> str:
     default = "YES" if sound.default else "NO"
     return (
         f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_AUDIO_GROUP}",NAME="{sound.title}",LANGUAGE="{sound.language}",'
-        f'DEFAULT={default},AUTOSELECT=YES,CHANNELS="2",URI="{sound.name}/{MEDIA_NAME}"'
+        f'DEFAULT={default},AUTOSELECT=YES,CHANNELS="{sound.channels}",URI="{sound.name}/{MEDIA_NAME}"'
     )
 
 

@@ -121,4 +121,11 @@ def _as_before(upload: Source, rewrapped: Source, packets: PacketIndex) -> Sourc
         width=old.width,
         height=old.height,
     )
-    return replace(rewrapped, video=on_grid(video, packets), audio=audio, upload_container=upload.container)
+    return replace(
+        rewrapped,
+        video=on_grid(video, packets),
+        audio=audio,
+        upload_container=upload.container,
+        subtitles=upload.subtitles,
+        chapters=upload.chapters,
+    )

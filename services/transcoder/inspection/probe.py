@@ -11,6 +11,7 @@ from services.transcoder.errors import Reason, RejectedInputError
 from services.transcoder.ffmpeg import input_limits
 from services.transcoder.ffmpeg.diagnosis import DAMAGED, TOO_LARGE, UNREADABLE, UNSUPPORTED
 from services.transcoder.ffmpeg.process import Ffmpeg, never
+from services.transcoder.inspection.extras import chapters_of, subtitles_of
 from services.transcoder.inspection.packets import PacketIndex, Track
 from services.transcoder.planning.damage import spoken_seconds, too_much
 from services.transcoder.planning.frame_rate import grid_shift, output_rate, source_rate
@@ -73,7 +74,8 @@ def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]
         if missing:
             warnings = (_cut_off(missing, video),)
     source = Source(container=container, size_bytes=size, video=video, audio=audio, warnings=warnings)
-    return source, survey
+    source = replace(source, subtitles=subtitles_of(streams))
+    return replace(source, chapters=chapters_of(described, survey.start, source.duration_seconds)), survey
 
 
 def on_grid(video: Video, packets: PacketIndex) -> Video:
@@ -89,7 +91,7 @@ def _describe(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], 
         lines.append(line)
         return True
 
-    shown = ["-show_streams", "-show_format", "-of", "json"]
+    shown = ["-show_streams", "-show_format", "-show_chapters", "-of", "json"]
     call = ["-v", "error", *input_limits.INPUT, *shown, f"file:{path.absolute()}"]
     try:
         ffmpeg.probe(call, folder, reads=[path], on_line=keep, cancelled=cancelled)
@@ -207,8 +209,10 @@ def _missing_frames(stream: _Stream, container: dict[str, Any], survey: PacketIn
     """How many announced frames did not come: a file that was cut off still opens where its index is at its front."""
     track = survey.track(stream["index"])
     duration = float(container.get("duration", 0))
-    if "matroska" in container["format_name"] and survey.end - survey.start < duration - max(2.0, duration * 0.01):
-        raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{survey.end - survey.start:.1f} of {duration:.1f} s came")
+    # the duration that a Matroska file says ends with its last packet, wherever its first one stands
+    came = survey.end - min(0.0, survey.start)
+    if "matroska" in container["format_name"] and came < duration - max(2.0, duration * 0.01):
+        raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{came:.1f} of {duration:.1f} s came")
     announced = int(stream.get("nb_frames", 0))
     average = Fraction(stream["avg_frame_rate"]) if _is_rate(stream.get("avg_frame_rate")) else Fraction(25)
     # AVI counts frames that are only held longer, and have no packet

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from services.transcoder.hls.captions import Captions
 from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan
 from services.transcoder.planning.source import LessonWarning
@@ -105,6 +106,8 @@ class TaskResult:
     parts: Sequence[Mapping[str, Any]] = ()
     #: What did not decode.
     damage: Sequence[Damage] = ()
+    #: Which captions the upload carries.
+    captions: Sequence[Captions] = ()
 
 
 class JobStore(Protocol):
@@ -134,8 +137,10 @@ class JobStore(Protocol):
         """The upload is being looked at."""
         ...
 
-    def planned(self, lease: Lease, plan: Plan, rewrapped: bool, *, show_first: bool) -> bool:
-        """Keep the plan and its parts, and tell of them; false where the lease was lost."""
+    def planned(
+        self, lease: Lease, plan: Plan, rewrapped: bool, *, show_first: bool, captions: Sequence[Captions] = ()
+    ) -> bool:
+        """Keep the plan, its parts and the upload's captions, and tell of them; false where the lease was lost."""
         ...
 
     def finish(self, lease: Lease, done: TaskResult, done_seconds: float) -> bool:

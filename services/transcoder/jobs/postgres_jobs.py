@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services.transcoder.errors import UnknownCourseError, UnknownJobError
 from services.transcoder.hls.captions import Captions, captioned_name
 from services.transcoder.jobs.model import (
+    Job,
     Lease,
     State,
     TaskKind,
@@ -140,6 +141,7 @@ class PostgresJobStore(PostgresTaskStore):
             }
             if connection.execute(swap.values(ended)).rowcount == 1:
                 _set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
+                _keep_captions(connection, lease.job)
                 captioned = select(captions.c.course_id).where(captions.c.course_id == lease.job.course_id)
                 again = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.requested.is_(None), captioned.exists())
                 connection.execute(again.values(requested="captions"))
@@ -319,6 +321,17 @@ _ONCE = (TaskKind.PLAN, TaskKind.FIRST, TaskKind.PUBLISH)
 def _captions_of(connection: Connection, course_id: int) -> tuple[Captions, ...]:
     tracks = select(*captions.c["language", "body", "automatic"]).where(captions.c.course_id == course_id)
     return tuple(Captions(row.language, row.body, row.automatic) for row in connection.execute(tracks))
+
+
+def _keep_captions(connection: Connection, job: Job) -> None:
+    """Those of the upload, in place of an earlier upload's; a language that a person sent stays as it is."""
+    earlier = delete(captions).where(captions.c.course_id == job.course_id, captions.c.job_id != job.id)
+    connection.execute(earlier)
+    planned = select(chunks.c.result).where(chunks.c.job_id == job.id, chunks.c.kind == TaskKind.PLAN)
+    found = (connection.scalar(planned) or {}).get("captions", ())
+    for track in found:
+        row = upsert(captions).values(course_id=job.course_id, job_id=job.id, **track)
+        connection.execute(row.on_conflict_do_nothing())
 
 
 def _hide(connection: Connection, course_id: int, content_keys: Collection[str], *, is_over: bool) -> None:

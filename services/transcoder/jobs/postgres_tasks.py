@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.transcoder.hls.captions import Captions
 from services.transcoder.jobs.model import (
     MADE,
     PREVIEW_FOLDER,
@@ -97,9 +99,13 @@ class PostgresTaskStore:
         # while the database is away nobody else can take the lease, so the work goes on
         return self._database.attempt(lambda c: c.execute(renew).rowcount == 1) is not False
 
-    def planned(self, lease: Lease, plan: Plan, rewrapped: bool, *, show_first: bool) -> bool:
+    def planned(
+        self, lease: Lease, plan: Plan, rewrapped: bool, *, show_first: bool, captions: Sequence[Captions] = ()
+    ) -> bool:
+        found = TaskResult({}, captions=captions) if captions else None
+
         def work(connection: Connection) -> bool:
-            if not self._end(connection, lease, None, 0.0):
+            if not self._end(connection, lease, found, 0.0):
                 return False
             keep = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.state == State.PROBING)
             facts = {
@@ -108,6 +114,7 @@ class PostgresTaskStore:
                 "encoder": plan.encoder,
                 "rewrapped": rewrapped,
                 "duration_seconds": float(plan.duration_seconds),
+                "chapters": [asdict(chapter) for chapter in plan.source.chapters] or None,
                 "state": State.ENCODING,
                 "planned_at": func.now(),
             }
@@ -279,7 +286,11 @@ def _held(lease: Lease) -> Any:
 
 def _plain(done: TaskResult) -> dict[str, Any]:
     kept: dict[str, Any] = {"files": dict(done.files), "parts": [dict(part) for part in done.parts]}
-    return {**kept, "damage": dump_damage(done.damage)} if done.damage else kept
+    if done.damage:
+        kept["damage"] = dump_damage(done.damage)
+    if done.captions:
+        kept["captions"] = [asdict(track) for track in done.captions]
+    return kept
 
 
 def _result(plain: dict[str, Any]) -> TaskResult:

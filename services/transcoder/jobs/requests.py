@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from services.transcoder.errors import TranscoderError, UnknownJobError
+from services.transcoder.errors import NoSuchObjectError, TranscoderError, UnknownJobError
 from services.transcoder.hls.captions import captioned_master, captioned_name, first_media, rendition
+from services.transcoder.hls.dash import MANIFEST_NAME, captioned_manifest, captioned_manifest_name
 from services.transcoder.hls.playlists import MASTER_NAME
-from services.transcoder.jobs.postgres_jobs import PostgresJobStore, Request
+from services.transcoder.jobs.postgres_jobs import CaptionedLesson, PostgresJobStore, Request
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.s3 import Storage
 from shared.runtime.periodic_thread import PeriodicThread
@@ -81,8 +82,18 @@ class VideoRequests:
             media = self._storage.text(lesson.prefix + first_media(master))
             for track in lesson.captions:
                 self._put_all(lesson.prefix, rendition(track, media))
+            self._put_manifest(lesson)
             self._storage.put(lesson.prefix + name, captioned_master(master, lesson.captions).encode())
         return self._store.show_captions(request.job_id, lesson, name)
+
+    def _put_manifest(self, lesson: CaptionedLesson) -> None:
+        try:
+            text = self._storage.text(lesson.prefix + MANIFEST_NAME)
+        except NoSuchObjectError:
+            # encrypted, or made before there were any
+            return
+        name = captioned_manifest_name(lesson.captions)
+        self._storage.put(lesson.prefix + name, captioned_manifest(text, lesson.captions).encode())
 
     def _put_all(self, prefix: str, files: Mapping[str, str]) -> None:
         """The playlist comes last in `files`, and last into the bucket."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from services.transcoder.encoding.captions import read_captions
 from services.transcoder.encoding.encode import encode_audio, encode_chunk, warnings_of
 from services.transcoder.encoding.preview import has_preview, make_preview
 from services.transcoder.encoding.thumbnails import make_stills
@@ -74,10 +75,11 @@ class TaskRunner:
             prepared = prepare(upload, folder, self._ffmpeg, self._recipe, cancelled=heart.stop)
             if heart.stop():
                 raise JobCancelledError("The work was cancelled.")
+            captions = read_captions(prepared.source, upload, folder, self._ffmpeg, heart.stop)
             clear = make_plan(prepared.source, prepared.sha256, self._ffmpeg.build, self._recipe)
             plan = self._locksmith.lock(clear, job.course_id)
         rewrapped = prepared.path != upload
-        _kept(self._jobs.planned(lease, plan, rewrapped, show_first=has_preview(plan)))
+        _kept(self._jobs.planned(lease, plan, rewrapped, show_first=has_preview(plan), captions=captions))
 
     def _first(self, lease: Lease, heart: LeaseHeartbeat) -> None:
         with self._parts_of(lease, heart) as (plan, source, folder, shipment):

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,8 @@ from services.transcoder.planning.source import Source, Video
 
 #: Sound that ends this long after the picture is worth holding the last picture for.
 HELD_PICTURE_SECONDS = 0.5
+#: 5.1; more channels are mixed down to it.
+SURROUND_CHANNELS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class Sound:
     language: str
     title: str
     default: bool
+    #: 2, or 6 for 5.1.
+    channels: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,8 @@ class Plan:
     @property
     def key(self) -> str:
         """The name of this lesson's bytes: the same source, ladder, encoder and key always make the same."""
-        ladder = hashlib.sha256(_STEPS.dump_json((self.recipe, self.rungs))).hexdigest()
+        # what is None is not there: choices that came later leave the names of older lessons alone
+        ladder = hashlib.sha256(_STEPS.dump_json((self.recipe, self.rungs), exclude_none=True)).hexdigest()
         lock = f" {self.key_place.key_id} {self.key_place.uri}" if self.key_place else ""
         return hashlib.sha256(f"{self.source_sha256} {ladder} {self.encoder}{lock}".encode()).hexdigest()[:32]
 
@@ -168,9 +173,14 @@ def _sounds(source: Source) -> tuple[Sound, ...]:
         known = language_name(track.language) if track.language != UNKNOWN else f"Audio {number}"
         title = "".join(c for c in track.title if c.isprintable() and c != '"') or known
         titles.append(title if title not in titles else f"{title} ({number})")
-    return tuple(
+    stereo = tuple(
         Sound(name=f"audio{i}", stream=track.index, language=track.language, title=title, default=i == chosen)
         for i, (track, title) in enumerate(zip(source.audio, titles, strict=True))
+    )
+    return stereo + tuple(
+        replace(sound, name=f"surround{i}", title=f"{sound.title} 5.1", default=False, channels=SURROUND_CHANNELS)
+        for i, (track, sound) in enumerate(zip(source.audio, stereo, strict=True))
+        if track.channels >= SURROUND_CHANNELS
     )
 
 

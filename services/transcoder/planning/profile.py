@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 #: Raised with every change of commands or filters that changes bytes.
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,4 +23,6 @@ class EncodingProfile:
     least_chunk_seconds: int = 12
     wanted_chunks: int = 8
     audio_kbps: int = 128
+    #: Integrated loudness (EBU R128) that all sound is levelled to; None leaves it as it was recorded.
+    loudness_lufs: float | None = None
     version: int = VERSION

@@ -81,6 +81,23 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subtitles:
+    """One subtitle track that is text. `index` is its stream in the upload."""
+
+    index: int
+    language: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chapter:
+    """Where a part of a lesson begins, and what it is called."""
+
+    start_seconds: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LessonWarning:
     """What is not as it should be in a lesson that can be watched. `text` is for the teacher, `code` for programs."""
 
@@ -100,6 +117,9 @@ class Source:
     warnings: tuple[LessonWarning, ...] = ()
     #: The upload's container, where it was rewrapped.
     upload_container: str = ""
+    #: At most one of each language.
+    subtitles: tuple[Subtitles, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
 
     @property
     def duration_seconds(self) -> float:

@@ -36,9 +36,11 @@ CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".jpg": "image/jpeg",
     ".vtt": "text/vtt; charset=utf-8",
+    ".json": "application/json",
+    ".mpd": "application/dash+xml",
 }
 #: Text is kept compressed, as Apple demands of playlists.
-COMPRESSED = (".m3u8", ".vtt")
+COMPRESSED = (".m3u8", ".vtt", ".json", ".mpd")
 
 RANGE_BYTES = 16 << 20
 _PARALLEL_RANGES = 4

@@ -28,7 +28,7 @@ from tests.waiting import wait_until
 
 BUCKET = "nouba"
 CHUNK_SECONDS = 6
-RECIPE = EncodingProfile(preset="ultrafast", chunk_seconds=CHUNK_SECONDS)
+RECIPE = EncodingProfile(preset="ultrafast", chunk_seconds=CHUNK_SECONDS, loudness_lufs=-16.0)
 #: Short enough for a test to wait for, long enough for a machine that does other things as well.
 LEASE_SECONDS = 3.0
 

@@ -11,7 +11,7 @@ _STATUS = {
 }
 _VIDEO = {
     "type": "object",
-    "required": ["status", "percent", "warnings", "reason", "master_key", "captions", "duration_seconds"],
+    "required": ["status", "percent", "warnings", "reason", "master_key", "captions", "chapters", "duration_seconds"],
     "additionalProperties": False,
     "properties": {
         "status": _STATUS,
@@ -38,6 +38,16 @@ _VIDEO = {
                 "required": ["language", "automatic"],
                 "additionalProperties": False,
                 "properties": {"language": {"type": "string"}, "automatic": {"type": "boolean"}},
+            },
+        },
+        "chapters": {
+            "type": "array",
+            "description": "The chapters that the file has, in order.",
+            "items": {
+                "type": "object",
+                "required": ["start_seconds", "title"],
+                "additionalProperties": False,
+                "properties": {"start_seconds": {"type": "number", "minimum": 0}, "title": {"type": "string"}},
             },
         },
         "duration_seconds": {"type": ["number", "null"]},

@@ -22,12 +22,12 @@ _PENDING = {"cancel": "cancelling", "retry": "pending", "delete": "deleting", "c
 
 _NEWEST = text("""
 SELECT courses.video_ref, courses.transcoding_status, job.id AS job_id, job.state, job.reason, job.duration_seconds,
-    job.requested, job.warnings,
+    job.requested, job.warnings, job.chapters,
     (SELECT coalesce(sum(done_seconds) FILTER (WHERE kind = 'video'),
                      avg(done_seconds) FILTER (WHERE kind = 'audio'), 0)
      FROM transcode_chunks WHERE job_id = job.id) AS made_seconds
 FROM courses LEFT JOIN LATERAL (
-    SELECT id, state, reason, duration_seconds, requested, warnings FROM transcode_jobs
+    SELECT id, state, reason, duration_seconds, requested, warnings, chapters FROM transcode_jobs
     WHERE course_id = courses.id AND (deleted_at IS NULL OR requested = 'delete') ORDER BY id DESC LIMIT 1
 ) AS job ON true
 WHERE courses.id = :course_id
@@ -37,7 +37,7 @@ _TRACKS = text("SELECT language, automatic FROM captions WHERE course_id = :cour
 _PUT = text("""
 WITH kept AS (
     INSERT INTO captions (course_id, language, body) VALUES (:course_id, :language, :body)
-    ON CONFLICT (course_id, language) DO UPDATE SET body = :body, automatic = false, updated_at = now()
+    ON CONFLICT (course_id, language) DO UPDATE SET body = :body, automatic = false, job_id = NULL, updated_at = now()
 )
 UPDATE transcode_jobs SET requested = 'captions' WHERE id = :job_id AND state = 'completed'
     AND (requested IS NULL OR requested = 'captions')
@@ -75,6 +75,8 @@ class Video:
     captions: Sequence[CaptionTrack]
     #: `code` and `text` of each: what a lesson that can be watched lacks.
     warnings: Sequence[dict[str, str]]
+    #: `start_seconds` and `title` of each.
+    chapters: Sequence[dict[str, Any]]
 
 
 class PostgresVideos:
@@ -99,6 +101,7 @@ class PostgresVideos:
             whole,
             [CaptionTrack(track.language, track.automatic) for track in tracks],
             row.warnings or [],
+            row.chapters or [],
         )
 
     def ask(self, course_id: int, what: str) -> str:

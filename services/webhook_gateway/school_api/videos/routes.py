@@ -43,6 +43,7 @@ def show_video(course_id: int) -> ResponseReturnValue:
         reason=found.reason,
         master_key=found.master_key,
         captions=[asdict(track) for track in found.captions],
+        chapters=found.chapters,
         duration_seconds=found.duration_seconds,
     )
 

@@ -148,8 +148,10 @@ def rates_of(media: Media) -> tuple[int, int]:
 def _compare(lesson: Presentation, attribute: str, slack: float) -> Iterator[str]:
     place = 0 if attribute == "BANDWIDTH" else 1
     for variant in lesson.variants:
-        others = [rates_of(sound)[place] for sound in variant.sounds if sound is not variant.media]
-        made = rates_of(variant.media)[place] + max(others, default=0)
+        sounds = [rates_of(sound)[place] for sound in variant.sounds]
+        own = rates_of(variant.media)[place]
+        # sound alone gives way to the rendition that is chosen in its stead
+        made = max(sounds) if variant.media in variant.sounds else own + max(sounds, default=0)
         declared = int(variant.attributes.get(attribute, 0))
         if abs(declared - made) > made * slack:
             off = (declared / made - 1) * 100
