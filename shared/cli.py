@@ -18,6 +18,7 @@ SERVICES = {
 OPERATORS = {
     "events": "shared.operations.webhook_events.cli:events",
     "payments": "shared.operations.payments.cli:payments",
+    "tokens": "shared.operations.api_tokens.cli:tokens",
     "wallet": "shared.operations.payments.cli:wallet",
 }
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that

@@ -34,6 +34,7 @@ from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
 from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.postgres import open_store
+from shared.operations.api_tokens.tokens import StoredTokens
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
 from shared.runtime.hsts import with_hsts
@@ -90,7 +91,9 @@ def _add_school_api(
     found: Gateway = app.extensions["gateway"]
     app.extensions["api"] = Api(
         authorizer=Authorizer(
-            TokenVerifier(settings.tokens), found.client_of, TokenRate(settings.gateway_api_requests_per_minute)
+            TokenVerifier(settings.tokens, stored=StoredTokens(engine).find),
+            found.client_of,
+            TokenRate(settings.gateway_api_requests_per_minute),
         ),
         bodies=found.bodies,
         idempotency=PostgresIdempotencyKeys(engine),
