@@ -20,6 +20,7 @@ OPERATORS = {
     "events": "shared.operations.webhook_events.cli:events",
     "payments": "shared.operations.payments.cli:payments",
     "retention": "shared.operations.retention.cli:retention",
+    "tokens": "shared.operations.api_tokens.cli:tokens",
     "wallet": "shared.operations.payments.cli:wallet",
 }
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that

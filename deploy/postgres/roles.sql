@@ -56,6 +56,9 @@ DROP POLICY IF EXISTS own_queues ON dead_letters;
 CREATE POLICY own_queues ON dead_letters TO nouba_gateway, nouba_transcoder, nouba_stats USING (
     CASE queue WHEN 'webhooks' THEN 'nouba_gateway' WHEN 'videos' THEN 'nouba_transcoder' WHEN 'default' THEN 'nouba_stats'
     END = current_user);
+-- the API shows all of them to whoever has the scope, and changes none of another service
+DROP POLICY IF EXISTS api_reads_letters ON dead_letters;
+CREATE POLICY api_reads_letters ON dead_letters FOR SELECT TO nouba_gateway USING (true);
 DROP POLICY IF EXISTS operators_letters ON dead_letters;
 CREATE POLICY operators_letters ON dead_letters TO nouba_console USING (true);
 GRANT SELECT ON queue_pauses TO nouba_gateway, nouba_transcoder, nouba_stats;
@@ -97,6 +100,12 @@ GRANT SELECT ON course_keys TO nouba_gateway;
 GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, chapters, requested, deleted_at),
     UPDATE (requested) ON transcode_jobs TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON captions TO nouba_gateway;
+-- the API: who may use it, which requests it has answered, and the checkouts that it makes
+GRANT SELECT, UPDATE (last_used_at) ON api_tokens TO nouba_gateway;
+GRANT SELECT, DELETE, INSERT (token_name, key, request_sha256), UPDATE (request_sha256, begun_at, status, body)
+    ON api_idempotency_keys TO nouba_gateway;
+GRANT SELECT, INSERT (payment_id, provider, order_number, return_url, token_name),
+    UPDATE (begun_at, provider_checkout_id, redirect_url) ON checkouts TO nouba_gateway;
 GRANT SELECT (job_id, kind, done_seconds) ON transcode_chunks TO nouba_gateway;
 
 -- The transcoder: its jobs and their parts, and what a course shows.
@@ -125,6 +134,8 @@ GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) 
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
 GRANT INSERT ON operator_acts, outbox TO nouba_console;
 GRANT SELECT, INSERT, DELETE ON console_sessions TO nouba_console;
+-- `nouba tokens`: a token is made and revoked, and what it opens is never changed
+GRANT SELECT, INSERT (name, scopes, digest, created_by, expires_at), UPDATE (revoked_at) ON api_tokens TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 

@@ -6,30 +6,35 @@ from functools import partial
 from flask import Flask
 from sqlalchemy import Engine
 
+from services.webhook_gateway.api.idempotency import PostgresIdempotencyKeys
+from services.webhook_gateway.api.operations import Api
+from services.webhook_gateway.api.token_rate import TokenRate
 from services.webhook_gateway.http.fast_path import WebhookFastPath
 from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.http.readiness import Readiness, check
 from services.webhook_gateway.http.receive import Gateway
 from services.webhook_gateway.http.request_body import BodyReader
-from services.webhook_gateway.http.routes import gateway
 from services.webhook_gateway.inbox.accept import Inbox
 from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Provider
+from services.webhook_gateway.reference import register
 from services.webhook_gateway.school_api.auth import Authorizer
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
-from services.webhook_gateway.school_api.keys.routes import KeyDesk, keys
-from services.webhook_gateway.school_api.payments.routes import Payments, payments
+from services.webhook_gateway.school_api.keys.routes import KeyDesk
+from services.webhook_gateway.school_api.payments.reading import Reading
+from services.webhook_gateway.school_api.payments.routes import Payments
 from services.webhook_gateway.school_api.playback.playback import Signer
 from services.webhook_gateway.school_api.playback.postgres import PostgresLessons
-from services.webhook_gateway.school_api.playback.routes import Playback, playback
+from services.webhook_gateway.school_api.playback.routes import Playback
 from services.webhook_gateway.school_api.postgres_courses import PostgresCourses
-from services.webhook_gateway.school_api.uploads.routes import Uploads, uploads
+from services.webhook_gateway.school_api.uploads.routes import Uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
-from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos, videos
+from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos
 from services.webhook_gateway.settings import GatewaySettings, Serves
 from services.webhook_gateway.settlement.postgres import open_store
+from shared.operations.api_tokens.tokens import StoredTokens
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
 from shared.runtime.hsts import with_hsts
@@ -57,10 +62,8 @@ def create_app(
     While the database `is_away`, a hint waits for no answer of it.
     """
     app = Flask(__package__ or "gateway", static_folder=None)
-    app.url_map.strict_slashes = False
-    # no provider follows a redirect
-    app.url_map.merge_slashes = False
     serves = settings.gateway_serves
+    register(app, has_school_api=serves is not Serves.WEBHOOKS)
     app.extensions["gateway"] = Gateway(
         # an address without a provider is answered 404
         providers={} if serves is Serves.SCHOOL else providers,
@@ -77,7 +80,6 @@ def create_app(
         client_of=client_address(settings.gateway_proxies),
         payments_mode=settings.payments_mode,
     )
-    app.register_blueprint(gateway)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]
     if serves is not Serves.WEBHOOKS:
         school = school_engine or engine
@@ -96,37 +98,35 @@ def _add_school_api(
 ) -> None:
     """The routes that ask for a token."""
     found: Gateway = app.extensions["gateway"]
-    authorizer = Authorizer(TokenVerifier(settings.tokens), found.client_of)
+    app.extensions["api"] = Api(
+        authorizer=Authorizer(
+            TokenVerifier(settings.tokens, stored=StoredTokens(engine).find),
+            found.client_of,
+            TokenRate(settings.gateway_api_requests_per_minute),
+        ),
+        bodies=found.bodies,
+        idempotency=PostgresIdempotencyKeys(engine),
+    )
     app.extensions["uploads"] = Uploads(
-        authorizer=authorizer,
         objects=objects,
         courses=courses,
-        bodies=found.bodies,
         largest_bytes=settings.gateway_upload_max_bytes,
     )
-    app.register_blueprint(uploads)
     app.extensions["payments"] = Payments(
-        authorizer=authorizer,
         providers=providers,
         books=partial(open_store, engine, settings.subscription_period),
         currency=settings.currency,
-        bodies=found.bodies,
     )
-    app.register_blueprint(payments)
-    app.extensions["keys"] = KeyDesk(authorizer, PostgresKeys(engine))
-    app.register_blueprint(keys)
-    _register_lessons(app, settings, engine, authorizer)
+    app.extensions["keys"] = KeyDesk(PostgresKeys(engine))
+    app.extensions["reading"] = Reading(engine, settings.currency)
+    app.extensions["operators"] = engine
+    _register_lessons(app, settings, engine)
 
 
-def _register_lessons(app: Flask, settings: GatewaySettings, engine: Engine, authorizer: Authorizer) -> None:
+def _register_lessons(app: Flask, settings: GatewaySettings, engine: Engine) -> None:
     """What the school does with a lesson: let a viewer play it, follow, cancel, retry, delete and caption it."""
     app.extensions["playback"] = Playback(
-        authorizer=authorizer,
         signer=Signer(settings.playback_url, split_secrets(settings.playback_secrets)),
         lessons=PostgresLessons(engine),
     )
-    app.register_blueprint(playback)
-    app.extensions["videos"] = Videos(
-        authorizer, PostgresVideos(engine), BodyReader(LONGEST_CAPTIONS_BYTES, CAPTIONS_SECONDS)
-    )
-    app.register_blueprint(videos)
+    app.extensions["videos"] = Videos(PostgresVideos(engine), BodyReader(LONGEST_CAPTIONS_BYTES, CAPTIONS_SECONDS))

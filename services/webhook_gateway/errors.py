@@ -25,6 +25,16 @@ GatewayError
 |   +-- NothingToDo         409
 |   +-- BadCaptions         400
 |   +-- UnknownCaptions     404
+|   +-- BadRequest          400
+|   +-- TooManyRequests     429
+|   +-- ReusedKey           422
+|   +-- KeyInProgress       409
+|   +-- UnknownPayment      404
+|   +-- UnknownEvent        404
+|   +-- UnknownDeadLetter   404
+|   +-- ConflictingCheckout 409
+|   +-- CheckoutInProgress  409
+|   +-- CheckoutRefused     422
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
     +-- ProviderUnavailable the provider's own API did not answer
@@ -38,6 +48,8 @@ GatewayError
     +-- CannotKeep          503: neither the database nor the spool took the webhook
     +-- NotReady            a setting is missing or wrong: the process refuses to start
 """
+
+from collections.abc import Mapping
 
 
 class GatewayError(Exception):
@@ -190,6 +202,69 @@ class UnknownCaptionsError(ClientError):
 
     def __init__(self, course_id: int, language: str) -> None:
         super().__init__(f"Course {course_id} has no captions in {language!r}.")
+
+
+class BadRequestError(ClientError):
+    """A parameter or the body does not have the documented form."""
+
+
+class TooManyRequestsError(ClientError):
+    """The token has sent too many requests in the last minute."""
+
+    def __init__(self, retry_after_seconds: int, headers: Mapping[str, str]) -> None:
+        super().__init__(f"This token has sent too many requests; wait {retry_after_seconds} seconds.")
+        self.retry_after_seconds = retry_after_seconds
+        self.headers = headers
+
+
+class ReusedKeyError(ClientError):
+    """The Idempotency-Key was used for another request."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for another request; give each request its own.")
+
+
+class KeyInProgressError(ClientError):
+    """The first request with this Idempotency-Key is still running."""
+
+    def __init__(self) -> None:
+        super().__init__("The first request with this Idempotency-Key is still running; send it again in a second.")
+
+
+class UnknownPaymentError(ClientError):
+    """There is no such payment."""
+
+    def __init__(self, payment_id: int) -> None:
+        super().__init__(f"There is no payment {payment_id}.")
+
+
+class UnknownEventError(ClientError):
+    """There is no such webhook event."""
+
+    def __init__(self, event_id: int) -> None:
+        super().__init__(f"There is no webhook event {event_id}.")
+
+
+class UnknownDeadLetterError(ClientError):
+    """There is no such dead letter."""
+
+    def __init__(self, letter_id: int) -> None:
+        super().__init__(f"There is no dead letter {letter_id}.")
+
+
+class ConflictingCheckoutError(ClientError):
+    """The order has a checkout for another user, amount or subscription, or one that has ended."""
+
+
+class CheckoutInProgressError(ClientError):
+    """Another request is making the checkout of this order."""
+
+    def __init__(self) -> None:
+        super().__init__("Another request is making this order's checkout; send it again in a second.")
+
+
+class CheckoutRefusedError(ClientError):
+    """The provider does not take such a checkout; the detail says what to change."""
 
 
 class UnreadableEventError(GatewayError):

@@ -73,6 +73,8 @@ class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
 
     #: The school's bearer tokens, comma-separated: each a token with every scope, or name:scopes:token.
     api_tokens: ApiTokens = SecretStr("")
+    #: API requests (version 1) a minute, token and process, before the rest is answered 429.
+    gateway_api_requests_per_minute: int = Field(600, ge=1)
     #: Where uploads go; without a bucket none are taken. The public address is the one that browsers reach S3 by.
     s3_bucket: str | None = None
     s3_endpoint_url: str | None = None

@@ -43,13 +43,23 @@ class AuditEntry:
 
 
 def list_entries(
-    engine: Engine, *, what: str | None = None, of_id: int | str | None = None, limit: int = 50
+    engine: Engine,
+    *,
+    what: str | None = None,
+    of_id: int | str | None = None,
+    limit: int = 50,
+    before_id: int | None = None,
 ) -> list[AuditEntry]:
-    """The newest acts first; of one kind such as `dead.replay`, or those that touched `of_id`."""
+    """The newest acts first; of one kind such as `dead.replay`, or those that touched `of_id`.
+
+    `before_id` is the last id of the page before.
+    """
     query = select(*operator_acts.c["id", "acted_at", "who", "what", "why", "ids", "chosen_by", "credential"])
     if what is not None:
         query = query.where(operator_acts.c.what == what)
     if of_id is not None:
         query = query.where(operator_acts.c.ids.contains([of_id]))
+    if before_id is not None:
+        query = query.where(operator_acts.c.id < before_id)
     with engine.connect() as connection:
         return [AuditEntry(*row) for row in connection.execute(query.order_by(operator_acts.c.id.desc()).limit(limit))]

@@ -24,8 +24,10 @@ SHORTEST_TOKEN_BYTES = 16
 FAILURES_PER_MINUTE = 20
 #: Clients whose failures are remembered; past it the one that failed longest ago is forgotten.
 MOST_CLIENTS = 10_000
+#: How a token begins that `nouba tokens` created; one of the setting may be any text.
+STORED_PREFIX = "nouba_"
 _WINDOW_SECONDS = 60.0
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
+TOKEN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _HASH = re.compile(r"sha256=([0-9a-f]{64})")
 
 
@@ -87,7 +89,7 @@ def _parse(entry: str, number: int) -> ApiToken:
         name, _, rest = entry.partition(":")
         words, _, secret = rest.partition(":")
         unknown = [word for word in words.split("+") if word not in set(Scope)]
-        if not _NAME.fullmatch(name) or unknown or not secret or ":" in secret:
+        if not TOKEN_NAME.fullmatch(name) or unknown or not secret or ":" in secret:
             raise ValueError(
                 f"entry {number} has to be a token, or name:scopes:token with scopes of {', '.join(Scope)} joined by +"
             )
@@ -104,10 +106,19 @@ def _parse(entry: str, number: int) -> ApiToken:
 
 
 class TokenVerifier:
-    """Finds the token that a request carries. Several threads may use it."""
+    """Finds the token that a request carries. Several threads may use it.
 
-    def __init__(self, tokens: Sequence[ApiToken], clock: Callable[[], float] = time.monotonic) -> None:
+    `stored` finds a token by its SHA-256 where the setting has none such.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[ApiToken],
+        clock: Callable[[], float] = time.monotonic,
+        stored: Callable[[bytes], ApiToken | None] = lambda _digest: None,
+    ) -> None:
         self._tokens = tuple(tokens)
+        self._stored = stored
         self._clock = clock
         self._failures: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
@@ -140,7 +151,10 @@ class TokenVerifier:
         digest = _digest(secret)
         # every token is compared, so that the time does not depend on which one matches
         matching = [token for token in self._tokens if hmac.compare_digest(token.digest, digest)]
-        return matching[0] if matching else None
+        if matching:
+            return matching[0]
+        # a digest is looked up, not compared: what its time tells of a token of 256 random bits is nothing
+        return self._stored(digest) if secret.startswith(STORED_PREFIX.encode()) else None
 
     def _is_limited(self, client: str) -> bool:
         if client not in self._failures:

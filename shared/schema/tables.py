@@ -1,5 +1,6 @@
 """Every table, in one place to import from."""
 
+from shared.schema.api import api_idempotency_keys, api_tokens, checkouts
 from shared.schema.messaging import console_sessions, dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
 from shared.schema.payments import (
@@ -28,11 +29,14 @@ from shared.schema.stats import (
 from shared.schema.videos import captions, course_keys, transcode_chunks, transcode_jobs
 
 __all__ = [
+    "api_idempotency_keys",
+    "api_tokens",
     "attendances",
     "captions",
     "changed_days",
     "chapter_teachers",
     "chapters",
+    "checkouts",
     "console_sessions",
     "course_keys",
     "courses",

@@ -170,6 +170,12 @@ FOUND = [
     ("nouba_transcoder", "UPDATE dead_letters SET state = 'discarded' WHERE queue = 'webhooks' RETURNING id"),
     ("nouba_stats", "SELECT message FROM dead_letters WHERE queue = 'webhooks'"),
     ("nouba_gateway", "UPDATE webhook_events SET body = '' RETURNING id"),
+    (
+        "nouba_gateway",
+        "INSERT INTO dead_letters (queue, message_id, message, cause, attempts, died_at, death)"
+        " VALUES ('videos', 'm', '', 'retries', 1, now(), '')",
+    ),
+    ("nouba_gateway", "UPDATE api_tokens SET scopes = '{operate}' RETURNING id"),
     ("nouba_gateway", "UPDATE payments SET user_id = 1 RETURNING id"),
     ("nouba_intake", "UPDATE users SET balance_minor = 1 RETURNING id"),
     ("nouba_intake", "UPDATE webhook_events SET state = 'applied' RETURNING id"),

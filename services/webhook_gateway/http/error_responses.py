@@ -30,6 +30,27 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.NothingToDoError: (HTTPStatus.CONFLICT, "nothing_to_do"),
     errors.BadCaptionsError: (HTTPStatus.BAD_REQUEST, "bad_captions"),
     errors.UnknownCaptionsError: (HTTPStatus.NOT_FOUND, "unknown_captions"),
+    errors.BadRequestError: (HTTPStatus.BAD_REQUEST, "bad_request"),
+    errors.TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests"),
+    errors.ReusedKeyError: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+    errors.KeyInProgressError: (HTTPStatus.CONFLICT, "idempotency_key_in_progress"),
+    errors.UnknownPaymentError: (HTTPStatus.NOT_FOUND, "unknown_payment"),
+    errors.UnknownEventError: (HTTPStatus.NOT_FOUND, "unknown_webhook_event"),
+    errors.UnknownDeadLetterError: (HTTPStatus.NOT_FOUND, "unknown_dead_letter"),
+    errors.ConflictingCheckoutError: (HTTPStatus.CONFLICT, "conflicting_checkout"),
+    errors.CheckoutInProgressError: (HTTPStatus.CONFLICT, "checkout_in_progress"),
+    errors.CheckoutRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, "checkout_refused"),
+}
+_FAULTS: Final[Mapping[type[errors.GatewayError], HTTPStatus]] = {
+    errors.ObjectStoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.PlaybackOffError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ProviderUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+#: The status of every error that a route may name.
+STATUS_OF: Final[Mapping[type[errors.GatewayError], HTTPStatus]] = {
+    **{kind: status for kind, (status, _) in _STATUS.items()},
+    **_FAULTS,
 }
 
 
@@ -41,6 +62,8 @@ def error_response(error: errors.ClientError) -> tuple[HTTPStatus, dict[str, str
         headers["WWW-Authenticate"] = "Bearer"
     if status is HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = "60" if isinstance(error, errors.TooManyFailuresError) else "1"
+    if isinstance(error, errors.TooManyRequestsError):
+        headers |= {**error.headers, "Retry-After": str(error.retry_after_seconds)}
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
         # the rest of the body may still be on its way; it must not be taken for the next request
         headers["Connection"] = "close"

@@ -6,37 +6,31 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from flask import Blueprint, current_app, jsonify
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, current_app
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.http.request_body import BodyReader
+from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.payments.model import Payment
-from services.webhook_gateway.payments.payment_state import PaymentState
+from services.webhook_gateway.payments.payment_state import PaymentState, Status
 from services.webhook_gateway.providers.base import Provider
-from services.webhook_gateway.providers.fields import BIGINT_MAX, IDENTIFIER_LIMIT_CHARACTERS, LARGEST_AMOUNT_MINOR
-from services.webhook_gateway.school_api.auth import Authorizer, read_json
+from services.webhook_gateway.providers.fields import BIGINT_MAX, LARGEST_AMOUNT_MINOR
+from services.webhook_gateway.school_api.payments.answers import Identifier
 from services.webhook_gateway.settlement.register import register_payment
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore, retry_on_conflict
 from shared.runtime.api_tokens import Scope
 
 payments = Blueprint("payments", __name__)
 
-Identifier = Annotated[
-    str, StringConstraints(min_length=1, max_length=IDENTIFIER_LIMIT_CHARACTERS, pattern=r"^[\x21-\x7e]+$")
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Payments:
     """What the route is given; kept in `app.extensions["payments"]`."""
 
-    authorizer: Authorizer
     providers: Mapping[str, Provider]
     books: Callable[[], AbstractContextManager[SettlementStore]]
     currency: str
-    bodies: BodyReader
 
 
 class ExpectedBody(BaseModel):
@@ -59,11 +53,29 @@ class ExpectedBody(BaseModel):
     )
 
 
+class ExpectedAnswer(Answer):
+    """A payment that is known."""
+
+    payment_id: int = Field(ge=1)
+    status: Status
+
+
 @payments.post("/api/payments", provide_automatic_options=False)
-def expect_payment() -> ResponseReturnValue:
+@payments.post("/api/v1/payments", provide_automatic_options=False)
+@operation(
+    summary="A payer has been sent to a provider. May be sent again",
+    description="Without it a payment is first known by its first webhook, and nobody polls the provider for a payment "
+    "whose every webhook is lost.",
+    scope=Scope.PAYMENTS,
+    body=ExpectedBody,
+    answer=ExpectedAnswer,
+    answer_text="The payment is known, and its provider is polled if it stays unfinished.",
+    fault=errors.BadPaymentError,
+    refusals=(errors.UnknownProviderError, errors.UnknownUserError, errors.ConflictingPaymentError),
+    is_idempotent=True,
+)
+def expect_payment(body: ExpectedBody) -> ExpectedAnswer:
     given: Payments = current_app.extensions["payments"]
-    given.authorizer.require(Scope.PAYMENTS)
-    body = read_json(ExpectedBody, given.bodies, errors.BadPaymentError)
     psp = given.providers.get(body.provider)
     if psp is None:
         raise errors.UnknownProviderError(f"No provider {body.provider[:40]!r} is switched on here.")
@@ -88,4 +100,4 @@ def expect_payment() -> ResponseReturnValue:
             return register_payment(payment, books, datetime.now(UTC))
 
     known = retry_on_conflict(write)
-    return jsonify(payment_id=known.id, status=known.status)
+    return ExpectedAnswer(payment_id=known.id, status=known.status)

@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import asdict, dataclass
+from typing import Literal
 
-from flask import Blueprint, current_app, jsonify, request
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, current_app, request
+from pydantic import Field
 
 from services.webhook_gateway import errors
+from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.http.request_body import BodyReader
-from services.webhook_gateway.school_api.auth import Authorizer
 from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
 from shared.runtime.api_tokens import Scope
 from shared.runtime.webvtt import CaptionsError, parse_captions, write_captions
@@ -28,72 +30,198 @@ CAPTIONS_SECONDS = 10.0
 class Videos:
     """What the routes are given; kept in `app.extensions["videos"]`."""
 
-    authorizer: Authorizer
     videos: PostgresVideos
     bodies: BodyReader
 
 
-@videos.get(_VIDEO, provide_automatic_options=False)
-def show_video(course_id: int) -> ResponseReturnValue:
-    found = _authorised(Scope.READ).show(course_id)
-    return jsonify(
-        status=found.status,
-        percent=found.percent,
-        warnings=found.warnings,
-        reason=found.reason,
-        master_key=found.master_key,
-        captions=[asdict(track) for track in found.captions],
-        chapters=found.chapters,
-        duration_seconds=found.duration_seconds,
+class VideoWarning(Answer):
+    """What a lesson that can be watched lacks."""
+
+    code: str
+    text: str
+
+
+class CaptionTrackAnswer(Answer):
+    """Captions of one language."""
+
+    language: str
+    automatic: bool
+
+
+class ChapterAnswer(Answer):
+    """A chapter that the file has."""
+
+    start_seconds: float = Field(ge=0)
+    title: str
+
+
+class VideoAnswer(Answer):
+    """The newest upload of a course."""
+
+    status: Literal["none", "pending", "processing", "completed", "failed", "cancelled", "cancelling", "deleting"] = (
+        Field(description="none: no upload is known. The last two: asked for, and done within seconds.")
     )
+    percent: float = Field(ge=0, le=100)
+    warnings: list[VideoWarning] = Field(description="What the lesson lacks, for its teacher.")
+    reason: str | None = Field(description="Why it failed: one sentence for the teacher.")
+    master_key: str | None = Field(description="What the course shows now, of this upload or before.")
+    captions: list[CaptionTrackAnswer]
+    chapters: list[ChapterAnswer] = Field(description="The chapters that the file has, in order.")
+    duration_seconds: float | None
+
+
+class DeletingAnswer(Answer):
+    """A worker deletes it within seconds."""
+
+    status: Literal["deleting"]
+
+
+class CancellingAnswer(Answer):
+    """A worker stops it within seconds."""
+
+    status: Literal["cancelling"]
+
+
+class RetryingAnswer(Answer):
+    """A worker begins within seconds."""
+
+    status: Literal["pending"]
+
+
+class CaptionsAnswer(Answer):
+    """Captions that are kept."""
+
+    language: str
+    cues: int = Field(ge=0)
+
+
+#: What Werkzeug answers to a number that no course has, where an address has several methods.
+_NO_SUCH_NUMBER = {
+    "405": {
+        "description": "No course has such a number.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+_LANGUAGE_PARAMETER = {
+    "description": "A tag as BCP 47 has it.",
+    "schema": {"type": "string", "pattern": "^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$"},
+    "example": "ar",
+}
+_SOON = "A worker does it within seconds. May be sent again."
+
+
+@videos.get(_VIDEO, provide_automatic_options=False)
+@operation(
+    summary="How far the newest upload of a course is",
+    scope=Scope.READ,
+    answer=VideoAnswer,
+    refusals=(errors.UnknownCourseError,),
+    has_etag=True,
+    extra={"responses": _NO_SUCH_NUMBER},
+)
+def show_video(course_id: int) -> VideoAnswer:
+    found = _given().videos.show(course_id)
+    return VideoAnswer.model_validate(asdict(found))
 
 
 @videos.delete(_VIDEO, provide_automatic_options=False)
-def delete_video(course_id: int) -> ResponseReturnValue:
-    return jsonify(status=_authorised().ask(course_id, "delete")), 202
+@operation(
+    summary="Delete a course's lessons, uploads and keys",
+    scope=Scope.UPLOADS,
+    answer=DeletingAnswer,
+    answer_text=_SOON,
+    status=202,
+    refusals=(errors.UnknownCourseError, errors.NothingToDoError),
+    extra={"responses": _NO_SUCH_NUMBER},
+)
+def delete_video(course_id: int) -> DeletingAnswer:
+    return DeletingAnswer.model_validate({"status": _given().videos.ask(course_id, "delete")})
 
 
 @videos.post(f"{_VIDEO}/cancel", provide_automatic_options=False)
-def cancel_video(course_id: int) -> ResponseReturnValue:
-    return jsonify(status=_authorised().ask(course_id, "cancel")), 202
+@operation(
+    summary="Stop the work on a course's newest upload",
+    scope=Scope.UPLOADS,
+    answer=CancellingAnswer,
+    answer_text=_SOON,
+    status=202,
+    refusals=(errors.UnknownCourseError, errors.NothingToDoError),
+)
+def cancel_video(course_id: int) -> CancellingAnswer:
+    return CancellingAnswer.model_validate({"status": _given().videos.ask(course_id, "cancel")})
 
 
 @videos.post(f"{_VIDEO}/retry", provide_automatic_options=False)
-def retry_video(course_id: int) -> ResponseReturnValue:
-    return jsonify(status=_authorised().ask(course_id, "retry")), 202
+@operation(
+    summary="Try a failed or cancelled upload again, with what was made of it",
+    scope=Scope.UPLOADS,
+    answer=RetryingAnswer,
+    answer_text=_SOON,
+    status=202,
+    refusals=(errors.UnknownCourseError, errors.NothingToDoError),
+)
+def retry_video(course_id: int) -> RetryingAnswer:
+    return RetryingAnswer.model_validate({"status": _given().videos.ask(course_id, "retry")})
 
 
 @videos.put(_CAPTIONS, provide_automatic_options=False)
-def put_captions(course_id: int, language: str) -> ResponseReturnValue:
-    given = _authorised_for(language)
+@operation(
+    summary="The captions of one language, WebVTT or SubRip in UTF-8; in the lesson within seconds",
+    scope=Scope.UPLOADS,
+    answer=CaptionsAnswer,
+    answer_text="They are kept.",
+    path={"language": _LANGUAGE_PARAMETER},
+    refusals=(
+        errors.BadCaptionsError,
+        errors.UnknownCourseError,
+        errors.BodyTooSlowError,
+        errors.BodyTooLargeError,
+        errors.EncodedBodyError,
+    ),
+    extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "text/vtt": {"schema": {"type": "string"}},
+                "application/x-subrip": {"schema": {"type": "string"}},
+            },
+        },
+        "responses": _NO_SUCH_NUMBER,
+    },
+)
+def put_captions(course_id: int, language: str) -> CaptionsAnswer:
+    _require_language(language)
     body = _given().bodies.read(request.environ)
     try:
         cues = parse_captions(body)
     except CaptionsError as error:
         raise errors.BadCaptionsError(str(error)) from None
-    given.put_captions(course_id, language, write_captions(cues))
-    return jsonify(language=language, cues=len(cues))
+    _given().videos.put_captions(course_id, language, write_captions(cues))
+    return CaptionsAnswer(language=language, cues=len(cues))
 
 
 @videos.delete(_CAPTIONS, provide_automatic_options=False)
-def delete_captions(course_id: int, language: str) -> ResponseReturnValue:
-    _authorised_for(language).remove_captions(course_id, language)
-    return jsonify(language=language, cues=0)
+@operation(
+    summary="Take the captions of one language away",
+    scope=Scope.UPLOADS,
+    answer=CaptionsAnswer,
+    answer_text="They are gone.",
+    path={"language": _LANGUAGE_PARAMETER},
+    refusals=(errors.BadCaptionsError, errors.UnknownCourseError, errors.UnknownCaptionsError),
+    extra={"responses": _NO_SUCH_NUMBER},
+)
+def delete_captions(course_id: int, language: str) -> CaptionsAnswer:
+    _require_language(language)
+    _given().videos.remove_captions(course_id, language)
+    return CaptionsAnswer(language=language, cues=0)
 
 
-def _authorised_for(language: str) -> PostgresVideos:
+def _require_language(language: str) -> None:
     """Raises BadCaptions where `language` is no tag."""
-    videos = _authorised()
     if not _LANGUAGE.fullmatch(language):
         raise errors.BadCaptionsError("Name the language by its tag, such as ar, fr or en-GB.")
-    return videos
 
 
 def _given() -> Videos:
     found: Videos = current_app.extensions["videos"]
     return found
-
-
-def _authorised(scope: Scope = Scope.UPLOADS) -> PostgresVideos:
-    _given().authorizer.require(scope)
-    return _given().videos

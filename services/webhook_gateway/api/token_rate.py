@@ -1,0 +1,35 @@
+"""Rate limit of each API token, with the headers that tell a client where it stands.
+
+The headers are those of draft-ietf-httpapi-ratelimit-headers-10. Each process counts alone.
+"""
+
+import math
+import time
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from services.webhook_gateway.errors import TooManyRequestsError
+
+POLICY = "token"
+WINDOW_SECONDS = 60
+
+
+class TokenRate:
+    """Requests a minute and token."""
+
+    def __init__(self, requests_per_minute: int) -> None:
+        self._item = RateLimitItemPerMinute(requests_per_minute)
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._policy = f'"{POLICY}";q={requests_per_minute};w={WINDOW_SECONDS}'
+
+    def count(self, token_name: str) -> dict[str, str]:
+        """Count a request; the headers of its answer. Raises TooManyRequests past the limit."""
+        is_within = self._limiter.hit(self._item, token_name)
+        window = self._limiter.get_window_stats(self._item, token_name)
+        seconds = max(1, math.ceil(window.reset_time - time.time()))
+        headers = {"RateLimit-Policy": self._policy, "RateLimit": f'"{POLICY}";r={window.remaining};t={seconds}'}
+        if not is_within:
+            raise TooManyRequestsError(seconds, headers)
+        return headers

@@ -1,0 +1,1 @@
+"""Shows programs what operators see: webhook events, dead letters, the audit log."""

@@ -1,0 +1,1 @@
+"""Creates, lists and revokes API tokens, and finds the one that a request carries."""

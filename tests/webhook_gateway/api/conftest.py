@@ -1,0 +1,62 @@
+"""A gateway with a token of each scope, before a school with two users, their payments and a dead letter."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from local.postgres import Postgres
+from tests.webhook_gateway.processes import Database, RunningGateway, new_database
+
+SCOPES = ("read", "payments", "uploads", "operate")
+TOKENS = {scope: f"token-that-opens-{scope}" for scope in SCOPES}
+TOKEN_OF_ALL = "token-that-opens-everything"
+
+_SCHOOL = """
+INSERT INTO users (id) VALUES (7), (8);
+INSERT INTO courses (id, title) VALUES (7, 'Optics');
+INSERT INTO payments (id, provider, provider_reference, order_number, user_id, amount_minor, status)
+    OVERRIDING SYSTEM VALUE VALUES
+    (1, 'chargily', 'checkout-1', 'O-1', 7, 250000, 'failed'),
+    (2, 'chargily', 'checkout-2', 'O-1', 7, 250000, 'pending'),
+    (3, 'satim', 'order-3', 'O-3', 8, 100000, 'expired');
+INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor) VALUES
+    (1, 'refund', 're_1', 'pending', 100), (1, 'fee', 'fee_1', 'payment', 20);
+INSERT INTO subscriptions (user_id, amount_minor) VALUES (7, 300000);
+INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256, state, payment_id, reason)
+    VALUES ('chargily', 'k', 'b', '', 'quarantined', 1, 'another amount');
+INSERT INTO dead_letters (queue, message_id, message, cause, attempts, died_at, death)
+    VALUES ('videos', 'm', '', 'retries', 1, now(), '');
+INSERT INTO operator_acts (who, what) VALUES ('amina', 'dead.replay');
+SELECT setval(pg_get_serial_sequence('payments', 'id'), 1000);
+"""
+
+
+@pytest.fixture(scope="package")
+def database(migrated_server: Postgres) -> Iterator[Database]:
+    with new_database(migrated_server) as database:
+        database.execute(_SCHOOL)
+        yield database
+
+
+@pytest.fixture(scope="package")
+def gateway(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    tokens = ",".join(f"{scope}:{scope}:{token}" for scope, token in TOKENS.items())
+    with RunningGateway(
+        tmp_path_factory.mktemp("api") / "log",
+        database.url,
+        NOUBA_API_TOKENS=f"{tokens},{TOKEN_OF_ALL}",
+        NOUBA_GATEWAY_PROCESSES="1",
+        NOUBA_GATEWAY_PROXIES="1",
+        NOUBA_GATEWAY_API_REQUESTS_PER_MINUTE="100000",
+    ) as gateway:
+        yield gateway
+        assert "Traceback" not in gateway.log
+        assert not [token for token in (*TOKENS.values(), TOKEN_OF_ALL) if token in gateway.log]
+
+
+@pytest.fixture
+def school(gateway: RunningGateway) -> Iterator[httpx.Client]:
+    """The school's back end, which may do everything."""
+    with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {TOKEN_OF_ALL}"}, timeout=30) as client:
+        yield client
