@@ -6,7 +6,7 @@ up and tried again: while it waited, every later statement on that table would q
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from alembic import command
@@ -100,11 +100,21 @@ def _sqlstate(error: OperationalError) -> str | None:
     return getattr(origin, "pgcode", None)
 
 
-def schema_revisions(connection: Connection) -> tuple[str | None, str]:
-    """The revision that the database has (None without any), and the newest one there is."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
+class SchemaRevisions(NamedTuple):
+    """The revision that the database has (None without any), the newest one there is, and whether we know the first."""
+
+    current: str | None
+    newest: str
+    is_known: bool
+
+
+def schema_revisions(connection: Connection) -> SchemaRevisions:
+    """Where the database stands. A revision that is not known is that of a newer release."""
+    scripts = ScriptDirectory.from_config(_config())
+    newest = scripts.get_current_head()
     assert newest is not None, "the migrations are part of the package"
-    return MigrationContext.configure(connection).get_current_revision(), newest
+    current = MigrationContext.configure(connection).get_current_revision()
+    return SchemaRevisions(current, newest, current in {script.revision for script in scripts.walk_revisions()})
 
 
 def _config() -> Config:

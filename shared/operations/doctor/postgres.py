@@ -151,7 +151,7 @@ def _schema(connection: Connection) -> Iterator[Finding]:
     try:
         # a refused statement ends the transaction, not the connection
         with connection.begin_nested():
-            current, newest = schema_revisions(connection)
+            current, newest, is_known = schema_revisions(connection)
     except ProgrammingError:
         yield fault(
             "schema",
@@ -166,7 +166,7 @@ def _schema(connection: Connection) -> Iterator[Finding]:
         yield from _paused(connection)
     elif current is None:
         yield fault("schema", "The database has no tables of Nouba.", "Run `nouba migrate`.")
-    elif current < newest:
+    elif is_known:
         yield fault("schema", f"The tables are at {current}, this version needs {newest}.", "Run `nouba migrate`.")
     else:
         yield fault(
