@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.suite.budget import Row, cpu_seconds_of, grown, read_budget, write_budget
+from tests.suite.durations import write_durations
 from tests.suite.selection import LEFT_TO, folder_of, left_out
 
 SLOWEST_SHOWN: Final = 10
@@ -33,6 +34,7 @@ class Summary:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._config.getoption("--write-budget") and session.exitstatus == pytest.ExitCode.OK:
             write_budget(self._rows())
+            write_durations(self._wall)
         elif self._config.getoption("--budget"):
             self.over_budget = grown(self._rows(), read_budget())
             if self.over_budget and session.exitstatus == pytest.ExitCode.OK:
@@ -68,7 +70,7 @@ class Summary:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("nouba")
     group.addoption("--budget", action="store_true", help="fail when a folder costs a fifth more than its budget")
-    group.addoption("--write-budget", action="store_true", help="write what this run costs as the new budget")
+    group.addoption("--write-budget", action="store_true", help="write this run's costs and long tests as the new ones")
 
 
 def pytest_configure(config: pytest.Config) -> None:
