@@ -32,10 +32,12 @@ class Summary:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._config.getoption("--write-budget") and session.exitstatus == pytest.ExitCode.OK:
-            write_budget(self._rows())
-            write_durations(self._wall)
-        elif self._config.getoption("--budget"):
+        if session.exitstatus == pytest.ExitCode.OK:
+            folder = self._config.rootpath / ".nouba" / "suite"
+            folder.mkdir(parents=True, exist_ok=True)
+            write_budget(self._rows(), folder / "budget.tsv")
+            write_durations(self._wall, folder / "durations.tsv")
+        if self._config.getoption("--budget"):
             self.over_budget = grown(self._rows(), read_budget())
             if self.over_budget and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -68,9 +70,8 @@ class Summary:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("nouba")
-    group.addoption("--budget", action="store_true", help="fail when a folder costs a fifth more than its budget")
-    group.addoption("--write-budget", action="store_true", help="write this run's costs and long tests as the new ones")
+    meaning = "fail when a folder costs a fifth more than its budget"
+    parser.getgroup("nouba").addoption("--budget", action="store_true", help=meaning)
 
 
 def pytest_configure(config: pytest.Config) -> None:
