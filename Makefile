@@ -87,7 +87,7 @@ test-all: .venv ## Also defects, chaos, kill matrices, all films, README and con
 coverage: .venv ## Run make test with branch coverage; fail if the domain is below COVERAGE_FLOOR
 	@$(LOCAL) install
 	@rm -rf .nouba/coverage
-	@$(BIN)/coverage run -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
+	@$(BIN)/coverage run -m tests.suite quick $(if $(PART),--part $(PART)) --hypothesis-profile default $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet
 	@$(BIN)/coverage report --include='$(PURE)' --fail-under=$(COVERAGE_FLOOR)

@@ -14,6 +14,7 @@ from psycopg2.extras import execute_values
 from sqlalchemy import Engine, text
 
 from services.webhook_gateway.integrity.invariant_checker import InvariantChecker
+from services.webhook_gateway.payments.model import Event
 from services.webhook_gateway.providers.base import Mode, Provider, Request
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from services.webhook_gateway.providers.generic import Generic
@@ -257,8 +258,9 @@ def test_the_clearing_of_each_provider_is_what_it_pays_out(database_url: str) ->
     ids = keep(engine, month)
 
     # When all of it is settled, in batches as a worker does
+    events: dict[int, Event | None] = {}
     settlement = Settlement(
-        read=lambda number: read_events(engine, [number])[0],
+        read=events.get,
         books=lambda: open_store(engine, timedelta(days=30)),
         providers=PROVIDERS,
         asks={},
@@ -267,7 +269,9 @@ def test_the_clearing_of_each_provider_is_what_it_pays_out(database_url: str) ->
     )
     for _ in range(4):
         for first in range(0, len(ids), BATCH):
-            batch = [settlement.understand(number) for number in ids[first : first + BATCH]]
+            numbers = ids[first : first + BATCH]
+            events.update(zip(numbers, read_events(engine, numbers), strict=True))
+            batch = [settlement.understand(number) for number in numbers]
             settlement.book_all([one for one in batch if one is not None])
         with engine.connect() as connection:
             query = "SELECT id FROM webhook_events WHERE state = 'received' ORDER BY id"

@@ -28,6 +28,8 @@ def parts() -> dict[str, list[Path]]:
 def command(selection: str, part: str, arguments: list[str]) -> list[str]:
     """The command line of pytest."""
     line = [sys.executable, "-m", "pytest", "-q", "-m", _LEFT_OUT[selection]]
+    if selection == "quick":
+        line += ["--hypothesis-profile", "quick"]
     if selection != "lint":
         line += ["-n", str(PROCESSES), "--dist", "loadgroup", "--no-loadscope-reorder", "--max-worker-restart", "0"]
     return [*line, *(str(folder.relative_to(ROOT)) for folder in parts().get(part, ())), *arguments]

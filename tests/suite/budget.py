@@ -5,7 +5,7 @@ something else runs on the machine, CPU time hardly changes. A slower machine ne
 folder is compared with the median of all folders, within limits: a suite that becomes slower everywhere fails too.
 Servers that outlive a test are not counted, and waiting costs no CPU time: the summary's ten slowest tests show it.
 
-`make test-all ARGS=--write-budget` measures anew and writes `budget.tsv`; commit it with the reason.
+Every green run writes what it measured to `.nouba/suite`: copy that of a `make test-all` here with the reason.
 """
 
 import resource
@@ -21,7 +21,7 @@ import pytest
 _FILE: Final = Path(__file__).with_name("budget.tsv")
 GROWTH: Final = 1.2
 #: Below this many seconds more, a fifth is noise.
-FLOOR_SECONDS: Final = 5.0
+FLOOR_SECONDS: Final = 10.0
 #: How much slower or faster than the machine of the budget a machine may be.
 SLOWEST, FASTEST = 2.0, 0.5
 _PROPERTY: Final = "cpu_seconds"
@@ -48,8 +48,8 @@ def read_budget(path: Path = _FILE) -> list[Row]:
     return [Row(file, float(cpu), float(wall)) for file, cpu, wall in rows]
 
 
-def write_budget(rows: Iterable[Row], path: Path = _FILE) -> None:
-    """Keep what was measured as the new budget."""
+def write_budget(rows: Iterable[Row], path: Path) -> None:
+    """Write what was measured, as a budget."""
     lines = ["file\tcpu_seconds\twall_seconds"]
     lines += [
         f"{row.file}\t{row.cpu_seconds:.1f}\t{row.wall_seconds:.1f}" for row in sorted(rows, key=lambda r: r.file)

@@ -2,18 +2,23 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
+from hypothesis import settings
 
 from local.ports import port_range
 from tests.suite.budget import read_budget
+from tests.suite.durations import read_durations
 
 #: Where `make test` leaves tests out, and the command that runs them.
 LEFT_TO: Final = {"slow": "make test-all", "lint": "make check"}
 #: A file that takes less is not worth distributing test by test.
 SHORT_SECONDS: Final = 8.0
 _left: Counter[tuple[str, str]] = Counter()
+#: What `make test` runs: a third of the examples that `make test-all` runs, where a test does not say how many.
+settings.register_profile("quick", max_examples=30)
 
 
 def folder_of(nodeid: str) -> str:
@@ -34,11 +39,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not hasattr(config, "workerinput"):
         return
     expected = {row.file: row.wall_seconds for row in read_budget()}
-    # the longest file first, so that no process begins a long test when the others are at the end
-    items.sort(key=lambda item: (-expected.get(_file_of(item), 0.0), _file_of(item)))
+    groups = {}
     for item in items:
         short = expected.get(_file_of(item), SHORT_SECONDS) < SHORT_SECONDS
-        item.add_marker(pytest.mark.xdist_group(_group(item, short=short)))
+        groups[item.nodeid] = _group(item, short=short)
+        item.add_marker(pytest.mark.xdist_group(groups[item.nodeid]))
+    seconds = seconds_by_group(groups, read_durations())
+    # the longest first, so that no process begins a long test when the others are at the end
+    items.sort(key=lambda item: (-seconds.get(groups[item.nodeid], 0.0), _file_of(item)))
+
+
+def seconds_by_group(groups: Mapping[str, str], durations: Mapping[str, float]) -> dict[str, float]:
+    """How long the groups with long tests take; `groups` names the group of each test."""
+    found: dict[str, float] = {}
+    for test, group in groups.items():
+        if test in durations:
+            found[group] = found.get(group, 0.0) + durations[test]
+    return found
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

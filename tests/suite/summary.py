@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.suite.budget import Row, cpu_seconds_of, grown, read_budget, write_budget
+from tests.suite.durations import write_durations
 from tests.suite.selection import LEFT_TO, folder_of, left_out
 
 SLOWEST_SHOWN: Final = 10
@@ -31,9 +32,12 @@ class Summary:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._config.getoption("--write-budget") and session.exitstatus == pytest.ExitCode.OK:
-            write_budget(self._rows())
-        elif self._config.getoption("--budget"):
+        if session.exitstatus == pytest.ExitCode.OK:
+            folder = self._config.rootpath / ".nouba" / "suite"
+            folder.mkdir(parents=True, exist_ok=True)
+            write_budget(self._rows(), folder / "budget.tsv")
+            write_durations(self._wall, folder / "durations.tsv")
+        if self._config.getoption("--budget"):
             self.over_budget = grown(self._rows(), read_budget())
             if self.over_budget and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -66,9 +70,8 @@ class Summary:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("nouba")
-    group.addoption("--budget", action="store_true", help="fail when a folder costs a fifth more than its budget")
-    group.addoption("--write-budget", action="store_true", help="write what this run costs as the new budget")
+    meaning = "fail when a folder costs a fifth more than its budget"
+    parser.getgroup("nouba").addoption("--budget", action="store_true", help=meaning)
 
 
 def pytest_configure(config: pytest.Config) -> None:

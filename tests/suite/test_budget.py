@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.suite.budget import Row, grown, read_budget, write_budget
+from tests.suite.durations import read_durations, write_durations
+from tests.suite.selection import seconds_by_group
 
 FOLDERS = ("a", "b", "c", "d")
+ROOT = Path(__file__).parents[2]
 
 
 def rows(**cpu_seconds: float) -> list[Row]:
@@ -23,11 +26,11 @@ def test_the_same_cost_and_a_cheaper_folder_are_within_the_budget() -> None:
 
 @pytest.mark.parametrize("speed", [0.6, 1.0, 1.9])
 def test_a_folder_that_grew_by_more_than_a_fifth_is_named_on_any_machine(speed: float) -> None:
-    slower = rows(a=100 * speed, b=75 * speed, c=40 * speed, d=2 * speed)
+    slower = rows(a=100 * speed, b=90 * speed, c=40 * speed, d=2 * speed)
 
     (sentence,) = grown(slower, BUDGET)
 
-    assert sentence.startswith(f"tests/b: {75 * speed:.0f} s of CPU")
+    assert sentence.startswith(f"tests/b: {90 * speed:.0f} s of CPU")
 
 
 def test_a_few_seconds_more_of_a_small_folder_are_noise() -> None:
@@ -47,3 +50,27 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     write_budget(BUDGET, tmp_path / "budget.tsv")
 
     assert read_budget(tmp_path / "budget.tsv") == BUDGET
+
+
+def test_long_tests_are_kept_the_longest_first(tmp_path: Path) -> None:
+    write_durations({"a.py::short": 2.0, "a.py::long[x y]": 31.4, "b.py::longer": 50.0}, tmp_path / "durations.tsv")
+
+    assert list(read_durations(tmp_path / "durations.tsv").items()) == [
+        ("b.py::longer", 50.0),
+        ("a.py::long[x y]", 31.0),
+    ]
+
+
+def test_tests_that_run_in_one_process_take_as_long_as_all_of_them() -> None:
+    groups = {"a.py::one": "a.py", "a.py::two": "a.py", "b.py::one": "b.py::one", "c.py::one": "c.py"}
+
+    assert seconds_by_group(groups, {"a.py::one": 20, "a.py::two": 30, "b.py::one": 40}) == {
+        "a.py": 50,
+        "b.py::one": 40,
+    }
+
+
+def test_every_long_test_that_is_named_is_still_there() -> None:
+    for name in read_durations():
+        file, _, test = name.partition("::")
+        assert f"def {test.partition('[')[0]}(" in (ROOT / file).read_text(), name

@@ -125,7 +125,7 @@ def test_a_run_says_what_it_ran_and_what_it_left_to_whom_and_leaves_no_server(sa
     assert list(sample.parents[1].glob("nouba-tests-*")) == []
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_leaves_no_server(sample: Path, kind: signal.Signals) -> None:
     (sample / "test_sample.py").write_text(
         "import time\nfrom pathlib import Path\n\n\n"

@@ -22,12 +22,16 @@ const video = document.querySelector('video'), seen = {errors: [], levels: []};
 const hls = new Hls({enableWorker: false});
 // a seek breaks off what is being loaded, and hls.js tells of that too
 hls.on(Hls.Events.ERROR, (_, data) => { if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED)
-  seen.errors.push(data.details + ': ' + (data.error || data.reason || '')) });
+  seen.errors.push(data.details + ': ' + (data.error || data.reason || ''));
+  if (data.fatal) seen.fatal = data.details });
 hls.on(Hls.Events.FRAG_BUFFERED, (_, data) => { if (data.frag.type === 'main') seen.levels.push(data.frag.level) });
 const until = (ready, seconds) => new Promise((resolve, reject) => {
   const end = performance.now() + 1000 * seconds;
-  const look = () => ready() ? resolve() : performance.now() > end ? reject(new Error('not in time: ' + ready +
-    ' at ' + video.currentTime + ' ' + JSON.stringify(seen.errors))) : setTimeout(look, 20); look() });
+  const fail = what => reject(new Error(what + ': ' + ready + ' at ' + video.currentTime + ' ' +
+    JSON.stringify(seen.errors)));
+  const look = () => ready() ? resolve() : seen.fatal ? fail('given up after ' + seen.fatal) :
+    performance.now() > end ? fail('not in time') : setTimeout(look, 20);
+  look() });
 async function open(url) {
   hls.loadSource(url); hls.attachMedia(video);
   await until(() => video.readyState >= 3 && video.duration > 0, 30); await video.play();

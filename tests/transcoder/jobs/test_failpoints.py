@@ -13,18 +13,20 @@ SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_workers_killed_at_every_place_leave_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
+def test_workers_killed_at_every_place_leave_the_same_lesson(
+    bench: Bench, short_film: Path, short_alone: Files
+) -> None:
     courses = []
     for place in TRANSCODER:
         # one that has every step before it: how far the others came until a worker was killed, time alone decides
-        courses.append(bench.submit(film)[0])
+        courses.append(bench.submit(short_film)[0])
         with bench.worker(f"{place}={KILL}", **SHORT_LEASE) as worker:
             assert worker.wait(60) == -signal.SIGKILL, f"nobody came to {place}"
     with bench.worker(**SHORT_LEASE):
         for course_id in courses:
             bench.wait_for(course_id)
         bench.wait_until_quiet()
-    assert [course_id for course_id in courses if bench.lesson(course_id) != alone] == []
+    assert [course_id for course_id in courses if bench.lesson(course_id) != short_alone] == []
 
 
 def test_a_worker_that_fails_once_at_every_place_makes_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:

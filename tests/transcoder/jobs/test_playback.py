@@ -28,12 +28,12 @@ def player(bench: Bench, hls_js: bytes, tmp_path: Path) -> Iterator[Player]:
         player.close()
 
 
-def assert_plays(player: Player, master: str, seconds: float, levels: int) -> None:
+def assert_plays(player: Player, master: str, seconds: float, levels: int, seeks: int = SEEKS) -> None:
     told = player.open(master)
     assert told["duration"] == pytest.approx(seconds, abs=0.1)
     assert told["levels"] == levels
     dice = random.Random(3)
-    for number in range(SEEKS):
+    for number in range(seeks):
         player.seek(dice.uniform(0, seconds - 1), number % levels)
     seen = player.seen()
     assert seen["errors"] == []

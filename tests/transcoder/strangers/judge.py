@@ -12,6 +12,8 @@ from tests.transcoder.strangers.recipes import Recipe
 
 #: Steps in which a picture track of any rate is sampled.
 STEP_SECONDS = 0.01
+#: The middle of the second mark, in a film whose picture begins at once: one process measures marks and looks.
+_LOOK_SECONDS = 2.25
 #: What x264 makes of a flat colour at this quality.
 MOST_COLOUR = 12
 #: A strip inside the white square, as shares of the picture.
@@ -62,37 +64,32 @@ class Verdict:
 
 def film(path: Path, folder: Path) -> Seen:
     """What plain ffmpeg makes of the whole of `path`, all tracks in one process, so that they share one clock."""
-    grey, wave, crc = folder / "judge.gray", folder / "judge.s16", folder / "judge.crc"
-    tracks = {line.strip(",") for line in oracle.probe(path, "-show_entries", "stream=codec_type")}
+    grey, wave, crc, still = (folder / f"judge.{kind}" for kind in ("gray", "s16", "crc", "ppm"))
+    has_picture, has_sound = _tracks(path)
     # filters that begin anew where a film changes its size would count some steps twice
     whole = "scale=320:320"
-    steps = f"fps={round(1 / STEP_SECONDS)}:start_time=0,{whole},{_STRIP},scale=1:1,format=gray"
-    has_picture = "video" in tracks and bool(_size(path))
+    steps = f"fps={round(1 / STEP_SECONDS)}:start_time=0"
+    number = round(_LOOK_SECONDS / STEP_SECONDS)
     call = ["-reinit_filter:v", "0", "-i", str(path)]
     if has_picture:
-        call += ["-map", "0:V:0", "-vf", steps, "-f", "rawvideo", str(grey)]
+        call += ["-map", "0:V:0", "-vf", f"{steps},{whole},{_STRIP},scale=1:1,format=gray", "-f", "rawvideo", str(grey)]
         call += ["-map", "0:V:0", "-vf", whole, "-fps_mode", "passthrough", "-f", "framecrc", str(crc)]
-    if "audio" in tracks:
-        call += [
-            "-map",
-            "0:a:0",
-            "-af",
-            "aresample=48000:async=1:first_pts=0:min_hard_comp=0.01",
-            "-ac",
-            "1",
-            "-f",
-            "s16le",
-            str(wave),
-        ]
+        call += ["-map", "0:V:0", "-vf", _square_pixels(steps, number), "-frames:v", "1", *_PPM, str(still)]
+    if has_sound:
+        soft = "aresample=48000:async=1:first_pts=0:min_hard_comp=0.01"
+        call += ["-map", "0:a:0", "-af", soft, "-ac", "1", "-f", "s16le", str(wave)]
     subprocess.run(["ffmpeg", "-nostdin", "-v", "fatal", "-y", *call], check=True, capture_output=True, timeout=120)
-    beeps = oracle.beeps_of(wave) if "audio" in tracks else []
+    beeps = oracle.beeps_of(wave) if has_sound else []
     if not has_picture:
         return Seen([], beeps, 0, wave.stat().st_size / 96_000, None)
     frames, seconds = oracle.frames_of(crc)
-    flashes = oracle.flashes_of(grey.read_bytes(), STEP_SECONDS)
+    pixels = grey.read_bytes()
+    flashes = oracle.flashes_of(pixels, STEP_SECONDS)
+    if _is_white(pixels, number):
+        return Seen(flashes, beeps, frames, seconds, next(_looks(still.read_bytes()), None))
     # a transport stream that is read for its picture alone begins with that
-    both = ["-i", str(path), *(["-map", "0:a:0", "-f", "null", "/dev/null"] if "audio" in tracks else [])]
-    return Seen(flashes, beeps, frames, seconds, _film_look(both, flashes))
+    both = ["-i", str(path), *(["-map", "0:a:0", "-f", "null", "/dev/null"] if has_sound else [])]
+    return Seen(flashes, beeps, frames, seconds, _film_look(both, steps, flashes))
 
 
 def lesson(folder: Path) -> tuple[dict[str, Seen], float]:
@@ -182,28 +179,45 @@ def _apart(one: list[float], other: list[float]) -> float:
     return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=0.0)
 
 
-def _size(path: Path) -> list[str]:
-    return oracle.probe(path, "-select_streams", "V:0", "-show_entries", "stream=width,height")
+def _tracks(path: Path) -> tuple[bool, bool]:
+    """Whether the film has a picture that is no cover, and whether it has sound."""
+    entries = "stream=codec_type,width,height:stream_disposition=attached_pic"
+    tracks = [line.split(",") for line in oracle.probe(path, "-show_entries", entries)]
+    picture = any(track[0] == "video" and track[3:4] == ["0"] for track in tracks)
+    return picture, any(track[0] == "audio" for track in tracks)
 
 
-def _film_look(call: list[str], flashes: list[float]) -> Look | None:
+def _is_white(pixels: bytes, number: int) -> bool:
+    return pixels[number : number + 1] > b"\x80"
+
+
+def _square_pixels(steps: str, number: int) -> str:
+    return f"{steps},select=eq(n\\,{number}),scale=trunc(iw*sar/2)*2:ih,setsar=1"
+
+
+def _film_look(call: list[str], steps: str, flashes: list[float]) -> Look | None:
     if len(flashes) < 2:
         return None
-    number = round((flashes[1] + 0.03) / STEP_SECONDS)
-    picked = f"fps={round(1 / STEP_SECONDS)}:start_time=0,select=eq(n\\,{number}),scale=trunc(iw*sar/2)*2:ih,setsar=1"
-    return next(_looks([*call, "-map", "0:V:0", "-vf", picked, "-frames:v", "1"]), None)
+    picked = _square_pixels(steps, round((flashes[1] + 0.03) / STEP_SECONDS))
+    return next(_looks(_decoded([*call, "-map", "0:V:0", "-vf", picked, "-frames:v", "1", *_PPM])), None)
 
 
 def _rendition(folder: Path, rate: float, beeps: list[float]) -> Seen:
-    data = folder / "judge.mp4"
+    data, still = folder / "judge.mp4", folder / "judge.ppm"
     data.write_bytes(b"".join(path.read_bytes() for path in [folder / "init.mp4", *sorted(folder.glob("[0-9]*.m4s"))]))
-    grey = _decoded(["-i", str(data), "-vf", f"{_STRIP},scale=1:1,format=gray", *_RAW])
+    number = round(_LOOK_SECONDS * rate)
+    picked = ["-map", "0:v", "-vf", f"select=eq(n\\,{number})", "-frames:v", "1", *_PPM, "-y", str(still)]
+    strip = ["-map", "0:v", "-vf", f"{_STRIP},scale=1:1,format=gray", *_RAW]
+    grey = _decoded(["-i", str(data), *picked, *strip])
     flashes = oracle.flashes_of(grey, 1 / rate)
     look = None
-    if len(flashes) > 1:
-        number = round((flashes[1]) * rate)
-        look = next(_looks(["-i", str(data), "-vf", f"select=eq(n\\,{number})", "-frames:v", "1"]), None)
+    if _is_white(grey, number):
+        look = next(_looks(still.read_bytes()), None)
+    elif len(flashes) > 1:
+        picked = ["-vf", f"select=eq(n\\,{round(flashes[1] * rate)})", "-frames:v", "1", *_PPM]
+        look = next(_looks(_decoded(["-i", str(data), *picked])), None)
     data.unlink()
+    still.unlink(missing_ok=True)
     return Seen(flashes, beeps, len(grey), len(grey) / rate, look)
 
 
@@ -216,11 +230,11 @@ def _sound_seconds(folder: Path) -> float:
 
 
 _RAW = ("-f", "rawvideo", "-fps_mode", "passthrough")
+_PPM = ("-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe")
 
 
-def _looks(call: list[str]) -> Iterator[Look]:
-    """The looks of the frames that ffmpeg writes, told by their size in a PPM."""
-    data = _decoded([*call, "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe"])
+def _looks(data: bytes) -> Iterator[Look]:
+    """The looks of the frames that ffmpeg wrote, told by their size in a PPM."""
     while data:
         header = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
         assert header, "ffmpeg writes PPM"
