@@ -111,7 +111,7 @@ class Drill:
             )
 
     def assert_nothing_is_lost(self) -> None:
-        """Every webhook that was answered is booked once, and every upload has told the transcoder."""
+        """Every webhook that was answered is booked once, and every upload has enqueued its message."""
         self._stop.set()
         database = Database(self._postgres.url)
         unsettled = "SELECT count(*) FROM webhook_events WHERE state = 'received'"
