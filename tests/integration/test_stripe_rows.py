@@ -316,6 +316,26 @@ def test_what_is_not_this_schools_money_is_quarantined_with_both_values(
     assert database.rows("SELECT balance_minor FROM users") == [(0,)]
 
 
+def test_an_event_that_is_delivered_again_with_another_count_is_the_same_event(
+    client: httpx.Client, database: Database
+) -> None:
+    database.execute("INSERT INTO users (id) VALUES (7)")
+    (body, _) = map(json.loads, Telling("", [PAID], 7, []).bodies())
+
+    answers = [send(client, json.dumps({**body, "pending_webhooks": count}).encode()) for count in (2, 1, 1)]
+    # another amount in the same event is no matter of counts
+    body["data"]["object"]["amount"] = 9999
+    answers.append(send(client, json.dumps({**body, "pending_webhooks": 1}).encode()))
+    wait_until_settled(database)
+
+    assert answers == ["accepted", "duplicate", "duplicate", "quarantined"]
+    assert database.rows("SELECT balance_minor FROM users") == [(10000,)]
+    kept = database.rows("SELECT state, convert_from(body, 'UTF8') FROM webhook_events ORDER BY id")
+    assert [state for state, _ in kept] == ["applied", "quarantined"]
+    # the bytes are kept as they came
+    assert '"pending_webhooks": 2' in kept[0][1]
+
+
 def test_an_event_that_the_library_of_svix_signs_is_booked(client: httpx.Client, database: Database) -> None:
     database.execute("INSERT INTO users (id) VALUES (7)")
     told = {"transaction_id": "t-1", "amount": 250000, "currency": "DZD", "user_id": 7}

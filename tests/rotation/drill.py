@@ -111,7 +111,7 @@ class Drill:
             )
 
     def assert_nothing_is_lost(self) -> None:
-        """Every webhook that was answered is booked once, and every upload has told the transcoder."""
+        """Every webhook that was answered is booked once, and every upload has enqueued its message."""
         self._stop.set()
         database = Database(self._postgres.url)
         unsettled = "SELECT count(*) FROM webhook_events WHERE state = 'received'"
@@ -225,10 +225,10 @@ class Drill:
                 self._count("uploads")
 
     def _upload(self, course: int) -> bool:
-        told = self._announce(course, self._token)
-        if told.status_code != 201:
+        announced = self._announce(course, self._token)
+        if announced.status_code != 201:
             return False
-        ticket = told.json()
+        ticket = announced.json()
         kept = httpx.put(ticket["url"], content=b"a lesson", headers=ticket["headers"], timeout=10)
         if kept.status_code != 200:
             return False

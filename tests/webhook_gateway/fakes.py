@@ -170,7 +170,7 @@ class FakeBooks:
             row
             for row in self._tables.payments.values()
             if (row.provider, row.user_id, row.status) == (provider, user_id, "pending")
-            and (row.reference or "").startswith(prefix)
+            and (row.reference is None or row.reference.startswith(prefix))
         ]
 
     def open(self, payment: Payment) -> Payment | None:

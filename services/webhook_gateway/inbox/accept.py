@@ -8,7 +8,16 @@ from enum import StrEnum
 from typing import Protocol
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
-from services.webhook_gateway.providers.base import ANSWER, KEY_MODE, Mode, Proof, Provider, Request, notice_fault
+from services.webhook_gateway.providers.base import (
+    ANSWER,
+    KEY_MODE,
+    CountsDeliveries,
+    Mode,
+    Proof,
+    Provider,
+    Request,
+    notice_fault,
+)
 from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
@@ -33,6 +42,7 @@ class Receipt:
 class WebhookEvent:
     """What is kept of a webhook. Its headers are those that the provider's parser needs, and `KEY_MODE`.
 
+    `body_sha256` is the hash of the body, without what a provider changes in each delivery of an event.
     `received_at` is set where that was earlier than now: the entry has waited in the spool.
     """
 
@@ -164,8 +174,15 @@ def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mod
     if fault := notice_fault(payments_mode, proof.mode, notice):
         # under a key of its own: whoever has a test key must not take the place of a genuine event
         return replace(entry, reason=fault)
+    if isinstance(psp, CountsDeliveries):
+        digest = hashlib.sha256(psp.without_count(request.body)).digest()
     return replace(
-        entry, state=EventState.RECEIVED, dedupe_key=notice.key, reference=notice.reference, is_hint=notice.hint
+        entry,
+        state=EventState.RECEIVED,
+        dedupe_key=notice.key,
+        reference=notice.reference,
+        body_sha256=digest,
+        is_hint=notice.hint,
     )
 
 

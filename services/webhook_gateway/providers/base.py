@@ -191,6 +191,15 @@ class ConfirmsPayments(Protocol):
 
 
 @runtime_checkable
+class CountsDeliveries(Protocol):
+    """A provider whose event holds something that differs from one delivery of it to the next."""
+
+    def without_count(self, body: bytes) -> bytes:
+        """The body with that made equal: two deliveries are of one event where this is the same."""
+        ...
+
+
+@runtime_checkable
 class PollsPayments(Provider, Protocol):
     """A provider that can be asked how a payment stands, so that one whose webhook was lost is found."""
 

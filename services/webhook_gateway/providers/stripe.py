@@ -1,9 +1,10 @@
 """Stripe: JSON events, signed together with their time; every event of one payment meets on its payment intent."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.providers import fields, signatures, stripe_answers, stripe_events
@@ -13,6 +14,7 @@ from services.webhook_gateway.providers.settings import ProviderSettings, plain
 if TYPE_CHECKING:
     from services.webhook_gateway.providers.stripe_api import StripeApi
 
+_PENDING_WEBHOOKS: Final = re.compile(rb'("pending_webhooks"\s*:\s*)[0-9]+')
 #: A part of a notice that one kind of object tells; the rest is the same for all.
 Part = Mapping[str, Any]
 
@@ -55,6 +57,10 @@ class Stripe:
         given = [signatures.sha256_from_hex(value) for name, value in pairs if name == "v1" and len(value) == 64]
         message = times[0].encode() + b"." + request.body
         return Proof(signed=True, secret=signatures.matching_secret(self._secrets, message, given))
+
+    def without_count(self, body: bytes) -> bytes:
+        """`pending_webhooks` is how many deliveries are left: another number in a retry or a resent event."""
+        return _PENDING_WEBHOOKS.sub(rb"\1", body)
 
     def parse(self, request: Request) -> PaymentNotice:
         """One event; a kind that is nothing about money tells nothing about a payment (see `stripe_events`)."""

@@ -116,7 +116,7 @@ def _find(provider: str, notice: PaymentNotice, books: SettlementStore) -> Payme
 
 
 def _likely_checkout(newcomer: Payment, notice: PaymentNotice, books: SettlementStore) -> int | None:
-    """The payment that the school registered by a checkout, of the same user and amount, and which this may be.
+    """The payment that the school registered by a checkout or an order, of the same user and amount: it may be this.
 
     The provider sends the checkout's event at the same time: without this, the order of the two would decide whether
     the school's payment is completed, or another one beside it.
@@ -126,7 +126,11 @@ def _likely_checkout(newcomer: Payment, notice: PaymentNotice, books: Settlement
         return None
     told = notice.amount_minor if notice.authorized_minor is None else notice.authorized_minor
     waiting = books.registered(newcomer.provider, newcomer.user_id, prefix)
-    return min((one.id for one in waiting if one.amount_minor == told), default=None)
+    # an event that names an order has been matched by that already
+    return min(
+        (one.id for one in waiting if one.amount_minor == told and (one.reference or notice.order_number is None)),
+        default=None,
+    )
 
 
 def _close_checkout(provider: str, notice: PaymentNotice, moved: Payment, books: SettlementStore) -> None:

@@ -165,7 +165,8 @@ REGISTERED: Final = Statement(
     "find_registered",
     f"""
 SELECT to_jsonb(payment) AS payment FROM (
-    {_PAYMENT} WHERE provider = $1 AND user_id = $2 AND status = 'pending' AND starts_with(provider_reference, $3)
+    {_PAYMENT} WHERE provider = $1 AND user_id = $2 AND status = 'pending'
+        AND (provider_reference IS NULL OR starts_with(provider_reference, $3))
 ) AS payment
 """,  # noqa: S608
 )

@@ -48,7 +48,7 @@ class SettlementStore(Protocol):
         ...
 
     def registered(self, provider: str, user_id: int, prefix: str) -> Iterable[Payment]:
-        """The user's pending payments whose reference begins with `prefix`."""
+        """The user's pending payments that have no reference, or one that begins with `prefix`."""
         ...
 
     def open(self, payment: Payment) -> Payment | None:

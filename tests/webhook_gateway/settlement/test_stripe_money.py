@@ -339,6 +339,19 @@ def test_a_payment_that_was_registered_by_its_checkout_session_ends_in_its_own_r
         assert books.statuses([dearer, subscription]) == ["pending_payment", "active"]
 
 
+def test_a_payment_that_was_registered_by_an_order_which_its_session_alone_names_ends_in_its_own_row(
+    sql_school: SqlSchool,
+) -> None:
+    paid = intent(metadata={"user_id": "USER"})
+    for order in orders(session("completed", client_reference_id="USER-order"), paid, charge("succeeded", 2)):
+        books = Books(sql_school)
+        named = {"order_number": f"{books.user_id}-order", "reference": None}
+        row = books.desk.check_out(books.user_id, 10000, **named)
+        books.tell(order)
+        assert books.rows == [("completed", 10000, 10000)], [one["type"] for one in order]
+        assert sql_school.payment(row).reference == f"pi_{books.turn}_1"
+
+
 @pytest.mark.parametrize("expanded", [False, True])
 def test_a_checkout_session_names_the_payer_of_its_payment(sql_school: SqlSchool, expanded: bool) -> None:
     payment_intent = {"id": "pi_1", "object": "payment_intent", "metadata": {}} if expanded else "pi_1"

@@ -49,13 +49,15 @@ def credit(school: School, user_id: int, amount_minor: int, event_id: int, payme
 def test_pending_payments_are_found_by_their_user_and_the_beginning_of_their_reference(school: School) -> None:
     user_id, another = school.add_user(), school.add_user()
     wanted = school.add_payment(a_payment(user_id, reference="cs_1"))
+    by_order = school.add_payment(a_payment(user_id, reference=None, order_number="O1"))
     school.add_payment(a_payment(user_id, reference="csx"))
     school.add_payment(a_payment(another, reference="cs_2"))
     done = school.add_payment(a_payment(user_id, reference="cs_3"))
     with school.books() as books:
         books.save(replace(school.payment(done), standing=PaymentState(Stage.FAILED)))
     with school.books() as books:
-        assert list(books.registered("psp", user_id, "cs_")) == [school.payment(wanted)]
+        found = sorted(books.registered("psp", user_id, "cs_"), key=lambda one: one.id)
+        assert found == [school.payment(wanted), school.payment(by_order)]
         assert not list(books.registered("another", user_id, "cs_"))
 
 
