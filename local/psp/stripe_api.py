@@ -35,6 +35,7 @@ class StripeAccount:
         self.charges: dict[str, Json] = {}
         self.refunds: dict[str, Json] = {}
         self.disputes: dict[str, Json] = {}
+        self.sessions: dict[str, Json] = {}
         #: By idempotency key, the parameters of the first request and its answer.
         self._answers: dict[str, tuple[Json, Json]] = {}
 
@@ -55,6 +56,37 @@ class StripeAccount:
         }
         self.intents[intent_id] = intent
         return intent
+
+    def open_session(self, form: Mapping[str, str], key: str | None, root: str) -> Json:
+        """A Checkout Session, without an intent until somebody pays; the same one again for the same key."""
+        given = dict(form)
+        if key is not None and key in self._answers:
+            return self._answers[key][1]
+        session_id = f"cs_test_{digest('session', str(len(self.sessions)), str(given))}"
+        session = {
+            **_head("checkout.session", session_id),
+            "amount_total": int(given["line_items[0][price_data][unit_amount]"]),
+            "currency": given["line_items[0][price_data][currency]"],
+            "metadata": _nested(given, "metadata"),
+            "payment_intent": None,
+            "payment_intent_data": _nested(given, "payment_intent_data[metadata]"),
+            "payment_status": "unpaid",
+            "status": "open",
+            "url": f"{root}simulator/stripe/sessions/{session_id}",
+        }
+        self.sessions[session_id] = session
+        if key is not None:
+            self._answers[key] = (given, session)
+        return session
+
+    def pay_session(self, session_id: str) -> Json:
+        """The payer pays: the intent is made, with the metadata that were given for it."""
+        session = self.find(self.sessions, session_id)
+        intent_id = f"pi_{digest('intent', session_id)}"
+        self.begin(intent_id, session["amount_total"], session["currency"], session["payment_intent_data"])
+        self.pay(intent_id)
+        session |= {"payment_intent": intent_id, "payment_status": "paid", "status": "complete", "url": None}
+        return session
 
     def pay(self, intent_id: str) -> Json:
         """The payer pays all of it, and Stripe takes its fee."""
@@ -245,6 +277,12 @@ def _add_calls(account: StripeAccount, call: Callable[..., None]) -> None:
     def refund() -> Json:
         return _shown(account.refund(request.form.to_dict(), request.headers.get("Idempotency-Key")), set())
 
+    def open_session() -> Json:
+        key = request.headers.get("Idempotency-Key")
+        return account.open_session(request.form.to_dict(), key, request.url_root)
+
+    call("checkout/sessions", open_session, "POST")
+    call("checkout/sessions/<session_id>", lambda session_id: account.find(account.sessions, session_id))
     call("payment_intents/<intent_id>", show_intent)
     call("charges/<charge_id>", lambda charge_id: _shown(account.find(account.charges, charge_id), _expanded()))
     call("refunds", listed("refunds", account.refunds))
@@ -258,11 +296,17 @@ def _add_controls(account: StripeAccount, control: Callable[..., None]) -> None:
         return account.begin(told["id"], told["amount"], told["currency"], told.get("metadata", {}))
 
     control("payments", begin)
+    control("sessions/<session_id>", account.pay_session)
     for name, act in (("pay", account.pay), ("hold", account.hold), ("cancel", account.cancel)):
         control(f"payments/<intent_id>/{name}", act)
     control("payments/<intent_id>/dispute/<int:amount>", account.dispute)
     control(f"refunds/<refund_id>/<any({', '.join(REFUND_STATES)}):status>", account.move_refund)
     control(f"disputes/<dispute_id>/<any({', '.join(DISPUTE_STATES)}):status>", account.move_dispute)
+
+
+def _nested(form: Mapping[str, str], name: str) -> dict[str, str]:
+    """The pairs of `name[...]` in a form."""
+    return {key[len(name) + 1 : -1]: value for key, value in form.items() if key.startswith(f"{name}[")}
 
 
 def _head(kind: str, object_id: str) -> dict[str, Any]:

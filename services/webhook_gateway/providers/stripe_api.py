@@ -12,9 +12,24 @@ from typing import Any, Final
 import httpx
 import stripe
 
-from services.webhook_gateway.errors import ProviderUnavailableError, RefundRefusedError
-from services.webhook_gateway.providers.base import ANSWER, ASKED_AT, Mode, Proof, ProviderReply, Request
-from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+from services.webhook_gateway.errors import (
+    CheckoutRefusedError,
+    ProviderUnavailableError,
+    RefundRefusedError,
+    UnreadableEventError,
+)
+from services.webhook_gateway.providers import fields
+from services.webhook_gateway.providers.base import (
+    ANSWER,
+    ASKED_AT,
+    CheckoutOrder,
+    Mode,
+    Proof,
+    ProviderCheckout,
+    ProviderReply,
+    Request,
+)
+from services.webhook_gateway.providers.http_client import TIMEOUT, WITHIN_SECONDS, fetch
 
 #: How many refunds or disputes one page of an answer has, at Stripe's most.
 PAGE: Final = 100
@@ -22,25 +37,36 @@ PAGE: Final = 100
 MOST_OBJECTS: Final = 1000
 _INTENT: Final = "payment_intent"
 _CHARGE: Final = "charge"
+_SESSION_PREFIX: Final = "cs_"
 
 
 class StripeApi:
     """Stripe's API with one key. `account` is the connected account that the key acts for, where there is one."""
 
-    def __init__(self, key: str, base_url: str, account: str | None, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        key: str,
+        base_url: str,
+        account: str | None,
+        now: Callable[[], datetime],
+        within_seconds: float = WITHIN_SECONDS,
+    ) -> None:
         self._mode = _mode_of_key(key)
         self._now = now
         self._client = stripe.StripeClient(
             key,
             stripe_account=account,
             base_addresses={"api": base_url},
-            http_client=_BoundedClient(),
+            http_client=_BoundedClient(within_seconds),
             # the worker has its own schedule of retries
             max_network_retries=0,
         ).v1
 
     def enquire(self, reference: str) -> ProviderReply | None:
         """The payment intent or the charge, with its refunds and disputes; None where Stripe knows none of that id."""
+        if reference.startswith(_SESSION_PREFIX):
+            intent = self._intent_of_session(reference)
+            return None if intent is None else self.enquire(intent)
         kind = _kind_of(reference)
         if kind is None:
             return None
@@ -55,6 +81,12 @@ class StripeApi:
             answer["disputes"] = _call(lambda: self._disputes({kind: reference})) or []
         return self._reply(answer)
 
+    def _intent_of_session(self, session_id: str) -> str | None:
+        """The payment intent of a Checkout Session; None until the payer begins to pay."""
+        session = _call(lambda: self._client.checkout.sessions.retrieve(session_id).to_dict(for_json=True))
+        intent = None if session is None else session.get("payment_intent")
+        return intent if isinstance(intent, str) and _kind_of(intent) else None
+
     def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
         """Begin a refund. Stripe makes one of all that have the same `key`. Raises RefundRefused where it will not."""
         kind = _kind_of(reference)
@@ -66,6 +98,38 @@ class StripeApi:
             refused=RefundRefusedError,
         )
         return self._reply({"refund": made})
+
+    def create_checkout(self, order: CheckoutOrder) -> ProviderCheckout:
+        """A Checkout Session. Stripe makes one of all that are for the same payment of ours."""
+        metadata = {"order_id": order.order_number, "user_id": str(order.user_id)}
+        if order.subscription_id is not None:
+            metadata["subscription_id"] = str(order.subscription_id)
+        price = {
+            "currency": order.currency.lower(),
+            "unit_amount": order.amount_minor,
+            "product_data": {"name": f"Order {order.order_number}"},
+        }
+        params: Any = {
+            "mode": "payment",
+            "line_items": [{"quantity": 1, "price_data": price}],
+            "success_url": order.return_url,
+            "cancel_url": order.return_url,
+            "client_reference_id": str(order.user_id),
+            "metadata": metadata,
+            # the events of the payment itself carry these
+            "payment_intent_data": {"metadata": metadata},
+        }
+        key = f"nouba-checkout-{order.payment_id}"
+        made = _call(
+            lambda: self._client.checkout.sessions.create(params, {"idempotency_key": key}).to_dict(for_json=True),
+            refused=CheckoutRefusedError,
+        )
+        try:
+            session_id = fields.identifier(made.get("id"), "id")
+            intent = fields.optional_identifier(made.get("payment_intent"), "payment_intent")
+            return ProviderCheckout(session_id, fields.checkout_url(made.get("url")), intent)
+        except UnreadableEventError as error:
+            raise ProviderUnavailableError(f"Stripe gave no checkout: {error}") from None
 
     def _find(self, kind: str, reference: str) -> dict[str, Any]:
         if kind == _INTENT:
@@ -94,14 +158,23 @@ class _BoundedClient(stripe.HTTPClient):
 
     name = "httpx"
 
-    def __init__(self) -> None:
+    def __init__(self, within_seconds: float) -> None:
         super().__init__()
+        self._within_seconds = within_seconds
         self._httpx = httpx.Client(timeout=TIMEOUT)
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: Any
     ) -> tuple[str, int, Mapping[str, str]]:
-        fetched = fetch(self._httpx, method.upper(), url, name="Stripe", headers=headers, content=post_data)
+        fetched = fetch(
+            self._httpx,
+            method.upper(),
+            url,
+            name="Stripe",
+            within_seconds=self._within_seconds,
+            headers=headers,
+            content=post_data,
+        )
         return fetched.body.decode("utf-8", "replace"), fetched.status, {}
 
     def close(self) -> None:
