@@ -47,6 +47,8 @@ def shared_environment(
             addresses[address] = f"http://{HOST}:{port}"
     if "gateway" in processes:
         settings["NOUBA_GATEWAY_HOST"] = HOST
+        # the school's application on this machine, on whatever port it is
+        settings["NOUBA_CHECKOUT_RETURN_URLS"] = f"http://{HOST},http://localhost"
     if "PSP_URL" in addresses:
         settings["NOUBA_PSP_SATIM_BASE_URL"] = f"{addresses['PSP_URL']}/payment/rest"
         settings["NOUBA_PSP_CHARGILY_BASE_URL"] = addresses["PSP_URL"]

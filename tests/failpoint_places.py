@@ -44,6 +44,7 @@ ELSEWHERE: Final = (
     "drain.after_commit", "spool.after_append", "sealer.before_commit",
     "adjustments.after_posting", "adjustments.after_subscriptions",
     "reconcile.after_take", "reconcile.after_answer", "reconcile.after_keep",
+    "checkout.after_begin", "checkout.after_call", "checkout.after_keep",
     "refunds.after_note", "refunds.after_answer", "refunds.after_keep",
 )  # fmt: skip
 

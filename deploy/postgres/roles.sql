@@ -105,7 +105,7 @@ GRANT SELECT, UPDATE (last_used_at) ON api_tokens TO nouba_gateway;
 GRANT SELECT, DELETE, INSERT (token_name, key, request_sha256), UPDATE (request_sha256, begun_at, status, body)
     ON api_idempotency_keys TO nouba_gateway;
 GRANT SELECT, INSERT (payment_id, provider, order_number, return_url, token_name),
-    UPDATE (begun_at, provider_checkout_id, redirect_url) ON checkouts TO nouba_gateway;
+    UPDATE (payment_id, return_url, token_name, begun_at, provider_checkout_id, redirect_url) ON checkouts TO nouba_gateway;
 GRANT SELECT (job_id, kind, done_seconds) ON transcode_chunks TO nouba_gateway;
 
 -- The transcoder: its jobs and their parts, and what a course shows.

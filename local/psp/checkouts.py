@@ -3,11 +3,15 @@
 import time
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, render_template_string, request
 
 from local.psp.bodies import digest
 from local.psp.faults import Faults
 
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated payment page</title>
+<h1>{{ checkout.amount }} DZD</h1><p>No card, no money: choose how it ends.</p>
+{% for status in statuses %}<form method="post" action="/simulator/checkouts/{{ checkout.id }}/{{ status }}">
+<button>{{ status }}</button></form>{% endfor %}</html>"""
 STATUSES = ("paid", "failed", "canceled", "expired")
 
 
@@ -20,7 +24,9 @@ def checkouts(secrets: tuple[str, ...], faults: Faults) -> Blueprint:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         return scheme == "Bearer" and (key in secrets if secrets else bool(key))
 
-    def create() -> tuple[Response, int]:
+    def create() -> tuple[Response, int] | Response:
+        if wrong := faults.answer_instead("chargily"):
+            return wrong
         if not is_allowed():
             return jsonify({"message": "Unauthenticated."}), 401
         wanted = request.get_json(silent=True)
@@ -39,6 +45,14 @@ def checkouts(secrets: tuple[str, ...], faults: Faults) -> Blueprint:
             return jsonify({"message": "Not found."}), 404
         return jsonify(kept[checkout_id]), 200
 
+    for base in ("/api/v2", "/test/api/v2"):
+        pages.add_url_rule(f"{base}/checkouts", f"create{base}".replace("/", "_"), create, methods=["POST"])
+        pages.add_url_rule(f"{base}/checkouts/<checkout_id>", f"show{base}".replace("/", "_"), show)
+    _add_payer(pages, kept)
+    return pages
+
+
+def _add_payer(pages: Blueprint, kept: dict[str, dict[str, Any]]) -> None:
     def move(checkout_id: str, status: str) -> tuple[Response, int]:
         if checkout_id not in kept:
             return jsonify({"message": "Not found."}), 404
@@ -47,12 +61,14 @@ def checkouts(secrets: tuple[str, ...], faults: Faults) -> Blueprint:
             kept[checkout_id]["payment_method"] = "edahabia"
         return jsonify(kept[checkout_id]), 200
 
-    for base in ("/api/v2", "/test/api/v2"):
-        pages.add_url_rule(f"{base}/checkouts", f"create{base}".replace("/", "_"), create, methods=["POST"])
-        pages.add_url_rule(f"{base}/checkouts/<checkout_id>", f"show{base}".replace("/", "_"), show)
+    def page(checkout_id: str) -> tuple[Response, int] | str:
+        if checkout_id not in kept:
+            return jsonify({"message": "Not found."}), 404
+        return render_template_string(_PAGE, checkout=kept[checkout_id], statuses=STATUSES)
+
+    pages.add_url_rule("/simulator/checkouts/<checkout_id>", "page", page)
     path = f"/simulator/checkouts/<checkout_id>/<any({', '.join(STATUSES)}):status>"
     pages.add_url_rule(path, "move", move, methods=["POST"])
-    return pages
 
 
 def _checkout(checkout_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +82,7 @@ def _checkout(checkout_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
         "status": "pending",
         "metadata": wanted.get("metadata"),
         "success_url": wanted.get("success_url"),
+        "checkout_url": f"{request.url_root}simulator/checkouts/{checkout_id}",
         "payment_method": None,
         "created_at": int(time.time()),
         "updated_at": int(time.time()),

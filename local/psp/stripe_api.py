@@ -68,18 +68,37 @@ class StripeAccount:
             "metadata": {},
             "mode": "payment",
             "payment_intent": None,
+            "payment_intent_data": {},
             "payment_status": "unpaid",
             "status": "open",
         }
         return self.sessions[session_id]
 
+    def open_session(self, form: Mapping[str, str], key: str | None, root: str) -> Json:
+        """The checkout session that is asked for; the same one again for the same key."""
+        given = dict(form)
+        if key is not None and key in self._answers:
+            return self._answers[key][1]
+        session_id = f"cs_test_{digest('session', str(len(self.sessions)), str(given))}"
+        price = "line_items[0][price_data]"
+        amount, currency = int(given[f"{price}[unit_amount]"]), given[f"{price}[currency]"]
+        session = self.check_out(session_id, amount, currency, given.get("client_reference_id"))
+        session |= {
+            "metadata": _nested(given, "metadata"),
+            "payment_intent_data": _nested(given, "payment_intent_data[metadata]"),
+            "url": f"{root}simulator/stripe/sessions/{session_id}/pay",
+        }
+        if key is not None:
+            self._answers[key] = (given, session)
+        return session
+
     def pay_session(self, session_id: str) -> Json:
-        """The payer pays on the session's page; its payment intent names nobody."""
+        """The payer pays on the session's page: the intent is made, with the metadata that were given for it."""
         session = self.find(self.sessions, session_id)
         intent_id = f"pi_{digest(session_id, 'intent')}"
-        self.begin(intent_id, session["amount_total"], session["currency"], {})
+        self.begin(intent_id, session["amount_total"], session["currency"], session["payment_intent_data"])
         self.pay(intent_id)
-        session |= {"payment_intent": intent_id, "payment_status": "paid", "status": "complete"}
+        session |= {"payment_intent": intent_id, "payment_status": "paid", "status": "complete", "url": None}
         return session
 
     def expire_session(self, session_id: str) -> Json:
@@ -293,6 +312,11 @@ def _add_calls(account: StripeAccount, call: Callable[..., None]) -> None:
     def refund() -> Json:
         return _shown(account.refund(request.form.to_dict(), request.headers.get("Idempotency-Key")), set())
 
+    def open_session() -> Json:
+        key = request.headers.get("Idempotency-Key")
+        return account.open_session(request.form.to_dict(), key, request.url_root)
+
+    call("checkout/sessions", open_session, "POST")
     call("payment_intents/<intent_id>", show_intent)
     call("checkout/sessions/<session_id>", show_session)
     call("charges/<charge_id>", lambda charge_id: _shown(account.find(account.charges, charge_id), _expanded()))
@@ -320,6 +344,11 @@ def _add_controls(account: StripeAccount, control: Callable[..., None]) -> None:
     control("payments/<intent_id>/dispute/<int:amount>", account.dispute)
     control(f"refunds/<refund_id>/<any({', '.join(REFUND_STATES)}):status>", account.move_refund)
     control(f"disputes/<dispute_id>/<any({', '.join(DISPUTE_STATES)}):status>", account.move_dispute)
+
+
+def _nested(form: Mapping[str, str], name: str) -> dict[str, str]:
+    """The pairs of `name[...]` in a form."""
+    return {key[len(name) + 1 : -1]: value for key, value in form.items() if key.startswith(f"{name}[")}
 
 
 def _head(kind: str, object_id: str) -> dict[str, Any]:

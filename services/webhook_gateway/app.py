@@ -20,6 +20,9 @@ from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.reference import register
 from services.webhook_gateway.school_api.auth import Authorizer
+from services.webhook_gateway.school_api.checkouts.checkouts import ReturnUrls
+from services.webhook_gateway.school_api.checkouts.postgres import PostgresCheckouts
+from services.webhook_gateway.school_api.checkouts.routes import CheckoutDesk
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
 from services.webhook_gateway.school_api.keys.routes import KeyDesk
 from services.webhook_gateway.school_api.payments.reading import Reading
@@ -116,6 +119,12 @@ def _add_school_api(
         providers=providers,
         books=partial(open_store, engine, settings.subscription_period),
         currency=settings.currency,
+    )
+    app.extensions["checkouts"] = CheckoutDesk(
+        providers=found.providers,
+        checkouts=PostgresCheckouts(engine, partial(open_store, engine, settings.subscription_period)),
+        currency=settings.currency,
+        return_urls=ReturnUrls([url for url in settings.checkout_return_urls.split(",") if url]),
     )
     app.extensions["keys"] = KeyDesk(PostgresKeys(engine))
     app.extensions["reading"] = Reading(engine, settings.currency)

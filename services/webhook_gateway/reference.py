@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from services.webhook_gateway.api.openapi import build
 from services.webhook_gateway.api.operations import documented
 from services.webhook_gateway.http.routes import gateway
+from services.webhook_gateway.school_api.checkouts.routes import checkouts
 from services.webhook_gateway.school_api.keys.routes import keys
 from services.webhook_gateway.school_api.operators.routes import operators
 from services.webhook_gateway.school_api.payments.reading import reading
@@ -54,6 +55,7 @@ PUBLIC: Final[Sequence[Blueprint]] = (gateway, reference)
 SCHOOL_API: Final[Sequence[Blueprint]] = (
     uploads,
     payments,
+    checkouts,
     reading,
     keys,
     playback,

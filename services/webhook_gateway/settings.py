@@ -81,6 +81,9 @@ class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
     s3_public_url: str | None = None
     #: The largest video that is taken: twice its size has to fit on the transcoders' scratch disks.
     gateway_upload_max_bytes: int = Field(50 * 1024**3, ge=1)
+    #: Where payers may come back to from a checkout, comma-separated: the beginnings of addresses, such as
+    #: https://school.example/orders. Without one the API makes no checkouts.
+    checkout_return_urls: str = Field("", pattern=r"^((https?://[^\s,?#@]+)(,https?://[^\s,?#@]+)*)?$")
     #: Lessons' addresses: signed with the first secret, and below the address by which players reach `nouba playback`,
     #: nginx or a CDN. Without them no lesson can be played.
     playback_secrets: PlaybackSecrets = SecretStr("")

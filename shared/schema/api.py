@@ -71,5 +71,6 @@ checkouts = Table(
     created_at_column(),
     UniqueConstraint("provider", "order_number"),
     Index(None, "payment_id"),
+    Index("ix_checkouts_lost", "begun_at", postgresql_where=text("redirect_url IS NULL")),
     info={"writer": "gateway"},
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ValidationError
 
@@ -73,6 +73,12 @@ class Operation:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+def acting_token() -> ApiToken:
+    """The token of the current request, whose operation asks for one."""
+    found: ApiToken = g.acting_token
+    return found
+
+
 def documented(**described: Any) -> Callable[[View], View]:
     """Describe a view that reads its request and writes its answer by itself."""
 
@@ -112,6 +118,7 @@ def operation_of(view: Callable[..., Any]) -> Operation | None:
 def _run(told: Operation, view: Callable[..., Any], path: Mapping[str, Any]) -> ResponseReturnValue:
     api: Api = current_app.extensions["api"]
     token = None if told.scope is None else api.authorizer.require(told.scope)
+    g.acting_token = token
     given = dict(path)
     if told.query is not None:
         given["query"] = _read_query(told.query, told.fault)

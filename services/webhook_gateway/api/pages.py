@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
 T = TypeVar("T")
 
@@ -27,6 +28,20 @@ Cursor = Annotated[
     Id,
     WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,17}$", "description": "`next_cursor` of an answer."}),
 ]
+
+
+def _utc(value: Any) -> Any:
+    # neither Unix seconds nor a local time, and in a zone that PostgreSQL knows
+    if not isinstance(value, str) or not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", value):
+        raise ValueError("give an instant as RFC 3339 has it, such as 2026-11-29T08:00:00Z")
+    try:
+        return TypeAdapter(AwareDatetime).validate_python(value).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the instant is out of range") from None
+
+
+#: An instant in a query, in UTC.
+Instant = Annotated[AwareDatetime, BeforeValidator(_utc)]
 
 
 class PageQuery(BaseModel):

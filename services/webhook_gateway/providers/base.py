@@ -223,6 +223,45 @@ class RefundsPayments(Provider, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutOrder:
+    """What a payer is sent to a provider for. `payment_id` is ours and the same at every try."""
+
+    payment_id: int
+    user_id: int
+    order_number: str
+    amount_minor: int
+    currency: str
+    subscription_id: int | None
+    return_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCheckout:
+    """A checkout at the provider, and where the payer goes. `reference` is the payment's, where it has one already."""
+
+    checkout_id: str
+    redirect_url: str
+    reference: str | None
+
+
+@runtime_checkable
+class CreatesCheckouts(Provider, Protocol):
+    """A provider that makes checkouts: pages where a payer pays."""
+
+    def check_order(self, order: CheckoutOrder) -> None:
+        """Raises CheckoutRefused for an order that the provider's documentation rules out; asks nobody."""
+        ...
+
+    def create_checkout(self, order: CheckoutOrder) -> ProviderCheckout:
+        """A new checkout, whose events name the order and the user.
+
+        Raises CheckoutRefused where the provider will not, and ProviderUnavailable where it is not known whether it
+        has: nobody was sent to that checkout, so a second one is harmless.
+        """
+        ...
+
+
 @runtime_checkable
 class CountsRefunds(Protocol):
     """A provider that makes a refund of every request, and says how much was refunded."""

@@ -13,6 +13,7 @@ from services.webhook_gateway.errors import UnreadableEventError
 
 #: The longest identifier kept; no provider's comes near it.
 IDENTIFIER_LIMIT_CHARACTERS: Final = 200
+LONGEST_URL_CHARACTERS: Final = 4000
 #: PostgreSQL's bigint.
 BIGINT_MAX: Final = 2**63 - 1
 #: No school is paid ten trillion dinars; sums of what is below it fit into a bigint.
@@ -118,6 +119,14 @@ def instant(value: Any) -> datetime | None:
         return told.astimezone(UTC) if told is not None and told.tzinfo is not None else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def checkout_url(value: Any) -> str:
+    """Where a payer is sent. Raises Unreadable for what is no address of the web."""
+    is_address = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
+    if not is_address or len(value) > LONGEST_URL_CHARACTERS:
+        raise UnreadableEventError("the checkout's address is none of the web.")
+    return str(value)
 
 
 def one_value_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

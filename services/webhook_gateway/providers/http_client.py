@@ -15,6 +15,8 @@ from shared.runtime.socket_deadlines import Deadline, SocketDeadlines
 TIMEOUT: Final = httpx.Timeout(10, connect=5)
 #: For the whole answer: a provider that drips would pass every timeout between two pieces.
 WITHIN_SECONDS: Final = 20.0
+#: For a call that a request of the school waits for, which has less time than a worker.
+WITHIN_REQUEST_SECONDS: Final = 8.0
 LIMIT_BYTES: Final = 256 * 1024
 #: Nobody is left alone for longer because of a header.
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0

@@ -122,6 +122,8 @@ class ProviderSettings(BaseSettings):
     generic_header: Annotated[Word, AfterValidator(_check_header)] = "X-Signature"
     satim_username: Text = None
     satim_password: Secret = None
+    #: `force_terminal_id` of the orders that `POST /api/v1/checkouts` registers.
+    satim_terminal: Text = None
     satim_base_url: Annotated[Word, AfterValidator(_check_base_url)] = "https://cib.satim.dz/payment/rest"
     satim_checksum_mode: Annotated[ChecksumMode, BeforeValidator(_refuse_empty)] = ChecksumMode.NONE
     satim_checksum_keys: Secrets = None

@@ -6,9 +6,20 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
+from services.webhook_gateway.errors import CheckoutRefusedError, InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.providers import fields, signatures, stripe_answers, stripe_events
-from services.webhook_gateway.providers.base import ANSWER, Clock, Mode, PaymentNotice, Proof, ProviderReply, Request
+from services.webhook_gateway.providers.base import (
+    ANSWER,
+    CheckoutOrder,
+    Clock,
+    Mode,
+    PaymentNotice,
+    Proof,
+    ProviderCheckout,
+    ProviderReply,
+    Request,
+)
+from services.webhook_gateway.providers.http_client import WITHIN_REQUEST_SECONDS
 from services.webhook_gateway.providers.settings import ProviderSettings, plain
 
 if TYPE_CHECKING:
@@ -105,6 +116,21 @@ class PollingStripe(Stripe):
     def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
         """Begin a refund; one only of all that have the same `key`."""
         return self._api.refund(reference, amount_minor, key)
+
+    def check_order(self, order: CheckoutOrder) -> None:
+        """Stripe's own minimum depends on the currency, and is Stripe's to refuse."""
+        if order.amount_minor == 0:
+            raise CheckoutRefusedError("amount_minor: 1 at least.")
+
+    def create_checkout(self, order: CheckoutOrder) -> ProviderCheckout:
+        """A Checkout Session; its payment intent is made when the payer pays, and names the order."""
+        return self._api_of_requests.create_checkout(order)
+
+    @cached_property
+    def _api_of_requests(self) -> "StripeApi":
+        from services.webhook_gateway.providers.stripe_api import StripeApi
+
+        return StripeApi(self._key, self._base_url, self._account, self._now, WITHIN_REQUEST_SECONDS)
 
     @cached_property
     def _api(self) -> "StripeApi":

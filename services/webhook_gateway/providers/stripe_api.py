@@ -12,9 +12,24 @@ from typing import Any, Final
 import httpx
 import stripe
 
-from services.webhook_gateway.errors import ProviderUnavailableError, RefundRefusedError
-from services.webhook_gateway.providers.base import ANSWER, ASKED_AT, Mode, Proof, ProviderReply, Request
-from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+from services.webhook_gateway.errors import (
+    CheckoutRefusedError,
+    ProviderUnavailableError,
+    RefundRefusedError,
+    UnreadableEventError,
+)
+from services.webhook_gateway.providers import fields
+from services.webhook_gateway.providers.base import (
+    ANSWER,
+    ASKED_AT,
+    CheckoutOrder,
+    Mode,
+    Proof,
+    ProviderCheckout,
+    ProviderReply,
+    Request,
+)
+from services.webhook_gateway.providers.http_client import TIMEOUT, WITHIN_SECONDS, fetch
 from services.webhook_gateway.providers.stripe_events import stripes_units
 
 #: How many refunds or disputes one page of an answer has, at Stripe's most.
@@ -29,14 +44,21 @@ _SESSION: Final = "session"
 class StripeApi:
     """Stripe's API with one key. `account` is the connected account that the key acts for, where there is one."""
 
-    def __init__(self, key: str, base_url: str, account: str | None, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        key: str,
+        base_url: str,
+        account: str | None,
+        now: Callable[[], datetime],
+        within_seconds: float = WITHIN_SECONDS,
+    ) -> None:
         self._mode = _mode_of_key(key)
         self._now = now
         self._client = stripe.StripeClient(
             key,
             stripe_account=account,
             base_addresses={"api": base_url},
-            http_client=_BoundedClient(),
+            http_client=_BoundedClient(within_seconds),
             # the worker has its own schedule of retries
             max_network_retries=0,
         ).v1
@@ -77,6 +99,38 @@ class StripeApi:
         )
         return self._reply({"refund": made})
 
+    def create_checkout(self, order: CheckoutOrder) -> ProviderCheckout:
+        """A Checkout Session. Stripe makes one of all that are for the same payment of ours."""
+        metadata = {"order_id": order.order_number, "user_id": str(order.user_id)}
+        if order.subscription_id is not None:
+            metadata["subscription_id"] = str(order.subscription_id)
+        price = {
+            "currency": order.currency.lower(),
+            "unit_amount": stripes_units(order.amount_minor, order.currency),
+            "product_data": {"name": f"Order {order.order_number}"},
+        }
+        params: Any = {
+            "mode": "payment",
+            "line_items": [{"quantity": 1, "price_data": price}],
+            "success_url": order.return_url,
+            "cancel_url": order.return_url,
+            "client_reference_id": str(order.user_id),
+            "metadata": metadata,
+            # the events of the payment itself carry these
+            "payment_intent_data": {"metadata": metadata},
+        }
+        key = f"nouba-checkout-{order.payment_id}"
+        made = _call(
+            lambda: self._client.checkout.sessions.create(params, {"idempotency_key": key}).to_dict(for_json=True),
+            refused=CheckoutRefusedError,
+        )
+        try:
+            session_id = fields.identifier(made.get("id"), "id")
+            intent = fields.optional_identifier(made.get("payment_intent"), "payment_intent")
+            return ProviderCheckout(session_id, fields.checkout_url(made.get("url")), intent)
+        except UnreadableEventError as error:
+            raise ProviderUnavailableError(f"Stripe gave no checkout: {error}") from None
+
     def _find(self, kind: str, reference: str) -> dict[str, Any]:
         if kind == _INTENT:
             expand = {"expand": ["latest_charge.balance_transaction"]}
@@ -107,14 +161,23 @@ class _BoundedClient(stripe.HTTPClient):
 
     name = "httpx"
 
-    def __init__(self) -> None:
+    def __init__(self, within_seconds: float) -> None:
         super().__init__()
+        self._within_seconds = within_seconds
         self._httpx = httpx.Client(timeout=TIMEOUT)
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: Any
     ) -> tuple[str, int, Mapping[str, str]]:
-        fetched = fetch(self._httpx, method.upper(), url, name="Stripe", headers=headers, content=post_data)
+        fetched = fetch(
+            self._httpx,
+            method.upper(),
+            url,
+            name="Stripe",
+            within_seconds=self._within_seconds,
+            headers=headers,
+            content=post_data,
+        )
         return fetched.body.decode("utf-8", "replace"), fetched.status, {}
 
     def close(self) -> None:

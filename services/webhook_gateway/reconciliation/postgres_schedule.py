@@ -9,22 +9,26 @@ from sqlalchemy import Engine, Row
 
 from services.webhook_gateway.reconciliation.reconcile import LEASE, Due
 
+# a checkout of Stripe's has no payment intent until somebody pays: it is asked about by its own id
+_CHECKOUT = "SELECT provider_checkout_id FROM checkouts WHERE payment_id = payments.id"
+_ASKABLE = f"(provider_reference IS NOT NULL OR ({_CHECKOUT}) IS NOT NULL)"
+_REFERENCE = f"coalesce(provider_reference, ({_CHECKOUT})) AS reference"
 # the row that is updated is looked at again under its lock, so that two workers never lease the same payment
-_TAKE = """
+_TAKE = f"""
 UPDATE payments SET asks = asks + 1, asked_at = now(), next_ask_at = now() + %(lease)s
 WHERE id = (
     SELECT id FROM payments
-    WHERE provider = %(provider)s AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+    WHERE provider = %(provider)s AND status IN ('pending', 'authorized') AND {_ASKABLE}
       AND next_ask_at <= now()
     ORDER BY next_ask_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING id AS payment_id, provider_reference AS reference, created_at, asks
-"""
-_TAKE_ONE = """
+RETURNING id AS payment_id, {_REFERENCE}, created_at, asks
+"""  # noqa: S608
+_TAKE_ONE = f"""
 UPDATE payments SET asks = asks + 1, asked_at = now(), next_ask_at = now() + %(lease)s
-WHERE id = %(payment_id)s AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+WHERE id = %(payment_id)s AND status IN ('pending', 'authorized') AND {_ASKABLE}
   AND (asked_at IS NULL OR asked_at < now() - %(lease)s OR next_ask_at IS DISTINCT FROM asked_at + %(lease)s)
-RETURNING id AS payment_id, provider_reference AS reference, created_at, asks
-"""
+RETURNING id AS payment_id, {_REFERENCE}, created_at, asks
+"""  # noqa: S608
 #: The providers whose answers about a collected payment tell more than the webhooks: in the words of the index.
 FOLLOWED = ("stripe",)
 # what is due for longer was collected before this provider could be asked
@@ -50,16 +54,26 @@ WHERE id = (
 RETURNING id AS payment_id, provider_reference AS reference, created_at, asks
 """  # noqa: S608
 _PUT_OFF = "UPDATE payments SET next_ask_at = %(until)s WHERE id = %(payment_id)s AND asks = %(asks)s"
-_UNFINISHED = """
+_UNFINISHED = f"""
 SELECT id AS payment_id, provider, status, created_at, asks, asked_at, next_ask_at FROM payments
-WHERE provider = ANY(%(providers)s) AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+WHERE provider = ANY(%(providers)s) AND status IN ('pending', 'authorized') AND {_ASKABLE}
   AND created_at <= now() - %(older_than)s
 ORDER BY created_at, id
-"""
-_COUNT_DUE = """
+"""  # noqa: S608
+_COUNT_DUE = f"""
 SELECT count(*) FROM payments
-WHERE provider = %(provider)s AND status IN ('pending', 'authorized') AND provider_reference IS NOT NULL
+WHERE provider = %(provider)s AND status IN ('pending', 'authorized') AND {_ASKABLE}
   AND next_ask_at <= now()
+"""  # noqa: S608
+#: A request that began a checkout and never kept the provider's answer: no payer was sent anywhere.
+_EXPIRE_LOST = """
+UPDATE payments SET status = 'expired', next_ask_at = NULL,
+    failure_reason = 'the checkout was never created: its request was lost'
+FROM checkouts AS checkout
+WHERE checkout.payment_id = payments.id AND checkout.redirect_url IS NULL AND checkout.begun_at < now() - %(after)s
+  AND checkout.created_at < now() - %(after)s
+  AND payments.status = 'pending' AND payments.provider_reference IS NULL
+RETURNING payments.id
 """
 
 
@@ -103,6 +117,10 @@ class PostgresPollSchedule:
     def count_due(self, provider: str) -> int:
         """How many should have been asked about by now."""
         return int(self._rows(_COUNT_DUE, provider=provider)[0][0])
+
+    def expire_lost_checkouts(self, after: timedelta) -> int:
+        """Mark payments as expired whose checkout was begun so long ago, and never created; how many."""
+        return len(self._rows(_EXPIRE_LOST, after=after))
 
     def _rows(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
         with self._engine.connect() as connection:

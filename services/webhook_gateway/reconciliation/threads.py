@@ -26,6 +26,8 @@ AT_ONCE: Final = 2
 ASK_EVERY_SECONDS: Final = 1.0
 #: How often wallets are looked at, and the metrics of what is due are set.
 LOOK_EVERY_SECONDS: Final = 10.0
+#: A checkout whose request was lost is expired after this; until then the same request may try again.
+LOST_CHECKOUT: Final = timedelta(days=1)
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +80,8 @@ def rounds(
     def look() -> bool:
         for provider in found:
             ASKS_DUE.labels(provider).set(diary.count_due(provider))
+        if lost := diary.expire_lost_checkouts(LOST_CHECKOUT):
+            log.info("checkouts that were never created are expired", count=lost)
         if count := pay_waiting(users_covered(engine), books, terms.currency, terms.now):
             log.info("subscriptions that waited were covered", count=count)
         return count > 0

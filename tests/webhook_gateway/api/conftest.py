@@ -6,7 +6,11 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
+from local.psp.bank import Bank
+from local.psp.server import simulator
 from tests.webhook_gateway.processes import Database, RunningGateway, new_database
+from tests.webhook_gateway.providers.servers import serving
+from tests.webhook_gateway.reconciliation.harness import KEY, MERCHANT, STRIPE_KEY
 
 SCOPES = ("read", "payments", "uploads", "operate")
 TOKENS = {scope: f"token-that-opens-{scope}" for scope in SCOPES}
@@ -40,16 +44,46 @@ def database(migrated_server: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="package")
-def gateway(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+def simulator_url() -> Iterator[str]:
+    """Chargily, SATIM and Stripe as the gateway of the tests knows them."""
+    app = simulator(
+        Bank(),
+        **MERCHANT,
+        chargily_secrets=(KEY,),
+        stripe_keys=(STRIPE_KEY,),
+    )
+    with serving(app) as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def settings(simulator_url: str) -> dict[str, str]:
+    """The settings of a gateway whose providers are the simulator."""
     tokens = ",".join(f"{scope}:{scope}:{token}" for scope, token in TOKENS.items())
-    with RunningGateway(
-        tmp_path_factory.mktemp("api") / "log",
-        database.url,
-        NOUBA_API_TOKENS=f"{tokens},{TOKEN_OF_ALL}",
-        NOUBA_GATEWAY_PROCESSES="1",
-        NOUBA_GATEWAY_PROXIES="1",
-        NOUBA_GATEWAY_API_REQUESTS_PER_MINUTE="100000",
-    ) as gateway:
+    return {
+        "NOUBA_API_TOKENS": f"{tokens},{TOKEN_OF_ALL}",
+        "NOUBA_GATEWAY_PROCESSES": "1",
+        "NOUBA_GATEWAY_PROXIES": "1",
+        "NOUBA_CHECKOUT_RETURN_URLS": "https://school.example/orders,http://127.0.0.1",
+        "NOUBA_PLAYBACK_SECRETS": "0123456789abcdef0123456789abcdef",
+        "NOUBA_PLAYBACK_URL": "https://lessons.example",
+        "NOUBA_PSP_CHARGILY_BASE_URL": simulator_url,
+        "NOUBA_PSP_CHARGILY_SECRETS": KEY,
+        "NOUBA_PSP_STRIPE_BASE_URL": simulator_url,
+        "NOUBA_PSP_STRIPE_API_KEY": STRIPE_KEY,
+        "NOUBA_PSP_SATIM_BASE_URL": f"{simulator_url}/payment/rest",
+        "NOUBA_PSP_SATIM_USERNAME": MERCHANT["username"],
+        "NOUBA_PSP_SATIM_PASSWORD": MERCHANT["password"],
+        "NOUBA_PSP_SATIM_TERMINAL": "E000000001",
+        "NOUBA_GATEWAY_API_REQUESTS_PER_MINUTE": "100000",
+    }
+
+
+@pytest.fixture(scope="package")
+def gateway(
+    database: Database, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    with RunningGateway(tmp_path_factory.mktemp("api") / "log", database.url, **settings) as gateway:
         yield gateway
         assert "Traceback" not in gateway.log
         assert not [token for token in (*TOKENS.values(), TOKEN_OF_ALL) if token in gateway.log]

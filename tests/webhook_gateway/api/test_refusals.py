@@ -76,6 +76,8 @@ def test_no_token_opens_nothing(gateway: RunningGateway, database: Database, met
         ("/api/v1/payments/9223372036854775808", 404, "not found"),
         ("/api/v1/users/999/wallet", 404, "user 999"),
         ("/api/v1/users/7/wallet?at=yesterday", 400, "at"),
+        ("/api/v1/users/7/wallet?at=0.5", 400, "at"),
+        ("/api/v1/users/7/wallet?at=0001-01-01T00:00:00%2B23:00", 400, "at"),
         ("/api/v1/users/7/wallet?at=2026-01-01T00:00:00", 400, "at"),
         ("/api/v1/users/999/subscriptions", 404, "user 999"),
         ("/api/v1/webhook-events/999", 404, "event 999"),

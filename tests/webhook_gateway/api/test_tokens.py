@@ -11,7 +11,7 @@ from tests.webhook_gateway.processes import Database, RunningGateway
 
 
 @pytest.fixture(autouse=True)
-def settings(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOUBA_DATABASE_URL", database.url)
 
 

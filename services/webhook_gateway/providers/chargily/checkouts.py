@@ -6,11 +6,22 @@ from urllib.parse import quote
 
 import httpx
 
-from services.webhook_gateway.errors import ProviderUnavailableError, UnreadableEventError
+from services.webhook_gateway.errors import CheckoutRefusedError, ProviderUnavailableError, UnreadableEventError
 from services.webhook_gateway.providers import fields
-from services.webhook_gateway.providers.base import ANSWER, Mode, Proof, ProviderReply, Request
-from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+from services.webhook_gateway.providers.base import (
+    ANSWER,
+    CheckoutOrder,
+    Mode,
+    Proof,
+    ProviderCheckout,
+    ProviderReply,
+    Request,
+)
+from services.webhook_gateway.providers.fields import checkout_url
+from services.webhook_gateway.providers.http_client import TIMEOUT, WITHIN_REQUEST_SECONDS, fetch
 
+CENTIMES_PER_DINAR: Final = 100
+_CREATE_NAME: Final = "Chargily's checkout creation"
 _LIVE_PATH: Final = "/api/v2"
 _TEST_PATH: Final = "/test/api/v2"
 
@@ -21,6 +32,40 @@ class CheckoutCalls:
     def __init__(self, base_url: str, keys: Sequence[tuple[str, Mode | None]]) -> None:
         self._keys = keys
         self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
+
+    def create(self, order: CheckoutOrder) -> ProviderCheckout:
+        """A checkout of the first key's mode. See `CreatesCheckouts.create_checkout`."""
+        key, mode = self._keys[0]
+        metadata = {"order_id": order.order_number, "user_id": order.user_id, "payment_id": order.payment_id}
+        if order.subscription_id is not None:
+            metadata["subscription_id"] = order.subscription_id
+        wanted = {
+            "amount": order.amount_minor // CENTIMES_PER_DINAR,
+            "currency": "dzd",
+            "success_url": order.return_url,
+            "failure_url": order.return_url,
+            "metadata": metadata,
+        }
+        fetched = fetch(
+            self._client,
+            "POST",
+            f"{_TEST_PATH if mode is Mode.TEST else _LIVE_PATH}/checkouts",
+            name=_CREATE_NAME,
+            within_seconds=WITHIN_REQUEST_SECONDS,
+            headers={"Authorization": f"Bearer {key}"},
+            json=wanted,
+        )
+        if fetched.status in (401, 403):
+            raise ProviderUnavailableError("Chargily refuses NOUBA_PSP_CHARGILY_SECRETS; renew the first key.")
+        if fetched.status >= 400:
+            raise CheckoutRefusedError(f"Chargily refuses the checkout with status {fetched.status}.")
+        try:
+            made = fields.json_object(fetched.body)
+            checkout_id = fields.identifier(made.get("id"), "id")
+            redirect_url = checkout_url(made.get("checkout_url"))
+        except UnreadableEventError as error:
+            raise ProviderUnavailableError(f"{_CREATE_NAME} gave no checkout: {error}") from None
+        return ProviderCheckout(checkout_id, redirect_url, checkout_id)
 
     def enquire(self, checkout_id: str) -> ProviderReply | None:
         """The checkout as it came; None where no key's mode knows it. See `Enquires.enquire`."""

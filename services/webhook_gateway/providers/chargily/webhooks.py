@@ -5,11 +5,21 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, Self
 
-from services.webhook_gateway.errors import UnreadableEventError
+from services.webhook_gateway.errors import CheckoutRefusedError, UnreadableEventError
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers import fields, signatures
-from services.webhook_gateway.providers.base import ANSWER, Clock, Mode, PaymentNotice, Proof, ProviderReply, Request
-from services.webhook_gateway.providers.chargily.checkouts import CheckoutCalls
+from services.webhook_gateway.providers.base import (
+    ANSWER,
+    CheckoutOrder,
+    Clock,
+    Mode,
+    PaymentNotice,
+    Proof,
+    ProviderCheckout,
+    ProviderReply,
+    Request,
+)
+from services.webhook_gateway.providers.chargily.checkouts import CENTIMES_PER_DINAR, CheckoutCalls
 from services.webhook_gateway.providers.settings import ProviderSettings, plain
 
 #: The events that dev.chargily.com documents; there is none for a refund.
@@ -27,7 +37,6 @@ STATUSES: Final[Mapping[str, Stage]] = {
     "processing": Stage.PENDING,
     **{kind.removeprefix("checkout."): stage for kind, stage in STAGES.items()},
 }
-CENTIMES_PER_DINAR: Final = 100
 BASE_URL: Final = "https://pay.chargily.net"
 
 
@@ -79,6 +88,15 @@ class Chargily:
     def enquire(self, reference: str) -> ProviderReply | None:
         """The checkout as Chargily has it now."""
         return self._checkouts.enquire(reference)
+
+    def check_order(self, order: CheckoutOrder) -> None:
+        """Chargily takes whole dinars alone."""
+        if order.currency != "DZD" or order.amount_minor % CENTIMES_PER_DINAR or order.amount_minor == 0:
+            raise CheckoutRefusedError("Chargily takes whole dinars (DZD): amount_minor has to be a multiple of 100.")
+
+    def create_checkout(self, order: CheckoutOrder) -> ProviderCheckout:
+        """A checkout, whose id is the payment's reference."""
+        return self._checkouts.create(order)
 
     @cached_property
     def _checkouts(self) -> CheckoutCalls:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx
 
 from services.webhook_gateway.errors import (
+    CheckoutRefusedError,
     PaymentPendingError,
     PaymentUnknownToProviderError,
     ProviderUnavailableError,
@@ -17,8 +18,8 @@ from services.webhook_gateway.errors import (
 )
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers import fields
-from services.webhook_gateway.providers.base import Mode, PaymentNotice
-from services.webhook_gateway.providers.http_client import TIMEOUT, fetch
+from services.webhook_gateway.providers.base import CheckoutOrder, Mode, PaymentNotice, ProviderCheckout
+from services.webhook_gateway.providers.http_client import TIMEOUT, WITHIN_REQUEST_SECONDS, WITHIN_SECONDS, fetch
 
 #: In this order: the first confirms (an order that nobody confirms is cancelled after a while), the others only read.
 #: Which of the two a merchant may use is the bank's choice.
@@ -27,6 +28,9 @@ CALLS: Final = (
     ("getOrderStatusExtended.do", "orderId"),
     ("getOrderStatus.do", "orderId"),
 )
+_REGISTER_CALL: Final = "register.do"
+#: `register.do`: an order of this number exists; the credentials or the terminal are wrong.
+_KNOWN_NUMBER, _ACCESS_DENIED = 1, 5
 _REFUND_CALL: Final = "refund.do"
 _REFUNDED_CALL: Final = "getOrderStatusExtended.do"
 STAGES: Final[Mapping[int, Stage]] = {
@@ -86,6 +90,36 @@ class OrderCalls:
             "5 means that NOUBA_PSP_SATIM_USERNAME or _PASSWORD is wrong or may not make this call."
         )
 
+    def register(self, order: CheckoutOrder, terminal: str) -> ProviderCheckout:
+        """Register an order (`register.do`), which a payer pays at `formUrl`."""
+        form = {
+            "orderNumber": order.order_number,
+            "amount": str(order.amount_minor),
+            "currency": "012",
+            "returnUrl": order.return_url,
+            "jsonParams": json.dumps({"force_terminal_id": terminal, "udf1": order.order_number}),
+        }
+        answer = _object(self._call(_REGISTER_CALL, form, WITHIN_REQUEST_SECONDS)) or {}
+        code = _integer(answer, "errorCode")
+        if code == _ACCESS_DENIED:
+            raise ProviderUnavailableError(
+                "SATIM answered register.do with ErrorCode 5: check NOUBA_PSP_SATIM_USERNAME, _PASSWORD and _TERMINAL."
+            )
+        if code == _KNOWN_NUMBER:
+            raise CheckoutRefusedError(
+                f"SATIM has an order {order.order_number} already; begin again with a new order_number."
+            )
+        if code is None:
+            raise ProviderUnavailableError("SATIM's register.do gave no ErrorCode.")
+        if code != 0:
+            reason = fields.description(answer.get("errormessage")) or "without a word"
+            raise CheckoutRefusedError(f"SATIM refuses the order with ErrorCode {code}: {reason}")
+        try:
+            order_id = fields.identifier(answer.get("orderid"), "orderId")
+            return ProviderCheckout(order_id, fields.checkout_url(answer.get("formurl")), order_id)
+        except UnreadableEventError as error:
+            raise ProviderUnavailableError(f"SATIM's register.do gave no order: {error}") from None
+
     def refund(self, order_id: str, amount_minor: int) -> bytes:
         """The bank's answer to a refund, as it came. It makes one of every request. Raises RefundRefused."""
         body = self._call(_REFUND_CALL, {"orderId": order_id, "amount": str(amount_minor)})
@@ -103,10 +137,10 @@ class OrderCalls:
         answer = _object(self._call(_REFUNDED_CALL, {"orderId": order_id})) or {}
         return _integer(_within(answer, "paymentAmountInfo"), "refundedAmount")
 
-    def _call(self, call: str, parameters: Mapping[str, str]) -> bytes:
+    def _call(self, call: str, parameters: Mapping[str, str], within_seconds: float = WITHIN_SECONDS) -> bytes:
         # by POST, so that the password stays out of every access log
         form = {**self._credentials, **parameters, "language": "FR"}
-        fetched = fetch(self._client, "POST", call, name=f"SATIM's {call}", data=form)
+        fetched = fetch(self._client, "POST", call, name=f"SATIM's {call}", within_seconds=within_seconds, data=form)
         if 400 <= fetched.status < 500:
             return b"{}"  # a call that the bank has not switched on for this merchant: the next one is tried
         if fetched.status != 200 or _object(fetched.body) is None:

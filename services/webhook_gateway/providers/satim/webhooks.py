@@ -13,16 +13,18 @@ from functools import cached_property
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
+from services.webhook_gateway.errors import CheckoutRefusedError, InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.payments.objects import Refund, RefundState
 from services.webhook_gateway.providers.base import (
     ANSWER,
     ASKED_ABOUT,
     REFUND_OF_OURS,
+    CheckoutOrder,
     Clock,
     Mode,
     PaymentNotice,
     Proof,
+    ProviderCheckout,
     ProviderReply,
     Request,
 )
@@ -30,6 +32,9 @@ from services.webhook_gateway.providers.satim.bpc_checksum import UNSIGNED, Chec
 from services.webhook_gateway.providers.satim.orders import OrderCalls
 from services.webhook_gateway.providers.settings import ProviderSettings
 
+_ORDER_NUMBER = re.compile(r"[0-9A-Za-z]{1,10}")
+#: Fifty dinars.
+SMALLEST_ORDER_MINOR: Final = 5000
 _ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _WORD = re.compile(r"[0-9A-Za-z_-]{0,40}")
 _PARAMETERS_LIMIT: Final = 50
@@ -58,9 +63,11 @@ class Satim:
         password: str,
         base_url: str,
         checksum: Checksum | None = None,
+        terminal: str | None = None,
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._checksum = checksum
+        self._terminal = terminal
         self._now = now
         self._base_url = base_url
         self._credentials = {"userName": username, "password": password}
@@ -75,6 +82,7 @@ class Satim:
             password=settings.satim_password.get_secret_value(),
             base_url=settings.satim_base_url,
             checksum=checksum_of(settings),
+            terminal=settings.satim_terminal,
             now=now,
         )
 
@@ -124,6 +132,20 @@ class Satim:
         return ProviderReply(
             Request(ANSWER, {ASKED_ABOUT: reference}, body), Proof(signed=True, mode=_mode(self._base_url))
         )
+
+    def check_order(self, order: CheckoutOrder) -> None:
+        """SATIM takes dinars, and numbers of at most ten letters and digits."""
+        if self._terminal is None:
+            raise CheckoutRefusedError("Set NOUBA_PSP_SATIM_TERMINAL to the bank's terminal (force_terminal_id).")
+        if order.currency != "DZD" or order.amount_minor < SMALLEST_ORDER_MINOR:
+            raise CheckoutRefusedError(f"SATIM takes DZD, amount_minor {SMALLEST_ORDER_MINOR} at least.")
+        if not _ORDER_NUMBER.fullmatch(order.order_number):
+            raise CheckoutRefusedError("SATIM takes an order_number of 1 to 10 letters and digits.")
+
+    def create_checkout(self, order: CheckoutOrder) -> ProviderCheckout:
+        """An order at the bank, whose mdOrder is the payment's reference."""
+        assert self._terminal is not None
+        return self._orders.register(order, self._terminal)
 
     def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
         """Refund a part or all; the bank makes a refund of every request, and knows no keys."""

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from flask import Blueprint, current_app
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.operations import operation
-from services.webhook_gateway.api.pages import read_page
+from services.webhook_gateway.api.pages import Instant, read_page
 from services.webhook_gateway.school_api.payments.answers import (
     PaymentAnswer,
     PaymentPage,
@@ -41,7 +41,7 @@ class WalletQuery(BaseModel):
     """Of when the statement is."""
 
     model_config = ConfigDict(frozen=True)
-    at: AwareDatetime | None = Field(None, description="The statement up to this instant; now where it is not given.")
+    at: Instant | None = Field(None, description="The statement up to this instant; now where it is not given.")
 
 
 @reading.get("/api/v1/payments", provide_automatic_options=False)

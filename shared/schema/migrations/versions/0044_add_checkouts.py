@@ -25,3 +25,4 @@ def upgrade() -> None:
         sa.UniqueConstraint("provider", "order_number", name=op.f("uq_checkouts_provider_order_number")),
     )
     op.create_index(op.f("ix_checkouts_payment_id"), "checkouts", ["payment_id"])
+    op.create_index("ix_checkouts_lost", "checkouts", ["begun_at"], postgresql_where=sa.text("redirect_url IS NULL"))
