@@ -47,7 +47,7 @@ backup-drill: .venv ## Lose PostgreSQL and S3 under traffic, restore both, verif
 
 ##@ Run it in containers
 
-.PHONY: compose-up compose-demo compose-down compose-test compose-lint
+.PHONY: compose-up compose-demo compose-down compose-test compose-lint cluster cluster-test
 compose-up: ## Build and start everything in containers
 	@docker compose up --build --wait
 
@@ -62,9 +62,16 @@ compose-down: ## Stop the containers; data is kept
 compose-test: .venv ## Test the containers, with a project of their own
 	@$(BIN)/pytest --override-ini addopts=-ra tests/e2e/compose $(ARGS)
 
+cluster: ## Build and start three nodes of each server and two of each worker in containers
+	@docker compose -f docker-compose.yml -f deploy/ha/docker-compose.yml up --build --wait
+
+cluster-test: .venv ## Kill, pause and cut off nodes of a cluster of its own under payments
+	@$(BIN)/python -m tests.e2e.cluster
+
 compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheus reads
-	@$(BIN)/hadolint services/*/Dockerfile deploy/demo/Dockerfile
+	@$(BIN)/hadolint services/*/Dockerfile deploy/demo/Dockerfile deploy/ha/patroni/Dockerfile
 	@$(BIN)/compose-lint docker-compose.yml
+	@docker compose -f docker-compose.yml -f deploy/ha/docker-compose.yml config --quiet
 	@mkdir -p .nouba/compose
 	@docker compose --profile demo config --output .nouba/compose/docker-compose.yml
 	@PATH=$$PWD/$(BIN):$$PATH npx --yes dclint@$(DCLINT) --max-warnings 0 .nouba/compose

@@ -95,6 +95,8 @@ def add_postgres(folders: dict[str, dict[str, str]], made: Made) -> None:
     """The superuser, who migrates, and a role for each service and for the school's own application."""
     address = "postgresql://{}:{}@postgres:5432/nouba"
     folders["postgres"]["password"] = made["postgres"]
+    # of the cluster of deploy/ha alone, as the cookie below
+    folders["postgres"]["replication_password"] = made["postgres replication"]
     folders["migrate"]["NOUBA_DATABASE_URL"] = address.format("nouba", made["postgres"])
     for role in ROLES:
         folders["migrate"][f"{role}_password"] = made[f"postgres {role}"]
@@ -111,6 +113,7 @@ def add_rabbitmq(folders: dict[str, dict[str, str]], made: Made) -> None:
         user["hashing_algorithm"] = "rabbit_password_hashing_sha256"
         user["password_hash"] = rabbitmq_hash(password, made[f"salt {user['name']}"])
         folders[user["name"]]["NOUBA_RABBITMQ_URL"] = f"amqp://{user['name']}:{password}@rabbitmq:5672/nouba"
+    folders["rabbitmq"]["erlang_cookie"] = made["rabbitmq cookie"]
     folders["rabbitmq"]["definitions.json"] = json.dumps(definitions, indent=1)
 
 

@@ -1,0 +1,1 @@
+"""Plays faults against the cluster of deploy/ha: `make cluster-test`."""
