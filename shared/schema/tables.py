@@ -1,5 +1,6 @@
 """Every table, in one place to import from."""
 
+from shared.schema.events import events, webhook_deliveries, webhook_endpoints
 from shared.schema.messaging import console_sessions, dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
 from shared.schema.payments import (
@@ -39,6 +40,7 @@ __all__ = [
     "daily_stats",
     "daily_stats_newest",
     "dead_letters",
+    "events",
     "kept_subscriptions",
     "late_days",
     "ledger_accounts",
@@ -62,5 +64,7 @@ __all__ = [
     "transcode_chunks",
     "transcode_jobs",
     "users",
+    "webhook_deliveries",
+    "webhook_endpoints",
     "webhook_events",
 ]

@@ -1,0 +1,45 @@
+"""A payment that settlement books reaches an endpoint as a signed event."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.waiting import wait_until
+from tests.webhook_gateway.events_out.processes import RunningEvents, add, states
+from tests.webhook_gateway.events_out.receivers import Receiver
+from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker, deliver, paid
+
+
+@pytest.fixture
+def pupil(database: Database) -> int:
+    query = "INSERT INTO users (name, email, role) VALUES ('Amel', 'amel@school.example', 'student') RETURNING id"
+    database.execute(query)
+    ((number,),) = database.rows("SELECT id FROM users")
+    return int(number)
+
+
+def test_a_settled_payment_is_posted_signed(
+    database: Database, rabbitmq_url: str, worker: RunningEvents, pupil: int, tmp_path: Path
+) -> None:
+    with (
+        Receiver.listening() as school,
+        RunningGateway(tmp_path / "gateway.log", database.url, rabbitmq_url) as gateway,
+        RunningWorker(tmp_path / "payments.log", database.url, rabbitmq_url),
+    ):
+        # Given an endpoint for payments
+        _, secret = add(database, school.url, "payment.completed")
+
+        # When a provider tells that a payment is paid
+        with httpx.Client(base_url=gateway.url) as client:
+            assert deliver(client, paid(user_id=pupil)).status_code == 200
+
+        # Then the endpoint gets one event, whose signature its library verifies
+        wait_until(lambda: states(database) == {"delivered": 1}, 20, "the event was not delivered")
+        (received,) = school.received
+        received.verify(secret)
+        assert received.event["type"] == "payment.completed"
+        assert received.headers["webhook-id"] == received.event["id"]
+        data = received.event["data"]
+        assert (data["user_id"], data["status"], data["amount_minor"]) == (pupil, "completed", 250_000)
+        assert "amel" not in received.body.decode().lower()
