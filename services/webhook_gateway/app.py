@@ -28,8 +28,10 @@ from services.webhook_gateway.school_api.uploads.routes import Uploads, uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
 from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos, videos
+from services.webhook_gateway.school_api.webhook_endpoints.routes import WebhookEndpoints, webhook_endpoints
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.postgres import open_store
+from shared.operations.webhook_endpoints.endpoints import Endpoints
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
 from shared.runtime.hsts import with_hsts
@@ -121,3 +123,10 @@ def _register_lessons(app: Flask, settings: GatewaySettings, engine: Engine, aut
         authorizer, PostgresVideos(engine), BodyReader(LONGEST_CAPTIONS_BYTES, CAPTIONS_SECONDS)
     )
     app.register_blueprint(videos)
+    app.extensions["webhook_endpoints"] = WebhookEndpoints(
+        authorizer,
+        Endpoints(engine, allow_private=settings.events_allow_private),
+        app.extensions["gateway"].bodies,
+        app.extensions["gateway"].wake,
+    )
+    app.register_blueprint(webhook_endpoints)

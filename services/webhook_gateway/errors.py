@@ -25,6 +25,8 @@ GatewayError
 |   +-- NothingToDo         409
 |   +-- BadCaptions         400
 |   +-- UnknownCaptions     404
+|   +-- BadEndpoint         400
+|   +-- UnknownEndpoint     404
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
     +-- ProviderUnavailable the provider's own API did not answer
@@ -190,6 +192,14 @@ class UnknownCaptionsError(ClientError):
 
     def __init__(self, course_id: int, language: str) -> None:
         super().__init__(f"Course {course_id} has no captions in {language!r}.")
+
+
+class BadEndpointError(ClientError):
+    """The endpoint, its deliveries or a replay cannot be as they are asked for."""
+
+
+class UnknownEndpointError(ClientError):
+    """There is no such endpoint."""
 
 
 class UnreadableEventError(GatewayError):

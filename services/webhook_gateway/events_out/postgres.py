@@ -169,6 +169,8 @@ class PostgresDeliveries:
                 return 0
             values = (FAN_OUT, GATEWAY, EVENTS_EXCHANGE, self._publishes)
             found = connection.exec_driver_sql(_FAN_OUT, values).one()
+            if not found.taken:
+                return 0
             _enqueue(connection, found.endpoints)
             failpoint("events.before_fan_out_commit")
         return int(found.taken)

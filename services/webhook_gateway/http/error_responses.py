@@ -30,6 +30,8 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.NothingToDoError: (HTTPStatus.CONFLICT, "nothing_to_do"),
     errors.BadCaptionsError: (HTTPStatus.BAD_REQUEST, "bad_captions"),
     errors.UnknownCaptionsError: (HTTPStatus.NOT_FOUND, "unknown_captions"),
+    errors.BadEndpointError: (HTTPStatus.BAD_REQUEST, "bad_endpoint"),
+    errors.UnknownEndpointError: (HTTPStatus.NOT_FOUND, "unknown_endpoint"),
 }
 
 

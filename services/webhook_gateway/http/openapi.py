@@ -10,6 +10,7 @@ from services.webhook_gateway.school_api.payments import openapi as payment_open
 from services.webhook_gateway.school_api.playback import openapi as playback_openapi
 from services.webhook_gateway.school_api.uploads.openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
 from services.webhook_gateway.school_api.videos import openapi as video_openapi
+from services.webhook_gateway.school_api.webhook_endpoints import openapi as endpoint_openapi
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _RECEIPT = {"$ref": "#/components/schemas/Receipt"}
@@ -118,6 +119,7 @@ DOCUMENT: dict[str, Any] = {
         **key_openapi.PATHS,
         **playback_openapi.PATHS,
         **video_openapi.PATHS,
+        **endpoint_openapi.PATHS,
         "/healthz": {
             "get": {
                 "operationId": "showHealth",

@@ -1,7 +1,11 @@
 """The events worker as it runs, and endpoints in its database."""
 
+import functools
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import psycopg2
 
 from local.ports import free_port
 from shared.operations.webhook_endpoints.endpoints import Endpoints
@@ -27,7 +31,12 @@ class RunningEvents(Running):
 
 
 def endpoints_of(database: Database) -> Endpoints:
-    return Endpoints(build_engine(database.url), allow_private=True)
+    return _endpoints(database.url)
+
+
+@functools.cache
+def _endpoints(url: str) -> Endpoints:
+    return Endpoints(build_engine(url), allow_private=True)
 
 
 def add(database: Database, url: str, *types: str, ordered: bool = False) -> tuple[int, str]:
@@ -36,12 +45,19 @@ def add(database: Database, url: str, *types: str, ordered: bool = False) -> tup
 
 def record(database: Database, key: int, count: int = 1, kind: str = "wallet.changed") -> list[str]:
     """Events as a trigger would record them; their ids as endpoints see them."""
-    rows = database.rows(
+    rows = _committed(
+        database,
         "WITH made AS (INSERT INTO events (type, key, payload) SELECT %s, %s, jsonb_build_object('user_id', %s,"
         " 'balance_minor', number) FROM generate_series(1, %s) AS number RETURNING id) SELECT id FROM made ORDER BY id",
         kind, str(key), key, count,
     )  # fmt: skip
     return [f"evt_{number}" for (number,) in rows]
+
+
+def _committed(database: Database, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(database.url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall()
 
 
 def due_now(database: Database) -> None:

@@ -33,7 +33,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Answers what `answer` says of the request's number and event: a status, or a function that acts on the handler."""
+    """Answers what `answer` says of the request's number and event: a status, or what acts on the handler."""
 
     answer: Callable[[int, dict[str, Any]], Any] = lambda number, event: 204
     received: list[Received] = field(default_factory=list)

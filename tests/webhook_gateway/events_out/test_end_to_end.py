@@ -1,12 +1,15 @@
 """A payment that settlement books reaches an endpoint as a signed event."""
 
+import json
+from contextlib import closing
 from pathlib import Path
 
 import httpx
+import pika
 import pytest
 
 from tests.waiting import wait_until
-from tests.webhook_gateway.events_out.processes import RunningEvents, add, states
+from tests.webhook_gateway.events_out.processes import RunningEvents, add, record, states
 from tests.webhook_gateway.events_out.receivers import Receiver
 from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker, deliver, paid
 
@@ -43,3 +46,29 @@ def test_a_settled_payment_is_posted_signed(
         data = received.event["data"]
         assert (data["user_id"], data["status"], data["amount_minor"]) == (pupil, "completed", 250_000)
         assert "amel" not in received.body.decode().lower()
+
+
+def test_a_program_that_reads_rabbitmq_gets_the_same(
+    database: Database, rabbitmq_url: str, worker: RunningEvents
+) -> None:
+    # Given a queue that is bound to the exchange for lessons
+    with (
+        closing(pika.BlockingConnection(pika.URLParameters(rabbitmq_url))) as connection,
+        Receiver.listening() as school,
+    ):
+        channel = connection.channel()
+        channel.exchange_declare("nouba.events", "topic", durable=True)
+        channel.queue_declare("school")
+        channel.queue_bind("school", "nouba.events", "lesson.*")
+        add(database, school.url, "lesson.ready")
+
+        # When events come
+        record(database, 1)
+        (event_id,) = record(database, 7, kind="lesson.ready")
+
+        # Then the queue has the lesson's, and its bytes are the endpoint's
+        wait_until(lambda: len(school.received) == 1, 10, "the endpoint got nothing")
+        found = wait_until(lambda: channel.basic_get("school", auto_ack=True)[2], 10, "the queue is empty")
+        assert json.loads(found) == school.received[0].event
+        assert found == school.received[0].body
+        assert json.loads(found)["id"] == event_id

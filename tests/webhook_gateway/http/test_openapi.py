@@ -18,6 +18,7 @@ from services.webhook_gateway.school_api.payments.routes import payments
 from services.webhook_gateway.school_api.playback.routes import playback
 from services.webhook_gateway.school_api.uploads.routes import uploads
 from services.webhook_gateway.school_api.videos.routes import videos
+from services.webhook_gateway.school_api.webhook_endpoints.routes import webhook_endpoints
 from tests.webhook_gateway.processes import NOUBA, RunningGateway, deliver, new_database, paid
 
 #: The one check that cannot hold: X-PSP-Provider is a part of the address, so without it the answer is 404.
@@ -77,6 +78,7 @@ def test_every_route_is_documented_and_every_documented_one_exists() -> None:
     app.register_blueprint(keys)
     app.register_blueprint(playback)
     app.register_blueprint(videos)
+    app.register_blueprint(webhook_endpoints)
     served = {
         (re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()
