@@ -77,7 +77,8 @@ INSERT INTO courses (id, chapter_id, title) VALUES (1, 1, 'Limits 1');
 INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor) VALUES (1, 1, 1, 500);
 INSERT INTO payments (id, provider, provider_reference, user_id, amount_minor, currency)
     VALUES (1, 'generic', 'r1', 1, 500, 'DZD');
-INSERT INTO transcode_jobs (id, course_id, source_key, source_etag, source_bytes, uploaded_at) VALUES (1, 1, 'k', 'e', 1, now());
+INSERT INTO transcode_jobs (id, course_id, source_key, source_etag, source_bytes, uploaded_at)
+    VALUES (1, 1, 'k', 'e', 1, now());
 INSERT INTO webhook_events (id, provider, dedupe_key, body, body_sha256) VALUES (1, 'generic', 'd', '', sha256(''));
 """
 
