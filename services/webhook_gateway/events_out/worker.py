@@ -61,8 +61,9 @@ def run(settings: EventsSettings) -> int:
         *_threads(looking, relay.wake, timedelta(days=settings.events_keep_days)),
         *operator_threads(broker, company, rabbitmq_url, [QUEUE]),
     ]
-    threads = settings.events_threads
-    return run_worker(broker, [QUEUE], threads=threads, prefetch=threads, companions=companions)
+    return run_worker(
+        broker, [QUEUE], threads=settings.events_threads, prefetch=settings.events_threads, companions=companions
+    )
 
 
 def _threads(store: PostgresDeliveries, wake: Callable[[], None], keep: timedelta) -> list[BackgroundThread]:

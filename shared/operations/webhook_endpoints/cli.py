@@ -39,7 +39,7 @@ _types = click.option(
 
 @click.group()
 def endpoints() -> None:
-    """Add, change, test and remove endpoints of events; show and replay deliveries.
+    """Manage endpoints of events and their deliveries.
 
     \b
     Examples:
@@ -151,7 +151,7 @@ def test(endpoint_id: int, actor_name: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Maximum number.")
 @json_option
 def deliveries(endpoint_id: int, state: str | None, limit: int, as_json: bool) -> None:
-    """Show an endpoint's deliveries and their attempts, newest first."""
+    """Show an endpoint's deliveries, newest first."""
     with _endpoints() as given:
         found = given.deliveries(endpoint_id, state=state, limit=limit)
     if as_json:
@@ -187,7 +187,10 @@ def replay(
     actor_name: str,
     as_json: bool,
 ) -> None:
-    """Send events again, under their own ids: a receiver recognizes what it has."""
+    """Send events again.
+
+    They keep their ids: a receiver recognizes what it has.
+    """
     with _endpoints() as given:
         chosen = ReplayFilter(types, since, until, only_failed)
         count = given.replay(endpoint_id, chosen, who=actor_name)

@@ -5,13 +5,17 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import jsonschema_rs
 import pika
 import pytest
 
+from shared.contracts.events import EVENTS, schema_of
 from tests.waiting import wait_until
 from tests.webhook_gateway.events_out.processes import RunningEvents, add, record, states
 from tests.webhook_gateway.events_out.receivers import Receiver
 from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker, deliver, paid
+
+TYPES = {event.name: event for event in EVENTS}
 
 
 @pytest.fixture
@@ -30,18 +34,26 @@ def test_a_settled_payment_is_posted_signed(
         RunningGateway(tmp_path / "gateway.log", database.url, rabbitmq_url) as gateway,
         RunningWorker(tmp_path / "payments.log", database.url, rabbitmq_url),
     ):
-        # Given an endpoint for payments
-        _, secret = add(database, school.url, "payment.completed")
+        # Given an endpoint for every event, and a subscription that waits for its payment
+        _, secret = add(database, school.url)
+        database.execute(
+            "INSERT INTO chapters (id, title, price_minor) VALUES (1, 'Limits', 200000);"
+            f"INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor) VALUES (5, {pupil}, 1, 200000)"
+        )
 
         # When a provider tells that a payment is paid
         with httpx.Client(base_url=gateway.url) as client:
             assert deliver(client, paid(user_id=pupil)).status_code == 200
 
-        # Then the endpoint gets one event, whose signature its library verifies
-        wait_until(lambda: states(database) == {"delivered": 1}, 20, "the event was not delivered")
-        (received,) = school.received
-        received.verify(secret)
-        assert received.event["type"] == "payment.completed"
+        # Then the endpoint gets what came of it, and the signatures satisfy the specification's library
+        wait_until(lambda: states(database) == {"delivered": 3}, 20, "the events were not delivered")
+        for one in school.received:
+            one.verify(secret)
+            jsonschema_rs.validate(schema_of(TYPES[one.event["type"]]), one.event)
+        found = {one.event["type"]: one.event["data"] for one in school.received}
+        assert found["subscription.activated"]["subscription_id"] == 5
+        assert found["wallet.changed"] == {"user_id": pupil, "balance_minor": 50_000}
+        (received,) = school.of_type("payment.completed")
         assert received.headers["webhook-id"] == received.event["id"]
         data = received.event["data"]
         assert (data["user_id"], data["status"], data["amount_minor"]) == (pupil, "completed", 250_000)
