@@ -35,7 +35,13 @@ def shared_environment(
     given: Mapping[str, str], servers: Mapping[str, str], processes: Collection[str], remembered: SavedSettings
 ) -> dict[str, str]:
     """What all processes are told; what the caller's own environment `given` says, wins."""
-    settings = {"NOUBA_TIMEZONE": "Africa/Algiers", "NOUBA_PAYMENTS_MODE": "test", **servers, **_secrets(remembered)}
+    settings = {
+        "NOUBA_TIMEZONE": "Africa/Algiers",
+        "NOUBA_PAYMENTS_MODE": "test",
+        "NOUBA_EVENTS_ALLOW_PRIVATE": "true",
+        **servers,
+        **_secrets(remembered),
+    }
     # its processes answer with this; another stack that took one of their ports answers with its own
     settings["NOUBA_INSTANCE"] = secrets.token_hex(8)
     addresses = {}

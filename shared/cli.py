@@ -16,6 +16,7 @@ SERVICES = {
 }
 #: What support and operators use daily is reached without the service's name.
 OPERATORS = {
+    "endpoints": "shared.operations.webhook_endpoints.cli:endpoints",
     "erase": "shared.operations.retention.cli:erase",
     "events": "shared.operations.webhook_events.cli:events",
     "payments": "shared.operations.payments.cli:payments",

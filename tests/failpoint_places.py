@@ -40,6 +40,7 @@ TABLES: Final = {
 #: Places that tests of their own break, and name.
 ELSEWHERE: Final = (
     "dead.after_keep", "dead.after_ack", "dead.replay.before_commit", "dead.replay.after_commit",
+    "events.before_fan_out_commit", "events.after_claim", "events.after_post", "events.after_record",
     "events.replay.before_commit", "events.replay.after_commit",
     "drain.after_commit", "spool.after_append", "sealer.before_commit",
     "adjustments.after_posting", "adjustments.after_subscriptions",

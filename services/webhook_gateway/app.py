@@ -38,6 +38,7 @@ from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, 
 from services.webhook_gateway.settings import GatewaySettings, Serves
 from services.webhook_gateway.settlement.postgres import open_store
 from shared.operations.api_tokens.tokens import StoredTokens
+from shared.operations.webhook_endpoints.endpoints import Endpoints
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
 from shared.runtime.hsts import with_hsts
@@ -139,3 +140,4 @@ def _register_lessons(app: Flask, settings: GatewaySettings, engine: Engine) -> 
         lessons=PostgresLessons(engine),
     )
     app.extensions["videos"] = Videos(PostgresVideos(engine), BodyReader(LONGEST_CAPTIONS_BYTES, CAPTIONS_SECONDS))
+    app.extensions["webhook_endpoints"] = Endpoints(engine, allow_private=settings.events_allow_private)

@@ -112,6 +112,38 @@ def _events() -> Iterator[Finding]:
         yield fine("webhooks", "All that were kept are booked.")
 
 
+def _endpoints() -> Iterator[Finding]:
+    url = read_settings(DatabaseSettings).database_url.get_secret_value()
+    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
+    try:
+        with engine.connect() as connection:
+            disabled, late = connection.execute(
+                text(
+                    "SELECT (SELECT count(*) FROM webhook_endpoints WHERE disabled_because IN ('gone', 'failing')),"
+                    " (SELECT occurred_at FROM events WHERE fanned_out_at IS NULL ORDER BY id LIMIT 1)"
+                    " < now() - interval '5 minutes'"
+                )
+            ).one()
+    except SQLAlchemyError:
+        return  # the database's own check has said why
+    finally:
+        engine.dispose()
+    if late:
+        yield fault(
+            "events",
+            "Events for the school's own programs have waited for more than 5 minutes.",
+            "See that `nouba gateway events` runs.",
+        )
+    elif disabled:
+        yield note(
+            "events",
+            f"{disabled} endpoints were disabled because they only failed, or are gone.",
+            "Look at `nouba endpoints list`; then `enable` and `replay`, or `remove`.",
+        )
+    else:
+        yield fine("events", "No event waits, and no endpoint was disabled.")
+
+
 def _spool() -> Iterator[Finding]:
     settings = read_settings(GatewaySettings)
     if settings.gateway_spool_dir is None:
@@ -124,4 +156,4 @@ def _spool() -> Iterator[Finding]:
     yield from check_spool(settings.gateway_spool_dir, settings.gateway_spool_max_bytes)
 
 
-CHECKS: tuple[Check, ...] = (_providers, _tokens, _port, _bucket, _events, _spool)
+CHECKS: tuple[Check, ...] = (_providers, _tokens, _port, _bucket, _events, _endpoints, _spool)

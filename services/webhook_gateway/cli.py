@@ -30,6 +30,7 @@ def gateway() -> None:
     Examples:
       nouba gateway serve               the web process, on 127.0.0.1:8080
       nouba gateway worker              the payments worker
+      nouba gateway events              the events worker
       nouba gateway providers --json    which providers are enabled
       nouba gateway reconcile           poll providers for pending payments
     """
@@ -63,6 +64,19 @@ def worker() -> None:
 
     logs.configure("payments-worker")
     raise SystemExit(run(read_settings(GatewaySettings), read_psp_settings()))
+
+
+@gateway.command()
+def events() -> None:
+    """Run the events worker (queue `events`).
+
+    It delivers events to the endpoints that `nouba endpoints list` shows.
+    """
+    from services.webhook_gateway.events_out.settings import EventsSettings
+    from services.webhook_gateway.events_out.worker import run
+
+    logs.configure("events-worker")
+    raise SystemExit(run(read_settings(EventsSettings)))
 
 
 @gateway.command()

@@ -35,6 +35,8 @@ GatewayError
 |   +-- ConflictingCheckout 409
 |   +-- CheckoutInProgress  409
 |   +-- CheckoutRefused     422
+|   +-- BadEndpoint         400
+|   +-- UnknownEndpoint     404
 +-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
 +-- OurFault                never the provider's problem: tried again
     +-- ProviderUnavailable the provider's own API did not answer
@@ -265,6 +267,14 @@ class CheckoutInProgressError(ClientError):
 
 class CheckoutRefusedError(ClientError):
     """The provider does not take such a checkout; the detail says what to change."""
+
+
+class BadEndpointError(ClientError):
+    """The endpoint, its deliveries or a replay cannot be as they are asked for."""
+
+
+class UnknownEndpointError(ClientError):
+    """There is no such endpoint."""
 
 
 class UnreadableEventError(GatewayError):

@@ -18,6 +18,7 @@ from services.webhook_gateway.school_api.payments.routes import payments
 from services.webhook_gateway.school_api.playback.routes import playback
 from services.webhook_gateway.school_api.uploads.routes import uploads
 from services.webhook_gateway.school_api.videos.routes import videos
+from services.webhook_gateway.school_api.webhook_endpoints.routes import webhook_endpoints
 
 reference = Blueprint("reference", __name__, template_folder="templates")
 
@@ -61,6 +62,7 @@ SCHOOL_API: Final[Sequence[Blueprint]] = (
     playback,
     videos,
     operators,
+    webhook_endpoints,
 )
 
 

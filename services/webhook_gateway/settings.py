@@ -89,6 +89,9 @@ class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
     playback_secrets: PlaybackSecrets = SecretStr("")
     playback_url: str = Field("", pattern=r"^(https?://[^\s?#]+)?$")
 
+    #: Whether endpoints of events may have private addresses, and http ones; the events worker reads it too.
+    events_allow_private: bool = False
+
     worker_threads: int = Field(16, ge=1, le=64)
     #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.
     watch_seconds: float = Field(60.0, gt=0)

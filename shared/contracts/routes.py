@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shared.contracts.events import DeliverEvents
 from shared.contracts.message import Message
 from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.stats import ComputeDay
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     Route(EncodeAudio, publisher=TRANSCODER, queue="videos", handler="services.transcoder.worker"),
     Route(PublishLesson, publisher=TRANSCODER, queue="videos", handler="services.transcoder.worker"),
     Route(VideoReady, publisher=TRANSCODER, queue="default", handler="services.stats.worker"),
+    Route(DeliverEvents, publisher=GATEWAY, queue="events", handler="services.webhook_gateway.events_out.worker"),
     Route(ComputeDay, publisher=STATS, queue="default", handler="services.stats.worker"),
 )
 

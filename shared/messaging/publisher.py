@@ -21,7 +21,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByClient
 
 from shared.messaging.broker import connection_parameters
-from shared.messaging.topology import declarations
+from shared.messaging.topology import EVENTS_EXCHANGE, declarations
 from shared.runtime.logs import describe
 
 #: Messages on their way without a confirm; more does not make it faster, and this bounds what a stalled server holds.
@@ -37,11 +37,12 @@ log = structlog.get_logger(__name__)
 
 
 class Outgoing(NamedTuple):
-    """One message to publish."""
+    """One message to publish: to its queue, or to the exchange of events with a routing key."""
 
     queue: str
     body: bytes
     message_id: str
+    routing_key: str | None = None
 
 
 class Publisher:
@@ -246,7 +247,9 @@ class Publisher:
     def _send(self, batch: "_Batch", index: int) -> None:
         message = batch.messages[index]
         if message.queue not in self._declared:
-            for declaration in declarations(message.queue):
+            if message.routing_key is not None:
+                self._channel.exchange_declare(EVENTS_EXCHANGE, "topic", durable=True)
+            for declaration in () if message.routing_key is not None else declarations(message.queue):
                 # Without a callback pika asks for no answer: the server works through all this in order.
                 self._channel.queue_declare(declaration.name, durable=True, arguments=dict(declaration.arguments))
             self._declared.add(message.queue)
@@ -260,7 +263,11 @@ class Publisher:
             correlation_id=str(self._last_tag),
             timestamp=int(time.time()),
         )
-        self._channel.basic_publish("", message.queue, message.body, properties, mandatory=True)
+        if message.routing_key is None:
+            self._channel.basic_publish("", message.queue, message.body, properties, mandatory=True)
+        else:
+            # where no queue is bound, nobody reads events here
+            self._channel.basic_publish(EVENTS_EXCHANGE, message.routing_key, message.body, properties)
 
     def _answered(self, channel: Any, frame: Any) -> None:
         if channel is not self._channel:

@@ -6,10 +6,13 @@ Any number of relays, in any number of processes, may run for one service: each 
 A message may be sent twice (a relay that dies after the confirm); none is ever lost. Handlers are idempotent.
 """
 
+import json
+
 from sqlalchemy import Connection, Engine, Row, delete
 
 from shared.contracts.routes import ROUTES
 from shared.messaging.publisher import WINDOW, Outgoing, Publisher
+from shared.messaging.topology import EVENTS_EXCHANGE
 from shared.runtime import metrics
 from shared.runtime.failpoints import failpoint
 from shared.runtime.periodic_thread import PeriodicThread
@@ -186,7 +189,7 @@ class _Lane:
             if not rows:
                 return 0, 0
             failpoint("relay.after_claim")
-            outgoing = [Outgoing(self._queue, row.body.encode(), row.message_id) for row in rows]
+            outgoing = [_outgoing(self._queue, row) for row in rows]
             confirmed = [rows[index].id for index in self._publisher.publish(outgoing, CONFIRM_TIMEOUT_SECONDS)]
             failpoint("relay.after_publish")
             if len(confirmed) < len(rows):
@@ -207,3 +210,12 @@ class _Lane:
     def _back_off(self) -> None:
         self._thread.pause(self._backoff_seconds)
         self._backoff_seconds = min(LONGEST_BACKOFF_SECONDS, self._backoff_seconds * 2)
+
+
+def _outgoing(queue: str, row: Row[tuple[int, str, str]]) -> Outgoing:
+    if queue != EVENTS_EXCHANGE:
+        return Outgoing(queue, row.body.encode(), row.message_id)
+    # an event is for other programs: they get it as endpoints do, and nothing of dramatiq
+    message = json.loads(row.body)
+    body = json.dumps(message["event"], ensure_ascii=False, separators=(",", ":"))
+    return Outgoing(queue, body.encode(), row.message_id, message["routing_key"])

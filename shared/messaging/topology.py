@@ -7,6 +7,9 @@ and the relay's publisher both take it from here. What an operator may want to t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+#: Where events are published for programs that read RabbitMQ; the routing key is the event's type.
+EVENTS_EXCHANGE = "nouba.events"
+
 #: Deliveries after which the server itself gives a message up: it killed the worker each time (out of memory, a
 #: crash in C). Above one, because a deploy that has to kill a worker counts as a delivery too.
 DELIVERY_LIMIT = 5

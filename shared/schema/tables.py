@@ -1,6 +1,7 @@
 """Every table, in one place to import from."""
 
 from shared.schema.api import api_idempotency_keys, api_tokens, checkouts
+from shared.schema.events import events, webhook_deliveries, webhook_endpoints
 from shared.schema.messaging import console_sessions, dead_letters, operator_acts, outbox, queue_pauses
 from shared.schema.metadata import metadata
 from shared.schema.payments import (
@@ -43,6 +44,7 @@ __all__ = [
     "daily_stats",
     "daily_stats_newest",
     "dead_letters",
+    "events",
     "kept_subscriptions",
     "late_days",
     "ledger_accounts",
@@ -66,5 +68,7 @@ __all__ = [
     "transcode_chunks",
     "transcode_jobs",
     "users",
+    "webhook_deliveries",
+    "webhook_endpoints",
     "webhook_events",
 ]

@@ -134,7 +134,7 @@ MADE = {
     "dead_letters": (
         "INSERT INTO dead_letters (queue, message_id, message, cause, attempts, died_at, death)"
         " VALUES (%s, 'm', '', 'retries', 1, now(), '')",
-        ("webhooks", "videos", "default"),
+        ("webhooks", "events", "videos", "default"),
     ),
 }
 

@@ -9,7 +9,7 @@ BOARD = Board(
     uid="nouba-gateway",
     title="Nouba / Gateway",
     description="Webhooks by provider and verdict, latency, outbox and spool.",
-    jobs="gateway",
+    jobs="gateway|events-worker",
     choices=[Choice("provider", "Provider", 'label_values(nouba_gateway_requests_total{job=~"$job"}, provider)')],
     rows=[
         (
@@ -172,6 +172,51 @@ BOARD = Board(
                         ),
                     ],
                     width=24,
+                    quiet=True,
+                ),
+            ],
+        ),
+        (
+            "Events out",
+            [
+                Panel(
+                    "Deliveries",
+                    "Attempts to post an event to an endpoint: delivered, failed (tried again), given up.",
+                    "ops",
+                    [("sum by (outcome) (rate(nouba_event_deliveries_total{SCOPE}[$__rate_interval]))", "{{outcome}}")],
+                    stacked=True,
+                    quiet=True,
+                ),
+                Panel(
+                    "Delay",
+                    "From an event to its delivery, where the first attempt succeeded.",
+                    "s",
+                    [
+                        (
+                            "histogram_quantile(0.99, "
+                            "sum by (le) (rate(nouba_event_delay_seconds_bucket{SCOPE}[$__rate_interval])))",
+                            "p99",
+                        ),
+                        (
+                            "histogram_quantile(0.5, "
+                            "sum by (le) (rate(nouba_event_post_seconds_bucket{SCOPE}[$__rate_interval])))",
+                            "an endpoint's answer, median",
+                        ),
+                    ],
+                    quiet=True,
+                ),
+                Panel(
+                    "Waiting",
+                    "Deliveries that are not delivered yet; an endpoint that is down keeps its own.",
+                    "short",
+                    [("max(nouba_event_deliveries_waiting{SCOPE})", "deliveries")],
+                    quiet=True,
+                ),
+                Panel(
+                    "Endpoints",
+                    "Endpoints by state.",
+                    "short",
+                    [("max by (state) (nouba_event_endpoints{SCOPE})", "{{state}}")],
                     quiet=True,
                 ),
             ],

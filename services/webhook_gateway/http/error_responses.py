@@ -40,6 +40,8 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.ConflictingCheckoutError: (HTTPStatus.CONFLICT, "conflicting_checkout"),
     errors.CheckoutInProgressError: (HTTPStatus.CONFLICT, "checkout_in_progress"),
     errors.CheckoutRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, "checkout_refused"),
+    errors.BadEndpointError: (HTTPStatus.BAD_REQUEST, "bad_endpoint"),
+    errors.UnknownEndpointError: (HTTPStatus.NOT_FOUND, "unknown_endpoint"),
 }
 _FAULTS: Final[Mapping[type[errors.GatewayError], HTTPStatus]] = {
     errors.ObjectStoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

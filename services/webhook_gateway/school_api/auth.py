@@ -35,6 +35,7 @@ class Authorizer:
             raise errors.ForbiddenScopeError(str(error)) from None
         except api_tokens.TooManyFailuresError:
             raise errors.TooManyFailuresError from None
+        g.token_name = token.name
         if request.path.startswith(VERSION_1):
             g.rate_headers = self.rate.count(token.name)
         return token

@@ -17,8 +17,8 @@ PAUSE_SECONDS = 8
 LESSON_SECONDS = 400
 SERVERS = ("postgres", "rabbitmq", "s3")
 OTHERS = (
-    "gateway", "payments-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api", "console",
-    "playback", "prometheus", "grafana",
+    "gateway", "payments-worker", "events-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api",
+    "console", "playback", "prometheus", "grafana",
 )  # fmt: skip
 
 

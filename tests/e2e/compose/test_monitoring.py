@@ -19,6 +19,7 @@ ANSWER_SECONDS = 120
 OURS = (
     "gateway",
     "payments-worker",
+    "events-worker",
     "transcoder",
     "stats-worker",
     "stats-scheduler",

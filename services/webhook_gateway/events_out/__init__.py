@@ -1,0 +1,1 @@
+"""Events for the school's own programs: fans them out to endpoints and delivers them, signed."""

@@ -1,0 +1,1 @@
+"""Endpoints of events, for the school's back end."""

@@ -1,0 +1,347 @@
+"""Adds, changes and removes endpoints; lists and replays their deliveries.
+
+A secret is shown once, when it is made.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+
+from shared.contracts.events import EVENT_TYPES, Ping
+from shared.operations import audit_log
+from shared.runtime.public_addresses import PrivateAddressError, public_addresses
+from shared.runtime.standard_webhooks import new_secret
+from shared.schema.tables import events, webhook_deliveries, webhook_endpoints
+
+LONGEST_URL: Final = 2048
+LONGEST_DESCRIPTION: Final = 500
+MOST_ENDPOINTS: Final = 1000
+#: How long the old secret signs beside the new one.
+ROTATION: Final = timedelta(hours=24)
+#: Events that one replay takes up.
+MOST_REPLAYED: Final = 100_000
+
+_SHOWN = (
+    *webhook_endpoints.c["id", "url", "description", "event_types", "ordered", "enabled", "disabled_because"],
+    *webhook_endpoints.c["disabled_at", "failures", "failing_since_at", "held_until_at", "previous_until_at"],
+    webhook_endpoints.c.created_at,
+)
+
+
+class BadEndpointError(Exception):
+    """The endpoint cannot be as it is asked for; the message says why."""
+
+
+class UnknownEndpointError(Exception):
+    """There is no such endpoint."""
+
+    def __init__(self, endpoint_id: int) -> None:
+        super().__init__(f"There is no endpoint {endpoint_id}.")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDetails:
+    """An endpoint without its secrets."""
+
+    id: int
+    url: str
+    description: str | None
+    event_types: Sequence[str]
+    ordered: bool
+    enabled: bool
+    disabled_because: str | None
+    disabled_at: datetime | None
+    failures: int
+    failing_since_at: datetime | None
+    held_until_at: datetime | None
+    previous_until_at: datetime | None
+    created_at: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        return _plain(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetails:
+    """One event for one endpoint, with its attempts, the newest last."""
+
+    id: int
+    event_id: str
+    type: str
+    state: str
+    attempts: int
+    due_at: datetime | None
+    occurred_at: datetime
+    ended_at: datetime | None
+    log: Sequence[dict[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        return _plain(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFilter:
+    """Which events a replay sends again: of these types (none: the endpoint's), of a time, only failed ones."""
+
+    types: Sequence[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    only_failed: bool = False
+
+
+class Endpoints:
+    """Endpoints and deliveries in the database. `allow_private` allows http and private addresses."""
+
+    def __init__(self, engine: Engine, *, allow_private: bool) -> None:
+        self._engine = engine
+        self._allow_private = allow_private
+
+    def add(
+        self, url: str, event_types: Sequence[str], description: str | None, *, ordered: bool, who: str
+    ) -> tuple[int, str]:
+        """The new endpoint's id and secret. Raises BadEndpoint."""
+        self._require_url(url)
+        secret = new_secret()
+        values = {
+            "url": url,
+            "event_types": _checked_types(event_types),
+            "description": _checked_description(description),
+            "ordered": ordered,
+            "secret": secret,
+        }
+        with self._engine.begin() as connection:
+            _require_room(connection)
+            endpoint_id = connection.scalar(insert(webhook_endpoints).values(values).returning(webhook_endpoints.c.id))
+            assert endpoint_id is not None
+            _record(connection, who, "add", endpoint_id)
+        return int(endpoint_id), secret
+
+    def find_all(self) -> list[EndpointDetails]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*_SHOWN).order_by(webhook_endpoints.c.id)).all()
+        return [_details(row) for row in rows]
+
+    def show(self, endpoint_id: int) -> EndpointDetails:
+        """Raises UnknownEndpoint."""
+        with self._engine.connect() as connection:
+            return _details(_found(connection, endpoint_id))
+
+    def change(self, endpoint_id: int, changes: dict[str, Any], *, who: str) -> EndpointDetails:
+        """Set url, event_types, description, ordered or enabled. Raises UnknownEndpoint or BadEndpoint.
+
+        An endpoint that is enabled begins anew: what was pending is sent, what came while it was disabled is not.
+        """
+        values = dict(changes)
+        if "url" in values:
+            self._require_url(values["url"])
+        if "event_types" in values:
+            values["event_types"] = _checked_types(values["event_types"])
+        if "description" in values:
+            values["description"] = _checked_description(values["description"])
+        fresh = {"failures": 0, "failing_since_at": None, "held_until_at": None}
+        if values.get("enabled") is True:
+            values |= {"disabled_because": None, "disabled_at": None, **fresh}
+        if "url" in values:
+            values |= fresh
+        with self._engine.begin() as connection:
+            before = _found(connection, endpoint_id)
+            if values.get("enabled") is False and before.enabled:
+                values |= {"disabled_because": "operator", "disabled_at": func.now()}
+            if values:
+                connection.execute(
+                    update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id).values(values)
+                )
+                _record(connection, who, "change", endpoint_id, sorted(changes))
+            return _details(_found(connection, endpoint_id))
+
+    def remove(self, endpoint_id: int, *, who: str) -> None:
+        """Remove the endpoint with its deliveries. Raises UnknownEndpoint."""
+        with self._engine.begin() as connection:
+            gone = connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id))
+            if not gone.rowcount:
+                raise UnknownEndpointError(endpoint_id)
+            _record(connection, who, "remove", endpoint_id)
+
+    def rotate(self, endpoint_id: int, *, who: str, keep: timedelta = ROTATION) -> str:
+        """A new secret; the old one signs beside it for `keep`. Raises UnknownEndpoint."""
+        secret = new_secret()
+        values = {
+            "secret": secret,
+            "previous_secret": webhook_endpoints.c.secret if keep else None,
+            "previous_until_at": func.now() + keep if keep else None,
+        }
+        with self._engine.begin() as connection:
+            _found(connection, endpoint_id)
+            connection.execute(update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id).values(values))
+            _record(connection, who, "rotate", endpoint_id)
+        return secret
+
+    def ping(self, endpoint_id: int, *, who: str) -> str:
+        """Let a `ping` be delivered to the endpoint, and return its id. Raises UnknownEndpoint, or BadEndpoint."""
+        with self._engine.begin() as connection:
+            if not _found(connection, endpoint_id).enabled:
+                raise BadEndpointError(f"Endpoint {endpoint_id} is disabled: enable it first.")
+            row = {
+                "type": Ping.name,
+                "key": str(endpoint_id),
+                "payload": Ping(endpoint_id=endpoint_id).dump(),
+                "fanned_out_at": func.clock_timestamp(),
+            }
+            event_id = connection.scalar(insert(events).values(row).returning(events.c.id))
+            delivery = {"endpoint_id": endpoint_id, "event_id": event_id, "key": f"{Ping.name}:{endpoint_id}"}
+            connection.execute(insert(webhook_deliveries).values(delivery))
+            _record(connection, who, "test", endpoint_id)
+        return f"evt_{event_id}"
+
+    def deliveries(
+        self, endpoint_id: int, *, state: str | None = None, before_id: int | None = None, limit: int = 50
+    ) -> list[DeliveryDetails]:
+        """The newest deliveries first. Raises UnknownEndpoint."""
+        table = webhook_deliveries
+        query = (
+            select(
+                table.c.id, table.c.event_id, events.c.type, table.c.state, table.c.attempts, table.c.due_at,
+                events.c.occurred_at, table.c.ended_at, table.c.log,
+            )
+            .join(events, events.c.id == table.c.event_id)
+            .where(table.c.endpoint_id == endpoint_id)
+        )  # fmt: skip
+        if state is not None:
+            query = query.where(table.c.state == state)
+        if before_id is not None:
+            query = query.where(table.c.id < before_id)
+        with self._engine.connect() as connection:
+            _found(connection, endpoint_id)
+            rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).all()
+        return [_delivery(row) for row in rows]
+
+    def replay(self, endpoint_id: int, wanted: ReplayFilter, *, who: str) -> int:
+        """Send these events again, under their own ids, and return how many. Raises UnknownEndpoint or BadEndpoint.
+
+        Without `only_failed` also what was delivered, and what happened before the endpoint was added or while it was
+        disabled.
+        """
+        types = _checked_types(wanted.types)
+        chosen = {
+            "types": types,
+            "since": wanted.since.isoformat() if wanted.since else None,
+            "until": wanted.until.isoformat() if wanted.until else None,
+            "only_failed": wanted.only_failed,
+        }
+        with self._engine.begin() as connection:
+            endpoint = _found(connection, endpoint_id)
+            values = {
+                "endpoint": endpoint_id,
+                "types": types or list(endpoint.event_types),
+                "since": wanted.since,
+                "until": wanted.until,
+                "limit": MOST_REPLAYED,
+            }
+            count = connection.exec_driver_sql(_REPLAY_FAILED if wanted.only_failed else _REPLAY, values).rowcount
+            audit_log.record(
+                connection, who=who, what="endpoints.replay", why=None, ids=[endpoint_id], chosen_by=chosen
+            )
+        return int(count)
+
+    def _require_url(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            raise BadEndpointError("url is no address.") from None
+        schemes = ("https", "http") if self._allow_private else ("https",)
+        if parts.scheme not in schemes or not parts.hostname:
+            raise BadEndpointError(f"url has to be an address that begins with {schemes[0]}://.")
+        if parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
+            raise BadEndpointError("url holds no user, no fragment and no space; other than ASCII is escaped.")
+        if len(url) > LONGEST_URL:
+            raise BadEndpointError(f"url has at most {LONGEST_URL} characters.")
+        try:
+            public_addresses(parts.hostname, port, allow_private=self._allow_private)
+        except PrivateAddressError:
+            raise BadEndpointError(
+                "url leads to a private address: set NOUBA_EVENTS_ALLOW_PRIVATE=true where that is meant."
+            ) from None
+        except (OSError, UnicodeError):
+            # its name may be there tomorrow: a delivery looks again
+            return
+
+
+_WANTED = """
+    AND (%(types)s::text[] = '{}' OR event.type = ANY(%(types)s))
+    AND (%(since)s::timestamptz IS NULL OR event.occurred_at >= %(since)s)
+    AND (%(until)s::timestamptz IS NULL OR event.occurred_at < %(until)s)
+"""
+_AGAIN = "state = 'pending', attempts = 0, due_at = clock_timestamp(), began_at = clock_timestamp(), ended_at = NULL"
+_REPLAY_FAILED = f"""
+UPDATE webhook_deliveries SET {_AGAIN} WHERE id = ANY(ARRAY(
+    SELECT delivery.id FROM webhook_deliveries AS delivery JOIN events AS event ON event.id = delivery.event_id
+    WHERE delivery.endpoint_id = %(endpoint)s AND delivery.state = 'failed' {_WANTED}
+    ORDER BY event.id LIMIT %(limit)s))
+"""  # noqa: S608
+_REPLAY = f"""
+INSERT INTO webhook_deliveries (endpoint_id, event_id, key)
+SELECT %(endpoint)s, event.id, split_part(event.type, '.', 1) || ':' || event.key FROM events AS event
+WHERE event.fanned_out_at IS NOT NULL AND event.type <> 'ping' {_WANTED} ORDER BY event.id LIMIT %(limit)s
+ON CONFLICT (event_id, endpoint_id) DO UPDATE SET {_AGAIN} WHERE webhook_deliveries.state <> 'pending'
+"""  # noqa: S608
+
+
+def _require_room(connection: Connection) -> None:
+    if (connection.scalar(select(func.count()).select_from(webhook_endpoints)) or 0) >= MOST_ENDPOINTS:
+        raise BadEndpointError(f"There are {MOST_ENDPOINTS} endpoints: remove one first.")
+
+
+def _found(connection: Connection, endpoint_id: int) -> Any:
+    row = connection.execute(select(*_SHOWN).where(webhook_endpoints.c.id == endpoint_id)).one_or_none()
+    if row is None:
+        raise UnknownEndpointError(endpoint_id)
+    return row
+
+
+def _details(row: Any) -> EndpointDetails:
+    return EndpointDetails(**row._mapping)
+
+
+def _delivery(row: Any) -> DeliveryDetails:
+    due_at = row.due_at if row.state == "pending" else None
+    return DeliveryDetails(
+        row.id, f"evt_{row.event_id}", row.type, row.state, row.attempts, due_at, row.occurred_at, row.ended_at, row.log
+    )
+
+
+def _checked_types(types: Sequence[str]) -> list[str]:
+    """The types without repetition; `*` and none mean every type. Raises BadEndpoint."""
+    found = sorted(set(types) - {"*"})
+    if "*" in types:
+        return []
+    if unknown := [one for one in found if one not in EVENT_TYPES]:
+        raise BadEndpointError(f"There is no event type {unknown[0]!r}; there are {', '.join(EVENT_TYPES)}.")
+    return found
+
+
+def _checked_description(description: str | None) -> str | None:
+    if description is not None and (len(description) > LONGEST_DESCRIPTION or "\0" in description):
+        raise BadEndpointError(f"description has at most {LONGEST_DESCRIPTION} characters.")
+    return description
+
+
+def _record(connection: Connection, who: str, what: str, endpoint_id: int, fields: Sequence[str] = ()) -> None:
+    audit_log.record(
+        connection,
+        who=who,
+        what=f"endpoints.{what}",
+        why=None,
+        ids=[endpoint_id],
+        chosen_by={"fields": list(fields)} if fields else None,
+    )
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=datetime.isoformat))
+    return plain

@@ -1,0 +1,193 @@
+"""Deliveries by a real worker to endpoints that answer well, badly, slowly or not at all."""
+
+from pathlib import Path
+
+import pytest
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from local.ports import free_port
+from shared.operations.webhook_endpoints.endpoints import ReplayFilter
+from tests.waiting import wait_until
+from tests.webhook_gateway.events_out.processes import (
+    RunningEvents,
+    add,
+    due_now,
+    endpoints_of,
+    logs,
+    record,
+    states,
+)
+from tests.webhook_gateway.events_out.receivers import Receiver, drip, hang_up
+from tests.webhook_gateway.processes import Database
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+def test_an_endpoint_gets_the_types_that_it_asked_for(database: Database) -> None:
+    with Receiver.listening() as some, Receiver.listening() as every:
+        add(database, some.url, "lesson.ready")
+        add(database, every.url)
+        record(database, 1)
+        record(database, 2, kind="lesson.ready")
+        wait_until(lambda: len(every.received) == 2, 10, "not all were delivered")
+        wait_until(lambda: some.types() == ["lesson.ready"], 10, "its type was not delivered")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (500, {"status": 500}),
+        (302, {"status": 302}),
+        (drip, {"error": "timeout"}),
+        (hang_up, {"error": "not HTTP, or cut off"}),
+    ],
+)
+def test_a_failed_attempt_is_logged_and_tried_again(
+    database: Database, answer: object, told: dict[str, object]
+) -> None:
+    # Given an endpoint that fails once, in its way
+    with Receiver.listening(lambda number, _: answer if number == 1 else 200) as school:
+        endpoint_id, _ = add(database, school.url)
+        (event_id,) = record(database, 1)
+        wait_until(lambda: logs(database, endpoint_id) not in ([], [[]]), 10, "no attempt was logged")
+
+        # When the retry is due
+        due_now(database)
+
+        # Then it is delivered under the same id, and both attempts are in the log
+        wait_until(lambda: states(database) == {"delivered": 1}, 10, "it was not tried again")
+        assert school.ids() == [event_id, event_id]
+        assert {one.path for one in school.received} == {"/hooks?school=1"}
+        ((first, second),) = logs(database, endpoint_id)
+        assert {name: first.get(name) for name in told} == told
+        assert second["status"] == 200
+
+
+def test_an_endpoint_that_is_gone_is_disabled_at_once(database: Database, worker: RunningEvents) -> None:
+    with Receiver.listening(410) as school:
+        endpoint_id, _ = add(database, school.url)
+        record(database, 1)
+        wait_until(lambda: not endpoints_of(database).show(endpoint_id).enabled, 10, "it was not disabled")
+        record(database, 2)
+        wait_until(lambda: database.rows("SELECT FROM events WHERE fanned_out_at IS NULL") == [], 10, "not fanned out")
+        assert endpoints_of(database).show(endpoint_id).disabled_because == "gone"
+        assert len(school.received) == 1
+        assert "endpoint disabled" in worker.log
+
+
+def test_an_endpoint_that_fails_for_days_is_disabled(database: Database) -> None:
+    endpoint_id, _ = add(database, f"http://127.0.0.1:{free_port()}/")
+    database.execute("UPDATE webhook_endpoints SET failures = 3, failing_since_at = now() - interval '6 days'")
+    record(database, 1)
+    wait_until(lambda: not endpoints_of(database).show(endpoint_id).enabled, 10, "it was not disabled")
+    assert endpoints_of(database).show(endpoint_id).disabled_because == "failing"
+
+
+def test_an_endpoint_that_is_down_is_held_and_delays_no_other(database: Database) -> None:
+    # Given an endpoint that drips and one that refuses, beside a healthy one
+    with Receiver.listening(lambda *_: drip) as slow, Receiver.listening() as healthy:
+        slow_id, _ = add(database, slow.url)
+        down_id, _ = add(database, f"http://127.0.0.1:{free_port()}/")
+        add(database, healthy.url)
+
+        # When many events come
+        sent = record(database, 1, 200)
+
+        # Then the healthy one has them all while the slow one has timed out a few times
+        wait_until(lambda: sorted(healthy.ids()) == sorted(sent), 10, "the healthy endpoint waited")
+        assert len(slow.received) < 20
+        wait_until(lambda: endpoints_of(database).show(down_id).held_until_at is not None, 10, "it was not held")
+        wait_until(lambda: endpoints_of(database).show(slow_id).failures > 0, 10, "the slow one has not timed out")
+
+
+def test_events_of_one_key_keep_their_order_where_asked(database: Database) -> None:
+    # Given an ordered endpoint that fails the first event of one key
+    refused: list[str] = []
+
+    def answer(number: int, event: dict[str, object]) -> int:
+        if not refused:
+            refused.append(str(event["id"]))
+            return 503
+        return 200
+
+    with Receiver.listening(answer) as school:
+        add(database, school.url, ordered=True)
+        first = record(database, 1, 3)
+        wait_until(lambda: len(school.received) == 1, 10, "nothing came")
+        other = record(database, 2, 3)
+
+        # Then another key goes on, and this one waits for its first event
+        wait_until(lambda: [one for one in school.ids() if one in other] == other, 20, "the other key waited")
+        assert [one for one in school.ids() if one in first] == first[:1]
+        due_now(database)
+        wait_until(lambda: states(database) == {"delivered": 6}, 20, "the key did not go on")
+        assert [one for one in school.ids() if one in first] == [first[0], *first]
+
+
+def test_both_secrets_sign_while_one_is_rotated(database: Database) -> None:
+    with Receiver.listening() as school:
+        endpoint_id, old = add(database, school.url)
+        new = endpoints_of(database).rotate(endpoint_id, who="test")
+        record(database, 1)
+        wait_until(lambda: len(school.received) == 1, 10, "nothing came")
+        school.received[0].verify(old)
+        school.received[0].verify(new)
+
+        # When the time of the old one is over
+        database.execute("UPDATE webhook_endpoints SET previous_until_at = now()")
+        record(database, 2)
+
+        # Then the new one signs alone
+        wait_until(lambda: len(school.received) == 2, 10, "nothing came")
+        school.received[1].verify(new)
+        with pytest.raises(WebhookVerificationError):
+            school.received[1].verify(old)
+
+
+def test_a_replay_sends_again_what_is_chosen(database: Database) -> None:
+    with Receiver.listening() as school:
+        before = record(database, 1, 2)
+        wait_until(lambda: database.rows("SELECT FROM events WHERE fanned_out_at IS NULL") == [], 10, "not fanned out")
+        endpoint_id, _ = add(database, school.url)
+        lessons = record(database, 2, 2, "lesson.ready")
+        wait_until(lambda: states(database) == {"delivered": 2}, 10, "not delivered")
+
+        # What came before the endpoint was there, of one type
+        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(["lesson.ready"]), who="test") == 2
+        wait_until(lambda: sorted(school.ids()) == sorted(2 * lessons), 10, "not replayed")
+        wait_until(lambda: states(database) == {"delivered": 2}, 10, "not recorded")
+
+        # What failed for good
+        database.execute("UPDATE webhook_deliveries SET state = 'failed' WHERE event_id = %s", int(lessons[0][4:]))
+        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(only_failed=True), who="test") == 1
+        wait_until(lambda: school.ids().count(lessons[0]) == 3, 10, "not replayed")
+        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(["wallet.changed"]), who="test") == 2
+        wait_until(lambda: set(before) <= set(school.ids()), 10, "not replayed")
+
+
+def test_a_ping_goes_to_one_endpoint_whatever_its_types(database: Database) -> None:
+    with Receiver.listening() as school, Receiver.listening() as other:
+        endpoint_id, secret = add(database, school.url, "lesson.ready")
+        add(database, other.url)
+        event_id = endpoints_of(database).ping(endpoint_id, who="test")
+        wait_until(lambda: school.ids() == [event_id], 10, "no ping came")
+        school.received[0].verify(secret)
+        assert other.received == []
+
+
+def test_a_private_address_gets_nothing_unless_it_is_allowed(
+    database: Database, rabbitmq_url: str, worker: RunningEvents, tmp_path: Path
+) -> None:
+    # Given a worker as it is by default, alone on its database
+    worker.stop()
+    with Receiver.listening() as school:
+        endpoint_id, _ = add(database, school.url)
+        with RunningEvents(tmp_path / "log", database.url, rabbitmq_url, NOUBA_EVENTS_ALLOW_PRIVATE="false"):
+            # When an event comes
+            record(database, 1)
+
+            # Then the endpoint is refused before a byte is sent
+            wait_until(lambda: logs(database, endpoint_id) not in ([], [[]]), 10, "no attempt was logged")
+        ((entry,),) = logs(database, endpoint_id)
+        assert entry["error"] == "private address"
+        assert school.received == []
