@@ -18,6 +18,7 @@ CHART = Path(__file__).parent / "nouba"
 PROCESSES = (
     "gateway",
     "payments-worker",
+    "events-worker",
     "transcoder",
     "stats-worker",
     "stats-scheduler",

@@ -276,6 +276,7 @@ def stripe_api(account: StripeAccount, keys: tuple[str, ...], faults: Faults) ->
         pages.add_url_rule(f"/simulator/stripe/{path}", f"control {path}", view, methods=["POST"])
 
     _add_calls(account, call)
+    _add_sessions(account, call)
     _add_controls(account, control)
     return pages
 
@@ -289,17 +290,6 @@ def _add_calls(account: StripeAccount, call: Callable[..., None]) -> None:
             intent["latest_charge"] = _shown(account.charges[intent["latest_charge"]], inner)
         return intent
 
-    def show_session(session_id: str) -> Json:
-        session = dict(account.find(account.sessions, session_id))
-        if session["payment_intent"] and any(one.startswith("payment_intent") for one in _expanded()):
-            intent = dict(account.intents[session["payment_intent"]])
-            inner = {one.removeprefix("payment_intent.latest_charge.") for one in _expanded()}
-            intent["latest_charge"] = intent["latest_charge"] and _shown(
-                account.charges[intent["latest_charge"]], inner
-            )
-            session["payment_intent"] = intent
-        return session
-
     def listed(name: str, objects: Mapping[str, Json]) -> Callable[[], Json]:
         def answer() -> Json:
             found, has_more = account.page(objects, request.args)
@@ -312,17 +302,31 @@ def _add_calls(account: StripeAccount, call: Callable[..., None]) -> None:
     def refund() -> Json:
         return _shown(account.refund(request.form.to_dict(), request.headers.get("Idempotency-Key")), set())
 
+    call("payment_intents/<intent_id>", show_intent)
+    call("charges/<charge_id>", lambda charge_id: _shown(account.find(account.charges, charge_id), _expanded()))
+    call("refunds", listed("refunds", account.refunds))
+    call("disputes", listed("disputes", account.disputes))
+    call("refunds", refund, "POST")
+
+
+def _add_sessions(account: StripeAccount, call: Callable[..., None]) -> None:
+    def show_session(session_id: str) -> Json:
+        session = dict(account.find(account.sessions, session_id))
+        if session["payment_intent"] and any(one.startswith("payment_intent") for one in _expanded()):
+            intent = dict(account.intents[session["payment_intent"]])
+            inner = {one.removeprefix("payment_intent.latest_charge.") for one in _expanded()}
+            intent["latest_charge"] = intent["latest_charge"] and _shown(
+                account.charges[intent["latest_charge"]], inner
+            )
+            session["payment_intent"] = intent
+        return session
+
     def open_session() -> Json:
         key = request.headers.get("Idempotency-Key")
         return account.open_session(request.form.to_dict(), key, request.url_root)
 
     call("checkout/sessions", open_session, "POST")
-    call("payment_intents/<intent_id>", show_intent)
     call("checkout/sessions/<session_id>", show_session)
-    call("charges/<charge_id>", lambda charge_id: _shown(account.find(account.charges, charge_id), _expanded()))
-    call("refunds", listed("refunds", account.refunds))
-    call("disputes", listed("disputes", account.disputes))
-    call("refunds", refund, "POST")
 
 
 def _add_controls(account: StripeAccount, control: Callable[..., None]) -> None:

@@ -26,7 +26,7 @@ from services.webhook_gateway.refunds.begin import Refunding
 from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.adjustments import AT_ONCE, AdjustmentBookings
-from services.webhook_gateway.settlement.batched import LARGEST_BATCH, LONGEST_LOCK_MS, BatchedSettlement
+from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import (
@@ -46,7 +46,6 @@ from shared.messaging.worker import SHORT_JOBS, BackgroundThread, run_worker
 from shared.operations.queues.rabbitmq_stats import ask_amqp
 from shared.operations.retention.erase_old import retention_thread
 from shared.operations.worker_threads import operator_threads
-from shared.runtime.batcher import Batcher
 from shared.runtime.database import build_engine
 from shared.runtime.metrics import serve_metrics
 from shared.runtime.periodic_thread import PeriodicThread
@@ -74,13 +73,8 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
-    read = Batcher(partial(read_events, engine), LARGEST_BATCH)
-    books = partial(open_store, engine, settings.subscription_period)
-    asks = _confirming(providers, breakers, engine)
-    alone = Settlement(read, books, providers, asks, terms, settings.payments_mode)
-    hurried = replace(alone, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
     broker = build_broker(rabbitmq_url)
-    settlement = BatchedSettlement(hurried, alone, partial(read_events, engine))
+    settlement = _settlement(engine, settings, providers, _confirming(providers, breakers, engine), terms)
     declare(broker, settlement, partial(enqueue_alone, company), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
@@ -101,6 +95,20 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     ]
     threads = settings.worker_threads
     return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+
+
+def _settlement(
+    engine: Engine,
+    settings: GatewaySettings,
+    providers: Mapping[str, Provider],
+    asks: Mapping[str, ConfirmsPayments],
+    terms: WalletPolicy,
+) -> BatchedSettlement:
+    read = partial(read_events, engine)
+    books = partial(open_store, engine, settings.subscription_period)
+    patient = Settlement(lambda event_id: read([event_id])[0], books, providers, asks, terms, settings.payments_mode)
+    hurried = replace(patient, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
+    return BatchedSettlement(hurried, patient, read)
 
 
 def _anchoring(settings: GatewaySettings) -> list[BackgroundThread]:

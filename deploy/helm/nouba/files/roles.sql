@@ -54,8 +54,11 @@ GRANT SELECT, INSERT, UPDATE ON dead_letters TO nouba_gateway, nouba_transcoder,
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS own_queues ON dead_letters;
 CREATE POLICY own_queues ON dead_letters TO nouba_gateway, nouba_transcoder, nouba_stats USING (
-    CASE queue WHEN 'webhooks' THEN 'nouba_gateway' WHEN 'videos' THEN 'nouba_transcoder' WHEN 'default' THEN 'nouba_stats'
+    CASE queue WHEN 'webhooks' THEN 'nouba_gateway' WHEN 'events' THEN 'nouba_gateway' WHEN 'videos' THEN 'nouba_transcoder' WHEN 'default' THEN 'nouba_stats'
     END = current_user);
+-- the API shows all of them to whoever has the scope, and changes none of another service
+DROP POLICY IF EXISTS api_reads_letters ON dead_letters;
+CREATE POLICY api_reads_letters ON dead_letters FOR SELECT TO nouba_gateway USING (true);
 DROP POLICY IF EXISTS operators_letters ON dead_letters;
 CREATE POLICY operators_letters ON dead_letters TO nouba_console USING (true);
 GRANT SELECT ON queue_pauses TO nouba_gateway, nouba_transcoder, nouba_stats;
@@ -94,17 +97,27 @@ GRANT UPDATE (status, activated_at, ends_at, granted_until) ON subscriptions TO 
 GRANT SELECT (id, transcoding_status, video_ref) ON courses TO nouba_gateway;
 GRANT SELECT ON course_keys TO nouba_gateway;
 -- how far a lesson is, and what the school asks of it
-GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, requested, deleted_at),
+GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, chapters, requested, deleted_at),
     UPDATE (requested) ON transcode_jobs TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON captions TO nouba_gateway;
+-- the API: who may use it, which requests it has answered, and the checkouts that it makes
+GRANT SELECT, UPDATE (last_used_at) ON api_tokens TO nouba_gateway;
+GRANT SELECT, DELETE, INSERT (token_name, key, request_sha256), UPDATE (request_sha256, begun_at, status, body)
+    ON api_idempotency_keys TO nouba_gateway;
+GRANT SELECT, INSERT (payment_id, provider, order_number, return_url, token_name),
+    UPDATE (payment_id, return_url, token_name, begun_at, provider_checkout_id, redirect_url) ON checkouts TO nouba_gateway;
 GRANT SELECT (job_id, kind, done_seconds) ON transcode_chunks TO nouba_gateway;
+
+-- events for the school's own programs: triggers write them with the rights of the tables' owner
+GRANT SELECT, INSERT, UPDATE (fanned_out_at), DELETE ON events TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON webhook_endpoints, webhook_deliveries TO nouba_gateway;
 
 -- The transcoder: its jobs and their parts, and what a course shows.
 GRANT SELECT, INSERT, UPDATE, DELETE ON transcode_jobs, transcode_chunks TO nouba_transcoder;
 GRANT SELECT (id, chapter_id, transcoding_status, video_ref) ON courses TO nouba_transcoder;
 GRANT SELECT (id, price_minor) ON chapters TO nouba_transcoder;
 GRANT SELECT, INSERT, DELETE ON course_keys TO nouba_transcoder;
-GRANT SELECT ON captions TO nouba_transcoder;
+GRANT SELECT, INSERT, DELETE ON captions TO nouba_transcoder;
 GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
 
 -- Playback: the keys of encrypted lessons, for those whose address is signed, and nothing else.
@@ -121,10 +134,16 @@ GRANT SELECT (id, email, balance_minor) ON users TO nouba_console;
 GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resolution, payment_id, received_at, drained_at,
     processed_at, next_attempt_at, body_erased_at), UPDATE (state, attempts, tries, taken_up_at, resolution, processed_at, next_attempt_at)
     ON webhook_events TO nouba_console;
+-- without the secrets of endpoints
+GRANT SELECT ON events, webhook_deliveries TO nouba_console;
+GRANT SELECT (id, url, description, event_types, ordered, enabled, disabled_because, disabled_at, previous_until_at, failures,
+    failing_since_at, held_until_at, queued_at, created_at) ON webhook_endpoints TO nouba_console;
 GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) ON dead_letters TO nouba_console;
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
 GRANT INSERT ON operator_acts, outbox TO nouba_console;
 GRANT SELECT, INSERT, DELETE ON console_sessions TO nouba_console;
+-- `nouba tokens`: a token is made and revoked, and what it opens is never changed
+GRANT SELECT, INSERT (name, scopes, digest, created_by, expires_at), UPDATE (revoked_at) ON api_tokens TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 
