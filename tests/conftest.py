@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine
 
 pytest_plugins = (
@@ -14,6 +15,10 @@ pytest_plugins = (
     "tests.suite.selection",
     "tests.suite.summary",
 )
+
+# how long an example takes is the machine's matter, and what else runs on it
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
