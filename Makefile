@@ -102,7 +102,13 @@ coverage: .venv ## Run make test with branch coverage; fail if the domain is bel
 check: .venv ## Lint, formatting, types, imports, docs, alerts and dashboards
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(MAKE) --jobs=2 check-types check-files
+
+.PHONY: check-types check-files
+check-types:
 	@$(BIN)/mypy
+
+check-files:
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.suite lint
 

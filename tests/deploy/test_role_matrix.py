@@ -33,6 +33,7 @@ TABLES = """
     WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v', 'p') AND a.attnum > 0 AND NOT a.attisdropped
     GROUP BY c.relname ORDER BY c.relname
 """
+HELD = "SELECT name FROM unnest(%s) AS name WHERE has_column_privilege(%s, name, %s)"
 #: What needs one privilege on one column alone, and changes nothing. Of an insert the column gets its default.
 ATTEMPTS = {
     "select": 'SELECT "{column}" FROM {table} LIMIT 0',
@@ -90,8 +91,9 @@ def test_every_cell_of_the_matrix_is_as_it_says(owner: extensions.connection) ->
             for privilege, attempt in ATTEMPTS.items():
                 may = allowed(table, role, privilege, columns)
                 assert may <= set(columns), f"{table} has no such columns: {may - set(columns)}"
+                held = {name for (name,) in rows(owner, HELD, columns, table, privilege)}
                 for column in columns:
-                    has = rows(owner, "SELECT has_column_privilege(%s, %s, %s)", table, column, privilege)[0][0]
+                    has = column in held
                     if has != (column in may):
                         wrong.append((role, privilege, table, column, f"granted: {has}"))
                     if column not in may:

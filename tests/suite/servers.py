@@ -119,10 +119,18 @@ class OwnRabbitMq(RabbitMq):
         return self.url_of(self.virtual_host)
 
 
+class OwnPostgres(Postgres):
+    """A PostgreSQL to kill: what it has committed survives that, since the kernel keeps what it was given to write."""
+
+    def _options(self, port: int) -> list[str]:
+        # only a power failure would need it
+        return [*super()._options(port), "--fsync=off"]
+
+
 @pytest.fixture
 def own_postgres(test_run: RunFolder) -> Iterator[Postgres]:
     """A PostgreSQL for one test to `kill()` and `start()` again; its database `nouba` has the newest schema."""
-    server = Postgres(test_run.own / f"postgres-{uuid.uuid4().hex[:12]}")
+    server = OwnPostgres(test_run.own / f"postgres-{uuid.uuid4().hex[:12]}")
     try:
         _copy_data(_prepared_data(test_run), server.folder)
         server.start()

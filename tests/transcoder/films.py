@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
 from services.transcoder.ffmpeg.process import Ffmpeg
@@ -17,6 +18,11 @@ from tests.transcoder import corpus
 QUICK = EncodingProfile(preset="ultrafast", chunk_seconds=6)
 #: The same bytes' worth of pictures in one chunk.
 WHOLE = replace(QUICK, chunk_seconds=60, least_chunk_seconds=60)
+
+
+def further(*arguments: object) -> ParameterSet:
+    """The arguments of a variation that `make test` leaves to `make test-all`, because it makes another one."""
+    return pytest.param(*arguments, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

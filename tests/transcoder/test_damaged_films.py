@@ -9,7 +9,7 @@ from services.transcoder.encoding.local_pipeline import make_lesson
 from services.transcoder.errors import Reason, RejectedInputError
 from services.transcoder.ffmpeg.process import Ffmpeg
 from tests.transcoder import oracle
-from tests.transcoder.films import QUICK
+from tests.transcoder.films import QUICK, further
 from tests.transcoder.test_ordinary_films import AAC, FAST, cache, lesson_of, once, run
 
 __all__ = ["cache"]
@@ -41,7 +41,7 @@ def noisy(cache: Path, ending: str, *codec: str) -> Path:
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
-@pytest.mark.parametrize("share", [0.3, 0.52, 0.8])
+@pytest.mark.parametrize("share", [further(0.3), 0.52, further(0.8)])
 def test_one_flipped_byte_costs_a_warning_and_not_the_lesson(
     ending: str, share: float, cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.lint.check import check
 from services.transcoder.planning.ladder import rungs
 from tests.transcoder import edit_lists, ivf, oracle
-from tests.transcoder.films import QUICK
+from tests.transcoder.films import QUICK, further
 
 FAST = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
 AAC = ["-c:a", "aac", "-b:a", "96k"]
@@ -97,7 +97,7 @@ def plain(cache: Path) -> Path:
 
 @pytest.mark.parametrize(
     "trim",
-    [["-ss", "10"], ["-ss", "9.3"], ["-t", "10"], ["-ss", "4.1", "-t", "7"]],
+    [further(["-ss", "10"]), further(["-ss", "9.3"]), further(["-t", "10"]), ["-ss", "4.1", "-t", "7"]],
     ids=["the last 10 s", "not at a key frame", "the first 10 s", "the middle"],
 )
 def test_a_film_trimmed_by_an_edit_list_is_as_long_as_players_show_it(
@@ -125,10 +125,10 @@ def test_sound_of_a_short_avi_stays_on_its_picture(ffmpeg: Ffmpeg, tmp_path: Pat
     assert_same(film, lesson_of(film, tmp_path, ffmpeg), tmp_path)
 
 
-@pytest.mark.parametrize("first", [0.0, 0.98], ids=["sound at once", "sound 0.98 s late"])
+@pytest.mark.parametrize("first", [further(0.0), 0.98], ids=["sound at once", "sound 0.98 s late"])
 @pytest.mark.parametrize(
     ("ending", "container", "start"),
-    [(*_TS, 0), (*_TS, 95441), (*_TS, 95443.0), (*_TS, -3), (*_PS, 0), (*_PS, 95435)],
+    [further(*_TS, 0), (*_TS, 95441), further(*_TS, 95443.0), further(*_TS, -3), further(*_PS, 0), (*_PS, 95435)],
     ids=["TS", "TS, clock wraps", "TS, wraps before the sound", "TS, negative", "PS", "PS, late clock"],
 )
 def test_sound_stays_on_its_picture_in_containers_without_an_index(
@@ -145,7 +145,7 @@ def test_sound_stays_on_its_picture_in_containers_without_an_index(
     assert_same(film, lesson_of(film, tmp_path, ffmpeg), tmp_path)
 
 
-@pytest.mark.parametrize("starts", [(0, 5000), (0, 0), (5000, 20), (0, 30, 3)], ids=str)
+@pytest.mark.parametrize("starts", [further((0, 5000)), further((0, 0)), further((5000, 20)), (0, 30, 3)], ids=str)
 def test_a_transport_stream_whose_clock_jumps_keeps_its_sound(
     starts: tuple[int, ...], ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
@@ -165,7 +165,9 @@ def test_a_transport_stream_whose_clock_jumps_keeps_its_sound(
 
 
 @pytest.mark.parametrize(
-    "layouts", [("mono", "stereo"), ("stereo", "mono"), ("stereo", "5.1"), ("5.1", "mono")], ids="-".join
+    "layouts",
+    [("mono", "stereo"), further(("stereo", "mono")), further(("stereo", "5.1")), further(("5.1", "mono"))],
+    ids="-".join,
 )
 def test_sound_whose_channels_change_on_the_way_stays_whole(
     layouts: tuple[str, str], ffmpeg: Ffmpeg, tmp_path: Path
@@ -237,7 +239,7 @@ def test_a_film_that_changes_its_size_is_padded_and_never_stretched(ffmpeg: Ffmp
             assert abs(down - 200 * scale) <= 2
 
 
-@pytest.mark.parametrize("ending", ["mkv", "mp4", "avi"])
+@pytest.mark.parametrize("ending", ["mkv", further("mp4"), further("avi")])
 def test_two_frames_twelve_hours_apart_are_refused_at_once_with_one_sentence(
     ending: str, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
@@ -266,7 +268,7 @@ def test_a_picture_of_too_many_pixels_is_refused_with_the_true_sentence(ffmpeg: 
     assert "at most 8192 x 4320 pixels" in str(caught.value)
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm", "ts", "avi", "mov"])
+@pytest.mark.parametrize("ending", ["mp4", *map(further, ("mkv", "webm", "ts", "avi", "mov"))])
 def test_one_single_frame_is_a_lesson(ending: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     film = tmp_path / f"one.{ending}"
     codec = {"webm": ["-c:v", "libvpx"], "avi": ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p"]}.get(ending, FAST)
@@ -280,8 +282,8 @@ def test_one_single_frame_is_a_lesson(ending: str, ffmpeg: Ffmpeg, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("ending", "codec"),
-    [("ac3", "ac3"), ("eac3", "eac3"), ("aiff", "pcm_s16be"), ("caf", "alac"), ("au", "pcm_s16be"),
-     ("w64", "pcm_s16le"), ("wv", "wavpack"), ("dts", "dca")],
+    [("ac3", "ac3"), further("eac3", "eac3"), ("aiff", "pcm_s16be"), further("caf", "alac"), further("au", "pcm_s16be"),
+     further("w64", "pcm_s16le"), further("wv", "wavpack"), further("dts", "dca")],
 )  # fmt: skip
 def test_sound_files_of_other_kinds_are_lessons(ending: str, codec: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     film = tmp_path / f"sound.{ending}"
@@ -294,7 +296,9 @@ def test_sound_files_of_other_kinds_are_lessons(ending: str, codec: str, ffmpeg:
     assert all(abs(a - b) < SYNC_SECONDS for a, b in zip(made, seen.beeps, strict=True))
 
 
-@pytest.mark.parametrize(("ending", "codec"), [("dv", "dv"), ("avi", "dv"), ("avi", "mpeg4"), ("mxf", "mpeg2video")])
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("dv", "dv"), further("avi", "dv"), further("avi", "mpeg4"), ("mxf", "mpeg2video")]
+)
 def test_interlaced_films_whose_container_does_not_say_so_are_deinterlaced(
     ending: str, codec: str, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ def containers() -> Iterator[Containers]:
     began = time.monotonic()
     try:
         stack.up(UP_SECONDS)
-        print(f"\ndocker compose up --build --wait: {time.monotonic() - began:.0f} s")
+        print(f"\ndocker compose build, and up --wait: {time.monotonic() - began:.0f} s")
         yield stack
     finally:
         stack.down()

@@ -47,7 +47,7 @@ class Containers:
         """Everything, from nothing."""
         scales = [f"--scale={service}={count}" for service, count in SCALED.items()]
         self.run("--profile", "demo", "build", "--quiet", timeout_seconds=timeout_seconds)
-        result = self.ask("up", "--build", "--wait", *scales, timeout_seconds=timeout_seconds)
+        result = self.ask("up", "--wait", *scales, timeout_seconds=timeout_seconds)
         if result.returncode != 0:
             logs = self.ask("logs", "--no-color", "--tail", "20").stdout
             raise AssertionError(f"docker compose up failed:\n{result.stderr[-2000:]}\n{logs}")

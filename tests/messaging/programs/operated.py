@@ -14,6 +14,7 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
 from shared.messaging.worker import run_worker
+from shared.operations.dead_letters import collector
 from shared.operations.worker_threads import operator_threads
 from shared.runtime import logs, metrics
 from shared.runtime.database import build_engine
@@ -25,6 +26,8 @@ class HopelessError(Exception):
 
 def main(database_url: str, rabbitmq_url: str, journal: str, threads: str = "2", prefetch: str = "1") -> int:
     logs.configure("test")
+    # a test reads the metric
+    collector.COUNT_SECONDS = 1.0
     broker = build_broker(rabbitmq_url)
 
     def note(line: str) -> None:

@@ -22,7 +22,8 @@ def main() -> None:
         except FailpointError:
             continue  # the next sweep, or the message that comes again
         if not due:
-            return
+            break
+    engine.dispose()
 
 
 if __name__ == "__main__":

@@ -96,15 +96,14 @@ def lesson(folder: Path) -> tuple[dict[str, Seen], float]:
     """What plain ffmpeg makes of every picture of the lesson in `folder`, and its frames a second."""
     master = (folder / "master.m3u8").read_text()
     sounds = [name.parent for name in sorted(folder.glob("audio*/init.mp4"))]
-    beeps = oracle.beeps(sounds[0]) if sounds else []
     rate = float((re.search(r"FRAME-RATE=([0-9.]+)", master) or ["", "0"])[1])
     # 29.970 is 30000/1001
     rate = round(rate * 1001) / 1001 if abs(rate * 1.001 - round(rate * 1.001)) < 0.001 else rate
     seen = {}
     for path in sorted(folder.glob("*p/init.mp4")):
-        seen[path.parent.name] = _rendition(path.parent, rate, beeps)
+        seen[path.parent.name] = _rendition(path.parent, sounds[:1], rate)
     if not seen and sounds:
-        return {sounds[0].name: Seen([], beeps, 0, _sound_seconds(sounds[0]), None)}, rate
+        return {sounds[0].name: _sound(sounds[0])}, rate
     return seen, rate
 
 
@@ -202,33 +201,43 @@ def _film_look(call: list[str], steps: str, flashes: list[float]) -> Look | None
     return next(_looks(_decoded([*call, "-map", "0:V:0", "-vf", picked, "-frames:v", "1", *_PPM])), None)
 
 
-def _rendition(folder: Path, rate: float, beeps: list[float]) -> Seen:
-    data, still = folder / "judge.mp4", folder / "judge.ppm"
-    data.write_bytes(b"".join(path.read_bytes() for path in [folder / "init.mp4", *sorted(folder.glob("[0-9]*.m4s"))]))
+def _rendition(folder: Path, sounds: list[Path], rate: float) -> Seen:
+    still, wave = folder / "judge.ppm", folder / "judge.s16"
+    data = [_joined(one) for one in (folder, *sounds)]
+    inputs = [word for one in data for word in ("-i", str(one))]
     number = round(_LOOK_SECONDS * rate)
-    picked = ["-map", "0:v", "-vf", f"select=eq(n\\,{number})", "-frames:v", "1", *_PPM, "-y", str(still)]
-    strip = ["-map", "0:v", "-vf", f"{_STRIP},scale=1:1,format=gray", *_RAW]
-    grey = _decoded(["-i", str(data), *picked, *strip])
+    call = ["-map", "0:v", "-vf", f"select=eq(n\\,{number})", "-frames:v", "1", *_PPM, "-y", str(still)]
+    call += ["-map", "1:a", *_WAVE, "-y", str(wave)] if sounds else []
+    grey = _decoded([*inputs, *call, "-map", "0:v", "-vf", f"{_STRIP},scale=1:1,format=gray", *_RAW])
     flashes = oracle.flashes_of(grey, 1 / rate)
     look = None
     if _is_white(grey, number):
         look = next(_looks(still.read_bytes()), None)
     elif len(flashes) > 1:
         picked = ["-vf", f"select=eq(n\\,{round(flashes[1] * rate)})", "-frames:v", "1", *_PPM]
-        look = next(_looks(_decoded(["-i", str(data), *picked])), None)
-    data.unlink()
-    still.unlink(missing_ok=True)
+        look = next(_looks(_decoded(["-i", str(data[0]), *picked])), None)
+    beeps = oracle.beeps_of(wave) if sounds else []
+    for made in (*data, still, wave):
+        made.unlink(missing_ok=True)
     return Seen(flashes, beeps, len(grey), len(grey) / rate, look)
 
 
-def _sound_seconds(folder: Path) -> float:
+def _sound(folder: Path) -> Seen:
+    data, wave = _joined(folder), folder / "judge.s16"
+    wave.write_bytes(_decoded(["-i", str(data), *_WAVE]))
+    seen = Seen([], oracle.beeps_of(wave), 0, wave.stat().st_size / 96_000, None)
+    data.unlink()
+    wave.unlink()
+    return seen
+
+
+def _joined(folder: Path) -> Path:
     data = folder / "judge.mp4"
     data.write_bytes(b"".join(path.read_bytes() for path in [folder / "init.mp4", *sorted(folder.glob("[0-9]*.m4s"))]))
-    samples = _decoded(["-i", str(data), "-ac", "1", "-ar", "48000", "-f", "s16le"])
-    data.unlink()
-    return len(samples) / 96_000
+    return data
 
 
+_WAVE = ("-ac", "1", "-ar", "48000", "-f", "s16le")
 _RAW = ("-f", "rawvideo", "-fps_mode", "passthrough")
 _PPM = ("-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe")
 

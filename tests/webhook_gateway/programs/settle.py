@@ -27,7 +27,8 @@ def main(database_url: str, secret: str, event_id: str) -> None:
             settlement.settle(int(event_id))
         except FailpointError:
             continue  # its message comes again
-        return
+        break
+    engine.dispose()
 
 
 if __name__ == "__main__":
