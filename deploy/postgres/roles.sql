@@ -122,6 +122,10 @@ GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) 
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
 GRANT INSERT ON operator_acts, outbox TO nouba_console;
 GRANT SELECT, INSERT, DELETE ON console_sessions TO nouba_console;
+-- what operators ask of a lesson, and its title
+GRANT UPDATE (requested) ON transcode_jobs TO nouba_console;
+GRANT SELECT (id, title) ON courses TO nouba_console;
+GRANT SELECT (course_id, language, automatic), DELETE ON captions TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 
