@@ -1,4 +1,4 @@
-"""The console's actions: replay, discard, pause, resume, resolve; each is in the audit log."""
+"""The console's actions, each in the audit log: replay, discard, pause, resume, resolve, and requests about lessons."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from flask import abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from services.console import lessons
 from services.console.auth import Authenticator, TooManyAttemptsError, for_operators
 from services.console.dead_letter_selection import SnapshotFilter, rehearse
 from services.console.pages import FILTERS, LARGEST_DEED, LARGEST_ID, console, dead_filter, desk, row_id
@@ -120,6 +121,18 @@ def resolve_event(event_id: int) -> ResponseReturnValue:
     except resolve.CannotResolveError as error:
         flash(f"Nothing was changed: {error}.")
     return redirect(url_for("console.show_event", event_id=event_id))
+
+
+@console.post(f"/lessons/<int(max={LARGEST_ID}):job_id>/ask")
+@for_operators
+def ask_of_lesson(job_id: int) -> ResponseReturnValue:
+    if (what := request.form.get("what", "")) not in lessons.POSSIBLE:
+        abort(400, "The form does not say what is asked. Load its page again, and repeat it.")
+    if not (why := _why()):
+        abort(400, "Give a reason: it is stored in the audit log.")
+    asked = lessons.ask(desk().engine, job_id, what, who=g.visitor.name, why=why)
+    flash(f"Asked: {what}. A worker does it within seconds." if asked else "Its state does not allow that now.")
+    return redirect(url_for("console.show_lesson", job_id=job_id))
 
 
 def _authenticator() -> Authenticator:

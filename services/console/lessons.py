@@ -1,4 +1,4 @@
-"""Transcoding jobs for the console, read from the transcoder's tables."""
+"""Transcoding jobs for the console, read from the transcoder's tables, and what operators ask of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, text
 
+from shared.operations import audit_log
+
 _LESSONS = text("""
 SELECT job.id, job.course_id, job.state, job.reason, job.detail, job.duration_seconds, job.source_bytes,
-    job.created_at, job.planned_at, job.first_shown_at, job.finished_at, job.warnings,
+    job.created_at, job.planned_at, job.first_shown_at, job.finished_at, job.warnings, job.requested,
     coalesce(sum(part.done_seconds) FILTER (WHERE part.kind = 'video'),
              avg(part.done_seconds) FILTER (WHERE part.kind = 'audio'), 0) AS made_seconds,
     count(*) FILTER (WHERE part.kind = 'video') AS chunks,
@@ -17,13 +19,32 @@ SELECT job.id, job.course_id, job.state, job.reason, job.detail, job.duration_se
     coalesce(sum(part.attempts), 0) AS attempts,
     max(part.error) FILTER (WHERE part.state <> 'done') AS fault,
     extract(epoch FROM coalesce(job.finished_at, now()) - job.planned_at) AS worked_seconds
-FROM (SELECT * FROM transcode_jobs WHERE CAST(:state AS text) IS NULL OR state = :state
+FROM (SELECT * FROM transcode_jobs WHERE (CAST(:state AS text) IS NULL OR state = :state)
+      AND (CAST(:id AS bigint) IS NULL OR id = :id)
       ORDER BY id DESC LIMIT :limit) AS job
 LEFT JOIN transcode_chunks AS part ON part.job_id = job.id
 GROUP BY job.id, job.course_id, job.state, job.reason, job.detail, job.duration_seconds, job.source_bytes,
-    job.created_at, job.planned_at, job.first_shown_at, job.finished_at, job.warnings
+    job.created_at, job.planned_at, job.first_shown_at, job.finished_at, job.warnings, job.requested
 ORDER BY job.id DESC
 """)
+_COURSE = text("""
+SELECT courses.title, job.chapters,
+    (SELECT array_agg(language || CASE WHEN automatic THEN ' (auto)' ELSE '' END ORDER BY language)
+     FROM captions WHERE course_id = job.course_id) AS captions
+FROM transcode_jobs AS job JOIN courses ON courses.id = job.course_id WHERE job.id = :id
+""")
+_ASK = text("""
+UPDATE transcode_jobs SET requested = :what
+WHERE id = :id AND state = ANY(:states) AND (requested IS NULL OR requested = 'captions') RETURNING course_id
+""")
+_REMOVE_CAPTIONS = text("DELETE FROM captions WHERE course_id = :course_id")
+_OPEN = ("queued", "probing", "encoding", "publishing")
+#: Which states of a job each request is for, as the gateway's API has it.
+POSSIBLE = {
+    "cancel": _OPEN,
+    "retry": ("failed", "cancelled"),
+    "delete": (*_OPEN, "completed", "failed", "cancelled"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +70,13 @@ class Lesson:
     planned_at: datetime | None
     first_shown_at: datetime | None
     finished_at: datetime | None
+    #: What was asked of it and is not done yet.
+    requested: str | None
+
+    @property
+    def possible(self) -> Sequence[str]:
+        """What can be asked of it now."""
+        return () if self.requested else [what for what, states in POSSIBLE.items() if self.state in states]
 
     @property
     def percent(self) -> float:
@@ -70,7 +98,46 @@ class Lesson:
 def read_lessons(engine: Engine, *, state: str | None = None, limit: int = 50) -> Sequence[Lesson]:
     """The newest first."""
     with engine.connect() as connection:
-        return [_lesson(dict(row)) for row in connection.execute(_LESSONS, {"state": state, "limit": limit}).mappings()]
+        return [
+            _lesson(dict(row))
+            for row in connection.execute(_LESSONS, {"state": state, "limit": limit, "id": None}).mappings()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class LessonDetails:
+    """One job with its course's title, its chapters (`start_seconds`, `title`) and the languages of its captions."""
+
+    lesson: Lesson
+    title: str | None
+    chapters: Sequence[dict[str, object]]
+    captions: Sequence[str]
+
+
+def read_lesson(engine: Engine, job_id: int) -> LessonDetails | None:
+    """One job, None where there is none."""
+    with engine.connect() as connection:
+        row = connection.execute(_LESSONS, {"state": None, "limit": 1, "id": job_id}).mappings().one_or_none()
+        if row is None:
+            return None
+        course = connection.execute(_COURSE, {"id": job_id}).one()
+    return LessonDetails(_lesson(dict(row)), course.title, course.chapters or (), course.captions or ())
+
+
+def ask(engine: Engine, job_id: int, what: str, *, who: str, why: str) -> bool:
+    """Ask the transcoder to cancel, retry or delete a lesson; a worker does it within seconds, and the audit has it.
+
+    False where its state does not allow that, or where something is asked already.
+    """
+    with engine.begin() as connection:
+        given = {"id": job_id, "what": what, "states": list(POSSIBLE[what])}
+        course_id = connection.scalar(_ASK, given)
+        if course_id is None:
+            return False
+        if what == "delete":
+            connection.execute(_REMOVE_CAPTIONS, {"course_id": course_id})
+        audit_log.record(connection, who=who, what=f"lesson.{what}", why=why, ids=[job_id])
+        return True
 
 
 def _lesson(row: dict[str, object]) -> Lesson:

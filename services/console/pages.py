@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from services.console.auth import for_visitors
 from services.console.dead_letter_selection import count_all
-from services.console.lessons import read_lessons
+from services.console.lessons import read_lesson, read_lessons
 from services.console.overview import read_overview
 from services.console.statistics import read_days
 from shared.contracts.routes import QUEUES
@@ -143,6 +143,18 @@ def show_lessons() -> ResponseReturnValue:
     state = request.args.get("state") if request.args.get("state") in LESSON_STATES else None
     lessons = read_lessons(desk().engine, state=state, limit=PAGE_ROWS)
     return render_template("lessons.html", lessons=lessons, asked=asked(), states=LESSON_STATES)
+
+
+@console.get(f"/lessons/<int(max={LARGEST_ID}):job_id>")
+@for_visitors
+def show_lesson(job_id: int) -> ResponseReturnValue:
+    found = read_lesson(desk().engine, job_id)
+    if found is None:
+        abort(404, f"There is no job {job_id}.")
+    acts = list_entries(desk().engine, of_id=job_id)
+    return render_template(
+        "lesson.html", found=found, lesson=found.lesson, acts=[act for act in acts if act.what.startswith("lesson.")]
+    )
 
 
 @console.get("/days")

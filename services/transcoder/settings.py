@@ -28,6 +28,8 @@ class EncodingSettings(BaseSettings):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "veryfast"
     #: Loudness that the sound of lessons is levelled to (LUFS, EBU R128), or `off`.
     transcoder_loudness: Literal["off"] | Annotated[float, Field(ge=-31, le=-10)] = -16.0
+    #: `fixed` encodes every lesson alike; `auto` measures samples of each, and saves bits where nobody sees it.
+    transcoder_ladder: Literal["fixed", "auto"] = "fixed"
     #: Parts made at once, by a worker and by `nouba transcoder run`. Each is one ffmpeg with about one processor.
     jobs: int = Field(default_factory=lambda: min(64, os.cpu_count() or 1), ge=1, le=64)
 
@@ -35,4 +37,5 @@ class EncodingSettings(BaseSettings):
     def recipe(self) -> EncodingProfile:
         """How lessons are encoded."""
         loudness = None if self.transcoder_loudness == "off" else self.transcoder_loudness
-        return EncodingProfile(preset=self.preset, loudness_lufs=loudness)
+        ladder: Literal["auto"] | None = "auto" if self.transcoder_ladder == "auto" else None
+        return EncodingProfile(preset=self.preset, loudness_lufs=loudness, ladder=ladder)

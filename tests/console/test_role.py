@@ -5,6 +5,7 @@ from pathlib import Path
 from local.postgres import Postgres
 from tests.console.clients import Person, console_of
 from tests.console.factories import bury, open_school
+from tests.console.test_lessons import lesson
 from tests.roles import apply_roles, url_of_role
 from tests.webhook_gateway.processes import Database
 
@@ -37,5 +38,8 @@ def test_the_consoles_role_reads_every_page_and_writes_every_decision(
     assert database.rows("SELECT state FROM webhook_events WHERE id = 12") == [("received",)]
     person.send("/payments/1", "/payments/1/refund", amount="500.00", why="a test", confirmed="yes")
     assert database.rows("SELECT amount_minor FROM refund_requests") == [(50_000,)]
+    job = lesson(database, "completed")
+    person.send(f"/lessons/{job}", f"/lessons/{job}/ask", what="delete", why="a test")
+    assert database.rows("SELECT requested FROM transcode_jobs WHERE id = %s", job) == [("delete",)]
     person.send("/dead", "/dead/discard", which="ticked", id=letter, why="a test")
     assert database.rows("SELECT state FROM dead_letters") == [("discarded",)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from services.transcoder.encoding.captions import read_captions
 from services.transcoder.encoding.encode import encode_audio, encode_chunk, warnings_of
+from services.transcoder.encoding.plan_lesson import plan_lesson
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import EnvironmentNotReadyError
 from services.transcoder.ffmpeg.process import Ffmpeg, never
@@ -22,7 +23,7 @@ from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.hls.segments import RenditionSlice
 from services.transcoder.inspection.prepare import Prepared, prepare
 from services.transcoder.planning.damage import Damage
-from services.transcoder.planning.plan import Plan, make_plan
+from services.transcoder.planning.plan import Plan
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import LessonWarning
 
@@ -74,7 +75,7 @@ def make_lesson(
         tell(EncodingProgress("looking at the file", 0.0, 0.0))
         chosen = recipe or EncodingProfile()
         prepared = prepare(path, work, ffmpeg, chosen, cancelled=cancelled)
-        plan = make_plan(prepared.source, prepared.sha256, ffmpeg.build, chosen)
+        plan = plan_lesson(prepared, chosen, work, ffmpeg, cancelled=cancelled)
         (work / "lesson").mkdir()
         encoder = _LocalEncoder(plan, prepared, path, work / "lesson", ffmpeg, key, tell, cancelled)
         parts, stills = encoder.run(jobs)

@@ -7,6 +7,7 @@ a quote) can be taken for a pattern.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -75,6 +76,32 @@ def encode_chunk(plan: Plan, chunk: Chunk, source: Path, *, tolerant: bool = Fal
     words += ["-hls_fmp4_init_filename", init, "-hls_segment_filename", "%v_%05d.m4s"]
     words += ["-var_stream_map", " ".join(f"v:{i},name:{rung.name}" for i, rung in enumerate(plan.rungs))]
     return [*words, "%v.m3u8"]
+
+
+def encode_sample(plan: Plan, sample: Chunk, source: Path, trials: Sequence[tuple[int, int]]) -> list[str]:
+    """The largest rendition of `sample` without loss in `reference.mkv`, and in `<n>.mkv` as each trial has it.
+
+    A trial is a constant rate factor and the frames of a group.
+    """
+    largest = plan.rungs[0]
+    seen = replace(plan, rungs=(largest,) * (len(trials) + 1))
+    words = [*_START, *_input(plan.source, source, seek=seek_of(plan, sample))]
+    words += ["-filter_complex", filtergraphs.chunk_graph(seen, sample, _preroll(plan, sample))]
+    for i, (crf, group) in enumerate(trials):
+        words += ["-map", f"[v{i}]", "-c:v", "libx264", "-preset", plan.recipe.preset, "-profile:v", "high"]
+        words += ["-threads", str(plan.recipe.encoder_threads), "-crf", str(crf), "-g", str(group)]
+        words += ["-keyint_min", str(group), "-sc_threshold", "0", "-flags", "+cgop"]
+        words += ["-maxrate", f"{largest.max_kbps}k", "-bufsize", f"{largest.max_kbps * 3 // 2}k"]
+        words += ["-fps_mode", "passthrough", *_PLAIN, "-f", "matroska", f"{i}.mkv"]
+    words += ["-map", f"[v{len(trials)}]", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"]
+    return [*words, "-fps_mode", "passthrough", *_PLAIN, "-f", "matroska", "reference.mkv"]
+
+
+def compare(trial: str, metric: str) -> list[str]:
+    """Reports how like `reference.mkv` a trial is, by `ssim` or `vmaf`."""
+    words = ["-nostdin", "-hide_banner", "-nostats", "-v", "info", "-i", trial, "-i", "reference.mkv"]
+    filters = {"ssim": "ssim", "vmaf": "libvmaf=n_threads=1"}
+    return [*words, "-lavfi", f"[0:v][1:v]{filters[metric]}", "-f", "null", "-"]
 
 
 def encode_audio(

@@ -10,6 +10,7 @@ import structlog
 
 from services.transcoder.encoding.captions import read_captions
 from services.transcoder.encoding.encode import encode_audio, encode_chunk, warnings_of
+from services.transcoder.encoding.plan_lesson import plan_lesson
 from services.transcoder.encoding.preview import has_preview, make_preview
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import JobCancelledError, TransientError
@@ -25,7 +26,7 @@ from services.transcoder.jobs.publish import missing_objects, publish
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, SPEED
 from services.transcoder.planning.damage import Damage
-from services.transcoder.planning.plan import Plan, make_plan
+from services.transcoder.planning.plan import Plan
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.object_store import ObjectStore
 from services.transcoder.storage.segment_uploader import SegmentUploader
@@ -76,7 +77,7 @@ class TaskRunner:
             if heart.stop():
                 raise JobCancelledError("The work was cancelled.")
             captions = read_captions(prepared.source, upload, folder, self._ffmpeg, heart.stop)
-            clear = make_plan(prepared.source, prepared.sha256, self._ffmpeg.build, self._recipe)
+            clear = plan_lesson(prepared, self._recipe, folder, self._ffmpeg, cancelled=heart.stop)
             plan = self._locksmith.lock(clear, job.course_id)
         rewrapped = prepared.path != upload
         _kept(self._jobs.planned(lease, plan, rewrapped, show_first=has_preview(plan), captions=captions))

@@ -29,7 +29,7 @@ class LadderRung:
         return min(self.width, self.height)
 
 
-def rungs(width: int, height: int) -> tuple[LadderRung, ...]:
+def rungs(width: int, height: int, crf_offset: int = 0) -> tuple[LadderRung, ...]:
     """The renditions of a picture of `width` x `height`, the largest first; at least one, all of one shape."""
     # the long side bounds the short one too: a very wide picture gets smaller, not narrower
     short = min(width, height, math.floor(Fraction(LONGEST_SIDE * min(width, height), max(width, height))))
@@ -38,15 +38,15 @@ def rungs(width: int, height: int) -> tuple[LadderRung, ...]:
     if short < max(STEPS) and short >= OWN_SIZE_FROM * best:
         # an odd size is cut to even, never grown
         sides.insert(0, max(2, short // 2 * 2))
-    return tuple(_rung(side, width, height) for side in sides)
+    return tuple(_rung(side, width, height, crf_offset) for side in sides)
 
 
-def _rung(side: int, width: int, height: int) -> LadderRung:
+def _rung(side: int, width: int, height: int, crf_offset: int) -> LadderRung:
     scale = side / min(width, height)
     long_side = min(LONGEST_SIDE, even(max(width, height) * scale))
     crf, kbps = _quality(side)
     across, down = (long_side, side) if width >= height else (side, long_side)
-    return LadderRung(name=f"{side}p", width=across, height=down, crf=crf, max_kbps=kbps)
+    return LadderRung(name=f"{side}p", width=across, height=down, crf=crf + crf_offset, max_kbps=kbps)
 
 
 def _quality(side: int) -> tuple[int, int]:

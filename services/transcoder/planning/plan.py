@@ -121,7 +121,7 @@ def make_plan(source: Source, source_sha256: str, encoder: str, recipe: Encoding
         rate=rate,
         group_frames=group,
         frames=frames,
-        rungs=rungs(video.width, video.height) if video else (),
+        rungs=rungs(video.width, video.height, recipe.crf_offset or 0) if video else (),
         chunks=_chunks(frames, group * recipe.groups_per_segment, rate, recipe) if video else (),
         sounds=_sounds(source),
     )

@@ -1,6 +1,7 @@
 """The encoding profile: the choices that shape a lesson's bytes. Pure."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 #: Raised with every change of commands or filters that changes bytes.
 VERSION = 5
@@ -25,4 +26,8 @@ class EncodingProfile:
     audio_kbps: int = 128
     #: Integrated loudness (EBU R128) that all sound is levelled to; None leaves it as it was recorded.
     loudness_lufs: float | None = None
+    #: None is the fixed ladder. `auto` measures samples of each lesson, and gives fewer bits where they look the same.
+    ladder: Literal["auto"] | None = None
+    #: What the measure added to x264's constant rate factor of every rendition.
+    crf_offset: int | None = None
     version: int = VERSION

@@ -1,0 +1,73 @@
+"""The page of a lesson: what it is, and what operators ask of it, with a reason that the audit keeps."""
+
+import pytest
+
+from tests.console.clients import VIEWER, WHO, Person, console_of
+from tests.console.factories import acts
+from tests.webhook_gateway.processes import Database
+
+
+def lesson(database: Database, state: str) -> int:
+    database.execute(
+        "WITH course AS (INSERT INTO courses (title) VALUES ('Optics <1>') RETURNING id)"
+        " INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, uploaded_at, state, chapters)"
+        " SELECT id, 'uploads/1', 'e', 1000000, now(), %s, %s FROM course",
+        state,
+        '[{"start_seconds": 0, "title": "Snell"}]',
+    )
+    database.execute("INSERT INTO captions (course_id, language, body) SELECT max(id), 'ar', 'WEBVTT' FROM courses")
+    return int(database.rows("SELECT max(id) FROM transcode_jobs")[0][0])
+
+
+def ask(person: Person, job: int, what: str, why: str = "the teacher asked") -> int:
+    page = f"/lessons/{job}"
+    return person.send(page, f"{page}/ask", what=what, why=why).status_code
+
+
+def requested(database: Database, job: int) -> object:
+    return database.rows("SELECT requested FROM transcode_jobs WHERE id = %s", job)[0][0]
+
+
+@pytest.mark.parametrize(
+    ("state", "what", "refused"),
+    [("encoding", "cancel", "retry"), ("failed", "retry", "cancel"), ("completed", "delete", "retry")],
+)
+def test_what_its_state_allows_is_asked_once_and_audited(
+    operator: Person, database: Database, state: str, what: str, refused: str
+) -> None:
+    job = lesson(database, state)
+    page = operator.read(f"/lessons/{job}")
+    for told in ("Optics &lt;1&gt;", "Snell", f'value="{what}"'):
+        assert told in page
+    assert f'value="{refused}"' not in page
+
+    ask(operator, job, refused)
+    assert requested(database, job) is None
+    ask(operator, job, what)
+    ask(operator, job, what)
+
+    assert requested(database, job) == what
+    assert acts(database) == [(WHO, f"lesson.{what}", "the teacher asked", [job])]
+    # deleted captions are not given to the next upload
+    kept = database.rows("SELECT count(*) FROM captions")
+    assert kept == [(0 if what == "delete" else 1,)]
+
+
+def test_a_reason_and_a_known_word_are_needed(operator: Person, database: Database) -> None:
+    job = lesson(database, "failed")
+
+    assert ask(operator, job, "retry", why="") == 400
+    assert ask(operator, job, "explode") == 400
+    assert operator.get("/lessons/999999").status_code == 404
+    assert requested(database, job) is None
+    assert acts(database) == []
+
+
+def test_a_viewer_asks_nothing(database_url: str, rabbitmq_url: str, database: Database) -> None:
+    job = lesson(database, "failed")
+    viewer = Person(console_of(database_url, rabbitmq_url))
+    viewer.enter(VIEWER)
+
+    assert 'name="what"' not in viewer.read(f"/lessons/{job}")
+    assert ask(viewer, job, "retry") == 403
+    assert requested(database, job) is None
