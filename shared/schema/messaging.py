@@ -52,6 +52,11 @@ dead_letters = Table(
     CheckConstraint("state IN ('dead', 'replayed', 'discarded')", name="state_known"),
     Index(None, "state", "queue", "id"),
     Index("ix_dead_letters_died_at", "died_at"),
+    Index(
+        "ix_dead_letters_kept_messages",
+        "died_at",
+        postgresql_where=text("((state <> 'dead'::text) AND (message <> '\\x'::bytea))"),
+    ),
     info={"writer": "runtime"},
 )
 
@@ -73,6 +78,7 @@ operator_acts = Table(
     Column("erased_at", INSTANT),
     Column("sealed_digest", LargeBinary),
     Index(None, "what", "id"),
+    Index("ix_operator_acts_kept", "acted_at", postgresql_where=text("erased_at IS NULL")),
     info={"writer": "runtime"},
 )
 

@@ -25,6 +25,7 @@ daily_stats = Table(
     Column("watermark", Text, nullable=False),
     # of the clock, not of the transaction: a computation waits for its turn within one
     Column("computed_at", INSTANT, nullable=False, server_default=sql("clock_timestamp()")),
+    Index("ix_daily_stats_computed_at", "computed_at"),
     info={"writer": "stats"},
 )
 

@@ -73,6 +73,8 @@ transcode_jobs = Table(
     Index("ix_transcode_jobs_course_id", "course_id", "id"),
     Index("ix_transcode_jobs_active", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_transcode_jobs_finished_at", "finished_at"),
+    Index("ix_transcode_jobs_kept_sources", "finished_at", postgresql_where=text("source_removed_at IS NULL")),
+    Index("ix_transcode_jobs_source_key", "source_key"),
     info={"writer": "transcoder"},
 )
 

@@ -331,6 +331,11 @@ def test_the_worker_books_seals_and_corrects_with_the_gateways_role(
         "INSERT INTO ledger_adjustments (idempotency_key, user_id, amount_minor, currency, reason, actor_name)"
         " VALUES ('k', 1, 100, 'DZD', 'a test', 'Amina')"
     )
+    # and a webhook whose body is past its retention
+    database.execute(
+        "INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256, state, received_at)"
+        " VALUES ('generic', 'old', 'b', sha256('b'), 'ignored', now() - interval '500 days')"
+    )
     gateway_url = url_of_role(server.url, "nouba_gateway")
     with (
         RunningGateway(
@@ -353,9 +358,11 @@ def test_the_worker_books_seals_and_corrects_with_the_gateways_role(
             lambda: database.rows("SELECT balance_minor FROM users") == [(250_100,)], 30, "the wallet is not credited"
         )
         wait_until(
-            lambda: database.rows("SELECT count(*) FROM seals WHERE what = 'version'") == [(1,)], 30, "it is not sealed"
+            lambda: database.rows("SELECT count(*) FROM seals WHERE what = 'version'") == [(2,)], 30, "it is not sealed"
         )
         wait_until((tmp_path / "heads").exists, 30, "the head is not anchored")
+        erased = "SELECT body FROM webhook_events WHERE body_erased_at IS NOT NULL"
+        wait_until(lambda: database.rows(erased) == [(b"",)], 30, "the old body is not erased")
         assert "permission denied" not in worker.log + gateway.log
 
 

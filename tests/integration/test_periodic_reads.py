@@ -61,12 +61,14 @@ def _maintain(engine: Engine) -> None:
             pass
         week = timedelta(days=7)
         # nothing is there to be removed, so no S3 is asked
-        duties = Maintenance(engine, None, scratch, orphan_age=week, upload_age=week)  # type: ignore[arg-type]
+        ages = {"orphan_age": week, "upload_age": week, "upload_retention": week}
+        duties = Maintenance(engine, None, scratch, **ages)  # type: ignore[arg-type]
         duties.release_due()
         duties.clean_one()
         duties.forget_uploads()
         duties.measure_backlog()
         duties._remove_firsts([])
+        duties.remove_sources()
 
 
 #: What runs by itself, every few seconds or minutes, in some process.

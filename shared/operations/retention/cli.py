@@ -21,7 +21,7 @@ APPLICATION = "nouba retention"
 def retention() -> None:
     """Show and erase what is past its retention.
 
-    The payments worker erases by itself, every minute. These commands need the
+    The payments worker erases by itself, every ten minutes. These commands need the
     rights of the tables' owner.
 
     \b

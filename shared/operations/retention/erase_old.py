@@ -17,7 +17,7 @@ from shared.runtime.periodic_thread import PeriodicThread
 
 #: Rows of one transaction: its locks last milliseconds.
 BATCH_SIZE = 500
-ROUND_EVERY_SECONDS = 60.0
+ROUND_EVERY_SECONDS = 600.0
 
 ERASED = Counter("nouba_retention_erased_total", "Rows that retention erased or emptied.", ["kind"])
 # a process that erased nothing yet shows that it would

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from shared.operations.retention.erase_old import count_due, erase_batch, rules
 from shared.operations.retention.settings import RetentionSettings
 from shared.operations.webhook_events.resolve import CannotResolveError, undo
 from shared.runtime.database import build_engine
+from tests.integration.test_periodic_reads import whole_reads
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, RunningWorker
 
@@ -244,6 +246,21 @@ def test_a_dry_run_counts_what_a_run_erases(database: Database) -> None:
     assert nouba(database, "retention", "run", NOUBA_RETENTION_AUDIT_DAYS="30", status=1).startswith(
         "Error: NOUBA_RETENTION_AUDIT_DAYS"
     )
+
+
+#: The statement of each function, whether its language is SQL or PL/pgSQL.
+STATEMENT = re.compile(r"WITH due AS .*?;", re.DOTALL)
+
+
+def test_retention_reads_no_growing_table_whole(database: Database) -> None:
+    for rule in rules(settings(database)):
+        ((source,),) = database.rows("SELECT prosrc FROM pg_proc WHERE proname = %s", rule.function)
+        (statement,) = STATEMENT.findall(source)
+        for parameter in ("received_before", "died_before", "acted_before", "computed_before"):
+            statement = statement.replace(parameter, "now()")
+        statement = statement.replace("LIMIT at_most", "LIMIT 500").removesuffix(";")
+
+        assert whole_reads(database.url, statement, None) == set(), rule.kind
 
 
 def test_a_persons_data_is_erased_once_and_the_books_stay(database: Database, engine: Engine) -> None:

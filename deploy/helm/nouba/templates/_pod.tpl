@@ -48,7 +48,12 @@ spec:
         - {name: NOUBA_SETTINGS_DIR, value: /run/secrets/nouba}
         - {name: NOUBA_METRICS_PORT, value: "9100"}
         {{- range $name, $value := .fixed.environment }}
+        {{- if eq $name "NOUBA_GATEWAY_SPOOL_DIR" }}
+        # the volume itself is root's, and the gateway wants a folder of its own
+        - {name: {{ $name }}, value: "{{ $value }}/events"}
+        {{- else }}
         - {name: {{ $name }}, value: {{ $value | quote }}}
+        {{- end }}
         {{- end }}
         {{- if and .fixed.s3 (eq .root.Values.s3.credentials "secret") }}
         - {name: AWS_SHARED_CREDENTIALS_FILE, value: /run/secrets/nouba/aws_credentials}

@@ -37,7 +37,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
         AND (state IN ('applied', 'ignored') OR state IN ('quarantined', 'dead') AND resolution IS NOT NULL)
         ORDER BY received_at LIMIT at_most FOR UPDATE SKIP LOCKED),
     erased AS (
-        UPDATE webhook_events e SET body = '', body_erased_at = now() FROM due WHERE e.id = due.id RETURNING 1)
+        UPDATE webhook_events SET body = '', body_erased_at = now() WHERE id = ANY (ARRAY(SELECT id FROM due)) RETURNING 1)
     SELECT count(*)::integer FROM erased;
 $$;
 CREATE FUNCTION erase_bodies_of_user(of_user bigint) RETURNS integer
@@ -47,7 +47,7 @@ LANGUAGE sql SET search_path = public, pg_temp AS $$
           AND body_erased_at IS NULL AND sha256(body) = body_sha256
         AND (state IN ('applied', 'ignored') OR state IN ('quarantined', 'dead') AND resolution IS NOT NULL) ORDER BY id FOR UPDATE),
     erased AS (
-        UPDATE webhook_events e SET body = '', body_erased_at = now() FROM due WHERE e.id = due.id RETURNING 1)
+        UPDATE webhook_events SET body = '', body_erased_at = now() WHERE id = ANY (ARRAY(SELECT id FROM due)) RETURNING 1)
     SELECT count(*)::integer FROM erased;
 $$;
 """
@@ -60,7 +60,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
         WHERE died_at < least(died_before, now() - interval '1 day') AND state <> 'dead' AND message <> ''::bytea
         ORDER BY died_at LIMIT at_most FOR UPDATE SKIP LOCKED),
     erased AS (
-        UPDATE dead_letters l SET message = '', arguments = NULL, x_death = NULL FROM due WHERE l.id = due.id RETURNING 1)
+        UPDATE dead_letters SET message = '', arguments = NULL, x_death = NULL
+        WHERE id = ANY (ARRAY(SELECT id FROM due)) RETURNING 1)
     SELECT count(*)::integer FROM erased;
 $$;
 """
@@ -86,7 +87,7 @@ BEGIN
     UPDATE operator_acts a SET who = '', why = NULL, credential = NULL, ids = '[]', chosen_by = '{}', erased_at = now(),
         sealed_digest = sha256(convert_to(jsonb_build_array('act', a.id, a.who, a.what, a.why, a.credential, a.ids,
             a.chosen_by, (extract(epoch FROM a.acted_at) * 1000000)::bigint)::text, 'UTF8'))
-    FROM due WHERE a.id = due.id;
+    WHERE a.id = ANY (ARRAY(SELECT id FROM due));
     GET DIAGNOSTICS erased = ROW_COUNT;
     PERFORM set_config('nouba.erasing', '', true);
     RETURN erased;
@@ -108,9 +109,10 @@ DECLARE
 BEGIN
     PERFORM set_config('nouba.erasing', 'statistics', true);
     WITH due AS (
-        SELECT s.day, s.version FROM daily_stats s JOIN daily_stats_newest n ON n.day = s.day AND s.version < n.version
-        WHERE s.computed_at < least(computed_before, now() - interval '1 day') LIMIT at_most)
-    DELETE FROM daily_stats s USING due WHERE s.day = due.day AND s.version = due.version;
+        SELECT s.ctid FROM daily_stats s JOIN daily_stats_newest n ON n.day = s.day AND s.version < n.version
+        WHERE s.computed_at < least(computed_before, now() - interval '1 day')
+        LIMIT at_most FOR UPDATE OF s SKIP LOCKED)
+    DELETE FROM daily_stats WHERE ctid = ANY (ARRAY(SELECT ctid FROM due));
     GET DIAGNOSTICS deleted = ROW_COUNT;
     PERFORM set_config('nouba.erasing', '', true);
     RETURN deleted;

@@ -1,4 +1,4 @@
-"""Bodies that are not erased yet, oldest first: the retention duty looks every minute."""
+"""Bodies that are not erased yet, oldest first: for the retention of bodies."""
 
 from shared.schema.migrations.concurrently import create_index
 
