@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.stats.copy_binary import EPOCH
@@ -12,7 +12,9 @@ from services.stats.sections import ledger, subscriptions
 from services.stats.sections.active_users import AGES
 from services.stats.sections.base import NONE, OTHERS, Query, Rules, span
 from services.stats.sections.catalogue import find
+from services.stats.snapshots.compute import CORRECTIONS
 
+_TABLE = "closed_day_corrections"
 #: So many rows are sent at once.
 PAGE = 1000
 #: Finds the rows of a number that is counted from terms.
@@ -34,6 +36,8 @@ class Row:
     at: datetime | None
     key: str | None
     amount: int
+    #: Of a correction: the closed day.
+    day: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +251,24 @@ def rows(
 
     `named` are the keys that the day names; `~others` is all that is none of them.
     """
+    if number.startswith(CORRECTIONS):
+        return _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit)
+    found = _facts(ask, days, rules, number, key, named, after, limit)
+    if limit is not None and len(found) >= limit:
+        return found
+    return found + _taken_off(ask, days, number, key, named)
+
+
+def _facts(
+    ask: Query,
+    days: Days,
+    rules: Rules,
+    number: str,
+    key: str | None,
+    named: Sequence[str],
+    after: int,
+    limit: int | None,
+) -> list[Row]:
     if number in SOURCES:
         return _read(ask, days, rules, SOURCES[number], key, named, after, limit)
     if number in _OF_TERMS:
@@ -256,6 +278,30 @@ def rows(
     if definition is None:
         raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
     raise NoRowsError(f"{number} is no sum of rows: {definition}")
+
+
+_CORRECTIONS = "SELECT id, day, key, amount, found_at FROM closed_day_corrections WHERE number = %(number)s AND "
+
+
+def _booked(
+    ask: Query, days: Days, number: str, key: str | None, named: Sequence[str], after: int, limit: int | None
+) -> list[Row]:
+    """The corrections of a number that are booked on the one day of `days`."""
+    found = ask(
+        f"{_CORRECTIONS} booked_on = %(day)s AND adds_up AND id > %(after)s ORDER BY id",
+        number=number,
+        day=days.first,
+        after=after,
+    )
+    rows = [Row(_TABLE, row.id, None, row.found_at, row.key, row.amount, row.day) for row in found]
+    return _page([row for row in rows if _matches(row, key, named)], limit)
+
+
+def _taken_off(ask: Query, days: Days, number: str, key: str | None, named: Sequence[str]) -> list[Row]:
+    """Of a closed day: what its facts say now, and did not when it was closed."""
+    found = ask(f"{_CORRECTIONS} day = %(day)s ORDER BY id", number=number, day=days.first)
+    rows = [Row(_TABLE, row.id, None, row.found_at, row.key, -row.amount, row.day) for row in found]
+    return [row for row in rows if _matches(row, key, named)]
 
 
 def _read(
@@ -298,7 +344,10 @@ def _page(found: list[Row], limit: int | None) -> list[Row]:
 
 def _matches(row: Row, key: str | None, named: Sequence[str]) -> bool:
     name = NONE if row.key is None else row.key
-    return key is None or (name not in named if key == OTHERS else name == key)
+    if key == OTHERS:
+        # what was `~others` in a day's own numbers stands so in its corrections
+        return name == OTHERS or name not in named
+    return key is None or name == key
 
 
 def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
@@ -378,6 +427,14 @@ _OF_TERMS: Mapping[str, Reading] = {
 }
 
 
+def following(found: Sequence[Row], number: str, limit: int) -> int | None:
+    """After which id the next page begins; None where this one is the last."""
+    if len(found) < limit or (found[-1].source == _TABLE and not number.startswith(CORRECTIONS)):
+        # what is taken off a closed number stands on its last page
+        return None
+    return found[-1].id
+
+
 def has_rows(number: str) -> bool:
     """Whether the number is a sum of rows."""
     return number in SOURCES or number in _OF_TERMS
@@ -393,6 +450,7 @@ def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
             "at": row.at.astimezone(UTC).isoformat() if row.at else None,
             "key": row.key,
             "amount": row.amount,
+            "day": row.day.isoformat() if row.day else None,
         }
         for row in found
     ]

@@ -20,6 +20,8 @@ from shared.schema.school import attendances, chapters, courses, sessions, subsc
 from shared.schema.stats import (
     changed_days,
     chapter_teachers,
+    closed_day_corrections,
+    closed_months,
     daily_stats,
     daily_stats_newest,
     late_days,
@@ -33,6 +35,8 @@ __all__ = [
     "changed_days",
     "chapter_teachers",
     "chapters",
+    "closed_day_corrections",
+    "closed_months",
     "console_sessions",
     "course_keys",
     "courses",

@@ -9,6 +9,11 @@ from services.stats.sections.base import MetricDefinition, Section, Unit
 #: Raised with every change of what a number means, so that older days are seen to be of older definitions.
 REVISION = 4
 
+#: What became of payments that were begun in a day: it goes on after the month is closed, and alarms nobody.
+SETTLE_LATER = frozenset(
+    f"payments.{name}" for name in ("started_by_status", "pending", "failed", "failure_reasons", "success_rate")
+)
+
 #: What a reader would like to know and the data do not say; a number is never made up.
 LEFT_OUT = {
     "users who logged in": "only the last login of a user is kept, so a day's logins are forgotten at the next one",
