@@ -128,7 +128,8 @@ CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK 
 -- The statistics: read the facts, write the days. Who a person is and what a provider sent are not among the facts.
 GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
     ledger_transactions, ledger_entries, daily_stats, daily_stats_newest, changed_days, late_days,
-    subscription_terms, chapter_teachers, transcode_chunks, closed_months, closed_day_corrections TO nouba_stats;
+    subscription_terms, chapter_teachers, transcode_chunks, closed_months, closed_day_corrections,
+    office_payments TO nouba_stats;
 GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
@@ -142,7 +143,8 @@ GRANT DELETE ON late_days TO nouba_stats;
 
 -- The school's own application: everything of its own but the balance and the video, a payment before it is sent to
 -- the provider, and what became of it.
-GRANT SELECT, INSERT, UPDATE, DELETE ON teachers, chapters, sessions, attendances, subscriptions TO nouba_school;
+GRANT SELECT, INSERT, UPDATE, DELETE ON teachers, chapters, sessions, attendances, subscriptions, office_payments
+    TO nouba_school;
 GRANT SELECT, DELETE ON users, courses TO nouba_school;
 GRANT INSERT (id, name, email, phone, role, year_of_study, last_login_at, created_at),
     UPDATE (name, email, phone, role, year_of_study, last_login_at) ON users TO nouba_school;

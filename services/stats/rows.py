@@ -142,6 +142,37 @@ SELECT 'teachers' AS source, teacher_id AS id, NULL AS user_id, min(starts_at) A
 FROM sessions WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s AND teacher_id IS NOT NULL
 GROUP BY teacher_id
 """
+_OWN_TEACHERS = """
+SELECT 'teachers' AS source, held.teacher_id AS id, NULL AS user_id, min(held.starts_at) AS at, NULL AS key, 1 AS amount
+FROM sessions AS held
+LEFT JOIN chapters AS chapter ON chapter.id = held.chapter_id
+LEFT JOIN (
+    SELECT chapter_id, teacher_id, since,
+           coalesce(lead(since) OVER (PARTITION BY chapter_id ORDER BY since), 'infinity') AS until
+    FROM chapter_teachers
+) AS taught ON taught.chapter_id = held.chapter_id AND held.starts_at >= taught.since AND held.starts_at < taught.until
+WHERE held.starts_at >= %(begins_at)s AND held.starts_at < %(ends_at)s
+  AND held.teacher_id = CASE WHEN taught.chapter_id IS NULL THEN chapter.teacher_id ELSE taught.teacher_id END
+GROUP BY held.teacher_id
+"""
+_REGULAR = """
+SELECT 'teachers' AS source, teacher_id AS id, NULL AS user_id, max(starts_at) AS at, NULL AS key, 1 AS amount
+FROM sessions WHERE starts_at >= %(since)s AND starts_at < %(ends_at)s AND teacher_id IS NOT NULL
+GROUP BY teacher_id HAVING count(DISTINCT width_bucket(starts_at, %(weeks)s)) = 4
+"""
+_CONVERTED = f"""
+SELECT * FROM ({_REGISTERED}) AS cohort WHERE EXISTS (
+    SELECT FROM payments AS paid WHERE paid.user_id = cohort.id AND paid.completed_at < %(ends_at)s)
+"""  # noqa: S608
+_EXPIRED = """
+SELECT 'subscriptions' AS source, one.id, one.user_id, least(one.ends_at, kept.stopped_at) AS at, NULL AS key,
+       1 AS amount
+FROM subscriptions AS one
+LEFT JOIN subscription_terms AS kept ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
+WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s
+  AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
+  AND least(one.ends_at, kept.stopped_at) > one.activated_at AND least(one.ends_at, kept.stopped_at) < %(ends_at)s
+"""
 _ATTENDEES = """
 SELECT 'users' AS source, user_id AS id, user_id, min(checked_in_at) AS at, NULL AS key, 1 AS amount
 FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY user_id
@@ -158,6 +189,7 @@ SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS ke
 ) AS held WHERE {where}
 """
 
+_office = Facts("office_payments", "received_at", _ours, value="amount_minor", user="user_id")
 _net = Entries(("billed", "returned"))
 _topped_up = Entries(("topped_up",))
 
@@ -169,6 +201,9 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "revenue.net_to_date": replace(_net, to_date=True),
     "revenue.by_chapter": replace(_net, key="chapter_id"),
     "revenue.by_teacher": replace(_net, key="teacher_id"),
+    "payments.office": _office,
+    "payments.office_by_method": replace(_office, key="method"),
+    "payments.clearing_by_provider": Entries(("clearing",), -1, key="account_provider", to_date=True),
     "payments.topped_up": _topped_up,
     "payments.topped_up_by_provider": replace(_topped_up, key="provider"),
     "payments.topped_up_by_method": replace(_topped_up, key="method"),
@@ -197,6 +232,7 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "wallets.debtors": Written(_BALANCES.format(value="1", where="balance < 0")),
     "subscriptions.total": _bought,
     "subscriptions.new": replace(_bought, to_date=False),
+    "subscriptions.expired": Written(_EXPIRED),
     "subscriptions.pending": replace(_bought, where="status = 'pending_payment'"),
     "attendance.check_ins": Written(_VISITS),
     "attendance.by_chapter": Written(_VISITS),
@@ -204,11 +240,14 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "attendance.sessions_planned": Facts("sessions", "starts_at", key="NULL"),
     "attendance.sessions_held": Written(_HELD),
     "teachers.active": Written(_TAUGHT),
+    "teachers.own": Written(_OWN_TEACHERS),
+    "teachers.regular": Written(_REGULAR, 27),
     "engagement.daily": Written(_CAME),
     "engagement.weekly": Written(_CAME, 6),
     "engagement.monthly": Written(_CAME, 29),
     **{f"engagement.cohort_{age}": Written(_REGISTERED, age) for age in AGES},
     **{f"engagement.retained_{age}": Written(_RETAINED, age) for age in AGES},
+    "engagement.converted_30": Written(_CONVERTED, 30),
     "users.active": Written(_CAME),
     "users.total": _users,
     "users.new": replace(_users, to_date=False),
@@ -323,6 +362,7 @@ def _read(
     values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
     back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
     values |= {"since": midnight(back, days.zone), "since_ends": midnight(back + ONE_DAY, days.zone)}
+    values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
     if isinstance(source, Entries):
         values |= ledger.accounts(ask)
         if source.to_date:
@@ -364,6 +404,15 @@ def _access(key: str) -> Reading:
             yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), getattr(one, key, None), 1)
 
     return read
+
+
+def _students_by_year(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    students = list(_students(ask, days, rules))
+    found = ask(
+        "SELECT id, year_of_study AS year FROM users WHERE id = ANY (%(ids)s)", ids=[one.id for one in students]
+    )
+    years = {row.id: row.year for row in found}
+    return (replace(one, key=years[one.id]) for one in students)
 
 
 def _monthly(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
@@ -415,6 +464,7 @@ _OF_TERMS: Mapping[str, Reading] = {
     "subscriptions.active_by_level": _access("level"),
     "subscriptions.popular_chapters": _access("chapter"),
     "subscriptions.students": _students,
+    "subscriptions.students_by_year": _students_by_year,
     "subscriptions.mrr": _monthly,
     "subscriptions.subscribers": _subscribers,
     "subscriptions.mrr_new": _moved(lambda one: 0 if one.before or one.had_paid else one.after),

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.schema.metadata import INSTANT, metadata
 from shared.schema.payments import ledger_transactions, payments, webhook_events
-from shared.schema.school import attendances, sessions, subscriptions
+from shared.schema.school import attendances, office_payments, sessions, subscriptions
 
 # A version is never changed (the database refuses it); a day whose facts changed gets another one.
 daily_stats = Table(
@@ -58,7 +58,6 @@ daily_stats_newest = Table(
     # of a day in a closed month: the newest complete version, while `version` stays as it was closed
     Column("facts_version", Integer),
     ForeignKeyConstraint(["day", "version"], ["daily_stats.day", "daily_stats.version"]),
-    ForeignKeyConstraint(["day", "facts_version"], ["daily_stats.day", "daily_stats.version"]),
     info={"writer": "stats"},
 )
 
@@ -148,6 +147,7 @@ chapter_teachers = Table(
 # Facts are written in the order of time, so a few kilobytes a table say where a day's rows are.
 for _column in (
     attendances.c.checked_in_at,
+    office_payments.c.received_at,
     ledger_transactions.c.created_at,
     payments.c.completed_at,
     payments.c.created_at,

@@ -16,7 +16,16 @@ from shared.schema.payments import (
     seals,
     webhook_events,
 )
-from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
+from shared.schema.school import (
+    attendances,
+    chapters,
+    courses,
+    office_payments,
+    sessions,
+    subscriptions,
+    teachers,
+    users,
+)
 from shared.schema.stats import (
     changed_days,
     chapter_teachers,
@@ -50,6 +59,7 @@ __all__ = [
     "ledger_entries",
     "ledger_transactions",
     "metadata",
+    "office_payments",
     "operator_acts",
     "outbox",
     "payment_links",

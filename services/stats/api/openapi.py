@@ -320,6 +320,10 @@ DOCUMENT: dict[str, Any] = {
                         "type": ["string", "null"],
                         "description": "The last day of the range that is closed.",
                     },
+                    "generated_at": {
+                        "type": ["string", "null"],
+                        "description": "When the newest of these days was computed; of one day, `Nouba-Computed-At`.",
+                    },
                     "corrections": {
                         "type": "object",
                         "description": "What is booked for facts of closed months, in the shape of the numbers.",

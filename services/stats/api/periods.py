@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from services.stats.api.cache import Day
-from services.stats.api.series import closed_until, failures
+from services.stats.api.series import closed_until, failures, generated_at
 from services.stats.sections.base import OTHERS
 from services.stats.sections.catalogue import Over, find, over
 
@@ -50,6 +50,7 @@ def periods(days: Mapping[date, Day | None], step: str) -> dict[str, Any]:
         },
         "currency": kept[-1].payload["currency"] if kept else None,
         "closed_until": closed_until(days),
+        "generated_at": generated_at(days),
         "corrections": _corrections(days, parts),
         "sections": _sections(days, parts),
     }

@@ -1,7 +1,7 @@
 """Time series of every number over a range of days."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date
 from typing import Any
 
 from services.stats.api.cache import Day
@@ -31,6 +31,7 @@ def series(days: Mapping[date, Day | None]) -> dict[str, Any]:
         },
         "currency": kept[-1]["currency"] if kept else None,
         "closed_until": closed_until(days),
+        "generated_at": generated_at(days),
         "corrections": {
             name: _over_keys([payload["corrections"].get(name, 0) if payload else None for payload in corrected])
             for name in sorted({name for payload in corrected if payload for name in payload["corrections"]})
@@ -46,6 +47,12 @@ def closed_until(days: Mapping[date, Day | None]) -> str | None:
     """The last of the days that is closed."""
     closed = [day for day, found in days.items() if found and found.closed]
     return max(closed).isoformat() if closed else None
+
+
+def generated_at(days: Mapping[date, Day | None]) -> str | None:
+    """When the newest of the days' versions was computed."""
+    moments = [found.computed_at for found in days.values() if found]
+    return max(moments).astimezone(UTC).isoformat(timespec="seconds") if moments else None
 
 
 def failures(payload: Mapping[str, Any]) -> dict[str, str]:

@@ -36,8 +36,8 @@ def close(engine: Engine, month: date, closed_by: str, last: date) -> list[date]
 def close_due(engine: Engine, zone: ZoneInfo, now: datetime, closing_day: int) -> list[date]:
     """Close the months whose closing day has come; none while days are computed: the next sweep does.
 
-    A month before the statistics were first computed here is closed with the first one after that: whoever imports the
-    history of years has until then.
+    A month before the statistics were first computed here is closed with the first one after that: an import of
+    the history of years has time until then.
     """
     month = _due_month(now, zone, closing_day)
     with engine.begin() as connection:

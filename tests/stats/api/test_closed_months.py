@@ -1,4 +1,4 @@
-"""Every reader is told that a month is closed, and what is corrected: JSON, CSV, ranges, rows, the page, the shell."""
+"""Every reader sees that a month is closed, and what is corrected: JSON, CSV, ranges, rows, the page, the shell."""
 
 import csv
 import io
@@ -57,6 +57,8 @@ def test_a_day_and_a_range_say_what_is_closed_and_what_is_corrected(api: Running
     assert days["corrections"]["payments.started"] == [0, 0, 2]
     assert days["corrections"]["payments.started_by_method"] == {"cib": [0, 0, 1], "~none": [0, 0, 1]}
 
+    computed_at = api.get(f"/api/stats/{OPEN}").headers["Nouba-Computed-At"]
+    assert days["generated_at"] == datetime.fromisoformat(computed_at).astimezone(UTC).isoformat()
     months = api.get(f"/api/stats?from={FIRST}&to={LAST}&step=month").json()
     assert [period["closed"] for period in months["periods"]] == [True, False]
     assert months["sections"]["payments"]["numbers"]["started"] == [0, 0]

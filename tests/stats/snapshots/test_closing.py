@@ -34,7 +34,7 @@ NOW = datetime(2026, 4, 11, 11, tzinfo=UTC)
 
 
 @dataclass
-class Desk:
+class WrittenSchool:
     """A school whose facts are written straight into the tables."""
 
     engine: Engine
@@ -97,11 +97,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
+def school(database_url: str) -> Iterator[WrittenSchool]:
     """Every day from FIRST to LAST is kept."""
     engine = build_engine(database_url, pool_size=8)
     computation = build_computation(engine, CountSettings(database_url=database_url), now=lambda: NOW)
-    made = Desk(engine, computation)
+    made = WrittenSchool(engine, computation)
     made.register(datetime(2026, 2, 20, 11, tzinfo=UTC))
     made.book(datetime(2026, 2, 21, 11, tzinfo=UTC), "payment", 9_000, "psp_clearing")
     made.book(datetime(2026, 3, 10, 11, tzinfo=UTC), "activation", -2_500)
@@ -111,28 +111,28 @@ def desk(database_url: str) -> Iterator[Desk]:
     engine.dispose()
 
 
-def test_a_late_fact_is_booked_in_the_open_month_and_the_closed_day_stays(desk: Desk) -> None:
-    close(desk.engine, MARCH, "test", LAST)
-    before = desk.shown(FIRST, date(2026, 3, 31))
+def test_a_late_fact_is_booked_in_the_open_month_and_the_closed_day_stays(school: WrittenSchool) -> None:
+    close(school.engine, MARCH, "test", LAST)
+    before = school.shown(FIRST, date(2026, 3, 31))
 
-    desk.book(datetime(2026, 3, 10, 15, tzinfo=UTC), "activation", -1_000)
-    desk.compute_due()
+    school.book(datetime(2026, 3, 10, 15, tzinfo=UTC), "activation", -1_000)
+    school.compute_due()
 
-    assert desk.shown(FIRST, date(2026, 3, 31)) == before
-    assert desk.number(date(2026, 3, 10), "revenue.net") == 2_500
-    assert desk.corrections(APRIL)["revenue.net"] == 1_000
-    assert desk.corrections(APRIL)["revenue.by_chapter"] == {"~none": 1_000}
-    assert "wallets.total" not in desk.corrections(APRIL), "what stands at a day's end is right in the open month"
-    assert desk.number(LAST, "wallets.total") == 5_500
-    assert desk.number(LAST, "revenue.net_to_date") == desk.total("revenue.net") == 3_500
+    assert school.shown(FIRST, date(2026, 3, 31)) == before
+    assert school.number(date(2026, 3, 10), "revenue.net") == 2_500
+    assert school.corrections(APRIL)["revenue.net"] == 1_000
+    assert school.corrections(APRIL)["revenue.by_chapter"] == {"~none": 1_000}
+    assert "wallets.total" not in school.corrections(APRIL), "what stands at a day's end is right in the open month"
+    assert school.number(LAST, "wallets.total") == 5_500
+    assert school.number(LAST, "revenue.net_to_date") == school.total("revenue.net") == 3_500
 
 
-def test_the_rows_of_a_closed_number_and_of_a_correction_add_up_to_them(desk: Desk) -> None:
-    close(desk.engine, MARCH, "test", LAST)
+def test_the_rows_of_a_closed_number_and_of_a_correction_add_up_to_them(school: WrittenSchool) -> None:
+    close(school.engine, MARCH, "test", LAST)
     day = date(2026, 3, 10)
-    desk.book(datetime(2026, 3, 10, 15, tzinfo=UTC), "activation", -1_000)
-    desk.compute_due()
-    rows = RowReader(desk.engine, RULES, ALGIERS)
+    school.book(datetime(2026, 3, 10, 15, tzinfo=UTC), "activation", -1_000)
+    school.compute_due()
+    rows = RowReader(school.engine, RULES, ALGIERS)
 
     closed = rows.read(day, "revenue.net", None, (), 0, 10)
     assert [(row.source, row.amount) for row in closed] == [
@@ -147,48 +147,48 @@ def test_the_rows_of_a_closed_number_and_of_a_correction_add_up_to_them(desk: De
     assert [row.amount for row in by_chapter] == [1_000]
 
 
-def test_a_correction_stays_in_its_month_when_that_is_closed_too(desk: Desk) -> None:
-    close(desk.engine, FEBRUARY, "test", LAST)
-    desk.book(datetime(2026, 2, 25, 15, tzinfo=UTC), "activation", -300)
-    desk.compute_due()
-    assert desk.corrections(MARCH)["revenue.net"] == 300
+def test_a_correction_stays_in_its_month_when_that_is_closed_too(school: WrittenSchool) -> None:
+    close(school.engine, FEBRUARY, "test", LAST)
+    school.book(datetime(2026, 2, 25, 15, tzinfo=UTC), "activation", -300)
+    school.compute_due()
+    assert school.corrections(MARCH)["revenue.net"] == 300
 
-    close(desk.engine, MARCH, "test", LAST)
-    desk.book(datetime(2026, 2, 25, 16, tzinfo=UTC), "activation", -40)
-    desk.compute_due()
+    close(school.engine, MARCH, "test", LAST)
+    school.book(datetime(2026, 2, 25, 16, tzinfo=UTC), "activation", -40)
+    school.compute_due()
 
-    assert (desk.corrections(MARCH)["revenue.net"], desk.corrections(APRIL)["revenue.net"]) == (300, 40)
-    assert desk.number(LAST, "revenue.net_to_date") == desk.total("revenue.net") == 2_840
+    assert (school.corrections(MARCH)["revenue.net"], school.corrections(APRIL)["revenue.net"]) == (300, 40)
+    assert school.number(LAST, "revenue.net_to_date") == school.total("revenue.net") == 2_840
 
 
-def test_what_was_before_everything_when_the_month_was_closed_is_a_correction_too(desk: Desk) -> None:
-    close(desk.engine, MARCH, "test", LAST)
+def test_what_was_before_everything_when_the_month_was_closed_is_a_correction_too(school: WrittenSchool) -> None:
+    close(school.engine, MARCH, "test", LAST)
     early = FIRST - ONE_DAY
-    desk.register(datetime(2026, 2, 19, 11, tzinfo=UTC))
-    desk.computation.compute(early, early)
-    desk.compute_due()
+    school.register(datetime(2026, 2, 19, 11, tzinfo=UTC))
+    school.computation.compute(early, early)
+    school.compute_due()
 
-    assert early not in desk.shown(early, LAST)
-    assert early not in refresh(desk.engine, SnapshotCache()).days
-    assert desk.corrections(APRIL)["users.new"] == 1
-    assert desk.number(LAST, "users.total") == desk.total("users.new") == 2
+    assert early not in school.shown(early, LAST)
+    assert early not in refresh(school.engine, SnapshotCache()).days
+    assert school.corrections(APRIL)["users.new"] == 1
+    assert school.number(LAST, "users.total") == school.total("users.new") == 2
 
 
-def test_a_change_that_is_taken_back_leaves_no_correction(desk: Desk) -> None:
-    close(desk.engine, MARCH, "test", LAST)
-    desk.register(datetime(2026, 3, 10, 11, tzinfo=UTC))
-    desk.compute_due()
-    assert desk.corrections(APRIL)["users.new"] == 1
-    with desk.engine.begin() as connection:
+def test_a_change_that_is_taken_back_leaves_no_correction(school: WrittenSchool) -> None:
+    close(school.engine, MARCH, "test", LAST)
+    school.register(datetime(2026, 3, 10, 11, tzinfo=UTC))
+    school.compute_due()
+    assert school.corrections(APRIL)["users.new"] == 1
+    with school.engine.begin() as connection:
         connection.execute(text("DELETE FROM users WHERE id = 2"))
-    desk.compute_due()
-    assert "users.new" not in desk.corrections(APRIL)
+    school.compute_due()
+    assert "users.new" not in school.corrections(APRIL)
 
 
-def test_the_database_refuses_to_change_what_is_closed(desk: Desk) -> None:
-    close(desk.engine, MARCH, "test", LAST)
-    desk.register(datetime(2026, 3, 10, 11, tzinfo=UTC))
-    desk.compute_due()
+def test_the_database_refuses_to_change_what_is_closed(school: WrittenSchool) -> None:
+    close(school.engine, MARCH, "test", LAST)
+    school.register(datetime(2026, 3, 10, 11, tzinfo=UTC))
+    school.compute_due()
     for statement in (
         "UPDATE daily_stats_newest SET version = 2 WHERE day = '2026-03-10'",
         "UPDATE daily_stats_newest SET facts_version = NULL WHERE day = '2026-03-10'",
@@ -196,32 +196,35 @@ def test_the_database_refuses_to_change_what_is_closed(desk: Desk) -> None:
         "DELETE FROM closed_months",
         "UPDATE closed_day_corrections SET amount = 5",
     ):
-        with pytest.raises(IntegrityError, match="a closed month is never changed"), desk.engine.begin() as connection:
+        with (
+            pytest.raises(IntegrityError, match="a closed month is never changed"),
+            school.engine.begin() as connection,
+        ):
             connection.execute(text(statement))
 
 
-def test_closing_is_seen_by_the_cache_and_told_by_the_day(desk: Desk) -> None:
-    shelf = refresh(desk.engine, SnapshotCache())
-    assert not any(day.closed or day.payload["closed"] for day in shelf.days.values())
+def test_closing_is_seen_by_the_cache_and_said_by_the_day(school: WrittenSchool) -> None:
+    cache = refresh(school.engine, SnapshotCache())
+    assert not any(day.closed or day.payload["closed"] for day in cache.days.values())
 
-    close(desk.engine, MARCH, "test", LAST)
+    close(school.engine, MARCH, "test", LAST)
 
-    after = refresh(desk.engine, shelf)
-    assert after is not shelf
+    after = refresh(school.engine, cache)
+    assert after is not cache
     assert {day for day, found in after.days.items() if found.closed} == {day for day in after.days if day < APRIL}
     assert all(day.closed == day.payload["closed"] for day in after.days.values())
-    found = postgres_store.on(desk.engine, MARCH)
+    found = postgres_store.on(school.engine, MARCH)
     assert found is not None
     assert (found.etag, found.body_gzip) == (after.days[MARCH].etag, after.days[MARCH].body_gzip)
-    assert after.days[APRIL] is shelf.days[APRIL], "an open day is not sent again"
-    assert refresh(desk.engine, after) is after
+    assert after.days[APRIL] is cache.days[APRIL], "an open day is not sent again"
+    assert refresh(school.engine, after) is after
 
 
-def test_a_closed_day_is_verified_against_what_the_facts_say_now(desk: Desk) -> None:
-    close(desk.engine, MARCH, "test", LAST)
-    desk.book(datetime(2026, 3, 10, 15, tzinfo=UTC), "activation", -1_000)
-    desk.compute_due()
-    verdict = verify(PostgresSnapshots(desk.engine), desk.computation, FIRST, LAST, lambda done, total: None)
+def test_a_closed_day_is_verified_against_what_the_facts_say_now(school: WrittenSchool) -> None:
+    close(school.engine, MARCH, "test", LAST)
+    school.book(datetime(2026, 3, 10, 15, tzinfo=UTC), "activation", -1_000)
+    school.compute_due()
+    verdict = verify(PostgresSnapshots(school.engine), school.computation, FIRST, LAST, lambda done, total: None)
     assert (verdict.differing, verdict.missing, verdict.due) == ({}, [], [])
 
 
@@ -241,17 +244,19 @@ def test_a_closed_day_is_verified_against_what_the_facts_say_now(desk: Desk) -> 
         ),
     ],
 )
-def test_a_month_that_is_not_counted_wholly_is_not_closed(desk: Desk, change: str, month: date, reason: str) -> None:
-    with desk.engine.begin() as connection:
+def test_a_month_that_is_not_counted_wholly_is_not_closed(
+    school: WrittenSchool, change: str, month: date, reason: str
+) -> None:
+    with school.engine.begin() as connection:
         connection.exec_driver_sql(change)
     with pytest.raises(MonthNotClosableError, match=reason):
-        close(desk.engine, month, "test", LAST)
-    assert not any(payload["closed"] for payload in desk.shown().values())
+        close(school.engine, month, "test", LAST)
+    assert not any(payload["closed"] for payload in school.shown().values())
 
 
-def test_to_close_a_month_closes_every_earlier_one_and_again_does_nothing(desk: Desk) -> None:
-    assert close(desk.engine, MARCH, "test", LAST) == [FEBRUARY, MARCH]
-    assert close(desk.engine, MARCH, "test", LAST) == close(desk.engine, FEBRUARY, "test", LAST) == []
+def test_to_close_a_month_closes_every_earlier_one_and_again_does_nothing(school: WrittenSchool) -> None:
+    assert close(school.engine, MARCH, "test", LAST) == [FEBRUARY, MARCH]
+    assert close(school.engine, MARCH, "test", LAST) == close(school.engine, FEBRUARY, "test", LAST) == []
 
 
 @pytest.mark.parametrize(
@@ -264,36 +269,36 @@ def test_to_close_a_month_closes_every_earlier_one_and_again_does_nothing(desk: 
     ],
 )
 def test_a_month_is_closed_on_the_closing_day_of_the_next_one(
-    desk: Desk, now: str, closing_day: int, months: list[date]
+    school: WrittenSchool, now: str, closing_day: int, months: list[date]
 ) -> None:
     # Given statistics that have run since February
-    with desk.engine.begin() as connection:
+    with school.engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text("UPDATE daily_stats SET computed_at = day + 1"))
-    assert close_due(desk.engine, ALGIERS, datetime.fromisoformat(f"{now}+00:00"), closing_day) == months
+    assert close_due(school.engine, ALGIERS, datetime.fromisoformat(f"{now}+00:00"), closing_day) == months
 
 
-def test_months_before_the_first_computation_stay_open_until_the_next_closing_day(desk: Desk) -> None:
-    assert close_due(desk.engine, ALGIERS, NOW, 5) == [], "the days were computed after that"
+def test_months_before_the_first_computation_stay_open_until_the_next_closing_day(school: WrittenSchool) -> None:
+    assert close_due(school.engine, ALGIERS, NOW, 5) == [], "the days were computed after that"
 
 
-def test_a_busy_or_unfinished_month_is_closed_by_a_later_sweep(desk: Desk) -> None:
-    with desk.engine.begin() as connection:
+def test_a_busy_or_unfinished_month_is_closed_by_a_later_sweep(school: WrittenSchool) -> None:
+    with school.engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text("UPDATE daily_stats SET computed_at = day + 1"))
-    with postgres_store.open_book(desk.engine):
-        assert close_due(desk.engine, ALGIERS, NOW, 5) == []
-    note_day(desk.engine, MARCH)
-    assert close_due(desk.engine, ALGIERS, NOW, 5) == []
-    desk.compute_due()
-    assert close_due(desk.engine, ALGIERS, NOW, 5) == [FEBRUARY, MARCH]
+    with postgres_store.open_book(school.engine):
+        assert close_due(school.engine, ALGIERS, NOW, 5) == []
+    note_day(school.engine, MARCH)
+    assert close_due(school.engine, ALGIERS, NOW, 5) == []
+    school.compute_due()
+    assert close_due(school.engine, ALGIERS, NOW, 5) == [FEBRUARY, MARCH]
 
 
 @pytest.mark.parametrize(
     "seed", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
 )
 def test_whatever_comes_late_no_closed_number_changes_and_all_months_add_up_to_the_ledger(
-    desk: Desk, seed: int
+    school: WrittenSchool, seed: int
 ) -> None:
     chance = random.Random(seed)
     kinds = (("payment", 1), ("refund", -1), ("activation", -1), ("deactivation", 1), ("adjustment", 1))
@@ -303,21 +308,21 @@ def test_whatever_comes_late_no_closed_number_changes_and_all_months_add_up_to_t
             at = datetime(2026, 2, 20, 11, tzinfo=UTC) + timedelta(days=chance.randint(0, 49))
             kind, sign = chance.choice(kinds)
             account = "subscription_revenue" if "activation" in kind else "psp_clearing"
-            desk.book(at, kind, sign * chance.randint(1, 5_000), account)
+            school.book(at, kind, sign * chance.randint(1, 5_000), account)
             if chance.random() < 0.3:
-                desk.register(at)
-        desk.compute_due()
-        shown = desk.shown()
+                school.register(at)
+        school.compute_due()
+        shown = school.shown()
         assert {day: shown[day] for day in pinned} == pinned
         if months and chance.random() < 0.5:
             closed = months.pop(0)
-            close(desk.engine, closed, "test", LAST)
-            pinned = {day: payload for day, payload in desk.shown().items() if payload["closed"]}
-    shown, rebuilt = desk.shown(), desk.computation.rebuild(FIRST, LAST)
+            close(school.engine, closed, "test", LAST)
+            pinned = {day: payload for day, payload in school.shown().items() if payload["closed"]}
+    shown, rebuilt = school.shown(), school.computation.rebuild(FIRST, LAST)
     assert not any(payload["corrections"] for day, payload in shown.items() if day not in (MARCH, APRIL))
     for name, value in flatten(shown[LAST]).items():
         if over(name) is Over.SUM and isinstance(value, int):
             facts = sum(flatten(payload).get(name, 0) for payload in rebuilt.values())
-            assert desk.total(name) == facts, name
-    assert desk.total("revenue.net") == desk.number(LAST, "revenue.net_to_date")
-    assert desk.total("payments.topped_up") == desk.number(LAST, "payments.topped_up_to_date")
+            assert school.total(name) == facts, name
+    assert school.total("revenue.net") == school.number(LAST, "revenue.net_to_date")
+    assert school.total("payments.topped_up") == school.number(LAST, "payments.topped_up_to_date")

@@ -22,7 +22,7 @@ SHOWN_KEYS = 6
 #: What stands at the top.
 OVERVIEW = (
     "revenue.net",
-    "payments.topped_up",
+    "payments.cash_in",
     "subscriptions.students",
     "subscriptions.mrr",
     "engagement.daily",

@@ -57,11 +57,4 @@ def upgrade() -> None:
     op.create_index(op.f("ix_closed_day_corrections_booked_on"), "closed_day_corrections", ["booked_on", "number"])
     op.create_index(op.f("ix_closed_day_corrections_day"), "closed_day_corrections", ["day", "number"])
     op.add_column("daily_stats_newest", sa.Column("facts_version", sa.Integer(), nullable=True))
-    op.create_foreign_key(
-        op.f("fk_daily_stats_newest_day_facts_version"),
-        "daily_stats_newest",
-        "daily_stats",
-        ["day", "facts_version"],
-        ["day", "version"],
-    )
     op.execute(_IMMUTABLE)
