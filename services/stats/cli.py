@@ -39,6 +39,7 @@ def stats() -> None:
       nouba stats mark 2026-09-01 2026-09-30      recompute these days
       nouba stats explain payments                what the numbers mean
       nouba stats rows revenue.net 2026-11-22     the rows that a number is made of
+      nouba stats close 2026-10                   close a month
       nouba stats scheduler                       enqueue due days
       nouba stats worker                          compute due days
     """
@@ -245,17 +246,18 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     \b
     Example:
       nouba stats rows revenue.by_chapter 2026-11-22 --key 12
+      nouba stats rows corrections.revenue.net 2026-11-01
     """
     from services.stats import cli_output
     from services.stats.row_reader import RowReader
     from services.stats.rows import as_json as told
     from services.stats.sections.base import Rules
     from services.stats.snapshots import postgres_store
-    from services.stats.snapshots.compute import flatten
+    from services.stats.snapshots.compute import value_of
 
     settings, engine = read_settings(CountSettings), _engine()
     kept = postgres_store.on(engine, day)
-    value = flatten(kept.payload).get(number) if kept else None
+    value = value_of(kept.payload, number) if kept else None
     named = tuple(value) if isinstance(value, dict) else ()
     reader = RowReader(engine, Rules(settings.currency, settings.stats_grace_days), settings.zone)
     found = reader.read(day, number, key, named, 0, limit)
@@ -263,6 +265,41 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
         click.echo(json.dumps(told(found), ensure_ascii=False))
     else:
         cli_output.rows(number, found, settings.currency)
+
+
+class Month(click.ParamType[date]):
+    """A month as 2026-10."""
+
+    name = "month"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(f"{value}-01")
+        except ValueError:
+            self.fail(f"{value!r} is not a month; write it as 2026-10", param, ctx)
+
+
+@stats.command()
+@click.argument("month", type=Month())
+@click.option("--by", default="operator", show_default=True, help="Who closes it.")
+def close(month: date, by: str) -> None:
+    """Close MONTH and every earlier one: their numbers stay as they are.
+
+    What comes later is a correction on the first day of the open month. It cannot be undone. The scheduler closes a
+    month by itself on NOUBA_STATS_CLOSING_DAY of the next one.
+
+    \b
+    Example:
+      nouba stats close 2026-10
+    """
+    from services.stats.days import yesterday
+    from services.stats.snapshots.closing import close as run
+
+    last = yesterday(datetime.now(UTC), read_settings(CountSettings).zone)
+    months = run(_engine(), month, by, last)
+    click.echo(f"{len(months)} months are closed now." if months else f"{month:%Y-%m} is closed already.")
 
 
 @stats.command()

@@ -15,7 +15,7 @@ from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit
 from services.stats.sections.catalogue import find
 from services.stats.snapshots.backfill import VerificationReport
-from services.stats.snapshots.compute import Outcome
+from services.stats.snapshots.compute import CORRECTIONS, Outcome
 from services.stats.snapshots.postgres_store import Snapshot
 from shared.runtime.currency import format_minor
 
@@ -33,6 +33,9 @@ def show(snapshot: Snapshot) -> None:
     _console.print(
         f"[bold]{snapshot.day:%A %d %B %Y}[/] in {payload['zone']}, version {snapshot.version} of {computed_at}"
     )
+    if snapshot.closed:
+        _console.print("[bold]closed[/]: what comes later is a correction in the open month")
+    _corrections(payload)
     for section in SECTIONS:
         name, found = section.name, payload["sections"].get(section.name, {})
         table = Table(title=name, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
@@ -44,10 +47,23 @@ def show(snapshot: Snapshot) -> None:
         _console.print(table)
 
 
+def _corrections(payload: Mapping[str, Any]) -> None:
+    if not (booked := payload.get("corrections")):
+        return
+    table = Table(title="corrections of closed months", title_justify="left", title_style="bold", show_header=False)
+    for name, value in booked.items():
+        (_, number), *_ = find(name)
+        table.add_row(name, _written(value, number.unit, payload["currency"]))
+    _console.print(table)
+
+
 def computed(outcome: Outcome, first: date, last: date) -> None:
     """What a computation did; a section that failed makes the exit status 1."""
     span = str(first) if first == last else f"{first} to {last}"
     _console.print(f"{span}: {outcome.days} days computed, {outcome.new_versions} of them new or changed.")
+    if outcome.corrected:
+        days = len(outcome.corrected)
+        _console.print(f"{days} closed days stay as they are; what differs is a correction in the open month.")
     for day, reasons in outcome.failed.items():
         for name, reason in reasons.items():
             _errors.print(f"[red]{day}[/] {name} failed: {reason}", highlight=False)
@@ -100,13 +116,13 @@ def explained(found: Sequence[tuple[Section, MetricDefinition]]) -> None:
 
 def rows(number: str, found: Sequence[Row], currency: str) -> None:
     """The rows behind a number, in its unit."""
-    unit = next(one.unit for section, one in find(number) if f"{section.name}.{one.name}" == number)
-    table = Table("what", "id", "user", "when", "key", "how much")
+    of = number.removeprefix(CORRECTIONS)
+    unit = next(one.unit for section, one in find(of) if f"{section.name}.{one.name}" == of)
+    table = Table("what", "id", "user", "when", "closed day", "key", "how much")
     for row in found:
         when = row.at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if row.at else ""
-        table.add_row(
-            row.source, str(row.id), str(row.user_id or ""), when, row.key or "", _amount(row.amount, unit, currency)
-        )
+        amount = _amount(row.amount, unit, currency)
+        table.add_row(row.source, str(row.id), str(row.user_id or ""), when, str(row.day or ""), row.key or "", amount)
     _console.print(table)
 
 

@@ -59,3 +59,8 @@ def day_of(instant: datetime, zone: ZoneInfo) -> date:
 def yesterday(now: datetime, zone: ZoneInfo) -> date:
     """The last day that is over."""
     return day_of(now, zone) - ONE_DAY
+
+
+def last_of_month(day: date) -> date:
+    """The last day of the month of `day`."""
+    return (day.replace(day=28) + ONE_DAY * 4).replace(day=1) - ONE_DAY

@@ -4,6 +4,7 @@ StatsError
 +-- DayNotOverError a day can be counted when it is over: tried again
 +-- SectionFailedError the other sections are kept, and the day is due again
 +-- NoStatisticsError nothing is kept for the day that was asked for
++-- MonthNotClosableError  a day of the month is not counted yet
 +-- RefusedError   what was asked for makes no sense here; the message says what does
 """
 
@@ -35,3 +36,7 @@ class NoStatisticsError(StatsError):
 
 class RefusedDayError(StatsError):
     """What was asked for makes no sense here."""
+
+
+class MonthNotClosableError(StatsError):
+    """The month cannot be closed yet; the message says what has to be done before."""

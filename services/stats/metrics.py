@@ -28,6 +28,10 @@ _DIFFERENCES = Gauge(
 _VERIFIED_AT = Gauge(
     "nouba_stats_verify_timestamp_seconds", "When kept days were last compared with a rebuild from the facts."
 )
+CLOSED_DAYS_CHANGED = Counter(
+    "nouba_stats_closed_days_changed_total",
+    "Closed days whose facts changed: they stay, and the open month is corrected.",
+)
 SECTIONS_FAILED = Counter("nouba_stats_sections_failed_total", "Sections that could not be computed.", ["section"])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.stats.copy_binary import EPOCH
@@ -12,7 +12,9 @@ from services.stats.sections import ledger, subscriptions
 from services.stats.sections.active_users import AGES
 from services.stats.sections.base import NONE, OTHERS, Query, Rules, span
 from services.stats.sections.catalogue import find
+from services.stats.snapshots.compute import CORRECTIONS
 
+_TABLE = "closed_day_corrections"
 #: So many rows are sent at once.
 PAGE = 1000
 #: Finds the rows of a number that is counted from terms.
@@ -34,6 +36,8 @@ class Row:
     at: datetime | None
     key: str | None
     amount: int
+    #: Of a correction: the closed day.
+    day: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,37 @@ SELECT 'teachers' AS source, teacher_id AS id, NULL AS user_id, min(starts_at) A
 FROM sessions WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s AND teacher_id IS NOT NULL
 GROUP BY teacher_id
 """
+_OWN_TEACHERS = """
+SELECT 'teachers' AS source, held.teacher_id AS id, NULL AS user_id, min(held.starts_at) AS at, NULL AS key, 1 AS amount
+FROM sessions AS held
+LEFT JOIN chapters AS chapter ON chapter.id = held.chapter_id
+LEFT JOIN (
+    SELECT chapter_id, teacher_id, since,
+           coalesce(lead(since) OVER (PARTITION BY chapter_id ORDER BY since), 'infinity') AS until
+    FROM chapter_teachers
+) AS taught ON taught.chapter_id = held.chapter_id AND held.starts_at >= taught.since AND held.starts_at < taught.until
+WHERE held.starts_at >= %(begins_at)s AND held.starts_at < %(ends_at)s
+  AND held.teacher_id = CASE WHEN taught.chapter_id IS NULL THEN chapter.teacher_id ELSE taught.teacher_id END
+GROUP BY held.teacher_id
+"""
+_REGULAR = """
+SELECT 'teachers' AS source, teacher_id AS id, NULL AS user_id, max(starts_at) AS at, NULL AS key, 1 AS amount
+FROM sessions WHERE starts_at >= %(since)s AND starts_at < %(ends_at)s AND teacher_id IS NOT NULL
+GROUP BY teacher_id HAVING count(DISTINCT width_bucket(starts_at, %(weeks)s)) = 4
+"""
+_CONVERTED = f"""
+SELECT * FROM ({_REGISTERED}) AS cohort WHERE EXISTS (
+    SELECT FROM payments AS paid WHERE paid.user_id = cohort.id AND paid.completed_at < %(ends_at)s)
+"""  # noqa: S608
+_EXPIRED = """
+SELECT 'subscriptions' AS source, one.id, one.user_id, least(one.ends_at, kept.stopped_at) AS at, NULL AS key,
+       1 AS amount
+FROM subscriptions AS one
+LEFT JOIN subscription_terms AS kept ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
+WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s
+  AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
+  AND least(one.ends_at, kept.stopped_at) > one.activated_at AND least(one.ends_at, kept.stopped_at) < %(ends_at)s
+"""
 _ATTENDEES = """
 SELECT 'users' AS source, user_id AS id, user_id, min(checked_in_at) AS at, NULL AS key, 1 AS amount
 FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY user_id
@@ -154,6 +189,7 @@ SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS ke
 ) AS held WHERE {where}
 """
 
+_office = Facts("office_payments", "received_at", _ours, value="amount_minor", user="user_id")
 _net = Entries(("billed", "returned"))
 _topped_up = Entries(("topped_up",))
 
@@ -165,6 +201,9 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "revenue.net_to_date": replace(_net, to_date=True),
     "revenue.by_chapter": replace(_net, key="chapter_id"),
     "revenue.by_teacher": replace(_net, key="teacher_id"),
+    "payments.office": _office,
+    "payments.office_by_method": replace(_office, key="method"),
+    "payments.clearing_by_provider": Entries(("clearing",), -1, key="account_provider", to_date=True),
     "payments.topped_up": _topped_up,
     "payments.topped_up_by_provider": replace(_topped_up, key="provider"),
     "payments.topped_up_by_method": replace(_topped_up, key="method"),
@@ -193,6 +232,7 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "wallets.debtors": Written(_BALANCES.format(value="1", where="balance < 0")),
     "subscriptions.total": _bought,
     "subscriptions.new": replace(_bought, to_date=False),
+    "subscriptions.expired": Written(_EXPIRED),
     "subscriptions.pending": replace(_bought, where="status = 'pending_payment'"),
     "attendance.check_ins": Written(_VISITS),
     "attendance.by_chapter": Written(_VISITS),
@@ -200,11 +240,14 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "attendance.sessions_planned": Facts("sessions", "starts_at", key="NULL"),
     "attendance.sessions_held": Written(_HELD),
     "teachers.active": Written(_TAUGHT),
+    "teachers.own": Written(_OWN_TEACHERS),
+    "teachers.regular": Written(_REGULAR, 27),
     "engagement.daily": Written(_CAME),
     "engagement.weekly": Written(_CAME, 6),
     "engagement.monthly": Written(_CAME, 29),
     **{f"engagement.cohort_{age}": Written(_REGISTERED, age) for age in AGES},
     **{f"engagement.retained_{age}": Written(_RETAINED, age) for age in AGES},
+    "engagement.converted_30": Written(_CONVERTED, 30),
     "users.active": Written(_CAME),
     "users.total": _users,
     "users.new": replace(_users, to_date=False),
@@ -247,6 +290,24 @@ def rows(
 
     `named` are the keys that the day names; `~others` is all that is none of them.
     """
+    if number.startswith(CORRECTIONS):
+        return _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit)
+    found = _facts(ask, days, rules, number, key, named, after, limit)
+    if limit is not None and len(found) >= limit:
+        return found
+    return found + _taken_off(ask, days, number, key, named)
+
+
+def _facts(
+    ask: Query,
+    days: Days,
+    rules: Rules,
+    number: str,
+    key: str | None,
+    named: Sequence[str],
+    after: int,
+    limit: int | None,
+) -> list[Row]:
     if number in SOURCES:
         return _read(ask, days, rules, SOURCES[number], key, named, after, limit)
     if number in _OF_TERMS:
@@ -256,6 +317,30 @@ def rows(
     if definition is None:
         raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
     raise NoRowsError(f"{number} is no sum of rows: {definition}")
+
+
+_CORRECTIONS = "SELECT id, day, key, amount, found_at FROM closed_day_corrections WHERE number = %(number)s AND "
+
+
+def _booked(
+    ask: Query, days: Days, number: str, key: str | None, named: Sequence[str], after: int, limit: int | None
+) -> list[Row]:
+    """The corrections of a number that are booked on the one day of `days`."""
+    found = ask(
+        f"{_CORRECTIONS} booked_on = %(day)s AND adds_up AND id > %(after)s ORDER BY id",
+        number=number,
+        day=days.first,
+        after=after,
+    )
+    rows = [Row(_TABLE, row.id, None, row.found_at, row.key, row.amount, row.day) for row in found]
+    return _page([row for row in rows if _matches(row, key, named)], limit)
+
+
+def _taken_off(ask: Query, days: Days, number: str, key: str | None, named: Sequence[str]) -> list[Row]:
+    """Of a closed day: what its facts say now, and did not when it was closed."""
+    found = ask(f"{_CORRECTIONS} day = %(day)s ORDER BY id", number=number, day=days.first)
+    rows = [Row(_TABLE, row.id, None, row.found_at, row.key, -row.amount, row.day) for row in found]
+    return [row for row in rows if _matches(row, key, named)]
 
 
 def _read(
@@ -277,6 +362,7 @@ def _read(
     values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
     back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
     values |= {"since": midnight(back, days.zone), "since_ends": midnight(back + ONE_DAY, days.zone)}
+    values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
     if isinstance(source, Entries):
         values |= ledger.accounts(ask)
         if source.to_date:
@@ -298,7 +384,10 @@ def _page(found: list[Row], limit: int | None) -> list[Row]:
 
 def _matches(row: Row, key: str | None, named: Sequence[str]) -> bool:
     name = NONE if row.key is None else row.key
-    return key is None or (name not in named if key == OTHERS else name == key)
+    if key == OTHERS:
+        # what was `~others` in a day's own numbers stands so in its corrections
+        return name == OTHERS or name not in named
+    return key is None or name == key
 
 
 def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
@@ -315,6 +404,15 @@ def _access(key: str) -> Reading:
             yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), getattr(one, key, None), 1)
 
     return read
+
+
+def _students_by_year(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    students = list(_students(ask, days, rules))
+    found = ask(
+        "SELECT id, year_of_study AS year FROM users WHERE id = ANY (%(ids)s)", ids=[one.id for one in students]
+    )
+    years = {row.id: row.year for row in found}
+    return (replace(one, key=years[one.id]) for one in students)
 
 
 def _monthly(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
@@ -366,6 +464,7 @@ _OF_TERMS: Mapping[str, Reading] = {
     "subscriptions.active_by_level": _access("level"),
     "subscriptions.popular_chapters": _access("chapter"),
     "subscriptions.students": _students,
+    "subscriptions.students_by_year": _students_by_year,
     "subscriptions.mrr": _monthly,
     "subscriptions.subscribers": _subscribers,
     "subscriptions.mrr_new": _moved(lambda one: 0 if one.before or one.had_paid else one.after),
@@ -376,6 +475,14 @@ _OF_TERMS: Mapping[str, Reading] = {
     "subscriptions.subscribers_gained": _moved(lambda one: int(one.after > 0 == one.before)),
     "subscriptions.subscribers_lost": _moved(lambda one: int(one.before > 0 == one.after)),
 }
+
+
+def following(found: Sequence[Row], number: str, limit: int) -> int | None:
+    """After which id the next page begins; None where this one is the last."""
+    if len(found) < limit or (found[-1].source == _TABLE and not number.startswith(CORRECTIONS)):
+        # what is taken off a closed number stands on its last page
+        return None
+    return found[-1].id
 
 
 def has_rows(number: str) -> bool:
@@ -393,6 +500,7 @@ def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
             "at": row.at.astimezone(UTC).isoformat() if row.at else None,
             "key": row.key,
             "amount": row.amount,
+            "day": row.day.isoformat() if row.day else None,
         }
         for row in found
     ]

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.stats.metrics import SWEEP_FAILURES, SWEEPS, days_due, heartbeat
 from services.stats.settings import StatsSettings
+from services.stats.snapshots.closing import close_due
 from services.stats.snapshots.due_days import sweep
 from shared.contracts.routes import STATS
 from shared.messaging.relay import Relay, connections_of
@@ -50,7 +51,10 @@ def run(settings: StatsSettings) -> int:
         lookback_days=settings.stats_lookback_days,
         first_day=settings.stats_first_day,
     )
-    scheduler = Scheduler(settings.stats_schedule, partial(_look, look, relay.wake))
+    close = partial(close_due, engine, settings.zone, closing_day=settings.stats_closing_day)
+    scheduler = Scheduler(
+        settings.stats_schedule, partial(_look, look, relay.wake, close if settings.stats_closing_day else None)
+    )
     relay.start()
     log.info("scheduler started", schedule=settings.stats_schedule, zone=settings.timezone)
     scheduler.run()
@@ -59,10 +63,14 @@ def run(settings: StatsSettings) -> int:
     return 0
 
 
-def _look(look: Callable[..., list[date]], wake: Callable[[], None]) -> None:
-    """Sweep once; the database may be away, and will be asked again at the next fire."""
+def _look(
+    look: Callable[..., list[date]], wake: Callable[[], None], close: Callable[..., list[date]] | None = None
+) -> None:
+    """Sweep once, and close months; the database may be away, and will be asked again at the next fire."""
     try:
         due = look(now=datetime.now(UTC))
+        if close:
+            close(now=datetime.now(UTC))
     except SQLAlchemyError as error:
         SWEEP_FAILURES.inc()
         log.warning("could not look for due days, trying again at the next fire", error=describe(error))

@@ -8,7 +8,8 @@ from dramatiq import Broker
 from sqlalchemy import Engine
 
 from services.stats.errors import SectionFailedError
-from services.stats.metrics import COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
+from services.stats.metrics import CLOSED_DAYS_CHANGED, COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
+from services.stats.sections.catalogue import SETTLE_LATER
 from services.stats.settings import StatsSettings
 from services.stats.snapshots.compute import Computation, Outcome
 from services.stats.snapshots.dirty_days import note_day, note_payments
@@ -31,6 +32,8 @@ from shared.runtime.metrics import serve_metrics
 MOST_AT_ONCE = 64
 #: After the first ten there is one every two and a half to five minutes: four hours without a database cost no message.
 RETRIES = 110
+#: More than these closed days, or numbers of one, are for `nouba stats rows`.
+_TOLD = 10
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +96,13 @@ def report(outcome: Outcome) -> None:
     """Tell what was computed. Raises SectionFailed, so that a section that failed is tried again."""
     DAYS_COMPUTED.inc(outcome.days)
     VERSIONS.inc(outcome.new_versions)
+    corrected = {day: numbers for day, numbers in outcome.corrected.items() if not SETTLE_LATER.issuperset(numbers)}
+    if corrected:
+        CLOSED_DAYS_CHANGED.inc(len(corrected))
+        for day, numbers in sorted(corrected.items())[:_TOLD]:
+            log.warning(
+                "facts of a closed day changed: booked in the open month", day=str(day), numbers=numbers[:_TOLD]
+            )
     if outcome.days:
         log.info("days computed", days=outcome.days, new_versions=outcome.new_versions)
     for day, reasons in outcome.failed.items():

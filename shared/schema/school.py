@@ -99,6 +99,21 @@ sessions = Table(
     info={"writer": "school"},
 )
 
+# What the school takes at its office: cash, transfers, cheques. A negative amount was given back there. No wallet is
+# credited for it: an operator's correction does that, where the school wants it.
+office_payments = Table(
+    "office_payments",
+    metadata,
+    id_column(),
+    Column("user_id", BigInteger, ForeignKey("users.id")),
+    Column("method", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False, server_default="DZD"),
+    Column("received_at", INSTANT, nullable=False, server_default=text("now()")),
+    CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
+    info={"writer": "school"},
+)
+
 attendances = Table(
     "attendances",
     metadata,

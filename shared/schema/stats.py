@@ -1,12 +1,25 @@
 """Tables of the statistics: versions of days, and invalidated days."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.schema.metadata import INSTANT, metadata
 from shared.schema.payments import ledger_transactions, payments, webhook_events
-from shared.schema.school import attendances, sessions, subscriptions
+from shared.schema.school import attendances, office_payments, sessions, subscriptions
 
 # A version is never changed (the database refuses it); a day whose facts changed gets another one.
 daily_stats = Table(
@@ -43,7 +56,41 @@ daily_stats_newest = Table(
     Column("differences", Integer),
     # when a proof of this day was last begun, whatever came of it
     Column("tried_at", INSTANT),
+    # of a day in a closed month: the newest complete version, while `version` stays as it was closed
+    Column("facts_version", Integer),
     ForeignKeyConstraint(["day", "version"], ["daily_stats.day", "daily_stats.version"]),
+    info={"writer": "stats"},
+)
+
+# A month that is closed, by its first day. Its days stay as they are (the database refuses a change).
+closed_months = Table(
+    "closed_months",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("closed_at", INSTANT, nullable=False, server_default=sql("now()")),
+    Column("closed_by", Text, nullable=False),
+    CheckConstraint("extract(day FROM month) = 1", name="is_first_day"),
+    info={"writer": "stats"},
+)
+
+# How much a number of a closed day would be another, since a fact came late; booked on the first day of the open month.
+closed_day_corrections = Table(
+    "closed_day_corrections",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("booked_on", Date, nullable=False),
+    # the version of the closed day that found it
+    Column("day", Date, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("key", Text),
+    Column("amount", BigInteger, nullable=False),
+    # whether it adds to the number of the open month; a stock or a ratio does not
+    Column("adds_up", Boolean, nullable=False),
+    Column("found_at", INSTANT, nullable=False, server_default=sql("clock_timestamp()")),
+    ForeignKeyConstraint(["day", "version"], ["daily_stats.day", "daily_stats.version"]),
+    Index("ix_closed_day_corrections_booked_on", "booked_on", "number"),
+    Index("ix_closed_day_corrections_day", "day", "number"),
     info={"writer": "stats"},
 )
 
@@ -101,6 +148,7 @@ chapter_teachers = Table(
 # Facts are written in the order of time, so a few kilobytes a table say where a day's rows are.
 for _column in (
     attendances.c.checked_in_at,
+    office_payments.c.received_at,
     ledger_transactions.c.created_at,
     payments.c.completed_at,
     payments.c.created_at,

@@ -18,10 +18,21 @@ from shared.schema.payments import (
     seals,
     webhook_events,
 )
-from shared.schema.school import attendances, chapters, courses, sessions, subscriptions, teachers, users
+from shared.schema.school import (
+    attendances,
+    chapters,
+    courses,
+    office_payments,
+    sessions,
+    subscriptions,
+    teachers,
+    users,
+)
 from shared.schema.stats import (
     changed_days,
     chapter_teachers,
+    closed_day_corrections,
+    closed_months,
     daily_stats,
     daily_stats_newest,
     late_days,
@@ -38,6 +49,8 @@ __all__ = [
     "chapter_teachers",
     "chapters",
     "checkouts",
+    "closed_day_corrections",
+    "closed_months",
     "console_sessions",
     "course_keys",
     "courses",
@@ -52,6 +65,7 @@ __all__ = [
     "ledger_entries",
     "ledger_transactions",
     "metadata",
+    "office_payments",
     "operator_acts",
     "outbox",
     "payment_links",

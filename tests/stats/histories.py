@@ -153,6 +153,15 @@ _sold = st.fixed_dictionaries(
         "is_returned": st.booleans(),
     }
 )
+_office = st.fixed_dictionaries(
+    {
+        "user_id": _maybe,
+        "method": st.sampled_from(("cash", "transfer")),
+        "amount_minor": st.sampled_from((1, 2_500, -40)),
+        "currency": st.sampled_from(("DZD", "DZD", "EUR")),
+        "received_at": _moments,
+    }
+)
 _taught = st.fixed_dictionaries({"chapter_id": _maybe, "teacher_id": _maybe, "since_at": _moments})
 _raw = st.fixed_dictionaries(
     {
@@ -191,6 +200,7 @@ _raw = st.fixed_dictionaries(
         "transcode_jobs": st.lists(_jobs, max_size=6),
         "dead_letters": st.lists(_dead, max_size=3),
         "ledger": st.lists(_entries, max_size=8),
+        "office_payments": st.lists(_office, max_size=3),
         "subscription_terms": st.lists(_sold, max_size=3),
         "chapter_teachers": st.lists(_taught, max_size=3),
     }
@@ -301,6 +311,7 @@ def _entry(school: School, entry: Row) -> Row:
         "user_id": 1 + entry["whose"] % len(users) if account == "user_wallet" else None,
         "subscription_id": 1 + entry["whose"] % len(terms) if account == "subscription_revenue" else None,
         "payment_id": entry["payment_id"],
+        "provider": (None, "chargily", "satim")[entry["whose"] % 3] if account == "psp_clearing" else None,
     }
 
 

@@ -64,8 +64,28 @@ class Day(Money):
             "total": len(known),
             "new": len(self.rows("teachers", "created_at")),
             "active": len(taught),
+            "own": len(self._own_teachers()),
+            "regular": len(self._regular_teachers()),
             "by_specialisation": count(teacher["specialisation"] for teacher in known),
         }
+
+    def _own_teachers(self) -> set[int]:
+        """Who taught a chapter that was theirs."""
+        return {
+            session["teacher_id"]
+            for session in self.rows("sessions", "starts_at")
+            if session["teacher_id"] is not None
+            and session["teacher_id"] == self.teacher_of(session["chapter_id"], session["starts_at"])
+        }
+
+    def _regular_teachers(self) -> set[int]:
+        """Who taught in every one of the last four weeks."""
+        weeks: list[set[int]] = [set() for _ in range(4)]
+        for session in self.school["sessions"]:
+            ago = (self.day - self.local(session["starts_at"])).days
+            if 0 <= ago < 28:
+                weeks[ago // 7].add(session["teacher_id"])
+        return set.intersection(*weeks) - {None}
 
     def content(self) -> Row:
         chapters = self.rows("chapters", "created_at", self.by_end)
@@ -170,4 +190,8 @@ class Day(Money):
             found[f"cohort_{age}"] = len(cohort)
             found[f"retained_{age}"] = len(cohort & back[0])
             found[f"retention_{age}"] = ratio(len(cohort & back[0]), len(cohort), 10_000)
+        # the last of these is of 30 days before
+        payers = {row["user_id"] for row in self.rows("payments", "completed_at", self.by_end)}
+        found["converted_30"] = len(cohort & payers)
+        found["conversion_30"] = ratio(len(cohort & payers), len(cohort), 10_000)
         return found

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from tests.stats.oracle_day import Row, add_up, count, ratio
@@ -55,7 +55,11 @@ class Money(Terms):
             found: str | None = payments[entry["payment_id"]][name] if entry["payment_id"] else None
             return found
 
+        office = [row for row in self.rows("office_payments", "received_at") if row["currency"] == self.currency]
         return {
+            "cash_in": _sum(top_ups) + _sum(office),
+            "office": _sum(office),
+            "office_by_method": add_up((row["method"], row["amount_minor"]) for row in office),
             "topped_up": _sum(top_ups),
             "refunded": -_sum(refunds),
             # what left wallets for disputes and is not held for them any more is lost
@@ -63,6 +67,9 @@ class Money(Terms):
             "disputes_open": _sum(entry for entry in ever if entry["account"] == "dispute_withheld"),
             "fees": -_sum(e for e in self.rows("ledger", "at") if e["account"] in ("psp_fees", "dispute_fees")),
             "clearing": -_sum(entry for entry in ever if entry["account"] == "psp_clearing"),
+            "clearing_by_provider": add_up(
+                (entry.get("provider"), -entry["amount_minor"]) for entry in ever if entry["account"] == "psp_clearing"
+            ),
             "topped_up_by_provider": add_up((provider_and_method(e, "provider"), e["amount_minor"]) for e in top_ups),
             "topped_up_by_method": add_up((provider_and_method(e, "method"), e["amount_minor"]) for e in top_ups),
             "topped_up_to_date": _sum(
@@ -105,7 +112,7 @@ class Money(Terms):
         chapter_of = {each["id"]: each["chapter_id"] for each in self.school["subscriptions"]}
         chapters = [chapter_of[entry["subscription_id"]] for entry in sales]
         amounts = [entry["amount_minor"] for entry in sales]
-        teachers = [self._teacher(chapter, entry) for chapter, entry in zip(chapters, sales, strict=True)]
+        teachers = [self.teacher_of(chapter, entry["at"]) for chapter, entry in zip(chapters, sales, strict=True)]
         return {
             "net": _sum(sales),
             "billed": _sum(sales) - _sum(returned),
@@ -117,12 +124,10 @@ class Money(Terms):
             "deferred": self.paid_by(self.day) - self.earned_by(self.day),
         }
 
-    def _teacher(self, chapter_id: int | None, sale: Row) -> int | None:
-        """Who taught the chapter when it was sold; where nothing was noted until then, who teaches it now."""
+    def teacher_of(self, chapter_id: int | None, at: datetime) -> int | None:
+        """Who taught the chapter at a moment; where nothing was noted until then, who teaches it now."""
         noted = [
-            each
-            for each in self.school["chapter_teachers"]
-            if each["chapter_id"] == chapter_id and each["since"] <= sale["at"]
+            each for each in self.school["chapter_teachers"] if each["chapter_id"] == chapter_id and each["since"] <= at
         ]
         if noted:
             last: int | None = max(noted, key=lambda each: each["since"])["teacher_id"]

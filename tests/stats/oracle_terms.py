@@ -88,6 +88,9 @@ class Terms(Moment):
         at = self.end_of(day or self.day)
         return _last([term for term in self.terms if term.has_access(at)])
 
+    def _years(self, students: set[int]) -> Row:
+        return count(user["year_of_study"] for user in self.school["users"] if user["id"] in students)
+
     def subscriptions(self) -> Row:
         run = self.running()
         known = self.rows("subscriptions", "created_at", self.by_end)
@@ -103,6 +106,8 @@ class Terms(Moment):
             "activated": sum(self.within(term.begins) for term in self.terms),
             "students": len({user for user, _ in run}),
             "active": len(run),
+            "expired": sum(self.by_end(term.ends) for term in self.terms if not term.returned),
+            "students_by_year": self._years({user for user, _ in run}),
             "begun": begun,
             "ended": ended,
             "expiring_7": ends_within(7),

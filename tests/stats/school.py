@@ -22,7 +22,7 @@ RULES = Rules("DZD", grace_days=7)
 
 _TABLES = (
     "users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions",
-    "subscription_terms", "chapter_teachers",
+    "subscription_terms", "chapter_teachers", "office_payments",
 )  # fmt: skip
 
 
@@ -110,13 +110,16 @@ def _load_videos(cursor: Any, jobs: list[Row]) -> None:
 
 
 def _load_ledger(cursor: Any, entries: list[Row]) -> None:
-    accounts: dict[tuple[str, int | None], int] = {}
+    accounts: dict[tuple[str, int | None, str | None], int] = {}
     for entry in entries:
-        accounts.setdefault((entry["account"], entry["user_id"]), len(accounts) + 1)
+        accounts.setdefault(_account(entry), len(accounts) + 1)
     insert(
         cursor,
         "ledger_accounts",
-        [{"id": number, "kind": kind, "user_id": user_id} for (kind, user_id), number in accounts.items()],
+        [
+            {"id": number, "kind": kind, "user_id": user_id, "provider": provider}
+            for (kind, user_id, provider), number in accounts.items()
+        ],
     )
     insert(
         cursor,
@@ -138,10 +141,14 @@ def _load_ledger(cursor: Any, entries: list[Row]) -> None:
         [
             {
                 "transaction_id": number,
-                "account_id": accounts[entry["account"], entry["user_id"]],
+                "account_id": accounts[_account(entry)],
                 "amount_minor": entry["amount_minor"],
                 "currency": "DZD",
             }
             for number, entry in enumerate(entries, start=1)
         ],
     )
+
+
+def _account(entry: Row) -> tuple[str, int | None, str | None]:
+    return entry["account"], entry["user_id"], entry.get("provider")

@@ -124,3 +124,12 @@ def test_every_number_is_explained_and_every_explanation_has_its_number(run: Run
 
 def test_the_reference_page_is_what_the_definitions_say(run: Run) -> None:
     assert run("explain", "--markdown").stdout == (ROOT / "docs" / "statistics.md").read_text()
+
+
+def test_a_month_is_closed_once_and_says_so(run: Run) -> None:
+    assert "1 months are closed now" in run("close", "2026-10").stdout
+    assert "2026-10 is closed already" in run("close", "2026-10").stdout
+    assert shown(run, "2026-10-05")["closed"] is True
+    assert "closed: what comes later is a correction" in run("show", "2026-10-05").stdout
+    assert "write it as 2026-10" in run("close", "October", status=2).stderr
+    assert "is not over" in run("close", "2999-01", status=1).stderr

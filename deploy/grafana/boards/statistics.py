@@ -148,6 +148,13 @@ BOARD = Board(
                     limits=(1, 1),
                 ),
                 Panel(
+                    "Closed days corrected",
+                    "Closed days whose facts changed; the open month has the corrections.",
+                    "short",
+                    [("sum(increase(nouba_stats_closed_days_changed_total{SCOPE}[$__range]))", "days")],
+                    kind="stat",
+                ),
+                Panel(
                     "Last check",
                     "Time of the last nightly verification.",
                     "dateTimeFromNow",

@@ -13,10 +13,11 @@ from functools import cached_property
 from hashlib import md5
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 
 from services.stats.api.responses import CachedResponse
 from services.stats.days import ONE_DAY
+from services.stats.snapshots.compute import document_of
 
 #: So many documents that were made of the days (series, comparisons, pages) are kept with them.
 LARGEST_MADE = 256
@@ -35,6 +36,8 @@ class Day:
     body_gzip: bytes
     computed_at: datetime
     complete: bool = True
+    #: Whether its month is closed: whatever comes later, it stays as it is.
+    closed: bool = False
 
     @cached_property
     def document(self) -> CachedResponse:
@@ -86,29 +89,34 @@ class SnapshotCache:
     @cached_property
     def fingerprint(self) -> str:
         """Which versions these are, in the same words as `_FINGERPRINT` below."""
-        text = ",".join(f"{day}:{self.days[day].version}" for day in sorted(self.days))
+        text = ",".join(
+            f"{day}:{self.days[day].version}{':closed' if self.days[day].closed else ''}" for day in sorted(self.days)
+        )
         return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 # Where no version of a day is complete, the newest one has at least the sections that did not fail.
 _SHOWN = """
-SELECT day, coalesce(version, (SELECT max(version) FROM daily_stats AS kept WHERE kept.day = newest.day)) AS version
+SELECT day, facts_version IS NOT NULL AS closed,
+       CASE WHEN version IS NOT NULL OR facts_version IS NOT NULL THEN version
+            ELSE (SELECT max(version) FROM daily_stats AS kept WHERE kept.day = newest.day) END AS version
 FROM daily_stats_newest AS newest
 """
 
 _FINGERPRINT = f"""
-SELECT md5(coalesce(string_agg(to_char(day, 'YYYY-MM-DD') || ':' || version, ',' ORDER BY day), ''))
+SELECT md5(coalesce(string_agg(
+    to_char(day, 'YYYY-MM-DD') || ':' || version || CASE WHEN closed THEN ':closed' ELSE '' END, ',' ORDER BY day), ''))
 FROM ({_SHOWN}) AS shown WHERE version IS NOT NULL
 """  # noqa: S608
 
 # One statement sees one moment. A version never changes, so only those that are not held are sent.
 _DAYS = f"""
-SELECT kept.day, kept.version, kept.etag, kept.computed_at, kept.complete,
+SELECT kept.day, kept.version, kept.etag, kept.computed_at, kept.complete, newest.closed,
        CASE WHEN held.day IS NULL THEN kept.body_gzip END AS body_gzip
 FROM ({_SHOWN}) AS newest
 JOIN daily_stats AS kept ON kept.day = newest.day AND kept.version = newest.version
-LEFT JOIN unnest(%(days)s::date[], %(versions)s::int[]) AS held (day, version)
-       ON held.day = kept.day AND held.version = kept.version
+LEFT JOIN unnest(%(days)s::date[], %(versions)s::int[], %(closed)s::bool[]) AS held (day, version, closed)
+       ON held.day = kept.day AND held.version = kept.version AND held.closed = newest.closed
 """  # noqa: S608
 
 
@@ -117,13 +125,17 @@ def refresh(engine: Engine, shelf: SnapshotCache) -> SnapshotCache:
     with engine.connect() as connection:
         if connection.exec_driver_sql(_FINGERPRINT).scalar_one() == shelf.fingerprint:
             return shelf
-        held = {"days": list(shelf.days), "versions": [day.version for day in shelf.days.values()]}
-        rows = connection.exec_driver_sql(_DAYS, held).all()
-    return SnapshotCache(
-        {
-            row.day: shelf.days[row.day]
-            if row.body_gzip is None
-            else Day(row.day, row.version, row.etag, bytes(row.body_gzip), row.computed_at, row.complete)
-            for row in rows
+        held = {
+            "days": list(shelf.days),
+            "versions": [day.version for day in shelf.days.values()],
+            "closed": [day.closed for day in shelf.days.values()],
         }
-    )
+        rows = connection.exec_driver_sql(_DAYS, held).all()
+    return SnapshotCache({row.day: shelf.days[row.day] if row.body_gzip is None else _day(row) for row in rows})
+
+
+def _day(row: Row[Any]) -> Day:
+    etag, body_gzip = row.etag, bytes(row.body_gzip)
+    if row.closed:
+        etag, body_gzip = document_of({**json.loads(gzip.decompress(body_gzip)), "closed": True})
+    return Day(row.day, row.version, etag, body_gzip, row.computed_at, row.complete, row.closed)

@@ -8,9 +8,9 @@ from services.stats.api.cache import Day
 from services.stats.api.responses import CachedResponse, document
 from services.stats.rows import Row, as_json
 from services.stats.sections.catalogue import find
-from services.stats.snapshots.compute import flatten
+from services.stats.snapshots.compute import CORRECTIONS, flatten
 
-HEADER = ("day", "number", "key", "value", "unit", "currency")
+HEADER = ("day", "number", "key", "value", "unit", "currency", "closed")
 
 
 def csv_of(days: Iterable[Day]) -> CachedResponse:
@@ -21,8 +21,9 @@ def csv_of(days: Iterable[Day]) -> CachedResponse:
     units = {f"{section.name}.{number.name}": str(number.unit) for section, number in find("")}
     for day in days:
         for name, key, value in _values(day):
-            unit = units.get(name, "")
-            lines.writerow((day.day, name, key, value, unit, day.payload["currency"] if unit == "minor" else ""))
+            unit = units.get(name.removeprefix(CORRECTIONS), "")
+            currency = day.payload["currency"] if unit == "minor" else ""
+            lines.writerow((day.day, name, key, value, unit, currency, "true" if day.closed else "false"))
     return document(written.getvalue().encode(), "text/csv; charset=utf-8")
 
 
@@ -30,15 +31,16 @@ def rows_as_csv(rows: Iterable[Row]) -> CachedResponse:
     """The rows behind a number."""
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\r\n")
-    lines.writerow(("source", "id", "user_id", "at", "key", "amount"))
+    lines.writerow(("source", "id", "user_id", "at", "key", "amount", "day"))
     for row in as_json(list(rows)):
         key = None if row["key"] is None else _harmless(row["key"])
-        lines.writerow((row["source"], row["id"], row["user_id"], row["at"], key, row["amount"]))
+        lines.writerow((row["source"], row["id"], row["user_id"], row["at"], key, row["amount"], row["day"]))
     return document(written.getvalue().encode(), "text/csv; charset=utf-8")
 
 
 def _values(day: Day) -> Iterator[tuple[str, str, int]]:
-    for name, value in flatten(day.payload).items():
+    corrections = {f"{CORRECTIONS}{name}": value for name, value in day.payload.get("corrections", {}).items()}
+    for name, value in (flatten(day.payload) | corrections).items():
         if isinstance(value, dict):
             yield from ((name, _harmless(key), amount) for key, amount in value.items())
         else:

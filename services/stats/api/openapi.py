@@ -147,7 +147,13 @@ DOCUMENT: dict[str, Any] = {
             _ROWS_ANSWER,
             [
                 _PATH_DAY,
-                _parameter("number", "A number's id.", {"type": "string"}, required=True, example="revenue.net"),
+                _parameter(
+                    "number",
+                    "A number's id; `corrections.` before it asks for its corrections.",
+                    {"type": "string"},
+                    required=True,
+                    example="revenue.net",
+                ),
                 _parameter("key", "One key of a breakdown.", {"type": "string"}),
                 _parameter("after", "`next` of the page before.", {"type": "integer", "minimum": 0}),
                 _parameter(
@@ -231,6 +237,20 @@ DOCUMENT: dict[str, Any] = {
                         "type": "boolean",
                         "description": "False where a section failed; its reason is in it.",
                     },
+                    "closed": {
+                        "type": "boolean",
+                        "description": "The month is closed: its numbers stay; what comes later is in `corrections`.",
+                    },
+                    "corrections": {
+                        "type": "object",
+                        "description": "On a month's first day: by how much numbers of closed days would be others.",
+                        "additionalProperties": {
+                            "anyOf": [
+                                {"type": "integer"},
+                                {"type": "object", "additionalProperties": {"type": "integer"}},
+                            ]
+                        },
+                    },
                     "names": {
                         "type": "object",
                         "description": "What the school called the chapters and teachers whose ids are keys.",
@@ -296,6 +316,18 @@ DOCUMENT: dict[str, Any] = {
                         "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
                     },
                     "currency": {"type": ["string", "null"]},
+                    "closed_until": {
+                        "type": ["string", "null"],
+                        "description": "The last day of the range that is closed.",
+                    },
+                    "generated_at": {
+                        "type": ["string", "null"],
+                        "description": "When the newest of these days was computed; of one day, `Nouba-Computed-At`.",
+                    },
+                    "corrections": {
+                        "type": "object",
+                        "description": "What is booked for facts of closed months, in the shape of the numbers.",
+                    },
                     "sections": {"type": "object"},
                 },
             },
@@ -312,7 +344,7 @@ DOCUMENT: dict[str, Any] = {
                         "type": "array",
                         "items": {
                             "type": "object",
-                            "required": ["source", "id", "user_id", "at", "key", "amount"],
+                            "required": ["source", "id", "user_id", "at", "key", "amount", "day"],
                         },
                     },
                 },

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from services.stats.api.cache import Day
-from services.stats.api.series import failures
+from services.stats.api.series import closed_until, failures, generated_at
 from services.stats.sections.base import OTHERS
 from services.stats.sections.catalogue import Over, find, over
 
@@ -40,14 +40,39 @@ def periods(days: Mapping[date, Day | None], step: str) -> dict[str, Any]:
         "from": min(days).isoformat(),
         "to": max(days).isoformat(),
         "step": step,
-        "periods": [{"from": part[0].isoformat(), "to": part[-1].isoformat()} for part in parts],
+        "periods": [
+            {"from": part[0].isoformat(), "to": part[-1].isoformat(), "closed": _is_closed(days, part)}
+            for part in parts
+        ],
         "missing": [day.isoformat() for day, found in days.items() if found is None],
         "failed": {
             day.isoformat(): failures(found.payload) for day, found in days.items() if found and not found.complete
         },
         "currency": kept[-1].payload["currency"] if kept else None,
+        "closed_until": closed_until(days),
+        "generated_at": generated_at(days),
+        "corrections": _corrections(days, parts),
         "sections": _sections(days, parts),
     }
+
+
+def _is_closed(days: Mapping[date, Day | None], part: Sequence[date]) -> bool:
+    return all(found is not None and found.closed for found in (days[day] for day in part))
+
+
+def _corrections(days: Mapping[date, Day | None], parts: Sequence[Sequence[date]]) -> dict[str, Any]:
+    """What is booked in each period for facts of closed months that came later; beside the period's own numbers."""
+    booked = {day: found.payload.get("corrections", {}) for day, found in days.items() if found}
+    totals: dict[str, Any] = {}
+    for name in sorted({name for numbers in booked.values() for name in numbers}):
+        of_parts = [[booked.get(day, {}).get(name, 0) for day in part] for part in parts]
+        if not any(isinstance(value, dict) for part in of_parts for value in part):
+            totals[name] = [sum(part) for part in of_parts]
+            continue
+        filled = [[value if isinstance(value, dict) else {} for value in part] for part in of_parts]
+        keys = sorted({key for part in filled for value in part for key in value})
+        totals[name] = {key: [sum(value.get(key, 0) for value in part) for part in filled] for key in keys}
+    return totals
 
 
 def _cut(days: Sequence[date], step: str) -> Iterator[list[date]]:

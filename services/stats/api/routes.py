@@ -35,8 +35,8 @@ from services.stats.api.periods import periods
 from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
 from services.stats.row_reader import RowReader
-from services.stats.rows import PAGE, NoRowsError, as_json
-from services.stats.snapshots.compute import flatten
+from services.stats.rows import PAGE, NoRowsError, as_json, following
+from services.stats.snapshots.compute import value_of
 from shared.runtime.health import healthy
 from shared.runtime.logs import describe
 
@@ -95,7 +95,7 @@ def show_rows(day: str) -> ResponseReturnValue:
     kept = _kept(_shelf(), _date(day))
     number, key = request.args.get("number", ""), request.args.get("key")
     after, limit = _whole("after", 0, 2**62), _whole("limit", PAGE, 10 * PAGE)
-    value = flatten(kept.payload).get(number)
+    value = value_of(kept.payload, number)
     named = tuple(value) if isinstance(value, dict) else ()
     try:
         found = _reading().rows.read(kept.day, number, key, named, after, limit)
@@ -104,13 +104,19 @@ def show_rows(day: str) -> ResponseReturnValue:
     except SQLAlchemyError as error:
         log.warning("rows could not be read", number=number, error=describe(error))
         raise NoSnapshotError from error
-    following = found[-1].id if len(found) >= limit else None
     if _wants_csv():
         return _answer(rows_as_csv(found))
     told = value.get(key) if isinstance(value, dict) and key is not None else value
     return _answer(
         json_document(
-            {"day": day, "number": number, "key": key, "value": told, "rows": as_json(found), "next": following}
+            {
+                "day": day,
+                "number": number,
+                "key": key,
+                "value": told,
+                "rows": as_json(found),
+                "next": following(found, number, limit),
+            }
         )
     )
 

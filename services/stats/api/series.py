@@ -1,7 +1,7 @@
 """Time series of every number over a range of days."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date
 from typing import Any
 
 from services.stats.api.cache import Day
@@ -14,6 +14,7 @@ def series(days: Mapping[date, Day | None]) -> dict[str, Any]:
     """A list where a day has a number; null for a day that is not kept or does not have it."""
     payloads = [day.payload if day else None for day in days.values()]
     kept = [payload for payload in payloads if payload]
+    corrected = [{"corrections": {}, **payload} if payload else None for payload in payloads]
     names: dict[str, set[str]] = {}
     for payload in kept:
         for section, found in payload["sections"].items():
@@ -29,11 +30,29 @@ def series(days: Mapping[date, Day | None]) -> dict[str, Any]:
             if found is not None and not found.complete
         },
         "currency": kept[-1]["currency"] if kept else None,
+        "closed_until": closed_until(days),
+        "generated_at": generated_at(days),
+        "corrections": {
+            name: _over_keys([payload["corrections"].get(name, 0) if payload else None for payload in corrected])
+            for name in sorted({name for payload in corrected if payload for name in payload["corrections"]})
+        },
         "sections": {
             section: {"numbers": {name: _over(payloads, section, name) for name in found}}
             for section, found in names.items()
         },
     }
+
+
+def closed_until(days: Mapping[date, Day | None]) -> str | None:
+    """The last of the days that is closed."""
+    closed = [day for day, found in days.items() if found and found.closed]
+    return max(closed).isoformat() if closed else None
+
+
+def generated_at(days: Mapping[date, Day | None]) -> str | None:
+    """When the newest of the days' versions was computed."""
+    moments = [found.computed_at for found in days.values() if found]
+    return max(moments).astimezone(UTC).isoformat(timespec="seconds") if moments else None
 
 
 def failures(payload: Mapping[str, Any]) -> dict[str, str]:
@@ -42,11 +61,15 @@ def failures(payload: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _over(payloads: list[dict[str, Any] | None], section: str, name: str) -> Values | dict[str, Values]:
-    values = [_number(payload, section, name) for payload in payloads]
+    return _over_keys([_number(payload, section, name) for payload in payloads])
+
+
+def _over_keys(values: list[Any]) -> Values | dict[str, Values]:
     if not any(isinstance(value, dict) for value in values):
         return values
     return {
-        key: [_part(value, key) for value in values] for key in sorted({key for value in values for key in value or ()})
+        key: [_part(value or {}, key) if value is not None else None for value in values]
+        for key in sorted({key for value in values for key in value or ()})
     }
 
 

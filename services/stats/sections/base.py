@@ -108,6 +108,11 @@ class Query:
         value = self._kept.get(day, {}).get(name)
         return value if isinstance(value, int) else None
 
+    def kept_keys(self, day: date, name: str) -> dict[str, int] | None:
+        """The same of a breakdown; None also where it does not name every key."""
+        value = self._kept.get(day, {}).get(name)
+        return dict(value) if isinstance(value, dict) and OTHERS not in value else None
+
     def once(self, find: Callable[..., T], days: Days, *more: Any) -> T:
         """`find(self, days, *more)`, found once for all sections; who asks meanwhile waits for it."""
         return self._shared.once((find, days, *more), lambda: find(self, days, *more))

@@ -7,13 +7,18 @@ from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit
 
 #: Raised with every change of what a number means, so that older days are seen to be of older definitions.
-REVISION = 4
+REVISION = 5
+
+#: What became of payments that were begun in a day: it goes on after the month is closed, and alarms nobody.
+SETTLE_LATER = frozenset(
+    f"payments.{name}" for name in ("started_by_status", "pending", "failed", "failure_reasons", "success_rate")
+)
 
 #: What a reader would like to know and the data do not say; a number is never made up.
 LEFT_OUT = {
     "users who logged in": "only the last login of a user is kept, so a day's logins are forgotten at the next one",
-    "lessons watched": "the player's facts are not counted yet",
-    "cash and transfers at the desk": "the school records them in tables of its own",
+    "lessons watched": "playback keeps no record of viewers, and behind nginx it does not even see most requests; it "
+    "takes a beacon of the school's player (course, user, seconds played) that the school has the right to keep",
     "payouts of the providers": "the ledger books what providers owe, and not yet what they paid out",
     "webhooks that came twice": "a repetition leaves no row; Prometheus counts it (nouba_gateway_requests_total)",
     "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
@@ -29,6 +34,8 @@ LEFT_OUT = {
 IDENTITIES = (
     ("the change of `wallets.total`", "`payments.topped_up` + `wallets.adjusted` - `payments.refunded` - "
      "`payments.charged_back` - the change of `payments.disputes_open` - `revenue.net`"),
+    ("`payments.cash_in`", "`payments.topped_up` + `payments.office`"),
+    ("`payments.clearing`", "the sum of `payments.clearing_by_provider`"),
     ("`wallets.total`", "`wallets.credit` - `wallets.debt`"),
     ("`revenue.net`", "`revenue.billed` - `revenue.returned`, and the sum of `revenue.by_chapter` and of "
      "`revenue.by_teacher`"),
@@ -50,16 +57,16 @@ class Over(StrEnum):
 
 _LAST = {
     "revenue": ("net_to_date", "deferred"),
-    "payments": ("disputes_open", "clearing", "topped_up_to_date", "completed_to_date"),
+    "payments": ("disputes_open", "clearing", "clearing_by_provider", "topped_up_to_date", "completed_to_date"),
     "wallets": ("credit", "debt", "debtors", "total"),
     "subscriptions": (
-        "total", "students", "active", "expiring_7", "expiring_30", "active_by_level", "popular_chapters", "pending",
-        "mrr", "subscribers", "customer_churn_30", "gross_mrr_churn_30", "net_mrr_churn_30", "grr_30", "nrr_30",
-        "renewal_rate_30",
+        "total", "students", "students_by_year", "active", "expired", "expiring_7", "expiring_30", "active_by_level",
+        "popular_chapters", "pending", "mrr", "subscribers", "customer_churn_30", "gross_mrr_churn_30",
+        "net_mrr_churn_30", "grr_30", "nrr_30", "renewal_rate_30",
     ),
     "engagement": ("weekly", "monthly", "stickiness"),
     "users": ("total", "by_role", "by_year"),
-    "teachers": ("total", "by_specialisation"),
+    "teachers": ("total", "regular", "by_specialisation"),
     "content": (
         "chapters", "chapters_by_year", "courses", "courses_with_video", "courses_with_pdf", "videos_by_status",
         "videos", "video_minutes", "video_bytes",
@@ -71,7 +78,7 @@ _NOTHING = {
     "attendance": ("attendees",),
     "engagement": ("daily",),
     "users": ("active",),
-    "teachers": ("active",),
+    "teachers": ("active", "own"),
 }
 
 

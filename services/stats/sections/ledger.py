@@ -39,8 +39,9 @@ class Movements:
     charged_back: list[int]
     #: How much more is withheld for open disputes than before.
     withheld: list[int]
-    #: How much more the providers owe to the school.
+    #: How much more the providers owe to the school; and the entries of that, by provider.
     clearing: list[int]
+    due: dict[str, list[int]]
     #: What operators' corrections gave to wallets.
     adjusted: list[int]
     #: What providers kept of payments, and for disputes.
@@ -49,6 +50,8 @@ class Movements:
     wallets: list[int]
     #: What had added up before the days, by the names of TO_DATE.
     before: Mapping[str, int] = field(default_factory=dict)
+    #: What each provider owed before the days.
+    due_before: Mapping[str, int] = field(default_factory=dict)
 
 
 # Releases that did not tell refunds and disputes apart booked both as negative payments.
@@ -73,7 +76,7 @@ ENTRIES = f"""
 SELECT entry.id, booked.created_at AS at, coalesce(subscription.user_id, account.user_id) AS user_id, booked.bucket,
        entry.amount_minor, {_CASE} AS what, subscription.chapter_id,
        CASE WHEN taught.chapter_id IS NULL THEN chapter.teacher_id ELSE taught.teacher_id END AS teacher_id,
-       payment.provider, payment.method
+       payment.provider, payment.method, account.provider AS account_provider
 FROM (
     SELECT id, kind, created_at, subscription_id, payment_id, width_bucket(created_at, %(edges)s) AS bucket
     FROM ledger_transactions
@@ -93,21 +96,26 @@ LEFT JOIN payments AS payment ON payment.id = booked.payment_id AND booked.kind 
 """  # noqa: S608
 
 _MOVED = f"""
-SELECT bucket, what, chapter_id, teacher_id, provider, method, sum(amount_minor)::bigint AS amount_minor
-FROM ({ENTRIES}) AS moved WHERE what <> 'own' GROUP BY bucket, what, chapter_id, teacher_id, provider, method
+SELECT bucket, what, chapter_id, teacher_id, provider, method, account_provider,
+       sum(amount_minor)::bigint AS amount_minor
+FROM ({ENTRIES}) AS moved WHERE what <> 'own'
+GROUP BY bucket, what, chapter_id, teacher_id, provider, method, account_provider
 """  # noqa: S608
 
 # in two ranges, which an index finds
 _OWN = "SELECT id, kind FROM ledger_accounts WHERE kind < 'user_wallet' OR kind > 'user_wallet'"
 
 _BEFORE = f"""
-SELECT what, sum(amount_minor)::bigint AS amount_minor FROM (
-    SELECT entry.amount_minor, {_CASE} AS what
+SELECT what, account_id, sum(amount_minor)::bigint AS amount_minor FROM (
+    SELECT entry.amount_minor, {_CASE} AS what,
+           CASE WHEN entry.account_id = ANY (%(clearing)s::bigint[]) THEN entry.account_id END AS account_id
     FROM ledger_transactions AS booked
     JOIN ledger_entries AS entry ON entry.transaction_id = booked.id AND entry.currency = %(currency)s
     WHERE booked.created_at < %(begins_at)s
-) AS moved WHERE what <> 'own' GROUP BY what
+) AS moved WHERE what <> 'own' GROUP BY what, account_id
 """  # noqa: S608
+
+_PROVIDERS = "SELECT id, provider FROM ledger_accounts WHERE kind = 'psp_clearing'"
 
 #: What moves wallets.
 OF_WALLETS = ("topped_up", "refunded", "disputed", "spent", "adjusted")
@@ -117,6 +125,7 @@ def movements(ask: Query, days: Days, currency: str) -> Movements:
     """What was booked in `days`, and before them."""
     own = accounts(ask)
     rows = ask(_MOVED, **own, **span(days), currency=currency)
+    before, due_before = _before(ask, days, currency, own)
 
     def total(*names: str) -> list[int]:
         return by_bucket(days, ((row.bucket, row.amount_minor) for row in rows if row.what in names))
@@ -136,31 +145,43 @@ def movements(ask: Query, days: Days, currency: str) -> Movements:
         charged_back=_negative(total("disputed", "withheld")),
         withheld=total("withheld"),
         clearing=_negative(total("clearing")),
+        due=split("account_provider", "clearing"),
         adjusted=total("adjusted"),
         fees=_negative(total("fees")),
         wallets=total(*OF_WALLETS),
-        before=_before(ask, days, currency, own),
+        before=before,
+        due_before=due_before,
     )
 
 
-def _before(ask: Query, days: Days, currency: str, own: Mapping[str, list[int]]) -> dict[str, int]:
+def _before(
+    ask: Query, days: Days, currency: str, own: Mapping[str, list[int]]
+) -> tuple[dict[str, int], dict[str, int]]:
     kept = {name: ask.kept(days.first - ONE_DAY, kept_as) for name, kept_as in TO_DATE.items()}
     found = {name: amount for name, amount in kept.items() if amount is not None}
-    if len(found) == len(kept):
-        return found
+    due = ask.kept_keys(days.first - ONE_DAY, "payments.clearing_by_provider")
+    if len(found) == len(kept) and due is not None:
+        return found, due
     rows = ask(_BEFORE, **own, begins_at=days.begins_at, currency=currency)
-    sums = {row.what: int(row.amount_minor) for row in rows}
+    sums: dict[str, int] = {}
+    due = {}
+    providers = {row.id: row.provider or NONE for row in ask(_PROVIDERS)}
+    for row in rows:
+        sums[row.what] = sums.get(row.what, 0) + int(row.amount_minor)
+        if row.account_id is not None:
+            due[providers[row.account_id]] = due.get(providers[row.account_id], 0) - int(row.amount_minor)
 
     def total(*names: str) -> int:
         return sum(sums.get(name, 0) for name in names)
 
-    return {
+    totals = {
         "revenue": total("billed", "returned"),
         "topped_up": total("topped_up"),
         "wallets": total(*OF_WALLETS),
         "disputes_open": total("withheld"),
         "clearing": -total("clearing"),
     }
+    return totals, due
 
 
 def accounts(ask: Query) -> dict[str, list[int]]:

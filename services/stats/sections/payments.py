@@ -1,6 +1,6 @@
 """Payments: what came in, how, what went back, and how fast it was credited."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.stats.days import ONE_DAY, Days
@@ -16,6 +16,7 @@ from services.stats.sections.base import (
     breakdown,
     by_bucket,
     keyed,
+    largest,
     rounded,
     span,
 )
@@ -25,12 +26,29 @@ _LEDGER = "ledger_transactions, ledger_entries"
 
 NUMBERS = (
     MetricDefinition(
+        "cash_in",
+        Unit.MINOR,
+        "Money that came in: top-ups by payments, and what the school took at its office.",
+        source=f"{_LEDGER}, office_payments",
+        reconciles="topped_up and office",
+    ),
+    MetricDefinition(
         "topped_up",
         Unit.MINOR,
         "Top-ups: what payments brought to wallets, booked in the day, in the school's currency. It is owed to "
         "students until they spend it, and no revenue.",
         source=_LEDGER,
         reconciles="the change of wallets.total",
+    ),
+    MetricDefinition(
+        "office",
+        Unit.MINOR,
+        "Cash, transfers and cheques that the school took at its office in the day (received_at), in its currency, "
+        "less what it gave back there. The office's money is no part of wallets and of the ledger.",
+        source="office_payments",
+    ),
+    MetricDefinition(
+        "office_by_method", Unit.MINOR, "office.", by="method", source="office_payments", reconciles="office"
     ),
     MetricDefinition(
         "refunded",
@@ -65,6 +83,15 @@ NUMBERS = (
         "what they kept. What they paid out is not booked yet.",
         reach_days=FOREVER,
         source=_LEDGER,
+    ),
+    MetricDefinition(
+        "clearing_by_provider",
+        Unit.MINOR,
+        "Payouts due at the day's end: clearing.",
+        by="provider",
+        reach_days=FOREVER,
+        source=_LEDGER,
+        reconciles="clearing",
     ),
     MetricDefinition(
         "topped_up_by_provider", Unit.MINOR, "topped_up.", by="provider", source=_LEDGER, reconciles="topped_up"
@@ -103,7 +130,11 @@ NUMBERS = (
         "completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER
     ),
     MetricDefinition(
-        "other_currency", Unit.COUNT, "Payments completed in the day in another currency; no amount includes them."
+        "other_currency",
+        Unit.COUNT,
+        "Payments completed in the day in another currency; no amount includes them.",
+        # a user who pays in any currency has paid
+        reach_days=30,
     ),
     MetricDefinition("credited", Unit.COUNT, "Webhooks about payments that were booked (processed_at) in the day."),
     MetricDefinition(
@@ -162,11 +193,20 @@ FROM (
 """
 
 
+_OFFICE = """
+SELECT width_bucket(received_at, %(edges)s) AS bucket, method, sum(amount_minor)::bigint AS amount_minor
+FROM office_payments
+WHERE received_at >= %(begins_at)s AND received_at < %(ends_at)s AND currency = %(currency)s GROUP BY bucket, method
+"""
+
+
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
     rows = ask(_PAYMENTS, **span(days), currency=rules.currency)
     begun = _begun(days, rows)
     done = _done(days, rows, _before(ask, days, rules.currency))
-    booked = _booked(days, ask.once(movements, days, rules.currency))
+    taken = ask(_OFFICE, **span(days), currency=rules.currency)
+    office = keyed(days, ((row.bucket, row.method, row.amount_minor) for row in taken))
+    booked = _booked(days, ask.once(movements, days, rules.currency), office)
     credited = {row.bucket: row for row in ask(_CREDITED, **span(days))}
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
@@ -181,21 +221,29 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
     return values
 
 
-def _booked(days: Days, moved: Movements) -> list[dict[str, Value]]:
+def _booked(days: Days, moved: Movements, office: Mapping[str, list[int]]) -> list[dict[str, Value]]:
     """The numbers of the money that was booked in each day."""
     to_date, withheld, clearing = (moved.before[name] for name in ("topped_up", "disputes_open", "clearing"))
+    due = dict(moved.due_before)
     found: list[dict[str, Value]] = []
     for bucket in range(1, len(days) + 1):
+        for provider, amounts in moved.due.items():
+            due[provider] = due.get(provider, 0) - amounts[bucket]
+        taken = sum(amounts[bucket] for amounts in office.values())
         to_date, withheld = to_date + moved.topped_up[bucket], withheld + moved.withheld[bucket]
         clearing += moved.clearing[bucket]
         found.append(
             {
+                "cash_in": moved.topped_up[bucket] + taken,
                 "topped_up": moved.topped_up[bucket],
+                "office": taken,
+                "office_by_method": breakdown(office, bucket),
                 "refunded": moved.refunded[bucket],
                 "charged_back": moved.charged_back[bucket],
                 "disputes_open": withheld,
                 "fees": moved.fees[bucket],
                 "clearing": clearing,
+                "clearing_by_provider": largest({key: amount for key, amount in due.items() if amount}),
                 "topped_up_by_provider": breakdown(moved.by_provider, bucket),
                 "topped_up_by_method": breakdown(moved.by_method, bucket),
                 "topped_up_to_date": to_date,

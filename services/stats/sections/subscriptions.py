@@ -20,6 +20,7 @@ from services.stats.sections.base import (
     Values,
     breakdown,
     by_bucket,
+    largest,
     running,
     span,
 )
@@ -59,6 +60,22 @@ NUMBERS = (
         reach_days=FOREVER,
         source="subscriptions, subscription_terms",
         reconciles="the day before, with those begun, without those ended",
+    ),
+    MetricDefinition(
+        "expired",
+        Unit.COUNT,
+        "Terms that are over at the day's end, renewed or not; those that were returned are none.",
+        reach_days=FOREVER,
+        source="subscriptions, subscription_terms",
+    ),
+    MetricDefinition(
+        "students_by_year",
+        Unit.COUNT,
+        "Users of `students`.",
+        by="year of study",
+        observed=True,
+        source="subscriptions, subscription_terms, users",
+        reconciles="students",
     ),
     MetricDefinition(
         "begun", Unit.COUNT, "Subscriptions of `active` that began in the day; a renewal is none.", reach_days=FOREVER
@@ -101,6 +118,18 @@ SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*), count(*) FILTER 
 FROM subscriptions WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s GROUP BY bucket
 """
 
+_OVER = """
+SELECT count(*) AS terms FROM subscriptions AS one
+LEFT JOIN subscription_terms AS kept ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
+WHERE one.status <> 'pending_payment' AND one.activated_at < %(begins_at)s
+  AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
+  AND least(one.ends_at, kept.stopped_at) > one.activated_at AND least(one.ends_at, kept.stopped_at) < %(begins_at)s
+"""
+
+_YEARS = """
+SELECT year_of_study AS year, count(*)::bigint AS users FROM users WHERE id = ANY (%(users)s::bigint[]) GROUP BY year
+"""
+
 #: For how many days ahead it is told what expires.
 _AHEAD = (7, 30)
 
@@ -141,11 +170,15 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
     chapters = stock.by_chapter.running({NONE_GIVEN: NONE})
     levels = stock.by_level.running(level_names(ask, stock.by_level.keys))
     total, students = running(new), np.cumsum(stock.students)
+    over = ask.kept(days.first - ONE_DAY, "subscriptions.expired")
+    over = ask(_OVER, begins_at=days.begins_at)[0].terms if over is None else over
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
+        over += int(stock.over[bucket])
         values[day] = {
             "total": total[bucket],
             "new": new[bucket],
+            "expired": over,
             "activated": int(stock.activated[bucket]),
             "students": int(students[bucket]),
             "active": sum(counts[bucket] for counts in levels.values()),
@@ -157,6 +190,11 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
             "pending": pending[bucket],
             **months[day],
         }
+    # a year of study keeps no history: it is known of the last day at most
+    years = ask(_YEARS, users=np.unique(np.concatenate([np.zeros(0, np.int64), *stock.last])).tolist())
+    values[days.last]["students_by_year"] = largest(
+        {NONE if row.year is None else row.year: row.users for row in years}
+    )
     return values
 
 
@@ -313,7 +351,9 @@ class Stock:
 
     def __init__(self, days: Days) -> None:
         self._days, self._number = days, len(days) + 2
-        self.activated, self.begun, self.ended = (np.zeros(self._number, np.int64) for _ in range(3))
+        self.activated, self.begun, self.ended, self.over = (np.zeros(self._number, np.int64) for _ in range(4))
+        #: The users who have access at the end of the last day.
+        self.last: list[Integers] = []
         #: How many more users have access than in the bucket before.
         self.students = np.zeros(self._number, np.int64)
         self.by_chapter, self.by_level = _Steps(self._number), _Steps(self._number)
@@ -325,6 +365,8 @@ class Stock:
         pieces = cut(terms.pairs(), terms.begins_at, terms.ends_at)
         begun, ended = buckets(pieces.begins_at, self._days), buckets(pieces.ends_at, self._days)
         self._add_to(self.activated, buckets(terms.begins_at, self._days))
+        self._add_to(self.over, buckets(terms.ends_at[terms.returned == 0], self._days))
+        self.last.append(np.unique(terms.users[_now(pieces, self._days)]))
         self._add_to(self.begun, begun[pieces.is_first])
         self._add_to(self.ended, ended[pieces.is_last])
         self.by_chapter.add(terms.chapters[pieces.terms], begun, ended)

@@ -13,11 +13,13 @@ from zoneinfo import ZoneInfo
 from services.stats.days import ONE_DAY, Days, midnight, yesterday
 from services.stats.errors import DayNotOverError
 from services.stats.sections.base import Value, Values
-from services.stats.sections.catalogue import REVISION, named_by, observed_names, reach_of
+from services.stats.sections.catalogue import REVISION, Over, is_observed, named_by, observed_names, over, reach_of
 from shared.runtime.failpoints import failpoint
 
 Payload = dict[str, Any]
 
+#: The id of a number's corrections begins like this.
+CORRECTIONS = "corrections."
 #: So many days are computed in one pass over the tables: what lies before them is read once a pass.
 CHUNK_DAYS = 732
 #: So many days before those that are computed are looked up: what churned in a month, and what has added up.
@@ -69,6 +71,21 @@ class NewVersion:
     watermark: str
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """How much a number of a closed day would be another, for a fact that came after the closing."""
+
+    #: The first day of the open month.
+    booked_on: date
+    day: date
+    version: int
+    number: str
+    key: str | None
+    amount: int
+    #: Whether it is booked in the open month; a stock or a ratio of a past day is not.
+    adds_up: bool
+
+
 class SnapshotReader(Protocol):
     """Reads all sections of a run of days, at one moment; what adds up goes on from what is `kept` of days before."""
 
@@ -87,6 +104,15 @@ class SnapshotStore(Protocol):
     def checked(self, days: Mapping[date, bool], marks: Mapping[date, int]) -> None:
         """Note that `days` were compared (and whether a section failed), and take off the `marks` that were seen."""
 
+    def closed_until(self) -> date | None:
+        """The last day of the last closed month."""
+
+    def correct(self, corrections: list[Correction]) -> None:
+        """Note what would be different in closed days."""
+
+    def corrections(self, first: date, last: date) -> dict[date, dict[str, Value]]:
+        """What is booked on the days of this run, by day and number."""
+
     def mark(self, first: date, last: date) -> None:
         """Mark the kept days of this run as changed."""
 
@@ -102,6 +128,8 @@ class Outcome:
     new_versions: int = 0
     #: Days of which a section failed: its name and the reason.
     failed: Mapping[date, dict[str, str]] = field(default_factory=dict)
+    #: Closed days of which a number would be another now; they stay as they are.
+    corrected: Mapping[date, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,23 +184,24 @@ class Computation:
         failpoint("stats.after_read")
         known = book.newest(days.first, days.last)
         payloads = {day: self._payload(day, reading, known.get(day)) for day in days}
-        versions = []
-        for day, payload in payloads.items():
-            body = canonical(payload)
-            etag = hashlib.sha256(body).hexdigest()
-            before = known.get(day)
-            if before is None or before.etag != etag:
-                number = before.version + 1 if before else 1
-                # no time stamp in it: the same day is the same bytes
-                zipped = gzip.compress(body, 9, mtime=0)
-                complete = bool(payload["complete"])
-                versions.append(NewVersion(day, number, payload, etag, zipped, complete, reading.watermark))
+        closed_until = book.closed_until() or date.min
+        closed = {day: payload for day, payload in payloads.items() if day <= closed_until}
+        versions = _versions(closed, known, reading.watermark)
         book.keep(versions)
+        corrections = _corrections(closed_until + ONE_DAY, versions, known) if closed else []
+        book.correct(corrections)
+        for day, booked in book.corrections(days.first, days.last).items():
+            payloads[day]["corrections"] = booked
+        rest = {day: payload for day, payload in payloads.items() if day > closed_until}
+        versions += (opened := _versions(rest, known, reading.watermark))
+        book.keep(opened)
         failpoint("stats.after_keep")
         book.checked({day: not payload["complete"] for day, payload in payloads.items()}, reading.marks)
         self._mark_what_follows(book, days, versions, known)
+        if corrections:
+            book.mark(closed_until + ONE_DAY, closed_until + ONE_DAY)
         failpoint("stats.before_commit")
-        return Outcome(len(days), len(versions), _failures(payloads))
+        return Outcome(len(days), len(versions), _failures(payloads), _numbers_of(corrections))
 
     def _relied_on(self, payloads: Mapping[date, Payload]) -> dict[date, Mapping[str, Value]]:
         """The numbers of those days that were counted in the same way and wholly."""
@@ -206,6 +235,8 @@ class Computation:
             "currency": self.currency,
             "definitions": REVISION,
             "complete": all("numbers" in section for section in sections.values()),
+            "closed": False,
+            "corrections": {},
             "names": _names(sections, reading.names),
             "sections": sections,
         }
@@ -224,6 +255,63 @@ class Computation:
         elif days.last not in known:
             # What is kept of later days has most likely seen these facts; if not, the next of them will differ too.
             book.mark_next(days.last)
+
+
+def _versions(
+    payloads: Mapping[date, Payload], known: Mapping[date, StoredVersion], watermark: str
+) -> list[NewVersion]:
+    """Of `payloads`, those that differ from what is known."""
+    versions = []
+    for day, payload in payloads.items():
+        etag, zipped = document_of(payload)
+        before = known.get(day)
+        if before is None or before.etag != etag:
+            number = before.version + 1 if before else 1
+            versions.append(NewVersion(day, number, payload, etag, zipped, bool(payload["complete"]), watermark))
+    return versions
+
+
+def document_of(payload: Payload) -> tuple[str, bytes]:
+    """The entity tag of `payload`, and its canonical JSON, compressed."""
+    body = canonical(payload)
+    # no time stamp in it: the same day is the same bytes
+    return hashlib.sha256(body).hexdigest(), gzip.compress(body, 9, mtime=0)
+
+
+def _corrections(booked_on: date, versions: list[NewVersion], known: Mapping[date, StoredVersion]) -> list[Correction]:
+    """What differs between these versions of closed days and those before them, where both were counted alike."""
+    found = []
+    for version in versions:
+        # a day that was not kept when its month was closed had nothing
+        nothing: dict[str, Any] = {name: {"numbers": {}} for name in version.payload["sections"]}
+        before = known.get(version.day) or StoredVersion(0, version.payload, "", nothing)
+        if any(before.payload[name] != version.payload[name] for name in ("zone", "currency", "definitions")):
+            continue
+        for number, (one, other) in _changed(before, version).items():
+            if is_observed(number):
+                continue
+            found += [
+                Correction(booked_on, version.day, version.version, number, key, amount, over(number) is Over.SUM)
+                for key, amount in _difference(one, other)
+            ]
+    return found
+
+
+def _difference(one: Value | None, other: Value | None) -> list[tuple[str | None, int]]:
+    if isinstance(one, dict) or isinstance(other, dict):
+        before, after = (value if isinstance(value, dict) else {} for value in (one, other))
+        pairs = [(key, after.get(key, 0) - before.get(key, 0)) for key in sorted({*before, *after})]
+        return [(key, amount) for key, amount in pairs if amount]
+    amount = (other or 0) - (one or 0)
+    return [(None, amount)] if amount else []
+
+
+def _numbers_of(corrections: list[Correction]) -> dict[date, list[str]]:
+    found: dict[date, list[str]] = {}
+    for one in corrections:
+        if one.number not in found.setdefault(one.day, []):
+            found[one.day].append(one.number)
+    return found
 
 
 def _names(sections: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -267,6 +355,13 @@ def flatten(payload: Payload) -> dict[str, Any]:
         for section, found in payload["sections"].items()
         for name, value in found.get("numbers", {}).items()
     }
+
+
+def value_of(payload: Payload, number: str) -> Any:
+    """The number `section.name` of a payload, or its correction where the id says so; None where there is none."""
+    if number.startswith(CORRECTIONS):
+        return payload.get("corrections", {}).get(number.removeprefix(CORRECTIONS))
+    return flatten(payload).get(number)
 
 
 def _failures(payloads: Mapping[date, Payload]) -> dict[date, dict[str, str]]:

@@ -18,7 +18,7 @@ from services.stats.sections.catalogue import REVISION
 from services.stats.snapshots.backfill import ANNOUNCED_WITHIN_SECONDS, verify
 from services.stats.snapshots.compute import CHUNK_DAYS, Computation
 from services.stats.snapshots.dirty_days import is_changed
-from services.stats.snapshots.postgres_store import PostgresSnapshots
+from services.stats.snapshots.postgres_store import COUNTED, PostgresSnapshots
 from shared.schema.tables import daily_stats, daily_stats_newest
 
 log = structlog.get_logger(__name__)
@@ -136,7 +136,7 @@ def _share(connection: Connection) -> Sequence[date]:
     # a day that is due is going to be compared anyway, and one of older definitions cannot be
     comparable = (
         select(*table.c["day", "verified_at", "checked_at", "tried_at"])
-        .join(kept, (kept.c.day == table.c.day) & (kept.c.version == table.c.version))
+        .join(kept, (kept.c.day == table.c.day) & (kept.c.version == COUNTED))
         .where(
             kept.c.payload["definitions"].as_integer() == REVISION,
             ~table.c.failed,
@@ -167,7 +167,7 @@ def _note(connection: Connection, compared: Mapping[date, int], differing: Mappi
     table = daily_stats_newest
     done = 0
     for day, version in compared.items():
-        of_version = update(table).where(table.c.day == day, table.c.version == version)
+        of_version = update(table).where(table.c.day == day, COUNTED.in_([version]))
         noted = connection.execute(of_version.values(verified_at=func.now(), differences=differing.get(day, 0)))
         done += noted.rowcount
     return done

@@ -2,17 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, delete, func, insert, select, text
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, delete, false, func, insert, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.stats.snapshots.compute import NewVersion, Payload, StoredVersion
+from services.stats.days import last_of_month
+from services.stats.sections.base import Value
+from services.stats.snapshots.compute import Correction, NewVersion, Payload, StoredVersion, document_of
 from services.stats.snapshots.dirty_days import gather_late, is_changed, mark
-from shared.schema.tables import changed_days, daily_stats, daily_stats_newest, users
+from shared.schema.tables import (
+    changed_days,
+    closed_day_corrections,
+    closed_months,
+    daily_stats,
+    daily_stats_newest,
+    users,
+)
 
 #: Held while days are computed: an older reading must never be kept after a newer one.
 LOCK = 0x4E4F55424153
@@ -29,6 +38,7 @@ class Snapshot:
     body_gzip: bytes
     complete: bool
     computed_at: datetime
+    closed: bool = False
 
 
 def latest(engine: Engine) -> Snapshot | None:
@@ -50,7 +60,12 @@ def between(engine: Engine, first: date | None, last: date | None) -> list[Snaps
 
 def attempt_on(engine: Engine, day: date) -> Snapshot | None:
     """The newest version of `day`, even if a section failed."""
-    query = select(daily_stats).where(daily_stats.c.day == day).order_by(daily_stats.c.version.desc()).limit(1)
+    query = (
+        select(daily_stats, false().label("closed"))
+        .where(daily_stats.c.day == day)
+        .order_by(daily_stats.c.version.desc())
+        .limit(1)
+    )
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _snapshot(row)
@@ -99,6 +114,19 @@ class PostgresSnapshotStore:
         )
 
     def checked(self, days: Mapping[date, bool], marks: Mapping[date, int]) -> None:
+        closed_until = self.closed_until() or date.min
+        for are_closed in (False, True):
+            part = {day: failed for day, failed in days.items() if (day <= closed_until) is are_closed}
+            if part:
+                self._note_checked(part, "facts_version" if are_closed else "version")
+        # A change that came after the reading has raised the count, and its mark stays. In order, as marks are made.
+        for day, changes in sorted(marks.items()):
+            self._connection.execute(
+                delete(changed_days).where(and_(changed_days.c.day == day, changed_days.c.changes == changes))
+            )
+
+    def _note_checked(self, days: Mapping[date, bool], column: str) -> None:
+        """`column` is where the newest complete version stands."""
         table = daily_stats_newest
         version = (
             select(func.max(daily_stats.c.version))
@@ -106,27 +134,48 @@ class PostgresSnapshotStore:
             .scalar_subquery()
         )
         statement = upsert(table).values(
-            day=bindparam("of_day"), version=version, failed=bindparam("has_failed"), checked_at=func.now()
+            {"day": bindparam("of_day"), column: version, "failed": bindparam("has_failed"), "checked_at": func.now()}
         )
         self._connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["day"],
                 # what was found out about another version says nothing of this one
                 set_={
-                    **{name: statement.excluded[name] for name in ("version", "failed", "checked_at")},
+                    **{name: statement.excluded[name] for name in (column, "failed", "checked_at")},
                     **{
-                        name: case((table.c.version == statement.excluded.version, table.c[name]), else_=None)
+                        name: case((table.c[column] == statement.excluded[column], table.c[name]), else_=None)
                         for name in ("verified_at", "differences")
                     },
                 },
             ),
             [{"of_day": day, "has_failed": failed} for day, failed in days.items()],
         )
-        # A change that came after the reading has raised the count, and its mark stays. In order, as marks are made.
-        for day, changes in sorted(marks.items()):
-            self._connection.execute(
-                delete(changed_days).where(and_(changed_days.c.day == day, changed_days.c.changes == changes))
-            )
+
+    def closed_until(self) -> date | None:
+        month: date | None = self._connection.scalar(select(func.max(closed_months.c.month)))
+        return None if month is None else last_of_month(month)
+
+    def correct(self, corrections: list[Correction]) -> None:
+        if corrections:
+            self._connection.execute(insert(closed_day_corrections), [asdict(one) for one in corrections])
+
+    def corrections(self, first: date, last: date) -> dict[date, dict[str, Value]]:
+        table = closed_day_corrections
+        rows = self._connection.execute(
+            select(table.c.booked_on, table.c.number, table.c.key, func.sum(table.c.amount).label("amount"))
+            .where(table.c.booked_on.between(first, last), table.c.adds_up)
+            .group_by(table.c.booked_on, table.c.number, table.c.key)
+        )
+        found: dict[date, dict[str, Value]] = {}
+        for row in rows:
+            numbers, amount = found.setdefault(row.booked_on, {}), int(row.amount)
+            if row.key is None:
+                numbers |= {row.number: amount} if amount else {}
+            elif amount:
+                keys = numbers.setdefault(row.number, {})
+                assert isinstance(keys, dict)
+                keys[row.key] = amount
+        return found
 
     def mark(self, first: date, last: date) -> None:
         days = select(daily_stats_newest.c.day).where(daily_stats_newest.c.day.between(first, last))
@@ -179,7 +228,9 @@ def _complete(
     engine: Engine, first: date | None, last: date | None, *, newest_first: bool = False, limit: int | None = None
 ) -> list[Snapshot]:
     newest, table = daily_stats_newest, daily_stats
-    query = select(table).join(newest, and_(newest.c.day == table.c.day, newest.c.version == table.c.version))
+    query = select(table, newest.c.facts_version.is_not(None).label("closed")).join(
+        newest, and_(newest.c.day == table.c.day, newest.c.version == table.c.version)
+    )
     if first is not None:
         query = query.where(newest.c.day >= first)
     if last is not None:
@@ -190,7 +241,16 @@ def _complete(
 
 
 def _snapshot(row: Row[Any]) -> Snapshot:
-    return Snapshot(row.day, row.version, row.payload, row.etag, bytes(row.body_gzip), row.complete, row.computed_at)
+    found = Snapshot(row.day, row.version, row.payload, row.etag, bytes(row.body_gzip), row.complete, row.computed_at)
+    if not row.closed:
+        return found
+    payload = {**found.payload, "closed": True}
+    etag, body_gzip = document_of(payload)
+    return replace(found, payload=payload, etag=etag, body_gzip=body_gzip, closed=True)
+
+
+#: The version that the facts were counted in last: of a closed day another one is shown.
+COUNTED = func.coalesce(daily_stats_newest.c.facts_version, daily_stats_newest.c.version)
 
 
 class PostgresSnapshots:
@@ -201,18 +261,25 @@ class PostgresSnapshots:
 
     def reach(self) -> tuple[date, date] | None:
         table = daily_stats_newest
-        query = select(func.min(table.c.day), func.max(table.c.day)).where(table.c.version.is_not(None))
+        query = select(func.min(table.c.day), func.max(table.c.day)).where(COUNTED.is_not(None))
         with self._engine.connect() as connection:
             first, last = connection.execute(query).one()
         return None if first is None else (first, last)
 
     def payloads(self, first: date, last: date) -> dict[date, Payload]:
-        return {snapshot.day: snapshot.payload for snapshot in between(self._engine, first, last)}
+        newest, table = daily_stats_newest, daily_stats
+        query = (
+            select(table.c.day, table.c.payload)
+            .join(newest, and_(newest.c.day == table.c.day, table.c.version == COUNTED))
+            .where(newest.c.day.between(first, last))
+        )
+        with self._engine.connect() as connection:
+            return {row.day: row.payload for row in connection.execute(query)}
 
     def versions(self, first: date, last: date) -> dict[date, int]:
         table = daily_stats_newest
-        query = select(table.c.day, table.c.version).where(
-            table.c.day.between(first, last), table.c.version.is_not(None), ~table.c.failed
+        query = select(table.c.day, COUNTED.label("version")).where(
+            table.c.day.between(first, last), COUNTED.is_not(None), ~table.c.failed
         )
         with self._engine.connect() as connection:
             return {row.day: row.version for row in connection.execute(query)}

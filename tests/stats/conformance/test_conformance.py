@@ -18,7 +18,8 @@ CASES = tomllib.loads(Path(__file__).with_name("cases.toml").read_text(encoding=
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 TABLES = (
     "users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions",
-    "subscription_terms", "chapter_teachers", "webhook_events", "transcode_jobs", "dead_letters", "ledger",
+    "subscription_terms", "chapter_teachers", "office_payments", "webhook_events", "transcode_jobs", "dead_letters",
+    "ledger",
 )  # fmt: skip
 
 
@@ -31,9 +32,16 @@ def school_of(case: Row) -> School:
     school: School = {table: [] for table in TABLES}
     terms, money = case.get("terms", []), case.get("money", [])
     check_ins, payments = case.get("check_ins", []), case.get("payments", [])
-    users = {one["user"] for one in [*terms, *money, *check_ins, *payments] if "user" in one}
+    registered = {int(number): at(text) for number, text in case.get("registered", {}).items()}
+    users = registered.keys() | {one["user"] for one in [*terms, *money, *check_ins, *payments] if "user" in one}
     school["users"] = [
-        {"id": number, "created_at": LONG_AGO, "role": "student", "year_of_study": None} for number in sorted(users)
+        {
+            "id": number,
+            "created_at": registered.get(number, LONG_AGO),
+            "role": "student",
+            "year_of_study": case.get("years", {}).get(str(number)),
+        }
+        for number in sorted(users)
     ]
     school["teachers"] = [{"id": number, "created_at": LONG_AGO, "specialisation": None} for number in (1, 2)]
     school["chapters"] = [
@@ -46,7 +54,12 @@ def school_of(case: Row) -> School:
     for number, term in enumerate(terms, start=1):
         _add_term(school, number, term)
     school["sessions"] = [
-        {"id": number, "starts_at": at(one["at"]), "chapter_id": one["chapter"] or None, "teacher_id": None}
+        {
+            "id": number,
+            "starts_at": at(one["at"]),
+            "chapter_id": one["chapter"] or None,
+            "teacher_id": one.get("teacher"),
+        }
         for number, one in enumerate(case.get("sessions", []), start=1)
     ]
     school["attendances"] = [
@@ -54,6 +67,17 @@ def school_of(case: Row) -> School:
         for number, one in enumerate(check_ins, start=1)
     ]
     school["payments"] = [_payment(number, one) for number, one in enumerate(payments, start=1)]
+    school["office_payments"] = [
+        {
+            "id": number,
+            "user_id": None,
+            "method": one["method"],
+            "amount_minor": one["amount"],
+            "currency": one.get("currency", "DZD"),
+            "received_at": at(one["at"]),
+        }
+        for number, one in enumerate(case.get("office", []), start=1)
+    ]
     school["ledger"] = [
         {
             "account": one["account"],
@@ -63,6 +87,7 @@ def school_of(case: Row) -> School:
             "user_id": one.get("user"),
             "subscription_id": one.get("subscription"),
             "payment_id": None,
+            "provider": one.get("provider"),
         }
         for one in money
     ]

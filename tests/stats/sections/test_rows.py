@@ -20,13 +20,13 @@ slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report
 
 #: Ratios, means and percentiles are no sums of rows; neither is what was expected, and what a table does not identify.
 WITHOUT = {
-    "payments": {"success_rate", "mean", "credit_p50", "credit_p95", "credit_max"},
+    "payments": {"cash_in", "success_rate", "mean", "credit_p50", "credit_p95", "credit_max"},
     "subscriptions": {
         "customer_churn_30", "gross_mrr_churn_30", "net_mrr_churn_30", "grr_30", "nrr_30", "renewal_rate_30",
     },
     "wallets": {"mean"},
     "attendance": {"mean_per_session", "expected", "attendance_rate"},
-    "engagement": {"stickiness", "retention_1", "retention_7", "retention_30"},
+    "engagement": {"stickiness", "retention_1", "retention_7", "retention_30", "conversion_30"},
     "content": {"videos", "video_minutes", "video_bytes", "transcode_p50", "transcode_p95", "transcode_max"},
     "platform": {"messages_dead"},
 }  # fmt: skip

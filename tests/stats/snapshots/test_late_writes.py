@@ -30,6 +30,7 @@ INSERT INTO subscriptions (user_id, chapter_id, amount_minor, status, created_at
     VALUES (1, 1, 3100, 'active', '2026-03-05 11:00+00', '2026-03-20 11:00+00', '2999-01-01 11:00+00'),
            (2, 1, 3101, 'active', '2026-03-05 11:00+00', '2026-03-08 11:00+00', '2026-04-15 11:00+00'),
            (2, 1, 0, 'active', '2026-03-05 11:00+00', '2026-03-08 11:00+00', '2026-04-15 11:00+00');
+INSERT INTO office_payments (method, amount_minor, received_at) VALUES ('cash', 900, '2026-03-11 11:00+00');
 INSERT INTO ledger_accounts (kind) VALUES ('subscription_revenue');
 INSERT INTO ledger_transactions (kind, subscription_id, created_at)
     VALUES ('activation', 1, '2026-03-15 11:00+00'), ('activation', 1, '2026-03-20 11:00+00');
@@ -51,6 +52,11 @@ def around(*days: str, lasts: int = 0) -> set[date]:
     return {date.fromisoformat(f"2026-{day}") + timedelta(days=shift) for day in days for shift in range(-1, lasts + 2)}
 
 
+def weeks(*days: str) -> set[date]:
+    """The days in whose last four weeks somebody may have taught."""
+    return around(*days, lasts=27)
+
+
 def month(*days: str) -> set[date]:
     """The days in whose last 30 somebody may have come."""
     return around(*days, lasts=30)
@@ -70,10 +76,17 @@ LATE: list[tuple[str, set[date]]] = [
     ("UPDATE teachers SET created_at = '2026-03-07 11:00+00' WHERE id = 1", around("03-01", "03-07")),
     ("INSERT INTO chapters (created_at) VALUES ('2026-03-07 11:00+00')", around("03-07")),
     ("INSERT INTO courses (created_at) VALUES ('2026-03-07 11:00+00')", around("03-07")),
-    ("INSERT INTO sessions (starts_at) VALUES ('2026-03-07 11:00+00')", around("03-07")),
-    ("UPDATE sessions SET starts_at = '2026-03-14 11:00+00' WHERE id = 1", around("03-10", "03-14")),
-    ("UPDATE sessions SET teacher_id = 2 WHERE id = 1", around("03-10")),
-    ("UPDATE sessions SET chapter_id = NULL WHERE id = 1", around("03-10")),
+    ("INSERT INTO sessions (starts_at) VALUES ('2026-03-07 11:00+00')", weeks("03-07")),
+    ("UPDATE sessions SET starts_at = '2026-03-14 11:00+00' WHERE id = 1", weeks("03-10", "03-14")),
+    (
+        "INSERT INTO office_payments (method, amount_minor, received_at) VALUES ('cash', 5, '2026-03-07 11:00+00')",
+        around("03-07"),
+    ),
+    ("UPDATE office_payments SET received_at = '2026-03-14 11:00+00' WHERE id = 1", around("03-11", "03-14")),
+    ("UPDATE office_payments SET amount_minor = 7 WHERE id = 1", around("03-11")),
+    ("DELETE FROM office_payments WHERE id = 1", around("03-11")),
+    ("UPDATE sessions SET teacher_id = 2 WHERE id = 1", weeks("03-10")),
+    ("UPDATE sessions SET chapter_id = NULL WHERE id = 1", weeks("03-10")),
     (
         "INSERT INTO attendances (session_id, user_id, checked_in_at) VALUES (1, 2, '2026-03-10 11:00+00')",
         month("03-10"),

@@ -1,6 +1,6 @@
 """View model of the dashboard: each number with definition, history and change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ SHOWN_KEYS = 6
 #: What stands at the top.
 OVERVIEW = (
     "revenue.net",
-    "payments.topped_up",
+    "payments.cash_in",
     "subscriptions.students",
     "subscriptions.mrr",
     "engagement.daily",
@@ -115,6 +115,8 @@ class PageView:
 
     overview: tuple[Shown, ...]
     sections: tuple[SectionView, ...]
+    #: What is booked here for facts of closed months: the number's id, a key, its name, and how much.
+    corrections: tuple[tuple[str, str, str, str], ...] = ()
 
 
 def is_for_operators(section: str, number: str) -> bool:
@@ -130,7 +132,20 @@ def view_of(shelf: SnapshotCache, day: Day, words: Translations, view: str = "sc
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
     cards = (replace(shown[name], to_date=_to_date(shelf, day, name, words)) for name in OVERVIEW if name in shown)
-    return PageView(tuple(cards), sections)
+    return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)))
+
+
+def _corrections(day: Day, words: Translations, view: str) -> Iterator[tuple[str, str, str, str]]:
+    currency = day.payload["currency"]
+    for name, value in day.payload.get("corrections", {}).items():
+        (section, number), *_ = find(name)
+        if is_for_operators(section.name, number.name) != (view == "operations"):
+            continue
+        told = words.number(section.name, number.name)
+        parts = value if isinstance(value, dict) else {"": value}
+        for key, amount in sorted(parts.items(), key=lambda part: -abs(part[1]))[:SHOWN_KEYS]:
+            label = f"{told}: {words.key(number.by or '', key, day.payload.get('names'))}" if key else told
+            yield name, key, label, words.value(amount, number.unit, currency)
 
 
 def _to_date(shelf: SnapshotCache, day: Day, name: str, words: Translations) -> tuple[tuple[str, str], ...]:

@@ -191,14 +191,58 @@ def test_every_language_says_the_same_things() -> None:
     ("language", "said", "meant"),
     [
         # the school's word for a chapter in Algeria; a share is no session; who left is not missing
-        ("ar", ("الفصل", "فصول", "مفقودون", "95 من 100", 'share = "الحصة"'), ("المحور", "غادروا", "المئين 95")),
-        ("fr", ("dans le jour", "95 sur 100", "Dont revenus"), ("dans la journée", "95e centile", "Dont de retour")),
+        (
+            "ar",
+            ("الفصل", "فصول", "مفقودون", "95 من 100", 'share = "الحصة"', '"فاشلة"', '"النصف"', "، النصف"),
+            ("المحور", "غادروا", "المئين 95", 'share = "النسبة"', "عمليات دفع فاشلة", "الوسيط", "حصص"),
+        ),
+        (
+            "fr",
+            ("dans le jour", "95 sur 100", "Dont revenus", '"Revenu"', "à la semaine précédente"),
+            (
+                "dans la journée",
+                "95e centile",
+                "Dont de retour",
+                "Encaissements",
+                "au même jour de la semaine précédente",
+            ),
+        ),
     ],
 )
 def test_the_words_are_those_of_the_field(language: str, said: tuple[str, ...], meant: tuple[str, ...]) -> None:
     text = (TRANSLATIONS / f"{language}.toml").read_text()
     assert [word for word in said if word in text] == []
     assert [word for word in meant if word not in text] == []
+
+
+def test_the_cards_begin_with_revenue_and_what_came_in(library: Library) -> None:
+    names = re.findall(r'<li class="card"><h3>(.*?)</h3>', page(library, "?lang=en").text)
+    assert names[:3] == ["Revenue", "Cash in", "Students with access"]
+
+
+def test_growing_debt_is_bad(library: Library) -> None:
+    html = page(library, "?lang=en").text
+    row = html.split('id="d-wallets.debt"')[1].split("</tr>")[0]
+    changes = re.findall(r'class="change (\w+) (\w+)"', row)
+    assert len(changes) == 3
+    assert {mood for mood, sign in changes if sign == "up"} <= {"bad"}
+    assert {mood for mood, sign in changes if sign == "down"} <= {"good"}
+
+
+def test_each_of_the_questions_of_finance_is_answered_on_the_page(library: Library) -> None:
+    text = (TRANSLATIONS.parents[3] / "docs" / "statistics-api.md").read_text(encoding="utf-8")
+    table = text.split("## Questions of finance")[1].split("\n## ")[0]
+    questions = dict(re.findall(r"^\| ([^|]+\?) \| ([^|]+) \|$", table, re.MULTILINE))
+    html = page(library, "?lang=en").text
+    every = {number.name: f"{section.name}.{number.name}" for section in SECTIONS for number in section.numbers}
+    assert len(questions) >= 20
+    for question, answer in questions.items():
+        numbers = [every.get(word, word) for word in re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)?\w*)`", answer)]
+        assert numbers, question
+        for number in numbers:
+            shown = number == "month_to_date" or f'id="d-{number}"' in html
+            assert shown, (question, number)
+    assert "month to date" in html
 
 
 @pytest.mark.parametrize(
