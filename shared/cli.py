@@ -17,8 +17,11 @@ SERVICES = {
 #: What support and operators use daily is reached without the service's name.
 OPERATORS = {
     "events": "shared.operations.webhook_events.cli:events",
+    "integration": "shared.operations.integration.cli:integration",
+    "orders": "shared.operations.integration.cli:orders",
     "payments": "shared.operations.payments.cli:payments",
     "tokens": "shared.operations.api_tokens.cli:tokens",
+    "users": "shared.operations.integration.cli:users",
     "wallet": "shared.operations.payments.cli:wallet",
 }
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that
