@@ -19,9 +19,12 @@ OPERATORS = {
     "endpoints": "shared.operations.webhook_endpoints.cli:endpoints",
     "erase": "shared.operations.retention.cli:erase",
     "events": "shared.operations.webhook_events.cli:events",
+    "integration": "shared.operations.integration.cli:integration",
+    "orders": "shared.operations.integration.cli:orders",
     "payments": "shared.operations.payments.cli:payments",
     "retention": "shared.operations.retention.cli:retention",
     "tokens": "shared.operations.api_tokens.cli:tokens",
+    "users": "shared.operations.integration.cli:users",
     "wallet": "shared.operations.payments.cli:wallet",
 }
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that

@@ -22,7 +22,7 @@ from services.webhook_gateway.reference import register
 from services.webhook_gateway.school_api.auth import Authorizer
 from services.webhook_gateway.school_api.checkouts.checkouts import ReturnUrls
 from services.webhook_gateway.school_api.checkouts.postgres import PostgresCheckouts
-from services.webhook_gateway.school_api.checkouts.routes import CheckoutDesk
+from services.webhook_gateway.school_api.checkouts.routes import CheckoutApi
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
 from services.webhook_gateway.school_api.keys.routes import KeyDesk
 from services.webhook_gateway.school_api.payments.reading import Reading
@@ -121,7 +121,7 @@ def _add_school_api(
         books=partial(open_store, engine, settings.subscription_period),
         currency=settings.currency,
     )
-    app.extensions["checkouts"] = CheckoutDesk(
+    app.extensions["checkouts"] = CheckoutApi(
         providers=found.providers,
         checkouts=PostgresCheckouts(engine, partial(open_store, engine, settings.subscription_period)),
         currency=settings.currency,

@@ -153,7 +153,7 @@ class TokenVerifier:
         matching = [token for token in self._tokens if hmac.compare_digest(token.digest, digest)]
         if matching:
             return matching[0]
-        # a digest is looked up, not compared: what its time tells of a token of 256 random bits is nothing
+        # found by an index: a digest of 256 random bits cannot be approached by timing
         return self._stored(digest) if secret.startswith(STORED_PREFIX.encode()) else None
 
     def _is_limited(self, client: str) -> bool:

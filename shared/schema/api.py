@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
 
-# A token of the API: whoever has it shows it, this table has its SHA-256. A row stays after the token is revoked.
+# A token of the API by its SHA-256. A row stays after the token is revoked.
 api_tokens = Table(
     "api_tokens",
     metadata,

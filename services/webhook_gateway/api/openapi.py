@@ -69,27 +69,27 @@ class Error(BaseModel):
 def build(app: Flask, info: Mapping[str, Any]) -> dict[str, Any]:
     """The document of every route of `app` that says what it is."""
     routes = [
-        (rule, method, told)
+        (rule, method, declared)
         for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
-        if (told := operation_of(app.view_functions[rule.endpoint])) is not None
+        if (declared := operation_of(app.view_functions[rule.endpoint])) is not None
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
     ]
     models: set[tuple[type[BaseModel], JsonSchemaMode]] = {(Problem, "serialization"), (Error, "serialization")}
-    for _, _, told in routes:
-        models |= {(one, "validation") for one in (told.query, told.body) if one is not None}
-        models |= {(told.answer, "serialization")} if told.answer is not None else set()
+    for _, _, declared in routes:
+        models |= {(one, "validation") for one in (declared.query, declared.body) if one is not None}
+        models |= {(declared.answer, "serialization")} if declared.answer is not None else set()
     ordered = sorted(models, key=lambda one: (one[0].__name__, one[1]))
     references, definitions = models_json_schema(ordered, ref_template=_REF)
     paths: dict[str, Any] = {}
-    versioned = {told.name for rule, _, told in routes if rule.rule.startswith(VERSION_1)}
-    for rule, method, told in routes:
-        described = _describe(rule, method, told, references)
-        if told.name in versioned and not rule.rule.startswith(VERSION_1):
+    versioned = {declared.name for rule, _, declared in routes if rule.rule.startswith(VERSION_1)}
+    for rule, method, declared in routes:
+        described = _describe(rule, method, declared, references)
+        if declared.name in versioned and not rule.rule.startswith(VERSION_1):
             described["operationId"] += "Unversioned"
             described["description"] = "The same under its older address, with the older form of refusals."
         paths.setdefault(_path_of(rule), {})[method.lower()] = described
     schemas = definitions["$defs"]
-    for query in {told.query for _, _, told in routes if told.query is not None}:
+    for query in {declared.query for _, _, declared in routes if declared.query is not None}:
         schemas.pop(query.__name__, None)
     return {
         "openapi": "3.1.0",
@@ -102,64 +102,64 @@ def build(app: Flask, info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe(rule: Rule, method: str, told: Operation, references: Mapping[Any, Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {"operationId": told.name, "summary": told.summary}
-    if told.description:
-        described["description"] = told.description
-    if told.scope is not None:
+def _describe(rule: Rule, method: str, declared: Operation, references: Mapping[Any, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": declared.name, "summary": declared.summary}
+    if declared.description:
+        described["description"] = declared.description
+    if declared.scope is not None:
         described["security"] = [{"token": []}]
-        described["description"] = f"{told.description or ''} Scope: `{told.scope}`.".strip()
-    parameters = [*_path_parameters(rule, told), *_query_parameters(told.query)]
-    if told.is_idempotent:
+        described["description"] = f"{declared.description or ''} Scope: `{declared.scope}`.".strip()
+    parameters = [*_path_parameters(rule, declared), *_query_parameters(declared.query)]
+    if declared.is_idempotent:
         parameters.append(_IDEMPOTENCY_PARAMETER)
     if parameters:
         described["parameters"] = parameters
-    if told.body is not None:
-        schema = references[(told.body, "validation")]
+    if declared.body is not None:
+        schema = references[(declared.body, "validation")]
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    responses = _responses(rule, told, references)
-    extra = dict(told.extra)
+    responses = _responses(rule, declared, references)
+    extra = dict(declared.extra)
     responses |= extra.pop("responses", {})
     by_method = dict(extra.pop("by_method", {}).get(method, {}))
     responses |= by_method.pop("extra_responses", {})
     return {**described, "responses": dict(sorted(responses.items())), **extra, **by_method}
 
 
-def _responses(rule: Rule, told: Operation, references: Mapping[Any, Any]) -> dict[str, Any]:
+def _responses(rule: Rule, declared: Operation, references: Mapping[Any, Any]) -> dict[str, Any]:
     is_versioned = rule.rule.startswith(VERSION_1)
     responses: dict[str, Any] = {}
-    if told.answer is not None:
+    if declared.answer is not None:
         success: dict[str, Any] = {
-            "description": told.answer_text,
-            "content": {"application/json": {"schema": references[(told.answer, "serialization")]}},
+            "description": declared.answer_text,
+            "content": {"application/json": {"schema": references[(declared.answer, "serialization")]}},
         }
-        if told.has_etag:
+        if declared.has_etag:
             success["headers"] = {"ETag": {"description": "Send it as If-None-Match.", "required": True, **_TEXT}}
             responses["304"] = {"description": "The answer is what the client has."}
-        responses[str(told.status)] = success
-    for status, text in _refusals(told, is_versioned=is_versioned).items():
+        responses[str(declared.status)] = success
+    for status, text in _refusals(declared, is_versioned=is_versioned).items():
         schema = references[(Problem if is_versioned else Error, "serialization")]
         media_type = "application/problem+json" if is_versioned else "application/json"
         refusal: dict[str, Any] = {"description": text, "content": {media_type: {"schema": schema}}}
-        if status in _HEADERS and (status != HTTPStatus.UNAUTHORIZED or told.scope is not None):
+        if status in _HEADERS and (status != HTTPStatus.UNAUTHORIZED or declared.scope is not None):
             refusal["headers"] = dict(_HEADERS[status])
         responses[str(status)] = refusal
     return responses
 
 
-def _refusals(told: Operation, *, is_versioned: bool) -> dict[int, str]:
+def _refusals(declared: Operation, *, is_versioned: bool) -> dict[int, str]:
     """By status, why a request is refused."""
-    kinds: list[type[errors.GatewayError]] = list(told.refusals)
-    if told.scope is not None:
+    kinds: list[type[errors.GatewayError]] = list(declared.refusals)
+    if declared.scope is not None:
         kinds += _SCOPE_REFUSALS
         kinds += [errors.TooManyRequestsError] if is_versioned else []
-    if told.body is not None:
+    if declared.body is not None:
         kinds += _BODY_REFUSALS
-    if told.is_idempotent:
+    if declared.is_idempotent:
         kinds += _KEY_REFUSALS
-    if told.body is not None or told.query is not None:
-        kinds.append(told.fault)
-    elif is_versioned and told.scope is not None:
+    if declared.body is not None or declared.query is not None:
+        kinds.append(declared.fault)
+    elif is_versioned and declared.scope is not None:
         kinds.append(errors.BadRequestError)
     texts: dict[int, list[str]] = {}
     for kind in kinds:
@@ -167,7 +167,7 @@ def _refusals(told: Operation, *, is_versioned: bool) -> dict[int, str]:
         known = texts.setdefault(int(STATUS_OF[kind]), [])
         if text not in known:
             known.append(text)
-    if told.scope is not None and told.is_database_needed:
+    if declared.scope is not None and declared.is_database_needed:
         texts.setdefault(int(HTTPStatus.SERVICE_UNAVAILABLE), []).append("The database does not answer; try again.")
     return {status: " ".join(lines) for status, lines in texts.items()}
 
@@ -176,9 +176,9 @@ def _path_of(rule: Rule) -> str:
     return re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule)
 
 
-def _path_parameters(rule: Rule, told: Operation) -> Iterable[dict[str, Any]]:
+def _path_parameters(rule: Rule, declared: Operation) -> Iterable[dict[str, Any]]:
     for converter, name in re.findall(r"<(?:([^:>]+):)?(\w+)>", rule.rule):
-        given = dict(told.path.get(name, {}))
+        given = dict(declared.path.get(name, {}))
         parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         if converter.startswith("int"):
             most = re.search(r"max=([0-9]+)", converter)
@@ -192,8 +192,8 @@ def _query_parameters(query: type[BaseModel] | None) -> Iterable[dict[str, Any]]
         return
     schema = query.model_json_schema(ref_template=_REF)
     definitions = schema.get("$defs", {})
-    for name, told in schema["properties"].items():
-        inner = _inline(told, definitions)
+    for name, declared in schema["properties"].items():
+        inner = _inline(declared, definitions)
         parameter: dict[str, Any] = {"name": name, "in": "query", "schema": inner}
         if text := inner.pop("description", None):
             parameter["description"] = text
@@ -204,12 +204,12 @@ def _query_parameters(query: type[BaseModel] | None) -> Iterable[dict[str, Any]]
         yield parameter
 
 
-def _inline(told: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+def _inline(declared: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of a parameter, without references, and without the null that stands for its absence."""
-    if reference := told.get("$ref"):
+    if reference := declared.get("$ref"):
         return _inline(definitions[reference.rpartition("/")[2]], definitions)
-    found = {name: value for name, value in told.items() if name not in ("title", "anyOf")}
-    for one in told.get("anyOf", ()):
+    found = {name: value for name, value in declared.items() if name not in ("title", "anyOf")}
+    for one in declared.get("anyOf", ()):
         if one != {"type": "null"}:
             found = {**_inline(one, definitions), **found}
     if found.get("default", 0) is None:

@@ -97,13 +97,13 @@ def operation(**described: Any) -> Callable[[Callable[..., Any]], Callable[..., 
     """
 
     def wrap(view: Callable[..., Any]) -> Callable[..., ResponseReturnValue]:
-        told = Operation(name=_camel(view.__name__), **described)
+        declared = Operation(name=_camel(view.__name__), **described)
 
         @wraps(view)
         def answer(**path: Any) -> ResponseReturnValue:
-            return _run(told, view, path)
+            return _run(declared, view, path)
 
-        setattr(answer, _ATTRIBUTE, told)
+        setattr(answer, _ATTRIBUTE, declared)
         return answer
 
     return wrap
@@ -115,22 +115,22 @@ def operation_of(view: Callable[..., Any]) -> Operation | None:
     return found
 
 
-def _run(told: Operation, view: Callable[..., Any], path: Mapping[str, Any]) -> ResponseReturnValue:
+def _run(declared: Operation, view: Callable[..., Any], path: Mapping[str, Any]) -> ResponseReturnValue:
     api: Api = current_app.extensions["api"]
-    token = None if told.scope is None else api.authorizer.require(told.scope)
+    token = None if declared.scope is None else api.authorizer.require(declared.scope)
     g.acting_token = token
     given = dict(path)
-    if told.query is not None:
-        given["query"] = _read_query(told.query, told.fault)
+    if declared.query is not None:
+        given["query"] = _read_query(declared.query, declared.fault)
     elif request.path.startswith(VERSION_1) and request.args:
         raise errors.BadRequestError(f"There is no parameter {next(iter(request.args))[:40]!r}.")
     raw = b""
-    if told.body is not None:
+    if declared.body is not None:
         raw = api.bodies.read(request.environ)
-        given["body"] = _read_body(told.body, raw, told.fault)
-    if token is None or not told.is_idempotent or IDEMPOTENCY_KEY not in request.headers:
-        return _respond(told, view(**given))
-    return _once(api.idempotency, token, raw, lambda: _respond(told, view(**given)))
+        given["body"] = _read_body(declared.body, raw, declared.fault)
+    if token is None or not declared.is_idempotent or IDEMPOTENCY_KEY not in request.headers:
+        return _respond(declared, view(**given))
+    return _once(api.idempotency, token, raw, lambda: _respond(declared, view(**given)))
 
 
 def _once(keys: IdempotencyKeys, token: ApiToken, raw: bytes, act: Callable[[], Response]) -> Response:
@@ -154,13 +154,13 @@ def _once(keys: IdempotencyKeys, token: ApiToken, raw: bytes, act: Callable[[], 
     return response
 
 
-def _respond(told: Operation, answer: Any) -> Response:
+def _respond(declared: Operation, answer: Any) -> Response:
     if isinstance(answer, Response):
         return answer
-    response = Response(answer.model_dump_json(exclude_unset=True) + "\n", told.status, mimetype="application/json")
-    if told.scope is not None:
-        response.headers["Cache-Control"] = "private, no-cache" if told.has_etag else "private, no-store"
-    if told.has_etag:
+    response = Response(answer.model_dump_json(exclude_unset=True) + "\n", declared.status, mimetype="application/json")
+    if declared.scope is not None:
+        response.headers["Cache-Control"] = "private, no-cache" if declared.has_etag else "private, no-store"
+    if declared.has_etag:
         response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
         response.make_conditional(request)
     return response

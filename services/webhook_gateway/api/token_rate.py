@@ -1,4 +1,4 @@
-"""Rate limit of each API token, with the headers that tell a client where it stands.
+"""Rate limit of each API token, and the headers that show what is left.
 
 The headers are those of draft-ietf-httpapi-ratelimit-headers-10. Each process counts alone.
 """

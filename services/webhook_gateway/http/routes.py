@@ -91,7 +91,7 @@ _PROVIDER = {
 _BANK = {**_PROVIDER, "description": "Two names of one bank.", "schema": {"enum": ["satim", "cib"]}, "example": "satim"}
 _RETURN = {
     "operationId": "receiveRedirect",
-    "summary": "A payer comes back from the bank, or a provider tells by query (satim only)",
+    "summary": "A payer comes back from the bank, or a provider calls back by query (satim only)",
     "parameters": [
         _BANK,
         {"name": "orderId", "in": "query", "schema": {"type": "string"}, "description": "SATIM's order."},
@@ -119,7 +119,7 @@ _SHOP = {
 
 @gateway.route("/webhooks/<provider>", methods=["GET", "POST"], provide_automatic_options=False)
 @documented(
-    summary="A provider tells something about a payment",
+    summary="A provider reports a payment",
     answer=Receipt,
     answer_text="The event is durable.",
     refusals=_REFUSALS,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from services.webhook_gateway.payments.objects import FeeKind
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage, Status
@@ -58,6 +59,32 @@ class Payment:
     completed_at: datetime | None = None
     subscription_id: int | None = None
     registered_subscription_id: int | None = None
+
+    @classmethod
+    def begun(
+        cls,
+        provider: str,
+        reference: str,
+        *,
+        order_number: str | None,
+        user_id: int,
+        amount_minor: int,
+        currency: str,
+        subscription_id: int | None,
+    ) -> Self:
+        """A payment that the school registers before its first webhook."""
+        return cls(
+            id=0,
+            provider=provider,
+            reference=reference,
+            order_number=order_number,
+            user_id=user_id,
+            amount_minor=amount_minor,
+            currency=currency,
+            standing=PaymentState(),
+            subscription_id=subscription_id,
+            registered_subscription_id=subscription_id,
+        )
 
     @property
     def status(self) -> Status:

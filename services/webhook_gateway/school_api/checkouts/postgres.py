@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 
 from services.webhook_gateway.errors import ConflictingCheckoutError, UnknownUserError
 from services.webhook_gateway.payments.model import Payment
-from services.webhook_gateway.payments.payment_state import PaymentState
 from services.webhook_gateway.providers.base import ProviderCheckout
 from services.webhook_gateway.school_api.checkouts.checkouts import CheckoutWish, KnownCheckout
 from services.webhook_gateway.settlement.register import register_payment
@@ -118,17 +117,14 @@ class PostgresCheckouts:
         failpoint("checkout.after_keep")
         if made.reference is None:
             return
-        payment = Payment(
-            id=payment_id,
-            provider=provider,
-            reference=made.reference,
+        payment = Payment.begun(
+            provider,
+            made.reference,
             order_number=wish.order_number,
             user_id=wish.user_id,
             amount_minor=wish.amount_minor,
             currency=wish.currency,
-            standing=PaymentState(),
             subscription_id=wish.subscription_id,
-            registered_subscription_id=wish.subscription_id,
         )
 
         def write() -> None:

@@ -25,7 +25,7 @@ checkouts = Blueprint("checkouts", __name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CheckoutDesk:
+class CheckoutApi:
     """What the route is given; kept in `app.extensions["checkouts"]`."""
 
     providers: Mapping[str, Provider]
@@ -84,7 +84,7 @@ class CheckoutAnswer(Answer):
     ),
 )
 def open_checkout(body: CheckoutBody) -> CheckoutAnswer:
-    given: CheckoutDesk = current_app.extensions["checkouts"]
+    given: CheckoutApi = current_app.extensions["checkouts"]
     psp = given.providers.get(body.provider)
     if psp is None:
         raise errors.UnknownProviderError(f"No provider {body.provider[:40]!r} is switched on here.")

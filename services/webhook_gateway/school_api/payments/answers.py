@@ -29,7 +29,7 @@ class PaymentSummary(Answer):
 
     id: int
     provider: str
-    reference: str | None = Field(description="The provider's id; null until the provider has told it.")
+    reference: str | None = Field(description="The provider's id; null until the provider has sent it.")
     order_number: str | None
     user_id: int
     amount_minor: int

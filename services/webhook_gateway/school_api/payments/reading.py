@@ -16,8 +16,8 @@ from services.webhook_gateway.school_api.payments.answers import (
     PaymentSummary,
 )
 from services.webhook_gateway.school_api.payments.wallet_answers import (
+    SubscriptionAnswer,
     SubscriptionList,
-    SubscriptionStanding,
     WalletAnswer,
 )
 from shared.operations.payments.queries import PaymentFilter, find_payments, show_payment
@@ -111,7 +111,7 @@ def read_user_subscriptions(user_id: int) -> SubscriptionList:
     found = read_wallet(_given().engine, user_id, _given().currency, limit=1)
     if found is None:
         raise errors.UnknownUserError(user_id)
-    return SubscriptionList(items=[SubscriptionStanding.model_validate(one) for one in found.subscriptions])
+    return SubscriptionList(items=[SubscriptionAnswer.model_validate(one) for one in found.subscriptions])
 
 
 def _given() -> Reading:

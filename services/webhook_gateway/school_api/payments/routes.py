@@ -13,7 +13,7 @@ from services.webhook_gateway import errors
 from services.webhook_gateway.api.models import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.payments.model import Payment
-from services.webhook_gateway.payments.payment_state import PaymentState, Status
+from services.webhook_gateway.payments.payment_state import Status
 from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.providers.fields import BIGINT_MAX, LARGEST_AMOUNT_MINOR
 from services.webhook_gateway.school_api.payments.answers import Identifier
@@ -81,18 +81,15 @@ def expect_payment(body: ExpectedBody) -> ExpectedAnswer:
         raise errors.UnknownProviderError(f"No provider {body.provider[:40]!r} is switched on here.")
     if body.currency not in (None, given.currency):
         raise errors.BadPaymentError(f"currency: the school's wallets are in {given.currency}.")
-    payment = Payment(
-        id=0,
+    payment = Payment.begun(
         # two addresses can be one provider
-        provider=psp.name,
-        reference=body.provider_reference,
+        psp.name,
+        body.provider_reference,
         order_number=body.order_number,
         user_id=body.user_id,
         amount_minor=body.amount,
         currency=given.currency,
-        standing=PaymentState(),
         subscription_id=body.subscription_id,
-        registered_subscription_id=body.subscription_id,
     )
 
     def write() -> Payment:

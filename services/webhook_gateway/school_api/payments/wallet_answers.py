@@ -59,7 +59,7 @@ class WalletAnswer(Answer):
         )
 
 
-class SubscriptionStanding(Answer):
+class SubscriptionAnswer(Answer):
     """A subscription, and why it is active or not."""
 
     id: int
@@ -76,4 +76,4 @@ class SubscriptionStanding(Answer):
 class SubscriptionList(Answer):
     """A user's subscriptions."""
 
-    items: list[SubscriptionStanding]
+    items: list[SubscriptionAnswer]

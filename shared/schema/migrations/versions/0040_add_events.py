@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0040"
-down_revision = "0050"
+down_revision = "0051"
 
 _INSTANT = sa.TIMESTAMP(timezone=True)
 

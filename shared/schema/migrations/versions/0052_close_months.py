@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0052"
-down_revision = "0025"
+down_revision = "0040"
 
 _INSTANT = sa.TIMESTAMP(timezone=True)
 

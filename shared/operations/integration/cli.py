@@ -1,0 +1,84 @@
+"""`nouba integration`, `nouba users` and `nouba orders`: check the school's tables, and import from CSV."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TextIO
+
+import click
+from sqlalchemy import Engine
+
+from shared.operations.cli_options import json_option, operators_database
+from shared.operations.integration.check import check_integration
+from shared.operations.integration.csv_import import Imported, ImportFaultError, import_orders, import_users
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+_file = click.argument("file", type=click.File("r", encoding="utf-8-sig"))
+
+
+@click.group()
+def integration() -> None:
+    """Check the tables that the school shares with Nouba."""
+
+
+@integration.command()
+@json_option
+def check(as_json: bool) -> None:
+    """Check each table, column, type, right and value, and show the fix. The exit status is 1 where one is wrong."""
+    with operators_database("nouba integration") as engine:
+        found = check_integration(engine)
+    if as_json:
+        click.echo(json.dumps({"findings": [one.as_json() for one in found]}))
+    else:
+        for one in found:
+            click.echo(f"{'ok   ' if one.is_right else 'WRONG'} {one.place}: {one.what}")
+            if one.fix:
+                click.echo(f"      fix: {one.fix}")
+    raise SystemExit(0 if all(one.is_right for one in found) else 1)
+
+
+@click.group()
+def users() -> None:
+    """Import users."""
+
+
+@users.command("import")
+@_file
+@_dry_run
+@json_option
+def import_users_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
+    """Import FILE, a CSV with the columns id, name, email, phone, role, year_of_study, created_at; id is needed."""
+    _run(import_users, file, dry_run=dry_run, as_json=as_json)
+
+
+@click.group()
+def orders() -> None:
+    """Import orders."""
+
+
+@orders.command("import")
+@_file
+@_dry_run
+@json_option
+def import_orders_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
+    """Import FILE, a CSV of payments that have begun at a provider.
+
+    Its columns are provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id.
+    """
+    _run(import_orders, file, dry_run=dry_run, as_json=as_json)
+
+
+def _run(write: Callable[..., Imported], file: TextIO, *, dry_run: bool, as_json: bool) -> None:
+    def act(engine: Engine) -> Imported:
+        try:
+            return write(engine, file, is_dry_run=dry_run)
+        except (ImportFaultError, UnicodeDecodeError) as error:
+            raise click.ClickException(str(error)) from error
+
+    with operators_database("nouba import") as engine:
+        done = act(engine)
+    if as_json:
+        click.echo(json.dumps(asdict(done) | {"dry_run": dry_run}))
+    else:
+        words = "would be" if dry_run else "are"
+        click.echo(f"{done.new} {words} new, {done.changed} {words} changed, {done.unchanged} stay as they are.")
