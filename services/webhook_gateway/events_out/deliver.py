@@ -88,6 +88,11 @@ class Turns:
             self._wanted.discard(endpoint_id)
             return found
 
+    def has_others(self, endpoint_id: int) -> bool:
+        """Whether another batch of the endpoint is under way."""
+        with self._lock:
+            return self._running[endpoint_id] > 1
+
     def leave(self, endpoint_id: int) -> None:
         with self._lock:
             self._running[endpoint_id] -= 1
@@ -117,6 +122,10 @@ class EventDelivery:
             while not self.stopping.is_set():
                 batch = self.store.claim(endpoint_id, BATCH)
                 if batch is not None:
+                    if batch.endpoint.failures and self.turns.has_others(endpoint_id):
+                        # one at a time while it fails; the sweep enqueues it again where both give way
+                        self.store.record(endpoint_id, [], [one.id for one in batch.deliveries], None)
+                        return
                     self._deliver(batch)
                 elif not self.turns.is_wanted(endpoint_id):
                     return

@@ -36,10 +36,9 @@ def test_a_settled_payment_is_posted_signed(
     ):
         # Given an endpoint for every event, and a subscription that waits for its payment
         _, secret = add(database, school.url)
-        database.execute(
-            "INSERT INTO chapters (id, title, price_minor) VALUES (1, 'Limits', 200000);"
-            f"INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor) VALUES (5, {pupil}, 1, 200000)"
-        )
+        database.execute("INSERT INTO chapters (id, title, price_minor) VALUES (1, 'Limits', 200000)")
+        pending = "INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor) VALUES (5, %s, 1, 200000)"
+        database.execute(pending, pupil)
 
         # When a provider tells that a payment is paid
         with httpx.Client(base_url=gateway.url) as client:
