@@ -52,7 +52,9 @@ class _Expiry(click.ParamType[datetime]):
 
 @click.group()
 def tokens() -> None:
-    """Create, list and revoke API tokens, one for each person or application.
+    """Create, list and revoke API tokens.
+
+    Each person and each application has one of its own.
 
     \b
     Examples:

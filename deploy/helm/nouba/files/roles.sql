@@ -144,19 +144,24 @@ GRANT INSERT ON operator_acts, outbox TO nouba_console;
 GRANT SELECT, INSERT, DELETE ON console_sessions TO nouba_console;
 -- `nouba tokens`: a token is made and revoked, and what it opens is never changed
 GRANT SELECT, INSERT (name, scopes, digest, created_by, expires_at), UPDATE (revoked_at) ON api_tokens TO nouba_console;
+-- what operators ask of a lesson, and its title
+GRANT UPDATE (requested) ON transcode_jobs TO nouba_console;
+GRANT SELECT (id, title) ON courses TO nouba_console;
+GRANT SELECT (course_id, language, automatic), DELETE ON captions TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 
 -- The statistics: read the facts, write the days. Who a person is and what a provider sent are not among the facts.
 GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
     ledger_transactions, ledger_entries, daily_stats, daily_stats_newest, changed_days, late_days,
-    subscription_terms, chapter_teachers, transcode_chunks TO nouba_stats;
+    subscription_terms, chapter_teachers, transcode_chunks, closed_months, closed_day_corrections,
+    office_payments TO nouba_stats;
 GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
     first_shown_at, finished_at, stored_bytes) ON transcode_jobs TO nouba_stats;
 GRANT SELECT ON dead_letter_times TO nouba_stats;
-GRANT INSERT ON daily_stats TO nouba_stats;
+GRANT INSERT ON daily_stats, closed_months, closed_day_corrections TO nouba_stats;
 GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;
 GRANT INSERT, UPDATE, DELETE ON changed_days TO nouba_stats;
 -- these, subscription_terms and chapter_teachers are put in by triggers, with the rights of the tables' owner
@@ -164,7 +169,8 @@ GRANT DELETE ON late_days TO nouba_stats;
 
 -- The school's own application: everything of its own but the balance and the video, a payment before it is sent to
 -- the provider, and what became of it.
-GRANT SELECT, INSERT, UPDATE, DELETE ON teachers, chapters, sessions, attendances, subscriptions TO nouba_school;
+GRANT SELECT, INSERT, UPDATE, DELETE ON teachers, chapters, sessions, attendances, subscriptions, office_payments
+    TO nouba_school;
 GRANT SELECT, DELETE ON users, courses TO nouba_school;
 GRANT INSERT (id, name, email, phone, role, year_of_study, last_login_at, created_at),
     UPDATE (name, email, phone, role, year_of_study, last_login_at) ON users TO nouba_school;
@@ -173,4 +179,5 @@ GRANT INSERT (id, chapter_id, title, pdf_summary, created_at), UPDATE (chapter_i
 GRANT SELECT, INSERT (provider, provider_reference, order_number, user_id, amount_minor, currency,
     subscription_id) ON payments TO nouba_school;
 GRANT SELECT (id, provider, state, reason, received_at, processed_at, payment_id) ON webhook_events TO nouba_school;
-GRANT SELECT ON ledger_accounts, ledger_transactions, ledger_entries, daily_stats, daily_stats_newest TO nouba_school;
+GRANT SELECT ON ledger_accounts, ledger_transactions, ledger_entries, daily_stats, daily_stats_newest,
+    closed_months, closed_day_corrections TO nouba_school;
