@@ -13,7 +13,7 @@ from shared.messaging.topology import dead_queue, declarations
 from tests.e2e.compose.containers import PROJECT
 
 DEFINITIONS = json.loads((PROJECT / "deploy/rabbitmq/definitions.json").read_text())
-OWNERS = {"webhooks": "gateway", "videos": "transcoder", "default": "stats"}
+OWNERS = {"webhooks": "gateway", "events": "gateway", "videos": "transcoder", "default": "stats"}
 
 
 def test_the_queues_are_defined_as_the_code_declares_them() -> None:
@@ -39,8 +39,9 @@ def test_each_user_of_rabbitmq_has_the_rights_of_its_rows_in_the_routes() -> Non
             for name in (one.name for one in declarations(queue)):
                 assert bool(re.search(permission["read"], name)) == (queue in own), (user, name)
                 assert bool(re.search(permission["configure"], name)) == (queue in own | told), (user, name)
-        # the default exchange, for those who tell anybody anything
-        assert permission["write"] == (r"^amq\.default$" if own | told else "^$")
+        # the default exchange, for those who tell anybody anything; and that of events, whose rows are the gateway's
+        write = r"^(amq\.default|nouba\.events)$" if user == "gateway" else r"^amq\.default$" if own | told else "^$"
+        assert permission["write"] == write
 
 
 def test_a_password_is_hashed_as_rabbitmq_does_it() -> None:
