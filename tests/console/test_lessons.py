@@ -37,8 +37,8 @@ def test_what_its_state_allows_is_asked_once_and_audited(
 ) -> None:
     job = lesson(database, state)
     page = operator.read(f"/lessons/{job}")
-    for told in ("Optics &lt;1&gt;", "Snell", f'value="{what}"'):
-        assert told in page
+    for text in ("Optics &lt;1&gt;", "Snell", f'value="{what}"'):
+        assert text in page
     assert f'value="{refused}"' not in page
 
     ask(operator, job, refused)

@@ -1,4 +1,4 @@
-"""Chooses bits for one lesson from measured samples: fewer where they look the same. Pure."""
+"""Chooses bits for one lesson from measured samples: fewer where quality stays the same. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from services.transcoder.planning.plan import Chunk, Plan
 from services.transcoder.planning.profile import EncodingProfile
 
-#: How many parts of a lesson are looked at, each one segment long.
+#: How many parts of a lesson are measured, each one segment long.
 SAMPLES = 3
 #: Key frames make up most of a slide's bytes. Fewer of them are worth it from this share on: scanning gets coarser.
 WORTH_LONGER_GROUPS = 0.85

@@ -26,7 +26,7 @@ class EncodingProfile:
     audio_kbps: int = 128
     #: Integrated loudness (EBU R128) that all sound is levelled to; None leaves it as it was recorded.
     loudness_lufs: float | None = None
-    #: None is the fixed ladder. `auto` measures samples of each lesson, and gives fewer bits where they look the same.
+    #: None is the fixed ladder. `auto` measures samples of each lesson, and gives fewer bits at the same quality.
     ladder: Literal["auto"] | None = None
     #: What the measure added to x264's constant rate factor of every rendition.
     crf_offset: int | None = None

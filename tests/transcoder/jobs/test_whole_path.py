@@ -43,6 +43,7 @@ def assert_told_what_they_are(bench: Bench, master: str) -> None:
         "m4s": ("video/iso.segment", ""),
         "mp4": ("video/mp4", ""),
         "jpg": ("image/jpeg", ""),
+        "mpd": ("application/dash+xml", "gzip"),
     }
 
 
@@ -76,7 +77,7 @@ def test_any_other_long_upload_shows_its_first_minute_small(bench: Bench, film: 
 
     assert first
     shown = bench.objects(first.removesuffix("master.m3u8"))
-    assert {name.split("/")[0] for name in shown} == {"master.m3u8", "240p", "audio0"}
+    assert {name.split("/")[0] for name in shown} == {"master.m3u8", "manifest.mpd", "240p", "audio0"}
     assert "240p/00000.m4s" in shown
     assert "240p/00001.m4s" not in shown, "the first chunk has one segment here"
 
