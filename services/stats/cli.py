@@ -285,9 +285,9 @@ class Month(click.ParamType[date]):
 @click.argument("month", type=Month())
 @click.option("--by", default="operator", show_default=True, help="Who closes it.")
 def close(month: date, by: str) -> None:
-    """Close MONTH and every earlier one: their numbers stay as they are.
+    """Close MONTH and every earlier one.
 
-    What comes later is a correction on the first day of the open month. It cannot be undone. The scheduler closes a
+    Their numbers stay as they are. What comes later is a correction on the first day of the open month. It cannot be undone. The scheduler closes a
     month by itself on NOUBA_STATS_CLOSING_DAY of the next one.
 
     \b

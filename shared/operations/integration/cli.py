@@ -47,7 +47,10 @@ def users() -> None:
 @_dry_run
 @json_option
 def import_users_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
-    """Import FILE, a CSV with the columns id, name, email, phone, role, year_of_study, created_at; id is needed."""
+    """Import FILE, a CSV of users.
+
+    Its columns are id, name, email, phone, role, year_of_study and created_at; id is needed.
+    """
     _run(import_users, file, dry_run=dry_run, as_json=as_json)
 
 
