@@ -287,8 +287,8 @@ class Month(click.ParamType[date]):
 def close(month: date, by: str) -> None:
     """Close MONTH and every earlier one.
 
-    Their numbers stay as they are. What comes later is a correction on the first day of the open month. It cannot be undone. The scheduler closes a
-    month by itself on NOUBA_STATS_CLOSING_DAY of the next one.
+    Their numbers stay as they are. What comes later is a correction on the first day of the open month. It cannot be
+    undone. The scheduler closes a month by itself on NOUBA_STATS_CLOSING_DAY of the next one.
 
     \b
     Example:
