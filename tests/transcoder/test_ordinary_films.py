@@ -223,7 +223,8 @@ def test_a_film_that_changes_its_size_is_padded_and_never_stretched(ffmpeg: Ffmp
         half = tmp_path / f"{width}.ivf"
         box = f"drawbox=x={width // 2 - 100}:y={height // 2 - 100}:w=200:h=200:t=fill:color=white"
         picture = f"color=black:s={width}x{height}:r=25:d=2,{box}"
-        run("-f", "lavfi", "-i", picture, "-c:v", "libvpx", "-deadline", "realtime", "-auto-alt-ref", "0", half)
+        coder = ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-auto-alt-ref", "0"]
+        run("-f", "lavfi", "-i", picture, *coder, half)
         halves.append(half)
     joined, film = tmp_path / "joined.ivf", tmp_path / "film.webm"
     ivf.join(halves, joined)
@@ -258,7 +259,7 @@ def test_two_frames_twelve_hours_apart_are_refused_at_once_with_one_sentence(
 
 def test_a_picture_of_too_many_pixels_is_refused_with_the_true_sentence(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     film = tmp_path / "huge.mp4"
-    run("-f", "lavfi", "-i", "color=black:s=16384x8704:r=1:d=1", "-c:v", "libx264", "-preset", "ultrafast",
+    run("-f", "lavfi", "-i", "color=black:s=9216x4352:r=1:d=1", "-c:v", "libx264", "-preset", "ultrafast",
         "-threads", "1", "-pix_fmt", "yuv420p", film)  # fmt: skip
 
     with pytest.raises(RejectedInputError) as caught:
