@@ -421,7 +421,9 @@ def _monthly(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
 
 
 def _subscribers(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-    for user_id in sorted({one.user_id for one in subscriptions.with_mrr(ask, days, rules.grace_days)}):
+    found = subscriptions.with_mrr(ask, days, rules.grace_days)
+    # a term whose month rounds to nothing brings nothing
+    for user_id in sorted({one.user_id for one in found if one.amount}):
         yield Row("users", user_id, user_id, None, None, 1)
 
 
