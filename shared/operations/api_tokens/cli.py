@@ -52,7 +52,7 @@ class _Expiry(click.ParamType[datetime]):
 
 @click.group()
 def tokens() -> None:
-    """Create, list and revoke API tokens, one for each person or application.
+    """Create, list and revoke API tokens.
 
     \b
     Examples:
