@@ -22,7 +22,9 @@ def nouba(method: str, path: str, **request_options: object) -> dict[str, object
     headers = {"Authorization": f"Bearer {os.environ['NOUBA_TOKEN']}"}
     answer = httpx.request(method, os.environ["NOUBA_URL"] + path, headers=headers, timeout=15, **request_options)
     if answer.is_error:
-        abort(jsonify(error=answer.json().get("detail", "Nouba refused")), answer.status_code)
+        refusal = jsonify(error=answer.json().get("detail", "Nouba refused"))
+        refusal.status_code = answer.status_code
+        abort(refusal)
     found: dict[str, object] = answer.json()
     return found
 
