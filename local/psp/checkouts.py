@@ -25,7 +25,8 @@ def checkouts(secrets: tuple[str, ...], faults: Faults) -> Blueprint:
         return scheme == "Bearer" and (key in secrets if secrets else bool(key))
 
     def create() -> tuple[Response, int] | Response:
-        if wrong := faults.answer_instead("chargily"):
+        # by a name of its own: tests count the questions about checkouts
+        if wrong := faults.answer_instead("chargily_creation"):
             return wrong
         if not is_allowed():
             return jsonify({"message": "Unauthenticated."}), 401

@@ -82,7 +82,8 @@ def _check_table(connection: Connection, table: Table) -> Iterator[Finding]:
     query = (
         "SELECT column_name, udt_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = :t"
     )
-    known = dict(connection.execute(text(query), {"t": table.name}).tuples().all())
+    rows = connection.execute(text(query), {"t": table.name})
+    known: dict[str, str] = {row.column_name: row.udt_name for row in rows}
     if not known:
         yield Finding(table.name, False, "is missing", "run `nouba migrate`, which creates it")
         return

@@ -47,9 +47,9 @@ def users() -> None:
 @_dry_run
 @json_option
 def import_users_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
-    """Import FILE, a CSV of users.
+    """Import users from FILE, a CSV.
 
-    Its columns are id, name, email, phone, role, year_of_study and created_at; id is needed.
+    Its columns are id, name, email, phone, role, year_of_study and created_at; only id is needed.
     """
     _run(import_users, file, dry_run=dry_run, as_json=as_json)
 
@@ -64,8 +64,9 @@ def orders() -> None:
 @_dry_run
 @json_option
 def import_orders_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
-    """Import FILE, a CSV of payments that have begun at a provider.
+    """Import payments from FILE, a CSV.
 
+    They have begun at a provider.
     Its columns are provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id.
     """
     _run(import_orders, file, dry_run=dry_run, as_json=as_json)

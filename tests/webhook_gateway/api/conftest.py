@@ -8,9 +8,10 @@ import pytest
 from local.postgres import Postgres
 from local.psp.bank import Bank
 from local.psp.server import simulator
+from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import Database, RunningGateway, new_database
 from tests.webhook_gateway.providers.servers import serving
-from tests.webhook_gateway.reconciliation.harness import KEY, MERCHANT, STRIPE_KEY
+from tests.webhook_gateway.reconciliation.harness import KEY, MERCHANT, STRIPE_KEY, Bench
 
 SCOPES = ("read", "payments", "uploads", "operate")
 TOKENS = {scope: f"token-that-opens-{scope}" for scope in SCOPES}
@@ -94,3 +95,11 @@ def school(gateway: RunningGateway) -> Iterator[httpx.Client]:
     """The school's back end, which may do everything."""
     with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {TOKEN_OF_ALL}"}, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def bench(database: Database, simulator_url: str) -> Iterator[Bench]:
+    """The worker's side: it polls the same providers, and settles what they say."""
+    engine = build_engine(database.url)
+    yield Bench(engine, simulator_url)
+    engine.dispose()

@@ -76,8 +76,11 @@ def test_a_wallet_is_a_statement_with_a_running_balance(school: httpx.Client, da
     assert (earlier["balance_minor"], len(earlier["entries"])) == (500, 1)
 
 
-def test_a_subscription_that_is_not_active_says_why(school: httpx.Client) -> None:
-    found = read(school, "/api/v1/users/7/subscriptions", "/api/v1/users/{user_id}/subscriptions")
+def test_a_subscription_that_is_not_active_says_why(school: httpx.Client, database: Database) -> None:
+    database.execute("INSERT INTO users (id) VALUES (72)")
+    database.execute("INSERT INTO subscriptions (user_id, amount_minor) VALUES (72, 300000)")
+
+    found = read(school, "/api/v1/users/72/subscriptions", "/api/v1/users/{user_id}/subscriptions")
 
     assert [(one["is_active"], one["amount_minor"]) for one in found["items"]] == [(False, 300000)]
     assert "missing" in found["items"][0]["reason"]
