@@ -42,6 +42,7 @@ READERS = {"200, gzip", "304, If-None-Match"}
 EXPECTED = {
     "gateway": [
         ("webhooks answered, 16 connections, 1 KiB", GATEWAY),
+        ("CPU of a webhook answered and published, of all processes", GATEWAY),
         ("p99 of an answer at 300/s", {"nouba gateway serve"}),
         ("memory of a process", {"nouba gateway serve"}),
     ],
@@ -62,8 +63,10 @@ EXPECTED = {
     "transcoder": [
         ("CPU, natural 360p, 4 s", LADDERS),
         ("wall time, natural 360p, 4 s", LADDERS),
+        ("bytes of the picture, natural 360p, 4 s", {"ladder auto", "ladder fixed"}),
         ("CPU, slides 360p, 4 s", LADDERS),
         ("wall time, slides 360p, 4 s", LADDERS),
+        ("bytes of the picture, slides 360p, 4 s", {"ladder auto", "ladder fixed"}),
         ("CPU, natural 360p, longer and longer", {"2 s of film", "4 s of film", "8 s of film"}),
         ("H.264 upload of 4 s to first picture", {"one worker"}),
         (

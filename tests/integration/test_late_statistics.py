@@ -14,6 +14,7 @@ from services.stats.snapshots.dirty_days import gather_late, note_payments
 from services.stats.snapshots.wiring import build_computation
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.webhook_gateway.payments.payment_state import Stage
+from shared.contracts.payments import PaymentsSettled
 from shared.operations.webhook_events.queries import EventFilter, replay_events
 from shared.runtime.database import RetryingEngine, build_engine
 from tests.webhook_gateway.settlement.harness import Desk
@@ -84,9 +85,12 @@ def test_a_refund_has_the_day_counted_again_in_which_its_subscription_had_begun_
 
     # Then the gateway tells of the payment's day, and the database of the subscription's
     assert desk.school.subscription(subscription_id).activated_at is None
-    assert {message.day for message in desk.school.messages()[told:]} == {FIRST}
+    changed = desk.school.messages()[told:]
+    assert {message.day for message in changed} == {FIRST}
     assert began.date() in marked(engine)
-    note_payments(engine, desk.school.messages()[told:], computation.zone)
+    days = tuple(message.day for message in changed)
+    settled = PaymentsSettled(payment_ids=tuple(message.payment_id for message in changed), days=days)
+    note_payments(engine, [settled], computation.zone)
     settle(engine, computation)
     found = postgres_store.on(engine, began.date())
     assert found is not None
