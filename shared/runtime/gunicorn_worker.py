@@ -3,6 +3,7 @@
 import contextlib
 import json
 import select
+import signal
 import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -35,6 +36,14 @@ class DeadlineWorker(ThreadWorker):
         self._deadlines = SocketDeadlines()
         self._server: Any = self.app
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application first and act on a signal then: one that strikes an import breaks the import."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
+        try:
+            super().load_wsgi()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def handle(self, conn: TConn) -> Any:
         """The requests of a connection that follow each other at once, each cut off when its time is over."""

@@ -65,7 +65,7 @@ def queued_events(rabbitmq_url: str) -> set[int]:
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
         channel, found = connection.channel(), set()
         while (message := channel.basic_get("webhooks", auto_ack=True))[0] is not None:
-            found.add(json.loads(message[2])["kwargs"]["event_id"])
+            found.update(json.loads(message[2])["kwargs"]["event_ids"])
         return found
 
 

@@ -135,6 +135,6 @@ def test_pausing_twice_is_pausing_once_and_acts_are_written_down(engine: Engine)
 
 
 def test_a_queue_that_there_is_not_is_refused_with_those_that_there_are(engine: Engine) -> None:
-    with pytest.raises(UnknownQueueError, match="the queues are default, videos, webhooks"):
+    with pytest.raises(UnknownQueueError, match="the queues are default, events, videos, webhooks"):
         pause(engine, "video", who="an operator")
     assert list_entries(engine) == []
