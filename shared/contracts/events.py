@@ -87,7 +87,7 @@ class _SubscriptionEvent(Event):
     key: ClassVar[str] = "subscription_id"
     subscription_id: int
     user_id: int
-    chapter_id: int
+    chapter_id: int | None
     status: str
     ends_at: datetime | None
 
