@@ -53,8 +53,9 @@ def test_an_endpoint_is_added_changed_rotated_tested_and_removed(client: httpx.C
     assert client.post(f"{PATH}/{number}/test").status_code == 400
     assert client.patch(f"{PATH}/{number}", json={"enabled": True}).json()["enabled"] is True
 
-    rotated = client.post(f"{PATH}/{number}/secret").json()
+    rotated = client.post(f"{PATH}/{number}/secret", headers={"Idempotency-Key": "rotate-1"}).json()
     assert rotated["secret"] != secret
+    assert client.post(f"{PATH}/{number}/secret", headers={"Idempotency-Key": "rotate-1"}).json() == rotated
     assert rotated["previous_until_at"] is not None
 
     event_id = client.post(f"{PATH}/{number}/test").json()["event_id"]
