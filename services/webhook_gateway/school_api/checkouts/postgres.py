@@ -23,7 +23,7 @@ _FOREIGN_KEY: Final = "23503"
 
 # one request of an order at a time: two of them would each register a payment in place of one that has ended
 _LOCK = text("""
-SELECT FROM checkouts WHERE provider = :provider AND order_number = :order_number FOR NO KEY UPDATE
+SELECT id FROM checkouts WHERE provider = :provider AND order_number = :order_number FOR NO KEY UPDATE
 """)
 _FIND = text("""
 SELECT checkout.id, checkout.payment_id, checkout.return_url, checkout.redirect_url, payment.user_id,
@@ -90,7 +90,7 @@ class PostgresCheckouts:
             return self._begin(connection, wish, values)
 
     def _begin(self, connection: Connection, wish: CheckoutWish, values: dict[str, Any]) -> KnownCheckout:
-        connection.execute(_LOCK, values)
+        connection.scalar(_LOCK, values)
         row = connection.execute(_FIND, values).one_or_none()
         has_ended = row is not None and row.redirect_url is None and row.status in ("failed", "canceled", "expired")
         if row is not None and not has_ended:
