@@ -52,8 +52,10 @@ class OrderRow(BaseModel):
 #: What an import changes of a user that exists.
 _CHANGED: Final = ("name", "email", "phone", "role", "year_of_study")
 _ORDER: Final = text("""
-INSERT INTO payments (provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id)
-VALUES (:provider, :provider_reference, :order_number, :user_id, :amount_minor, :currency, :subscription_id)
+INSERT INTO payments (provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id,
+    registered_subscription_id)
+VALUES (:provider, :provider_reference, :order_number, :user_id, :amount_minor, :currency, :subscription_id,
+    :subscription_id)
 ON CONFLICT (provider, provider_reference) DO NOTHING RETURNING true AS is_new
 """)
 _UNKNOWN_USERS: Final = text(
