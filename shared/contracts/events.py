@@ -34,7 +34,7 @@ class DeliverEvents(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Message):
-    """What an event of one type tells; `name` is the type, `key` the field whose events keep their order."""
+    """The data of an event; `name` is its type. Events with the same value of field `key` keep their order."""
 
     key: ClassVar[str]
 
@@ -87,7 +87,7 @@ class _SubscriptionEvent(Event):
     key: ClassVar[str] = "subscription_id"
     subscription_id: int
     user_id: int
-    chapter_id: int
+    chapter_id: int | None
     status: str
     ends_at: datetime | None
 
@@ -189,7 +189,7 @@ class Ping(Event):
     endpoint_id: int
 
 
-#: What an endpoint can ask for.
+#: The types that an endpoint can subscribe to.
 EVENTS: tuple[type[Event], ...] = (
     PaymentCompleted,
     PaymentFailed,

@@ -1,7 +1,7 @@
 """Brings a database to the newest schema; safe to run from many processes at once, and beside live traffic.
 
-Each migration is a transaction of its own. A statement that cannot have its table lock within LOCK_TIMEOUT_MS is given
-up and tried again: while it waited, every later statement on that table would queue up behind it.
+Each migration is a transaction of its own. A statement that cannot have its table lock within LOCK_TIMEOUT_MS, or would
+deadlock, is given up and tried again: while it waited, every later statement on that table would queue up behind it.
 """
 
 import time
@@ -26,7 +26,8 @@ LOCK_TIMEOUT_MS = 1000
 PAUSE_SECONDS = 2.0
 #: A backup holds its locks for as long as it runs.
 PATIENCE_SECONDS = 15 * 60.0
-_LOCK_NOT_AVAILABLE = "55P03"
+#: PostgreSQL's lock_not_available and deadlock_detected: a migration of several tables meets both.
+_LOCKED = ("55P03", "40P01")
 _BLOCKERS = """
 SELECT string_agg(DISTINCT format('%s (pid %s)', coalesce(nullif(application_name, ''), 'a session'), pid), ', ')
 FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -70,7 +71,7 @@ def _upgrade_patiently(engine: Engine, guard: Connection, patience_seconds: floa
             _upgrade(engine)
             return
         except OperationalError as error:
-            if _sqlstate(error) != _LOCK_NOT_AVAILABLE:
+            if _sqlstate(error) not in _LOCKED:
                 raise
             blockers = guard.exec_driver_sql(_BLOCKERS).scalar() or "a session that has just ended"
             if time.monotonic() >= deadline:

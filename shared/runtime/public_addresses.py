@@ -10,6 +10,13 @@ import socket
 #: those of a translator in one's own network (RFC 8215).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCALLY_TRANSLATED = ipaddress.IPv6Network("64:ff9b:1::/48")
+#: Not public, though `is_global` of Python 3.11 says so: protocol assignments (Oracle Cloud serves metadata at
+#: 192.0.0.192), Azure's host (168.63.129.16), and site-local IPv6 (RFC 3879).
+_ALSO_PRIVATE = (
+    ipaddress.ip_network("192.0.0.0/24"),
+    ipaddress.ip_network("168.63.129.16/32"),
+    ipaddress.ip_network("fec0::/10"),
+)
 
 
 class PrivateAddressError(OSError):
@@ -34,6 +41,8 @@ def is_public(address: str) -> bool:
         if found in _LOCALLY_TRANSLATED:
             return False
         found = _inner(found) or found
+    if any(found in network for network in _ALSO_PRIVATE):
+        return False
     return found.is_global and not found.is_multicast and not found.is_reserved
 
 

@@ -95,5 +95,6 @@ webhook_deliveries = Table(
     Index("ix_webhook_deliveries_due", "endpoint_id", "due_at", "id", postgresql_where=text("state = 'pending'")),
     Index("ix_webhook_deliveries_order", "endpoint_id", "key", "event_id", postgresql_where=text("state = 'pending'")),
     Index("ix_webhook_deliveries_endpoint_id", "endpoint_id", "id"),
+    Index("ix_webhook_deliveries_failed", "endpoint_id", "id", postgresql_where=text("state = 'failed'")),
     info={"writer": "gateway"},
 )

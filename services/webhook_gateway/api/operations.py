@@ -143,6 +143,7 @@ def _once(keys: IdempotencyKeys, token: ApiToken, raw: bytes, act: Callable[[], 
     if known is not None:
         response = Response(known.body, known.status, mimetype="application/json")
         response.headers["Idempotency-Replayed"] = "true"
+        response.headers["Cache-Control"] = "private, no-store"
         return response
     try:
         response = act()

@@ -57,7 +57,7 @@ class DeliveryStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """For how long a delivery is tried, and an endpoint may fail."""
+    """For how long deliveries are retried, and after what time of failures an endpoint is disabled."""
 
     give_up_after: timedelta
     disable_after: timedelta
@@ -73,7 +73,7 @@ class Turns:
         self._lock = threading.Lock()
 
     def enter(self, endpoint_id: int) -> bool:
-        """Whether there is a turn; where there is none, one of those under way looks again."""
+        """Start a batch. False at the limit: then a running batch claims once more before it ends."""
         with self._lock:
             if self._running[endpoint_id] >= self._at_once:
                 self._wanted.add(endpoint_id)
@@ -82,7 +82,7 @@ class Turns:
             return True
 
     def is_wanted(self, endpoint_id: int) -> bool:
-        """Whether somebody asked for a turn since; asked once, it is forgotten."""
+        """Whether `enter` was refused since the last call."""
         with self._lock:
             found = endpoint_id in self._wanted
             self._wanted.discard(endpoint_id)
@@ -102,7 +102,7 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class EventDelivery:
-    """The use case with what it is given: `post` makes one attempt, `wake` the relay."""
+    """The use case and its dependencies: `post` makes one attempt, `wake` starts the relay's next round."""
 
     store: DeliveryStore
     post: Callable[[str, Mapping[str, str], bytes], Answer]

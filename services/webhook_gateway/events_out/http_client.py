@@ -9,7 +9,6 @@ import socket
 import ssl
 import threading
 import time
-from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,7 +22,8 @@ LARGEST_ANSWER_BYTES = 64 * 1024
 CONNECT_SECONDS = 5.0
 #: Servers commonly close an idle connection after a minute or less.
 IDLE_SECONDS = 20.0
-IDLE_CONNECTIONS = 4
+#: Of all endpoints together: each takes two file descriptors.
+IDLE_CONNECTIONS = 64
 USER_AGENT = f"nouba/{version('nouba')}"
 
 
@@ -40,6 +40,34 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
 
+class IdleConnections:
+    """Open connections that no thread uses, the one that was used last at the end."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[str, _Connection]] = []
+        self._lock = threading.Lock()
+
+    def take(self, origin: str) -> "_Connection | None":
+        """The one that was used last; the caller owns it."""
+        with self._lock:
+            self._close_old()
+            for place in reversed(range(len(self._idle))):
+                if self._idle[place][0] == origin:
+                    return self._idle.pop(place)[1]
+        return None
+
+    def give_back(self, origin: str, connection: "_Connection") -> None:
+        connection.used_at = time.monotonic()
+        with self._lock:
+            self._idle.append((origin, connection))
+            self._close_old()
+
+    def _close_old(self) -> None:
+        oldest = time.monotonic() - IDLE_SECONDS
+        while self._idle and (len(self._idle) > IDLE_CONNECTIONS or self._idle[0][1].used_at < oldest):
+            self._idle.pop(0)[1].close()
+
+
 class EndpointClient:
     """Several threads may use it. `timeout_seconds` bounds an attempt from the connect to the answer's last byte."""
 
@@ -47,8 +75,7 @@ class EndpointClient:
         self._timeout_seconds = timeout_seconds
         self._allow_private = allow_private
         self._tls = ssl.create_default_context()
-        self._idle: defaultdict[str, deque[_Connection]] = defaultdict(lambda: deque(maxlen=IDLE_CONNECTIONS))
-        self._lock = threading.Lock()
+        self._idle = IdleConnections()
         self._deadlines = SocketDeadlines()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -61,7 +88,7 @@ class EndpointClient:
         return Answer(status, error, int((time.monotonic() - began) * 1000))
 
     def _post(self, parts: SplitResult, headers: Mapping[str, str], body: bytes, due: float) -> int:
-        kept = self._take(parts)
+        kept = self._idle.take(_origin(parts))
         if kept is not None:
             try:
                 return self._exchange(kept, parts, headers, body, due)
@@ -83,18 +110,19 @@ class EndpointClient:
                 try:
                     connection.request("POST", target, body, sent)
                     answer = connection.getresponse()
-                    rest = answer.read(LARGEST_ANSWER_BYTES + 1)
+                    answer.read(LARGEST_ANSWER_BYTES)
                 except (OSError, http.client.HTTPException) as error:
                     if deadline.passed:
                         raise TimeoutError from error
                     raise
                 if deadline.passed:
                     raise TimeoutError
-            is_whole = len(rest) <= LARGEST_ANSWER_BYTES and not answer.will_close
+            # closed once it is read to its end: one that is larger, or was cut off, is not
+            is_whole = answer.isclosed() and not answer.will_close
             return answer.status
         finally:
             if is_whole:
-                self._give_back(parts, connection)
+                self._idle.give_back(_origin(parts), connection)
             else:
                 connection.close()
 
@@ -102,24 +130,6 @@ class EndpointClient:
         connection = _Connection(parts, self._tls if parts.scheme == "https" else None, self._deadlines, due)
         connection.open(public_addresses(connection.host, connection.port, allow_private=self._allow_private))
         return connection
-
-    def _take(self, parts: SplitResult) -> "_Connection | None":
-        with self._lock:
-            idle = self._idle[_origin(parts)]
-            while idle:
-                connection = idle.pop()
-                if time.monotonic() - connection.used_at < IDLE_SECONDS:
-                    return connection
-                connection.close()
-        return None
-
-    def _give_back(self, parts: SplitResult, connection: "_Connection") -> None:
-        connection.used_at = time.monotonic()
-        with self._lock:
-            idle = self._idle[_origin(parts)]
-            if len(idle) == idle.maxlen:
-                idle.popleft().close()
-            idle.append(connection)
 
 
 class _Connection(http.client.HTTPConnection):

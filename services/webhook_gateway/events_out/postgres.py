@@ -108,27 +108,30 @@ UPDATE webhook_endpoints SET failures = %(failures)s, failing_since_at = %(faili
 WHERE id = %(id)s
 """
 
-# What the trigger records when somebody sets the status, where nobody does; the same `once` makes it one event.
+# What the trigger records when somebody sets the status, where nobody does; the same `once` makes it one event. A row
+# that somebody changes is skipped: waiting for its `once` while holding others could deadlock with the school's update.
 _EXPIRE: Final = """
 INSERT INTO events (type, key, payload, once)
 SELECT 'subscription.expired', id, jsonb_build_object('subscription_id', id, 'user_id', user_id,
     'chapter_id', chapter_id, 'status', status, 'ends_at', ends_at),
     format('subscription.expired:%%s:%%s', id, extract(epoch FROM ends_at)::text)
-FROM subscriptions WHERE status = 'active' AND ends_at <= now() AND ends_at > now() - make_interval(days => %s)
+FROM subscriptions WHERE status = 'active' AND ends_at <= now() AND ends_at > now() - make_interval(secs => %s)
     AND NOT EXISTS (SELECT FROM events WHERE once = format('subscription.expired:%%s:%%s', subscriptions.id,
         extract(epoch FROM subscriptions.ends_at)::text))
+FOR NO KEY UPDATE SKIP LOCKED
 ON CONFLICT (once) DO NOTHING
 """
 _PRUNE: Final = """
 DELETE FROM events WHERE id = ANY(ARRAY(
     SELECT id FROM events WHERE occurred_at < now() - make_interval(secs => %s) AND fanned_out_at IS NOT NULL
-        AND NOT EXISTS (SELECT FROM webhook_deliveries AS delivery WHERE delivery.event_id = events.id
-            AND delivery.state = 'pending')
+        AND NOT EXISTS (SELECT FROM webhook_deliveries AS delivery
+            JOIN webhook_endpoints AS endpoint ON endpoint.id = delivery.endpoint_id
+            WHERE delivery.event_id = events.id AND delivery.state = 'pending' AND endpoint.enabled)
     ORDER BY occurred_at LIMIT %s))
 """
 PRUNE: Final = 1000
 #: Ends of terms that long ago are recorded too, after an outage of the worker.
-EXPIRED_DAYS: Final = 7
+EXPIRED_SECONDS: Final = 7 * 86_400.0
 
 _COUNTS: Final = """
 SELECT (SELECT count(*) FROM webhook_endpoints WHERE enabled AND failures = 0) AS healthy,
@@ -219,10 +222,14 @@ class PostgresDeliveries:
                 }
                 connection.exec_driver_sql(_HEALTH, changed)
 
-    def record_expired_terms(self) -> int:
-        """Record the end of terms that nobody has set to expired; returns how many."""
+    def record_expired_terms(self, keep_seconds: float = EXPIRED_SECONDS) -> int:
+        """Record the end of terms that nobody has set to expired; returns how many.
+
+        Not of terms that ended more than `keep_seconds` ago: their event is removed already.
+        """
         with self._engine.begin() as connection:
-            return int(connection.exec_driver_sql(_EXPIRE, (EXPIRED_DAYS,)).rowcount)
+            values = (min(keep_seconds, EXPIRED_SECONDS),)
+            return int(connection.exec_driver_sql(_EXPIRE, values).rowcount)
 
     def prune(self, keep_seconds: float) -> bool:
         """Remove old events with their deliveries; returns whether there may be more."""

@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and when an endpoint that fails is left alone."""
+"""The schedule of retries, and the hold of an endpoint that fails."""
 
 from datetime import datetime, timedelta
 from typing import Final

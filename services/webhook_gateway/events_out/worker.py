@@ -81,7 +81,7 @@ def _threads(store: PostgresDeliveries, wake: Callable[[], None], keep: timedelt
         return store.prune(keep.total_seconds())
 
     def record_expired_terms() -> None:
-        store.record_expired_terms()
+        store.record_expired_terms(keep.total_seconds())
 
     return [
         PeriodicThread("event fan-out", fan_out, FAN_OUT_SECONDS, at_once=True),

@@ -111,7 +111,7 @@ def list_command(with_revoked: bool, as_json: bool) -> None:
 @click.option("--reason", help="For the audit log.")
 @actor_option
 def revoke(name: str, reason: str | None, actor_name: str) -> None:
-    """Revoke a token: from the next request on it opens nothing."""
+    """Revoke a token: it is invalid from the next request on."""
     with operators_database(APPLICATION) as engine:
         try:
             api_tokens.revoke_token(engine, name, who=actor_name, why=reason)

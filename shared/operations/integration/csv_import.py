@@ -1,15 +1,17 @@
 """Imports users and orders from CSV files, all rows or none.
 
-A row that is there already is changed (users) or left as it is (orders), so a file can be imported again.
+A user that exists is changed in the columns that the file has; an order that exists is left as it is. So a file can be
+imported again.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TextIO
+from datetime import datetime
+from typing import Annotated, Any, Final, TextIO
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import Connection, Engine, text
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from sqlalchemy import Connection, Engine, TextClause, text
 
 #: Faults of a file that are shown at once.
 MOST_FAULTS: Final = 20
@@ -30,7 +32,8 @@ class UserRow(BaseModel):
     phone: str | None = None
     role: str = "student"
     year_of_study: str | None = None
-    created_at: AwareDatetime | None = None
+    # PostgreSQL's own form has an offset without minutes, which pydantic refuses
+    created_at: Annotated[AwareDatetime | None, BeforeValidator(datetime.fromisoformat)] = None
 
 
 class OrderRow(BaseModel):
@@ -46,18 +49,13 @@ class OrderRow(BaseModel):
     subscription_id: int | None = Field(None, ge=1, le=_BIGINT)
 
 
-_USER: Final = text("""
-INSERT INTO users (id, name, email, phone, role, year_of_study, created_at)
-VALUES (:id, :name, :email, :phone, :role, :year_of_study, coalesce(:created_at, now()))
-ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, email = EXCLUDED.email, phone = EXCLUDED.phone,
-    role = EXCLUDED.role, year_of_study = EXCLUDED.year_of_study
-WHERE (users.name, users.email, users.phone, users.role, users.year_of_study)
-    IS DISTINCT FROM (EXCLUDED.name, EXCLUDED.email, EXCLUDED.phone, EXCLUDED.role, EXCLUDED.year_of_study)
-RETURNING xmax = 0 AS is_new
-""")
+#: What an import changes of a user that exists.
+_CHANGED: Final = ("name", "email", "phone", "role", "year_of_study")
 _ORDER: Final = text("""
-INSERT INTO payments (provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id)
-VALUES (:provider, :provider_reference, :order_number, :user_id, :amount_minor, :currency, :subscription_id)
+INSERT INTO payments (provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id,
+    registered_subscription_id)
+VALUES (:provider, :provider_reference, :order_number, :user_id, :amount_minor, :currency, :subscription_id,
+    :subscription_id)
 ON CONFLICT (provider, provider_reference) DO NOTHING RETURNING true AS is_new
 """)
 _UNKNOWN_USERS: Final = text(
@@ -76,13 +74,13 @@ class Imported:
 
 def import_users(engine: Engine, file: TextIO, *, is_dry_run: bool) -> Imported:
     """Raises ImportFault, and writes nothing then."""
-    rows = _read(file, UserRow)
-    return _write(engine, _USER, rows, is_dry_run=is_dry_run)
+    rows, columns = _read(file, UserRow)
+    return _write(engine, user_statement(columns), rows, is_dry_run=is_dry_run)
 
 
 def import_orders(engine: Engine, file: TextIO, *, is_dry_run: bool) -> Imported:
     """Raises ImportFault, and writes nothing then."""
-    rows = _read(file, OrderRow)
+    rows, _ = _read(file, OrderRow)
     with engine.connect() as connection:
         ids = sorted({row["user_id"] for row in rows})
         unknown = list(connection.scalars(_UNKNOWN_USERS, {"ids": ids}))
@@ -92,7 +90,23 @@ def import_orders(engine: Engine, file: TextIO, *, is_dry_run: bool) -> Imported
     return _write(engine, _ORDER, rows, is_dry_run=is_dry_run)
 
 
-def _read(file: TextIO, kind: type[BaseModel]) -> list[dict[str, Any]]:
+def user_statement(columns: Collection[str]) -> TextClause:
+    """Inserts a user, or changes the `columns` of one that exists."""
+    changed = [name for name in _CHANGED if name in columns]
+    act = "NOTHING"
+    if changed:
+        old, new = (", ".join(f"{table}.{name}" for name in changed) for table in ("users", "EXCLUDED"))
+        values = ", ".join(f"{name} = EXCLUDED.{name}" for name in changed)
+        act = f"UPDATE SET {values} WHERE ROW({old}) IS DISTINCT FROM ROW({new})"
+    return text(f"""
+INSERT INTO users (id, name, email, phone, role, year_of_study, created_at)
+VALUES (:id, :name, :email, :phone, :role, :year_of_study, coalesce(:created_at, now()))
+ON CONFLICT (id) DO {act} RETURNING xmax = 0 AS is_new
+""")  # noqa: S608
+
+
+def _read(file: TextIO, kind: type[BaseModel]) -> tuple[list[dict[str, Any]], Sequence[str]]:
+    """The rows and the columns of the file."""
     reader = csv.DictReader(file)
     unknown = sorted(set(reader.fieldnames or ()) - set(kind.model_fields))
     if unknown or not reader.fieldnames:
@@ -102,6 +116,9 @@ def _read(file: TextIO, kind: type[BaseModel]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     for line in reader:
+        if None in line or any("\0" in (value or "") for value in line.values()):
+            faults.append(f"line {reader.line_num}: has more fields than columns, or a null character")
+            continue
         try:
             # an empty field is none
             rows.append(kind.model_validate({name: value for name, value in line.items() if value != ""}).model_dump())
@@ -111,7 +128,7 @@ def _read(file: TextIO, kind: type[BaseModel]) -> list[dict[str, Any]]:
     if faults:
         more = f"\n... and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
         raise ImportFaultError("\n".join(faults[:MOST_FAULTS]) + more)
-    return rows
+    return rows, reader.fieldnames
 
 
 def _write(engine: Engine, statement: Any, rows: Sequence[Mapping[str, Any]], *, is_dry_run: bool) -> Imported:

@@ -98,7 +98,8 @@ class Endpoints:
     """Endpoints and deliveries in the database. `allow_private` allows http and private addresses."""
 
     def __init__(self, engine: Engine, *, allow_private: bool) -> None:
-        self._engine = engine
+        # the gateway's engine commits each statement; an act and its line in the audit log are one transaction
+        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._allow_private = allow_private
 
     def add(

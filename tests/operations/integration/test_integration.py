@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
 from shared.cli import main
+from shared.operations.integration.csv_import import user_statement
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +89,30 @@ def test_users_and_orders_are_imported_and_may_be_imported_again(engine: Engine,
     assert tuple(row) == ("pending", 250_000, 7)
 
 
+def test_a_column_that_a_file_lacks_stays_as_it_is(engine: Engine, tmp_path: Path) -> None:
+    execute(engine, "INSERT INTO users (id, email, role) VALUES (7, 'amina@school.example', 'teacher')")
+    users = tmp_path / "users.csv"
+    # as \\copy of PostgreSQL writes an instant
+    users.write_text("id,name,created_at\n7,Amina,2026-01-01 00:00:00.5+00\n")
+
+    assert "1 are changed" in nouba("users", "import", str(users)).output
+
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT name, email, role FROM users")).one()
+    assert tuple(row) == ("Amina", "amina@school.example", "teacher")
+
+
+def test_a_file_of_ids_changes_nothing() -> None:
+    assert "DO NOTHING" in str(user_statement(["id"]))
+    assert "SET role = EXCLUDED.role WHERE" in str(user_statement(["id", "role"]))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("id,balance\n7,5\n", "not balance"),
+        ("id,name\n7,Amina,student\n", "line 2: has more fields"),
+        ("id,created_at\n7,2026-01-01\n", "line 2: created_at"),
         ("id,name\n7,Amina\nx,Bilal\n0,Chafia\n", "line 3: id"),
         ("", "name the columns"),
     ],

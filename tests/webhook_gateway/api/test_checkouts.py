@@ -103,6 +103,25 @@ def test_simultaneous_requests_for_an_order_make_one_checkout(
     assert database.rows("SELECT count(*) FROM payments WHERE order_number = %s", body["order_number"]) == [(1,)]
 
 
+def test_simultaneous_requests_for_an_order_whose_payment_failed_register_one_payment(
+    school: httpx.Client, database: Database
+) -> None:
+    # Given an order whose first payment ended without a checkout
+    body = wish()
+    first = create(school, body).json()["payment_id"]
+    database.execute(
+        "UPDATE checkouts SET redirect_url = NULL, provider_checkout_id = NULL WHERE payment_id = %s", first
+    )
+    database.execute("UPDATE payments SET provider_reference = NULL, status = 'failed' WHERE id = %s", first)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: create(school, body), range(6)))
+
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len({answer.content for answer in answers if answer.status_code == 201}) == 1
+    assert database.rows("SELECT count(*) FROM payments WHERE order_number = %s", body["order_number"]) == [(2,)]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"user_id": 8}, {"amount_minor": 100}, {"subscription_id": 3}, {"return_url": "https://school.example/orders/2"}],

@@ -25,6 +25,7 @@ def test_a_repeated_request_gets_the_first_answer(school: httpx.Client, database
     assert (first.status_code, second.status_code) == (200, 200)
     assert (second.content, second.headers["Idempotency-Replayed"]) == (first.content, "true")
     assert "Idempotency-Replayed" not in first.headers
+    assert first.headers["Cache-Control"] == second.headers["Cache-Control"] == "private, no-store"
 
 
 def test_a_key_of_another_request_is_refused(school: httpx.Client, database: Database) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from services.webhook_gateway.events_out.settings import EventsSettings
 from shared.contracts.events import EVENT_TYPES
+from shared.operations.webhook_endpoints.endpoints import Endpoints
+from shared.runtime.database import build_engine
 from tests.webhook_gateway.events_out.processes import record
 from tests.webhook_gateway.processes import NOUBA, Database, RunningGateway
 
@@ -50,8 +53,9 @@ def test_an_endpoint_is_added_changed_rotated_tested_and_removed(client: httpx.C
     assert client.post(f"{PATH}/{number}/test").status_code == 400
     assert client.patch(f"{PATH}/{number}", json={"enabled": True}).json()["enabled"] is True
 
-    rotated = client.post(f"{PATH}/{number}/secret").json()
+    rotated = client.post(f"{PATH}/{number}/secret", headers={"Idempotency-Key": "rotate-1"}).json()
     assert rotated["secret"] != secret
+    assert client.post(f"{PATH}/{number}/secret", headers={"Idempotency-Key": "rotate-1"}).json() == rotated
     assert rotated["previous_until_at"] is not None
 
     event_id = client.post(f"{PATH}/{number}/test").json()["event_id"]
@@ -175,3 +179,19 @@ def test_the_command_line_does_the_same(database: Database) -> None:
 
 def test_private_addresses_are_refused_by_default() -> None:
     assert EventsSettings.model_fields["events_allow_private"].default is False
+
+
+def test_an_act_that_the_audit_log_refuses_is_not_done(database: Database) -> None:
+    # Given an engine that commits each statement, as the gateway's
+    engine = build_engine(database.url, autocommit=True)
+    endpoints = Endpoints(engine, allow_private=True)
+    before = endpoints.find_all()
+    database.execute("ALTER TABLE operator_acts ADD CONSTRAINT refuses CHECK (what <> 'endpoints.add') NOT VALID")
+    try:
+        with pytest.raises(IntegrityError):
+            endpoints.add("http://127.0.0.1:9/", [], None, ordered=False, who="amina")
+    finally:
+        database.execute("ALTER TABLE operator_acts DROP CONSTRAINT refuses")
+
+    assert endpoints.find_all() == before
+    engine.dispose()

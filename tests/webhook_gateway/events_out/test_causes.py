@@ -131,3 +131,41 @@ def test_the_end_of_a_term_is_recorded_once(database: Database) -> None:
     engine.dispose()
     assert len(rows) == 1
     TYPES["subscription.expired"].load(rows[0][0])
+
+
+def test_a_term_whose_event_is_removed_is_not_recorded_again(database: Database) -> None:
+    database.execute(
+        "INSERT INTO users (id) VALUES (10);"
+        "INSERT INTO subscriptions (id, user_id, amount_minor, status, activated_at, ends_at) VALUES"
+        " (10, 10, 500, 'active', now() - interval '30 days', now() - interval '2 days')"
+    )
+    engine = build_engine(database.url)
+    store = PostgresDeliveries(engine)
+
+    counts = store.record_expired_terms(86_400), store.record_expired_terms()
+
+    engine.dispose()
+    assert counts == (0, 1)
+    # a subscription of no chapter has an event too
+    rows = database.rows("SELECT payload FROM events WHERE key = '10' AND type = 'subscription.expired'")
+    assert TYPES["subscription.expired"].load(rows[0][0]).dump()["chapter_id"] is None
+
+
+def test_a_subscription_that_the_school_is_changing_does_not_block_the_sweep(database: Database) -> None:
+    # Given a subscription whose term ended, in the hands of another transaction
+    database.execute(
+        "INSERT INTO users (id) VALUES (11);"
+        "INSERT INTO subscriptions (id, user_id, amount_minor, status, activated_at, ends_at) VALUES"
+        " (11, 11, 500, 'active', now() - interval '30 days', now() - interval '1 hour')"
+    )
+    engine = build_engine(database.url, statement_timeout_ms=5000)
+    store = PostgresDeliveries(engine)
+    with engine.begin() as school:
+        school.exec_driver_sql("UPDATE subscriptions SET status = 'expired' WHERE id = 11")
+
+        # When the worker records ends of terms, then it leaves this one to the trigger
+        assert store.record_expired_terms() == 0
+
+    assert store.record_expired_terms() == 0
+    engine.dispose()
+    assert database.rows("SELECT count(*) FROM events WHERE key = '11' AND type = 'subscription.expired'") == [(1,)]

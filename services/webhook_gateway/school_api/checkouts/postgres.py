@@ -21,6 +21,10 @@ LEASE: Final = timedelta(minutes=1)
 #: PostgreSQL's foreign_key_violation: of a new payment only the user can be unknown.
 _FOREIGN_KEY: Final = "23503"
 
+# one request of an order at a time: two of them would each register a payment in place of one that has ended
+_LOCK = text("""
+SELECT id FROM checkouts WHERE provider = :provider AND order_number = :order_number FOR NO KEY UPDATE
+""")
 _FIND = text("""
 SELECT checkout.id, checkout.payment_id, checkout.return_url, checkout.redirect_url, payment.user_id,
     coalesce(payment.registered_minor, payment.amount_minor) AS amount_minor, payment.currency, payment.status,
@@ -86,6 +90,7 @@ class PostgresCheckouts:
             return self._begin(connection, wish, values)
 
     def _begin(self, connection: Connection, wish: CheckoutWish, values: dict[str, Any]) -> KnownCheckout:
+        connection.scalar(_LOCK, values)
         row = connection.execute(_FIND, values).one_or_none()
         has_ended = row is not None and row.redirect_url is None and row.status in ("failed", "canceled", "expired")
         if row is not None and not has_ended:

@@ -213,9 +213,11 @@ def remove_endpoint(endpoint_id: int) -> Response:
 
 @webhook_endpoints.post(f"{_ONE}/secret", provide_automatic_options=False)
 @operation(
-    summary="A new secret; the old one signs beside it for a day",
+    summary="Rotate the secret; the old one signs beside the new one for a day",
+    description="Send an Idempotency-Key: a second rotation within the day invalidates the first secret at once.",
     scope=Scope.OPERATE,
     answer=EndpointWithSecret,
+    is_idempotent=True,
     **_OF_ONE,
 )
 def rotate_secret(endpoint_id: int) -> EndpointWithSecret:
