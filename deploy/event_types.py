@@ -8,7 +8,7 @@ from shared.contracts.events import EVENTS, Ping, schema_of
 _HEAD = """\
 # Event types
 
-What [events](events.md) tell, from [shared/contracts/events.py](../shared/contracts/events.py); this page is made by `python -m deploy.event_types`.
+The data of each type of [event](events.md), from [shared/contracts/events.py](../shared/contracts/events.py); this page is made by `python -m deploy.event_types`.
 Fields are only ever added. A receiver ignores fields and types that it does not know.
 """
 
