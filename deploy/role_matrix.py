@@ -16,14 +16,14 @@ A test applies [roles.sql](../deploy/postgres/roles.sql) to a real PostgreSQL an
 
 | role | used by |
 |---|---|
-| `nouba_intake` | the gateway's web process for whatever strangers send (`NOUBA_INTAKE_DATABASE_URL`): it adds webhooks and messages, reads and changes no body, no payment and no balance |
-| `nouba_gateway` | settlement (the payments worker), and the routes of the gateway that ask for a token |
+| `nouba_intake` | the gateway's web process for requests of strangers (`NOUBA_INTAKE_DATABASE_URL`): it inserts webhooks and messages, and reads and changes no body, no payment and no balance |
+| `nouba_gateway` | the payments worker, the events worker, and the gateway's routes that need a token |
 | `nouba_transcoder`, `nouba_stats`, `nouba_console` | the service of that name |
 | `nouba_playback` | the playback service: the keys of encrypted lessons |
 | `nouba_school` | the school's own application |
 
 Operators' commands (`nouba dead`, `nouba queues pause`) run with the console's role: `docker compose exec console nouba dead list`. A service's role sees the dead letters of its own queue alone.
-A gateway that serves webhooks and the school's API in one process holds the addresses of two roles. Whoever makes it run code of their own has both; whoever finds a flaw in what it does with strangers' bytes has `nouba_intake` alone. With `NOUBA_GATEWAY_SERVES=webhooks` the process for strangers holds no other address.
+A gateway that serves webhooks and the school's API in one process holds the addresses of two roles. An attacker who runs code in it has both; one who injects SQL through a webhook has `nouba_intake` alone. With `NOUBA_GATEWAY_SERVES=webhooks` the process for strangers holds no other address.
 """
 
 

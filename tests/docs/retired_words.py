@@ -1,12 +1,14 @@
-"""Finds retired words (docs/glossary.md) in the repository: `python -m tests.docs.retired_words` rewrites the list.
+"""Finds retired words (docs/glossary.md) in the repository: `python -m tests.docs.retired_words` shortens the list.
 
 `retired_words.tsv` lists the files that still have one. The list only shrinks: a file that gets a retired word fails
-`test_glossary.py`, and so does a line of the list that is not needed any more.
+`test_glossary.py`, and so does a line of the list that is not needed any more. The command removes such lines, adds
+none, and exits with 1 if a file has a word that the list does not allow.
 """
 
 import re
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Final
 
@@ -53,13 +55,24 @@ def allowed() -> set[tuple[str, str]]:
     return {(path, word) for path, *words in rows for word in words}
 
 
-def write() -> None:
-    """Write the list anew from what is there."""
-    by_path: dict[str, list[str]] = {}
-    for path, word in found():
-        by_path.setdefault(path, []).append(word)
-    LIST.write_text("".join("\t".join([path, *words]) + "\n" for path, words in by_path.items()))
+def shrink(lines: Iterable[str], there: Set[tuple[str, str]]) -> list[str]:
+    """The list's lines with the words that are still there, in the same order."""
+    kept = []
+    for path, *words in (line.split("\t") for line in lines):
+        if needed := [word for word in words if (path, word) in there]:
+            kept.append("\t".join([path, *needed]))
+    return kept
+
+
+def main() -> int:
+    """Remove what the list does not need any more; 1 and the words on standard error if some are not allowed."""
+    there = set(found())
+    new = there - allowed()
+    LIST.write_text("".join(line + "\n" for line in shrink(LIST.read_text().splitlines(), there)))
+    for path, word in sorted(new):
+        print(f"{path}: {word} is retired; docs/glossary.md has the word to use", file=sys.stderr)
+    return 1 if new else 0
 
 
 if __name__ == "__main__":
-    write()
+    sys.exit(main())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.docs.retired_words import allowed, found, retired
+from tests.docs.retired_words import allowed, found, retired, shrink
 
 pytestmark = pytest.mark.lint
 
@@ -20,3 +20,9 @@ def test_the_list_of_files_that_still_have_one_shrinks() -> None:
 def test_the_glossary_has_a_word_once() -> None:
     assert "promise" in retired()
     assert len(retired()) == 22
+
+
+def test_the_command_removes_lines_and_adds_none() -> None:
+    lines = ["a.py\tlook\ttell", "b.py\tdesk"]
+    there = {("a.py", "tell"), ("c.py", "promise")}
+    assert shrink(lines, there) == ["a.py\ttell"]
