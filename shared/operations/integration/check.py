@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, SmallInteger, Table, Text, text
 
-from shared.schema.school import attendances, chapters, courses, office_payments, sessions, subscriptions, teachers, users
+from shared.schema.school import (
+    attendances,
+    chapters,
+    courses,
+    office_payments,
+    sessions,
+    subscriptions,
+    teachers,
+    users,
+)
 
 TABLES: Final = (users, teachers, chapters, courses, subscriptions, sessions, attendances, office_payments)
 #: What Nouba's services write of the school's tables; everything else they only read.
