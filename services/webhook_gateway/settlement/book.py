@@ -63,7 +63,7 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if excess := _excess(moved, notice):
         return SettlementResult(EventState.RECEIVED, excess, after.id)
     _keep_links(event.provider, notice, moved.user_id, books)
-    _close_checkout(event.provider, notice, moved, books)
+    moved = _close_checkout(event.provider, notice, moved, books)
     if _is_told_again(before, moved):
         if moved != before:
             books.save(moved)
@@ -133,12 +133,25 @@ def _likely_checkout(newcomer: Payment, notice: PaymentNotice, books: Settlement
     )
 
 
-def _close_checkout(provider: str, notice: PaymentNotice, moved: Payment, books: SettlementStore) -> None:
-    """End the row that the school registered by a checkout, where the payment had a row of its own before that told."""
+def _close_checkout(provider: str, notice: PaymentNotice, moved: Payment, books: SettlementStore) -> Payment:
+    """End the row that the school registered by a checkout, where the payment had a row of its own before that told.
+
+    The payment takes over the order and the subscription of that row: what it pays for must not depend on which of
+    the two events came first.
+    """
     row = None if notice.checkout is None else books.find(provider, notice.checkout, None)
-    if row is not None and row.id != moved.id and row.standing.stage < Stage.CANCELED:
+    if row is None or row.id == moved.id or row.user_id != moved.user_id:
+        return moved
+    if row.standing.stage < Stage.CANCELED:
         standing = row.standing.merge(PaymentState(Stage.CANCELED))
         books.save(replace(row, standing=standing, failure_reason=f"payment {moved.id} is the payment of its checkout"))
+    registered = moved.registered_subscription or row.registered_subscription
+    return replace(
+        moved,
+        order_number=moved.order_number or row.order_number,
+        subscription_id=registered or moved.subscription_id,
+        registered_subscription_id=registered,
+    )
 
 
 def _apply(
