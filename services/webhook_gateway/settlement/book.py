@@ -60,7 +60,7 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if notice.refunded_minor and notice.stage is not Stage.COMPLETED and not after.amount_is_final:
         return SettlementResult(EventState.RECEIVED, "how much was paid is not known yet", after.id)
     moved = _merge(after, notice, event.received_at)
-    if excess := _excess(moved, notice):
+    if not event.accepted and (excess := _excess(moved, notice)):
         return SettlementResult(EventState.RECEIVED, excess, after.id)
     _keep_links(event.provider, notice, moved.user_id, books)
     moved = _close_checkout(event.provider, notice, moved, books)

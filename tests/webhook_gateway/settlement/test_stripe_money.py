@@ -337,17 +337,15 @@ def test_a_fee_is_no_flag(sql_school: SqlSchool) -> None:
     ],
     ids=["charge", "dispute", "refund"],
 )
-def test_a_fee_in_another_currency_is_quarantined_with_both_and_accepted_without_it(
-    sql_school: SqlSchool, told: Body
-) -> None:
-    books = Books(sql_school)
+def test_a_fee_in_another_currency_is_quarantined_with_both_and_accepted_without_it(school: School, told: Body) -> None:
+    books = Books(school)
     books.tell([PAID, told])
     assert books.states[1] is EventState.QUARANTINED
-    (row,) = [row for row in sql_school.events() if row.state is EventState.QUARANTINED]
+    (row,) = [row for row in school.events() if row.state is EventState.QUARANTINED]
     assert re.search(r"the fee is (28|15|3) EUR, and the payment in DZD", row.reason or "")
     assert books.balance == 10000
 
-    sql_school.accept(row.id)
+    school.accept(row.id)
     verdict = books.settlement.settle(row.id)
 
     assert verdict is not None
@@ -625,6 +623,21 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
 def test_what_is_rare_ends_in_the_same_books_in_every_order(sql_school: SqlSchool, name: str) -> None:
     told, row, sums = HARD[name]
     check(sql_school, told, row, **sums)
+
+
+def test_a_refund_above_the_payment_waits_and_is_booked_once_it_is_accepted(school: School) -> None:
+    books = Books(school)
+    captured = charge("captured", 5, 9000, amount_captured=4000, amount_refunded=5000)
+    books.tell([captured, refund("refund.created", 11, "succeeded", 5000)])
+    assert books.states == [EventState.APPLIED, EventState.RECEIVED]
+    (waiting,) = [one for one in school.events() if one.state is EventState.RECEIVED]
+
+    school.accept(waiting.id)
+    verdict = books.settlement.settle(waiting.id)
+
+    assert verdict is not None
+    assert "its refunds of 5000 are above the 4000 that were paid" in verdict.reason
+    assert books.rows == [("refunded", 4000, 0)]
 
 
 def test_refunds_above_the_payment_are_said_in_the_reason(sql_school: SqlSchool) -> None:
