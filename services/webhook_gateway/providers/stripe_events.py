@@ -1,4 +1,4 @@
-"""What each of Stripe's events says about a payment: one reader for each kind of object.
+"""Parses Stripe's events: one reader for each kind of object.
 
 Every event of one payment meets on its payment intent (or on the charge, where there is none). Amounts are in the
 currency's minor unit. An object that Stripe gives as an id may also be the object itself ("expanded"): both are read.
@@ -57,7 +57,7 @@ def read(kind: str, event: Json) -> Part | None:
     reader = READERS.get(kind)
     if reader is None:
         if kind.startswith(MONEY) and kind not in NO_MONEY:
-            raise UnreadableEventError(f"{kind[:80]} concerns money, and nobody has said what it means.")
+            raise UnreadableEventError(f"{kind[:80]} concerns money, and Nouba does not read it.")
         return {"failure_reason": NO_MONEY[kind]} if kind in NO_MONEY else None
     data = fields.section(event, "data")
     thing = fields.section(data, "object")
