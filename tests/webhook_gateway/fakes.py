@@ -59,6 +59,12 @@ class FakeSchool:
     def __init__(self, subscription_period: timedelta = timedelta(days=30)) -> None:
         self._period = subscription_period
         self._tables = Tables()
+        self._accepted: set[int] = set()
+
+    def accept(self, event_id: int) -> None:
+        """An operator accepts a quarantined or dead event."""
+        self._accepted.add(event_id)
+        self._tables.events[event_id] = replace(self._tables.events[event_id], state=EventState.RECEIVED)
 
     def add_user(self) -> int:
         user_id = len(self._tables.users) + 1
@@ -108,6 +114,7 @@ class FakeSchool:
             attempts=row.attempts,
             tries=row.tries,
             taken_up_at=row.taken_up_at,
+            accepted=event_id in self._accepted,
         )
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What a payment means for each account, and the transactions that take the ledger from one standing to the next.
+"""Turns the state of a payment into ledger amounts, and a change of state into transactions.
 
 The amounts on the accounts are a function of the payment's standing. What is booked is always the difference to what
 was booked before, one transaction for each reason, so that an accountant reads why the money moved.
@@ -71,7 +71,7 @@ def transactions(before: Payment, after: Payment) -> Iterator[Transaction]:
         for account, amount_minor in one.positions().items():
             moved[account] -= amount_minor
         if kind is TransactionKind.PAYMENT:
-            # what an earlier release booked of it is what the row says, whatever we make of its standing
+            # the row holds what an earlier release booked; the state may give another amount
             booked_otherwise = start.positions()[AccountKind.WALLET] - before.credited_minor
             moved[AccountKind.WALLET] += booked_otherwise
             moved[AccountKind.CLEARING] -= booked_otherwise
@@ -87,7 +87,7 @@ def _steps(start: Money, end: Money) -> Iterator[tuple[TransactionKind, Money, M
     there = replace(here, refunded_minor=end.refunded_minor)
     is_reversal = end.refunded_minor < start.refunded_minor
     yield TransactionKind.REFUND_REVERSED if is_reversal else TransactionKind.REFUND, here, there
-    # a dispute that is lost was withheld before, also where nobody told us of that
+    # a lost dispute was withheld first, even if no event reported it
     newly_lost = max(0, end.lost_minor - start.lost_minor)
     here, there = there, replace(there, withheld_minor=max(start.withheld_minor, end.withheld_minor + newly_lost))
     yield TransactionKind.DISPUTE_WITHHELD, here, there

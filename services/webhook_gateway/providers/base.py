@@ -65,8 +65,8 @@ class PaymentNotice:
     provider's ids of what says who pays (an invoice, a subscription, a customer; the nearest first), `invoice` is the
     invoice that the payment pays, and `subscription_id` is the school's subscription that it is made for.
     `checkout` is the provider's id of the page on which the payer paid: a school may have registered the payment under
-    it, and it is all that names a payment which the payer did not begin. `checkout_prefix` is how such an id begins,
-    where an event of its own tells whether the payment has one.
+    it, and a payment that the payer has not begun has no other id. `checkout_prefix` is how such an id begins, where
+    a separate event names the checkout of a payment.
     `unbooked` says what of the money cannot be booked, with both values: only an operator may accept the rest.
     """
 

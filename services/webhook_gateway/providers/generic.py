@@ -1,6 +1,7 @@
 """Any sender that can make an HMAC-SHA256 of a body in our own form and put it in a header of our choice."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Self
 
 from services.webhook_gateway.providers import fields, payload, signatures
@@ -33,20 +34,23 @@ class Generic:
     def parse(self, request: Request) -> PaymentNotice:
         """One status of one transaction. Without an event_id, the same status of it again is the same event.
 
-        A refund tells all that was given back so far, so another total is another event.
+        A refund tells all that was given back so far, so another total, or the same at another time, is another event.
         """
         body = fields.json_object(request.body)
         status = payload.status_word(body.get("status"))
         told = payload.read(body, status)
         event_id = fields.optional_identifier(body.get("event_id"), "event_id")
+        occurred_at = fields.instant(body.get("occurred_at"))
         return PaymentNotice(
-            key=event_id or fields.identifier(_key(told, status), "transaction_id with its status"),
+            key=event_id or fields.identifier(_key(told, status, occurred_at), "transaction_id with its status"),
             kind=status,
-            occurred_at=fields.instant(body.get("occurred_at")),
+            occurred_at=occurred_at,
             **told._asdict(),
         )
 
 
-def _key(told: payload.ParsedPayload, status: str) -> str:
+def _key(told: payload.ParsedPayload, status: str, occurred_at: datetime | None) -> str:
     total = f":{told.refunded_minor}" if told.refunded_minor else ""
-    return f"{told.reference}:{status}{total}"
+    # a total that went down can come back to what it was
+    at = f":{int(occurred_at.timestamp())}" if status == payload.REFUNDED and occurred_at else ""
+    return f"{told.reference}:{status}{total}{at}"

@@ -185,7 +185,7 @@ class _BoundedClient(stripe.HTTPClient):
 
 
 def _call(ask: Callable[[], Any], refused: type[Exception] | None = None) -> Any:
-    """What `ask` returns; None where Stripe knows no such object. What is no answer is ProviderUnavailable."""
+    """What `ask` returns; None if Stripe has no such object. Raises ProviderUnavailable if Stripe does not answer."""
     try:
         return ask()
     except (stripe.AuthenticationError, stripe.PermissionError):

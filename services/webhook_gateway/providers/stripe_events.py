@@ -1,4 +1,4 @@
-"""What each of Stripe's events says about a payment: one reader for each kind of object.
+"""Parses Stripe's events: one reader for each kind of object.
 
 Every event of one payment meets on its payment intent (or on the charge, where there is none). Amounts are in the
 currency's minor unit. An object that Stripe gives as an id may also be the object itself ("expanded"): both are read.
@@ -57,7 +57,7 @@ def read(kind: str, event: Json) -> Part | None:
     reader = READERS.get(kind)
     if reader is None:
         if kind.startswith(MONEY) and kind not in NO_MONEY:
-            raise UnreadableEventError(f"{kind[:80]} concerns money, and nobody has said what it means.")
+            raise UnreadableEventError(f"{kind[:80]} concerns money, and Nouba does not read it.")
         return {"failure_reason": NO_MONEY[kind]} if kind in NO_MONEY else None
     data = fields.section(event, "data")
     thing = fields.section(data, "object")
@@ -146,8 +146,10 @@ def _charge(charge: Json, context: Context) -> Part:
     captured = charge.get("amount_captured")
     captured = amount if captured is None else context.minor(captured, "amount_captured")
     released = _released(charge, amount - captured, refunded, context)
-    refunds = [_refund_object(one, context) for one in _list(charge.get("refunds"))]
-    if released:
+    listed = _list(charge.get("refunds"))
+    moved = [one for one in listed if not _is_release(one)]
+    refunds = [_refund_object(one, context) for one in moved]
+    if released and len(moved) == len(listed):
         refunds = _without_released(refunds, released)
     return {
         **told,
@@ -159,6 +161,10 @@ def _charge(charge: Json, context: Context) -> Part:
     }
 
 
+#: The fields of a charge that change with a capture.
+_CAPTURED: Final = ("captured", "amount_captured")
+
+
 def _released(charge: Json, rest: int, refunded: int | None, context: Context) -> int:
     """The part of `amount_refunded` that is the rest of a hold that was not captured: nobody was given that back.
 
@@ -167,11 +173,8 @@ def _released(charge: Json, rest: int, refunded: int | None, context: Context) -
     if rest <= 0 or refunded is None or refunded < rest:
         return 0
     before = context.previous.get("amount_refunded")
-    was_counted = (
-        not isinstance(before, int)
-        or context.minor(before, "amount_refunded") >= rest
-        or context.kind in ("charge.captured",)
-    )
+    is_capture = context.kind == "charge.captured" or not context.previous.keys().isdisjoint(_CAPTURED)
+    was_counted = is_capture or not isinstance(before, int) or context.minor(before, "amount_refunded") >= rest
     return rest if was_counted else 0
 
 
@@ -196,11 +199,22 @@ _REFUND_STATES: Final = {
 
 def _refund(refund: Json, context: Context) -> Part:
     charged = [refund.get("balance_transaction"), refund.get("failure_balance_transaction")]
+    one = _refund_object(refund, context)
     return {
         "reference": _payment_of(refund, refund.get("charge")),
-        "refunds": (_refund_object(refund, context),),
+        "refunds": () if _is_release(refund) else (one,),
         **_fees(charged, context, FeeKind.PAYMENT),
     }
+
+
+def _is_release(refund: Any) -> bool:
+    """Whether it is the rest of a hold that was not captured: such a refund succeeds and moves no balance.
+
+    It is left out, and not kept as canceled: should its balance transaction come later, it counts.
+    """
+    refund = _object(refund)
+    moved = refund.get("balance_transaction", "unknown")
+    return refund.get("status") == "succeeded" and moved is None
 
 
 def _refund_object(refund: Any, context: Context) -> Refund:

@@ -60,10 +60,10 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if notice.refunded_minor and notice.stage is not Stage.COMPLETED and not after.amount_is_final:
         return SettlementResult(EventState.RECEIVED, "how much was paid is not known yet", after.id)
     moved = _merge(after, notice, event.received_at)
-    if excess := _excess(moved, notice):
+    if not event.accepted and (excess := _excess(moved, notice)):
         return SettlementResult(EventState.RECEIVED, excess, after.id)
     _keep_links(event.provider, notice, moved.user_id, books)
-    _close_checkout(event.provider, notice, moved, books)
+    moved = _close_checkout(event.provider, notice, moved, books)
     if _is_told_again(before, moved):
         if moved != before:
             books.save(moved)
@@ -81,7 +81,9 @@ def _open(
         return newcomer
     if event.tries < CHECKOUT_TRIES and (checkout := _likely_checkout(newcomer, notice, books)):
         return SettlementResult(
-            EventState.RECEIVED, f"payment {checkout} may be this one: the event of its checkout tells", checkout
+            EventState.RECEIVED,
+            f"waits for the checkout event of payment {checkout}, which may be this payment",
+            checkout,
         )
     opened = books.open(newcomer)
     failpoint("settlement.after_open")
@@ -116,10 +118,10 @@ def _find(provider: str, notice: PaymentNotice, books: SettlementStore) -> Payme
 
 
 def _likely_checkout(newcomer: Payment, notice: PaymentNotice, books: SettlementStore) -> int | None:
-    """The payment that the school registered by a checkout or an order, of the same user and amount: it may be this.
+    """The registered payment, of the same user and amount, that `newcomer` may be; None where there is none.
 
-    The provider sends the checkout's event at the same time: without this, the order of the two would decide whether
-    the school's payment is completed, or another one beside it.
+    The provider sends the checkout's event at the same time: without this wait, the order of the two would decide
+    whether the registered payment is completed, or another one beside it.
     """
     prefix = notice.checkout_prefix
     if prefix is None:
@@ -133,12 +135,25 @@ def _likely_checkout(newcomer: Payment, notice: PaymentNotice, books: Settlement
     )
 
 
-def _close_checkout(provider: str, notice: PaymentNotice, moved: Payment, books: SettlementStore) -> None:
-    """End the row that the school registered by a checkout, where the payment had a row of its own before that told."""
+def _close_checkout(provider: str, notice: PaymentNotice, moved: Payment, books: SettlementStore) -> Payment:
+    """Cancel the checkout's row where the payment already has a row of its own, and return the payment.
+
+    The payment takes over the order and the subscription of the canceled row, so that the order of the two events does
+    not decide what it pays for.
+    """
     row = None if notice.checkout is None else books.find(provider, notice.checkout, None)
-    if row is not None and row.id != moved.id and row.standing.stage < Stage.CANCELED:
+    if row is None or row.id == moved.id or row.user_id != moved.user_id:
+        return moved
+    if row.standing.stage < Stage.CANCELED:
         standing = row.standing.merge(PaymentState(Stage.CANCELED))
         books.save(replace(row, standing=standing, failure_reason=f"payment {moved.id} is the payment of its checkout"))
+    registered = moved.registered_subscription or row.registered_subscription
+    return replace(
+        moved,
+        order_number=moved.order_number or row.order_number,
+        subscription_id=registered or moved.subscription_id,
+        registered_subscription_id=registered,
+    )
 
 
 def _apply(
@@ -154,7 +169,7 @@ def _apply(
         books.announce(moved.id, day)
     reason = f"payment {moved.id} is {moved.status}"
     if (refunded := moved.standing.refunded_minor) > moved.amount_minor:
-        reason += f"; its refunds of {refunded} are above the {moved.amount_minor} that were paid: one of them failed"
+        reason += f"; its refunds of {refunded} are above the {moved.amount_minor} that were paid"
     if moved.credited_minor and (first := books.paid_before(moved)):
         reason += f"; surplus: payment {first} has paid the same order"
     return SettlementResult(EventState.APPLIED, reason, moved.id)
@@ -185,13 +200,13 @@ def _book_invoice(
     """
     paid_by = [link.reference for link in books.links(provider, [invoice]) if link.reference is not None]
     if not paid_by:
-        missing = "no event has told which payment pays this invoice: let the provider send invoice_payment.paid"
+        missing = "the payment of this invoice is unknown: enable invoice_payment.paid at the provider"
         return SettlementResult(EventState.RECEIVED, missing)
     if user_id is not None:
         for reference in paid_by:
             books.release(provider, reference, terms.now())
     elif not any(books.find(provider, reference, None) for reference in paid_by):
-        return SettlementResult(EventState.RECEIVED, "no event has told which user pays this invoice")
+        return SettlementResult(EventState.RECEIVED, "the user who pays this invoice is unknown")
     return SettlementResult(EventState.IGNORED, "nothing new: events of the payment of this invoice book it")
 
 

@@ -117,7 +117,7 @@ class SettlementStore(Protocol):
         ...
 
     def announce(self, payment_id: int, day: date) -> None:
-        """Promise to tell that the payment's `day` changed."""
+        """Enqueue the message that the payment's `day` changed."""
         ...
 
 

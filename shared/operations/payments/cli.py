@@ -154,11 +154,10 @@ def refund(
 ) -> None:
     """Refund the payment REF at its provider.
 
-    That is Stripe or SATIM. It is booked when the provider says so.
+    Providers with refunds are Stripe and SATIM. The ledger books the refund when the provider reports it.
 
-    The payments worker asks the provider, once, also where it dies meanwhile or the network does. With a --key it is
-    one refund, however often it is asked for. The exit status is 1 where the provider refuses, or where nobody can
-    tell whether it has refunded.
+    The payments worker sends one refund, even if the worker or the network fails meanwhile. Requests with the same
+    --key are one refund. The exit status is 1 if the provider refuses, or if the result is unknown.
 
     \b
     Examples:

@@ -17,7 +17,7 @@ from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.stripe import Stripe
 from services.webhook_gateway.settlement.register import register_payment
 from services.webhook_gateway.settlement.unit_of_work import EventState
-from tests.webhook_gateway.settlement.factories import OPENED_AT
+from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.harness import Clock, Desk
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 from tests.webhook_gateway.settlement.samples import a_payment
@@ -42,9 +42,9 @@ PAID = charge("succeeded", 1)
 
 @dataclass
 class Books:
-    """A student of a school in PostgreSQL, and Stripe's events about what that student pays."""
+    """A student of a school, and Stripe's events about what that student pays."""
 
-    school: SqlSchool
+    school: School
     turn: int = field(default_factory=lambda: next(TURNS))
 
     def __post_init__(self) -> None:
@@ -113,7 +113,7 @@ def orders(*bodies: Body) -> list[list[Body]]:
     return [list(order) for order in itertools.permutations(bodies)]
 
 
-def check(school: SqlSchool, bodies: Sequence[Body], row: tuple[str, int, int], **sums: int) -> None:
+def check(school: School, bodies: Sequence[Body], row: tuple[str, int, int], **sums: int) -> None:
     """Every order of `bodies`, with one of them twice, ends in this row and moves these sums."""
     for order in orders(*bodies):
         before = Books(school).sums()
@@ -146,6 +146,35 @@ def test_a_refund_after_a_capture_of_less_takes_what_was_refunded(sql_school: Sq
         charge("refunded", 9, 20675, amount_refunded=1375, **known),
     ]
     check(sql_school, told, ("partially_refunded", 20300, 19300))
+
+
+def release(amount: int, name: str = "re_1") -> Body:
+    """The refund that Stripe makes of the rest of a hold: it succeeds, and no balance moves."""
+    body = refund("refund.created", 5, "succeeded", amount, name)
+    body["data"]["object"]["balance_transaction"] = None
+    return body
+
+
+@pytest.mark.parametrize(("amount", "captured"), [(20675, 20300), (9000, 4000)])
+def test_a_refund_object_of_the_rest_of_a_hold_is_no_refund(school: School, amount: int, captured: int) -> None:
+    rest = amount - captured
+    told = [charge("captured", 5, amount, amount_captured=captured, amount_refunded=rest), release(rest)]
+    check(school, told, ("completed", captured, captured))
+
+
+def test_a_charge_refunded_by_its_capture_gives_nothing_back(school: School) -> None:
+    known = {"amount_captured": 20300, "amount_refunded": 375}
+    told = charge("refunded", 5, 20675, **known)
+    told["data"]["previous_attributes"] = {"captured": False, "amount_captured": 0, "amount_refunded": 0}
+    check(school, [told], ("completed", 20300, 20300))
+
+
+def test_a_refund_of_as_much_as_the_rest_counts_beside_it(school: School) -> None:
+    rest, real = release(375), refund("refund.created", 12, "succeeded", 375, "re_2")
+    real["data"]["object"]["balance_transaction"] = "txn_2"
+    listed = {"data": [rest["data"]["object"], real["data"]["object"]]}
+    told = [charge("refunded", 12, 20675, amount_captured=20300, amount_refunded=750, refunds=listed), rest, real]
+    check(school, told, ("partially_refunded", 20300, 19925))
 
 
 GONE = charge("refunded", 20, amount_refunded=10000)
@@ -308,17 +337,15 @@ def test_a_fee_is_no_flag(sql_school: SqlSchool) -> None:
     ],
     ids=["charge", "dispute", "refund"],
 )
-def test_a_fee_in_another_currency_is_quarantined_with_both_and_accepted_without_it(
-    sql_school: SqlSchool, told: Body
-) -> None:
-    books = Books(sql_school)
+def test_a_fee_in_another_currency_is_quarantined_with_both_and_accepted_without_it(school: School, told: Body) -> None:
+    books = Books(school)
     books.tell([PAID, told])
     assert books.states[1] is EventState.QUARANTINED
-    (row,) = [row for row in sql_school.events() if row.state is EventState.QUARANTINED]
+    (row,) = [row for row in school.events() if row.state is EventState.QUARANTINED]
     assert re.search(r"the fee is (28|15|3) EUR, and the payment in DZD", row.reason or "")
     assert books.balance == 10000
 
-    sql_school.accept(row.id)
+    school.accept(row.id)
     verdict = books.settlement.settle(row.id)
 
     assert verdict is not None
@@ -380,20 +407,29 @@ def test_a_checkout_session_that_collects_nothing_ends_its_payment(
 
 
 def test_a_session_whose_event_comes_after_half_a_minute_closes_the_row_that_it_was_registered_by(
-    sql_school: SqlSchool,
+    school: School,
 ) -> None:
-    books = Books(sql_school)
-    row = books.check_out("cs_1", 10000)
+    # Given a payment for the second of two subscriptions, registered by its session
+    books = Books(school)
+    subscriptions = books.subscribe(6000, 10000)
+    row = books.check_out("cs_1", 10000, subscriptions[1])
+    # When the event of the session comes too late
     books.tell([intent(metadata={"user_id": "USER"})])
     assert books.states == [EventState.RECEIVED]
-    (waiting,) = [one for one in sql_school.events() if one.state is EventState.RECEIVED]
-    while sql_school.event(waiting.id).state is EventState.RECEIVED:
+    (waiting,) = [one for one in school.events() if one.state is EventState.RECEIVED]
+    while school.event(waiting.id).state is EventState.RECEIVED:
         books.settlement.settle(waiting.id)
-    assert books.balance == 10000
+    assert books.statuses(subscriptions) == ["active", "pending_payment"]
     books.tell([session("completed")])
-    assert sql_school.payment(row).status == "canceled"
+    # Then the registered row is closed, and what it was for is paid
+    assert school.payment(row).status == "canceled"
     assert books.rows == [("canceled", 10000, 0), ("completed", 10000, 10000)]
-    assert books.balance == 10000
+    assert books.statuses(subscriptions) == ["pending_payment", "active"]
+    assert books.balance == 0
+    # and again changes nothing
+    books.tell([session("completed", 2)])
+    assert books.states == [EventState.IGNORED]
+    assert books.statuses(subscriptions) == ["pending_payment", "active"]
 
 
 def test_a_session_that_the_school_registers_after_its_event_is_the_payment_of_that(sql_school: SqlSchool) -> None:
@@ -492,6 +528,16 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         ("partially_refunded", 10000, 4000),
         {},
     ),
+    "two refunds that only figures tell, the smaller of which failed": (
+        [
+            PAID,
+            charge("refunded", 14, amount_refunded=8000),
+            refund("refund.failed", 30, "failed", 3000),
+            charge("updated", 30, amount_refunded=5000),
+        ],
+        ("partially_refunded", 10000, 5000),
+        {},
+    ),
     "a refund that was canceled": (
         [
             PAID,
@@ -587,6 +633,21 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
 def test_what_is_rare_ends_in_the_same_books_in_every_order(sql_school: SqlSchool, name: str) -> None:
     told, row, sums = HARD[name]
     check(sql_school, told, row, **sums)
+
+
+def test_a_refund_above_the_payment_waits_and_is_booked_once_it_is_accepted(school: School) -> None:
+    books = Books(school)
+    captured = charge("captured", 5, 9000, amount_captured=4000, amount_refunded=5000)
+    books.tell([captured, refund("refund.created", 11, "succeeded", 5000)])
+    assert books.states == [EventState.APPLIED, EventState.RECEIVED]
+    (waiting,) = [one for one in school.events() if one.state is EventState.RECEIVED]
+
+    school.accept(waiting.id)
+    verdict = books.settlement.settle(waiting.id)
+
+    assert verdict is not None
+    assert "its refunds of 5000 are above the 4000 that were paid" in verdict.reason
+    assert books.rows == [("refunded", 4000, 0)]
 
 
 def test_refunds_above_the_payment_are_said_in_the_reason(sql_school: SqlSchool) -> None:
