@@ -177,7 +177,10 @@ def test_a_day_that_the_school_wrote_into_late_is_not_proved_before_it_is_comput
     engine: Engine, computation: Computation
 ) -> None:
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO sessions (starts_at) VALUES ('2026-03-01 11:00+00')"))
+        late = (
+            "INSERT INTO office_payments (method, amount_minor, received_at) VALUES ('cash', 1, '2026-03-01 11:00+00')"
+        )
+        connection.execute(text(late))
 
     prove(engine, computation)
 

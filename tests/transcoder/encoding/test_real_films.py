@@ -23,7 +23,7 @@ def _film(name: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "renditions", "frames"),
     [
-        ("bigbuckbunny.mp4", ["720p", "480p", "360p", "240p", "audio0"], 132),
+        ("bigbuckbunny.mp4", ["720p", "480p", "360p", "240p", "audio0", "surround0"], 132),
         ("bikes.mp4", ["272p", "240p"], 250),
         ("carphone_pristine.mp4", ["144p"], 120),
     ],
