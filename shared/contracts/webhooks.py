@@ -9,7 +9,7 @@ from shared.contracts.message import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookReceived(Message):
-    """A genuine webhook is kept in `webhook_events` and waits to be settled. Only a release before 0.3 sends it."""
+    """A genuine webhook is kept in `webhook_events` and waits to be settled."""
 
     name: ClassVar[str] = "webhooks.received"
     event_id: int
@@ -17,7 +17,10 @@ class WebhookReceived(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhooksReceived(Message):
-    """Genuine webhooks that were committed together wait to be settled: one message for all of them."""
+    """Genuine webhooks that were committed together wait to be settled: one message for all of them.
+
+    A release before 0.3 does not know it: a webhook alone has the message above.
+    """
 
     name: ClassVar[str] = "webhooks.received"
     version: ClassVar[int] = 2

@@ -138,7 +138,7 @@ def test_a_quarantined_webhook_is_booked_again(operator: Person, database: Datab
 
     # Then it is received once more, its message is in the outbox, and its page tells who did it
     assert database.rows("SELECT state FROM webhook_events") == [("received",)]
-    assert database.rows("SELECT message #>> '{kwargs,event_ids,0}' FROM outbox") == [(str(event),)]
+    assert database.rows("SELECT message #>> '{kwargs,event_id}' FROM outbox") == [(str(event),)]
     assert WHO in operator.read(f"/webhooks/{event}")
 
 

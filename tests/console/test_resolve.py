@@ -29,7 +29,7 @@ def test_what_is_accepted_is_enqueued_once_and_audited(operator: Person, databas
 
     # Then its message is enqueued once, nobody has to look at it any more, and the audit has the reason
     assert standing(database, event) == ("received", "accepted")
-    assert database.rows("SELECT message #>> '{kwargs,event_ids,0}' FROM outbox") == [(str(event),)]
+    assert database.rows("SELECT message #>> '{kwargs,event_id}' FROM outbox") == [(str(event),)]
     assert acts(database) == [(WHO, "event.accept", "as agreed by phone", [event])]
     assert f'href="/webhooks/{event}"' not in operator.read("/webhooks?state=undecided")
     page = operator.read(f"/webhooks/{event}")

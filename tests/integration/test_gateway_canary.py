@@ -184,9 +184,9 @@ def break_the_contract(rabbitmq_url: str) -> None:
     """A message of the right name with fields that are not the contract's."""
     message = {
         "queue_name": "webhooks",
-        "actor_name": "webhooks.received.v2",
+        "actor_name": "webhooks.received.v1",
         "args": [],
-        "kwargs": {"event_ids": ["not a number"]},
+        "kwargs": {"event_id": "not a number"},
         "options": {},
         "message_id": "broken",
         "message_timestamp": 0,

@@ -65,7 +65,8 @@ def queued_events(rabbitmq_url: str) -> set[int]:
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
         channel, found = connection.channel(), set()
         while (message := channel.basic_get("webhooks", auto_ack=True))[0] is not None:
-            found.update(json.loads(message[2])["kwargs"]["event_ids"])
+            fields = json.loads(message[2])["kwargs"]
+            found.update(fields.get("event_ids") or [fields["event_id"]])
         return found
 
 

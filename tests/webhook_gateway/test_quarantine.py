@@ -55,7 +55,7 @@ def outcome(gateway: RunningGateway, database: Database, news: Delivery) -> tupl
     with httpx.Client(base_url=gateway.url) as client:
         answer = deliver(client, news).json()
     ((reason,),) = database.rows("SELECT reason FROM webhook_events WHERE id = %s", answer["event_id"])
-    told = "SELECT count(*) FROM outbox WHERE (message #>> '{kwargs,event_ids,0}')::bigint = %s"
+    told = "SELECT count(*) FROM outbox WHERE (message #>> '{kwargs,event_id}')::bigint = %s"
     ((messages,),) = database.rows(told, answer["event_id"])
     return answer["status"], reason, messages
 

@@ -62,5 +62,5 @@ def test_an_event_that_comes_again_alone_is_settled() -> None:
     assert (recorded.settled, recorded.alone) == ([[4]], [])
 
 
-def test_a_message_of_the_release_before_is_settled() -> None:
+def test_an_event_that_was_kept_alone_is_settled() -> None:
     assert deliver(WebhookReceived(event_id=4)).settled == [[4]]

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from services.webhook_gateway.inbox.accept import InsertResult, WebhookEvent
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import EventState, WebhooksReceived
+from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.batcher import Batcher
 from shared.runtime.database import connect_within
@@ -49,8 +49,10 @@ WITH news AS (
 ), promise AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
-        jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_agg(DISTINCT event.id ORDER BY event.id)),
-        '{message_id}', to_jsonb(gen_random_uuid()::text))
+        CASE WHEN count(DISTINCT event.id) = 1
+            THEN jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(min(event.id)))
+            ELSE jsonb_set(%(several)s::jsonb, '{kwargs,event_ids}', jsonb_agg(DISTINCT event.id ORDER BY event.id))
+        END, '{message_id}', to_jsonb(gen_random_uuid()::text))
     FROM event JOIN news USING (provider, dedupe_key) WHERE event.state = 'received'
     GROUP BY CASE WHEN alone THEN event.id END
 )
@@ -74,7 +76,7 @@ WITH hint AS (
 ), promise AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
-        jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_build_array(id)),
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
         '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM question
 )
 SELECT id, provider, reference FROM question
@@ -163,7 +165,7 @@ class ConnectionInbox:
             "provider": [hint.provider for hint in hints],
             "reference": [hint.reference for hint in hints],
             "service": GATEWAY,
-            "message": json.dumps(encode_message(WebhooksReceived(event_ids=()))),
+            "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
         }
         rows = self._connection.exec_driver_sql(_OPEN_QUESTIONS, values).all()
         return {(row.provider, row.reference): row.id for row in rows}
@@ -213,5 +215,6 @@ def _values(entries: Sequence[WebhookEvent]) -> dict[str, Any]:
         "alone": [entry.is_hint or entry.received_at is not None for entry in entries],
         "service": GATEWAY,
         "settled_within": SETTLED_WITHIN,
-        "message": json.dumps(encode_message(WebhooksReceived(event_ids=()))),
+        "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
+        "several": json.dumps(encode_message(WebhooksReceived(event_ids=()))),
     }

@@ -30,7 +30,8 @@ from services.webhook_gateway.settlement.rows import (
 )
 from services.webhook_gateway.settlement.sql import Statement
 from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
-from shared.contracts.payments import PaymentsSettled
+from shared.contracts.message import Message
+from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.routes import GATEWAY
 from shared.messaging.actors import encode_message
 
@@ -132,9 +133,7 @@ class PostgresSettlementStore:
     def commit(self) -> None:
         """Write what was held back, and make all of it durable."""
         if self._announced:
-            payment_ids, days = zip(*self._announced, strict=True)
-            message = encode_message(PaymentsSettled(payment_ids=payment_ids, days=days))
-            self._write(sql.ANNOUNCE, service=GATEWAY, message=message)
+            self._write(sql.ANNOUNCE, service=GATEWAY, message=encode_message(_announcement(list(self._announced))))
         held, values = self._take_held()
         if self._has_begun or held:
             self._send([*held, "COMMIT"], values)
@@ -346,6 +345,14 @@ class PostgresSettlementStore:
             if is_taken and sql.OPEN.execute(1) in texts:
                 raise ConcurrentInsertError from error
             raise
+
+
+def _announcement(changed: Sequence[tuple[int, date]]) -> Message:
+    if len(changed) == 1:
+        ((payment_id, day),) = changed
+        return PaymentSettled(payment_id=payment_id, day=day)
+    payment_ids, days = zip(*changed, strict=True)
+    return PaymentsSettled(payment_ids=payment_ids, days=days)
 
 
 def _keys(provider: str, reference: str, order_number: str | None) -> set[_Key]:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.postgres import SETTLED_WITHIN
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import WebhooksReceived
+from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.periodic_thread import PeriodicThread
 
@@ -35,7 +35,7 @@ WITH due AS (
 ), told AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
-        jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_build_array(id)),
+        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
         '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM due
 )
 UPDATE webhook_events SET next_attempt_at = now() + interval '{again}' FROM due WHERE webhook_events.id = due.id
@@ -53,7 +53,7 @@ _COUNT_OVERDUE = f"SELECT EXISTS (SELECT FROM webhook_events WHERE state = 'rece
 _ENQUEUE_ALONE = """
 INSERT INTO outbox (service, message)
 SELECT %(service)s, jsonb_set(
-    jsonb_set(%(message)s::jsonb, '{kwargs,event_ids}', jsonb_build_array(id)),
+    jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
     '{message_id}', to_jsonb(gen_random_uuid()::text))
 FROM webhook_events WHERE id = ANY(%(event_ids)s) AND state = 'received' ORDER BY id
 """
@@ -62,7 +62,7 @@ FROM webhook_events WHERE id = ANY(%(event_ids)s) AND state = 'received' ORDER B
 def enqueue_alone(engine: Engine, event_ids: Sequence[int]) -> None:
     """Enqueue a message of its own for each of the events that is not settled."""
     with engine.begin() as connection:
-        message = json.dumps(encode_message(WebhooksReceived(event_ids=())))
+        message = json.dumps(encode_message(WebhookReceived(event_id=0)))
         values = {"service": GATEWAY, "message": message, "event_ids": list(event_ids)}
         connection.exec_driver_sql(_ENQUEUE_ALONE, values)
 
@@ -85,7 +85,7 @@ def release_lost(engine: Engine, is_queue_short: Callable[[], bool]) -> int:
 
 def _enqueue(engine: Engine, statement: str) -> int:
     with engine.begin() as connection:
-        message = encode_message(WebhooksReceived(event_ids=()))
+        message = encode_message(WebhookReceived(event_id=0))
         values = {"service": GATEWAY, "queue": message["queue_name"], "message": json.dumps(message)}
         return int(connection.exec_driver_sql(statement, values).rowcount)
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Row, func, insert, literal_column, select, update
 
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import EventState, WebhooksReceived
+from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.operations import audit_log
 from shared.runtime.failpoints import failpoint
@@ -194,5 +194,5 @@ def enqueue_again(connection: Connection, ids: Sequence[int]) -> None:
             next_attempt_at=_TOLD_AGAIN,
         )
     )
-    messages = [encode_message(WebhooksReceived(event_ids=(event_id,))) for event_id in ids]
+    messages = [encode_message(WebhookReceived(event_id=event_id)) for event_id in ids]
     connection.execute(insert(outbox), [{"service": GATEWAY, "message": message} for message in messages])

@@ -49,6 +49,7 @@ def test_a_lesson_is_followed_cancelled_retried_and_deleted(bench: Bench, teache
         "reason": None,
         "master_key": None,
         "captions": [],
+        "chapters": [],
         "duration_seconds": None,
     }
     assert teacher.ask("POST", f"/{course_id}/video/cancel") == (409, "nothing_to_do")

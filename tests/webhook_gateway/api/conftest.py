@@ -1,5 +1,7 @@
 """A gateway with a token of each scope, before a school with two users, their payments and a dead letter."""
 
+import ipaddress
+import itertools
 from collections.abc import Iterator
 
 import httpx
@@ -90,10 +92,20 @@ def gateway(
         assert not [token for token in (*TOKENS.values(), TOKEN_OF_ALL) if token in gateway.log]
 
 
+_CLIENTS = itertools.count(1)
+
+
 @pytest.fixture
-def school(gateway: RunningGateway) -> Iterator[httpx.Client]:
+def another_client() -> dict[str, str]:
+    """Headers of a client that nobody else is: after 20 wrong tokens in a minute one is refused for a while."""
+    return {"X-Forwarded-For": str(ipaddress.ip_address("198.18.0.0") + next(_CLIENTS))}
+
+
+@pytest.fixture
+def school(gateway: RunningGateway, another_client: dict[str, str]) -> Iterator[httpx.Client]:
     """The school's back end, which may do everything."""
-    with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {TOKEN_OF_ALL}"}, timeout=30) as client:
+    headers = {"Authorization": f"Bearer {TOKEN_OF_ALL}", **another_client}
+    with httpx.Client(base_url=gateway.url, headers=headers, timeout=30) as client:
         yield client
 
 

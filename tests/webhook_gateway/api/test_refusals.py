@@ -23,7 +23,7 @@ CLOSED = [
 
 
 def filled(path: str) -> str:
-    for name in ("payment_id", "user_id", "course_id", "event_id", "letter_id"):
+    for name in ("payment_id", "user_id", "course_id", "event_id", "letter_id", "endpoint_id"):
         path = path.replace(f"{{{name}}}", "7")
     return path.replace("{key_id}", "0" * 32).replace("{language}", "ar")
 
@@ -35,19 +35,22 @@ def test_there_are_more_attempts_than_the_issue_asks_for() -> None:
 
 @pytest.mark.parametrize(("method", "path", "scope"), CLOSED)
 def test_a_token_of_another_scope_opens_nothing(
-    gateway: RunningGateway, database: Database, method: str, path: str, scope: str
+    gateway: RunningGateway, database: Database, another_client: dict[str, str], method: str, path: str, scope: str
 ) -> None:
+    headers = {"Authorization": f"Bearer {TOKENS[scope]}", **another_client}
     with database.unchanged():
-        answer = httpx.request(method, gateway.url + filled(path), headers={"Authorization": f"Bearer {TOKENS[scope]}"})
+        answer = httpx.request(method, gateway.url + filled(path), headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_no_token_opens_nothing(gateway: RunningGateway, database: Database, method: str, path: str) -> None:
+def test_no_token_opens_nothing(
+    gateway: RunningGateway, database: Database, another_client: dict[str, str], method: str, path: str
+) -> None:
     with database.unchanged():
-        answer = httpx.request(method, gateway.url + filled(path))
+        answer = httpx.request(method, gateway.url + filled(path), headers=another_client)
 
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
     assert answer.headers["WWW-Authenticate"] == "Bearer"

@@ -14,7 +14,7 @@ from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Mode, Provider, Request
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
-from shared.contracts.webhooks import EventState, WebhooksReceived
+from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import SECRETS, SETTINGS, Database, paid
 
@@ -58,7 +58,7 @@ class PostgresInbox(PostgresInbox):
 
     def promised(self) -> list[int]:
         rows = self._database.rows("SELECT message -> 'kwargs' FROM outbox WHERE service = 'gateway' ORDER BY id")
-        return [event_id for row in rows for event_id in WebhooksReceived.load(row[0]).event_ids]
+        return [WebhookReceived.load(row[0]).event_id for row in rows]
 
 
 @pytest.fixture(params=["recording", "postgresql"])

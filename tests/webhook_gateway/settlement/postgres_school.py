@@ -157,9 +157,7 @@ class SqlSchool:
 
     def messages(self) -> Sequence[PaymentSettled]:
         rows = self._rows(select(outbox.c.message).order_by(outbox.c.id))
-        told = [PaymentsSettled.load(row.message["kwargs"]) for row in rows]
-        pairs = [pair for one in told for pair in zip(one.payment_ids, one.days, strict=True)]
-        return [PaymentSettled(payment_id=payment_id, day=day) for payment_id, day in pairs]
+        return [one for row in rows for one in _settled(row.message)]
 
     def _objects(self) -> Sequence[Any]:
         return self._rows(select(payment_objects).order_by(payment_objects.c.object_id))
@@ -237,3 +235,12 @@ def _payment(row: Any, objects: Sequence[Any]) -> Payment:
     assert payment.status == row.status
     assert row.refunded_minor == standing.refunded_minor
     return payment
+
+
+def _settled(message: dict[str, Any]) -> list[PaymentSettled]:
+    """The payments of a message of either version."""
+    if message["actor_name"] == PaymentSettled.wire_name():
+        return [PaymentSettled.load(message["kwargs"])]
+    told = PaymentsSettled.load(message["kwargs"])
+    pairs = zip(told.payment_ids, told.days, strict=True)
+    return [PaymentSettled(payment_id=payment_id, day=day) for payment_id, day in pairs]

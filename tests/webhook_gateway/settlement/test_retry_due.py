@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from services.webhook_gateway.settlement.retry_due import DueEventScheduler, enqueue_alone, release_due, release_lost
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
-from shared.contracts.webhooks import EventState, WebhooksReceived
+from shared.contracts.webhooks import EventState, WebhookReceived
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, RunningWorker, paid
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
@@ -41,9 +41,9 @@ def test_only_due_events_are_told_of_and_then_not_for_a_while(sql_school: SqlSch
     assert release_due(sql_school.engine) == 0
 
     messages = told(sql_school.engine)
-    events = [WebhooksReceived.load(message["kwargs"]).event_ids for message in messages]  # type: ignore[arg-type]
-    assert sorted(events) == [(event_id,) for event_id in due]
-    assert {message["actor_name"] for message in messages} == {"webhooks.received.v2"}
+    events = [WebhookReceived.load(message["kwargs"]).event_id for message in messages]  # type: ignore[arg-type]
+    assert sorted(events) == due
+    assert {message["actor_name"] for message in messages} == {"webhooks.received.v1"}
     assert len({message["message_id"] for message in messages}) == 2
     for event_id in due:
         again_at = sql_school.event(event_id).next_attempt_at
@@ -58,7 +58,7 @@ def test_those_of_a_batch_that_are_not_settled_are_enqueued_each_alone(sql_schoo
     enqueue_alone(sql_school.engine, [*waiting, settled])
 
     messages = told(sql_school.engine)
-    assert [message["kwargs"] for message in messages] == [{"event_ids": [event_id]} for event_id in waiting]
+    assert [message["kwargs"] for message in messages] == [{"event_id": event_id} for event_id in waiting]
     assert len({message["message_id"] for message in messages}) == 3
 
 
@@ -106,7 +106,7 @@ def test_the_thread_tells_of_due_events_and_wakes_the_relay(sql_school: SqlSchoo
     try:
         event_id = an_event(sql_school, "due", timedelta(milliseconds=1))
         wait_until(woken.is_set)
-        assert told(sql_school.engine)[0]["kwargs"] == {"event_ids": [event_id]}
+        assert told(sql_school.engine)[0]["kwargs"] == {"event_id": event_id}
     finally:
         waiting.stop()
 
@@ -155,7 +155,7 @@ def test_an_event_whose_message_is_lost_is_enqueued_after_45_seconds_where_the_q
     # When the queue is short, then it is enqueued, and once
     assert release_lost(sql_school.engine, lambda: True) == 1
     assert release_lost(sql_school.engine, lambda: True) == 0
-    assert [message["kwargs"] for message in told(sql_school.engine)] == [{"event_ids": [lost]}]
+    assert [message["kwargs"] for message in told(sql_school.engine)] == [{"event_id": lost}]
 
 
 def test_rabbitmq_is_asked_only_where_an_event_waits_too_long(sql_school: SqlSchool) -> None:

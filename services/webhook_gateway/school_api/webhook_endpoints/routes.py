@@ -202,8 +202,8 @@ def change_endpoint(endpoint_id: int, body: EndpointChanges) -> EndpointAnswer:
     summary="Remove an endpoint",
     scope=Scope.OPERATE,
     status=204,
-    answer_text="It is gone.",
-    **_OF_ONE,
+    refusals=(errors.UnknownEndpointError,),
+    extra={"responses": {**_NO_SUCH_NUMBER["responses"], "204": {"description": "It is gone."}}},
 )
 def remove_endpoint(endpoint_id: int) -> Response:
     with _endpoints() as endpoints:
