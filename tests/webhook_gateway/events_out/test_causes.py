@@ -152,14 +152,16 @@ def test_a_term_whose_event_is_removed_is_not_recorded_again(database: Database)
 
 
 def test_a_subscription_that_the_school_is_changing_does_not_block_the_sweep(database: Database) -> None:
+    engine = build_engine(database.url, statement_timeout_ms=5000)
+    store = PostgresDeliveries(engine)
+    # those of the other tests
+    store.record_expired_terms()
     # Given a subscription whose term ended, in the hands of another transaction
     database.execute(
         "INSERT INTO users (id) VALUES (11);"
         "INSERT INTO subscriptions (id, user_id, amount_minor, status, activated_at, ends_at) VALUES"
         " (11, 11, 500, 'active', now() - interval '30 days', now() - interval '1 hour')"
     )
-    engine = build_engine(database.url, statement_timeout_ms=5000)
-    store = PostgresDeliveries(engine)
     with engine.begin() as school:
         school.exec_driver_sql("UPDATE subscriptions SET status = 'expired' WHERE id = 11")
 
