@@ -130,9 +130,8 @@ def refunded_minor(total: Total, refunds: Iterable[Refund]) -> int:
     """All that is refunded now, from the newest cumulative figure and from the refunds that are known one by one.
 
     Where refunds are known they rule: the figure counts only for what they do not explain. A refund explains a part of
-    the figure if it had begun and had not ended when the figure was told. A figure of the second in which it ended is
-    told because it ended. Where the times do not say which of the two was first, it explains a part if the figure is
-    large enough.
+    the figure if it had begun and had not ended when the figure was told; where the times do not say which of the two
+    was first, it does so if the figure is large enough.
     """
     told_at = total.told_at
     known = list(refunds)
@@ -145,7 +144,7 @@ def refunded_minor(total: Total, refunds: Iterable[Refund]) -> int:
         if not refund.is_ended or not _had_begun(refund, told_at):
             continue
         is_certain = told_at is not None and refund.ended_at is not None and refund.ended_at > told_at
-        is_open_question = told_at is None or refund.ended_at is None or refund.began_at == refund.ended_at == told_at
+        is_open_question = told_at is None or refund.ended_at is None or refund.ended_at == told_at
         if is_certain or (is_open_question and unexplained >= refund.amount_minor):
             unexplained -= refund.amount_minor
     return max(0, unexplained) + live_minor

@@ -528,16 +528,6 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         ("partially_refunded", 10000, 4000),
         {},
     ),
-    "two refunds that only figures tell, the smaller of which failed": (
-        [
-            PAID,
-            charge("refunded", 14, amount_refunded=8000),
-            refund("refund.failed", 30, "failed", 3000),
-            charge("updated", 30, amount_refunded=5000),
-        ],
-        ("partially_refunded", 10000, 5000),
-        {},
-    ),
     "a refund that was canceled": (
         [
             PAID,
