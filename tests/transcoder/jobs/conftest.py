@@ -20,8 +20,9 @@ def bench(
     tmp_path: Path,
 ) -> Iterator[Bench]:
     bench = Bench(database_url, rabbitmq_url, s3_keys.url, tmp_path, partial(queue_depths, rabbitmq_url))
-    yield bench
     # the objects of one test are no other's: its database begins with course 1 again
+    bench.storage.remove("")
+    yield bench
     bench.storage.remove("")
     bench.engine.dispose()
 
