@@ -106,9 +106,9 @@ def _settlement(
 ) -> BatchedSettlement:
     read = partial(read_events, engine)
     books = partial(open_store, engine, settings.subscription_period)
-    patient = Settlement(lambda event_id: read([event_id])[0], books, providers, asks, terms, settings.payments_mode)
-    hurried = replace(patient, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
-    return BatchedSettlement(hurried, patient, read)
+    long_wait = Settlement(lambda event_id: read([event_id])[0], books, providers, asks, terms, settings.payments_mode)
+    short_wait = replace(long_wait, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
+    return BatchedSettlement(short_wait, long_wait, read)
 
 
 def _anchoring(settings: GatewaySettings) -> list[BackgroundThread]:

@@ -28,16 +28,16 @@ class BatchedSettlement:
     """Settles the events of many messages: while one batch is written, the next one gathers.
 
     Where a batch fails, each of its events is settled alone: one that cannot be settled, or has to wait for a lock,
-    keeps no other from its money. `hurried` has to give up such a wait soon; `patient` waits, when all others are done.
-    `read` finds many events at once.
+    keeps no other from its money. `short_wait` gives up a lock within LONGEST_LOCK_MS; `long_wait` waits for it, once
+    all others are done. `read` finds many events at once.
     """
 
     def __init__(
-        self, hurried: Settlement, patient: Settlement, read: Callable[[Sequence[int]], Sequence[Event | None]]
+        self, short_wait: Settlement, long_wait: Settlement, read: Callable[[Sequence[int]], Sequence[Event | None]]
     ) -> None:
         self._read = read
-        self._hurried = hurried
-        self._patient = patient
+        self._short_wait = short_wait
+        self._long_wait = long_wait
         self._book = Batcher(self._try, LARGEST_BATCH)
 
     def settle(self, event_ids: Sequence[int]) -> Mapping[int, SettlementResult]:
@@ -52,7 +52,7 @@ class BatchedSettlement:
             if event is None:
                 continue
             try:
-                understood.append(self._hurried.read_notice(event))
+                understood.append(self._short_wait.read_notice(event))
             except Exception as error:  # noqa: BLE001 - it is logged, and the event waits for its next attempt
                 verdicts[event_id] = self._postpone(event_id, error)
         left = []
@@ -70,24 +70,24 @@ class BatchedSettlement:
         failed = []
         for one in left:
             try:
-                yield one.event.id, self._hurried.book(one)
+                yield one.event.id, self._short_wait.book(one)
             except Exception as error:  # noqa: BLE001 - it is tried once more
                 log.info("not settled at once", event_id=one.event.id, error=describe(error))
                 failed.append(one)
         for one in failed:
             try:
-                verdict = self._patient.book(one)
+                verdict = self._long_wait.book(one)
             except Exception as error:  # noqa: BLE001 - it is logged, and the event waits for its next attempt
                 verdict = self._postpone(one.event.id, error)
             yield one.event.id, verdict
 
     def _postpone(self, event_id: int, error: Exception) -> SettlementResult | None:
         log.error("webhook not settled", event_id=event_id, exc_info=error)
-        return self._patient.postpone(event_id, describe(error))
+        return self._long_wait.postpone(event_id, describe(error))
 
     def _try(self, batch: Sequence[Understood]) -> Sequence[SettlementResult | _Left | BaseException | None]:
         try:
-            return self._hurried.book_all(batch)
+            return self._short_wait.book_all(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again for the event that it is about
             log.warning("not settled together; each is tried alone", events=len(batch), error=describe(error))
             return [_Left.ALONE] * len(batch)

@@ -22,9 +22,9 @@ PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
 
 def together(desk: Desk, sql_school: SqlSchool) -> BatchedSettlement:
     """As a worker process has it."""
-    hurried = partial(open_store, sql_school.engine, timedelta(days=30), LONGEST_LOCK_MS)
+    short_wait = partial(open_store, sql_school.engine, timedelta(days=30), LONGEST_LOCK_MS)
     read = partial(read_events, sql_school.engine)
-    return BatchedSettlement(replace(desk.settlement, books=hurried), desk.settlement, read)
+    return BatchedSettlement(replace(desk.settlement, books=short_wait), desk.settlement, read)
 
 
 def understand(desk: Desk, sql_school: SqlSchool, event_ids: Sequence[int]) -> list[Understood]:

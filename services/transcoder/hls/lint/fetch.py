@@ -4,9 +4,7 @@ Only the address that the operator typed is trusted: a playlist or a redirect th
 public address. Answers are bounded after decompression, too.
 """
 
-import ipaddress
 import os
-import socket
 import stat
 import time
 import zlib
@@ -18,6 +16,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import httpcore
 import httpx
+
+from shared.runtime.public_addresses import PrivateAddressError, public_addresses
 
 #: No file of a lesson is larger; a server that sends more is not believed.
 MAX_BYTES = 256 << 20
@@ -114,14 +114,11 @@ class _PublicNetwork(httpcore.SyncBackend):
 
 def _public_address(host: str, port: int) -> str:
     try:
-        found = [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        return public_addresses(host, port)[0]
+    except PrivateAddressError as error:
+        raise httpcore.ConnectError(f"{host} is a private address, and not the one that was asked for") from error
     except OSError as error:
         raise httpcore.ConnectError(f"{host} has no address") from error
-    for address in found:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        if not (getattr(ip, "ipv4_mapped", None) or ip).is_global:
-            raise httpcore.ConnectError(f"{host} is a private address, and not the one that was asked for")
-    return found[0]
 
 
 def _origin(address: str) -> tuple[str, int] | None:
