@@ -1,4 +1,4 @@
-"""A gateway with a token of each scope, before a school with two users, their payments and a dead letter."""
+"""A gateway with a token of each scope, before a school with three users, their payments and a dead letter."""
 
 import ipaddress
 import itertools
@@ -20,13 +20,15 @@ TOKENS = {scope: f"token-that-opens-{scope}" for scope in SCOPES}
 TOKEN_OF_ALL = "token-that-opens-everything"
 
 _SCHOOL = """
-INSERT INTO users (id) VALUES (7), (8);
+INSERT INTO users (id) VALUES (7), (8), (9);
 INSERT INTO courses (id, title) VALUES (7, 'Optics');
 INSERT INTO payments (id, provider, provider_reference, order_number, user_id, amount_minor, status)
     OVERRIDING SYSTEM VALUE VALUES
     (1, 'chargily', 'checkout-1', 'O-1', 7, 250000, 'failed'),
     (2, 'chargily', 'checkout-2', 'O-1', 7, 250000, 'pending'),
-    (3, 'satim', 'order-3', 'O-3', 8, 100000, 'expired');
+    (3, 'satim', 'order-3', 'O-3', 8, 100000, 'expired'),
+    (4, 'chargily', 'checkout-4', 'O-4', 9, 250000, 'failed'),
+    (5, 'chargily', 'checkout-5', 'O-5', 9, 250000, 'pending');
 INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor) VALUES
     (1, 'refund', 're_1', 'pending', 100), (1, 'fee', 'fee_1', 'payment', 20);
 INSERT INTO subscriptions (user_id, amount_minor) VALUES (7, 300000);

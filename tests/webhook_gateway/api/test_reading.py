@@ -26,7 +26,7 @@ def read(school: httpx.Client, path: str, documented: str | None = None, **query
     [
         ({"order_number": "O-1"}, [2, 1]),
         ({"reference": "order-3"}, [3]),
-        ({"user_id": 7, "status": "failed"}, [1]),
+        ({"user_id": 9, "status": "failed"}, [4]),
         ({"user_id": 8, "order_number": "O-1"}, []),
     ],
     ids=str,
