@@ -60,7 +60,7 @@ compose-down: ## Stop the containers; data is kept
 	@docker compose --profile demo down
 
 compose-test: .venv ## Test the containers, with a project of their own
-	@$(BIN)/pytest --override-ini addopts=-ra tests/e2e/compose $(ARGS)
+	@$(BIN)/pytest --override-ini addopts=-ra tests/e2e/compose $(RERUNS:%=-rR --reruns %) $(ARGS)
 
 cluster: ## Build and start three nodes of each server and two of each worker in containers
 	@docker compose -f docker-compose.yml -f deploy/ha/docker-compose.yml up --build --wait
@@ -88,7 +88,7 @@ test: .venv ## Test every behaviour on real servers; one area: make test PART=pa
 
 test-all: .venv ## Also defects, chaos, kill matrices, all films, README and containers
 	@$(LOCAL) install
-	@$(BIN)/python -m tests.suite all $(if $(PART),--part $(PART)) $(ARGS)
+	@$(BIN)/python -m tests.suite all $(if $(PART),--part $(PART)) $(RERUNS:%=-rR --reruns %) $(ARGS)
 	@$(if $(PART),:,bin/test-containers)
 
 coverage: .venv ## Run make test with branch coverage; fail if the domain is below COVERAGE_FLOOR
