@@ -122,8 +122,8 @@ def backfill(first: date, last: date) -> None:
     from services.stats import cli_output
     from services.stats.snapshots.backfill import backfill as run
 
-    with cli_output.progress("computing days") as tell:
-        outcome = run(_computation(), first, last, tell)
+    with cli_output.progress("computing days") as show_progress:
+        outcome = run(_computation(), first, last, show_progress)
     cli_output.computed(outcome, first, last)
 
 
@@ -145,8 +145,8 @@ def verify(first: date | None, last: date | None, as_json: bool) -> None:
     def wait() -> None:
         sleep(ANNOUNCED_WITHIN_SECONDS)
 
-    with cli_output.progress("comparing days") as tell:
-        verdict = run(PostgresSnapshots(_engine()), _computation(), first, last, tell, wait)
+    with cli_output.progress("comparing days") as show_progress:
+        verdict = run(PostgresSnapshots(_engine()), _computation(), first, last, show_progress, wait)
     if as_json:
         click.echo(json.dumps(cli_output.verdict_as_json(verdict)))
     else:
@@ -250,7 +250,7 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     """
     from services.stats import cli_output
     from services.stats.row_reader import RowReader
-    from services.stats.rows import as_json as told
+    from services.stats.rows import as_json as to_json
     from services.stats.sections.base import Rules
     from services.stats.snapshots import postgres_store
     from services.stats.snapshots.compute import value_of
@@ -262,7 +262,7 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     reader = RowReader(engine, Rules(settings.currency, settings.stats_grace_days), settings.zone)
     found = reader.read(day, number, key, named, 0, limit)
     if as_json:
-        click.echo(json.dumps(told(found), ensure_ascii=False))
+        click.echo(json.dumps(to_json(found), ensure_ascii=False))
     else:
         cli_output.rows(number, found, settings.currency)
 
@@ -321,8 +321,8 @@ def seed(size: str, number: int, until: date | None) -> None:
 
     settings = read_settings(CountSettings)
     end = until or day_of(datetime.now(UTC), settings.zone)
-    with cli_output.seeding() as tell:
-        done = run(_engine(), SIZES[size], number, end, settings.zone, tell)
+    with cli_output.seeding() as show_progress:
+        done = run(_engine(), SIZES[size], number, end, settings.zone, show_progress)
     click.echo(f"{done.rows:,} rows in {done.seconds:.1f} s: {done.rows_per_second:,} rows/s")
 
 

@@ -141,7 +141,7 @@ def as_markdown() -> str:
     for section in SECTIONS:
         lines += ["", f"## {section.name}", "", f"Source: {section.source}, where a number does not say another.", ""]
         lines += ["| number | unit | what it is |", "|---|---|---|"]
-        lines += [f"| `{number.name}` | {number.unit} | {_told(number)} |" for number in section.numbers]
+        lines += [f"| `{number.name}` | {number.unit} | {_definition_text(number)} |" for number in section.numbers]
     lines += ["", "## What agrees", "", "| number | is |", "|---|---|"]
     lines += [f"| {one} | {other} |" for one, other in IDENTITIES]
     lines += ["", "## What is left out", "", "A number that the data do not say is not made up.", ""]
@@ -149,7 +149,7 @@ def as_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _told(number: MetricDefinition) -> str:
+def _definition_text(number: MetricDefinition) -> str:
     parts = [number.definition]
     if number.by:
         parts.append(f"By {number.by}.")
