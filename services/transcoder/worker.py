@@ -32,13 +32,15 @@ TIME_LIMIT_MS = 3 * 3600 * 1000
 
 
 def run(settings: WorkerSettings) -> int:
-    """Work until told to stop; returns the exit status. An encoder has one thread; parts at once use the others."""
+    """Work until stopped; returns the exit status. An encoder has one thread; parts at once use the others."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease, one for what the school asks
     engine = build_engine(url, pool_size=2 * settings.jobs + 2, application="nouba transcoder")
-    company = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
-    relay = Relay(company, rabbitmq_url, TRANSCODER)
+    background_engine = build_engine(
+        url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay"
+    )
+    relay = Relay(background_engine, rabbitmq_url, TRANSCODER)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
     terms = WorkerPolicy(
@@ -60,17 +62,22 @@ def run(settings: WorkerSettings) -> int:
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     sweep = Maintenance(
-        company,
+        background_engine,
         storage,
         scratch,
         orphan_age=timedelta(hours=settings.orphan_hours),
         upload_age=timedelta(hours=settings.upload_hours),
         upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
     )
-    asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
-    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
+    asked = [
+        request_thread(jobs, storage, relay.wake),
+        *operator_threads(broker, background_engine, rabbitmq_url, ["videos"]),
+    ]
+    background_threads: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
     try:
-        return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
+        return run_worker(
+            broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, background_threads=background_threads
+        )
     finally:
         scratch.close()
 

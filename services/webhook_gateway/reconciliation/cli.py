@@ -45,10 +45,10 @@ def reconcile(
     as_json: bool,
 ) -> int:
     """Ask about every unfinished payment that is old enough; returns the exit status: 1 where a provider failed."""
-    looking = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba reconcile")
+    engine = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba reconcile")
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
-    able = reconciliations(providers, breakers, looking, wake=lambda: None, payments_mode=settings.payments_mode)
+    able = reconciliations(providers, breakers, engine, wake=lambda: None, payments_mode=settings.payments_mode)
     if provider is not None:
         name = providers[provider].name if provider in providers else provider
         if name not in able:
@@ -56,7 +56,7 @@ def reconcile(
                 f"{provider} cannot be asked: it is off, or has no call for it. These can: {', '.join(able)}."
             )
         able = {name: able[name]}
-    diary = PostgresPollSchedule(looking.execution_options(isolation_level="AUTOCOMMIT"))
+    diary = PostgresPollSchedule(engine.execution_options(isolation_level="AUTOCOMMIT"))
     found = diary.unfinished(list(able), older_than)
     outcomes = {} if is_rehearsal else _ask(found, able, diary, Console(stderr=True, quiet=as_json))
     _show(found, outcomes, as_json)
