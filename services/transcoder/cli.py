@@ -49,7 +49,7 @@ def transcoder() -> None:
 def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
     """Encode FILE to HLS in a new folder, without servers."""
     settings = read_settings(EncodingSettings)
-    with _interruptible() as interrupted, _bar(hidden=as_json) as tell:
+    with _interruptible() as interrupted, _bar(hidden=as_json) as show_progress:
         try:
             lesson = make_lesson(
                 file,
@@ -58,7 +58,7 @@ def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
                 recipe=settings.recipe,
                 jobs=jobs or settings.jobs,
                 scratch=settings.scratch_dir,
-                tell=tell,
+                on_progress=show_progress,
                 cancelled=interrupted.is_set,
             )
         except TranscoderError as error:
@@ -144,8 +144,8 @@ def _bar(*, hidden: bool) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
         task = progress.add_task("starting", total=1.0, speed="")
 
-        def tell(standing: EncodingProgress) -> None:
-            speed = f"{standing.speed:.1f}x" if standing.speed else ""
-            progress.update(task, description=standing.stage, completed=standing.done, speed=speed)
+        def show_progress(progress_now: EncodingProgress) -> None:
+            speed = f"{progress_now.speed:.1f}x" if progress_now.speed else ""
+            progress.update(task, description=progress_now.stage, completed=progress_now.done, speed=speed)
 
-        yield tell
+        yield show_progress

@@ -52,13 +52,13 @@ def run(settings: WorkerSettings) -> int:
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
-    locksmith = ContentKeys(
+    content_keys = ContentKeys(
         PostgresKeyStore(RetryingEngine(engine)), settings.transcoder_encrypt, settings.transcoder_key_url
     )
-    workshop = MessageHandlers(jobs, storage, scratch, ffmpeg, locksmith, terms)
+    handlers = MessageHandlers(jobs, storage, scratch, ffmpeg, content_keys, terms)
     broker = build_broker(rabbitmq_url)
-    broker.add_middleware(_Stopping(workshop))
-    declare(broker, workshop, relay.wake)
+    broker.add_middleware(_Stopping(handlers))
+    declare(broker, handlers, relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     sweep = Maintenance(
@@ -82,7 +82,7 @@ def run(settings: WorkerSettings) -> int:
         scratch.close()
 
 
-def declare(broker: Broker, workshop: MessageHandlers, wake: Callable[[], None]) -> None:
+def declare(broker: Broker, handlers: MessageHandlers, wake: Callable[[], None]) -> None:
     """The service's actors. A message that is lost or dead costs nothing: its row is still there and due again."""
     on = partial(
         actor,
@@ -96,30 +96,30 @@ def declare(broker: Broker, workshop: MessageHandlers, wake: Callable[[], None])
 
     @on(TranscodeVideo)
     def transcode(message: TranscodeVideo) -> None:
-        workshop.transcode(message.course_id, message.source_key)
+        handlers.transcode(message.course_id, message.source_key)
         wake()
 
     @on(EncodeChunk)
     def encode_chunk(message: EncodeChunk) -> None:
-        workshop.encode_chunk(message.job_id, message.chunk)
+        handlers.encode_chunk(message.job_id, message.chunk)
         wake()
 
     @on(EncodeAudio)
     def encode_audio(message: EncodeAudio) -> None:
-        workshop.encode_audio(message.job_id)
+        handlers.encode_audio(message.job_id)
         wake()
 
     @on(PublishLesson)
     def publish(message: PublishLesson) -> None:
-        workshop.publish(message.job_id)
+        handlers.publish(message.job_id)
         wake()
 
 
 class _Stopping(Middleware):
-    """Tells the workshop that the worker is to end: a chunk of a minute is given back, not waited for."""
+    """Sets `stopping` when the worker ends: the lease of a chunk is released, not waited for."""
 
-    def __init__(self, workshop: MessageHandlers) -> None:
-        self._workshop = workshop
+    def __init__(self, handlers: MessageHandlers) -> None:
+        self._handlers = handlers
 
     def before_worker_shutdown(self, broker: Broker, worker: object) -> None:
-        self._workshop.stopping.set()
+        self._handlers.stopping.set()

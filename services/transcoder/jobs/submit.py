@@ -30,11 +30,11 @@ def submit(
     key = upload_key(course_id)
     send_file(storage, path, key, advance)
 
-    def promise(connection: Connection) -> None:
+    def enqueue_transcoding(connection: Connection) -> None:
         connection.execute(update(courses).where(courses.c.id == course_id).values(transcoding_status="pending"))
         outbox.enqueue(connection, TRANSCODER, TranscodeVideo(course_id=course_id, source_key=key))
 
-    database.run(promise)
+    database.run(enqueue_transcoding)
     return key
 
 
