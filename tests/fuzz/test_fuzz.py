@@ -214,13 +214,13 @@ def test_the_statistics_get_no_5xx(migrated_server: Postgres, tmp_path: Path) ->
 
 FIELDS = ("queue", "actor", "cause", "error", "since", "state", "provider", "reason", "before", "to")
 FORMS: dict[str, dict[str, Any]] = {
-    "/dead/rehearse": {"which": "all", "why": "w", "up_to": "1", "last_at": "2026-01-01T00:00:00+00:00", "error": "x"},
+    "/dead/preview": {"which": "all", "why": "w", "up_to": "1", "last_at": "2026-01-01T00:00:00+00:00", "error": "x"},
     "/dead/discard": {"which": "ticked", "why": "w", "id": "1"},
     "/webhooks/1/resolve": {"decision": "dismiss", "why": "w"},
     "/queues/videos/pause": {"why": "w"},
     "/enter": {"token": "t", "to": "/"},
 }
-READING_MANY = {"/dead/rehearse"}
+READING_MANY = {"/dead/preview"}
 
 
 @pytest.mark.slow
