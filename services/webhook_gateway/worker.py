@@ -30,7 +30,7 @@ from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, Batched
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import (
-    LOOK_FOR_LOST_EVERY_SECONDS,
+    LOST_MESSAGES_POLL_SECONDS,
     SHORT_QUEUE_MESSAGES,
     DueEventScheduler,
     enqueue_alone,
@@ -131,7 +131,7 @@ def _retries(
     engine: Engine, broker: QuorumBroker, rabbitmq_url: str, wake: Callable[[], None]
 ) -> list[BackgroundThread]:
     release = partial(_release_lost, engine, broker, rabbitmq_url)
-    return [DueEventScheduler(engine, wake), PeriodicThread("lost messages", release, LOOK_FOR_LOST_EVERY_SECONDS)]
+    return [DueEventScheduler(engine, wake), PeriodicThread("lost messages", release, LOST_MESSAGES_POLL_SECONDS)]
 
 
 def _release_lost(engine: Engine, broker: QuorumBroker, rabbitmq_url: str) -> bool:

@@ -89,10 +89,10 @@ class PostgresInbox:
     def __init__(self, engine: Engine, longest_seconds: float = LONGEST_SECONDS) -> None:
         self._engine = engine
         self._longest_seconds = longest_seconds
-        self._gathering = Batcher(self._keep_all, MOST_AT_ONCE)
+        self._batcher = Batcher(self._keep_all, MOST_AT_ONCE)
 
     def keep(self, entry: WebhookEvent) -> InsertResult:
-        return self._gathering(entry)
+        return self._batcher(entry)
 
     def _keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult | BaseException]:
         try:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 #: Any number that no other lock of ours has.
 ANCHOR_LOCK = 0x4E4F554259
 #: How often the thread looks whether it is elected and whether an anchor is due.
-_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 5.0
 _LINE = re.compile(r"\S+ (\d+):([0-9a-f]{64})")
 
 
@@ -113,7 +113,7 @@ class Anchoring(ElectedThread):
     """Writes the newest head to the anchors, where there is a newer one than the last."""
 
     def __init__(self, database_url: str, anchors: Anchors, every_seconds: float) -> None:
-        super().__init__("anchoring", database_url, ANCHOR_LOCK, min(every_seconds, _LOOK_SECONDS))
+        super().__init__("anchoring", database_url, ANCHOR_LOCK, min(every_seconds, _POLL_SECONDS))
         self._anchors = anchors
         self._every = timedelta(seconds=every_seconds)
         self._last: ChainHead | None = None

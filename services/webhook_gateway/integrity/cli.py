@@ -90,7 +90,7 @@ def verify(start: int, noted: tuple[int, bytes] | None, with_anchors: bool, as_j
             start=start,
             noted=ChainHead(*noted) if noted else None,
             anchors=_read_anchors() if with_anchors else (),
-            tell=lambda position, last: progress.update(task, completed=position, total=last),
+            on_progress=lambda position, last: progress.update(task, completed=position, total=last),
         )
     if as_json:
         faults = [asdict(fault) for fault in report.faults]

@@ -46,7 +46,7 @@ SEALS = Gauge("nouba_seals", "Rows of inbox and ledger that the chain of seals b
 class MonitorSettings:
     """How often the invariants are looked at, and how old an event may become before a worker tries it."""
 
-    look_every_seconds: float = 60.0
+    check_every_seconds: float = 60.0
     settle_seconds: float = 300.0
 
 
@@ -160,26 +160,26 @@ class InvariantWatch(ElectedThread):
     """Checks the invariants and exports what is broken."""
 
     def __init__(self, database_url: str, settings: MonitorSettings) -> None:
-        every_seconds = min(SEAL_EVERY_SECONDS, settings.look_every_seconds)
+        every_seconds = min(SEAL_EVERY_SECONDS, settings.check_every_seconds)
         super().__init__("invariants", database_url, LOCK, every_seconds)
         self._settings = settings
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._checker: InvariantChecker | None = None
         self._named: dict[Invariant, set[int]] = {}
 
     def begin(self, connection: Connection) -> None:
         self._checker = InvariantChecker(connection, self._settings.settle_seconds)
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         log.info("on watch")
 
     def work(self, connection: Connection) -> bool:
         assert self._checker is not None, "begun"
-        if time.monotonic() - self._looked_at >= self._settings.look_every_seconds:
-            self._looked_at = time.monotonic()
-            self._tell(self._checker.look())
+        if time.monotonic() - self._checked_at >= self._settings.check_every_seconds:
+            self._checked_at = time.monotonic()
+            self._publish(self._checker.check())
         return False
 
-    def _tell(self, findings: Findings) -> None:
+    def _publish(self, findings: Findings) -> None:
         for invariant, broken in findings.broken.items():
             VIOLATIONS.labels(invariant).set(len(broken))
             ids = {row.id for row in broken}

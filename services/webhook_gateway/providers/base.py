@@ -131,9 +131,9 @@ def notice_fault(
     """
     if key_mode is not None and notice.mode is not None and key_mode != notice.mode:
         return f"signed with a {key_mode} key, but says it is {notice.mode}"
-    told = notice.mode or key_mode
-    if told is not None and told != payments_mode:
-        return f"a {told} payment, NOUBA_PAYMENTS_MODE is {payments_mode}"
+    mode = notice.mode or key_mode
+    if mode is not None and mode != payments_mode:
+        return f"a {mode} payment, NOUBA_PAYMENTS_MODE is {payments_mode}"
     fee, amount = notice.fee_minor, notice.amount_minor
     if notice.stage is Stage.COMPLETED and notice.fees:
         # of a charge, and not of its refund or dispute, which may cost more than they move

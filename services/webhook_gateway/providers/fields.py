@@ -114,9 +114,9 @@ def instant(value: Any) -> datetime | None:
     try:
         if isinstance(value, int):
             return datetime.fromtimestamp(value, UTC)
-        told = datetime.fromisoformat(value) if isinstance(value, str) else None
+        instant_read = datetime.fromisoformat(value) if isinstance(value, str) else None
         # the shift to UTC can leave the calendar at either end
-        return told.astimezone(UTC) if told is not None and told.tzinfo is not None else None
+        return instant_read.astimezone(UTC) if instant_read is not None and instant_read.tzinfo is not None else None
     except (ValueError, OverflowError, OSError):
         return None
 

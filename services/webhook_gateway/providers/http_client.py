@@ -97,5 +97,5 @@ class _Limit:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    told = headers.get("Retry-After", "")
-    return min(float(told), LONGEST_RETRY_AFTER_SECONDS) if told.isascii() and told.isdigit() else None
+    wait = headers.get("Retry-After", "")
+    return min(float(wait), LONGEST_RETRY_AFTER_SECONDS) if wait.isascii() and wait.isdigit() else None

@@ -41,7 +41,7 @@ def reconcile(
     *,
     provider: str | None,
     older_than: timedelta,
-    is_rehearsal: bool,
+    is_dry_run: bool,
     as_json: bool,
 ) -> int:
     """Ask about every unfinished payment that is old enough; returns the exit status: 1 where a provider failed."""
@@ -56,19 +56,19 @@ def reconcile(
                 f"{provider} cannot be asked: it is off, or has no call for it. These can: {', '.join(able)}."
             )
         able = {name: able[name]}
-    diary = PostgresPollSchedule(engine.execution_options(isolation_level="AUTOCOMMIT"))
-    found = diary.unfinished(list(able), older_than)
-    outcomes = {} if is_rehearsal else _ask(found, able, diary, Console(stderr=True, quiet=as_json))
+    schedule = PostgresPollSchedule(engine.execution_options(isolation_level="AUTOCOMMIT"))
+    found = schedule.unfinished(list(able), older_than)
+    outcomes = {} if is_dry_run else _ask(found, able, schedule, Console(stderr=True, quiet=as_json))
     _show(found, outcomes, as_json)
     return 1 if set(outcomes.values()) & {"unavailable", "limited"} else 0
 
 
 def _ask(
-    found: list[Unfinished], able: Mapping[str, Reconciliation], diary: PostgresPollSchedule, console: Console
+    found: list[Unfinished], able: Mapping[str, Reconciliation], schedule: PostgresPollSchedule, console: Console
 ) -> dict[int, str]:
     outcomes = {}
     for payment in track(found, description="asking", console=console):
-        due = diary.take_one(payment.payment_id)
+        due = schedule.take_one(payment.payment_id)
         outcomes[payment.payment_id] = BUSY if due is None else str(able[payment.provider].ask(due))
     return outcomes
 

@@ -22,13 +22,13 @@ from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_SECONDS = 0.5
+POLL_SECONDS = 0.5
 #: Events of one transaction: few enough that a live webhook with the same key does not wait long for it.
 BATCH_SIZE = 100
 #: How long a batch, or a look for the database, may take.
 LONGEST_SECONDS = 10.0
 #: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
-TURN_SECONDS, TURN_LOOK_SECONDS = 1.0, 0.02
+TURN_SECONDS, TURN_POLL_SECONDS = 1.0, 0.02
 
 # What keeping an event needs: a row can be written to the table, and a commit reaches the disk and a synchronous
 # standby. The row is taken back before the commit, which waits for both all the same since its transaction has written.
@@ -45,7 +45,7 @@ class Drain(PeriodicThread):
     """A thread of each gateway process. One of them at a time empties the spool. `wake` tells the relay."""
 
     def __init__(self, engine: Engine, spool: Spool, presence: Presence, wake: Callable[[], None]) -> None:
-        super().__init__("spool drain", self._drain, LOOK_EVERY_SECONDS)
+        super().__init__("spool drain", self._drain, POLL_SECONDS)
         self._engine = engine
         self._spool = spool
         self._presence = presence
@@ -144,7 +144,7 @@ class Drain(PeriodicThread):
         of arrival would wait for each other; one that goes on beside a gateway that hangs risks no more than that."""
         latest = time.monotonic() + TURN_SECONDS
         while not connection.exec_driver_sql(_TURN).scalar_one() and time.monotonic() < latest:
-            self.pause(TURN_LOOK_SECONDS)
+            self.pause(TURN_POLL_SECONDS)
 
     def _refuse(self, spooled: Spooled, error: Exception) -> None:
         log.error(
