@@ -44,15 +44,15 @@ def run(settings: StatsSettings) -> int:
     threads = settings.worker_threads
     # one for each that waits for its turn to compute, and what a computation and a proof read the facts with
     engine = build_engine(url, pool_size=threads + 6, application="nouba stats worker")
-    background_engine = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
+    background = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
     noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
     declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # for what a scheduler promised that is no longer there
-    relay = Relay(background_engine, rabbitmq_url, STATS)
-    background_threads = [relay, *operator_threads(broker, background_engine, rabbitmq_url, ["default"])]
+    relay = Relay(background, rabbitmq_url, STATS)
+    background_threads = [relay, *operator_threads(broker, background, rabbitmq_url, ["default"])]
     return run_worker(
         broker, ["default"], threads=threads, prefetch=SHORT_JOBS * threads, background_threads=background_threads
     )

@@ -37,10 +37,8 @@ def run(settings: WorkerSettings) -> int:
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease, one for what the school asks
     engine = build_engine(url, pool_size=2 * settings.jobs + 2, application="nouba transcoder")
-    background_engine = build_engine(
-        url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay"
-    )
-    relay = Relay(background_engine, rabbitmq_url, TRANSCODER)
+    background = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
+    relay = Relay(background, rabbitmq_url, TRANSCODER)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
     storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
     terms = WorkerPolicy(
@@ -52,9 +50,8 @@ def run(settings: WorkerSettings) -> int:
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
-    content_keys = ContentKeys(
-        PostgresKeyStore(RetryingEngine(engine)), settings.transcoder_encrypt, settings.transcoder_key_url
-    )
+    key_store = PostgresKeyStore(RetryingEngine(engine))
+    content_keys = ContentKeys(key_store, settings.transcoder_encrypt, settings.transcoder_key_url)
     handlers = MessageHandlers(jobs, storage, scratch, ffmpeg, content_keys, terms)
     broker = build_broker(rabbitmq_url)
     broker.add_middleware(_Stopping(handlers))
@@ -62,22 +59,17 @@ def run(settings: WorkerSettings) -> int:
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     sweep = Maintenance(
-        background_engine,
+        background,
         storage,
         scratch,
         orphan_age=timedelta(hours=settings.orphan_hours),
         upload_age=timedelta(hours=settings.upload_hours),
         upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
     )
-    asked = [
-        request_thread(jobs, storage, relay.wake),
-        *operator_threads(broker, background_engine, rabbitmq_url, ["videos"]),
-    ]
-    background_threads: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
+    asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, background, rabbitmq_url, ["videos"])]
+    loops: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
     try:
-        return run_worker(
-            broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, background_threads=background_threads
-        )
+        return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, background_threads=loops)
     finally:
         scratch.close()
 

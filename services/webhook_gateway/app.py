@@ -54,7 +54,7 @@ def create_app(
     objects: Objects | None = None,
     inbox: Inbox | None = None,
     readiness: Callable[[], Readiness] | None = None,
-    is_away: Callable[[], bool] = lambda: False,
+    is_database_unavailable: Callable[[], bool] = lambda: False,
     school_engine: Engine | None = None,
 ) -> Flask:
     """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised.
@@ -77,7 +77,7 @@ def create_app(
         unverified=UnverifiedRateLimit(
             settings.gateway_unverified_per_second,
             settings.gateway_hints_per_second,
-            lambda provider, reference: not is_away() and is_registered(engine, provider, reference),
+            lambda provider, reference: not is_database_unavailable() and is_registered(engine, provider, reference),
         ),
         wake=wake,
         return_urls=return_urls,

@@ -115,7 +115,7 @@ class GatewayServer(GunicornServer):
             _objects(settings),
             inbox,
             partial(check, engine, spool, self._drain),
-            lambda: self._drain is not None and self._drain.is_database_away,
+            lambda: self._drain is not None and self._drain.is_database_unavailable,
             school,
         )
         return honour_close(app)

@@ -68,35 +68,29 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         autocommit=True,
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
-    background_engine = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
-    relay = Relay(background_engine, rabbitmq_url, GATEWAY)
+    background = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
+    relay = Relay(background, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
     broker = build_broker(rabbitmq_url)
     settlement = _settlement(engine, settings, providers, _confirming(providers, breakers, engine), terms)
-    declare(broker, settlement, partial(enqueue_alone, background_engine), relay.wake)
+    declare(broker, settlement, partial(enqueue_alone, background), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     limit_ms = LONGEST_STATEMENT_MS
-    reconciliation_engine = build_engine(
-        url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=limit_ms
-    )
-    enabled_reconciliations = reconciliations(
-        providers, breakers, reconciliation_engine, relay.wake, settings.payments_mode
-    )
+    poll_engine = build_engine(url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=limit_ms)
+    polled = reconciliations(providers, breakers, poll_engine, relay.wake, settings.payments_mode)
     watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
     background_threads: list[BackgroundThread] = [
         relay,
-        *_retries(background_engine, broker, rabbitmq_url, relay.wake),
-        PeriodicThread("corrections", partial(_book_corrections, reconciliation_engine, settings, terms), 1.0),
-        *operator_threads(broker, background_engine, rabbitmq_url, [QUEUE]),
-        PeriodicThread(
-            "refunds", _refunding(reconciliation_engine, providers, breakers, relay.wake, settings).begin_next, 1.0
-        ),
-        *rounds(enabled_reconciliations, reconciliation_engine, settings.subscription_period, terms),
+        *_retries(background, broker, rabbitmq_url, relay.wake),
+        PeriodicThread("corrections", partial(_book_corrections, poll_engine, settings, terms), 1.0),
+        *operator_threads(broker, background, rabbitmq_url, [QUEUE]),
+        PeriodicThread("refunds", _refunding(poll_engine, providers, breakers, relay.wake, settings).begin_next, 1.0),
+        *rounds(polled, poll_engine, settings.subscription_period, terms),
         watch,
-        retention_thread(reconciliation_engine, settings),
+        retention_thread(poll_engine, settings),
         *_anchoring(settings),
     ]
     threads = settings.worker_threads

@@ -44,7 +44,7 @@ def test_the_directory_is_emptied_before_the_start_and_adds_up_all_processes_aft
         python(COUNT_ONE, directory)
     shown = python(SHOW, directory)
     assert 'nouba_relay_published_total{service="gateway"} 2.0' in shown
-    assert 'nouba_relay_backlog_messages{service="gateway"} 3.0' in shown
+    assert 'nouba_outbox_pending_messages{service="gateway"} 3.0' in shown
 
 
 def test_an_ended_process_leaves_its_counts_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,12 +22,12 @@ REQUEST_SECONDS = Histogram(
 )
 REFRESHES = Counter(
     "nouba_stats_cache_refreshes_total",
-    "Looks for newer versions by what they found: same, changed or failed.",
+    "Loads of newer versions by outcome: same, changed or failed.",
     ["outcome"],
 )
 _DAYS = Gauge("nouba_stats_cache_days", "Days in a process's memory.", multiprocess_mode="livemin")
 _SILENT = Gauge(
-    "nouba_stats_cache_silent_seconds",
+    "nouba_stats_cache_age_seconds",
     "Time since the database last said which versions are the newest; -1 where it never did.",
     multiprocess_mode="livemax",
 )

@@ -23,7 +23,7 @@ LEFT_OUT = {
     "webhooks that came twice": "a repetition leaves no row; Prometheus counts it (nouba_gateway_requests_total)",
     "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
     "jobs of the queues": "that a message was done or tried again leaves no row; Prometheus counts it "
-    "(nouba_jobs_total); here is what became of the webhooks and of the transcodings, which is in the database",
+    "(nouba_messages_total); here is what became of the webhooks and of the transcodings, which is in the database",
     "storage beside the videos": "the store alone knows what else it holds",
     "a transcoding that failed and was tried again": "only its last end is kept",
     "terms that were returned before migration 0034": "the row forgot them; later ones are kept",

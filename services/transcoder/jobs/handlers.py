@@ -25,7 +25,7 @@ from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseLostError
 from services.transcoder.jobs.model import JobStore, Lease, TaskKind, TaskResult, Upload
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.jobs.tasks import TaskRunner
-from services.transcoder.metrics import JOBS_ENDED, PART_SECONDS
+from services.transcoder.metrics import JOBS_ENDED, TASK_SECONDS
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.object_store import ObjectStore
 from shared.runtime.failpoints import failpoint
@@ -137,7 +137,7 @@ class MessageHandlers:
             if not isinstance(error, TranscoderError):
                 raise
         finally:
-            PART_SECONDS.labels(kind, outcome).observe(time.monotonic() - started)
+            TASK_SECONDS.labels(kind, outcome).observe(time.monotonic() - started)
             log.info("part ended", job_id=job_id, kind=kind, number=number, outcome=outcome)
 
     def _cope(self, lease: Lease, error: Exception) -> str:

@@ -39,8 +39,8 @@ def run(settings: EventsSettings) -> int:
     engine = build_engine(
         url, pool_size=CONNECTIONS, application="nouba events worker", statement_timeout_ms=LONGEST_STATEMENT_MS
     )
-    background_engine = build_engine(url, pool_size=8 + connections_of(GATEWAY), application="nouba events relay")
-    relay = Relay(background_engine, rabbitmq_url, GATEWAY)
+    background = build_engine(url, pool_size=8 + connections_of(GATEWAY), application="nouba events relay")
+    relay = Relay(background, rabbitmq_url, GATEWAY)
     store = PostgresDeliveries(engine)
     client = EndpointClient(settings.events_timeout_seconds, allow_private=settings.events_allow_private)
     delivery = EventDelivery(
@@ -55,11 +55,11 @@ def run(settings: EventsSettings) -> int:
     declare(broker, delivery)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    sweep_store = PostgresDeliveries(background_engine, publishes=settings.events_exchange)
+    sweep_store = PostgresDeliveries(background, publishes=settings.events_exchange)
     background_threads: list[BackgroundThread] = [
         relay,
         *_threads(sweep_store, relay.wake, timedelta(days=settings.events_keep_days)),
-        *operator_threads(broker, background_engine, rabbitmq_url, [QUEUE]),
+        *operator_threads(broker, background, rabbitmq_url, [QUEUE]),
     ]
     return run_worker(
         broker,

@@ -80,7 +80,7 @@ def check(engine: Engine, spool: Spool | None = None, drain: Drain | None = None
     """Look now. A database that cannot be written to is away, whatever it answers: the drain knows."""
     state, usage = _spool_state(spool)
     events = usage.events if usage else 0
-    if drain is not None and drain.is_database_away:
+    if drain is not None and drain.is_database_unavailable:
         return Readiness(False, spool=state, spool_events=events)
     try:
         with connect_within(engine, MAX_CHECK_SECONDS) as connection:

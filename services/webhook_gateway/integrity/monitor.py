@@ -33,13 +33,14 @@ VIOLATIONS = Gauge(
 DRIFT = Gauge("nouba_ledger_drift_minor", "How far balances and transactions are off, all differences together.")
 LAST_CHECK = Gauge(
     "nouba_invariant_last_check_timestamp_seconds",
-    "When the invariants were last looked at; 0 in a worker that is not on duty.",
+    "When the invariants were last checked; 0 in a worker that is not the leader.",
 )
-UNSETTLED = Gauge("nouba_events_unsettled", "Events that are not final yet.")
+UNSETTLED = Gauge("nouba_webhook_events_unsettled", "Events that are not final yet.")
 UNSETTLED_AGE = Gauge(
-    "nouba_events_unsettled_oldest_age_seconds", "Age of the oldest event that no worker has tried; 0 without one."
+    "nouba_webhook_events_unsettled_oldest_age_seconds",
+    "Age of the oldest event that no worker has tried; 0 without one.",
 )
-SEALS = Gauge("nouba_seals", "Rows of inbox and ledger that the chain of seals binds.")
+CHAIN_ROWS = Gauge("nouba_integrity_chain_rows", "Rows of inbox and ledger in the hash chain.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,12 @@ class Sealing(ElectedThread):
         assert self._sealer is not None, "begun"
         more = self._sealer.seal() >= BATCH_SIZE
         with connection.begin():
-            SEALS.set(read_head(connection).position)
+            CHAIN_ROWS.set(read_head(connection).position)
         return more
 
     def off_duty(self) -> None:
         """What is sealed is the next one's to show; two workers must not be counted together."""
-        SEALS.set(0)
+        CHAIN_ROWS.set(0)
 
 
 class InvariantWatch(ElectedThread):

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.postgres import PostgresInbox
-from services.webhook_gateway.metrics import ASKS, ASKS_DUE, BOOKED_BY_ASKING
+from services.webhook_gateway.metrics import POLLS, POLLS_DUE, RECOVERED_PAYMENTS
 from services.webhook_gateway.providers.base import Mode, PollsPayments, Provider
 from services.webhook_gateway.providers.circuit_breaker import Breaker
 from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED, PostgresPollSchedule
@@ -36,11 +36,11 @@ class Counted:
     """Implements `Tally` by metrics."""
 
     def count(self, provider: str, outcome: Outcome, *, has_ended: bool, is_given_up: bool) -> None:
-        ASKS.labels(provider, outcome).inc()
+        POLLS.labels(provider, outcome).inc()
         if outcome is Outcome.RECORDED and has_ended:
-            BOOKED_BY_ASKING.labels(provider).inc()
+            RECOVERED_PAYMENTS.labels(provider).inc()
         if is_given_up:
-            ASKS.labels(provider, "given_up").inc()
+            POLLS.labels(provider, "given_up").inc()
             log.warning("a payment stays unfinished and is not asked about any more", provider=provider)
 
 
@@ -79,7 +79,7 @@ def rounds(
 
     def measure() -> bool:
         for provider in found:
-            ASKS_DUE.labels(provider).set(schedule.count_due(provider))
+            POLLS_DUE.labels(provider).set(schedule.count_due(provider))
         if lost := schedule.expire_lost_checkouts(LOST_CHECKOUT):
             log.info("checkouts that were never created are expired", count=lost)
         if count := pay_waiting(users_covered(engine), books, terms.currency, terms.now):

@@ -35,7 +35,7 @@ def begin() -> Iterator[Begin]:
 
 
 def silent_seconds() -> float:
-    return REGISTRY.get_sample_value("nouba_stats_cache_silent_seconds") or 0.0
+    return REGISTRY.get_sample_value("nouba_stats_cache_age_seconds") or 0.0
 
 
 def test_a_look_that_hangs_is_told_while_it_hangs(begin: Begin) -> None:
@@ -89,9 +89,9 @@ def test_a_lock_in_the_database_is_seen_and_outlived(start: Start, database_url:
 
     with closing(psycopg2.connect(database_url)) as locking, locking, locking.cursor() as cursor:
         cursor.execute("LOCK TABLE daily_stats_newest")
-        wait_until(lambda: (api.metric("nouba_stats_cache_silent_seconds") or 0) > 5)
+        wait_until(lambda: (api.metric("nouba_stats_cache_age_seconds") or 0) > 5)
         assert api.get("/api/stats/latest").status_code == 200
         # the statement is given up, and said to be
         wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="failed"}'))
 
-    wait_until(lambda: (api.metric("nouba_stats_cache_silent_seconds") or 0) < 5)
+    wait_until(lambda: (api.metric("nouba_stats_cache_age_seconds") or 0) < 5)

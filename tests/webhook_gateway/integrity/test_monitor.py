@@ -75,33 +75,33 @@ class Clock:
 
 
 def test_a_sound_school_breaks_nothing(connection: Connection, database: Database) -> None:
-    check = InvariantChecker(connection, 300)
+    checker = InvariantChecker(connection, 300)
 
-    assert [broken(check.check()) for _ in range(3)] == [{}, {}, {}]
+    assert [broken(checker.check()) for _ in range(3)] == [{}, {}, {}]
 
 
-@pytest.mark.parametrize("looks_before", [0, 1, 5])
+@pytest.mark.parametrize("checks_before", [0, 1, 5])
 def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_look(
     connection: Connection, database: Database, checks_before: int
 ) -> None:
-    check = InvariantChecker(connection, 300, Clock())
+    checker = InvariantChecker(connection, 300, Clock())
     for _ in range(checks_before):
-        check.check()
+        checker.check()
 
     database.execute("UPDATE users SET balance_minor = balance_minor + 1 WHERE id = 3")
-    found = check.check()
+    found = checker.check()
 
     assert broken(found) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
     assert found.drift_minor == 1
     database.execute("UPDATE users SET balance_minor = balance_minor - 1 WHERE id = 3")
-    assert broken(check.check()) == {}
+    assert broken(checker.check()) == {}
 
 
 def test_a_balance_that_stays_wrong_costs_one_look_at_everything_not_every_look(
     connection: Connection, database: Database
 ) -> None:
-    check = InvariantChecker(connection, 300, Clock())
-    check.check()
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
     full_checks: list[str] = []
 
     @event.listens_for(connection.engine, "before_cursor_execute")
@@ -111,47 +111,47 @@ def test_a_balance_that_stays_wrong_costs_one_look_at_everything_not_every_look(
 
     database.execute("UPDATE users SET balance_minor = balance_minor + 1 WHERE id = 3")
     for _ in range(5):
-        assert broken(check.check()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
+        assert broken(checker.check()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
     assert len(full_checks) == 1
     # money that is booked meanwhile changes nothing about it
     pay(database, 3, 5)
     database.execute("UPDATE users SET balance_minor = balance_minor + 5 WHERE id = 2")
-    assert broken(check.check()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
+    assert broken(checker.check()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
     assert len(full_checks) == 1
 
 
 def test_two_balances_that_cancel_each_other_are_found_by_the_slow_walk(
     connection: Connection, database: Database
 ) -> None:
-    check = InvariantChecker(connection, 300, Clock())
-    check.check()
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
 
     database.execute("UPDATE users SET balance_minor = balance_minor + CASE id WHEN 2 THEN 7 ELSE -7 END WHERE id > 1")
-    looks = [broken(check.check()) for _ in range(2)]
+    checks = [broken(checker.check()) for _ in range(2)]
 
-    assert looks[-1] == {Invariant.BALANCE_IS_ENTRIES: [Broken(2, 7), Broken(3, 7)]}
+    assert checks[-1] == {Invariant.BALANCE_IS_ENTRIES: [Broken(2, 7), Broken(3, 7)]}
 
 
 def test_a_transaction_that_does_not_sum_to_zero_is_named_and_stays_so_until_it_does(
     connection: Connection, database: Database
 ) -> None:
-    check = InvariantChecker(connection, 300, Clock())
-    check.check()
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
 
     tamper(database, "UPDATE ledger_entries SET amount_minor = -12 WHERE id = 1")
 
     for _ in range(3):
-        assert broken(check.check()) == {Invariant.TRANSACTION_BALANCED: [Broken(1, 2)]}
+        assert broken(checker.check()) == {Invariant.TRANSACTION_BALANCED: [Broken(1, 2)]}
 
 
-def test_money_that_is_booked_between_two_looks_is_no_drift(connection: Connection, database: Database) -> None:
-    check = InvariantChecker(connection, 300, Clock())
-    check.check()
+def test_money_that_is_booked_between_two_checks_is_no_drift(connection: Connection, database: Database) -> None:
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
     for round_number in range(4):
         pay(database, 3, 5 + round_number)
         database.execute("UPDATE users SET balance_minor = balance_minor + %s WHERE id = 2", 5 + round_number)
 
-        assert broken(check.check()) == {}
+        assert broken(checker.check()) == {}
 
 
 def keep_event(database: Database, age_seconds: float, state: str = "received", attempts: int = 0) -> None:
@@ -204,7 +204,7 @@ def test_of_two_workers_one_is_on_watch_and_the_other_takes_over(
         wait_until(lambda: "on watch" in first.log)
         with start("second") as second:
             # a sealed ledger, and a drift of one centime that is told within moments, by id alone
-            wait_until(lambda: shown(first, "nouba_seals 5.0"))
+            wait_until(lambda: shown(first, "nouba_integrity_chain_rows 5.0"))
             database.execute("UPDATE users SET balance_minor = balance_minor + 1, name = 'canary-name' WHERE id = 3")
             wait_until(lambda: shown(first, "nouba_ledger_drift_minor 1.0"))
             assert shown(first, 'nouba_invariant_violations{invariant="balance_is_entries"} 1.0')

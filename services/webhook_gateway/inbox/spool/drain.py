@@ -13,7 +13,7 @@ from services.webhook_gateway.errors import StorageUnavailableError
 from services.webhook_gateway.inbox.accept import Receipt, insert_each_once
 from services.webhook_gateway.inbox.postgres import ConnectionInbox
 from services.webhook_gateway.inbox.spool import metrics
-from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, means_away
+from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, means_unavailable
 from services.webhook_gateway.inbox.spool.spool import Spool, Spooled, Usage
 from shared.runtime.database import connect_within
 from shared.runtime.failpoints import failpoint
@@ -56,15 +56,15 @@ class Drain(PeriodicThread):
         self._moved_at = time.monotonic()
 
     @property
-    def is_database_away(self) -> bool:
+    def is_database_unavailable(self) -> bool:
         """Whether the last attempt to write to the database failed."""
-        return self._presence.away
+        return self._presence.unavailable
 
     def undrained_seconds(self, usage: Usage) -> float:
         """How long the oldest event of the spool has stayed while the database was there; 0 with an empty spool."""
         if usage.oldest_at is None or usage.oldest_at != self._oldest_at:
             self._oldest_at, self._moved_at = usage.oldest_at, time.monotonic()
-        if usage.oldest_at is None or self._presence.away:
+        if usage.oldest_at is None or self._presence.unavailable:
             return 0.0
         return time.monotonic() - max(self._moved_at, self._presence.found_at)
 
@@ -81,16 +81,16 @@ class Drain(PeriodicThread):
             self._round()
             self._complained = ""
         except SQLAlchemyError as error:
-            if means_away(error):
+            if means_unavailable(error):
                 self._presence.lose(error)
             self._complain(describe(error))
         except (StorageUnavailableError, sqlite3.Error, OSError) as error:
             self._complain(describe(error))
         finally:
-            metrics.DATABASE_AWAY.set(self._presence.away)
+            metrics.DATABASE_UNAVAILABLE.set(self._presence.unavailable)
 
     def _round(self) -> None:
-        if self._presence.away:
+        if self._presence.unavailable:
             try:
                 self._probe()
             except SQLAlchemyError:
@@ -118,7 +118,7 @@ class Drain(PeriodicThread):
         try:
             receipts = self._keep(batch)
         except (SQLAlchemyError, ValueError) as error:
-            if isinstance(error, SQLAlchemyError) and means_away(error):
+            if isinstance(error, SQLAlchemyError) and means_unavailable(error):
                 raise
             if len(batch) == 1:
                 self._refuse(batch[0], error)
@@ -173,6 +173,6 @@ class Drain(PeriodicThread):
 
     def _complain(self, fault: str) -> None:
         """Say each fault once, not twice a second; an absence was told already."""
-        if fault != self._complained and not self._presence.away:
+        if fault != self._complained and not self._presence.unavailable:
             log.warning("the spool was not drained, trying again", error=fault)
         self._complained = fault
