@@ -95,7 +95,7 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
 
 
 def report(outcome: Outcome) -> None:
-    """Tell what was computed. Raises SectionFailed, so that a section that failed is tried again."""
+    """Count and log what was computed. Raises SectionFailed, so that a failed section is retried."""
     DAYS_COMPUTED.inc(outcome.days)
     VERSIONS.inc(outcome.new_versions)
     corrected = {day: numbers for day, numbers in outcome.corrected.items() if not SETTLE_LATER.issuperset(numbers)}

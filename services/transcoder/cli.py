@@ -44,7 +44,9 @@ def transcoder() -> None:
 @click.option(
     "--out", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to create."
 )
-@click.option("--jobs", type=click.IntRange(1, 64), help="Chunks encoded at once; NOUBA_JOBS, or one a core.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), help="Chunks encoded at once; NOUBA_TRANSCODER_CONCURRENCY, or one a core."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object on standard output, no bar.")
 def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
     """Encode FILE to HLS in a new folder, without servers."""
@@ -56,8 +58,8 @@ def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
                 folder,
                 ffmpeg_of(settings),
                 recipe=settings.recipe,
-                jobs=jobs or settings.jobs,
-                scratch=settings.scratch_dir,
+                jobs=jobs or settings.transcoder_concurrency,
+                scratch=settings.transcoder_scratch_dir,
                 on_progress=show_progress,
                 cancelled=interrupted.is_set,
             )

@@ -50,7 +50,9 @@ class OutOfSpaceError(TransientError):
     """The scratch disk is full."""
 
     def __init__(self) -> None:
-        super().__init__("The scratch disk is full: free some space or point NOUBA_SCRATCH_DIR at a larger disk.")
+        super().__init__(
+            "The scratch disk is full: free some space or point NOUBA_TRANSCODER_SCRATCH_DIR at a larger disk."
+        )
 
 
 class StalledError(TransientError):

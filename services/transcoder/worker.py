@@ -36,23 +36,20 @@ def run(settings: WorkerSettings) -> int:
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease, one for what the school asks
-    engine = build_engine(url, pool_size=2 * settings.jobs + 2, application="nouba transcoder")
+    at_once = settings.transcoder_concurrency
+    engine = build_engine(url, pool_size=2 * at_once + 2, application="nouba transcoder")
     background = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
     relay = Relay(background, rabbitmq_url, TRANSCODER)
-    jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
-    storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
-    terms = WorkerPolicy(
-        recipe=settings.recipe,
-        today=lambda: datetime.now(settings.zone).date(),
-        attempts=settings.part_attempts,
-        backoff_seconds=settings.part_backoff_seconds,
-        beat_seconds=min(1.0, settings.lease_seconds / 3),
+    jobs = PostgresJobStore(RetryingEngine(engine), settings.transcoder_lease_seconds)
+    storage, scratch = (
+        settings.storage,
+        ScratchSpace(settings.transcoder_scratch_dir, settings.transcoder_scratch_reserve_bytes),
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
     key_store = PostgresKeyStore(RetryingEngine(engine))
     content_keys = ContentKeys(key_store, settings.transcoder_encrypt, settings.transcoder_key_url)
-    handlers = MessageHandlers(jobs, storage, scratch, ffmpeg, content_keys, terms)
+    handlers = MessageHandlers(jobs, storage, scratch, ffmpeg, content_keys, _policy(settings))
     broker = build_broker(rabbitmq_url)
     broker.add_middleware(_Stopping(handlers))
     declare(broker, handlers, relay.wake)
@@ -62,16 +59,26 @@ def run(settings: WorkerSettings) -> int:
         background,
         storage,
         scratch,
-        orphan_age=timedelta(hours=settings.orphan_hours),
-        upload_age=timedelta(hours=settings.upload_hours),
+        orphan_age=timedelta(hours=settings.transcoder_orphan_ttl_hours),
+        upload_age=timedelta(hours=settings.transcoder_upload_ttl_hours),
         upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
     )
     asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, background, rabbitmq_url, ["videos"])]
     loops: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
     try:
-        return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, background_threads=loops)
+        return run_worker(broker, ["videos"], threads=at_once, prefetch=at_once, background_threads=loops)
     finally:
         scratch.close()
+
+
+def _policy(settings: WorkerSettings) -> WorkerPolicy:
+    return WorkerPolicy(
+        recipe=settings.recipe,
+        today=lambda: datetime.now(settings.zone).date(),
+        attempts=settings.transcoder_max_attempts,
+        backoff_seconds=settings.transcoder_retry_seconds,
+        beat_seconds=min(1.0, settings.transcoder_lease_seconds / 3),
+    )
 
 
 def declare(broker: Broker, handlers: MessageHandlers, wake: Callable[[], None]) -> None:

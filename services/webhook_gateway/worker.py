@@ -81,7 +81,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     limit_ms = LONGEST_STATEMENT_MS
     poll_engine = build_engine(url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=limit_ms)
     polled = reconciliations(providers, breakers, poll_engine, relay.wake, settings.payments_mode)
-    watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
+    watch = IntegrityMonitor(url, MonitorSettings(settings.integrity_check_seconds, settings.integrity_settle_seconds))
     background_threads: list[BackgroundThread] = [
         relay,
         *_retries(background, broker, rabbitmq_url, relay.wake),

@@ -13,7 +13,7 @@ from shared.runtime.multiprocess_metrics import add_up_metrics_in
 COUNT_ONE = """
 from shared.runtime import metrics
 metrics.RELAY_PUBLISHED.labels("gateway").inc()
-metrics.RELAY_BACKLOG.labels("gateway").set(3)
+metrics.OUTBOX_PENDING.labels("gateway").set(3)
 """
 SHOW = """
 from prometheus_client import generate_latest

@@ -152,7 +152,7 @@ class Maintenance:
         return removed
 
     def measure_backlog(self) -> None:
-        """Tell the metrics what waits."""
+        """Publish what waits as metrics."""
         measure_backlog(self._engine)
 
     def abort_uploads(self) -> int:

@@ -221,7 +221,7 @@ class PostgresTaskStore:
             outbox.enqueue(connection, TRANSCODER, EncodeAudio(job_id=job_id))
 
     def _advance(self, connection: Connection, job_id: int) -> None:
-        """Tell of the next chunk or, where all parts are done, of publishing."""
+        """Enqueue the next chunk or, where all tasks are done, publishing."""
         if connection.scalar(select(jobs.c.state).where(jobs.c.id == job_id)) != State.ENCODING:
             return
         made = and_(chunks.c.job_id == job_id, chunks.c.kind.in_(MADE), chunks.c.state != "done")

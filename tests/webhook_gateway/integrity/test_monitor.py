@@ -195,7 +195,7 @@ def test_of_two_workers_one_is_on_watch_and_the_other_takes_over(
     database: Database, rabbitmq_url: str, tmp_path: Path
 ) -> None:
     def start(name: str) -> RunningWorker:
-        return RunningWorker(tmp_path / name, database.url, rabbitmq_url, NOUBA_WATCH_SECONDS="0.5")
+        return RunningWorker(tmp_path / name, database.url, rabbitmq_url, NOUBA_INTEGRITY_CHECK_SECONDS="0.5")
 
     def shown(worker: RunningWorker, line: str) -> bool:
         return f"\n{line}\n" in httpx.get(worker.metrics_url).text

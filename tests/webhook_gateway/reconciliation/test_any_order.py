@@ -44,7 +44,7 @@ class AskedPsp(FakePsp):
 
 @dataclass
 class Case:
-    """One payment at one school: the provider, the diary of one worker, and an inbox that keeps a key once."""
+    """One payment at one school: the provider, the poll schedule of one worker, and an inbox that keeps a key once."""
 
     school: School = field(default_factory=FakeSchool)
     planned: bool = True
