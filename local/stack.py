@@ -113,7 +113,7 @@ class Stack:
             self._stop_all()
 
     def environment(self) -> dict[str, str]:
-        """The settings and addresses of the running stack. Raises NotRunning where none runs."""
+        """The settings and addresses of the running stack. Raises NotRunningError where none runs."""
         kept = read_private(self._file)
         if not kept:
             raise NotRunningError("Nothing runs here: start it with `make up`.")

@@ -58,7 +58,10 @@ class Authenticator:
         self._limit = RateLimitItemPerMinute(WRONG_TOKENS_PER_MINUTE)
 
     def credential_of(self, token: str, address: str) -> Credential | None:
-        """The credential of `token`, None for a wrong one. Raises TooManyTries where `address` tries for long."""
+        """The credential of `token`, None for a wrong one.
+
+        Raises TooManyAttemptsError where `address` tries for long.
+        """
         if not self._limiter.test(self._limit, address):
             raise TooManyAttemptsError
         found = match(token, tuple(self._credentials.values()))

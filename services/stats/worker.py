@@ -50,7 +50,7 @@ def run(settings: StatsSettings) -> int:
     declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    # for what a scheduler promised that is no longer there
+    # publishes what a scheduler that has ended has enqueued
     relay = Relay(background, rabbitmq_url, STATS)
     background_threads = [relay, *operator_threads(broker, background, rabbitmq_url, ["default"])]
     return run_worker(
@@ -95,7 +95,7 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
 
 
 def report(outcome: Outcome) -> None:
-    """Count and log what was computed. Raises SectionFailed, so that a failed section is retried."""
+    """Count and log what was computed. Raises SectionFailedError, so that a failed section is retried."""
     DAYS_COMPUTED.inc(outcome.days)
     VERSIONS.inc(outcome.new_versions)
     corrected = {day: numbers for day, numbers in outcome.corrected.items() if not SETTLE_LATER.issuperset(numbers)}

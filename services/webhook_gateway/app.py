@@ -57,7 +57,7 @@ def create_app(
     is_database_unavailable: Callable[[], bool] = lambda: False,
     school_engine: Engine | None = None,
 ) -> Flask:
-    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised.
+    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was enqueued.
 
     `engine` serves strangers; the routes that ask for a token use `school_engine`, unless it is None.
 

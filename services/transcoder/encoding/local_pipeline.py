@@ -64,7 +64,8 @@ def make_lesson(
 ) -> Lesson:
     """Turn `path` into HLS in `folder`, which appears whole or not at all.
 
-    Raises Refused, Passing, Cancelled or NotReady; scratch space is gone in every case.
+    Raises RejectedInputError, TransientError, JobCancelledError or EnvironmentNotReadyError; scratch space is gone in
+    every case.
     """
     if folder.exists() and any(folder.iterdir()):
         raise EnvironmentNotReadyError(f"{folder} is not empty: choose another folder, or empty it first.")

@@ -23,7 +23,7 @@ def submit(
     course_id: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> str:
-    """Upload `path` for a course and promise its transcoding; the upload's key. Raises UnknownCourse, StorageAway."""
+    """Upload `path` for a course and enqueue its transcoding; returns its key."""
     known = select(courses.c.id).where(courses.c.id == course_id)
     if database.run(lambda connection: connection.scalar(known)) is None:
         raise UnknownCourseError(course_id)

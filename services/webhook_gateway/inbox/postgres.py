@@ -46,7 +46,7 @@ WITH news AS (
     FROM news
     ON CONFLICT (provider, dedupe_key) DO NOTHING
     RETURNING id, provider, dedupe_key, state
-), promise AS (
+), enqueued AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
         CASE WHEN count(DISTINCT event.id) = 1
@@ -73,7 +73,7 @@ WITH hint AS (
     FROM hint JOIN webhook_events event ON event.provider = hint.provider AND event.reference = hint.reference
     WHERE event.state = 'received' AND NOT event.signed
     ORDER BY event.provider, event.reference, event.id
-), promise AS (
+), enqueued AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
         jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),

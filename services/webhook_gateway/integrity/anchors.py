@@ -95,7 +95,7 @@ class S3Anchors:
 
 
 def open_anchors(url: str, endpoint_url: str | None, lock_days: int) -> Anchors:
-    """The anchors at `url`. Raises NotReady where it is not one of the two forms."""
+    """The anchors at `url`. Raises NotReadyError where it is not one of the two forms."""
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return FileAnchors(Path(parts.path))

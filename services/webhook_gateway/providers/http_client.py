@@ -39,7 +39,7 @@ def fetch(
 ) -> Fetched:
     """The answer, whatever its status but 429 or 5xx. `name` is how a refusal names the call.
 
-    Raises ProviderUnavailable, and AskedTooOften for 429; neither holds what was sent.
+    Raises ProviderUnavailableError, and ProviderRateLimitedError for 429; neither holds what was sent.
     """
     with _Limit(within_seconds) as limit:
         try:

@@ -32,7 +32,7 @@ _OPEN_SESSION: Final = "checkout.session.completed"
 
 
 def read_answer(request: Request) -> PaymentNotice:
-    """What the answer tells. Raises Unreadable where it does not have the form of `stripe_api`."""
+    """What the answer tells. Raises UnreadableEventError where it does not have the form of `stripe_api`."""
     answer = fields.json_object(request.body)
     asked_at = fields.instant(int(request.headers[ASKED_AT]))
     if isinstance(answer.get("refund"), dict):

@@ -35,7 +35,7 @@ class Context:
     previous: Json = field(default_factory=dict)
 
     def minor(self, value: Any, name: str) -> int:
-        """An amount of Stripe's in the currency's minor unit. Raises Unreadable for anything else."""
+        """An amount of Stripe's in the currency's minor unit. Raises UnreadableEventError for anything else."""
         ours, theirs = _UNITS.get(self.currency, (1, 1))
         amount_minor = fields.amount_minor(value, name, ours)
         if amount_minor % theirs:

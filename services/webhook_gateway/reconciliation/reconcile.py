@@ -85,7 +85,7 @@ class CircuitBreaker(Protocol):
         ...
 
     def watch(self) -> AbstractContextManager[None]:
-        """Ask within this. Raises ProviderUnavailable while the provider is left alone."""
+        """Ask within this. Raises ProviderUnavailableError while the provider is left alone."""
         ...
 
 

@@ -58,7 +58,8 @@ def open_store(
     A lock that is waited for longer than `longest_lock_ms` is an error; without, the connection says how long.
 
     `engine` has to commit by itself (isolation level AUTOCOMMIT): to begin and to end a transaction would be round
-    trips of their own. Raises Overtaken where another transaction opened one of the same payments at the same time.
+    trips of their own. Raises ConcurrentInsertError where another transaction opened one of the same payments at the
+    same time.
     """
     with _prepared(engine) as connection:
         books = PostgresSettlementStore(connection, subscription_period, longest_lock_ms)
@@ -107,7 +108,7 @@ class _Wallet:
 
 
 class PostgresSettlementStore:
-    """Implements `Books`; a subscription that has no end of its own runs for `subscription_period`."""
+    """Implements `SettlementStore`; a subscription that has no end of its own runs for `subscription_period`."""
 
     def __init__(self, connection: Connection, subscription_period: timedelta, longest_lock_ms: int | None) -> None:
         self._connection = connection

@@ -12,7 +12,7 @@ from services.webhook_gateway.settlement.wallets import pay_subscriptions
 def register_payment(payment: Payment, books: SettlementStore, now: datetime) -> Payment:
     """The row of `payment`, opened if there was none; saying it again changes nothing.
 
-    Raises UnknownUser, and ConflictingPayment where the row is for somebody or something else.
+    Raises UnknownUserError, and ConflictingPaymentError where the row is for somebody or something else.
     """
     assert payment.reference is not None
     found = books.find(payment.provider, payment.reference, payment.order_number)

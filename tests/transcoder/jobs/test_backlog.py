@@ -12,7 +12,7 @@ def told(school: School) -> tuple[float, float]:
     return OPEN_JOBS._value.get(), PENDING_TASKS._value.get()
 
 
-def test_an_empty_workshop_has_nothing_that_waits(school: School) -> None:
+def test_without_jobs_nothing_waits(school: School) -> None:
     assert told(school) == (0, 0)
     assert OLDEST_JOB_AGE_SECONDS._value.get() == 0
 

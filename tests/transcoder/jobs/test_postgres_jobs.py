@@ -106,10 +106,10 @@ def test_a_part_whose_message_comes_to_a_worker_that_stops_is_due_at_once(school
     school.plan(job_id)
     unused: Any = None
     terms = WorkerPolicy(recipe=EncodingProfile(), today=lambda: TODAY)
-    workshop = MessageHandlers(school.jobs, unused, unused, unused, unused, terms)
-    workshop.stopping.set()
+    handlers = MessageHandlers(school.jobs, unused, unused, unused, unused, terms)
+    handlers.stopping.set()
 
-    workshop.encode_chunk(job_id, 0)
+    handlers.encode_chunk(job_id, 0)
 
     part = "SELECT state = 'waiting' AND attempts = 0 AND due_at <= now() FROM transcode_chunks WHERE kind = 'video'"
     assert school.scalar(f"{part} AND number = 0 AND job_id = :id", id=job_id)

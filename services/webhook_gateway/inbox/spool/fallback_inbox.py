@@ -56,7 +56,9 @@ class SpoolingInbox:
         self._presence = presence
 
     def keep(self, entry: WebhookEvent) -> InsertResult:
-        """Raises CannotKeep where the spool cannot take it either, and what is no sign of absence as it came."""
+        """Raises StorageUnavailableError where the spool cannot take it either, and what is no sign of absence as
+        it came.
+        """
         if not self._presence.unavailable:
             try:
                 return self._inbox.keep(entry)

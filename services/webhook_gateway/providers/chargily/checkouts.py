@@ -68,7 +68,7 @@ class CheckoutCalls:
         return ProviderCheckout(checkout_id, redirect_url, checkout_id)
 
     def enquire(self, checkout_id: str) -> ProviderReply | None:
-        """The checkout as it came; None where no key's mode knows it. See `Enquires.enquire`."""
+        """The checkout as it came; None where no key's mode knows it. See `PollsPayments.enquire`."""
         refused = False
         for place, (key, mode) in enumerate(self._keys):
             path = f"{_TEST_PATH if mode is Mode.TEST else _LIVE_PATH}/checkouts/{quote(checkout_id, safe='')}"

@@ -62,7 +62,7 @@ class OrderCalls:
         self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
 
     def ask(self, notice: PaymentNotice) -> PaymentNotice:
-        """What the bank says of `notice.reference`; see `Asks.ask`."""
+        """What the bank says of `notice.reference`; see `ConfirmsPayments.ask`."""
         assert notice.reference is not None
         body = self.enquire(notice.reference)
         if body is None:
@@ -121,7 +121,7 @@ class OrderCalls:
             raise ProviderUnavailableError(f"SATIM's register.do gave no order: {error}") from None
 
     def refund(self, order_id: str, amount_minor: int) -> bytes:
-        """The bank's answer to a refund, as it came. It makes one of every request. Raises RefundRefused."""
+        """The bank's answer to a refund, as it came. It makes one of every request. Raises RefundRefusedError."""
         body = self._call(_REFUND_CALL, {"orderId": order_id, "amount": str(amount_minor)})
         answer = _object(body) or {}
         code = _integer(answer, "errorCode")
@@ -148,7 +148,10 @@ class OrderCalls:
         return fetched.body
 
     def read(self, notice: PaymentNotice, body: bytes) -> PaymentNotice:
-        """What the bank's answer `body` says of the order in `notice`. Raises Unreadable where it says no state."""
+        """What the bank's answer `body` says of the order in `notice`.
+
+        Raises UnreadableEventError where it says no state.
+        """
         answer = _object(body, _one_value_each) or {}
         status = _integer(answer, "orderStatus")
         if status is None:
