@@ -29,7 +29,7 @@ CAUTION_SECONDS = 2.0
 
 
 def build_broker(rabbitmq_url: str) -> "QuorumBroker":
-    """The broker of one worker process; make it after the fork. The actors are made with `messaging.handles`."""
+    """The broker of one worker process; make it after the fork. The actors are made with `actors.actor`."""
     return QuorumBroker(rabbitmq_url, middleware=_middleware())
 
 

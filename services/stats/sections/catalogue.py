@@ -167,7 +167,7 @@ def _definition_text(number: MetricDefinition) -> str:
 _INTRODUCTION = (
     "# What the statistics count",
     "",
-    "Written by `nouba stats explain --markdown`; a test keeps it true.",
+    "Written by `nouba stats definitions --markdown`; a test keeps it true.",
     "",
     "A day is [midnight, midnight) in the school's zone. Every number is an integer: amounts in minor units of the "
     "school's currency (centimes), ratios in basis points (hundredths of a percent), means in hundredths, times in "
