@@ -29,7 +29,7 @@ from shared.runtime.database import build_engine
 from shared.runtime.metrics import serve_metrics
 
 #: Messages of one transaction; there are never more than the worker has threads.
-MOST_AT_ONCE = 64
+MAX_BATCH = 64
 #: After the first ten there is one every two and a half to five minutes: four hours without a database cost no message.
 RETRIES = 110
 #: More than these closed days, or numbers of one, are for `nouba stats rows`.
@@ -65,7 +65,7 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
         note_payments(noting, settled, zone)
         return [None] * len(settled)
 
-    note = Batcher(note_all, MOST_AT_ONCE)
+    note = Batcher(note_all, MAX_BATCH)
 
     @actor(
         broker, PaymentsSettled, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000
