@@ -149,16 +149,16 @@ class _School:
             "AWS_ACCESS_KEY_ID": storage.access_key_id,
             "AWS_SECRET_ACCESS_KEY": storage.secret_access_key,
             "AWS_REGION": "us-east-1",
-            "NOUBA_SCRATCH_DIR": str(self._folder / "scratch"),
-            "NOUBA_SCRATCH_RESERVE_BYTES": "1000000",
+            "NOUBA_TRANSCODER_SCRATCH_DIR": str(self._folder / "scratch"),
+            "NOUBA_TRANSCODER_SCRATCH_RESERVE_BYTES": "1000000",
             # so short a film has to be cut finer than a lesson, or one worker would make all of it
-            "NOUBA_CHUNK_SECONDS": str(max(6, seconds // 4)),
+            "NOUBA_TRANSCODER_CHUNK_SECONDS": str(max(6, seconds // 4)),
         }
 
     def make_lesson(self, workers: int, parts: int = 1) -> tuple[float, float]:
         """Seconds from the end of an upload to its first picture, and to the lesson; `parts` at once a worker."""
         self._count += 1
-        settings = {**self._settings, "NOUBA_JOBS": str(parts)}
+        settings = {**self._settings, "NOUBA_TRANSCODER_CONCURRENCY": str(parts)}
         film = films.copy(self._film, self._folder / "upload.mp4", f"lesson {self._count}")
         course_id = int(self._ask("INSERT INTO courses DEFAULT VALUES RETURNING id")[0])
         with contextlib.ExitStack() as stack:

@@ -32,7 +32,7 @@ def main(address: str, *expected: str) -> None:
 
 def oldest_unpublished_seconds(metrics: str) -> float:
     """The age of the oldest message in the outbox; 0 where the text says nothing of one."""
-    ages = re.findall(r"^nouba_relay_backlog_age_seconds(?:\{.*\})? (\S+)$", metrics, re.MULTILINE)
+    ages = re.findall(r"^nouba_outbox_oldest_age_seconds(?:\{.*\})? (\S+)$", metrics, re.MULTILINE)
     return max((float(age) for age in ages), default=0.0)
 
 

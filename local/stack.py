@@ -82,7 +82,7 @@ class Stack:
         with self._alone(), self._all_or_nothing():
             # the transcoder needs it; the servers install what they need themselves
             ffmpeg.require_programs()
-            self._tell_what_is_given(say)
+            self._print_given_settings(say)
             ran = self.processes.running and all(server.running for server in self.servers)
             self._start_servers(say)
             if not self.processes.running:
@@ -95,7 +95,7 @@ class Stack:
             if self.processes.running:
                 raise LocalError("It runs already, in the background: `make down` first.")
             try:
-                self._tell_what_is_given(say)
+                self._print_given_settings(say)
                 self._start_servers(say)
                 self._settle(say)
                 return self.run_processes(keep=False)
@@ -113,7 +113,7 @@ class Stack:
             self._stop_all()
 
     def environment(self) -> dict[str, str]:
-        """The settings and addresses of the running stack. Raises NotRunning where none runs."""
+        """The settings and addresses of the running stack. Raises NotRunningError where none runs."""
         kept = read_private(self._file)
         if not kept:
             raise NotRunningError("Nothing runs here: start it with `make up`.")
@@ -129,7 +129,7 @@ class Stack:
         with ThreadPoolExecutor() as pool:
             list(pool.map(start, self.servers))
 
-    def _tell_what_is_given(self, say: Say) -> None:
+    def _print_given_settings(self, say: Say) -> None:
         """Say which settings of the caller's environment win: those of another stack may be forgotten there."""
         named = {"NOUBA_DATABASE_URL": "PostgreSQL", "NOUBA_RABBITMQ_URL": "RabbitMQ", "NOUBA_S3_ENDPOINT_URL": "S3"}
         wishes = {name: value for name, value in wishes_of(self._given).items() if value and "_LOCAL_" not in name}

@@ -22,7 +22,7 @@ PLACE = PROJECT / ".nouba/helm/helm"
 
 
 def find_program() -> Path:
-    """The program helm. Raises NotInstalled where there is none and none can be downloaded."""
+    """The program helm. Raises NotInstalledError where there is none and none can be downloaded."""
     named = os.environ.get("NOUBA_LOCAL_HELM_BIN") or shutil.which("helm")
     if named:
         return Path(named)

@@ -16,7 +16,10 @@ _SHA512 = "3GlxGdPvT2YHvQYOt+yOzT/DEior/qJVNIylHA77kgeoBTdQQqi70GwefNEUmHQeNGyjC
 
 
 def find_hls_js(folder: Path) -> Path:
-    """The script, fetched into `folder` unless it is there. Raises NotInstalled where npm does not have it for us."""
+    """The script, fetched into `folder` unless it is there.
+
+    Raises NotInstalledError where npm does not have it for us.
+    """
     script = folder / f"hls-{VERSION}.min.js"
     if not script.exists():
         folder.mkdir(parents=True, exist_ok=True)

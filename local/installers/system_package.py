@@ -30,7 +30,7 @@ class SystemPackage:
         return None
 
     def install(self) -> None:
-        """Install it now. Raises NotInstalled."""
+        """Install it now. Raises NotInstalledError."""
         command = self.install_command(shutil.which, os.geteuid())
         if command is None:
             raise NotInstalledError(f"{self.name} is missing and cannot be installed from here: {self.by_hand}.")

@@ -39,15 +39,15 @@ def create_site(gateway_url: str, token: str, find_script: Callable[[], Path]) -
     @site.get("/courses/<int:course_id>")
     def show_lesson(course_id: int) -> ResponseReturnValue:
         # signed here, so that the player has the address without another round trip
-        told, _ = sign(course_id)
+        answer, _ = sign(course_id)
         return render_template_string(
-            page, course_id=course_id, master_url=told.get("master_url", ""), detail=told.get("detail")
+            page, course_id=course_id, master_url=answer.get("master_url", ""), detail=answer.get("detail")
         )
 
     @site.get("/courses/<int:course_id>/address")
     def give_address(course_id: int) -> ResponseReturnValue:
-        told, status = sign(course_id)
-        return jsonify(told), status, {"Cache-Control": "no-store"}
+        answer, status = sign(course_id)
+        return jsonify(answer), status, {"Cache-Control": "no-store"}
 
     @site.get("/hls.js")
     def give_script() -> ResponseReturnValue:

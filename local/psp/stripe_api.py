@@ -331,12 +331,12 @@ def _add_sessions(account: StripeAccount, call: Callable[..., None]) -> None:
 
 def _add_controls(account: StripeAccount, control: Callable[..., None]) -> None:
     def begin() -> Json:
-        told = request.get_json()
-        return account.begin(told["id"], told["amount"], told["currency"], told.get("metadata", {}))
+        body = request.get_json()
+        return account.begin(body["id"], body["amount"], body["currency"], body.get("metadata", {}))
 
     def check_out() -> Json:
-        told = request.get_json()
-        return account.check_out(told["id"], told["amount"], told["currency"], told.get("client_reference_id"))
+        body = request.get_json()
+        return account.check_out(body["id"], body["amount"], body["currency"], body.get("client_reference_id"))
 
     control("payments", begin)
     control("sessions", check_out)

@@ -11,28 +11,28 @@ from flask.typing import ResponseReturnValue
 
 from services.console import lessons
 from services.console.auth import Authenticator, TooManyAttemptsError, for_operators
-from services.console.dead_letter_selection import SnapshotFilter, rehearse
-from services.console.pages import FILTERS, LARGEST_DEED, LARGEST_ID, console, dead_filter, desk, row_id
+from services.console.dead_letter_selection import SnapshotFilter, preview
+from services.console.pages import FILTERS, LARGEST_ID, MAX_BULK_ACTION, console, console_context, dead_filter, row_id
 from shared.operations.dead_letters import replay
 from shared.operations.dead_letters.queries import DeadFilter
 from shared.operations.dead_letters.replay import Decided, Decision
 from shared.operations.queues import pauses
 from shared.operations.webhook_events import queries, resolve
 
-#: So many refusals are told with their reasons: the sentence travels in the session's cookie, and a browser drops one
+#: So many refusals are shown with their reasons: the sentence travels in the session's cookie, and a browser drops one
 #: of more than 4,093 bytes.
-REFUSALS_TOLD = 5
+MAX_REFUSALS_SHOWN = 5
 
 __all__ = ["console"]
 
 
 @console.get("/enter")
-def show_door() -> ResponseReturnValue:
+def login_form() -> ResponseReturnValue:
     return render_template("enter.html", to=request.args.get("to", ""))
 
 
 @console.post("/enter")
-def come_in() -> ResponseReturnValue:
+def log_in() -> ResponseReturnValue:
     to = request.form.get("to", "")
     try:
         credential = _authenticator().credential_of(request.form.get("token", ""), request.remote_addr or "")
@@ -45,15 +45,15 @@ def come_in() -> ResponseReturnValue:
 
 
 @console.post("/leave")
-def leave() -> ResponseReturnValue:
+def log_out() -> ResponseReturnValue:
     _authenticator().leave()
-    return redirect(url_for("console.show_door"))
+    return redirect(url_for("console.login_form"))
 
 
 @console.post("/queues/<name>/pause")
 @for_operators
 def pause_queue(name: str) -> ResponseReturnValue:
-    paused = _told_queue(pauses.pause, name)
+    paused = _change_queue(pauses.pause, name)
     flash(f"Queue {name} is paused." if paused else f"Queue {name} is already paused.")
     return redirect(url_for("console.show_queues"))
 
@@ -61,7 +61,7 @@ def pause_queue(name: str) -> ResponseReturnValue:
 @console.post("/queues/<name>/resume")
 @for_operators
 def resume_queue(name: str) -> ResponseReturnValue:
-    resumed = _told_queue(pauses.resume, name)
+    resumed = _change_queue(pauses.resume, name)
     flash(f"Queue {name} is resumed." if resumed else f"Queue {name} is not paused.")
     return redirect(url_for("console.show_queues"))
 
@@ -69,7 +69,7 @@ def resume_queue(name: str) -> ResponseReturnValue:
 @console.post("/dead/replay")
 @for_operators
 def replay_dead() -> ResponseReturnValue:
-    decided = replay.replay(desk().engine, _decision(_why()))
+    decided = replay.replay(console_context().engine, _decision(_why()))
     flash(_sentence(decided, "replayed"))
     return _back("console.show_dead")
 
@@ -80,26 +80,28 @@ def discard_dead() -> ResponseReturnValue:
     why = _why()
     if not why:
         abort(400, "Give a reason: it is stored in the audit log.")
-    decided = replay.discard(desk().engine, _decision(why))
+    decided = replay.discard(console_context().engine, _decision(why))
     flash(_sentence(decided, "discarded"))
     return _back("console.show_dead")
 
 
-@console.post("/dead/rehearse")
+@console.post("/dead/preview")
 @for_operators
-def rehearse_dead() -> ResponseReturnValue:
+def preview_dead_letters() -> ResponseReturnValue:
     decision = _decision(_why())
-    groups = rehearse(desk().engine, decision)
-    return render_template("rehearsal.html", groups=groups, why=decision.why, asked=_asked(), largest_deed=LARGEST_DEED)
+    groups = preview(console_context().engine, decision)
+    return render_template(
+        "dead_preview.html", groups=groups, why=decision.why, asked=_asked(), max_bulk_action=MAX_BULK_ACTION
+    )
 
 
 @console.post(f"/webhooks/<int(max={LARGEST_ID}):event_id>/replay")
 @for_operators
 def replay_event(event_id: int) -> ResponseReturnValue:
     chosen = queries.EventFilter(ids=(event_id,))
-    told, refused = queries.replay_events(desk().engine, chosen, who=g.visitor.name, why=_why())
+    count, refused = queries.replay_events(console_context().engine, chosen, who=g.visitor.name, why=_why())
     reason = refused.get(event_id, "it is settled, or being settled right now.")
-    flash("Enqueued again." if told else f"Not replayed: {reason}")
+    flash("Enqueued again." if count else f"Not replayed: {reason}")
     return redirect(url_for("console.show_event", event_id=event_id))
 
 
@@ -117,7 +119,11 @@ def resolve_event(event_id: int) -> ResponseReturnValue:
         abort(400, "Give a reason: it is stored in the audit log.")
     decide, message = decisions[wanted]
     try:
-        flash(message if decide(desk().engine, event_id, who=g.visitor.name, why=why) else "Already decided so.")
+        flash(
+            message
+            if decide(console_context().engine, event_id, who=g.visitor.name, why=why)
+            else "Already decided so."
+        )
     except resolve.CannotResolveError as error:
         flash(f"Nothing was changed: {error}.")
     return redirect(url_for("console.show_event", event_id=event_id))
@@ -130,13 +136,13 @@ def ask_of_lesson(job_id: int) -> ResponseReturnValue:
         abort(400, "The form does not say what is asked. Load its page again, and repeat it.")
     if not (why := _why()):
         abort(400, "Give a reason: it is stored in the audit log.")
-    asked = lessons.ask(desk().engine, job_id, what, who=g.visitor.name, why=why)
+    asked = lessons.ask(console_context().engine, job_id, what, who=g.visitor.name, why=why)
     flash(f"Asked: {what}. A worker does it within seconds." if asked else "Its state does not allow that now.")
     return redirect(url_for("console.show_lesson", job_id=job_id))
 
 
 def _authenticator() -> Authenticator:
-    found = current_app.extensions["doorkeeper"]
+    found = current_app.extensions["authenticator"]
     assert isinstance(found, Authenticator)
     return found
 
@@ -154,21 +160,21 @@ def _decision(why: str | None) -> Decision:
         chosen = DeadFilter(ids=tuple(form.getlist("id", type=row_id)))
         if not chosen.ids:
             abort(400, "Tick the messages that are meant, or choose all that the filter finds.")
-    return Decision(who=g.visitor.name, why=why, chosen=chosen, limit=LARGEST_DEED)
+    return Decision(who=g.visitor.name, why=why, chosen=chosen, limit=MAX_BULK_ACTION)
 
 
 def _sentence(decided: Decided, word: str) -> str:
-    told = list(decided.refused.items())[:REFUSALS_TOLD]
-    refused = "".join(f" {letter_id} was not: {reason}." for letter_id, reason in told)
-    if others := len(decided.refused) - len(told):
+    shown = list(decided.refused.items())[:MAX_REFUSALS_SHOWN]
+    refused = "".join(f" {letter_id} was not: {reason}." for letter_id, reason in shown)
+    if others := len(decided.refused) - len(shown):
         refused += f" {others} more were not."
-    more = " That is the most for one action; repeat it for the rest." if decided.done == LARGEST_DEED else ""
+    more = " That is the most for one action; repeat it for the rest." if decided.done == MAX_BULK_ACTION else ""
     return f"{decided.done} {word}.{refused}{more}"
 
 
-def _told_queue(act: Callable[..., bool], name: str) -> bool:
+def _change_queue(act: Callable[..., bool], name: str) -> bool:
     try:
-        return act(desk().engine, name, who=g.visitor.name, why=_why())
+        return act(console_context().engine, name, who=g.visitor.name, why=_why())
     except pauses.UnknownQueueError as error:
         abort(404, str(error))
 

@@ -40,7 +40,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
         application="nouba console",
         statement_timeout_ms=20_000,
     )
-    app.extensions["desk"] = ConsoleContext(
+    app.extensions["console_context"] = ConsoleContext(
         engine,
         settings.rabbitmq_url.get_secret_value(),
         settings.rabbitmq_management_url,

@@ -58,7 +58,10 @@ class Authenticator:
         self._limit = RateLimitItemPerMinute(WRONG_TOKENS_PER_MINUTE)
 
     def credential_of(self, token: str, address: str) -> Credential | None:
-        """The credential of `token`, None for a wrong one. Raises TooManyTries where `address` tries for long."""
+        """The credential of `token`, None for a wrong one.
+
+        Raises TooManyAttemptsError where `address` tries for long.
+        """
         if not self._limiter.test(self._limit, address):
             raise TooManyAttemptsError
         found = match(token, tuple(self._credentials.values()))
@@ -81,7 +84,7 @@ class Authenticator:
         session.clear()
 
     def recognise(self) -> CurrentUser | None:
-        """Whoever has entered with a credential that is still valid; the audit keeps the credential of what they do."""
+        """The user of a credential that is still valid; the audit log keeps the credential of each action."""
         session_id = session.get("id")
         found = self._sessions.find(session_id) if session_id else None
         credential = self._credentials.get(found.credential) if found else None
@@ -108,7 +111,7 @@ def guard(app: Flask, settings: ConsoleSettings, sessions: Sessions) -> None:
     )
     CSRFProtect(app)
     authenticator = Authenticator(settings, sessions)
-    app.extensions["doorkeeper"] = authenticator
+    app.extensions["authenticator"] = authenticator
 
     @app.before_request
     def recognise() -> None:
@@ -124,19 +127,19 @@ def for_visitors(page: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
     @wraps(page)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
         if g.visitor is None:
-            return redirect(url_for("console.show_door", to=request.full_path if request.method == "GET" else None))
+            return redirect(url_for("console.login_form", to=request.full_path if request.method == "GET" else None))
         return page(*args, **kwargs)
 
     return guarded
 
 
-def for_operators(deed: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
-    """A deed for operators; a viewer is refused with 403."""
+def for_operators(action: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
+    """An action of operators; a viewer is refused with 403."""
 
-    @wraps(deed)
+    @wraps(action)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
         if not g.visitor.may_decide:
             abort(403, "You have entered as a viewer. Leave, and enter with an operator's token.")
-        return deed(*args, **kwargs)
+        return action(*args, **kwargs)
 
     return for_visitors(guarded)

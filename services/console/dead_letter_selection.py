@@ -29,7 +29,7 @@ class SnapshotFilter(DeadFilter):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How many letters wait for a decision, and what tells them from those that die later; None where there is none."""
+    """How many letters wait for a decision, and what separates them from later ones; None where there is none."""
 
     count: int
     up_to: int | None
@@ -57,7 +57,7 @@ def count_all(engine: Engine, chosen: DeadFilter) -> Shown:
         return Shown(*connection.execute(query.where(*replace(chosen, state="dead").conditions())).one())
 
 
-def rehearse(engine: Engine, decision: Decision) -> Sequence[Group]:
+def preview(engine: Engine, decision: Decision) -> Sequence[Group]:
     """The letters that the decision would be about, by what they are; the largest group first. Nothing is changed."""
     column = dead_letters.c
     meant = (

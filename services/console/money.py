@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from services.console.actions import console
 from services.console.auth import for_operators, for_visitors
-from services.console.pages import LARGEST_ID, PAGE_ROWS, asked, desk, row_id
+from services.console.pages import LARGEST_ID, PAGE_ROWS, asked, console_context, row_id
 from shared.operations.payments.queries import PaymentFilter, find_payments, find_users, show_payment
 from shared.operations.payments.refund import REFUNDING, CannotRefundError, Refund, request_refund
 from shared.operations.payments.statement import ENTRIES, read_wallet
@@ -40,14 +40,14 @@ def show_payments() -> ResponseReturnValue:
     state = request.args.get("state") if request.args.get("state") in PAYMENT_STATES else None
     before_id = request.args.get("before", type=row_id)
     wanted = PaymentFilter(words=words or None, status=state)
-    found = find_payments(desk().engine, wanted, limit=PAGE_ROWS + 1, before_id=before_id)
+    found = find_payments(console_context().engine, wanted, limit=PAGE_ROWS + 1, before_id=before_id)
     return render_template(
         "payments.html",
         payments=found[:PAGE_ROWS],
         older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
         asked=asked(),
         states=PAYMENT_STATES,
-        users=find_users(desk().engine, words) if words.isdigit() else [],
+        users=find_users(console_context().engine, words) if words.isdigit() else [],
     )
 
 
@@ -58,7 +58,7 @@ def search_payments() -> ResponseReturnValue:
     words, state = request.form.get("words", "").strip()[:200], request.form.get("state", "")
     if "@" not in words:
         return redirect(url_for("console.show_payments", words=words or None, state=state or None))
-    users = find_users(desk().engine, words)
+    users = find_users(console_context().engine, words)
     if len(users) == 1:
         return redirect(url_for("console.show_wallet", user_id=users[0]))
     if users:
@@ -71,7 +71,7 @@ def search_payments() -> ResponseReturnValue:
 @console.get(f"/payments/<int(max={LARGEST_ID}):payment_id>")
 @for_visitors
 def show_one_payment(payment_id: int) -> ResponseReturnValue:
-    details = show_payment(desk().engine, payment_id)
+    details = show_payment(console_context().engine, payment_id)
     if details is None:
         abort(404, f"There is no payment {payment_id}.")
     return render_template(
@@ -88,7 +88,7 @@ def show_one_payment(payment_id: int) -> ResponseReturnValue:
 @for_operators
 def refund_payment(payment_id: int) -> ResponseReturnValue:
     """First shows what would be refunded; with the confirmation of that page it is asked for."""
-    details = show_payment(desk().engine, payment_id)
+    details = show_payment(console_context().engine, payment_id)
     if details is None:
         abort(404, f"There is no payment {payment_id}.")
     why, key = request.form.get("why", "").strip()[:500], request.form.get("key", "")[:100]
@@ -104,7 +104,7 @@ def refund_payment(payment_id: int) -> ResponseReturnValue:
         idempotency_key=key, payment_id=payment_id, amount_minor=amount_minor, reason=why, actor_name=g.visitor.name
     )
     try:
-        _, is_new = request_refund(desk().engine, wanted)
+        _, is_new = request_refund(console_context().engine, wanted)
         flash("The worker asks the provider for it." if is_new else "It was asked for already.")
     except CannotRefundError as error:
         flash(f"Nothing was changed: {error}")
@@ -114,12 +114,12 @@ def refund_payment(payment_id: int) -> ResponseReturnValue:
 @console.get(f"/wallets/<int(max={LARGEST_ID}):user_id>")
 @for_visitors
 def show_wallet(user_id: int) -> ResponseReturnValue:
-    at = _instant(request.args.get("at", ""), desk().zone)
+    at = _instant(request.args.get("at", ""), console_context().zone)
     limit = min(request.args.get("limit", ENTRIES, type=row_id), MOST_ENTRIES)
-    wallet = read_wallet(desk().engine, user_id, desk().currency, at=at, limit=limit)
+    wallet = read_wallet(console_context().engine, user_id, console_context().currency, at=at, limit=limit)
     if wallet is None:
         abort(404, f"There is no user {user_id}.")
-    shown_at = f"{at.astimezone(desk().zone):%Y-%m-%dT%H:%M}" if at else ""
+    shown_at = f"{at.astimezone(console_context().zone):%Y-%m-%dT%H:%M}" if at else ""
     return render_template("wallet.html", wallet=wallet, at=shown_at, most_entries=MOST_ENTRIES)
 
 

@@ -43,7 +43,7 @@ FROM webhook_events WHERE received_at > date_bin('1 minute', now(), TIMESTAMPTZ 
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """How many webhooks were kept in one minute, and how many of these a person has to look at."""
+    """How many webhooks were kept in one minute, and how many of these need a decision."""
 
     kept: int
     to_decide: int

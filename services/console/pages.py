@@ -27,8 +27,8 @@ console = Blueprint("console", __name__)
 
 PAGE_ROWS = 50
 #: A page answers within seconds; what is left over is named, and the command line has no limit.
-LARGEST_DEED = 5000
-#: A number beyond it is no row's, and is not looked for.
+MAX_BULK_ACTION = 5000
+#: A number beyond it is no row's, and is not queried.
 LARGEST_ID = 2**63 - 1
 LESSON_STATES = ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled")
 #: What letters mostly die of; RabbitMQ may have other words.
@@ -50,7 +50,7 @@ class ConsoleContext:
     currency: str
     zone: ZoneInfo
 
-    def standings(self) -> QueueStatuses:
+    def queue_statuses(self) -> QueueStatuses:
         """The queues; all unknown, with a note, where RabbitMQ is away."""
         try:
             return queue_statuses(self.engine, self.rabbitmq_url, self.management_url)
@@ -60,8 +60,8 @@ class ConsoleContext:
             )
 
 
-def desk() -> ConsoleContext:
-    found = current_app.extensions["desk"]
+def console_context() -> ConsoleContext:
+    found = current_app.extensions["console_context"]
     assert isinstance(found, ConsoleContext)
     return found
 
@@ -69,20 +69,24 @@ def desk() -> ConsoleContext:
 @console.get("/")
 @for_visitors
 def show_overview() -> ResponseReturnValue:
-    return render_template("overview.html", overview=read_overview(desk().engine), standings=desk().standings())
+    return render_template(
+        "overview.html",
+        overview=read_overview(console_context().engine),
+        queue_statuses=console_context().queue_statuses(),
+    )
 
 
 @console.get("/queues")
 @for_visitors
 def show_queues() -> ResponseReturnValue:
-    return render_template("queues.html", standings=desk().standings())
+    return render_template("queues.html", queue_statuses=console_context().queue_statuses())
 
 
 @console.get("/dead")
 @for_visitors
 def show_dead() -> ResponseReturnValue:
     chosen = dead_filter(request.args)
-    engine = desk().engine
+    engine = console_context().engine
     found = list_dead(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=row_id))
     return render_template(
         "dead.html",
@@ -91,7 +95,7 @@ def show_dead() -> ResponseReturnValue:
         count=count_dead(engine, chosen),
         # what is decided is not decided again
         meant=count_all(engine, chosen) if chosen.state in ("dead", None) else None,
-        largest_deed=LARGEST_DEED,
+        max_bulk_action=MAX_BULK_ACTION,
         asked=asked(),
         queues=QUEUES,
         causes=CAUSES,
@@ -103,7 +107,7 @@ def show_dead() -> ResponseReturnValue:
 @console.get(f"/dead/<int(max={LARGEST_ID}):letter_id>")
 @for_visitors
 def show_letter(letter_id: int) -> ResponseReturnValue:
-    engine = desk().engine
+    engine = console_context().engine
     letter = find_dead(engine, letter_id)
     if letter is None:
         abort(404, f"There is no dead letter {letter_id}.")
@@ -113,7 +117,7 @@ def show_letter(letter_id: int) -> ResponseReturnValue:
 @console.get("/webhooks")
 @for_visitors
 def show_events() -> ResponseReturnValue:
-    engine = desk().engine
+    engine = console_context().engine
     chosen = event_filter(request.args)
     found = queries.list_events(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=row_id))
     return render_template(
@@ -130,7 +134,7 @@ def show_events() -> ResponseReturnValue:
 @console.get(f"/webhooks/<int(max={LARGEST_ID}):event_id>")
 @for_visitors
 def show_event(event_id: int) -> ResponseReturnValue:
-    engine = desk().engine
+    engine = console_context().engine
     timeline = event_timeline(engine, event_id)
     if timeline is None:
         abort(404, f"There is no webhook {event_id}.")
@@ -141,17 +145,17 @@ def show_event(event_id: int) -> ResponseReturnValue:
 @for_visitors
 def show_lessons() -> ResponseReturnValue:
     state = request.args.get("state") if request.args.get("state") in LESSON_STATES else None
-    lessons = read_lessons(desk().engine, state=state, limit=PAGE_ROWS)
+    lessons = read_lessons(console_context().engine, state=state, limit=PAGE_ROWS)
     return render_template("lessons.html", lessons=lessons, asked=asked(), states=LESSON_STATES)
 
 
 @console.get(f"/lessons/<int(max={LARGEST_ID}):job_id>")
 @for_visitors
 def show_lesson(job_id: int) -> ResponseReturnValue:
-    found = read_lesson(desk().engine, job_id)
+    found = read_lesson(console_context().engine, job_id)
     if found is None:
         abort(404, f"There is no job {job_id}.")
-    acts = list_entries(desk().engine, of_id=job_id)
+    acts = list_entries(console_context().engine, of_id=job_id)
     return render_template(
         "lesson.html", found=found, lesson=found.lesson, acts=[act for act in acts if act.what.startswith("lesson.")]
     )
@@ -160,13 +164,13 @@ def show_lesson(job_id: int) -> ResponseReturnValue:
 @console.get("/days")
 @for_visitors
 def show_days() -> ResponseReturnValue:
-    return render_template("days.html", days=read_days(desk().engine))
+    return render_template("days.html", days=read_days(console_context().engine))
 
 
 @console.get("/audit")
 @for_visitors
 def show_audit() -> ResponseReturnValue:
-    return render_template("audit.html", acts=list_entries(desk().engine, limit=200))
+    return render_template("audit.html", acts=list_entries(console_context().engine, limit=200))
 
 
 def dead_filter(given: Any) -> DeadFilter:

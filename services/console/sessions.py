@@ -54,7 +54,7 @@ class Sessions:
         return None if row is None else Session(*row)
 
     def close(self, session_id: str) -> None:
-        """End the session, whoever else holds its id."""
+        """End the session, also for other holders of its id."""
         with self._engine.begin() as connection:
             connection.execute(delete(console_sessions).where(console_sessions.c.digest == _digest(session_id)))
 

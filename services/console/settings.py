@@ -7,7 +7,7 @@ from shared.runtime.settings import CurrencyCode, Settings
 
 
 class ConsoleSettings(Settings):
-    """The console: on this machine alone unless told, and with a token for each of its two kinds of visitor."""
+    """The console: on this machine alone unless set otherwise, and with a token for each of its two roles."""
 
     #: The wallets' currency.
     currency: CurrencyCode = "DZD"
@@ -19,7 +19,7 @@ class ConsoleSettings(Settings):
     console_operator_tokens: SecretStr = SecretStr("")
     #: The same as NOUBA_HTTPS, for the console alone.
     console_https: bool = False
-    #: Proxies on the way to it that say whose request it is; whoever tries tokens is told from others by that address.
+    #: Proxies on the way to it that name the client; wrong tokens are counted for that address.
     console_proxies: int = Field(0, ge=0, le=10)
     #: RabbitMQ's management API, which knows rates; the user and the password are those of NOUBA_RABBITMQ_URL.
     rabbitmq_management_url: str | None = None

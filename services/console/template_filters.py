@@ -43,7 +43,7 @@ def ago(value: datetime | None) -> str:
 
 
 def count(value: int | None) -> str:
-    """With thousands apart; a question mark where nobody could tell."""
+    """With thousands apart; a question mark where it is unknown."""
     return "?" if value is None else f"{value:,}".replace(",", "\u202f")
 
 

@@ -11,7 +11,7 @@ from shared.schema.tables import course_keys
 
 
 class Keys(Protocol):
-    """The keys. Raises UnknownFile or StorageUnavailable."""
+    """The keys. Raises UnknownFileError or StorageUnavailableError."""
 
     def secret(self, course_id: int, key_id: str) -> bytes:
         """The sixteen bytes of a course's key."""

@@ -37,7 +37,7 @@ class File:
 
 
 class Files(Protocol):
-    """The lessons' files. Raises UnknownFile, InvalidRange or StorageUnavailable."""
+    """The lessons' files. Raises UnknownFileError, InvalidRangeError or StorageUnavailableError."""
 
     def open(self, key: str, wanted: str | None) -> File:
         """The file `key`, or the range of it that a header `Range` asks for."""

@@ -36,8 +36,8 @@ def stats() -> None:
       nouba stats show 2026-11-01 --json          one day, for a program
       nouba stats backfill 2025-01-01 2025-12-31  compute a year
       nouba stats verify                          compare stored days with a rebuild
-      nouba stats mark 2026-09-01 2026-09-30      recompute these days
-      nouba stats explain payments                what the numbers mean
+      nouba stats invalidate 2026-09-01           recompute a day
+      nouba stats definitions payments            what the numbers mean
       nouba stats rows revenue.net 2026-11-22     the rows that a number is made of
       nouba stats close 2026-10                   close a month
       nouba stats scheduler                       enqueue due days
@@ -122,8 +122,8 @@ def backfill(first: date, last: date) -> None:
     from services.stats import cli_output
     from services.stats.snapshots.backfill import backfill as run
 
-    with cli_output.progress("computing days") as tell:
-        outcome = run(_computation(), first, last, tell)
+    with cli_output.progress("computing days") as show_progress:
+        outcome = run(_computation(), first, last, show_progress)
     cli_output.computed(outcome, first, last)
 
 
@@ -145,8 +145,8 @@ def verify(first: date | None, last: date | None, as_json: bool) -> None:
     def wait() -> None:
         sleep(ANNOUNCED_WITHIN_SECONDS)
 
-    with cli_output.progress("comparing days") as tell:
-        verdict = run(PostgresSnapshots(_engine()), _computation(), first, last, tell, wait)
+    with cli_output.progress("comparing days") as show_progress:
+        verdict = run(PostgresSnapshots(_engine()), _computation(), first, last, show_progress, wait)
     if as_json:
         click.echo(json.dumps(cli_output.verdict_as_json(verdict)))
     else:
@@ -158,7 +158,7 @@ def verify(first: date | None, last: date | None, as_json: bool) -> None:
 @stats.command()
 @click.argument("first", metavar="FROM", type=Day())
 @click.argument("last", metavar="[TO]", type=Day(), required=False)
-def mark(first: date, last: date | None) -> None:
+def invalidate(first: date, last: date | None) -> None:
     """Invalidate days whose facts were changed late.
 
     From FROM to TO, both included; FROM alone is one day.
@@ -169,8 +169,8 @@ def mark(first: date, last: date | None) -> None:
 
     \b
     Examples:
-      nouba stats mark 2026-09-01
-      nouba stats mark 2026-09-01 2026-09-30
+      nouba stats invalidate 2026-09-01
+      nouba stats invalidate 2026-09-01 2026-09-30
     """
     from services.stats.days import yesterday
     from services.stats.snapshots.dirty_days import note_days
@@ -208,22 +208,22 @@ def diff(one: date, other: date, as_json: bool) -> None:
 @click.argument("name", required=False, default="")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--markdown", is_flag=True, help="The reference page docs/statistics.md.")
-def explain(name: str, as_json: bool, markdown: bool) -> None:
+def definitions(name: str, as_json: bool, markdown: bool) -> None:
     """Print the definitions of the numbers.
 
     NAME is an id or the beginning of ids; all of them without it.
 
     \b
     Examples:
-      nouba stats explain revenue.net
-      nouba stats explain subscriptions
+      nouba stats definitions revenue.net
+      nouba stats definitions subscriptions
     """
     from services.stats import cli_output
     from services.stats.sections.catalogue import as_markdown, find
 
     found = find(name)
     if not found:
-        raise click.ClickException(f"No number is called {name!r}; nouba stats explain lists them all.")
+        raise click.ClickException(f"No number is called {name!r}; nouba stats definitions lists them all.")
     if markdown:
         click.echo(as_markdown(), nl=False)
     elif as_json:
@@ -250,7 +250,7 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     """
     from services.stats import cli_output
     from services.stats.row_reader import RowReader
-    from services.stats.rows import as_json as told
+    from services.stats.rows import as_json as to_json
     from services.stats.sections.base import Rules
     from services.stats.snapshots import postgres_store
     from services.stats.snapshots.compute import value_of
@@ -262,7 +262,7 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     reader = RowReader(engine, Rules(settings.currency, settings.stats_grace_days), settings.zone)
     found = reader.read(day, number, key, named, 0, limit)
     if as_json:
-        click.echo(json.dumps(told(found), ensure_ascii=False))
+        click.echo(json.dumps(to_json(found), ensure_ascii=False))
     else:
         cli_output.rows(number, found, settings.currency)
 
@@ -321,8 +321,8 @@ def seed(size: str, number: int, until: date | None) -> None:
 
     settings = read_settings(CountSettings)
     end = until or day_of(datetime.now(UTC), settings.zone)
-    with cli_output.seeding() as tell:
-        done = run(_engine(), SIZES[size], number, end, settings.zone, tell)
+    with cli_output.seeding() as show_progress:
+        done = run(_engine(), SIZES[size], number, end, settings.zone, show_progress)
     click.echo(f"{done.rows:,} rows in {done.seconds:.1f} s: {done.rows_per_second:,} rows/s")
 
 

@@ -156,7 +156,7 @@ def verdict_as_json(verdict: VerificationReport) -> dict[str, Any]:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, which is told how many of how many days are done."""
+    """A bar on standard error, which shows how many of how many days are done."""
     with _bar() as bar:
         task = bar.add_task(title)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -164,17 +164,17 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def seeding() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a table, which is told how many of how many rows are made."""
+    """A bar a table, which shows how many of how many rows are made."""
     with _bar() as bar:
         tasks: dict[str, Any] = {}
 
-        def tell(table: str, done: int, total: int) -> None:
+        def show_progress(table: str, done: int, total: int) -> None:
             task = tasks.setdefault(table, None)
             if task is None:
                 task = tasks[table] = bar.add_task(table, total=total)
             bar.update(task, completed=done, total=total)
 
-        yield tell
+        yield show_progress
 
 
 def _bar() -> Progress:
@@ -185,9 +185,9 @@ def _bar() -> Progress:
 def _written(value: Any, unit: Unit, currency: str) -> str:
     if isinstance(value, dict):
         ordered = sorted(value.items(), key=lambda item: (-item[1], item[0]))
-        told = ", ".join(f"{key} {_amount(amount, unit, currency)}" for key, amount in ordered[:_KEYS])
+        names = ", ".join(f"{key} {_amount(amount, unit, currency)}" for key, amount in ordered[:_KEYS])
         more = len(ordered) - _KEYS
-        return f"{told} and {more} more" if more > 0 else told
+        return f"{names} and {more} more" if more > 0 else names
     return _amount(value, unit, currency)
 
 

@@ -26,8 +26,8 @@ class SectionFailedError(StatsError):
     """A section could not be computed; the rest of its day is kept."""
 
     def __init__(self, day: date, reasons: dict[str, str]) -> None:
-        told = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
-        super().__init__(f"{day} is not complete and stays due. {told}")
+        message = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
+        super().__init__(f"{day} is not complete and stays due. {message}")
 
 
 class NoStatisticsError(StatsError):

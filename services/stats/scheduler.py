@@ -29,13 +29,13 @@ from shared.runtime.metrics import serve_metrics
 
 _MINUTE = timedelta(minutes=1)
 #: After a longer sleep than this it fires without looking which minutes were missed.
-_LONGEST_LOOK_BACK = timedelta(days=1)
+_MAX_LOOKBACK = timedelta(days=1)
 
 log = structlog.get_logger(__name__)
 
 
 def run(settings: StatsSettings) -> int:
-    """Run until told to stop; returns the exit status."""
+    """Run until stopped; returns the exit status."""
     engine = build_engine(
         settings.database_url.get_secret_value(),
         pool_size=1 + connections_of(STATS),
@@ -44,7 +44,7 @@ def run(settings: StatsSettings) -> int:
     relay = Relay(engine, settings.rabbitmq_url.get_secret_value(), STATS)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    look = partial(
+    enqueue_due = partial(
         sweep,
         engine,
         settings.zone,
@@ -53,7 +53,8 @@ def run(settings: StatsSettings) -> int:
     )
     close = partial(close_due, engine, settings.zone, closing_day=settings.stats_closing_day)
     scheduler = Scheduler(
-        settings.stats_schedule, partial(_look, look, relay.wake, close if settings.stats_closing_day else None)
+        settings.stats_schedule,
+        partial(_enqueue_due, enqueue_due, relay.wake, close if settings.stats_closing_day else None),
     )
     relay.start()
     log.info("scheduler started", schedule=settings.stats_schedule, zone=settings.timezone)
@@ -63,12 +64,12 @@ def run(settings: StatsSettings) -> int:
     return 0
 
 
-def _look(
-    look: Callable[..., list[date]], wake: Callable[[], None], close: Callable[..., list[date]] | None = None
+def _enqueue_due(
+    enqueue_due: Callable[..., list[date]], wake: Callable[[], None], close: Callable[..., list[date]] | None = None
 ) -> None:
     """Sweep once, and close months; the database may be away, and will be asked again at the next fire."""
     try:
-        due = look(now=datetime.now(UTC))
+        due = enqueue_due(now=datetime.now(UTC))
         if close:
             close(now=datetime.now(UTC))
     except SQLAlchemyError as error:
@@ -101,15 +102,15 @@ class Scheduler:
         # the first process of a container ignores a SIGTERM that nobody handles
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda number, _frame: self._signals.put(number))
-        looked_at = datetime.now(UTC)
+        checked_at = datetime.now(UTC)
         self._fire()
-        while not self._is_told_to_stop():
+        while not self._is_stopped():
             now = datetime.now(UTC)
-            if self._is_due(looked_at, now):
+            if self._is_due(checked_at, now):
                 self._fire()
-            looked_at = now
+            checked_at = now
 
-    def _is_told_to_stop(self) -> bool:
+    def _is_stopped(self) -> bool:
         """Wait a second for a signal, or less where a minute begins."""
         now = datetime.now(UTC)
         with contextlib.suppress(queue.Empty):
@@ -120,7 +121,7 @@ class Scheduler:
 
     def _is_due(self, since: datetime, now: datetime) -> bool:
         """Whether a minute of the schedule has begun after `since`; a clock that went back makes nothing due."""
-        if now - since >= _LONGEST_LOOK_BACK:
+        if now - since >= _MAX_LOOKBACK:
             return True
         minute = now.replace(second=0, microsecond=0)
         while minute > since:

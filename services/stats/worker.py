@@ -29,31 +29,33 @@ from shared.runtime.database import build_engine
 from shared.runtime.metrics import serve_metrics
 
 #: Messages of one transaction; there are never more than the worker has threads.
-MOST_AT_ONCE = 64
+MAX_BATCH = 64
 #: After the first ten there is one every two and a half to five minutes: four hours without a database cost no message.
 RETRIES = 110
 #: More than these closed days, or numbers of one, are for `nouba stats rows`.
-_TOLD = 10
+_LOGGED = 10
 
 log = structlog.get_logger(__name__)
 
 
 def run(settings: StatsSettings) -> int:
-    """Work until told to stop; returns the exit status."""
+    """Work until stopped; returns the exit status."""
     url, rabbitmq_url = settings.database_url.get_secret_value(), settings.rabbitmq_url.get_secret_value()
     threads = settings.worker_threads
     # one for each that waits for its turn to compute, and what a computation and a proof read the facts with
     engine = build_engine(url, pool_size=threads + 6, application="nouba stats worker")
-    company = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
+    background = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
     noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
     declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    # for what a scheduler promised that is no longer there
-    relay = Relay(company, rabbitmq_url, STATS)
-    companions = [relay, *operator_threads(broker, company, rabbitmq_url, ["default"])]
-    return run_worker(broker, ["default"], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+    # publishes what a scheduler that has ended has enqueued
+    relay = Relay(background, rabbitmq_url, STATS)
+    background_threads = [relay, *operator_threads(broker, background, rabbitmq_url, ["default"])]
+    return run_worker(
+        broker, ["default"], threads=threads, prefetch=SHORT_JOBS * threads, background_threads=background_threads
+    )
 
 
 def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computation, zone: ZoneInfo) -> None:
@@ -63,7 +65,7 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
         note_payments(noting, settled, zone)
         return [None] * len(settled)
 
-    note = Batcher(note_all, MOST_AT_ONCE)
+    note = Batcher(note_all, MAX_BATCH)
 
     @actor(
         broker, PaymentsSettled, max_retries=RETRIES, min_backoff_ms=500, max_backoff_ms=300_000, time_limit_ms=60_000
@@ -93,15 +95,15 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
 
 
 def report(outcome: Outcome) -> None:
-    """Tell what was computed. Raises SectionFailed, so that a section that failed is tried again."""
+    """Count and log what was computed. Raises SectionFailedError, so that a failed section is retried."""
     DAYS_COMPUTED.inc(outcome.days)
     VERSIONS.inc(outcome.new_versions)
     corrected = {day: numbers for day, numbers in outcome.corrected.items() if not SETTLE_LATER.issuperset(numbers)}
     if corrected:
         CLOSED_DAYS_CHANGED.inc(len(corrected))
-        for day, numbers in sorted(corrected.items())[:_TOLD]:
+        for day, numbers in sorted(corrected.items())[:_LOGGED]:
             log.warning(
-                "facts of a closed day changed: booked in the open month", day=str(day), numbers=numbers[:_TOLD]
+                "facts of a closed day changed: booked in the open month", day=str(day), numbers=numbers[:_LOGGED]
             )
     if outcome.days:
         log.info("days computed", days=outcome.days, new_versions=outcome.new_versions)

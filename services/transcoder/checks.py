@@ -52,19 +52,21 @@ def _confined(ffmpeg: Ffmpeg) -> Finding:
 
 
 def _scratch() -> Iterator[Finding]:
-    folder = read_settings(EncodingSettings).scratch_dir or Path(tempfile.gettempdir())
+    folder = read_settings(EncodingSettings).transcoder_scratch_dir or Path(tempfile.gettempdir())
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         yield fault(
-            "scratch space", f"{folder} is no folder that this user may write to.", "Set NOUBA_SCRATCH_DIR to one."
+            "scratch space",
+            f"{folder} is no folder that this user may write to.",
+            "Set NOUBA_TRANSCODER_SCRATCH_DIR to one.",
         )
         return
     free_bytes = shutil.disk_usage(folder).free
-    needed_bytes = int(WorkerSettings.model_fields["scratch_reserve_bytes"].default)
+    needed_bytes = int(WorkerSettings.model_fields["transcoder_scratch_reserve_bytes"].default)
     if free_bytes < needed_bytes:
         yield fault(
             "scratch space",
             f"{folder} has {free_bytes / 1e9:.1f} GB left; uploads need {needed_bytes / 1e9:.1f} GB beside them.",
-            "Free some, or set NOUBA_SCRATCH_DIR to a larger disk.",
+            "Free some, or set NOUBA_TRANSCODER_SCRATCH_DIR to a larger disk.",
         )
     else:
         yield fine("scratch space", f"{folder} has {free_bytes / 1e9:.0f} GB left.")

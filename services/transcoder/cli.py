@@ -44,21 +44,23 @@ def transcoder() -> None:
 @click.option(
     "--out", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to create."
 )
-@click.option("--jobs", type=click.IntRange(1, 64), help="Chunks encoded at once; NOUBA_JOBS, or one a core.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), help="Chunks encoded at once; NOUBA_TRANSCODER_CONCURRENCY, or one a core."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object on standard output, no bar.")
 def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
     """Encode FILE to HLS in a new folder, without servers."""
     settings = read_settings(EncodingSettings)
-    with _interruptible() as interrupted, _bar(hidden=as_json) as tell:
+    with _interruptible() as interrupted, _bar(hidden=as_json) as show_progress:
         try:
             lesson = make_lesson(
                 file,
                 folder,
                 ffmpeg_of(settings),
                 recipe=settings.recipe,
-                jobs=jobs or settings.jobs,
-                scratch=settings.scratch_dir,
-                tell=tell,
+                jobs=jobs or settings.transcoder_concurrency,
+                scratch=settings.transcoder_scratch_dir,
+                on_progress=show_progress,
                 cancelled=interrupted.is_set,
             )
         except TranscoderError as error:
@@ -144,8 +146,8 @@ def _bar(*, hidden: bool) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
         task = progress.add_task("starting", total=1.0, speed="")
 
-        def tell(standing: EncodingProgress) -> None:
-            speed = f"{standing.speed:.1f}x" if standing.speed else ""
-            progress.update(task, description=standing.stage, completed=standing.done, speed=speed)
+        def show_progress(progress_now: EncodingProgress) -> None:
+            speed = f"{progress_now.speed:.1f}x" if progress_now.speed else ""
+            progress.update(task, description=progress_now.stage, completed=progress_now.done, speed=speed)
 
-        yield tell
+        yield show_progress

@@ -26,7 +26,7 @@ from shared.runtime import logs
 from shared.runtime.database import RetryingEngine, build_engine
 from shared.runtime.settings import DatabaseSettings, read_settings
 
-_LOOK_EVERY_SECONDS = 0.3
+_POLL_SECONDS = 0.3
 
 
 @click.command()
@@ -39,7 +39,7 @@ def worker() -> None:
     from services.transcoder.worker_settings import WorkerSettings
 
     logs.configure("transcoder")
-    with _told():
+    with _clear_errors():
         raise SystemExit(run(read_settings(WorkerSettings)))
 
 
@@ -57,7 +57,7 @@ def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
 
     settings = read_settings(BucketSettings)
     database = _database(settings)
-    with _told(), _upload_bar(file, hidden=as_json) as advance:
+    with _clear_errors(), _upload_bar(file, hidden=as_json) as advance:
         key = use_case.submit(database, settings.storage, file, course_id, advance)
     if as_json:
         click.echo(json.dumps({"course_id": course_id, "source_key": key}))
@@ -79,16 +79,16 @@ def jobs(as_json: bool, limit: int) -> None:
     for one in found:
         click.echo(f"{one.id:6}  course {one.course_id:<8} {_line(one)}")
         warnings = [f"Warning: {warning['text']}" for warning in one.warnings]
-        for told in (one.reason, one.detail, one.fault if not one.over else None, *warnings):
-            if told:
-                click.echo(f"        {told}")
+        for note in (one.reason, one.detail, one.fault if not one.over else None, *warnings):
+            if note:
+                click.echo(f"        {note}")
 
 
 @click.command()
 @click.argument("job_id", type=int)
 def retry(job_id: int) -> None:
     """Retry a failed or cancelled job; completed tasks are kept."""
-    with _told():
+    with _clear_errors():
         _jobs().retry(job_id)
     click.echo(f"Job {job_id} is in the queue again.")
 
@@ -97,7 +97,7 @@ def retry(job_id: int) -> None:
 @click.argument("job_id", type=int)
 def cancel(job_id: int) -> None:
     """Cancel a job; workers stop within two seconds."""
-    with _told():
+    with _clear_errors():
         stopped = _jobs().cancel(job_id)
     if not stopped:
         raise click.ClickException(f"Job {job_id} is over already.")
@@ -105,7 +105,7 @@ def cancel(job_id: int) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _clear_errors() -> Iterator[None]:
     """Faults become sentences."""
     try:
         yield
@@ -127,7 +127,7 @@ def _follow(database: RetryingEngine, key: str, *, as_json: bool) -> int:
     last = None
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
         task = progress.add_task("waiting", total=100.0, speed="", left="")
-        for last in follow(database, key, lambda: time.sleep(_LOOK_EVERY_SECONDS)):
+        for last in follow(database, key, lambda: time.sleep(_POLL_SECONDS)):
             if last is None:
                 continue
             speed = f"{last.speed:.1f}x" if last.speed else ""

@@ -1,18 +1,18 @@
 """Errors of the transcoder, by whether a retry can help.
 
 TranscoderError
-+-- Refused            permanent: this file will never become a lesson; the message is for the teacher
-+-- Passing            trying again may help
-|   +-- OutOfSpace     the scratch disk is full
-|   +-- Stalled        ffmpeg made no progress
-|   +-- EncoderFailed  ffmpeg ended with a fault that does not name the file
-|   +-- WrongOutput    what came out is not what was planned; final where it comes again
-|   +-- StorageAway    S3 did not answer as it should
-+-- Cancelled          somebody asked for the work to stop
-+-- NoSuchObject       what was looked for is not in S3
-+-- UnknownCourse      no such course
-+-- UnknownJob         no such job, or not in the state that this needs
-+-- NotReady           this machine cannot do the work: the message says the fix
++-- RejectedInputError            permanent: this file will never become a lesson; the message is for the teacher
++-- TransientError                trying again may help
+|   +-- OutOfSpaceError           the scratch disk is full
+|   +-- StalledError              ffmpeg made no progress
+|   +-- EncoderFailedError        ffmpeg ended with a fault that does not name the file
+|   +-- WrongOutputError          what came out is not what was planned; final where it comes again
+|   +-- ObjectStoreUnavailableError S3 did not answer as it should
++-- JobCancelledError             an operator or the school cancelled the job
++-- NoSuchObjectError             the object is not in S3
++-- UnknownCourseError            no such course
++-- UnknownJobError               no such job, or not in the state that this needs
++-- EnvironmentNotReadyError      this machine cannot do the work: the message says the fix
 """
 
 from enum import StrEnum
@@ -50,7 +50,9 @@ class OutOfSpaceError(TransientError):
     """The scratch disk is full."""
 
     def __init__(self) -> None:
-        super().__init__("The scratch disk is full: free some space or point NOUBA_SCRATCH_DIR at a larger disk.")
+        super().__init__(
+            "The scratch disk is full: free some space or point NOUBA_TRANSCODER_SCRATCH_DIR at a larger disk."
+        )
 
 
 class StalledError(TransientError):

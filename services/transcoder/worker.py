@@ -32,50 +32,56 @@ TIME_LIMIT_MS = 3 * 3600 * 1000
 
 
 def run(settings: WorkerSettings) -> int:
-    """Work until told to stop; returns the exit status. An encoder has one thread; parts at once use the others."""
+    """Work until stopped; returns the exit status. An encoder has one thread; parts at once use the others."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease, one for what the school asks
-    engine = build_engine(url, pool_size=2 * settings.jobs + 2, application="nouba transcoder")
-    company = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
-    relay = Relay(company, rabbitmq_url, TRANSCODER)
-    jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
-    storage, scratch = settings.storage, ScratchSpace(settings.scratch_dir, settings.scratch_reserve_bytes)
-    terms = WorkerPolicy(
-        recipe=settings.recipe,
-        today=lambda: datetime.now(settings.zone).date(),
-        attempts=settings.part_attempts,
-        backoff_seconds=settings.part_backoff_seconds,
-        beat_seconds=min(1.0, settings.lease_seconds / 3),
+    at_once = settings.transcoder_concurrency
+    engine = build_engine(url, pool_size=2 * at_once + 2, application="nouba transcoder")
+    background = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
+    relay = Relay(background, rabbitmq_url, TRANSCODER)
+    jobs = PostgresJobStore(RetryingEngine(engine), settings.transcoder_lease_seconds)
+    storage, scratch = (
+        settings.storage,
+        ScratchSpace(settings.transcoder_scratch_dir, settings.transcoder_scratch_reserve_bytes),
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
-    locksmith = ContentKeys(
-        PostgresKeyStore(RetryingEngine(engine)), settings.transcoder_encrypt, settings.transcoder_key_url
-    )
-    workshop = MessageHandlers(jobs, storage, scratch, ffmpeg, locksmith, terms)
+    key_store = PostgresKeyStore(RetryingEngine(engine))
+    content_keys = ContentKeys(key_store, settings.transcoder_encrypt, settings.transcoder_key_url)
+    handlers = MessageHandlers(jobs, storage, scratch, ffmpeg, content_keys, _policy(settings))
     broker = build_broker(rabbitmq_url)
-    broker.add_middleware(_Stopping(workshop))
-    declare(broker, workshop, relay.wake)
+    broker.add_middleware(_Stopping(handlers))
+    declare(broker, handlers, relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     sweep = Maintenance(
-        company,
+        background,
         storage,
         scratch,
-        orphan_age=timedelta(hours=settings.orphan_hours),
-        upload_age=timedelta(hours=settings.upload_hours),
+        orphan_age=timedelta(hours=settings.transcoder_orphan_ttl_hours),
+        upload_age=timedelta(hours=settings.transcoder_upload_ttl_hours),
         upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
     )
-    asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
-    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
+    asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, background, rabbitmq_url, ["videos"])]
+    loops: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
     try:
-        return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
+        return run_worker(broker, ["videos"], threads=at_once, prefetch=at_once, background_threads=loops)
     finally:
         scratch.close()
 
 
-def declare(broker: Broker, workshop: MessageHandlers, wake: Callable[[], None]) -> None:
+def _policy(settings: WorkerSettings) -> WorkerPolicy:
+    return WorkerPolicy(
+        recipe=settings.recipe,
+        today=lambda: datetime.now(settings.zone).date(),
+        attempts=settings.transcoder_max_attempts,
+        backoff_seconds=settings.transcoder_retry_seconds,
+        beat_seconds=min(1.0, settings.transcoder_lease_seconds / 3),
+    )
+
+
+def declare(broker: Broker, handlers: MessageHandlers, wake: Callable[[], None]) -> None:
     """The service's actors. A message that is lost or dead costs nothing: its row is still there and due again."""
     on = partial(
         actor,
@@ -89,30 +95,30 @@ def declare(broker: Broker, workshop: MessageHandlers, wake: Callable[[], None])
 
     @on(TranscodeVideo)
     def transcode(message: TranscodeVideo) -> None:
-        workshop.transcode(message.course_id, message.source_key)
+        handlers.transcode(message.course_id, message.source_key)
         wake()
 
     @on(EncodeChunk)
     def encode_chunk(message: EncodeChunk) -> None:
-        workshop.encode_chunk(message.job_id, message.chunk)
+        handlers.encode_chunk(message.job_id, message.chunk)
         wake()
 
     @on(EncodeAudio)
     def encode_audio(message: EncodeAudio) -> None:
-        workshop.encode_audio(message.job_id)
+        handlers.encode_audio(message.job_id)
         wake()
 
     @on(PublishLesson)
     def publish(message: PublishLesson) -> None:
-        workshop.publish(message.job_id)
+        handlers.publish(message.job_id)
         wake()
 
 
 class _Stopping(Middleware):
-    """Tells the workshop that the worker is to end: a chunk of a minute is given back, not waited for."""
+    """Sets `stopping` when the worker ends: the lease of a chunk is released, not waited for."""
 
-    def __init__(self, workshop: MessageHandlers) -> None:
-        self._workshop = workshop
+    def __init__(self, handlers: MessageHandlers) -> None:
+        self._handlers = handlers
 
     def before_worker_shutdown(self, broker: Broker, worker: object) -> None:
-        self._workshop.stopping.set()
+        self._handlers.stopping.set()

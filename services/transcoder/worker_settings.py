@@ -33,19 +33,19 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
 
     model_config = SettingsConfigDict(env_prefix="NOUBA_", extra="ignore")
 
-    #: A worker that is silent for so long is taken for dead, and its part is given to another.
-    lease_seconds: float = Field(30.0, ge=1.0, le=600.0)
-    #: After so many faults that are not the surroundings', the job fails.
-    part_attempts: int = Field(8, ge=1)
-    part_backoff_seconds: float = Field(2.0, gt=0)
+    #: A task whose lease is not renewed for so long goes to another worker.
+    transcoder_lease_seconds: float = Field(30.0, ge=1.0, le=600.0)
+    #: After so many failed attempts of a task its job fails; faults of the servers do not count.
+    transcoder_max_attempts: int = Field(8, ge=1)
+    transcoder_retry_seconds: float = Field(2.0, gt=0)
     #: Seconds of the lesson in one message; they shape the names of a lesson's objects, so change them rarely.
-    chunk_seconds: int = Field(60, ge=6, le=120)
+    transcoder_chunk_seconds: int = Field(60, ge=6, le=120)
     #: Free space that has to be left beside an upload.
-    scratch_reserve_bytes: int = Field(1 << 30, ge=0)
+    transcoder_scratch_reserve_bytes: int = Field(1 << 30, ge=0)
     #: How long a lesson that was replaced can still be watched, and what nobody knows is kept.
-    orphan_hours: float = Field(7 * 24.0, ge=0)
+    transcoder_orphan_ttl_hours: float = Field(7 * 24.0, ge=0)
     #: How long an upload may take before its pieces are removed.
-    upload_hours: float = Field(24.0, ge=0)
+    transcoder_upload_ttl_hours: float = Field(24.0, ge=0)
     #: How many days an upload is kept after its lesson is whole; 0 keeps it for good. Without it nobody can encode the
     #: lesson again.
     retention_uploads_days: int = Field(0, ge=0)
@@ -68,4 +68,4 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
 
     @property
     def recipe(self) -> EncodingProfile:
-        return replace(super().recipe, chunk_seconds=self.chunk_seconds)
+        return replace(super().recipe, chunk_seconds=self.transcoder_chunk_seconds)

@@ -54,16 +54,16 @@ def create_app(
     objects: Objects | None = None,
     inbox: Inbox | None = None,
     readiness: Callable[[], Readiness] | None = None,
-    is_away: Callable[[], bool] = lambda: False,
+    is_database_unavailable: Callable[[], bool] = lambda: False,
     school_engine: Engine | None = None,
 ) -> Flask:
-    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was promised.
+    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was enqueued.
 
     `engine` serves strangers; the routes that ask for a token use `school_engine`, unless it is None.
 
     `return_urls` is where a payer's browser goes from a provider's address, by the provider's name there.
     Without `objects` no uploads are taken; `inbox` and `readiness` are those of the database alone, unless given.
-    While the database `is_away`, a hint waits for no answer of it.
+    While the database is unavailable, a hint waits for no answer of it.
     """
     app = Flask(__package__ or "gateway", static_folder=None)
     serves = settings.gateway_serves
@@ -76,8 +76,8 @@ def create_app(
         bodies=BodyReader(settings.gateway_body_bytes, settings.gateway_body_seconds),
         unverified=UnverifiedRateLimit(
             settings.gateway_unverified_per_second,
-            settings.gateway_hints_per_second,
-            lambda provider, reference: not is_away() and is_registered(engine, provider, reference),
+            settings.gateway_unsigned_per_second,
+            lambda provider, reference: not is_database_unavailable() and is_registered(engine, provider, reference),
         ),
         wake=wake,
         return_urls=return_urls,

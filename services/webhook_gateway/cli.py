@@ -105,7 +105,7 @@ def reconcile(provider: str | None, older_than: str, dry_run: bool, as_json: boo
         read_psp_settings(),
         provider=provider,
         older_than=duration(older_than),
-        is_rehearsal=dry_run,
+        is_dry_run=dry_run,
         as_json=as_json,
     )
     raise SystemExit(status)

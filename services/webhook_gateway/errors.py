@@ -1,54 +1,54 @@
 """Errors of the gateway: the client's, and the server's.
 
 GatewayError
-+-- TheirFault              the request is refused, nothing is kept
-|   +-- UnknownProvider     404
-|   +-- InvalidSignature    401
-|   +-- BrokenBody          400
-|   +-- BodyTooSlow         408
-|   +-- BodyTooLarge        413
-|   +-- EncodedBody         415
-|   +-- TooManyUnverified   429
-|   +-- Unauthorised        401
-|   +-- ForbiddenScope      403
-|   +-- TooManyFailures     429
-|   +-- BadUpload           400
-|   +-- BadPayment          400
-|   +-- UnknownUser         404
-|   +-- ConflictingPayment  409
-|   +-- UnknownCourse       404
-|   +-- UploadMissing       409
-|   +-- UploadTooLarge      413
-|   +-- UnknownKey          404
-|   +-- BadPlayback         400
-|   +-- LessonNotReady      409
-|   +-- NothingToDo         409
-|   +-- BadCaptions         400
-|   +-- UnknownCaptions     404
-|   +-- BadRequest          400
-|   +-- TooManyRequests     429
-|   +-- ReusedKey           422
-|   +-- KeyInProgress       409
-|   +-- UnknownPayment      404
-|   +-- UnknownEvent        404
-|   +-- UnknownDeadLetter   404
-|   +-- ConflictingCheckout 409
-|   +-- CheckoutInProgress  409
-|   +-- CheckoutRefused     422
-|   +-- BadEndpoint         400
-|   +-- UnknownEndpoint     404
-+-- Unreadable              genuine, but not understood: kept and quarantined, answered 200
-+-- OurFault                never the provider's problem: tried again
-    +-- ProviderUnavailable the provider's own API did not answer
-    |   +-- ProviderBusy    we are asking it about as many payments as we allow ourselves
-    |   +-- NotDecided      it did, but the payer has not finished
-    |   +-- AskedTooOften   it wants to be left alone for a while
-    +-- RefundRefused       the provider will not refund, however often it is asked
-    +-- StorageAway         S3 did not answer
-    +-- PlaybackOff         503: no secret signs addresses of lessons here
-    +-- Overtaken           another transaction opened the same payment first
-    +-- CannotKeep          503: neither the database nor the spool took the webhook
-    +-- NotReady            a setting is missing or wrong: the process refuses to start
++-- ClientError                     the request is refused, nothing is kept
+|   +-- UnknownProviderError        404
+|   +-- InvalidSignatureError       401
+|   +-- BrokenBodyError             400
+|   +-- BodyTooSlowError            408
+|   +-- BodyTooLargeError           413
+|   +-- EncodedBodyError            415
+|   +-- TooManyUnverifiedError      429
+|   +-- UnauthorisedError           401
+|   +-- ForbiddenScopeError         403
+|   +-- TooManyFailuresError        429
+|   +-- BadUploadError              400
+|   +-- BadPaymentError             400
+|   +-- UnknownUserError            404
+|   +-- ConflictingPaymentError     409
+|   +-- UnknownCourseError          404
+|   +-- UploadMissingError          409
+|   +-- UploadTooLargeError         413
+|   +-- UnknownKeyError             404
+|   +-- BadPlaybackError            400
+|   +-- LessonNotReadyError         409
+|   +-- NothingToDoError            409
+|   +-- BadCaptionsError            400
+|   +-- UnknownCaptionsError        404
+|   +-- BadRequestError             400
+|   +-- TooManyRequestsError        429
+|   +-- ReusedKeyError              422
+|   +-- KeyInProgressError          409
+|   +-- UnknownPaymentError         404
+|   +-- UnknownEventError           404
+|   +-- UnknownDeadLetterError      404
+|   +-- ConflictingCheckoutError    409
+|   +-- CheckoutInProgressError     409
+|   +-- CheckoutRefusedError        422
+|   +-- BadEndpointError            400
+|   +-- UnknownEndpointError        404
++-- UnreadableEventError            genuine, but not understood: kept and quarantined, answered 200
++-- ServerError                     our fault: retried
+    +-- ProviderUnavailableError    the provider's own API did not answer
+    |   +-- ProviderBusyError       the limit of concurrent polls is reached
+    |   +-- PaymentPendingError     the provider answered: the payer has not finished
+    |   +-- ProviderRateLimitedError 429 from the provider: wait before the next poll
+    +-- RefundRefusedError          the provider refuses the refund for good
+    +-- ObjectStoreUnavailableError S3 did not answer
+    +-- PlaybackOffError            503: no secret signs addresses of lessons here
+    +-- ConcurrentInsertError       another transaction opened the same payment first
+    +-- StorageUnavailableError     503: neither the database nor the spool took the webhook
+    +-- NotReadyError               a setting is missing or wrong: the process refuses to start
 """
 
 from collections.abc import Mapping

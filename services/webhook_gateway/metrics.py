@@ -16,30 +16,30 @@ ACCEPT_SECONDS = Histogram(
 )
 SETTLED = Counter(
     "nouba_settlement_events_total",
-    "Events by what became of them: applied, ignored, quarantined, dead; received means that it waits.",
+    "Events by state: applied, ignored, quarantined, dead; received means that it waits.",
     ["state"],
 )
-ASKS = Counter(
-    "nouba_reconciliation_asks_total",
-    "Questions to a provider about an unfinished payment, by what came of it: told (news that no webhook had brought), "
+POLLS = Counter(
+    "nouba_reconciliation_polls_total",
+    "Polls of a provider for an unfinished payment, by outcome: recorded (news that no webhook had brought), "
     "known (it had been kept before), pending, unknown (the provider knows no such payment), unavailable, limited, "
-    "unreadable; given_up counts payments that are not asked about any more.",
+    "unreadable; given_up counts payments that are not polled any more.",
     ["provider", "outcome"],
 )
-BOOKED_BY_ASKING = Counter(
-    "nouba_reconciliation_booked_total",
-    "Answers that ended a payment and were kept to be booked: each is a webhook that was lost or is late.",
+RECOVERED_PAYMENTS = Counter(
+    "nouba_reconciliation_recovered_payments_total",
+    "Answers that ended a payment and were stored to be booked: each is a webhook that was lost or is late.",
     ["provider"],
 )
-ASKS_DUE = Gauge(
+POLLS_DUE = Gauge(
     "nouba_reconciliation_due",
-    "Unfinished payments whose provider should have been asked by now.",
+    "Unfinished payments whose poll is due.",
     ["provider"],
     multiprocess_mode="livemostrecent",
 )
 BREAKER_STATE = Gauge(
     "nouba_provider_breaker_state",
-    "Whether the provider is asked: 0 it is (closed), 1 once to try (half-open), 2 it is left alone (open).",
+    "State of the circuit breaker: 0 closed (polled), 1 half-open (one poll to try), 2 open (not polled).",
     ["provider"],
     multiprocess_mode="livemostrecent",
 )

@@ -31,7 +31,7 @@ from shared.runtime.gunicorn_worker import honour_close
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long a webhook waits for the database, at each place where it may have to wait."""
 
     statement_ms: int
@@ -40,10 +40,10 @@ class Patience:
 
 
 #: A webhook is refused with 503 rather than kept waiting for a lock.
-WITHOUT_SPOOL = Patience(statement_ms=5000, connect_seconds=3, pool_seconds=2)
+WITHOUT_SPOOL = Timeouts(statement_ms=5000, connect_seconds=3, pool_seconds=2)
 #: Where there is a spool to go to, nothing is gained by waiting longer. Only the first that finds the database away
 #: waits at all; two seconds are the least that libpq knows.
-WITH_SPOOL = Patience(statement_ms=2000, connect_seconds=2, pool_seconds=0.5)
+WITH_SPOOL = Timeouts(statement_ms=2000, connect_seconds=2, pool_seconds=0.5)
 #: A server that did not end a statement by itself by then does not answer at all.
 ANSWER_SECONDS = 0.5
 #: How long a stopping process may take to answer what it has begun.
@@ -92,14 +92,14 @@ class GatewayServer(GunicornServer):
         """The application of one process; called after the fork, so that no connection is shared."""
         settings = self.settings
         url = settings.intake_url
-        patience = WITHOUT_SPOOL if settings.gateway_spool_dir is None else WITH_SPOOL
-        engine = school = self._engine(url, "nouba gateway", patience)
+        timeouts = WITHOUT_SPOOL if settings.gateway_spool_dir is None else WITH_SPOOL
+        engine = school = self._engine(url, "nouba gateway", timeouts)
         if settings.intake_database_url is not None:
-            school = self._engine(settings.database_url.get_secret_value(), "nouba gateway api", patience)
+            school = self._engine(settings.database_url.get_secret_value(), "nouba gateway api", timeouts)
         relaying = build_engine(url, pool_size=connections_of(GATEWAY), application="nouba gateway relay")
         self._relay = Relay(relaying, settings.rabbitmq_url.get_secret_value(), GATEWAY)
         self._relay.start()
-        inbox: Inbox = PostgresInbox(engine, patience.statement_ms / 1000 + ANSWER_SECONDS)
+        inbox: Inbox = PostgresInbox(engine, timeouts.statement_ms / 1000 + ANSWER_SECONDS)
         spool = None
         if settings.gateway_spool_dir:
             spool = Spool(
@@ -115,20 +115,20 @@ class GatewayServer(GunicornServer):
             _objects(settings),
             inbox,
             partial(check, engine, spool, self._drain),
-            lambda: self._drain is not None and self._drain.is_database_away,
+            lambda: self._drain is not None and self._drain.is_database_unavailable,
             school,
         )
         return honour_close(app)
 
-    def _engine(self, url: str, application: str, patience: Patience) -> Engine:
+    def _engine(self, url: str, application: str, timeouts: Timeouts) -> Engine:
         return build_engine(
             url,
             pool_size=self.settings.gateway_connections,
             application=application,
             autocommit=True,
-            statement_timeout_ms=patience.statement_ms,
-            connect_timeout_seconds=patience.connect_seconds,
-            pool_timeout_seconds=patience.pool_seconds,
+            statement_timeout_ms=timeouts.statement_ms,
+            connect_timeout_seconds=timeouts.connect_seconds,
+            pool_timeout_seconds=timeouts.pool_seconds,
         )
 
     def _start_drain(self, inbox: Inbox, spool: Spool, wake: Callable[[], None]) -> Inbox:

@@ -59,7 +59,7 @@ class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
     #: Requests that prove nothing, a second and a process, before the rest of them is answered 429.
     gateway_unverified_per_second: int = Field(200, ge=1)
     #: Hints that nobody signed (SATIM), likewise: each is kept, and makes us ask the bank.
-    gateway_hints_per_second: int = Field(10, ge=1)
+    gateway_unsigned_per_second: int = Field(10, ge=1)
     #: Proxies in front of the gateway that each add to `X-Forwarded-For`: clients have budgets of their own by it.
     gateway_proxies: int = Field(0, ge=0, le=10)
     #: Where the processes of one gateway add up their metrics; emptied at every start.
@@ -94,8 +94,8 @@ class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
 
     worker_threads: int = Field(16, ge=1, le=64)
     #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.
-    watch_seconds: float = Field(60.0, gt=0)
-    watch_settled_within_seconds: float = Field(300.0, gt=0)
+    integrity_check_seconds: float = Field(60.0, gt=0)
+    integrity_settle_seconds: float = Field(300.0, gt=0)
     #: Whether real money moves here: an event of the other mode is quarantined, whatever key signed it.
     payments_mode: Mode = Mode.LIVE
     #: The currency of the school's wallets (ISO 4217): a payment in another one is put aside for an operator.

@@ -30,7 +30,7 @@ from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, Batched
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import (
-    LOOK_FOR_LOST_EVERY_SECONDS,
+    LOST_MESSAGES_POLL_SECONDS,
     SHORT_QUEUE_MESSAGES,
     DueEventScheduler,
     enqueue_alone,
@@ -58,7 +58,7 @@ log = structlog.get_logger(__name__)
 
 
 def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
-    """Work until told to stop; returns the exit status."""
+    """Work until stopped; returns the exit status."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     engine = build_engine(
@@ -68,33 +68,35 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         autocommit=True,
         statement_timeout_ms=LONGEST_STATEMENT_MS,
     )
-    company = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
-    relay = Relay(company, rabbitmq_url, GATEWAY)
+    background = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
+    relay = Relay(background, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
     broker = build_broker(rabbitmq_url)
     settlement = _settlement(engine, settings, providers, _confirming(providers, breakers, engine), terms)
-    declare(broker, settlement, partial(enqueue_alone, company), relay.wake)
+    declare(broker, settlement, partial(enqueue_alone, background), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     limit_ms = LONGEST_STATEMENT_MS
-    looking = build_engine(url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=limit_ms)
-    found = reconciliations(providers, breakers, looking, relay.wake, settings.payments_mode)
-    watch = IntegrityMonitor(url, MonitorSettings(settings.watch_seconds, settings.watch_settled_within_seconds))
-    companions: list[BackgroundThread] = [
+    poll_engine = build_engine(url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=limit_ms)
+    polled = reconciliations(providers, breakers, poll_engine, relay.wake, settings.payments_mode)
+    watch = IntegrityMonitor(url, MonitorSettings(settings.integrity_check_seconds, settings.integrity_settle_seconds))
+    background_threads: list[BackgroundThread] = [
         relay,
-        *_retries(company, broker, rabbitmq_url, relay.wake),
-        PeriodicThread("corrections", partial(_book_corrections, looking, settings, terms), 1.0),
-        *operator_threads(broker, company, rabbitmq_url, [QUEUE]),
-        PeriodicThread("refunds", _refunding(looking, providers, breakers, relay.wake, settings).begin_next, 1.0),
-        *rounds(found, looking, settings.subscription_period, terms),
+        *_retries(background, broker, rabbitmq_url, relay.wake),
+        PeriodicThread("corrections", partial(_book_corrections, poll_engine, settings, terms), 1.0),
+        *operator_threads(broker, background, rabbitmq_url, [QUEUE]),
+        PeriodicThread("refunds", _refunding(poll_engine, providers, breakers, relay.wake, settings).begin_next, 1.0),
+        *rounds(polled, poll_engine, settings.subscription_period, terms),
         watch,
-        retention_thread(looking, settings),
+        retention_thread(poll_engine, settings),
         *_anchoring(settings),
     ]
     threads = settings.worker_threads
-    return run_worker(broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, companions=companions)
+    return run_worker(
+        broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, background_threads=background_threads
+    )
 
 
 def _settlement(
@@ -122,8 +124,8 @@ def _anchoring(settings: GatewaySettings) -> list[BackgroundThread]:
 def _retries(
     engine: Engine, broker: QuorumBroker, rabbitmq_url: str, wake: Callable[[], None]
 ) -> list[BackgroundThread]:
-    look = partial(_release_lost, engine, broker, rabbitmq_url)
-    return [DueEventScheduler(engine, wake), PeriodicThread("lost messages", look, LOOK_FOR_LOST_EVERY_SECONDS)]
+    release = partial(_release_lost, engine, broker, rabbitmq_url)
+    return [DueEventScheduler(engine, wake), PeriodicThread("lost messages", release, LOST_MESSAGES_POLL_SECONDS)]
 
 
 def _release_lost(engine: Engine, broker: QuorumBroker, rabbitmq_url: str) -> bool:

@@ -20,7 +20,7 @@ from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
 from shared.messaging.topology import Declaration, declarations
 from shared.runtime.logs import BindMessage, describe
-from shared.runtime.metrics import JobMetrics
+from shared.runtime.metrics import MessageMetrics
 
 #: dramatiq tries to publish six times: a worker waits at most six times as long while RabbitMQ is short of memory.
 BLOCKED_TIMEOUT_SECONDS = 2
@@ -29,7 +29,7 @@ CAUTION_SECONDS = 2.0
 
 
 def build_broker(rabbitmq_url: str) -> "QuorumBroker":
-    """The broker of one worker process; make it after the fork. The actors are made with `messaging.handles`."""
+    """The broker of one worker process; make it after the fork. The actors are made with `actors.actor`."""
     return QuorumBroker(rabbitmq_url, middleware=_middleware())
 
 
@@ -228,7 +228,7 @@ def _middleware() -> list[Middleware]:
     # The hooks after a job run from the bottom up. So the time limit and the shutdown notice are off before a retry is
     # published (they would strike in the middle of it), and the metrics see what became of the message.
     return [
-        JobMetrics(),
+        MessageMetrics(),
         BindMessage(),
         CurrentMessage(),
         # `handles` writes all four at the actor; these are for an actor made without it: dead at the first error.

@@ -120,8 +120,8 @@ class Relay:
             lane = self._lane(queue)
             lane.start()
             self._lanes = {**self._lanes, queue: lane}
-        metrics.RELAY_BACKLOG.labels(self._service).set(sum(count for count, _ in found.values()))
-        metrics.RELAY_BACKLOG_AGE_SECONDS.labels(self._service).set(
+        metrics.OUTBOX_PENDING.labels(self._service).set(sum(count for count, _ in found.values()))
+        metrics.OUTBOX_AGE_SECONDS.labels(self._service).set(
             max((age_seconds for _, age_seconds in found.values()), default=0.0)
         )
 
@@ -199,7 +199,7 @@ class _Lane:
             connection.commit()
         failpoint("relay.after_commit")
         metrics.RELAY_PUBLISHED.labels(self._service).inc(len(confirmed))
-        metrics.RELAY_FAILED.labels(self._service).inc(len(rows) - len(confirmed))
+        metrics.RELAY_UNCONFIRMED.labels(self._service).inc(len(rows) - len(confirmed))
         return len(rows), len(confirmed)
 
     def _take(self, connection: Connection, size: int) -> list[Row[tuple[int, str, str]]]:

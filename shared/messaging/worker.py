@@ -42,7 +42,7 @@ def run_worker(
     *,
     threads: int,
     prefetch: int | None = None,
-    companions: Sequence[BackgroundThread] = (),
+    background_threads: Sequence[BackgroundThread] = (),
     shutdown_timeout_seconds: float = SHUTDOWN_TIMEOUT_SECONDS,
 ) -> int:
     """Work until SIGTERM or SIGINT, then finish the jobs in hand, give back the rest and return the exit status.
@@ -63,15 +63,15 @@ def run_worker(
     worker = _build(broker, queues, threads, prefetch)
     for signum in STOP_SIGNALS:
         signal.signal(signum, on_signal)
-    for companion in companions:
-        companion.start()
+    for thread in background_threads:
+        thread.start()
     broker.emit_after("process_boot")
     worker.start()
     log.info("worker started", queues=sorted(queues), threads=threads, pid=os.getpid())
     status = _wait(worker, signals)
     worker.stop(timeout=int(shutdown_timeout_seconds * 1000))
-    for companion in reversed(companions):
-        companion.stop()
+    for thread in reversed(background_threads):
+        thread.stop()
     broker.close()
     log.info("worker stopped", status=status)
     return status

@@ -82,7 +82,7 @@ def operators_database(application: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def watch_until_interrupted(look: Callable[[], T], every_seconds: float, known: type[E]) -> Iterator[T | E]:
+def watch_until_interrupted(read: Callable[[], T], every_seconds: float, known: type[E]) -> Iterator[T | E]:
     """Yield what `look` returns, or its error of the type `known`, every `every_seconds` until Ctrl-C or SIGTERM.
 
     Looks in a thread, so that Ctrl-C ends it at once even while a server does not answer. A KeyboardInterrupt would
@@ -91,16 +91,16 @@ def watch_until_interrupted(look: Callable[[], T], every_seconds: float, known: 
     # a signal handler may write to no other queue: it could wait for a lock that this thread holds
     found: queue.SimpleQueue[T | BaseException | None] = queue.SimpleQueue()
 
-    def look_on() -> None:
+    def read_on() -> None:
         while True:
             try:
-                found.put(look())
+                found.put(read())
             except BaseException as error:  # noqa: BLE001 - raised again where it is read
                 found.put(error)
             time.sleep(every_seconds)
 
     before = {number: signal.signal(number, lambda *_: found.put(None)) for number in (signal.SIGINT, signal.SIGTERM)}
-    threading.Thread(target=look_on, name="watch", daemon=True).start()
+    threading.Thread(target=read_on, name="watch", daemon=True).start()
     try:
         # a wait without a timeout would not be ended by a signal that another thread receives
         while (news := _next_of(found)) is not None:

@@ -132,7 +132,7 @@ class TokenVerifier:
         return found if found and scope in found.scopes and not self._is_limited(client) else None
 
     def verify(self, secret: bytes, scope: Scope, client: str) -> ApiToken:
-        """The token. Raises InvalidToken, InsufficientScope or TooManyFailures."""
+        """The token. Raises InvalidTokenError, InsufficientScopeError or TooManyFailuresError."""
         if self._is_limited(client):
             raise TooManyFailuresError
         found = self._match(secret)

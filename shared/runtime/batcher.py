@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 #: How soon a caller finds that the thread has ended, which nothing is known to do.
-LOOK_SECONDS = 5.0
+WAKE_SECONDS = 5.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,7 +62,7 @@ class Batcher(Generic[T, R]):
         while True:
             self._have_thread()
             with suppress(Empty):
-                return call.outcome.get(timeout=LOOK_SECONDS)
+                return call.outcome.get(timeout=WAKE_SECONDS)
 
     def _have_thread(self) -> None:
         if self._thread is not None and self._thread.is_alive():

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-__all__ = ["JobMetrics", "child", "leave_out_this_process", "registry", "retire_process", "serve_metrics"]
+__all__ = ["MessageMetrics", "child", "leave_out_this_process", "registry", "retire_process", "serve_metrics"]
 
 #: Held while the files of an ended process are added up.
 _changing = threading.Lock()
@@ -27,31 +27,43 @@ _JOB_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 _ATTEMPTS = (1, 2, 3, 5, 8, 12, 20)
 _WAIT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 
-JOBS = Counter("nouba_jobs_total", "Jobs by what became of them: done, retried or dead.", ["queue", "actor", "outcome"])
-JOB_SECONDS = Histogram("nouba_job_seconds", "Time a job took.", ["queue", "actor"], buckets=_JOB_SECONDS)
-JOB_WAIT_SECONDS = Histogram(
-    "nouba_job_wait_seconds",
-    "Time from the moment a job was due until it began; a first attempt counts from the transaction that caused it.",
+MESSAGES = Counter("nouba_messages_total", "Messages by outcome: done, retried or dead.", ["queue", "actor", "outcome"])
+MESSAGE_SECONDS = Histogram(
+    "nouba_message_duration_seconds", "Time that a handler took.", ["queue", "actor"], buckets=_JOB_SECONDS
+)
+QUEUE_SECONDS = Histogram(
+    "nouba_message_queue_seconds",
+    (
+        "Time from the moment a message was due until its handler began; a first attempt "
+        "counts from the transaction that caused it."
+    ),
     ["queue", "actor"],
     buckets=_WAIT_SECONDS,
 )
-JOB_ATTEMPTS = Histogram(
-    "nouba_job_attempts", "Attempts that a job took until it was done or dead.", ["queue", "actor"], buckets=_ATTEMPTS
+MESSAGE_ATTEMPTS = Histogram(
+    "nouba_message_attempts",
+    "Attempts that a message took until it was done or dead.",
+    ["queue", "actor"],
+    buckets=_ATTEMPTS,
 )
-JOBS_IN_PROGRESS = Gauge("nouba_jobs_in_progress", "Jobs running now.", ["queue"], multiprocess_mode="livesum")
+MESSAGES_IN_PROGRESS = Gauge(
+    "nouba_messages_in_progress", "Messages that a handler works on now.", ["queue"], multiprocess_mode="livesum"
+)
 WORKER_THREADS = Gauge(
-    "nouba_worker_threads", "Jobs that this process can run at once.", ["queue"], multiprocess_mode="livesum"
+    "nouba_worker_threads", "Messages that this process can handle at once.", ["queue"], multiprocess_mode="livesum"
 )
 REDELIVERIES = Counter(
-    "nouba_job_redeliveries_total", "Jobs that RabbitMQ had delivered before; a worker died with them.", ["queue"]
+    "nouba_message_redeliveries_total", "Redelivered messages: a worker died while processing them.", ["queue"]
 )
 RELAY_PUBLISHED = Counter("nouba_relay_published_total", "Messages that RabbitMQ confirmed.", ["service"])
-RELAY_FAILED = Counter("nouba_relay_failed_total", "Messages sent without a confirm; they are sent again.", ["service"])
-RELAY_BACKLOG = Gauge(
-    "nouba_relay_backlog_messages", "Messages in the outbox.", ["service"], multiprocess_mode="livemostrecent"
+RELAY_UNCONFIRMED = Counter(
+    "nouba_relay_unconfirmed_total", "Messages that RabbitMQ did not confirm; they are sent again.", ["service"]
 )
-RELAY_BACKLOG_AGE_SECONDS = Gauge(
-    "nouba_relay_backlog_age_seconds", "Age of the oldest message in the outbox; 0 when it is empty.", ["service"],
+OUTBOX_PENDING = Gauge(
+    "nouba_outbox_pending_messages", "Messages in the outbox.", ["service"], multiprocess_mode="livemostrecent"
+)
+OUTBOX_AGE_SECONDS = Gauge(
+    "nouba_outbox_oldest_age_seconds", "Age of the oldest message in the outbox; 0 when it is empty.", ["service"],
     multiprocess_mode="livemostrecent",
 )  # fmt: skip
 # of the process that starts the others, which is left out of all that is said of the living
@@ -124,7 +136,7 @@ def child(metric: Any, *labels: str) -> Any:
     return metric.labels(*labels)
 
 
-class JobMetrics(Middleware):
+class MessageMetrics(Middleware):
     """Counts and times every job. Stands first in the list, so that it sees what the retries decided."""
 
     def __init__(self) -> None:
@@ -138,8 +150,8 @@ class JobMetrics(Middleware):
         self._started.at = time.monotonic()
         due_at_ms = message.options.get("enqueued_at_ms", message.message_timestamp)
         waited_seconds = max(0.0, time.time() - due_at_ms / 1000)
-        child(JOB_WAIT_SECONDS, message.queue_name, message.actor_name).observe(waited_seconds)
-        child(JOBS_IN_PROGRESS, message.queue_name).inc()
+        child(QUEUE_SECONDS, message.queue_name, message.actor_name).observe(waited_seconds)
+        child(MESSAGES_IN_PROGRESS, message.queue_name).inc()
         if getattr(message, "delivery_count", 0):
             child(REDELIVERIES, message.queue_name).inc()
 
@@ -147,10 +159,10 @@ class JobMetrics(Middleware):
         self, broker: Broker, message: Any, *, result: object = None, exception: BaseException | None = None
     ) -> None:
         outcome = "dead" if message.failed else "retried" if exception is not None else "done"
-        child(JOBS, message.queue_name, message.actor_name, outcome).inc()
+        child(MESSAGES, message.queue_name, message.actor_name, outcome).inc()
         if outcome != "retried":
             # the retries have counted a failure already
             attempts = message.options.get("retries", 0) + (outcome == "done")
-            child(JOB_ATTEMPTS, message.queue_name, message.actor_name).observe(max(1, attempts))
-        child(JOB_SECONDS, message.queue_name, message.actor_name).observe(time.monotonic() - self._started.at)
-        child(JOBS_IN_PROGRESS, message.queue_name).dec()
+            child(MESSAGE_ATTEMPTS, message.queue_name, message.actor_name).observe(max(1, attempts))
+        child(MESSAGE_SECONDS, message.queue_name, message.actor_name).observe(time.monotonic() - self._started.at)
+        child(MESSAGES_IN_PROGRESS, message.queue_name).dec()

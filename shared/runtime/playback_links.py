@@ -120,7 +120,7 @@ def sign_path(master_key: str, secret: bytes, viewer: str, expires: int, address
 
 
 def parse_path(path: str) -> PlaybackPath:
-    """Take a path apart. Raises MalformedPath."""
+    """Take a path apart. Raises MalformedPathError."""
     found = _PATH.fullmatch(path)
     if found is None:
         raise MalformedPathError
@@ -128,7 +128,7 @@ def parse_path(path: str) -> PlaybackPath:
 
 
 def verify(path: PlaybackPath, secrets: Sequence[bytes], now: float, address: str) -> Grant:
-    """What the grant of `path` allows to a viewer at `address`. Raises ForgedGrant or ExpiredGrant."""
+    """What the grant of `path` allows to a viewer at `address`. Raises ForgedGrantError or ExpiredGrantError."""
     found = _GRANT.fullmatch(path.grant)
     if found is None:
         raise ForgedGrantError

@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
 
-# A row is a message that its transaction promised; it goes when RabbitMQ has confirmed the message.
+# A row is a message that its transaction enqueued; it goes when RabbitMQ has confirmed the message.
 outbox = Table(
     "outbox",
     metadata,

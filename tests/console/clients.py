@@ -12,7 +12,7 @@ from services.console.settings import ConsoleSettings
 
 VIEWER = "a-viewer-token-of-the-tests"
 OPERATOR = "an-operator-token-of-the-tests"
-WHO = "Person at the desk"
+WHO = "Person at the counter"
 
 
 def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:

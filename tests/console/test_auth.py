@@ -18,12 +18,12 @@ from tests.webhook_gateway.processes import Database
 
 PAGES = ("/", "/queues", "/dead", "/webhooks", "/lessons", "/days", "/audit")
 SITE = "https://console.school.example"
-DEEDS = (
+ACTIONS = (
     "/queues/videos/pause",
     "/queues/videos/resume",
     "/dead/replay",
     "/dead/discard",
-    "/dead/rehearse",
+    "/dead/preview",
     "/webhooks/1/replay",
 )
 
@@ -57,7 +57,7 @@ def test_a_token_opens_every_page(app: Flask, path: str, token: str) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", DEEDS)
+@pytest.mark.parametrize("path", ACTIONS)
 def test_a_viewer_decides_nothing(app: Flask, path: str, database_url: str) -> None:
     # Given a viewer
     person = Person(app)
@@ -71,7 +71,7 @@ def test_a_viewer_decides_nothing(app: Flask, path: str, database_url: str) -> N
     assert Database(database_url).rows("SELECT count(*) FROM operator_acts") == [(0,)]
 
 
-@pytest.mark.parametrize("path", DEEDS)
+@pytest.mark.parametrize("path", ACTIONS)
 def test_no_other_site_can_have_an_operator_decide(app: Flask, path: str, database_url: str) -> None:
     # Given an operator whose browser another site makes send a form
     person = Person(app)
@@ -376,7 +376,7 @@ def test_a_control_character_is_a_bad_request(app: Flask, database_url: str, tex
         for answer in (
             *(person.get(f"{page}?{urlencode({field: text})}") for page in ("/dead", "/webhooks", "/lessons")),
             Person(app).send("/enter", "/enter", **{"token": OPERATOR, field: text}),
-            *(person.post(path, **{**known, "which": "all", "why": "because", field: text}) for path in DEEDS),
+            *(person.post(path, **{**known, "which": "all", "why": "because", field: text}) for path in ACTIONS),
         )
     ]
 

@@ -14,7 +14,7 @@ def decide(person: Person, event: int, decision: str, why: str = "as agreed by p
     return person.send(page, f"{page}/resolve", decision=decision, why=why).status_code
 
 
-def standing(database: Database, event: int) -> tuple[object, ...]:
+def decision_of(database: Database, event: int) -> tuple[object, ...]:
     return database.rows("SELECT state, resolution FROM webhook_events WHERE id = %s", event)[0]
 
 
@@ -28,7 +28,7 @@ def test_what_is_accepted_is_enqueued_once_and_audited(operator: Person, databas
     decide(operator, event, "accept")
 
     # Then its message is enqueued once, nobody has to look at it any more, and the audit has the reason
-    assert standing(database, event) == ("received", "accepted")
+    assert decision_of(database, event) == ("received", "accepted")
     assert database.rows("SELECT message #>> '{kwargs,event_id}' FROM outbox") == [(str(event),)]
     assert acts(database) == [(WHO, "event.accept", "as agreed by phone", [event])]
     assert f'href="/webhooks/{event}"' not in operator.read("/webhooks?state=undecided")
@@ -41,7 +41,7 @@ def test_what_is_dismissed_is_closed_and_not_booked(operator: Person, database: 
 
     decide(operator, event, "dismiss")
 
-    assert standing(database, event) == ("quarantined", "dismissed")
+    assert decision_of(database, event) == ("quarantined", "dismissed")
     assert database.rows("SELECT count(*) FROM outbox") == [(0,)]
     assert acts(database) == [(WHO, "event.dismiss", "as agreed by phone", [event])]
     assert "Book it again" not in operator.read(f"/webhooks/{event}")
@@ -55,7 +55,7 @@ def test_a_decision_is_taken_back_until_it_is_booked(operator: Person, database:
 
     # When it is taken back, then the event waits for another one
     decide(operator, event, "undo", "the wrong student")
-    assert standing(database, event) == ("quarantined", None)
+    assert decision_of(database, event) == ("quarantined", None)
     assert [(what, why) for _, what, why, _ in acts(database)] == [
         (f"event.{decision}", "as agreed by phone"),
         ("event.undo", "the wrong student"),
@@ -68,7 +68,7 @@ def test_a_decision_is_taken_back_until_it_is_booked(operator: Person, database:
     page = operator.read(f"/webhooks/{event}")
     assert "Nothing was changed: event" in page
     assert "Take the decision back" not in page
-    assert standing(database, event) == ("applied", "accepted")
+    assert decision_of(database, event) == ("applied", "accepted")
 
 
 @pytest.mark.parametrize(("decision", "why"), [("accept", ""), ("dismiss", "  "), ("forget", "x"), ("", "x")])
@@ -79,7 +79,7 @@ def test_without_a_reason_or_a_decision_nothing_is_changed(
 
     assert decide(operator, event, decision, why) == 400
 
-    assert standing(database, event) == ("quarantined", None)
+    assert decision_of(database, event) == ("quarantined", None)
     assert acts(database) == database.rows("SELECT id FROM outbox") == []
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_accepted_says_why(
     operator.post(f"/webhooks/{event}/resolve", **operator.hidden("/webhooks"), decision="accept", why="x")
 
     assert word in operator.read(f"/webhooks/{event}")
-    assert standing(database, event) == (state, None)
+    assert decision_of(database, event) == (state, None)
     assert acts(database) == []
 
 
@@ -109,7 +109,7 @@ def test_a_viewer_decides_nothing(database_url: str, rabbitmq_url: str, database
     assert 'name="decision"' not in viewer.read(f"/webhooks/{event}")
     for decision in ("accept", "dismiss", "undo"):
         assert decide(viewer, event, decision) == 403
-    assert standing(database, event) == ("quarantined", None)
+    assert decision_of(database, event) == ("quarantined", None)
 
 
 def test_a_form_of_another_site_decides_nothing(operator: Person, database: Database) -> None:
@@ -117,7 +117,7 @@ def test_a_form_of_another_site_decides_nothing(operator: Person, database: Data
     operator.read(f"/webhooks/{event}")
 
     assert operator.post(f"/webhooks/{event}/resolve", decision="accept", why="x").status_code == 400
-    assert standing(database, event) == ("quarantined", None)
+    assert decision_of(database, event) == ("quarantined", None)
 
 
 def test_a_payment_stops_waiting_for_a_person_once_its_event_is_dismissed(operator: Person, database: Database) -> None:

@@ -30,8 +30,8 @@ def test_the_consoles_role_reads_every_page_and_writes_every_decision(
     assert person.send("/payments", "/payments/search", words="amina@school.example").location == "/wallets/7"
 
     # And every decision is made
-    deeds = (("accept", "accepted"), ("undo", None), ("dismiss", "dismissed"), ("undo", None))
-    for decision, resolution in deeds:
+    actions = (("accept", "accepted"), ("undo", None), ("dismiss", "dismissed"), ("undo", None))
+    for decision, resolution in actions:
         person.send("/webhooks/12", "/webhooks/12/resolve", decision=decision, why="a test")
         assert database.rows("SELECT resolution FROM webhook_events WHERE id = 12") == [(resolution,)]
     person.send("/webhooks/12", "/webhooks/12/replay", why="a test")

@@ -58,7 +58,7 @@ def release(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 def test_a_dry_run_builds_everything_and_changes_nothing(project: Path) -> None:
     head = git(project, "rev-parse", "HEAD")
 
-    # When a release is rehearsed
+    # When a release is made as a dry run
     result = release(project, VERSION, "--dry-run")
 
     # Then the wheel, the source, a bill of materials a service and the checksums are there

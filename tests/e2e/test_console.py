@@ -136,13 +136,13 @@ def test_dead_letters_are_sent_again_by_a_click(console: RunningConsole, browser
     browser.open(f"{console.url}/dead?queue=videos")
     driver = browser.driver
     driver.find_element(By.CSS_SELECTOR, "[name=which][value=all]").click()
-    driver.find_element(By.CSS_SELECTOR, ".deeds [name=why]").send_keys("S3 is back")
+    driver.find_element(By.CSS_SELECTOR, ".actions [name=why]").send_keys("S3 is back")
 
     # When they are sent again
     driver.find_element(By.CSS_SELECTOR, "[formaction='/dead/replay']").click()
 
     # Then it is said and done, and the audit names who did it
-    wait_until(lambda: any("3 replayed" in told for told in browser.texts(".flash")), message="nothing was told")
+    wait_until(lambda: any("3 replayed" in flash for flash in browser.texts(".flash")), message="no flash message")
     assert database.rows("SELECT count(*) FROM outbox") == [(3,)]
     browser.open(f"{console.url}/audit")
     (line,) = [text for text in browser.texts("tbody tr") if "dead.replay" in text]
@@ -170,7 +170,7 @@ def test_support_finds_a_students_money_in_two_clicks(console: RunningConsole, b
 
 
 def shows(browser: Browser, selector: str, words: str = "") -> bool:
-    """Whether such an element has `words`, in one look: a page that renews itself replaces what was found before."""
+    """Whether such an element has `words`, in one read: a page that renews itself replaces what was found before."""
     found = f"[...document.querySelectorAll({selector!r})].some(e => e.textContent.includes({words!r}))"
     return bool(browser.ask(found))
 
@@ -193,7 +193,7 @@ def test_a_quarantined_webhook_is_decided_by_clicks_and_taken_back_until_it_is_b
     console: RunningConsole, browser: Browser, database: Database
 ) -> None:
     driver = browser.driver
-    standing = "SELECT state, resolution FROM webhook_events WHERE id = 12"
+    decision_query = "SELECT state, resolution FROM webhook_events WHERE id = 12"
 
     def decide(decision: str, why: str) -> None:
         button = driver.find_element(By.CSS_SELECTOR, f"button[value={decision}]")
@@ -207,15 +207,15 @@ def test_a_quarantined_webhook_is_decided_by_clicks_and_taken_back_until_it_is_b
 
     # When no reason is given, then the browser does not send the form
     driver.find_element(By.CSS_SELECTOR, "button[value=accept]").click()
-    assert database.rows(standing) == [("quarantined", None)]
+    assert database.rows(decision_query) == [("quarantined", None)]
 
     # When it is accepted and taken back, dismissed and taken back
     for decision, becomes in (("accept", ("received", "accepted")), ("dismiss", ("quarantined", "dismissed"))):
         decide(decision, "as agreed by phone")
-        wait_until(lambda expected=becomes: database.rows(standing) == [expected])
+        wait_until(lambda expected=becomes: database.rows(decision_query) == [expected])
         wait_until(lambda: shows(browser, "button[value=undo]"), message="the decision cannot be taken back")
         decide("undo", "the wrong student")
-        wait_until(lambda: database.rows(standing) == [("quarantined", None)])
+        wait_until(lambda: database.rows(decision_query) == [("quarantined", None)])
         wait_until(lambda: shows(browser, "button[value=accept]"), message="nothing can be decided")
 
     # Then the audit names who did what, and why
@@ -231,7 +231,7 @@ def test_a_quarantined_webhook_is_decided_by_clicks_and_taken_back_until_it_is_b
     database.execute("UPDATE webhook_events SET state = 'applied', processed_at = now() WHERE id = 12")
     decide("undo", "too late")
     wait_until(lambda: shows(browser, ".flash", "Nothing was changed"))
-    assert database.rows(standing) == [("applied", "accepted")]
+    assert database.rows(decision_query) == [("applied", "accepted")]
 
 
 def test_a_refund_is_asked_for_by_a_click_and_a_confirmation(
@@ -257,7 +257,7 @@ def test_a_refund_is_asked_for_by_a_click_and_a_confirmation(
     assert database.rows(requests) == [(50_000, "one lesson less")]
 
 
-def test_a_lesson_moves_while_it_is_looked_at(console: RunningConsole, browser: Browser, database: Database) -> None:
+def test_a_lesson_moves_while_its_page_is_open(console: RunningConsole, browser: Browser, database: Database) -> None:
     # Given a lesson that is being made
     database.execute(_A_LESSON)
     browser.open(f"{console.url}/lessons")

@@ -73,7 +73,7 @@ def database(migrated_server: Postgres) -> Iterator[Database]:
 @pytest.fixture(scope="module")
 def gateway(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     # the limits on strangers are not what is looked at here
-    limits = {"NOUBA_GATEWAY_UNVERIFIED_PER_SECOND": "100000", "NOUBA_GATEWAY_HINTS_PER_SECOND": "100000"}
+    limits = {"NOUBA_GATEWAY_UNVERIFIED_PER_SECOND": "100000", "NOUBA_GATEWAY_UNSIGNED_PER_SECOND": "100000"}
     log = tmp_path_factory.mktemp("fuzz") / "log"
     with RunningGateway(log, database.url, NOUBA_API_TOKENS=TOKEN, **limits) as running:
         yield running
@@ -214,13 +214,13 @@ def test_the_statistics_get_no_5xx(migrated_server: Postgres, tmp_path: Path) ->
 
 FIELDS = ("queue", "actor", "cause", "error", "since", "state", "provider", "reason", "before", "to")
 FORMS: dict[str, dict[str, Any]] = {
-    "/dead/rehearse": {"which": "all", "why": "w", "up_to": "1", "last_at": "2026-01-01T00:00:00+00:00", "error": "x"},
+    "/dead/preview": {"which": "all", "why": "w", "up_to": "1", "last_at": "2026-01-01T00:00:00+00:00", "error": "x"},
     "/dead/discard": {"which": "ticked", "why": "w", "id": "1"},
     "/webhooks/1/resolve": {"decision": "dismiss", "why": "w"},
     "/queues/videos/pause": {"why": "w"},
     "/enter": {"token": "t", "to": "/"},
 }
-READING_MANY = {"/dead/rehearse"}
+READING_MANY = {"/dead/preview"}
 
 
 @pytest.mark.slow

@@ -301,5 +301,5 @@ def test_the_clearing_of_each_provider_is_what_it_pays_out(database_url: str) ->
         }
         assert fees == {provider: month.fees[provider] for provider in PROVIDERS}
     with engine.connect() as connection:
-        assert InvariantChecker(connection, settle_seconds=10**6).look().drift_minor == 0
+        assert InvariantChecker(connection, settle_seconds=10**6).check().drift_minor == 0
     engine.dispose()

@@ -147,7 +147,7 @@ def test_days_are_computed_at_the_promoted_standby(pair: Pair, rabbitmq_url: str
 def compute(server: Postgres, rabbitmq_url: str) -> None:
     """Mark the day, and enqueue its message as the scheduler's sweep does."""
     environment = {**os.environ, "NOUBA_DATABASE_URL": server.url, "NOUBA_RABBITMQ_URL": rabbitmq_url}
-    subprocess.run([NOUBA, "stats", "mark", DAY], env=environment, check=True, capture_output=True)
+    subprocess.run([NOUBA, "stats", "invalidate", DAY], env=environment, check=True, capture_output=True)
     engine = build_engine(server.url, pool_size=1)
     with engine.begin() as connection:
         outbox.enqueue(connection, "stats", ComputeDay(day=date.fromisoformat(DAY)))

@@ -43,7 +43,7 @@ def settings(database_url: str, rabbitmq_url: str, s3_server: S3, tmp_path: Path
         "NOUBA_S3_BUCKET": BUCKET,
         "AWS_ACCESS_KEY_ID": s3_server.access_key_id,
         "AWS_SECRET_ACCESS_KEY": s3_server.secret_access_key,
-        "NOUBA_SCRATCH_DIR": str(tmp_path),
+        "NOUBA_TRANSCODER_SCRATCH_DIR": str(tmp_path),
         "NOUBA_CONSOLE_OPERATOR_TOKENS": "an-operator's-token-of-32-letters",
         "NOUBA_METRICS_PORT": str(free_port()),
         "PATH": os.environ["PATH"],

@@ -109,13 +109,13 @@ def test_a_worker_tells_prometheus_what_became_of_its_jobs(vhost: VirtualHost, r
 
     labels = 'actor="webhooks.received.v1"'
     for outcome, count in (("done", 1), ("retried", 1), ("dead", 2)):
-        line = f'nouba_jobs_total{{{labels},outcome="{outcome}",queue="webhooks"}} {count}.0'
+        line = f'nouba_messages_total{{{labels},outcome="{outcome}",queue="webhooks"}} {count}.0'
         wait_until(lambda: line in told(), timeout_seconds=5)  # noqa: B023
-    assert f'nouba_job_wait_seconds_count{{{labels},queue="webhooks"}} 4.0' in told()
-    assert 'nouba_jobs_in_progress{queue="webhooks"} 0.0' in told()
+    assert f'nouba_message_queue_seconds_count{{{labels},queue="webhooks"}} 4.0' in told()
+    assert 'nouba_messages_in_progress{queue="webhooks"} 0.0' in told()
     # two of them ended at the first attempt, and one at the second
-    assert f'nouba_job_attempts_sum{{{labels},queue="webhooks"}} 4.0' in told()
-    assert f'nouba_job_attempts_count{{{labels},queue="webhooks"}} 3.0' in told()
+    assert f'nouba_message_attempts_sum{{{labels},queue="webhooks"}} 4.0' in told()
+    assert f'nouba_message_attempts_count{{{labels},queue="webhooks"}} 3.0' in told()
     assert 'nouba_worker_threads{queue="webhooks"} 1.0' in told()
 
 

@@ -14,8 +14,8 @@ from shared.runtime.batcher import Batcher, BatchLostError
 from tests.waiting import wait_until
 
 
-class Desk:
-    """Does things when it is told to, and remembers the batches."""
+class Recorder:
+    """Does a batch when it may go, and records it."""
 
     def __init__(self) -> None:
         self.batches: list[Sequence[int]] = []
@@ -29,13 +29,13 @@ class Desk:
         return [KeyError(item) if item < 0 else item * 10 for item in batch]
 
 
-def ask_while_the_first_is_done(desk: Desk, items: Sequence[int], most: int = 100) -> list[int | BaseException]:
+def ask_while_the_first_is_done(recorder: Recorder, items: Sequence[int], most: int = 100) -> list[int | BaseException]:
     """The answers to 1, which is done first, and to `items`, which arrive meanwhile in this order."""
-    gathering = Batcher(desk.do, most)
+    run_batched = Batcher(recorder.do, most)
 
     def ask(item: int) -> int | BaseException:
         try:
-            return gathering(item)
+            return run_batched(item)
         except (KeyError, ZeroDivisionError) as error:
             return error
 
@@ -43,46 +43,46 @@ def ask_while_the_first_is_done(desk: Desk, items: Sequence[int], most: int = 10
         answers = []
         for number, item in enumerate([1, *items]):
             answers.append(threads.submit(ask, item))
-            wait_until(lambda: bool(desk.batches), 10, "the first was not begun")
-            wait_until(lambda number=number: gathering.waiting == number, 10, "it does not wait")  # type: ignore[misc]
-        desk.go.set()
+            wait_until(lambda: bool(recorder.batches), 10, "the first was not begun")
+            wait_until(lambda number=number: run_batched.waiting == number, 10, "it does not wait")  # type: ignore[misc]
+        recorder.go.set()
         return [answer.result(10) for answer in answers]
 
 
 def test_the_first_goes_alone_and_those_that_come_meanwhile_go_together() -> None:
-    desk = Desk()
-    assert ask_while_the_first_is_done(desk, [2, 3, 4]) == [10, 20, 30, 40]
-    assert desk.batches == [[1], [2, 3, 4]]
+    recorder = Recorder()
+    assert ask_while_the_first_is_done(recorder, [2, 3, 4]) == [10, 20, 30, 40]
+    assert recorder.batches == [[1], [2, 3, 4]]
 
 
 def test_a_batch_has_a_largest_size() -> None:
-    desk = Desk()
-    assert ask_while_the_first_is_done(desk, [2, 3, 4, 5, 6], most=2) == [10, 20, 30, 40, 50, 60]
-    assert desk.batches == [[1], [2, 3], [4, 5], [6]]
+    recorder = Recorder()
+    assert ask_while_the_first_is_done(recorder, [2, 3, 4, 5, 6], most=2) == [10, 20, 30, 40, 50, 60]
+    assert recorder.batches == [[1], [2, 3], [4, 5], [6]]
 
 
 def test_one_that_cannot_be_done_spoils_no_other() -> None:
-    first, second, bad = ask_while_the_first_is_done(Desk(), [2, -3])
+    first, second, bad = ask_while_the_first_is_done(Recorder(), [2, -3])
     assert (first, second) == (10, 20)
     assert isinstance(bad, KeyError)
 
 
 def test_what_a_batch_waited_for_in_vain_nobody_behind_it_waits_for_again() -> None:
-    desk = Desk()
-    first, *failed = ask_while_the_first_is_done(desk, [2, 13, 4, 5, 6], most=2)
+    recorder = Recorder()
+    first, *failed = ask_while_the_first_is_done(recorder, [2, 13, 4, 5, 6], most=2)
     assert first == 10
     assert [type(one) for one in failed] == [ZeroDivisionError] * 5
     # the first, and the one that failed
-    assert len(desk.batches) == 2
+    assert len(recorder.batches) == 2
 
 
 def test_after_a_rest_it_begins_again() -> None:
-    desk = Desk()
-    desk.go.set()
-    gathering = Batcher(desk.do, 10)
+    recorder = Recorder()
+    recorder.go.set()
+    run_batched = Batcher(recorder.do, 10)
     with pytest.raises(ZeroDivisionError):
-        gathering(13)
-    assert [gathering(1), gathering(2)] == [10, 20]
+        run_batched(13)
+    assert [run_batched(1), run_batched(2)] == [10, 20]
 
 
 class TimeIsUp(BaseException):
@@ -90,33 +90,33 @@ class TimeIsUp(BaseException):
 
 
 def test_one_whose_time_is_up_while_it_waits_keeps_nobody_from_their_turn() -> None:
-    desk = Desk()
-    gathering = Batcher(desk.do, 1)
+    recorder = Recorder()
+    run_batched = Batcher(recorder.do, 1)
     ended: list[str] = []
 
     def ask_impatiently() -> None:
         try:
-            gathering(2)
+            run_batched(2)
         except TimeIsUp:
             ended.append("the impatient one")
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(gathering, 1)
-        wait_until(lambda: bool(desk.batches), 10, "the first was not begun")
+        first = threads.submit(run_batched, 1)
+        wait_until(lambda: bool(recorder.batches), 10, "the first was not begun")
         impatient = threading.Thread(target=ask_impatiently)
         impatient.start()
-        wait_until(lambda: gathering.waiting == 1, 10, "it does not wait")
-        last = threads.submit(gathering, 3)
-        wait_until(lambda: gathering.waiting == 2, 10, "it does not wait")
+        wait_until(lambda: run_batched.waiting == 1, 10, "it does not wait")
+        last = threads.submit(run_batched, 3)
+        wait_until(lambda: run_batched.waiting == 2, 10, "it does not wait")
         # it strikes when the thread next runs Python: when it is handed the lead
         assert impatient.ident is not None
         raise_thread_exception(impatient.ident, TimeIsUp)
-        desk.go.set()
+        recorder.go.set()
         assert first.result(10) == 10
         assert last.result(10) == 30
         impatient.join(10)
     assert ended == ["the impatient one"]
-    assert gathering(4) == 40
+    assert run_batched(4) == 40
 
 
 def _lines_of(*functions: Any) -> list[tuple[CodeType, int]]:
@@ -150,11 +150,11 @@ def test_an_exception_at_any_line_costs_only_those_whom_it_strikes(code: CodeTyp
             raise TimeIsUp
         return trace
 
-    gathering = Batcher(lambda batch: [KeyError(item) if item == 7 else item * 10 for item in batch], 3)
+    run_batched = Batcher(lambda batch: [KeyError(item) if item == 7 else item * 10 for item in batch], 3)
 
     def ask(item: int) -> object:
         try:
-            return gathering(item)
+            return run_batched(item)
         except (KeyError, BatchLostError, TimeIsUp) as error:
             return type(error)
 
@@ -181,35 +181,35 @@ def test_an_exception_at_any_line_costs_only_those_whom_it_strikes(code: CodeTyp
     assert len(told) == 12
     assert told.count(TimeIsUp) + told.count(BatchLostError) <= 4
     assert {answer for answer in told if isinstance(answer, int)} <= {item * 10 for item in range(12) if item != 7}
-    assert gathering(1) == 10
+    assert run_batched(1) == 10
 
 
 def test_a_thread_that_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a batcher whose thread ends with a call in hand
-    gathering = Batcher(lambda batch: [item * 10 for item in batch], 3)
+    run_batched = Batcher(lambda batch: [item * 10 for item in batch], 3)
     with monkeypatch.context() as patch:
         patch.setattr(batcher, "_serve", lambda *_: None)
-        patch.setattr(batcher, "LOOK_SECONDS", 0.1)
+        patch.setattr(batcher, "WAKE_SECONDS", 0.1)
         with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(gathering, 1)
-            wait_until(lambda: gathering._thread is not None)
+            waiting = threads.submit(run_batched, 1)
+            wait_until(lambda: run_batched._thread is not None)
             patch.undo()
             assert waiting.result(20) == 10
 
 
 def test_a_batcher_that_nobody_holds_leaves_no_thread() -> None:
-    gathering = Batcher(lambda batch: batch, 3)
-    gathering(1)
-    thread = gathering._thread
+    run_batched = Batcher(lambda batch: batch, 3)
+    run_batched(1)
+    thread = run_batched._thread
     assert thread is not None
-    del gathering
+    del run_batched
     wait_until(lambda: not thread.is_alive())
 
 
 def test_many_items_of_one_caller_share_batches_of_the_largest_size() -> None:
-    desk = Desk()
-    desk.go.set()
-    answers = Batcher(desk.do, 2).each([1, -1, 3])
+    recorder = Recorder()
+    recorder.go.set()
+    answers = Batcher(recorder.do, 2).each([1, -1, 3])
     assert [answers[0], type(answers[1]), answers[2]] == [10, KeyError, 30]
-    assert sorted(item for batch in desk.batches for item in batch) == [-1, 1, 3]
-    assert max(len(batch) for batch in desk.batches) <= 2
+    assert sorted(item for batch in recorder.batches for item in batch) == [-1, 1, 3]
+    assert max(len(batch) for batch in recorder.batches) <= 2

@@ -13,7 +13,7 @@ from shared.runtime.multiprocess_metrics import add_up_metrics_in
 COUNT_ONE = """
 from shared.runtime import metrics
 metrics.RELAY_PUBLISHED.labels("gateway").inc()
-metrics.RELAY_BACKLOG.labels("gateway").set(3)
+metrics.OUTBOX_PENDING.labels("gateway").set(3)
 """
 SHOW = """
 from prometheus_client import generate_latest
@@ -44,7 +44,7 @@ def test_the_directory_is_emptied_before_the_start_and_adds_up_all_processes_aft
         python(COUNT_ONE, directory)
     shown = python(SHOW, directory)
     assert 'nouba_relay_published_total{service="gateway"} 2.0' in shown
-    assert 'nouba_relay_backlog_messages{service="gateway"} 3.0' in shown
+    assert 'nouba_outbox_pending_messages{service="gateway"} 3.0' in shown
 
 
 def test_an_ended_process_leaves_its_counts_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

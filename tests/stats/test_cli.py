@@ -72,12 +72,12 @@ def test_verify_proves_the_days_and_fails_where_one_is_missing(run: Run) -> None
 
 
 def test_days_that_are_marked_by_hand_are_due_until_they_are_computed(run: Run) -> None:
-    assert "1 days are invalidated" in run("mark", "2026-10-07").stdout
-    assert "3 days are invalidated" in run("mark", "2026-10-07", "2026-10-09").stdout
+    assert "1 days are invalidated" in run("invalidate", "2026-10-07").stdout
+    assert "3 days are invalidated" in run("invalidate", "2026-10-07", "2026-10-09").stdout
     # they are equal all the same, and what is equal is not called due
     assert "31 days equal a rebuild" in run("verify").stdout
     assert "4 days computed, 0 of them new" in run("backfill", "2026-10-06", "2026-10-09").stdout
-    assert "nouba stats mark 2026-09-01 2026-09-30" in run("mark", "--help").stdout
+    assert "nouba stats invalidate 2026-09-01 2026-09-30" in run("invalidate", "--help").stdout
 
 
 def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
@@ -95,10 +95,10 @@ def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
         (("show", "01/02/2026"), "write it as 2026-11-23"),
         (("compute", "2999-01-01"), "is not over"),
         (("backfill", "2026-10-05", "2026-10-01"), "give the earlier day first"),
-        (("mark", "2026-10-05", "2026-10-01"), "give the earlier day first"),
-        (("mark", "2999-01-01"), "is not over"),
+        (("invalidate", "2026-10-05", "2026-10-01"), "give the earlier day first"),
+        (("invalidate", "2999-01-01"), "is not over"),
         (("diff", "2020-01-01", "2026-10-01"), "nouba stats compute 2020-01-01"),
-        (("explain", "payments.profit"), "No number is called"),
+        (("definitions", "payments.profit"), "No number is called"),
     ],
 )
 def test_a_fault_is_a_sentence_that_says_the_fix(run: Run, arguments: tuple[str, ...], told: str) -> None:
@@ -108,7 +108,7 @@ def test_a_fault_is_a_sentence_that_says_the_fix(run: Run, arguments: tuple[str,
 
 
 def test_every_number_is_explained_and_every_explanation_has_its_number(run: Run) -> None:
-    explained = {each["id"]: each for each in json.loads(run("explain", "--json").stdout)}
+    explained = {each["id"]: each for each in json.loads(run("definitions", "--json").stdout)}
     kept = {
         f"{section}.{name}"
         for section, found in shown(run, "2026-10-31")["sections"].items()
@@ -119,11 +119,11 @@ def test_every_number_is_explained_and_every_explanation_has_its_number(run: Run
     observed = {name for name, each in explained.items() if each["observed"]}
     assert set(explained) - kept - observed == set()
     assert "A top-up is no revenue" in explained["revenue.net"]["definition"]
-    assert "revenue.net_to_date" in run("explain", "revenue.net").stdout
+    assert "revenue.net_to_date" in run("definitions", "revenue.net").stdout
 
 
 def test_the_reference_page_is_what_the_definitions_say(run: Run) -> None:
-    assert run("explain", "--markdown").stdout == (ROOT / "docs" / "statistics.md").read_text()
+    assert run("definitions", "--markdown").stdout == (ROOT / "docs" / "statistics.md").read_text()
 
 
 def test_a_month_is_closed_once_and_says_so(run: Run) -> None:

@@ -20,7 +20,7 @@ PROGRAM = "from services.transcoder.cli import transcoder; transcoder()"
 def test_run_makes_a_lesson_and_tells_programs_about_it(film: Callable[[str], Path], tmp_path: Path) -> None:
     source = film("three renditions")
 
-    result = CliRunner(env={"NOUBA_PRESET": "ultrafast"}).invoke(
+    result = CliRunner(env={"NOUBA_TRANSCODER_PRESET": "ultrafast"}).invoke(
         transcoder, ["run", str(source), "--out", str(tmp_path / "out"), "--jobs", "2", "--json"]
     )
 
@@ -33,7 +33,7 @@ def test_run_makes_a_lesson_and_tells_programs_about_it(film: Callable[[str], Pa
 
 
 def test_run_shows_people_what_was_made(film: Callable[[str], Path], tmp_path: Path) -> None:
-    result = CliRunner(env={"NOUBA_PRESET": "ultrafast"}).invoke(
+    result = CliRunner(env={"NOUBA_TRANSCODER_PRESET": "ultrafast"}).invoke(
         transcoder, ["run", str(film("half a second")), "--out", str(tmp_path / "out")]
     )
 
@@ -72,7 +72,9 @@ def test_interrupting_removes_everything_at_once(tmp_path: Path) -> None:
     made = ["-f", "lavfi", "-i", picture, "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
     subprocess.run(["ffmpeg", "-v", "error", *made, str(long)], check=True, timeout=120)
     run = [sys.executable, "-c", PROGRAM, "run", str(long), "--out", str(tmp_path / "out"), "--jobs", "2"]
-    process = subprocess.Popen(run, stderr=subprocess.PIPE, env={**os.environ, "NOUBA_PRESET": "medium"}, text=True)
+    process = subprocess.Popen(
+        run, stderr=subprocess.PIPE, env={**os.environ, "NOUBA_TRANSCODER_PRESET": "medium"}, text=True
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".nouba-*/lesson/.chunk*/*")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -153,7 +153,7 @@ class FakeSchool:
 
 
 class FakeBooks:
-    """Implements `Books` over tables that only its transaction sees."""
+    """Implements `SettlementStore` over tables that only its transaction sees."""
 
     def __init__(self, tables: Tables, subscription_period: timedelta) -> None:
         self._tables = tables

@@ -6,7 +6,7 @@ _JOBS = '{SCOPE, queue=~"$queue", actor=~"$actor"'
 
 
 def _duration(share: float) -> str:
-    buckets = f"rate(nouba_job_seconds_bucket{_JOBS}}}[$__rate_interval])"
+    buckets = f"rate(nouba_message_duration_seconds_bucket{_JOBS}}}[$__rate_interval])"
     return f"histogram_quantile({share}, sum by (actor, le) ({buckets}))"
 
 
@@ -16,8 +16,8 @@ BOARD = Board(
     description="Rate, errors and duration of messages by actor.",
     jobs="payments-worker|transcoder|stats-worker",
     choices=[
-        Choice("queue", "Queue", 'label_values(nouba_jobs_total{job=~"$job"}, queue)'),
-        Choice("actor", "Actor", 'label_values(nouba_jobs_total{job=~"$job", queue=~"$queue"}, actor)'),
+        Choice("queue", "Queue", 'label_values(nouba_messages_total{job=~"$job"}, queue)'),
+        Choice("actor", "Actor", 'label_values(nouba_messages_total{job=~"$job", queue=~"$queue"}, actor)'),
     ],
     rows=[
         (
@@ -27,13 +27,13 @@ BOARD = Board(
                     "Rate",
                     "Processed messages, whatever the outcome.",
                     "ops",
-                    [(f"sum by (actor) (rate(nouba_jobs_total{_JOBS}}}[$__rate_interval]))", "{{actor}}")],
+                    [(f"sum by (actor) (rate(nouba_messages_total{_JOBS}}}[$__rate_interval]))", "{{actor}}")],
                 ),
                 Panel(
                     "Outcomes",
                     "Done, retried, or dead.",
                     "ops",
-                    [(f"sum by (outcome) (rate(nouba_jobs_total{_JOBS}}}[$__rate_interval]))", "{{outcome}}")],
+                    [(f"sum by (outcome) (rate(nouba_messages_total{_JOBS}}}[$__rate_interval]))", "{{outcome}}")],
                     stacked=True,
                 ),
                 Panel(
@@ -42,9 +42,9 @@ BOARD = Board(
                     "percentunit",
                     [
                         (
-                            f'(sum by (actor) (rate(nouba_jobs_total{_JOBS}, outcome!="done"}}[$__rate_interval])) '
-                            f"or 0 * sum by (actor) (rate(nouba_jobs_total{_JOBS}}}[$__rate_interval]))) "
-                            f"/ (sum by (actor) (rate(nouba_jobs_total{_JOBS}}}[$__rate_interval])) > 0)",
+                            f'(sum by (actor) (rate(nouba_messages_total{_JOBS}, outcome!="done"}}[$__rate_interval])) '
+                            f"or 0 * sum by (actor) (rate(nouba_messages_total{_JOBS}}}[$__rate_interval]))) "
+                            f"/ (sum by (actor) (rate(nouba_messages_total{_JOBS}}}[$__rate_interval])) > 0)",
                             "{{actor}}",
                         )
                     ],
@@ -54,7 +54,7 @@ BOARD = Board(
                     "In progress",
                     "Messages in progress.",
                     "short",
-                    [('sum by (queue) (nouba_jobs_in_progress{SCOPE, queue=~"$queue"})', "{{queue}}")],
+                    [('sum by (queue) (nouba_messages_in_progress{SCOPE, queue=~"$queue"})', "{{queue}}")],
                 ),
                 Panel(
                     "Attempts",
@@ -62,8 +62,8 @@ BOARD = Board(
                     "short",
                     [
                         (
-                            f"sum by (actor) (rate(nouba_job_attempts_sum{_JOBS}}}[$__rate_interval])) "
-                            f"/ (sum by (actor) (rate(nouba_job_attempts_count{_JOBS}}}[$__rate_interval])) > 0)",
+                            f"sum by (actor) (rate(nouba_message_attempts_sum{_JOBS}}}[$__rate_interval])) "
+                            f"/ (sum by (actor) (rate(nouba_message_attempts_count{_JOBS}}}[$__rate_interval])) > 0)",
                             "{{actor}}",
                         )
                     ],
@@ -74,7 +74,10 @@ BOARD = Board(
                     "short",
                     [
                         (
-                            f'sum by (actor) (increase(nouba_jobs_total{_JOBS}, outcome="dead"}}[$__rate_interval]))',
+                            (
+                                f"sum by (actor) (increase(nouba_messages_total{_JOBS}, "
+                                f'outcome="dead"}}[$__rate_interval]))'
+                            ),
                             "{{actor}}",
                         )
                     ],
@@ -92,7 +95,12 @@ BOARD = Board(
                     "Duration (heatmap)",
                     "Distribution of the duration.",
                     "short",
-                    [(f"sum by (le) (increase(nouba_job_seconds_bucket{_JOBS}}}[$__rate_interval]))", "{{le}}")],
+                    [
+                        (
+                            f"sum by (le) (increase(nouba_message_duration_seconds_bucket{_JOBS}}}[$__rate_interval]))",
+                            "{{le}}",
+                        )
+                    ],
                     kind="heatmap",
                     width=12,
                 ),
@@ -100,7 +108,12 @@ BOARD = Board(
                     "Busy threads",
                     "Rate times duration, by actor.",
                     "short",
-                    [(f"sum by (actor) (rate(nouba_job_seconds_sum{_JOBS}}}[$__rate_interval]))", "{{actor}}")],
+                    [
+                        (
+                            f"sum by (actor) (rate(nouba_message_duration_seconds_sum{_JOBS}}}[$__rate_interval]))",
+                            "{{actor}}",
+                        )
+                    ],
                     width=12,
                     stacked=True,
                 ),
@@ -108,7 +121,7 @@ BOARD = Board(
                     "Totals in the selected time",
                     "Messages by actor and outcome.",
                     "short",
-                    [(f"sum by (queue, actor, outcome) (increase(nouba_jobs_total{_JOBS}}}[$__range]))", "")],
+                    [(f"sum by (queue, actor, outcome) (increase(nouba_messages_total{_JOBS}}}[$__range]))", "")],
                     kind="table",
                     width=24,
                 ),

@@ -41,7 +41,7 @@ BOARD = Board(
                     "Hash chain",
                     "Rows of inbox and ledger in the hash chain, which reveals altered rows.",
                     "short",
-                    [("max(nouba_seals{SCOPE})", "rows")],
+                    [("max(nouba_integrity_chain_rows{SCOPE})", "rows")],
                     kind="stat",
                     width=6,
                 ),
@@ -61,13 +61,13 @@ BOARD = Board(
                     "Unsettled events",
                     "Accepted events that are not settled yet.",
                     "short",
-                    [("max(nouba_events_unsettled{SCOPE})", "events")],
+                    [("max(nouba_webhook_events_unsettled{SCOPE})", "events")],
                 ),
                 Panel(
                     "Oldest of them",
                     "Age of the oldest unsettled event.",
                     "s",
-                    [("max(nouba_events_unsettled_oldest_age_seconds{SCOPE})", "oldest")],
+                    [("max(nouba_webhook_events_unsettled_oldest_age_seconds{SCOPE})", "oldest")],
                     limits=(60, 300),
                 ),
                 Panel(
@@ -90,9 +90,10 @@ BOARD = Board(
                     "percentunit",
                     [
                         (
-                            "sum(rate(nouba_job_wait_seconds_bucket"
+                            "sum(rate(nouba_message_queue_seconds_bucket"
                             '{SCOPE, queue="webhooks", le="10.0"}[$__rate_interval])) / '
-                            '(sum(rate(nouba_job_wait_seconds_count{SCOPE, queue="webhooks"}[$__rate_interval])) > 0)',
+                            "(sum(rate(nouba_message_queue_seconds_count{SCOPE, "
+                            'queue="webhooks"}[$__rate_interval])) > 0)',
                             "in time",
                         )
                     ],
@@ -104,7 +105,7 @@ BOARD = Board(
                     [
                         (
                             "histogram_quantile(0.95, sum by (le) "
-                            '(rate(nouba_job_seconds_bucket{SCOPE, queue="webhooks"}[$__rate_interval])))',
+                            '(rate(nouba_message_duration_seconds_bucket{SCOPE, queue="webhooks"}[$__rate_interval])))',
                             "settle",
                         )
                     ],
@@ -129,7 +130,7 @@ BOARD = Board(
                     [
                         (
                             "sum by (provider, outcome) "
-                            "(rate(nouba_reconciliation_asks_total{SCOPE}[$__rate_interval]))",
+                            "(rate(nouba_reconciliation_polls_total{SCOPE}[$__rate_interval]))",
                             "{{provider}} {{outcome}}",
                         )
                     ],
@@ -142,7 +143,10 @@ BOARD = Board(
                     "short",
                     [
                         (
-                            "sum by (provider) (increase(nouba_reconciliation_booked_total{SCOPE}[$__range]))",
+                            (
+                                "sum by (provider) (increase("
+                                "nouba_reconciliation_recovered_payments_total{SCOPE}[$__range]))"
+                            ),
                             "{{provider}}",
                         )
                     ],

@@ -72,7 +72,7 @@ BOARD = Board(
                     "ops",
                     [
                         (
-                            "sum by (queue, outcome) (rate(nouba_jobs_total{SCOPE}[$__rate_interval]))",
+                            "sum by (queue, outcome) (rate(nouba_messages_total{SCOPE}[$__rate_interval]))",
                             "{{queue}} {{outcome}}",
                         )
                     ],
@@ -94,7 +94,7 @@ BOARD = Board(
                     "Oldest outbox message",
                     "Age of the oldest message in each outbox.",
                     "s",
-                    [("max by (service) (nouba_relay_backlog_age_seconds{SCOPE})", "{{service}}")],
+                    [("max by (service) (nouba_outbox_oldest_age_seconds{SCOPE})", "{{service}}")],
                     limits=(15, 45),
                 ),
                 Panel(

@@ -43,7 +43,7 @@ BOARD = Board(
                     "Queue latency (p95)",
                     "From the time a message was due until a worker started it.",
                     "s",
-                    [('queue:nouba_job_wait_seconds:p95_5m{queue=~"$queue"}', "{{queue}}")],
+                    [('queue:nouba_message_queue_seconds:p95_5m{queue=~"$queue"}', "{{queue}}")],
                 ),
                 Panel(
                     "Queue latency (heatmap)",
@@ -52,7 +52,7 @@ BOARD = Board(
                     [
                         (
                             "sum by (le) "
-                            '(increase(nouba_job_wait_seconds_bucket{SCOPE, queue=~"$queue"}[$__rate_interval]))',
+                            '(increase(nouba_message_queue_seconds_bucket{SCOPE, queue=~"$queue"}[$__rate_interval]))',
                             "{{le}}",
                         )
                     ],
@@ -62,7 +62,7 @@ BOARD = Board(
                     "Oldest unsettled event",
                     "Age of the oldest webhook event that is not settled.",
                     "s",
-                    [("max(nouba_events_unsettled_oldest_age_seconds{SCOPE})", "oldest")],
+                    [("max(nouba_webhook_events_unsettled_oldest_age_seconds{SCOPE})", "oldest")],
                     limits=(60, 300),
                 ),
             ],
@@ -94,7 +94,7 @@ BOARD = Board(
                     "percentunit",
                     [
                         (
-                            'sum by (queue) (nouba_jobs_in_progress{SCOPE, queue=~"$queue"}) '
+                            'sum by (queue) (nouba_messages_in_progress{SCOPE, queue=~"$queue"}) '
                             '/ sum by (queue) (nouba_worker_threads{SCOPE, queue=~"$queue"})',
                             "{{queue}}",
                         )
@@ -118,7 +118,7 @@ BOARD = Board(
                     [
                         (
                             "sum by (queue) "
-                            '(rate(nouba_job_wait_seconds_count{SCOPE, queue=~"$queue"}[$__rate_interval]))',
+                            '(rate(nouba_message_queue_seconds_count{SCOPE, queue=~"$queue"}[$__rate_interval]))',
                             "{{queue}} begun",
                         ),
                         (
@@ -139,7 +139,7 @@ BOARD = Board(
                             "{{service}} confirmed",
                         ),
                         (
-                            "sum by (service) (rate(nouba_relay_failed_total{SCOPE}[$__rate_interval]))",
+                            "sum by (service) (rate(nouba_relay_unconfirmed_total{SCOPE}[$__rate_interval]))",
                             "{{service}} failed",
                         ),
                     ],
@@ -154,7 +154,7 @@ BOARD = Board(
                     "Outbox",
                     "Messages that RabbitMQ has not confirmed yet.",
                     "short",
-                    [("max by (service) (nouba_relay_backlog_messages{SCOPE})", "{{service}}")],
+                    [("max by (service) (nouba_outbox_pending_messages{SCOPE})", "{{service}}")],
                 ),
                 Panel(
                     "Delayed",
@@ -169,7 +169,7 @@ BOARD = Board(
                     [
                         (
                             "sum by (queue) "
-                            '(increase(nouba_job_redeliveries_total{SCOPE, queue=~"$queue"}[$__rate_interval]))',
+                            '(increase(nouba_message_redeliveries_total{SCOPE, queue=~"$queue"}[$__rate_interval]))',
                             "{{queue}}",
                         )
                     ],

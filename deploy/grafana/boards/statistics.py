@@ -203,7 +203,7 @@ BOARD = Board(
                     "Cache age",
                     "Time since the API last refreshed its cache; -1 if it never did.",
                     "s",
-                    [("max(nouba_stats_cache_silent_seconds{SCOPE})", "silent")],
+                    [("max(nouba_stats_cache_age_seconds{SCOPE})", "silent")],
                     limits=(60, 120),
                 ),
                 Panel(

@@ -31,7 +31,7 @@ BOARD = Board(
                     "Pending tasks",
                     "Tasks without a lease.",
                     "short",
-                    [("max(nouba_transcoder_waiting_parts{SCOPE})", "parts")],
+                    [("max(nouba_transcoder_tasks_pending{SCOPE})", "parts")],
                     width=6,
                 ),
                 Panel(
@@ -54,7 +54,8 @@ BOARD = Board(
                     [
                         (
                             "histogram_quantile(0.95, sum by (kind, le) "
-                            '(rate(nouba_transcoder_part_seconds_bucket{SCOPE, outcome="done"}[$__rate_interval])))',
+                            "(rate(nouba_transcoder_task_duration_seconds_bucket{SCOPE, "
+                            'outcome="done"}[$__rate_interval])))',
                             "{{kind}}",
                         )
                     ],
@@ -66,7 +67,8 @@ BOARD = Board(
                     [
                         (
                             "sum by (kind) "
-                            '(rate(nouba_transcoder_part_seconds_count{SCOPE, outcome="done"}[$__rate_interval]))',
+                            "(rate(nouba_transcoder_task_duration_seconds_count{SCOPE, "
+                            'outcome="done"}[$__rate_interval]))',
                             "{{kind}}",
                         )
                     ],
@@ -78,7 +80,7 @@ BOARD = Board(
                     "short",
                     [
                         (
-                            "sum by (kind) (rate(nouba_transcoder_part_seconds_sum{SCOPE}[$__rate_interval]))",
+                            "sum by (kind) (rate(nouba_transcoder_task_duration_seconds_sum{SCOPE}[$__rate_interval]))",
                             "{{kind}}",
                         )
                     ],
@@ -114,7 +116,7 @@ BOARD = Board(
                     "percentunit",
                     [
                         (
-                            'sum(nouba_jobs_in_progress{SCOPE, queue="videos"}) '
+                            'sum(nouba_messages_in_progress{SCOPE, queue="videos"}) '
                             '/ sum(nouba_worker_threads{SCOPE, queue="videos"})',
                             "busy",
                         )
@@ -132,7 +134,7 @@ BOARD = Board(
                     [
                         (
                             "sum by (kind, outcome) (increase("
-                            'nouba_transcoder_part_seconds_count{SCOPE, outcome!="done"}[$__rate_interval]))',
+                            'nouba_transcoder_task_duration_seconds_count{SCOPE, outcome!="done"}[$__rate_interval]))',
                             "{{kind}} {{outcome}}",
                         )
                     ],

@@ -1,6 +1,6 @@
 """In-memory cache of all snapshots: a request needs no database.
 
-A shelf is never changed. When a day gets another version, a new shelf takes the old one's place at once, so a reader
+A cache is never changed. When a day gets another version, a new cache takes the old one's place at once, so a reader
 sees all of it before or all of it after. A day takes about 3 kB: ten years are some 10 MB.
 """
 
@@ -120,18 +120,18 @@ LEFT JOIN unnest(%(days)s::date[], %(versions)s::int[], %(closed)s::bool[]) AS h
 """  # noqa: S608
 
 
-def refresh(engine: Engine, shelf: SnapshotCache) -> SnapshotCache:
-    """The shelf as it is now; the same one if nothing changed. `engine` has to commit by itself."""
+def refresh(engine: Engine, cache: SnapshotCache) -> SnapshotCache:
+    """The cache as it is now; the same one if nothing changed. `engine` has to commit by itself."""
     with engine.connect() as connection:
-        if connection.exec_driver_sql(_FINGERPRINT).scalar_one() == shelf.fingerprint:
-            return shelf
+        if connection.exec_driver_sql(_FINGERPRINT).scalar_one() == cache.fingerprint:
+            return cache
         held = {
-            "days": list(shelf.days),
-            "versions": [day.version for day in shelf.days.values()],
-            "closed": [day.closed for day in shelf.days.values()],
+            "days": list(cache.days),
+            "versions": [day.version for day in cache.days.values()],
+            "closed": [day.closed for day in cache.days.values()],
         }
         rows = connection.exec_driver_sql(_DAYS, held).all()
-    return SnapshotCache({row.day: shelf.days[row.day] if row.body_gzip is None else _day(row) for row in rows})
+    return SnapshotCache({row.day: cache.days[row.day] if row.body_gzip is None else _day(row) for row in rows})
 
 
 def _day(row: Row[Any]) -> Day:

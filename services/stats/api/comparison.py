@@ -9,11 +9,11 @@ from services.stats.sections.base import rounded
 from services.stats.snapshots.compute import Payload, flatten
 
 
-def compared(shelf: SnapshotCache, day: Day) -> Payload:
+def compared(cache: SnapshotCache, day: Day) -> Payload:
     """The day's document with one key more, `comparison`: three earlier days, null for one that is not kept."""
     return {
         **day.payload,
-        "comparison": {name: _beside(day, shelf.days.get(then)) for name, then in before(day.day).items()},
+        "comparison": {name: _beside(day, cache.days.get(then)) for name, then in before(day.day).items()},
     }
 
 

@@ -82,12 +82,12 @@ class DayNotStoredError(ReaderError):
     def __init__(self, day: date | None, first: date | None, last: date | None) -> None:
         self.day, self.first, self.last = day, first, last
         if first is None:
-            told = "No day is kept yet; the first one is when it is over and computed."
+            message = "No day is kept yet; the first one is when it is over and computed."
         elif day is not None and first < day < (last or day):
-            told = f"{day} is not kept, though days from {first} to {last} are; it is computed at the next look."
+            message = f"{day} is not kept, though days from {first} to {last} are; it is computed at the next look."
         else:
-            told = f"{day} is not kept; the days from {first} to {last} are."
-        super().__init__(told)
+            message = f"{day} is not kept; the days from {first} to {last} are."
+        super().__init__(message)
 
 
 class NoSnapshotError(ReaderError):

@@ -55,13 +55,13 @@ class FastPath:
         return [body] if body else []
 
     def _day(self, name: str) -> Day | None:
-        shelf = self._watch.shelf
-        if shelf is None:
+        cache = self._watch.cache
+        if cache is None:
             return None
         if name == "latest":
-            return shelf.newest
+            return cache.newest
         day = _date(name)
-        return None if day is None else shelf.days.get(day)
+        return None if day is None else cache.days.get(day)
 
 
 @lru_cache(maxsize=64)

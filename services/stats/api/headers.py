@@ -1,7 +1,7 @@
 """Response headers of a document."""
 
 from services.stats.api.cache import Day
-from services.stats.api.cache_refresher import AWAY_SECONDS
+from services.stats.api.cache_refresher import UNAVAILABLE_SECONDS
 from services.stats.api.openapi import POLICY
 from services.stats.api.responses import CachedResponse
 
@@ -22,6 +22,6 @@ def headers_of(document: CachedResponse, zipped: bool, day: Day | None, silent_s
         headers["Nouba-Day"] = day.day.isoformat()
         headers["Nouba-Version"] = str(day.version)
         headers["Nouba-Computed-At"] = day.computed_at.isoformat(timespec="seconds")
-    if silent_seconds > AWAY_SECONDS:
+    if silent_seconds > UNAVAILABLE_SECONDS:
         headers["Nouba-Stale-Seconds"] = str(int(silent_seconds))
     return headers

@@ -22,12 +22,12 @@ REQUEST_SECONDS = Histogram(
 )
 REFRESHES = Counter(
     "nouba_stats_cache_refreshes_total",
-    "Looks for newer versions by what they found: same, changed or failed.",
+    "Loads of newer versions by outcome: same, changed or failed.",
     ["outcome"],
 )
 _DAYS = Gauge("nouba_stats_cache_days", "Days in a process's memory.", multiprocess_mode="livemin")
 _SILENT = Gauge(
-    "nouba_stats_cache_silent_seconds",
+    "nouba_stats_cache_age_seconds",
     "Time since the database last said which versions are the newest; -1 where it never did.",
     multiprocess_mode="livemax",
 )
@@ -95,7 +95,7 @@ _NUMBERS: dict[Unit, tuple[Gauge, float]] = {
     Unit.MINUTES: (_SECONDS, 60),
     Unit.BYTES: (_SIZE, 1),
 }
-_numbers_told: set[tuple[str, str]] = set()
+_published_numbers: set[tuple[str, str]] = set()
 
 
 def count(route: str, status: int, began: float) -> None:
@@ -111,11 +111,11 @@ def _of(route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, status), REQUEST_SECONDS.labels(route)
 
 
-def show(shelf: SnapshotCache | None, silent_seconds: float) -> None:
+def show(cache: SnapshotCache | None, silent_seconds: float) -> None:
     """What a process knows at this moment."""
-    _SILENT.set(-1 if shelf is None else silent_seconds)
-    _DAYS.set(len(shelf.days) if shelf else 0)
-    newest = shelf.newest if shelf else None
+    _SILENT.set(-1 if cache is None else silent_seconds)
+    _DAYS.set(len(cache.days) if cache else 0)
+    newest = cache.newest if cache else None
     if newest is not None:
         ended = ended_at(newest.payload["zone"], newest.day).timestamp()
         computed = newest.computed_at.timestamp()
@@ -125,9 +125,9 @@ def show(shelf: SnapshotCache | None, silent_seconds: float) -> None:
         _DELAY.set(computed - ended)
 
 
-def show_numbers(shelf: SnapshotCache) -> None:
+def show_numbers(cache: SnapshotCache) -> None:
     """The plain numbers of the newest day; breakdowns have keys without end, and are for the API."""
-    sections = shelf.newest.payload["sections"] if shelf.newest else {}
+    sections = cache.newest.payload["sections"] if cache.newest else {}
     numbers = {
         (section, name): value
         for section, found in sections.items()
@@ -135,12 +135,12 @@ def show_numbers(shelf: SnapshotCache) -> None:
         if isinstance(value, int) and (section, name) in _units()
     }
     # processes that share a folder cannot take a label back
-    for key in _numbers_told - numbers.keys():
+    for key in _published_numbers - numbers.keys():
         _NUMBERS[_units()[key]][0].labels(*key).set(math.nan)
     for key, value in numbers.items():
         gauge, factor = _NUMBERS[_units()[key]]
         gauge.labels(*key).set(value * factor)
-    _numbers_told.update(numbers)
+    _published_numbers.update(numbers)
 
 
 @cache

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.stats.api.cache_refresher import AWAY_SECONDS, CacheRefresher
+from services.stats.api.cache_refresher import UNAVAILABLE_SECONDS, CacheRefresher
 from services.stats.days import ONE_DAY, midnight
 
 
@@ -29,8 +29,8 @@ class Readiness:
 
 def check(watch: CacheRefresher, zone: ZoneInfo, ready_hours: float) -> Readiness:
     """Look now."""
-    reached = watch.silent_seconds <= AWAY_SECONDS
-    newest = watch.shelf.newest if watch.shelf else None
+    reached = watch.silent_seconds <= UNAVAILABLE_SECONDS
+    newest = watch.cache.newest if watch.cache else None
     age = None if newest is None else (datetime.now(UTC) - midnight(newest.day + ONE_DAY, zone)).total_seconds()
     reason = None
     if not reached:

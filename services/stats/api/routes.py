@@ -74,8 +74,8 @@ class Reading:
 
 @stats.get("/api/stats/latest")
 def show_latest() -> ResponseReturnValue:
-    shelf = _shelf()
-    return _show_day(shelf, _kept(shelf, shelf.last))
+    cache = _cache()
+    return _show_day(cache, _kept(cache, cache.last))
 
 
 @stats.get("/api/stats/definitions")
@@ -85,14 +85,14 @@ def show_definitions() -> ResponseReturnValue:
 
 @stats.get("/api/stats/<day>")
 def show_day(day: str) -> ResponseReturnValue:
-    shelf = _shelf()
-    return _show_day(shelf, _kept(shelf, _date(day)))
+    cache = _cache()
+    return _show_day(cache, _kept(cache, _date(day)))
 
 
 @stats.get("/api/stats/<day>/rows")
 def show_rows(day: str) -> ResponseReturnValue:
     """Not from memory: the rows are too many to be held."""
-    kept = _kept(_shelf(), _date(day))
+    kept = _kept(_cache(), _date(day))
     number, key = request.args.get("number", ""), request.args.get("key")
     after, limit = _whole("after", 0, 2**62), _whole("limit", PAGE, 10 * PAGE)
     value = value_of(kept.payload, number)
@@ -106,14 +106,14 @@ def show_rows(day: str) -> ResponseReturnValue:
         raise NoSnapshotError from error
     if _wants_csv():
         return _answer(rows_as_csv(found))
-    told = value.get(key) if isinstance(value, dict) and key is not None else value
+    figure = value.get(key) if isinstance(value, dict) and key is not None else value
     return _answer(
         json_document(
             {
                 "day": day,
                 "number": number,
                 "key": key,
-                "value": told,
+                "value": figure,
                 "rows": as_json(found),
                 "next": following(found, number, limit),
             }
@@ -141,31 +141,31 @@ def show_series() -> ResponseReturnValue:
     largest = STEPS[step]
     if (last - first).days >= largest:
         raise MalformedError(f"{(last - first).days + 1} days are too many: ask for at most {largest}.")
-    shelf = _shelf()
-    days = shelf.between(first, last)
+    cache = _cache()
+    days = cache.between(first, last)
     if step != "day":
         if _wants_csv():
             raise MalformedError("CSV is of days: leave out step or format=csv.")
-        return _answer(shelf.make((step, first, last), lambda: json_document(periods(days, step))))
+        return _answer(cache.make((step, first, last), lambda: json_document(periods(days, step))))
     if _wants_csv():
-        return _answer(shelf.make(("csv", first, last), lambda: csv_of(filter(None, days.values()))))
-    return _answer(shelf.make(("series", first, last), lambda: json_document(series(days))))
+        return _answer(cache.make(("csv", first, last), lambda: csv_of(filter(None, days.values()))))
+    return _answer(cache.make(("series", first, last), lambda: json_document(series(days))))
 
 
 @stats.get("/")
 def show_page() -> ResponseReturnValue:
     asked = request.args.get("day")
-    shelf = _shelf()
-    day = shelf.last if asked is None else _date(asked, "day")
+    cache = _cache()
+    day = cache.last if asked is None else _date(asked, "day")
     view = request.args.get("view", VIEWS[0])
     if view not in VIEWS:
         raise MalformedError(f"view is one of {', '.join(VIEWS)}.")
     language = choose_language(request.args.get("lang"), request.accept_languages)
     response = _answer(
-        shelf.make(("page", day, language, view), lambda: page_of(shelf, day, language, view)),
-        None if day is None else shelf.days.get(day),
+        cache.make(("page", day, language, view), lambda: page_of(cache, day, language, view)),
+        None if day is None else cache.days.get(day),
         varies_by="Accept-Language, Accept-Encoding",
-        status=200 if day in shelf.days else 404,
+        status=200 if day in cache.days else 404,
     )
     response.headers["Content-Language"] = language
     response.headers["Content-Security-Policy"] = PAGE_POLICY
@@ -199,18 +199,18 @@ def _reading() -> Reading:
     return found
 
 
-def _shelf() -> SnapshotCache:
+def _cache() -> SnapshotCache:
     """The days as one request sees them, from its beginning to its end."""
-    shelf = _reading().watch.shelf
-    if shelf is None:
+    cache = _reading().watch.cache
+    if cache is None:
         raise NoSnapshotError
-    return shelf
+    return cache
 
 
-def _kept(shelf: SnapshotCache, day: date | None) -> Day:
-    found = None if day is None else shelf.days.get(day)
+def _kept(cache: SnapshotCache, day: date | None) -> Day:
+    found = None if day is None else cache.days.get(day)
     if found is None:
-        raise DayNotStoredError(day, shelf.first, shelf.last)
+        raise DayNotStoredError(day, cache.first, cache.last)
     return found
 
 
@@ -226,17 +226,17 @@ def _date(text: str, name: str | None = None) -> date:
     return found
 
 
-def _show_day(shelf: SnapshotCache, day: Day) -> Response:
+def _show_day(cache: SnapshotCache, day: Day) -> Response:
     compare = request.args.get("compare", "0")
     if compare not in ("0", "1"):
         raise MalformedError("compare is 1 for a comparison with the day, the week and the month before, or 0.")
     if _wants_csv():
         if compare == "1":
             raise MalformedError("A comparison is JSON: leave out compare=1 or format=csv.")
-        return _answer(shelf.make(("csv", day.day, day.day), lambda: csv_of([day])), day)
+        return _answer(cache.make(("csv", day.day, day.day), lambda: csv_of([day])), day)
     if compare == "0":
         return _answer(day.document, day)
-    return _answer(shelf.make(("compared", day.day), lambda: json_document(compared(shelf, day))), day)
+    return _answer(cache.make(("compared", day.day), lambda: json_document(compared(cache, day))), day)
 
 
 def _wants_csv() -> bool:
@@ -271,8 +271,8 @@ def begin() -> None:
         _reading().access.require(request.environ)
     known = _PARAMETERS.get(request.endpoint or "")
     if known is not None and (unknown := sorted(request.args.keys() - known)):
-        told = ", ".join(sorted(known)) or "none"
-        raise MalformedError(f"Unknown parameter {unknown[0][:40]!r}; this address knows: {told}.")
+        names = ", ".join(sorted(known)) or "none"
+        raise MalformedError(f"Unknown parameter {unknown[0][:40]!r}; this address knows: {names}.")
 
 
 @stats.after_app_request

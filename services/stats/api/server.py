@@ -9,7 +9,7 @@ from typing import Any
 
 from services.stats.api.app import create_app
 from services.stats.api.cache import refresh
-from services.stats.api.cache_refresher import LOOK_SECONDS, CacheRefresher
+from services.stats.api.cache_refresher import LOAD_SECONDS, CacheRefresher
 from services.stats.api.settings import ApiSettings
 from services.stats.row_reader import RowReader
 from services.stats.sections.base import Rules
@@ -59,7 +59,7 @@ class StatsServer(GunicornServer):
             pool_size=1,
             application="nouba stats api",
             autocommit=True,
-            statement_timeout_ms=LOOK_SECONDS * 1000,
+            statement_timeout_ms=LOAD_SECONDS * 1000,
         )
         self._watch = CacheRefresher(partial(refresh, engine))
         self._watch.start()

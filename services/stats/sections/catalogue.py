@@ -23,7 +23,7 @@ LEFT_OUT = {
     "webhooks that came twice": "a repetition leaves no row; Prometheus counts it (nouba_gateway_requests_total)",
     "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
     "jobs of the queues": "that a message was done or tried again leaves no row; Prometheus counts it "
-    "(nouba_jobs_total); here is what became of the webhooks and of the transcodings, which is in the database",
+    "(nouba_messages_total); here is what became of the webhooks and of the transcodings, which is in the database",
     "storage beside the videos": "the store alone knows what else it holds",
     "a transcoding that failed and was tried again": "only its last end is kept",
     "terms that were returned before migration 0034": "the row forgot them; later ones are kept",
@@ -141,7 +141,7 @@ def as_markdown() -> str:
     for section in SECTIONS:
         lines += ["", f"## {section.name}", "", f"Source: {section.source}, where a number does not say another.", ""]
         lines += ["| number | unit | what it is |", "|---|---|---|"]
-        lines += [f"| `{number.name}` | {number.unit} | {_told(number)} |" for number in section.numbers]
+        lines += [f"| `{number.name}` | {number.unit} | {_definition_text(number)} |" for number in section.numbers]
     lines += ["", "## What agrees", "", "| number | is |", "|---|---|"]
     lines += [f"| {one} | {other} |" for one, other in IDENTITIES]
     lines += ["", "## What is left out", "", "A number that the data do not say is not made up.", ""]
@@ -149,7 +149,7 @@ def as_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _told(number: MetricDefinition) -> str:
+def _definition_text(number: MetricDefinition) -> str:
     parts = [number.definition]
     if number.by:
         parts.append(f"By {number.by}.")
@@ -167,7 +167,7 @@ def _told(number: MetricDefinition) -> str:
 _INTRODUCTION = (
     "# What the statistics count",
     "",
-    "Written by `nouba stats explain --markdown`; a test keeps it true.",
+    "Written by `nouba stats definitions --markdown`; a test keeps it true.",
     "",
     "A day is [midnight, midnight) in the school's zone. Every number is an integer: amounts in minor units of the "
     "school's currency (centimes), ratios in basis points (hundredths of a percent), means in hundredths, times in "

@@ -10,15 +10,15 @@ from services.stats.errors import RefusedDayError
 from services.stats.sections.catalogue import is_observed
 from services.stats.snapshots.compute import CHUNK_DAYS, Computation, Outcome, Payload, differences
 
-#: Told how many of how many days are done.
-Tell = Callable[[int, int], None]
+#: Is called with how many of how many days are done.
+ShowProgress = Callable[[int, int], None]
 
 #: What happened is announced within this, unless RabbitMQ or a worker is away.
 ANNOUNCED_WITHIN_SECONDS = 10
 
 
-class Shelf(Protocol):
-    """The kept days."""
+class SnapshotSource(Protocol):
+    """The stored days."""
 
     def reach(self) -> tuple[date, date] | None:
         """The first and the last day that is kept."""
@@ -53,27 +53,27 @@ class VerificationReport:
         return {day: version for day, version in self.versions.items() if day not in left_out}
 
 
-def backfill(computation: Computation, first: date, last: date, tell: Tell) -> Outcome:
+def backfill(computation: Computation, first: date, last: date, show_progress: ShowProgress) -> Outcome:
     """Compute all days from `first` to `last`."""
     if last < first:
         raise RefusedDayError(f"{last} is before {first}; give the earlier day first.")
     total, done, new_versions = (last - first).days + 1, 0, 0
     failed: dict[date, dict[str, str]] = {}
-    tell(0, total)
+    show_progress(0, total)
     for begin, end in _chunks(first, last):
         outcome = computation.compute(begin, end)
         done, new_versions = done + outcome.days, new_versions + outcome.new_versions
         failed |= outcome.failed
-        tell(done, total)
+        show_progress(done, total)
     return Outcome(done, new_versions, failed)
 
 
 def verify(
-    shelf: Shelf,
+    snapshots: SnapshotSource,
     computation: Computation,
     first: date | None,
     last: date | None,
-    tell: Tell,
+    show_progress: ShowProgress,
     wait: Callable[[], None] = lambda: None,
 ) -> VerificationReport:
     """Compare the kept days with a rebuild from the facts; all of them where no limit is given.
@@ -81,7 +81,7 @@ def verify(
     Whoever changes a fact says so by a message that comes a moment later: where days differ, `wait` lets that moment
     pass, and those that turn out to be due did not differ.
     """
-    reach = shelf.reach()
+    reach = snapshots.reach()
     if reach is None:
         raise RefusedDayError("Nothing is kept yet; compute days with: nouba stats backfill FROM TO")
     first, last = first or reach[0], last or reach[1]
@@ -89,11 +89,11 @@ def verify(
         raise RefusedDayError(f"{last} is before {first}; give the earlier day first.")
     verdict = VerificationReport((last - first).days + 1)
     rebuilt: dict[date, Payload] = {}
-    tell(0, verdict.days)
+    show_progress(0, verdict.days)
     for begin, end in _chunks(first, last):
-        verdict.versions.update(shelf.versions(begin, end))
+        verdict.versions.update(snapshots.versions(begin, end))
         rebuilt = computation.rebuild(begin, end, rebuilt)
-        kept = shelf.payloads(begin, end)
+        kept = snapshots.payloads(begin, end)
         for day, payload in rebuilt.items():
             if day not in kept:
                 verdict.missing.append(day)
@@ -101,18 +101,18 @@ def verify(
                 verdict.failed.append(day)
             elif found := _compare(kept[day], payload):
                 verdict.differing[day] = found
-        tell((end - first).days + 1, verdict.days)
+        show_progress((end - first).days + 1, verdict.days)
     if verdict.differing:
         wait()
-        _leave_out_due(verdict, shelf, first, last)
+        _leave_out_due(verdict, snapshots, first, last)
     return verdict
 
 
-def _leave_out_due(verdict: VerificationReport, shelf: Shelf, first: date, last: date) -> None:
+def _leave_out_due(verdict: VerificationReport, snapshots: SnapshotSource, first: date, last: date) -> None:
     """A day differs only where the very version that was compared is still believed to be right."""
     # what changed on one day may have a say in every later one
-    changed_from = shelf.changed_from() or date.max
-    versions = shelf.versions(first, last)
+    changed_from = snapshots.changed_from() or date.max
+    versions = snapshots.versions(first, last)
     for day in list(verdict.differing):
         version = verdict.versions.get(day)
         if version is None or version != versions.get(day) or day >= changed_from:

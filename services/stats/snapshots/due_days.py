@@ -21,7 +21,7 @@ COMPARED_EVERY = timedelta(hours=1)
 
 
 def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int, first_day: date = FIRST_DAY) -> list[date]:
-    """The days that are due; a message is promised for the first of every run of them.
+    """The days that are due; a message is enqueued for the first of every run of them.
 
     Many sweeps at once, and messages that come twice, do no harm: a message asks only for what is still due.
     No day before `first_day` is: a user who registered then is a mistake, which must not cost a thousand years.

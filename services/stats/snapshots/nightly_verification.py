@@ -32,7 +32,7 @@ LOCK = 0x4E4F55424156
 #: Days this far apart are compared in one pass.
 _BRIDGED = timedelta(days=7)
 #: More than what is told of one night is for `nouba stats verify`.
-_TOLD = 10
+_LOGGED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def prove_share(
             proved += _prove(engine, computation, first, last, set(share), wait)
     VERIFIED_DAYS.inc(proved)
     with engine.connect() as connection:
-        found = standing(connection)
+        found = verification_status(connection)
     show_proof(found.differences, found.last_at)
     return proved
 
@@ -93,11 +93,11 @@ def _prove(
     differing = {day: found for day, found in verdict.differing.items() if day in compared}
     with engine.begin() as connection:
         proved = _note(connection, compared, {day: len(found) for day, found in differing.items()})
-    for day, found in list(differing.items())[:_TOLD]:
+    for day, found in list(differing.items())[:_LOGGED]:
         log.error(
             "a kept day differs from the facts: find out who changed them, then run `nouba stats compute`",
             day=str(day),
-            numbers=sorted(found)[:_TOLD],
+            numbers=sorted(found)[:_LOGGED],
         )
     log.info(
         "days proved",
@@ -121,7 +121,7 @@ def runs_of(days: Sequence[date]) -> list[tuple[date, date]]:
     return runs
 
 
-def standing(connection: Connection) -> VerificationStatus:
+def verification_status(connection: Connection) -> VerificationStatus:
     """What the proofs so far have found."""
     table = daily_stats_newest
     row = connection.execute(

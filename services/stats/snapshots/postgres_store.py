@@ -254,7 +254,7 @@ COUNTED = func.coalesce(daily_stats_newest.c.facts_version, daily_stats_newest.c
 
 
 class PostgresSnapshots:
-    """Implements `Shelf`: what is kept, to compare it."""
+    """Implements `SnapshotSource`: the stored snapshots, to compare them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

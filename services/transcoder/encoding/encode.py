@@ -200,7 +200,7 @@ class _Joiner:
             self._join()
 
     def join_rest(self) -> RenditionSlice:
-        """Join what is left now that ffmpeg has ended. Raises WrongOutput where pictures are missing."""
+        """Join what is left now that ffmpeg has ended. Raises WrongOutputError where pictures are missing."""
         while self._next < self._end:
             self._join()
         initialisation = read_output(self._work / f"init_{self._name}.mp4", INITIALISATION)

@@ -59,12 +59,13 @@ def make_lesson(
     jobs: int = 1,
     scratch: Path | None = None,
     key: Key | None = None,
-    tell: Callable[[EncodingProgress], None] = lambda _: None,
+    on_progress: Callable[[EncodingProgress], None] = lambda _: None,
     cancelled: Callable[[], bool] = never,
 ) -> Lesson:
     """Turn `path` into HLS in `folder`, which appears whole or not at all.
 
-    Raises Refused, Passing, Cancelled or NotReady; scratch space is gone in every case.
+    Raises RejectedInputError, TransientError, JobCancelledError or EnvironmentNotReadyError; scratch space is gone in
+    every case.
     """
     if folder.exists() and any(folder.iterdir()):
         raise EnvironmentNotReadyError(f"{folder} is not empty: choose another folder, or empty it first.")
@@ -72,21 +73,21 @@ def make_lesson(
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".nouba-", dir=scratch or folder.parent))
     try:
-        tell(EncodingProgress("looking at the file", 0.0, 0.0))
+        on_progress(EncodingProgress("looking at the file", 0.0, 0.0))
         chosen = recipe or EncodingProfile()
         prepared = prepare(path, work, ffmpeg, chosen, cancelled=cancelled)
         plan = plan_lesson(prepared, chosen, work, ffmpeg, cancelled=cancelled)
         (work / "lesson").mkdir()
-        encoder = _LocalEncoder(plan, prepared, path, work / "lesson", ffmpeg, key, tell, cancelled)
+        encoder = _LocalEncoder(plan, prepared, path, work / "lesson", ffmpeg, key, on_progress, cancelled)
         parts, stills = encoder.run(jobs)
         warnings = warnings_of(plan, encoder.damages)
-        tell(EncodingProgress("writing playlists", 0.99, 0.0))
+        on_progress(EncodingProgress("writing playlists", 0.99, 0.0))
         assembly = with_captions(
             assemble(plan, parts, key.lock if key else None),
             read_captions(plan.source, path, work, ffmpeg, cancelled),
         )
         _publish(assembly, work / "lesson", folder)
-        tell(EncodingProgress("done", 1.0, 0.0))
+        on_progress(EncodingProgress("done", 1.0, 0.0))
         return Lesson(folder, plan, assembly, tuple(stills), warnings, time.monotonic() - started)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -103,12 +104,12 @@ class _LocalEncoder:
         folder: Path,
         ffmpeg: Ffmpeg,
         key: Key | None,
-        tell: Callable[[EncodingProgress], None],
+        on_progress: Callable[[EncodingProgress], None],
         cancelled: Callable[[], bool],
     ) -> None:
         self._plan, self._prepared, self._upload = plan, prepared, upload
         self._folder, self._ffmpeg = folder, ffmpeg
-        self._key, self._tell, self._cancelled = key, tell, cancelled
+        self._key, self._on_progress, self._cancelled = key, on_progress, cancelled
         self.damages: list[Damage] = []
         self._failed = threading.Event()
         self._lock = threading.Lock()
@@ -186,7 +187,9 @@ class _LocalEncoder:
             self._seconds[step] = seconds
             made = sum(self._seconds.values())
             share = min(1.0, made / float(self._plan.duration_seconds))
-            self._tell(EncodingProgress("encoding", 0.98 * share, made / max(0.001, time.monotonic() - self._started)))
+            self._on_progress(
+                EncodingProgress("encoding", 0.98 * share, made / max(0.001, time.monotonic() - self._started))
+            )
 
 
 def _publish(assembly: Package, made: Path, folder: Path) -> None:

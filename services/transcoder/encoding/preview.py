@@ -31,7 +31,10 @@ def make_preview(
     key: Key | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> Package:
-    """Write the media to `folder`, and say what its playlists are. Raises WrongOutput where nothing can be shown."""
+    """Write the media to `folder`, and say what its playlists are.
+
+    Raises WrongOutputError where nothing can be shown.
+    """
     if can_remux(plan.source):
         try:
             return remux(plan.source, source, folder, ffmpeg, key=key, cancelled=cancelled)

@@ -35,7 +35,7 @@ TRANSPORT_STREAM = Format("transport stream", (b"\x47",), 0, 1 << 62)
 
 
 def read_output(path: Path, expected: Format) -> bytes:
-    """The bytes of `path`. Raises WrongOutput where it is absent or not what ffmpeg writes."""
+    """The bytes of `path`. Raises WrongOutputError where it is absent or not what ffmpeg writes."""
     with _open_regular(path) as file:
         _check(path, os.fstat(file.fileno()), expected)
         # a file that grows while it is read is cut here and refused
@@ -48,7 +48,7 @@ def read_output(path: Path, expected: Format) -> bytes:
 
 
 def check_output(path: Path, expected: Format) -> None:
-    """Raises WrongOutput where `path`, a file too large to read at once, is not what ffmpeg writes."""
+    """Raises WrongOutputError where `path`, a file too large to read at once, is not what ffmpeg writes."""
     with _open_regular(path) as file:
         _check(path, os.fstat(file.fileno()), expected)
         head = file.read(expected.offset + 16)

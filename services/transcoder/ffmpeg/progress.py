@@ -16,8 +16,8 @@ class Progress:
 class Meter:
     """Collects the lines of one report and tells it when it is whole."""
 
-    def __init__(self, tell: Callable[[Progress], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
+        self._on_progress = on_progress
         self._values: dict[str, str] = {}
         self._last = Progress()
 
@@ -35,7 +35,7 @@ class Meter:
         )
         advanced = (now.frames, now.seconds) != (self._last.frames, self._last.seconds)
         self._last = now
-        self._tell(now)
+        self._on_progress(now)
         return advanced
 
     def _number(self, key: str) -> float:

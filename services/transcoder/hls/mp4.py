@@ -203,15 +203,15 @@ def _run(data: bytes, trun: Box, defaults: _Defaults) -> tuple[int, list[Sample]
         raise Mp4Error("a run of samples is longer than its box")
     samples = []
     for i in range(count):
-        told = dict(zip(fields, row.unpack_from(data, at + i * row.size), strict=True)) if fields else {}
+        fields_read = dict(zip(fields, row.unpack_from(data, at + i * row.size), strict=True)) if fields else {}
         own = first_flags if i == 0 and first_flags is not None else defaults.flags
-        sample_flags = told.get(0x400, own)
+        sample_flags = fields_read.get(0x400, own)
         samples.append(
             Sample(
-                told.get(0x100, defaults.duration),
-                told.get(0x200, defaults.size),
+                fields_read.get(0x100, defaults.duration),
+                fields_read.get(0x200, defaults.size),
                 not sample_flags & 0x10000,
-                told.get(0x800, 0),
+                fields_read.get(0x800, 0),
             )
         )
     return offset, samples

@@ -96,7 +96,7 @@ def _describe(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], 
     try:
         ffmpeg.probe(call, folder, reads=[path], on_line=keep, cancelled=cancelled)
     except RejectedInputError as error:
-        if error.reason is Reason.DAMAGED and not _looks_like_mp4(path):
+        if error.reason is Reason.DAMAGED and not _has_mp4_signature(path):
             raise RejectedInputError(Reason.NOT_A_VIDEO, UNREADABLE, error.detail) from error
         raise
     found: dict[str, Any] = json.loads("\n".join(lines))
@@ -105,7 +105,7 @@ def _describe(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], 
     return found
 
 
-def _looks_like_mp4(path: Path) -> bool:
+def _has_mp4_signature(path: Path) -> bool:
     """Whether an MP4 was begun: then its end is missing, and the teacher should know that."""
     with path.open("rb") as file:
         return file.read(8)[4:] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, func, select
 
-from services.transcoder.metrics import OLDEST_JOB_AGE_SECONDS, OPEN_JOBS, WAITING_PARTS
+from services.transcoder.metrics import OLDEST_JOB_AGE_SECONDS, OPEN_JOBS, PENDING_TASKS
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
@@ -18,6 +18,6 @@ def measure_backlog(engine: Engine) -> None:
     )
     with engine.connect() as connection:
         count, age_seconds = connection.execute(open_jobs).one()
-        WAITING_PARTS.set(connection.scalar(waiting) or 0)
+        PENDING_TASKS.set(connection.scalar(waiting) or 0)
     OPEN_JOBS.set(count)
     OLDEST_JOB_AGE_SECONDS.set(max(0.0, float(age_seconds)))

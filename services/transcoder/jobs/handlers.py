@@ -25,7 +25,7 @@ from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseLostError
 from services.transcoder.jobs.model import JobStore, Lease, TaskKind, TaskResult, Upload
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.jobs.tasks import TaskRunner
-from services.transcoder.metrics import JOBS_ENDED, PART_SECONDS
+from services.transcoder.metrics import JOBS_ENDED, TASK_SECONDS
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.object_store import ObjectStore
 from shared.runtime.failpoints import failpoint
@@ -41,7 +41,7 @@ WRONG_OUTPUT = (
 #: The same bytes give the same measures: what is wrong so often stays wrong, unless the machine made it so.
 MOST_WRONG_OUTPUTS = 3
 #: How long a part waits whose fault is the surroundings': S3, the disk, the machine.
-AWAY_SECONDS = 15.0
+UNAVAILABLE_SECONDS = 15.0
 LONGEST_BACKOFF_SECONDS = 15 * 60.0
 
 log = structlog.get_logger(__name__)
@@ -70,11 +70,11 @@ class MessageHandlers:
         objects: ObjectStore,
         scratch: ScratchSpace,
         ffmpeg: Ffmpeg,
-        locksmith: ContentKeys,
+        content_keys: ContentKeys,
         terms: WorkerPolicy,
     ) -> None:
         self._jobs, self._objects, self._scratch, self._ffmpeg, self._terms = jobs, objects, scratch, ffmpeg, terms
-        self._steps = TaskRunner(jobs, objects, scratch, ffmpeg, locksmith, terms.recipe, terms.today)
+        self._runner = TaskRunner(jobs, objects, scratch, ffmpeg, content_keys, terms.recipe, terms.today)
         #: Set when the worker is to end: the part in hand is given back at once.
         self.stopping = threading.Event()
 
@@ -117,27 +117,27 @@ class MessageHandlers:
             return
         if self.stopping.is_set():
             # its message ends here; given back, it is due now, and not only when it is told again
-            self._jobs.give_back(lease, "The worker was stopped.", 0.0, counted=False)
+            self._jobs.release(lease, "The worker was stopped.", 0.0, counted=False)
             return
         failpoint("transcoder.after_claim")
         started = time.monotonic()
         outcome = "again"
         try:
-            with LeaseHeartbeat(self._jobs, lease, self.stopping, self._terms.beat_seconds) as heart:
+            with LeaseHeartbeat(self._jobs, lease, self.stopping, self._terms.beat_seconds) as heartbeat:
                 self._check_encoder(lease)
-                self._steps.make(lease, heart)
+                self._runner.make(lease, heartbeat)
             outcome = "done"
         except LeaseLostError:
             outcome = "lost"
         except JobCancelledError:
-            outcome = "lost" if heart.lost else "stopped"
-            self._jobs.give_back(lease, "The worker was stopped.", 0.0, counted=False)
+            outcome = "lost" if heartbeat.lost else "stopped"
+            self._jobs.release(lease, "The worker was stopped.", 0.0, counted=False)
         except Exception as error:
             outcome = self._cope(lease, error)
             if not isinstance(error, TranscoderError):
                 raise
         finally:
-            PART_SECONDS.labels(kind, outcome).observe(time.monotonic() - started)
+            TASK_SECONDS.labels(kind, outcome).observe(time.monotonic() - started)
             log.info("part ended", job_id=job_id, kind=kind, number=number, outcome=outcome)
 
     def _cope(self, lease: Lease, error: Exception) -> str:
@@ -145,7 +145,7 @@ class MessageHandlers:
         tired = lease.attempts >= self._terms.attempts
         if isinstance(error, ObjectStoreUnavailableError | OutOfSpaceError | EnvironmentNotReadyError):
             log.warning("part waits for its surroundings", job_id=lease.job.id, error=str(error))
-            self._jobs.give_back(lease, str(error), AWAY_SECONDS, counted=False)
+            self._jobs.release(lease, str(error), UNAVAILABLE_SECONDS, counted=False)
             return "again"
         if lease.kind is TaskKind.FIRST and (tired or isinstance(error, RejectedInputError | TransientError)):
             # a convenience: its failure is no failure of the lesson
@@ -162,7 +162,7 @@ class MessageHandlers:
             return self._fail(lease, OUR_FAULT, f"{type(error).__name__}: {error}")
         wait = min(LONGEST_BACKOFF_SECONDS, self._terms.backoff_seconds * 2.0 ** (lease.attempts - 1))
         log.warning("part is tried again", job_id=lease.job.id, kind=lease.kind, error=str(error), wait_seconds=wait)
-        self._jobs.give_back(lease, f"{type(error).__name__}: {error}", wait, counted=True)
+        self._jobs.release(lease, f"{type(error).__name__}: {error}", wait, counted=True)
         return "again"
 
     def _fail(self, lease: Lease, reason: str, detail: str) -> str:
@@ -177,7 +177,7 @@ class MessageHandlers:
         plan = lease.job.plan
         if plan is None or plan.encoder == self._ffmpeg.build or lease.kind is TaskKind.PUBLISH:
             return
-        self._jobs.give_back(lease, "It was begun with another build of ffmpeg.", AWAY_SECONDS, counted=False)
+        self._jobs.release(lease, "It was begun with another build of ffmpeg.", UNAVAILABLE_SECONDS, counted=False)
         if self._jobs.replan(lease.job.id):
             log.warning("job is planned anew for this build of ffmpeg", job_id=lease.job.id)
         raise LeaseLostError

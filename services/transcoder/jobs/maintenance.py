@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 from services.transcoder.errors import TranscoderError
 from services.transcoder.jobs.backlog import measure_backlog
 from services.transcoder.jobs.model import PREVIEW_FOLDER, ROOT, State, TaskKind, prefix_of
-from services.transcoder.jobs.postgres_tasks import RETELL, message_for
+from services.transcoder.jobs.postgres_tasks import REANNOUNCE_AFTER, message_for
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.multipart_upload import UPLOADS, abort_old
@@ -25,7 +25,7 @@ from shared.schema.tables import outbox as outbox_rows
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
-LOOK_EVERY_SECONDS = 1.0
+POLL_SECONDS = 1.0
 MEASURE_EVERY_SECONDS = 5.0
 ORPHANS_EVERY_SECONDS = 3600.0
 #: A round lists every lesson of the bucket.
@@ -80,8 +80,8 @@ class Maintenance:
             }
             for message in messages:
                 outbox.enqueue(connection, TRANSCODER, message)
-            told = update(chunks).where(chunks.c.id.in_([row.id for row in rows]))
-            connection.execute(told.values(due_at=func.now() + RETELL))
+            announced = update(chunks).where(chunks.c.id.in_([row.id for row in rows]))
+            connection.execute(announced.values(due_at=func.now() + REANNOUNCE_AFTER))
         return len(messages)
 
     def clean_one(self) -> int:
@@ -152,7 +152,7 @@ class Maintenance:
         return removed
 
     def measure_backlog(self) -> None:
-        """Tell the metrics what waits."""
+        """Publish what waits as metrics."""
         measure_backlog(self._engine)
 
     def abort_uploads(self) -> int:
@@ -277,9 +277,9 @@ def maintenance_threads(sweep: Maintenance, wake: Callable[[], None]) -> list[Pe
         return sweep.remove_sources() > 0
 
     return [
-        PeriodicThread("due parts", release, LOOK_EVERY_SECONDS),
-        PeriodicThread("scratch space", sweep.forget_uploads, LOOK_EVERY_SECONDS),
-        PeriodicThread("cleaning", lambda: sweep.clean_one() > 0, LOOK_EVERY_SECONDS),
+        PeriodicThread("due parts", release, POLL_SECONDS),
+        PeriodicThread("scratch space", sweep.forget_uploads, POLL_SECONDS),
+        PeriodicThread("cleaning", lambda: sweep.clean_one() > 0, POLL_SECONDS),
         PeriodicThread("backlog", sweep.measure_backlog, MEASURE_EVERY_SECONDS, at_once=True),
         PeriodicThread("orphans", remove_orphans, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),
         PeriodicThread("retention", remove_sources, ORPHANS_EVERY_SECONDS, late_after_seconds=ORPHANS_LATE),

@@ -138,7 +138,7 @@ class JobStore(Protocol):
         ...
 
     def planned(
-        self, lease: Lease, plan: Plan, rewrapped: bool, *, show_first: bool, captions: Sequence[Captions] = ()
+        self, lease: Lease, plan: Plan, rewrapped: bool, *, show_preview: bool, captions: Sequence[Captions] = ()
     ) -> bool:
         """Keep the plan, its parts and the upload's captions, and tell of them; false where the lease was lost."""
         ...
@@ -147,11 +147,11 @@ class JobStore(Protocol):
         """The part is done; with the last one, publishing is due. False where the lease was lost."""
         ...
 
-    def give_back(self, lease: Lease, error: str, wait_seconds: float, *, counted: bool) -> None:
+    def release(self, lease: Lease, error: str, wait_seconds: float, *, counted: bool) -> None:
         """The part waits for another attempt."""
         ...
 
-    def show_first(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
+    def show_preview(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
         """Show `video_ref` in the course until the lesson is complete, unless it shows a complete one; whether so."""
         ...
 
@@ -159,7 +159,7 @@ class JobStore(Protocol):
         """What all finished parts left."""
         ...
 
-    def send_back(self, lease: Lease, parts: Sequence[tuple[TaskKind, int]]) -> None:
+    def requeue(self, lease: Lease, parts: Sequence[tuple[TaskKind, int]]) -> None:
         """What these parts made is not there: have it made again before publishing."""
         ...
 

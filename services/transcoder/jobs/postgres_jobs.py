@@ -22,7 +22,7 @@ from services.transcoder.jobs.model import (
     prefix_of,
     preview_of,
 )
-from services.transcoder.jobs.postgres_tasks import RETELL, SHOWS_NO_LESSON, PostgresTaskStore
+from services.transcoder.jobs.postgres_tasks import REANNOUNCE_AFTER, SHOWS_NO_LESSON, PostgresTaskStore
 from services.transcoder.planning.source import LessonWarning
 from services.transcoder.storage.multipart_upload import UPLOADS
 from shared.contracts.routes import TRANSCODER
@@ -110,7 +110,7 @@ class PostgresJobStore(PostgresTaskStore):
 
         self._database.run(work)
 
-    def show_first(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
+    def show_preview(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
         def work(connection: Connection) -> bool:
             _lock_course(connection, lease.job.course_id)
             if not self._end(connection, lease, done, 0.0):
@@ -368,7 +368,7 @@ def _is_outdated(connection: Connection, job_id: int) -> bool:
 def _begin(connection: Connection, course_id: int, job_id: int, *, due_now: bool = False) -> None:
     others = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.id != job_id, jobs.c.finished_at.is_(None))
     _end(connection, connection.scalars(others).all(), State.CANCELLED, SUPERSEDED)
-    due_at = func.now() if due_now else func.now() + RETELL
+    due_at = func.now() if due_now else func.now() + REANNOUNCE_AFTER
     connection.execute(insert(chunks).values(job_id=job_id, kind=TaskKind.PLAN, number=0, due_at=due_at))
     _set_course(connection, course_id, transcoding_status="pending")
 

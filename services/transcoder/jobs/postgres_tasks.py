@@ -34,7 +34,7 @@ from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
 #: When a part is told of again that nobody has touched: its message was lost, or stands behind many others.
-RETELL = timedelta(minutes=5)
+REANNOUNCE_AFTER = timedelta(minutes=5)
 #: Chunks of one job that are in the queue at once: enough for every worker, few enough that the next upload's
 #: message is not behind an hour of work.
 WINDOW = 8
@@ -100,7 +100,7 @@ class PostgresTaskStore:
         return self._database.attempt(lambda c: c.execute(renew).rowcount == 1) is not False
 
     def planned(
-        self, lease: Lease, plan: Plan, rewrapped: bool, *, show_first: bool, captions: Sequence[Captions] = ()
+        self, lease: Lease, plan: Plan, rewrapped: bool, *, show_preview: bool, captions: Sequence[Captions] = ()
     ) -> bool:
         found = TaskResult({}, captions=captions) if captions else None
 
@@ -124,10 +124,10 @@ class PostgresTaskStore:
                     # what was made before has other bytes than what comes now
                     connection.execute(delete(chunks).where(chunks.c.job_id == lease.job.id, chunks.c.kind.in_(MADE)))
                 free = select(courses.c.id).where(courses.c.id == lease.job.course_id, SHOWS_NO_LESSON)
-                wanted = show_first and connection.scalar(free) is not None
-                self._make_parts(connection, lease.job.id, plan, show_first=wanted)
+                wanted = show_preview and connection.scalar(free) is not None
+                self._make_parts(connection, lease.job.id, plan, show_preview=wanted)
                 _reuse(connection, lease.job, plan)
-                self._tell_of_parts(connection, lease.job.id)
+                self._enqueue_tasks(connection, lease.job.id)
             failpoint("transcoder.before_plan_commit")
             return True
 
@@ -143,7 +143,7 @@ class PostgresTaskStore:
 
         return self._database.run(work)
 
-    def give_back(self, lease: Lease, error: str, wait_seconds: float, *, counted: bool) -> None:
+    def release(self, lease: Lease, error: str, wait_seconds: float, *, counted: bool) -> None:
         back = (
             update(chunks)
             .where(_held(lease))
@@ -165,7 +165,7 @@ class PostgresTaskStore:
         rows = self._database.run(lambda c: c.execute(query).all())
         return {(TaskKind(row.kind), row.number): _result(row.result) for row in rows}
 
-    def send_back(self, lease: Lease, parts: Sequence[tuple[TaskKind, int]]) -> None:
+    def requeue(self, lease: Lease, parts: Sequence[tuple[TaskKind, int]]) -> None:
         def work(connection: Connection) -> None:
             _lock(connection, lease.job.id)
             # the row stays, and with it how often this happened
@@ -201,17 +201,17 @@ class PostgresTaskStore:
         values = {"state": "done", "result": result, "done_seconds": done_seconds, "error": None}
         return connection.execute(mark.values(**values, finished_at=func.now())).rowcount == 1
 
-    def _make_parts(self, connection: Connection, job_id: int, plan: Plan, *, show_first: bool) -> None:
-        rows = [(TaskKind.FIRST, 0)] if show_first else []
+    def _make_parts(self, connection: Connection, job_id: int, plan: Plan, *, show_preview: bool) -> None:
+        rows = [(TaskKind.FIRST, 0)] if show_preview else []
         rows += [(TaskKind.VIDEO, chunk.index) for chunk in plan.chunks]
         rows += [(TaskKind.AUDIO, number) for number in range(len(plan.sounds))]
         rows += [(TaskKind.STILLS, 0)] if plan.rungs else []
         for kind, number in rows:
-            due_at = _LATER if kind is TaskKind.VIDEO else func.now() + RETELL
+            due_at = _LATER if kind is TaskKind.VIDEO else func.now() + REANNOUNCE_AFTER
             row = upsert(chunks).values(job_id=job_id, kind=kind, number=number, due_at=due_at)
             connection.execute(row.on_conflict_do_nothing())
 
-    def _tell_of_parts(self, connection: Connection, job_id: int) -> None:
+    def _enqueue_tasks(self, connection: Connection, job_id: int) -> None:
         undone = select(func.count()).where(
             chunks.c.job_id == job_id, chunks.c.kind.in_((TaskKind.AUDIO, TaskKind.STILLS)), chunks.c.state != "done"
         )
@@ -221,7 +221,7 @@ class PostgresTaskStore:
             outbox.enqueue(connection, TRANSCODER, EncodeAudio(job_id=job_id))
 
     def _advance(self, connection: Connection, job_id: int) -> None:
-        """Tell of the next chunk or, where all parts are done, of publishing."""
+        """Enqueue the next chunk or, where all tasks are done, publishing."""
         if connection.scalar(select(jobs.c.state).where(jobs.c.id == job_id)) != State.ENCODING:
             return
         made = and_(chunks.c.job_id == job_id, chunks.c.kind.in_(MADE), chunks.c.state != "done")
@@ -232,13 +232,15 @@ class PostgresTaskStore:
             .limit(1)
             .scalar_subquery()
         )
-        tell = update(chunks).where(chunks.c.id == following).values(due_at=func.now() + RETELL)
-        number = connection.scalar(tell.returning(chunks.c.number))
+        announce = update(chunks).where(chunks.c.id == following).values(due_at=func.now() + REANNOUNCE_AFTER)
+        number = connection.scalar(announce.returning(chunks.c.number))
         if number is not None:
             outbox.enqueue(connection, TRANSCODER, EncodeChunk(job_id=job_id, chunk=number))
         elif not connection.scalar(select(func.count()).where(made)):
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(state=State.PUBLISHING))
-            due = upsert(chunks).values(job_id=job_id, kind=TaskKind.PUBLISH, number=0, due_at=func.now() + RETELL)
+            due = upsert(chunks).values(
+                job_id=job_id, kind=TaskKind.PUBLISH, number=0, due_at=func.now() + REANNOUNCE_AFTER
+            )
             known = [chunks.c.job_id, chunks.c.kind, chunks.c.number]
             connection.execute(due.on_conflict_do_update(index_elements=known, set_={"due_at": due.excluded.due_at}))
             outbox.enqueue(connection, TRANSCODER, PublishLesson(job_id=job_id))

@@ -20,7 +20,7 @@ from shared.runtime.periodic_thread import PeriodicThread
 
 #: Segments of captions are small, and many.
 _SENDERS = 8
-LOOK_EVERY_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ def request_thread(store: PostgresJobStore, storage: Storage, wake: Callable[[],
         if requests.handle():
             wake()
 
-    return PeriodicThread("requests", handle, LOOK_EVERY_SECONDS)
+    return PeriodicThread("requests", handle, POLL_SECONDS)
 
 
 class VideoRequests:

@@ -44,7 +44,7 @@ class ScratchSpace:
 
     @contextlib.contextmanager
     def upload(self, job_id: int, size_bytes: int, fetch: Callable[[Path], None]) -> Iterator[Path]:
-        """The folder with a job's upload, filled by `fetch` unless it is there. Raises OutOfSpace beforehand."""
+        """The folder with a job's upload, filled by `fetch` unless it is there. Raises OutOfSpaceError beforehand."""
         with self._guard:
             self._in_use[job_id] += 1
             fetching = self._fetching.setdefault(job_id, threading.Lock())

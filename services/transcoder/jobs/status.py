@@ -81,10 +81,10 @@ def read_statuses(
     if source_key is not None:
         query = query.where(jobs.c.source_key == source_key)
     rows = database.run(lambda connection: connection.execute(query).all())
-    return [_standing(row) for row in rows]
+    return [_job_status(row) for row in rows]
 
 
-def _standing(row: Row[*tuple[Any, ...]]) -> JobStatus:
+def _job_status(row: Row[*tuple[Any, ...]]) -> JobStatus:
     state = State(row.state)
     made, whole = float(row.made_seconds), row.duration_seconds
     worked = float(row.worked_seconds or 0)

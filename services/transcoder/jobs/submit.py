@@ -23,18 +23,18 @@ def submit(
     course_id: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> str:
-    """Upload `path` for a course and promise its transcoding; the upload's key. Raises UnknownCourse, StorageAway."""
+    """Upload `path` for a course and enqueue its transcoding; returns its key."""
     known = select(courses.c.id).where(courses.c.id == course_id)
     if database.run(lambda connection: connection.scalar(known)) is None:
         raise UnknownCourseError(course_id)
     key = upload_key(course_id)
     send_file(storage, path, key, advance)
 
-    def promise(connection: Connection) -> None:
+    def enqueue_transcoding(connection: Connection) -> None:
         connection.execute(update(courses).where(courses.c.id == course_id).values(transcoding_status="pending"))
         outbox.enqueue(connection, TRANSCODER, TranscodeVideo(course_id=course_id, source_key=key))
 
-    database.run(promise)
+    database.run(enqueue_transcoding)
     return key
 
 

@@ -48,62 +48,62 @@ class TaskRunner:
         objects: ObjectStore,
         scratch: ScratchSpace,
         ffmpeg: Ffmpeg,
-        locksmith: ContentKeys,
+        content_keys: ContentKeys,
         recipe: EncodingProfile,
         today: Callable[[], date],
     ) -> None:
         self._jobs, self._objects, self._scratch, self._ffmpeg = jobs, objects, scratch, ffmpeg
-        self._locksmith = locksmith
+        self._content_keys = content_keys
         self._recipe, self._today = recipe, today
         self._steps = {
             TaskKind.PLAN: self._plan,
-            TaskKind.FIRST: self._first,
+            TaskKind.FIRST: self._preview,
             TaskKind.VIDEO: self._video,
             TaskKind.AUDIO: self._audio,
             TaskKind.STILLS: self._stills,
             TaskKind.PUBLISH: self._publish,
         }
 
-    def make(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+    def make(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
         """Do the part and write down that it is done."""
-        self._steps[lease.kind](lease, heart)
+        self._steps[lease.kind](lease, heartbeat)
 
-    def _plan(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+    def _plan(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
         self._jobs.started(lease)
         job = lease.job
-        with self._upload(job, heart) as folder:
+        with self._upload(job, heartbeat) as folder:
             upload = folder / _UPLOAD_NAME
-            prepared = prepare(upload, folder, self._ffmpeg, self._recipe, cancelled=heart.stop)
-            if heart.stop():
+            prepared = prepare(upload, folder, self._ffmpeg, self._recipe, cancelled=heartbeat.stop)
+            if heartbeat.stop():
                 raise JobCancelledError("The work was cancelled.")
-            captions = read_captions(prepared.source, upload, folder, self._ffmpeg, heart.stop)
-            clear = plan_lesson(prepared, self._recipe, folder, self._ffmpeg, cancelled=heart.stop)
-            plan = self._locksmith.lock(clear, job.course_id)
+            captions = read_captions(prepared.source, upload, folder, self._ffmpeg, heartbeat.stop)
+            clear = plan_lesson(prepared, self._recipe, folder, self._ffmpeg, cancelled=heartbeat.stop)
+            plan = self._content_keys.lock(clear, job.course_id)
         rewrapped = prepared.path != upload
-        _kept(self._jobs.planned(lease, plan, rewrapped, show_first=has_preview(plan), captions=captions))
+        _kept(self._jobs.planned(lease, plan, rewrapped, show_preview=has_preview(plan), captions=captions))
 
-    def _first(self, lease: Lease, heart: LeaseHeartbeat) -> None:
-        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+    def _preview(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
+        with self._task_inputs(lease, heartbeat) as (plan, source, folder, uploader):
             (folder / PREVIEW_FOLDER).mkdir()
-            key = self._locksmith.key(plan)
-            first = make_preview(plan, source, folder / PREVIEW_FOLDER, self._ffmpeg, key=key, cancelled=heart.stop)
-            shipment.send_all()
-            files = shipment.arrived()
+            key = self._content_keys.key(plan)
+            first = make_preview(plan, source, folder / PREVIEW_FOLDER, self._ffmpeg, key=key, cancelled=heartbeat.stop)
+            uploader.send_all()
+            files = uploader.arrived()
             prefix = lease.job.prefix + PREVIEW_FOLDER
             for name, text in first.playlists.items():
                 files[PREVIEW_FOLDER + name] = self._objects.put(prefix + name, text.encode())
             failpoint("transcoder.after_first")
-        self._jobs.show_first(lease, prefix + MASTER_NAME, TaskResult(files))
+        self._jobs.show_preview(lease, prefix + MASTER_NAME, TaskResult(files))
 
-    def _video(self, lease: Lease, heart: LeaseHeartbeat) -> None:
-        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+    def _video(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
+        with self._task_inputs(lease, heartbeat) as (plan, source, folder, uploader):
             chunk = plan.chunks[lease.number]
             seconds = float(chunk.frames / plan.rate)
             started = time.monotonic()
             damage: list[Damage] = []
 
             def advance(progress: Progress) -> None:
-                heart.done_seconds = min(seconds, float(progress.frames / plan.rate))
+                heartbeat.done_seconds = min(seconds, float(progress.frames / plan.rate))
 
             parts = encode_chunk(
                 plan,
@@ -111,25 +111,25 @@ class TaskRunner:
                 source,
                 folder,
                 self._ffmpeg,
-                key=self._locksmith.key(plan),
+                key=self._content_keys.key(plan),
                 on_progress=advance,
                 on_damage=damage.append,
-                cancelled=heart.stop,
-                on_segment=shipment.send,
+                cancelled=heartbeat.stop,
+                on_segment=uploader.send,
             )
             if lease.number > 0:
                 # all chunks have the same initialisation, and one of them sends it
                 for rung in plan.rungs:
                     (folder / rung.name / INIT_NAME).unlink()
             SPEED.observe(seconds / max(0.001, time.monotonic() - started))
-            self._deliver(lease, shipment, parts, seconds, damage)
+            self._deliver(lease, uploader, parts, seconds, damage)
 
-    def _audio(self, lease: Lease, heart: LeaseHeartbeat) -> None:
-        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
+    def _audio(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
+        with self._task_inputs(lease, heartbeat) as (plan, source, folder, uploader):
             damage: list[Damage] = []
 
             def advance(progress: Progress) -> None:
-                heart.done_seconds = progress.seconds
+                heartbeat.done_seconds = progress.seconds
 
             sound = plan.sounds[lease.number]
             part = encode_audio(
@@ -139,30 +139,30 @@ class TaskRunner:
                 folder,
                 self._ffmpeg,
                 upload=source.with_name(_UPLOAD_NAME),
-                key=self._locksmith.key(plan),
+                key=self._content_keys.key(plan),
                 on_progress=advance,
                 on_damage=damage.append,
-                cancelled=heart.stop,
+                cancelled=heartbeat.stop,
             )
-            self._deliver(lease, shipment, [part], float(plan.duration_seconds), damage)
+            self._deliver(lease, uploader, [part], float(plan.duration_seconds), damage)
 
-    def _stills(self, lease: Lease, heart: LeaseHeartbeat) -> None:
-        with self._parts_of(lease, heart) as (plan, source, folder, shipment):
-            make_stills(plan, source, folder, self._ffmpeg, cancelled=heart.stop)
-            self._deliver(lease, shipment, [], 0.0)
+    def _stills(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
+        with self._task_inputs(lease, heartbeat) as (plan, source, folder, uploader):
+            make_stills(plan, source, folder, self._ffmpeg, cancelled=heartbeat.stop)
+            self._deliver(lease, uploader, [], 0.0)
 
-    def _publish(self, lease: Lease, heart: LeaseHeartbeat) -> None:
+    def _publish(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
         results = self._jobs.results(lease.job.id)
         failpoint("transcoder.before_publish")
         if lost := missing_objects(lease.job, results, self._objects):
             if lease.attempts > MOST_SENT_BACK:
                 raise TransientError(f"S3 lost what was sent there, again and again; {len(lost)} parts this time.")
             log.warning("objects are missing in S3, their parts are made again", job_id=lease.job.id, parts=len(lost))
-            self._jobs.send_back(lease, lost)
+            self._jobs.requeue(lease, lost)
             raise LeaseLostError
         assert lease.job.plan is not None
         warnings = warnings_of(lease.job.plan, [damage for done in results.values() for damage in done.damage])
-        key = self._locksmith.key(lease.job.plan)
+        key = self._content_keys.key(lease.job.plan)
         master = publish(lease.job, results, self._objects, key.lock if key else None)
         _kept(self._jobs.complete(lease, master, self._today(), warnings))
         JOBS_ENDED.labels("completed").inc()
@@ -171,45 +171,47 @@ class TaskRunner:
     def _deliver(
         self,
         lease: Lease,
-        shipment: SegmentUploader,
+        uploader: SegmentUploader,
         parts: list[RenditionSlice],
         seconds: float,
         damage: Sequence[Damage] = (),
     ) -> None:
         failpoint("transcoder.after_encode")
-        shipment.send_all()
-        files = shipment.arrived()
+        uploader.send_all()
+        files = uploader.arrived()
         failpoint("transcoder.after_upload")
         _kept(self._jobs.finish(lease, TaskResult(files, dump_parts(parts), damage), seconds))
         MEDIA_SECONDS.labels(lease.kind).inc(seconds)
         failpoint("transcoder.after_finish")
 
     @contextmanager
-    def _parts_of(self, lease: Lease, heart: LeaseHeartbeat) -> Iterator[tuple[Plan, Path, Path, SegmentUploader]]:
+    def _task_inputs(
+        self, lease: Lease, heartbeat: LeaseHeartbeat
+    ) -> Iterator[tuple[Plan, Path, Path, SegmentUploader]]:
         """The plan, the file to cut, an empty folder, and the way from there to S3."""
         job = lease.job
         assert job.plan is not None
-        with self._upload(job, heart) as uploaded, self._scratch.work() as folder:
+        with self._upload(job, heartbeat) as uploaded, self._scratch.work() as folder:
             source = uploaded / (REWRAPPED_NAME if job.rewrapped else _UPLOAD_NAME)
-            with SegmentUploader(self._objects, folder, job.prefix, heart.stop) as shipment:
-                yield job.plan, source, folder, shipment
+            with SegmentUploader(self._objects, folder, job.prefix, heartbeat.stop) as uploader:
+                yield job.plan, source, folder, uploader
 
     @contextmanager
-    def _upload(self, job: Job, heart: LeaseHeartbeat) -> Iterator[Path]:
+    def _upload(self, job: Job, heartbeat: LeaseHeartbeat) -> Iterator[Path]:
         """The folder with the job's upload, fetched once on this worker, and proved to be what was planned for."""
 
         def fetch(folder: Path) -> None:
             path = folder / _UPLOAD_NAME
-            self._objects.download(job.source_key, job.source_etag, job.source_bytes, path, heart.stop)
+            self._objects.download(job.source_key, job.source_etag, job.source_bytes, path, heartbeat.stop)
             if job.plan is None:
                 return
             if job.rewrapped:
-                prepare(path, folder, self._ffmpeg, job.plan.recipe, cancelled=heart.stop)
-            elif file_sha256(path, heart.stop) != job.plan.source_sha256 and not heart.stop():
+                prepare(path, folder, self._ffmpeg, job.plan.recipe, cancelled=heartbeat.stop)
+            elif file_sha256(path, heartbeat.stop) != job.plan.source_sha256 and not heartbeat.stop():
                 raise TransientError("S3 sent other bytes than those that were planned for.")
 
         with self._scratch.upload(job.id, job.source_bytes, fetch) as folder:
-            if heart.stop():
+            if heartbeat.stop():
                 raise JobCancelledError("The work was cancelled.")
             yield folder
 

@@ -72,7 +72,7 @@ class Storage:
         )
 
     def head(self, key: str) -> ObjectInfo:
-        """What is known of an object. Raises NoSuchObject."""
+        """What is known of an object. Raises NoSuchObjectError."""
         try:
             answer = retrying(lambda: self.client.head_object(Bucket=self.bucket, Key=key))
         except NoSuchObjectError:
@@ -81,7 +81,10 @@ class Storage:
         return ObjectInfo(answer["ContentLength"], answer["ETag"], answer["LastModified"])
 
     def download(self, key: str, etag: str, size_bytes: int, path: Path, cancelled: Callable[[], bool] = never) -> None:
-        """Fetch an object to `path`, in ranges side by side. Raises NoSuchObject where its bytes are others by now."""
+        """Fetch an object to `path`, in ranges side by side.
+
+        Raises NoSuchObjectError where its bytes are others by now.
+        """
         starts = range(0, size_bytes, RANGE_BYTES)
         with path.open("wb") as file, ThreadPoolExecutor(_PARALLEL_RANGES, thread_name_prefix="download") as pool:
             _reserve(file.fileno(), size_bytes)
@@ -118,7 +121,7 @@ class Storage:
         return len(body)
 
     def text(self, key: str) -> str:
-        """A playlist as it was put. Raises NoSuchObject."""
+        """A playlist as it was put. Raises NoSuchObjectError."""
         answer = retrying(lambda: self.client.get_object(Bucket=self.bucket, Key=key))
         body = answer["Body"].read()
         return (gzip.decompress(body) if answer.get("ContentEncoding") == "gzip" else body).decode()
@@ -160,7 +163,7 @@ class Storage:
         retrying(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
 
     def _require_gone(self, key: str, etag: str | None = None) -> None:
-        """Raises StorageAway unless S3's own list has no such object either.
+        """Raises ObjectStoreUnavailableError unless S3's own list has no such object either.
 
         A 404 may come from a proxy's page, or because the bucket is missing: neither may fail an upload for ever.
         """
@@ -190,7 +193,7 @@ class Storage:
 
 
 def retrying(call: Callable[[], T]) -> T:
-    """What `call` returns, after a few tries. Raises NoSuchObject or StorageAway."""
+    """What `call` returns, after a few tries. Raises NoSuchObjectError or ObjectStoreUnavailableError."""
     for attempt in range(_ATTEMPTS):
         try:
             return call()

@@ -50,7 +50,8 @@ class IdempotencyKeys(Protocol):
     def begin(self, token_name: str, key: str, digest: bytes) -> StoredAnswer | None:
         """None where the caller is the first and has to act; else the first one's answer.
 
-        Raises ReusedKey where the key was for another request, and KeyInProgress while the first one is under way.
+        Raises ReusedKeyError where the key was for another request, and KeyInProgressError while the first one is
+        under way.
         """
         ...
 

@@ -33,7 +33,7 @@ class Authorizer(Protocol):
     """Checks the token of the current request."""
 
     def require(self, scope: Scope) -> ApiToken:
-        """Raises Unauthorised, ForbiddenScope, TooManyFailures or TooManyRequests."""
+        """Raises UnauthorisedError, ForbiddenScopeError, TooManyFailuresError or TooManyRequestsError."""
         ...
 
 

@@ -25,7 +25,7 @@ class TokenRate:
         self._policy = f'"{POLICY}";q={requests_per_minute};w={WINDOW_SECONDS}'
 
     def count(self, token_name: str) -> dict[str, str]:
-        """Count a request; the headers of its answer. Raises TooManyRequests past the limit."""
+        """Count a request; the headers of its answer. Raises TooManyRequestsError past the limit."""
         is_within = self._limiter.hit(self._item, token_name)
         window = self._limiter.get_window_stats(self._item, token_name)
         seconds = max(1, math.ceil(window.reset_time - time.time()))

@@ -63,7 +63,7 @@ class DeliveryPolicy:
     disable_after: timedelta
 
 
-class Turns:
+class BatchLimit:
     """How many batches of each endpoint are under way in this process."""
 
     def __init__(self, at_once: int = BATCHES_AT_ONCE) -> None:
@@ -109,32 +109,32 @@ class EventDelivery:
     policy: DeliveryPolicy
     now: Callable[[], datetime]
     wake: Callable[[], None]
-    turns: Turns = field(default_factory=Turns)
+    batch_limit: BatchLimit = field(default_factory=BatchLimit)
     #: Set when the worker stops: the batch in hand ends with the attempt in hand.
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def deliver(self, endpoint_id: int) -> None:
         """Deliver what is due for the endpoint."""
-        if not self.turns.enter(endpoint_id):
+        if not self.batch_limit.enter(endpoint_id):
             return
         try:
             ends_at = time.monotonic() + ROUND_SECONDS
             while not self.stopping.is_set():
                 batch = self.store.claim(endpoint_id, BATCH)
                 if batch is not None:
-                    if batch.endpoint.failures and self.turns.has_others(endpoint_id):
+                    if batch.endpoint.failures and self.batch_limit.has_others(endpoint_id):
                         # one at a time while it fails; the sweep enqueues it again where both give way
                         self.store.record(endpoint_id, [], [one.id for one in batch.deliveries], None)
                         return
                     self._deliver(batch)
-                elif not self.turns.is_wanted(endpoint_id):
+                elif not self.batch_limit.is_wanted(endpoint_id):
                     return
                 if time.monotonic() > ends_at:
                     break
             self.store.enqueue([endpoint_id])
             self.wake()
         finally:
-            self.turns.leave(endpoint_id)
+            self.batch_limit.leave(endpoint_id)
 
     def _deliver(self, batch: Batch) -> None:
         failpoint("events.after_claim")

@@ -56,7 +56,7 @@ class IdleConnections:
                     return self._idle.pop(place)[1]
         return None
 
-    def give_back(self, origin: str, connection: "_Connection") -> None:
+    def release(self, origin: str, connection: "_Connection") -> None:
         connection.used_at = time.monotonic()
         with self._lock:
             self._idle.append((origin, connection))
@@ -122,7 +122,7 @@ class EndpointClient:
             return answer.status
         finally:
             if is_whole:
-                self._idle.give_back(_origin(parts), connection)
+                self._idle.release(_origin(parts), connection)
             else:
                 connection.close()
 

@@ -205,11 +205,11 @@ class PostgresDeliveries:
     def record(
         self, endpoint_id: int, attempts: Sequence[Attempt], unsent: Sequence[int], health: EndpointHealth | None
     ) -> None:
-        told = [
+        attempts_done = [
             {"id": one.delivery_id, "state": one.state, "due_at": one.due_at, "entry": one.entry} for one in attempts
         ]
         with self._engine.begin() as connection:
-            connection.exec_driver_sql(_RECORD, (json.dumps(told, default=datetime.isoformat),))
+            connection.exec_driver_sql(_RECORD, (json.dumps(attempts_done, default=datetime.isoformat),))
             if unsent:
                 connection.exec_driver_sql(_GIVE_BACK, (list(unsent),))
             if health is not None:

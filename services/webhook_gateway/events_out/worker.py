@@ -34,13 +34,13 @@ COUNT_SECONDS = 5.0
 
 
 def run(settings: EventsSettings) -> int:
-    """Work until told to stop; returns the exit status."""
+    """Work until stopped; returns the exit status."""
     url, rabbitmq_url = settings.database_url.get_secret_value(), settings.rabbitmq_url.get_secret_value()
     engine = build_engine(
         url, pool_size=CONNECTIONS, application="nouba events worker", statement_timeout_ms=LONGEST_STATEMENT_MS
     )
-    company = build_engine(url, pool_size=8 + connections_of(GATEWAY), application="nouba events relay")
-    relay = Relay(company, rabbitmq_url, GATEWAY)
+    background = build_engine(url, pool_size=8 + connections_of(GATEWAY), application="nouba events relay")
+    relay = Relay(background, rabbitmq_url, GATEWAY)
     store = PostgresDeliveries(engine)
     client = EndpointClient(settings.events_timeout_seconds, allow_private=settings.events_allow_private)
     delivery = EventDelivery(
@@ -55,14 +55,18 @@ def run(settings: EventsSettings) -> int:
     declare(broker, delivery)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    looking = PostgresDeliveries(company, publishes=settings.events_exchange)
-    companions: list[BackgroundThread] = [
+    sweep_store = PostgresDeliveries(background, publishes=settings.events_exchange)
+    background_threads: list[BackgroundThread] = [
         relay,
-        *_threads(looking, relay.wake, timedelta(days=settings.events_keep_days)),
-        *operator_threads(broker, company, rabbitmq_url, [QUEUE]),
+        *_threads(sweep_store, relay.wake, timedelta(days=settings.events_keep_days)),
+        *operator_threads(broker, background, rabbitmq_url, [QUEUE]),
     ]
     return run_worker(
-        broker, [QUEUE], threads=settings.events_threads, prefetch=settings.events_threads, companions=companions
+        broker,
+        [QUEUE],
+        threads=settings.events_threads,
+        prefetch=settings.events_threads,
+        background_threads=background_threads,
     )
 
 

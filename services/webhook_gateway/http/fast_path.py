@@ -29,10 +29,10 @@ class WebhookFastPath:
     def __init__(self, application: Application, gateway: Gateway) -> None:
         self._application = application
         self._gateway = gateway
-        self._psps = {f"/webhooks/{name}": psp for name, psp in gateway.providers.items() if "POST" in psp.methods}
+        self._providers = {f"/webhooks/{name}": psp for name, psp in gateway.providers.items() if "POST" in psp.methods}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        psp = self._psps.get(environ["PATH_INFO"])
+        psp = self._providers.get(environ["PATH_INFO"])
         if psp is None or environ["REQUEST_METHOD"] != "POST":
             return self._application(environ, start_response)
         try:
@@ -41,8 +41,8 @@ class WebhookFastPath:
                 self._gateway, psp, Request("POST", _headers(environ), body), self._gateway.client_of(environ)
             )
         except errors.ClientError as error:
-            status, headers, told = error_response(error)
-            answer = json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+            status, headers, problem = error_response(error)
+            answer = json.dumps(problem, separators=(",", ":"), ensure_ascii=False)
             return _answer(start_response, f"{status.value} {status.phrase}", answer, headers)
         except (errors.StorageUnavailableError, SQLAlchemyError) as error:
             environ[_FAULT] = error

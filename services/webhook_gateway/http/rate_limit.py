@@ -39,11 +39,11 @@ class UnverifiedRateLimit:
         self._is_registered = is_registered
 
     def count_refusal(self, provider: str) -> None:
-        """Count a request that was not genuine. Raises TooManyUnverified past the limit."""
+        """Count a request that was not genuine. Raises TooManyUnverifiedError past the limit."""
         self._count(self._refusals, "refusal", provider)
 
     def count_hint(self, provider: str, reference: str | None, client: str) -> None:
-        """Count a hint about the order `reference`. Raises TooManyUnverified past one of the limits."""
+        """Count a hint about the order `reference`. Raises TooManyUnverifiedError past one of the limits."""
         if reference is None or not self._is_registered(provider, reference):
             if client:
                 self._count(self._client_hints, "client", client)

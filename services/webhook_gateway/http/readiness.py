@@ -20,7 +20,7 @@ LONGEST_UNSETTLED_SECONDS = 300
 #: The oldest webhook of the spool may stay so long beside a database that answers.
 LONGEST_UNDRAINED_SECONDS = 60
 #: A database that does not say so within this is away.
-LONGEST_LOOK_SECONDS = 2.0
+MAX_CHECK_SECONDS = 2.0
 
 # a parked event waits for the school, not for us, so only first attempts count
 _AGES = """
@@ -78,12 +78,12 @@ class Readiness:
 
 def check(engine: Engine, spool: Spool | None = None, drain: Drain | None = None) -> Readiness:
     """Look now. A database that cannot be written to is away, whatever it answers: the drain knows."""
-    state, usage = _look(spool)
+    state, usage = _spool_state(spool)
     events = usage.events if usage else 0
-    if drain is not None and drain.is_database_away:
+    if drain is not None and drain.is_database_unavailable:
         return Readiness(False, spool=state, spool_events=events)
     try:
-        with connect_within(engine, LONGEST_LOOK_SECONDS) as connection:
+        with connect_within(engine, MAX_CHECK_SECONDS) as connection:
             unpublished, unsettled, is_read_only = connection.exec_driver_sql(
                 _AGES, {"service": GATEWAY, "queue": route_of(WebhooksReceived).queue}
             ).one()
@@ -97,7 +97,7 @@ def check(engine: Engine, spool: Spool | None = None, drain: Drain | None = None
     return Readiness(True, round(float(unpublished), 3), round(float(unsettled), 3), state, events, round(undrained, 3))
 
 
-def _look(spool: Spool | None) -> tuple[SpoolState, Usage | None]:
+def _spool_state(spool: Spool | None) -> tuple[SpoolState, Usage | None]:
     if spool is None:
         return SpoolState.OFF, None
     try:

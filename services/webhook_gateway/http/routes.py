@@ -233,8 +233,8 @@ def _with_order(url: str, order_id: str) -> str:
 
 @gateway.app_errorhandler(errors.ClientError)
 def refuse(error: errors.ClientError) -> ResponseReturnValue:
-    status, headers, told = error_response(error)
-    response = _problem(status, told["error"], told["message"])
+    status, headers, problem = error_response(error)
+    response = _problem(status, problem["error"], problem["message"])
     response.headers.update(headers)
     return response
 
@@ -244,12 +244,12 @@ def refuse(error: errors.ClientError) -> ResponseReturnValue:
 def excuse(error: SQLAlchemyError | errors.StorageUnavailableError) -> ResponseReturnValue:
     # the text of a database's exception may hold the statement's parameters
     current_app.logger.error("A webhook was not kept: %s", describe(error))
-    told = (
+    problem = (
         "The database does not answer; try again."
         if _is_version_1()
         else "The webhook cannot be kept now; send it again."
     )
-    response = _problem(503, "unavailable", told)
+    response = _problem(503, "unavailable", problem)
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 

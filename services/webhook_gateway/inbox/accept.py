@@ -72,7 +72,7 @@ class Inbox(Protocol):
     """Where webhooks are kept."""
 
     def keep(self, entry: WebhookEvent) -> InsertResult:
-        """Keep `entry` and promise to tell of it, durably, in one transaction, unless its key is kept already."""
+        """Store `entry` and enqueue its message in one transaction, unless its key is stored already."""
         ...
 
 
@@ -88,11 +88,11 @@ class Unverified(Protocol):
     """Counts the requests that prove nothing."""
 
     def count_refusal(self, provider: str) -> None:
-        """Count a request that was not genuine. Raises TooManyUnverified past the limit."""
+        """Count a request that was not genuine. Raises TooManyUnverifiedError past the limit."""
         ...
 
     def count_hint(self, provider: str, reference: str | None, client: str) -> None:
-        """Count a request of `client` that nobody signed. Raises TooManyUnverified past the limit."""
+        """Count a request of `client` that nobody signed. Raises TooManyUnverifiedError past the limit."""
         ...
 
 
@@ -106,7 +106,8 @@ def accept(
     client: str = "",
     payments_mode: Mode = Mode.LIVE,
 ) -> Receipt:
-    """Keep a genuine webhook once. Raises InvalidSignature, TooManyUnverified, and what `inbox` raises: our fault.
+    """Keep a genuine webhook once. Raises InvalidSignatureError, TooManyUnverifiedError, and what `inbox` raises: our
+    fault.
 
     `client` is the address that the request came from.
     """

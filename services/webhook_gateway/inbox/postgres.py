@@ -22,7 +22,7 @@ LONGEST_SECONDS = 5.5
 #: A connection that broke this soon was an old one; later, the database is in trouble, and is not asked twice.
 FIRST_TRY_SECONDS = 0.5
 #: Webhooks of one statement; with the largest bodies that is 16 MiB.
-MOST_AT_ONCE = 64
+MAX_BATCH = 64
 
 # One statement is one transaction, one round trip, one wait for the disk and one message, which is a template with the
 # new rows' ids in it. A row that takes long to settle is alone in its message: the others would wait for it.
@@ -46,7 +46,7 @@ WITH news AS (
     FROM news
     ON CONFLICT (provider, dedupe_key) DO NOTHING
     RETURNING id, provider, dedupe_key, state
-), promise AS (
+), enqueued AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
         CASE WHEN count(DISTINCT event.id) = 1
@@ -73,7 +73,7 @@ WITH hint AS (
     FROM hint JOIN webhook_events event ON event.provider = hint.provider AND event.reference = hint.reference
     WHERE event.state = 'received' AND NOT event.signed
     ORDER BY event.provider, event.reference, event.id
-), promise AS (
+), enqueued AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
         jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
@@ -89,10 +89,10 @@ class PostgresInbox:
     def __init__(self, engine: Engine, longest_seconds: float = LONGEST_SECONDS) -> None:
         self._engine = engine
         self._longest_seconds = longest_seconds
-        self._gathering = Batcher(self._keep_all, MOST_AT_ONCE)
+        self._batcher = Batcher(self._keep_all, MAX_BATCH)
 
     def keep(self, entry: WebhookEvent) -> InsertResult:
-        return self._gathering(entry)
+        return self._batcher(entry)
 
     def _keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult | BaseException]:
         try:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 #: Any number that no other lock of ours has.
 ANCHOR_LOCK = 0x4E4F554259
 #: How often the thread looks whether it is elected and whether an anchor is due.
-_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 5.0
 _LINE = re.compile(r"\S+ (\d+):([0-9a-f]{64})")
 
 
@@ -95,7 +95,7 @@ class S3Anchors:
 
 
 def open_anchors(url: str, endpoint_url: str | None, lock_days: int) -> Anchors:
-    """The anchors at `url`. Raises NotReady where it is not one of the two forms."""
+    """The anchors at `url`. Raises NotReadyError where it is not one of the two forms."""
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return FileAnchors(Path(parts.path))
@@ -113,7 +113,7 @@ class Anchoring(ElectedThread):
     """Writes the newest head to the anchors, where there is a newer one than the last."""
 
     def __init__(self, database_url: str, anchors: Anchors, every_seconds: float) -> None:
-        super().__init__("anchoring", database_url, ANCHOR_LOCK, min(every_seconds, _LOOK_SECONDS))
+        super().__init__("anchoring", database_url, ANCHOR_LOCK, min(every_seconds, _POLL_SECONDS))
         self._anchors = anchors
         self._every = timedelta(seconds=every_seconds)
         self._last: ChainHead | None = None

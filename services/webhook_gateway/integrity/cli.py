@@ -22,7 +22,7 @@ def ledger() -> None:
     Examples:
       nouba ledger head                        the newest link; store it elsewhere
       nouba ledger verify                      check the whole chain; exit status 1 on a fault
-      nouba ledger verify --noted 1200:9f86d0...   and check that a stored link is in it
+      nouba ledger verify --expect-head 1200:9f86d0...   and check that a stored link is in it
       nouba ledger verify --anchors            and that every head of NOUBA_LEDGER_ANCHOR is
     """
 
@@ -43,7 +43,7 @@ def head(as_json: bool) -> None:
     click.echo(json.dumps({"position": newest.position, "digest": newest.digest.hex()}) if as_json else newest)
 
 
-def _read_noted(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, bytes] | None:
+def _read_head(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, bytes] | None:
     if value is None:
         return None
     try:
@@ -66,10 +66,10 @@ def _read_anchors() -> "Sequence[ChainHead]":
 
 @ledger.command()
 @click.option("--from", "start", type=click.IntRange(1), default=1, show_default=True, help="The first link to check.")
-@click.option("--noted", callback=_read_noted, metavar="POSITION:DIGEST", help="A link that was stored elsewhere.")
+@click.option("--expect-head", callback=_read_head, metavar="POSITION:DIGEST", help="A link that was stored elsewhere.")
 @click.option("--anchors", "with_anchors", is_flag=True, help="Also check the links that NOUBA_LEDGER_ANCHOR stores.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def verify(start: int, noted: tuple[int, bytes] | None, with_anchors: bool, as_json: bool) -> None:
+def verify(start: int, expect_head: tuple[int, bytes] | None, with_anchors: bool, as_json: bool) -> None:
     """Compare every row with the chain, every balance with its entries.
 
     Exit status 1 where there is a fault. Rows of the last seconds may have no seal yet; the worker makes them.
@@ -88,9 +88,9 @@ def verify(start: int, noted: tuple[int, bytes] | None, with_anchors: bool, as_j
         report = walk(
             engine,
             start=start,
-            noted=ChainHead(*noted) if noted else None,
+            noted=ChainHead(*expect_head) if expect_head else None,
             anchors=_read_anchors() if with_anchors else (),
-            tell=lambda position, last: progress.update(task, completed=position, total=last),
+            on_progress=lambda position, last: progress.update(task, completed=position, total=last),
         )
     if as_json:
         faults = [asdict(fault) for fault in report.faults]

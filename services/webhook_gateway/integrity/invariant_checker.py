@@ -26,13 +26,13 @@ from services.webhook_gateway.settlement.settle import LONGEST_WAIT, PATIENCE
 #: Entries younger than this may still get neighbours with lower numbers from transactions that are not over.
 RECENT_SECONDS = 600.0
 #: The slow walk's stretch of one look.
-USERS_A_LOOK = 5_000
-TRANSACTIONS_A_LOOK = 50_000
+USERS_A_CHECK = 5_000
+TRANSACTIONS_A_CHECK = 50_000
 #: What waits beyond the settlement's own patience and its longest wait was forgotten.
 DECIDE_SECONDS = (PATIENCE + 4 * LONGEST_WAIT).total_seconds()
 PUBLISH_SECONDS = 60.0
 #: A look at every user may take this share of the time, however much there is to find.
-FULL_LOOK_SHARE = 0.02
+FULL_CHECK_SHARE = 0.02
 
 _TOUCHED = """
     SELECT e.transaction_id, a.user_id FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
@@ -90,15 +90,15 @@ class InvariantChecker:
         self._broken_users: list[Broken] = []
         #: How far the balances together were off when every user was last looked at, and when that may be again.
         self._explained_minor = 0
-        self._next_full_look = float("-inf")
+        self._next_full_check = float("-inf")
 
-    def look(self) -> Findings:
+    def check(self) -> Findings:
         """Look now."""
         with self._connection.begin():
             if self._settled is None:
-                self._look_at_everything()
+                self._check_everything()
             else:
-                self._look_at_some(self._settled)
+                self._check_some(self._settled)
             events = unsettled(self._connection, self._settle_seconds, DECIDE_SECONDS)
             messages = unpublished(self._connection, PUBLISH_SECONDS)
         broken: dict[Invariant, Sequence[Broken]] = {
@@ -110,33 +110,33 @@ class InvariantChecker:
         }
         return Findings(broken, events.number, events.oldest_seconds)
 
-    def _look_at_everything(self) -> None:
+    def _check_everything(self) -> None:
         self._broken_transactions = unbalanced(self._connection)
         self._broken_users = different(self._connection)
         self._settled = int(self._connection.exec_driver_sql(_SETTLED).scalar_one())
         self._settled_minor = self._wallets(0, self._settled)
         self._explained_minor = self._drift(self._settled)
 
-    def _look_at_some(self, settled: int) -> None:
+    def _check_some(self, settled: int) -> None:
         ends = self._connection.exec_driver_sql(_ENDS).one()
         touched = self._connection.exec_driver_sql(_TOUCHED, {"since": settled}).all()
         transactions = {row.transaction_id for row in touched} | {broken.id for broken in self._broken_transactions}
         users = {row.user_id for row in touched if row.user_id} | {broken.id for broken in self._broken_users}
-        stretch = range(self._next_transaction, self._next_transaction + TRANSACTIONS_A_LOOK)
+        stretch = range(self._next_transaction, self._next_transaction + TRANSACTIONS_A_CHECK)
         self._broken_transactions = _once(
             unbalanced(self._connection, sorted(transactions)), unbalanced(self._connection, stretch)
         )
         self._next_transaction = 0 if stretch.stop > ends.transaction else stretch.stop
-        if self._drift(settled) != self._explained_minor and time.monotonic() >= self._next_full_look:
+        if self._drift(settled) != self._explained_minor and time.monotonic() >= self._next_full_check:
             began = time.monotonic()
             self._broken_users = different(self._connection)
             # where no user is off, a transaction that stayed open for long has brought entries that were not counted
             self._settled_minor = self._wallets(0, settled)
             self._explained_minor = self._drift(settled)
             took = time.monotonic() - began
-            self._next_full_look = began + took / FULL_LOOK_SHARE
+            self._next_full_check = began + took / FULL_CHECK_SHARE
         else:
-            stretch = range(self._next_user, self._next_user + USERS_A_LOOK)
+            stretch = range(self._next_user, self._next_user + USERS_A_CHECK)
             self._broken_users = _once(different(self._connection, sorted(users)), different(self._connection, stretch))
             self._next_user = 0 if stretch.stop > ends.user_ else stretch.stop
         self._advance(ends.entry)

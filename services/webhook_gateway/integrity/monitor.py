@@ -33,20 +33,21 @@ VIOLATIONS = Gauge(
 DRIFT = Gauge("nouba_ledger_drift_minor", "How far balances and transactions are off, all differences together.")
 LAST_CHECK = Gauge(
     "nouba_invariant_last_check_timestamp_seconds",
-    "When the invariants were last looked at; 0 in a worker that is not on duty.",
+    "When the invariants were last checked; 0 in a worker that is not the leader.",
 )
-UNSETTLED = Gauge("nouba_events_unsettled", "Events that are not final yet.")
+UNSETTLED = Gauge("nouba_webhook_events_unsettled", "Events that are not final yet.")
 UNSETTLED_AGE = Gauge(
-    "nouba_events_unsettled_oldest_age_seconds", "Age of the oldest event that no worker has tried; 0 without one."
+    "nouba_webhook_events_unsettled_oldest_age_seconds",
+    "Age of the oldest event that no worker has tried; 0 without one.",
 )
-SEALS = Gauge("nouba_seals", "Rows of inbox and ledger that the chain of seals binds.")
+CHAIN_ROWS = Gauge("nouba_integrity_chain_rows", "Rows of inbox and ledger in the hash chain.")
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
     """How often the invariants are looked at, and how old an event may become before a worker tries it."""
 
-    look_every_seconds: float = 60.0
+    check_every_seconds: float = 60.0
     settle_seconds: float = 300.0
 
 
@@ -148,38 +149,38 @@ class Sealing(ElectedThread):
         assert self._sealer is not None, "begun"
         more = self._sealer.seal() >= BATCH_SIZE
         with connection.begin():
-            SEALS.set(read_head(connection).position)
+            CHAIN_ROWS.set(read_head(connection).position)
         return more
 
     def off_duty(self) -> None:
         """What is sealed is the next one's to show; two workers must not be counted together."""
-        SEALS.set(0)
+        CHAIN_ROWS.set(0)
 
 
 class InvariantWatch(ElectedThread):
     """Checks the invariants and exports what is broken."""
 
     def __init__(self, database_url: str, settings: MonitorSettings) -> None:
-        every_seconds = min(SEAL_EVERY_SECONDS, settings.look_every_seconds)
+        every_seconds = min(SEAL_EVERY_SECONDS, settings.check_every_seconds)
         super().__init__("invariants", database_url, LOCK, every_seconds)
         self._settings = settings
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._checker: InvariantChecker | None = None
         self._named: dict[Invariant, set[int]] = {}
 
     def begin(self, connection: Connection) -> None:
         self._checker = InvariantChecker(connection, self._settings.settle_seconds)
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         log.info("on watch")
 
     def work(self, connection: Connection) -> bool:
         assert self._checker is not None, "begun"
-        if time.monotonic() - self._looked_at >= self._settings.look_every_seconds:
-            self._looked_at = time.monotonic()
-            self._tell(self._checker.look())
+        if time.monotonic() - self._checked_at >= self._settings.check_every_seconds:
+            self._checked_at = time.monotonic()
+            self._publish(self._checker.check())
         return False
 
-    def _tell(self, findings: Findings) -> None:
+    def _publish(self, findings: Findings) -> None:
         for invariant, broken in findings.broken.items():
             VIOLATIONS.labels(invariant).set(len(broken))
             ids = {row.id for row in broken}

@@ -77,7 +77,7 @@ def verify(
     noted: ChainHead | None = None,
     anchors: Sequence[ChainHead] = (),
     settled_after: str = SETTLED_AFTER,
-    tell: Callable[[int, int], None] = lambda _position, _last: None,
+    on_progress: Callable[[int, int], None] = lambda _position, _last: None,
 ) -> VerificationReport:
     """Compare every row with its seal from position `start` on, and the balances with the entries.
 
@@ -86,7 +86,7 @@ def verify(
     """
     report = VerificationReport()
     heads = [*([noted] if noted else []), *(anchor for anchor in anchors if anchor.position >= max(start, 1))]
-    report.faults += _walk(engine, start, heads, report, tell)
+    report.faults += _walk(engine, start, heads, report, on_progress)
     with engine.connect() as connection:
         for what in SealedRowKind:
             query = _UNSEALED.format(table=TABLES[what], what=what)
@@ -119,7 +119,7 @@ def _walk(
     start: int,
     heads: Sequence[ChainHead],
     report: VerificationReport,
-    tell: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> Iterator[Fault]:
     with engine.connect() as connection:
         before = connection.exec_driver_sql("SELECT digest FROM seals WHERE position = %s", (start - 1,)).scalar()
@@ -138,7 +138,7 @@ def _walk(
                 yield Fault("seal", row.position, "is not the one that was noted: the chain was made anew")
         report.seals += len(rows)
         report.head = chain.head
-        tell(chain.head.position, last)
+        on_progress(chain.head.position, last)
     yield from chain.end()
     for position in sorted(expected_digests):
         if not start <= position <= chain.head.position:

@@ -131,9 +131,9 @@ def notice_fault(
     """
     if key_mode is not None and notice.mode is not None and key_mode != notice.mode:
         return f"signed with a {key_mode} key, but says it is {notice.mode}"
-    told = notice.mode or key_mode
-    if told is not None and told != payments_mode:
-        return f"a {told} payment, NOUBA_PAYMENTS_MODE is {payments_mode}"
+    mode = notice.mode or key_mode
+    if mode is not None and mode != payments_mode:
+        return f"a {mode} payment, NOUBA_PAYMENTS_MODE is {payments_mode}"
     fee, amount = notice.fee_minor, notice.amount_minor
     if notice.stage is Stage.COMPLETED and notice.fees:
         # of a charge, and not of its refund or dispute, which may cost more than they move
@@ -164,14 +164,14 @@ class Provider(Protocol):
     def verify(self, request: Request) -> Proof:
         """Prove that the provider sent `request`, over the raw bytes and in constant time.
 
-        Raises InvalidSignature where it cannot be proved.
+        Raises InvalidSignatureError where it cannot be proved.
         """
         ...
 
     def parse(self, request: Request) -> PaymentNotice:
         """Say what `request` tells; called only on what `verify` let pass.
 
-        Raises Unreadable where it does not have the provider's form.
+        Raises UnreadableEventError where it does not have the provider's form.
         """
         ...
 
@@ -184,7 +184,8 @@ class ConfirmsPayments(Protocol):
         """What the provider itself says about `notice.reference`, never a hint; `key` is kept.
 
         Without a `reference` where the provider knows no such payment.
-        Raises ProviderUnavailable where it does not answer now or has not decided yet, and Unreadable where its
+        Raises ProviderUnavailableError where it does not answer now or has not decided yet, and UnreadableEventError
+        where its
         answer does not have its form.
         """
         ...
@@ -206,7 +207,7 @@ class PollsPayments(Provider, Protocol):
     def enquire(self, reference: str) -> ProviderReply | None:
         """What the provider says of the payment `reference` now; None where it knows none.
 
-        Raises ProviderUnavailable where it gives no answer that can be used.
+        Raises ProviderUnavailableError where it gives no answer that can be used.
         """
         ...
 
@@ -218,7 +219,7 @@ class RefundsPayments(Provider, Protocol):
     def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
         """Begin a refund of the payment `reference`: what the provider says of it, as `parse` reads it.
 
-        Raises RefundRefused where it will not, and ProviderUnavailable where it is not known whether it has.
+        Raises RefundRefusedError where it will not, and ProviderUnavailableError where it is not known whether it has.
         """
         ...
 
@@ -250,13 +251,14 @@ class CreatesCheckouts(Provider, Protocol):
     """A provider that makes checkouts: pages where a payer pays."""
 
     def check_order(self, order: CheckoutOrder) -> None:
-        """Raises CheckoutRefused for an order that the provider's documentation rules out; asks nobody."""
+        """Raises CheckoutRefusedError for an order that the provider's documentation rules out; asks nobody."""
         ...
 
     def create_checkout(self, order: CheckoutOrder) -> ProviderCheckout:
         """A new checkout, whose events name the order and the user.
 
-        Raises CheckoutRefused where the provider will not, and ProviderUnavailable where it is not known whether it
+        Raises CheckoutRefusedError where the provider will not, and ProviderUnavailableError where it is not known
+        whether it
         has: nobody was sent to that checkout, so a second one is harmless.
         """
         ...
@@ -269,7 +271,7 @@ class CountsRefunds(Protocol):
     def refunded_minor(self, reference: str) -> int | None:
         """How much of the payment is refunded now; None where the provider does not tell.
 
-        Raises ProviderUnavailable where it gives no answer that can be used.
+        Raises ProviderUnavailableError where it gives no answer that can be used.
         """
         ...
 

@@ -32,7 +32,10 @@ class ConcurrencyLimited:
         self._is_registered = is_registered
 
     def ask(self, notice: PaymentNotice) -> PaymentNotice:
-        """What the provider says. Raises ProviderUnavailable, and ProviderBusy where it is being asked about others."""
+        """What the provider says.
+
+        Raises ProviderUnavailableError, and ProviderBusyError where it is being asked about others.
+        """
         if notice.reference is not None and self._is_registered(notice.reference):
             return self._ask(notice)
         if not self._unregistered.acquire(blocking=False):

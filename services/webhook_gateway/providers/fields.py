@@ -27,7 +27,8 @@ _CURRENCY = re.compile(r"[A-Za-z]{3}")
 def json_object(body: bytes) -> dict[str, Any]:
     """The JSON object that `body` is.
 
-    Raises Unreadable for anything else (other bytes, NaN, endless nesting), and where a field has two values: which of
+    Raises UnreadableEventError for anything else (other bytes, NaN, endless nesting), and where a field has two
+    values: which of
     them another reader takes is not defined.
     """
     try:
@@ -40,7 +41,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def section(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object within the object. Raises Unreadable where there is none."""
+    """The object within the object. Raises UnreadableEventError where there is none."""
     value = fields.get(name)
     if not isinstance(value, dict):
         raise UnreadableEventError(f"{name} must be an object.")
@@ -48,7 +49,10 @@ def section(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def identifier(value: Any, name: str) -> str:
-    """A name that somebody else gave: text of 1 to 200 characters, or an integer. Raises Unreadable for others."""
+    """A name that somebody else gave: text of 1 to 200 characters, or an integer.
+
+    Raises UnreadableEventError for others.
+    """
     text = loose_identifier(value)
     if text is None:
         raise UnreadableEventError(f"{name} must be text of 1 to {IDENTIFIER_LIMIT_CHARACTERS} plain characters.")
@@ -79,7 +83,10 @@ def description(value: Any) -> str | None:
 
 
 def amount_minor(value: Any, name: str, minor_units: int = 1) -> int:
-    """An amount told in units of `minor_units` minor units. Raises Unreadable for a bool, float, text or overflow."""
+    """An amount told in units of `minor_units` minor units.
+
+    Raises UnreadableEventError for a bool, float, text or overflow.
+    """
     if not isinstance(value, int) or isinstance(value, bool):
         raise UnreadableEventError(f"{name} must be an integer, without quotes or a decimal point.")
     if not 0 <= value * minor_units <= LARGEST_AMOUNT_MINOR:
@@ -101,7 +108,7 @@ def user_id(value: Any) -> int | None:
 
 
 def currency(value: Any) -> str:
-    """The ISO 4217 code in capitals. Raises Unreadable for anything but three letters."""
+    """The ISO 4217 code in capitals. Raises UnreadableEventError for anything but three letters."""
     if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
         raise UnreadableEventError("currency must be an ISO 4217 code of three letters, such as DZD.")
     return value.upper()
@@ -114,15 +121,15 @@ def instant(value: Any) -> datetime | None:
     try:
         if isinstance(value, int):
             return datetime.fromtimestamp(value, UTC)
-        told = datetime.fromisoformat(value) if isinstance(value, str) else None
+        instant_read = datetime.fromisoformat(value) if isinstance(value, str) else None
         # the shift to UTC can leave the calendar at either end
-        return told.astimezone(UTC) if told is not None and told.tzinfo is not None else None
+        return instant_read.astimezone(UTC) if instant_read is not None and instant_read.tzinfo is not None else None
     except (ValueError, OverflowError, OSError):
         return None
 
 
 def checkout_url(value: Any) -> str:
-    """Where a payer is sent. Raises Unreadable for what is no address of the web."""
+    """Where a payer is sent. Raises UnreadableEventError for what is no address of the web."""
     is_address = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
     if not is_address or len(value) > LONGEST_URL_CHARACTERS:
         raise UnreadableEventError("the checkout's address is none of the web.")
@@ -130,7 +137,10 @@ def checkout_url(value: Any) -> str:
 
 
 def one_value_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of `pairs`, for `json.loads`. Raises Unreadable, with both values, for a name with two of them."""
+    """The object of `pairs`, for `json.loads`.
+
+    Raises UnreadableEventError, with both values, for a name with two of them.
+    """
     fields: dict[str, Any] = {}
     for name, value in pairs:
         # True equals 1

@@ -38,19 +38,19 @@ class Generic:
         """
         body = fields.json_object(request.body)
         status = payload.status_word(body.get("status"))
-        told = payload.read(body, status)
+        parsed = payload.read(body, status)
         event_id = fields.optional_identifier(body.get("event_id"), "event_id")
         occurred_at = fields.instant(body.get("occurred_at"))
         return PaymentNotice(
-            key=event_id or fields.identifier(_key(told, status, occurred_at), "transaction_id with its status"),
+            key=event_id or fields.identifier(_key(parsed, status, occurred_at), "transaction_id with its status"),
             kind=status,
             occurred_at=occurred_at,
-            **told._asdict(),
+            **parsed._asdict(),
         )
 
 
-def _key(told: payload.ParsedPayload, status: str, occurred_at: datetime | None) -> str:
-    total = f":{told.refunded_minor}" if told.refunded_minor else ""
+def _key(parsed: payload.ParsedPayload, status: str, occurred_at: datetime | None) -> str:
+    total = f":{parsed.refunded_minor}" if parsed.refunded_minor else ""
     # a total that went down can come back to what it was
     at = f":{int(occurred_at.timestamp())}" if status == payload.REFUNDED and occurred_at else ""
-    return f"{told.reference}:{status}{total}{at}"
+    return f"{parsed.reference}:{status}{total}{at}"

@@ -39,7 +39,7 @@ def fetch(
 ) -> Fetched:
     """The answer, whatever its status but 429 or 5xx. `name` is how a refusal names the call.
 
-    Raises ProviderUnavailable, and AskedTooOften for 429; neither holds what was sent.
+    Raises ProviderUnavailableError, and ProviderRateLimitedError for 429; neither holds what was sent.
     """
     with _Limit(within_seconds) as limit:
         try:
@@ -97,5 +97,5 @@ class _Limit:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    told = headers.get("Retry-After", "")
-    return min(float(told), LONGEST_RETRY_AFTER_SECONDS) if told.isascii() and told.isdigit() else None
+    wait = headers.get("Retry-After", "")
+    return min(float(wait), LONGEST_RETRY_AFTER_SECONDS) if wait.isascii() and wait.isdigit() else None

@@ -40,7 +40,7 @@ class ParsedPayload(NamedTuple):
 
 
 def status_word(value: Any) -> str:
-    """The one word for a status that may have several. Raises Unreadable for a word we do not know."""
+    """The one word for a status that may have several. Raises UnreadableEventError for a word we do not know."""
     word = value.lower() if isinstance(value, str) else ""
     word = _SYNONYMS.get(word, word)
     if word not in _STAGES:

@@ -25,7 +25,7 @@ class ChecksumMode(StrEnum):
 def read_settings(**values: Any) -> "ProviderSettings":
     """The settings from the environment or the files of NOUBA_SETTINGS_DIR, `values` before both.
 
-    Raises NotReady with the variable's name and the fix.
+    Raises NotReadyError with the variable's name and the fix.
     """
     try:
         return ProviderSettings(**{"_secrets_dir": settings_dir(), **values})

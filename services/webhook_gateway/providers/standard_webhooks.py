@@ -58,10 +58,10 @@ class StandardWebhooks:
             raise UnreadableEventError(f"{kind[:80]} concerns money, and only payment.<status> is understood.")
         if not kind.startswith(_KIND_PREFIX):
             return PaymentNotice(key=key, kind=kind)
-        told: dict[str, Any] = payload.read(
+        parsed: dict[str, Any] = payload.read(
             fields.section(body, "data"), payload.status_word(kind.removeprefix(_KIND_PREFIX))
         )._asdict()
-        return PaymentNotice(key=key, kind=kind, occurred_at=fields.instant(body.get("timestamp")), **told)
+        return PaymentNotice(key=key, kind=kind, occurred_at=fields.instant(body.get("timestamp")), **parsed)
 
 
 def _prefix(headers: Mapping[str, str]) -> str:

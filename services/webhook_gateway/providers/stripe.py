@@ -80,8 +80,8 @@ class Stripe:
         event = fields.json_object(request.body)
         key = fields.identifier(event.get("id"), "id")
         kind = fields.identifier(event.get("type"), "type")
-        told = stripe_events.read(kind, event)
-        if told is None:
+        parsed = stripe_events.read(kind, event)
+        if parsed is None:
             return PaymentNotice(key=key, kind=kind)
         self._require_own_account(event)
         livemode = event.get("livemode")
@@ -90,15 +90,15 @@ class Stripe:
             kind=kind,
             mode=None if livemode is None else Mode.LIVE if livemode is True else Mode.TEST,
             occurred_at=fields.instant(event.get("created")),
-            **told,
+            **parsed,
         )
 
     def _require_own_account(self, event: Mapping[str, Any]) -> None:
         """A Connect endpoint gets the events of every connected account: the money of others is not the school's."""
-        told = fields.optional_identifier(event.get("account"), "account")
-        if told != self._account:
+        account = fields.optional_identifier(event.get("account"), "account")
+        if account != self._account:
             raise UnreadableEventError(
-                f"of Stripe account {told or '(none)'}, and NOUBA_PSP_STRIPE_ACCOUNT is {self._account or '(none)'}"
+                f"of Stripe account {account or '(none)'}, and NOUBA_PSP_STRIPE_ACCOUNT is {self._account or '(none)'}"
             )
 
 

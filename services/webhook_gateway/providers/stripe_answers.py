@@ -32,41 +32,41 @@ _OPEN_SESSION: Final = "checkout.session.completed"
 
 
 def read_answer(request: Request) -> PaymentNotice:
-    """What the answer tells. Raises Unreadable where it does not have the form of `stripe_api`."""
+    """What the answer tells. Raises UnreadableEventError where it does not have the form of `stripe_api`."""
     answer = fields.json_object(request.body)
     asked_at = fields.instant(int(request.headers[ASKED_AT]))
     if isinstance(answer.get("refund"), dict):
         refund = answer["refund"]
-        told = _read(_REFUND, refund, asked_at)
-        return _notice(told, refund, occurred_at=asked_at)
+        parsed = _read(_REFUND, refund, asked_at)
+        return _notice(parsed, refund, occurred_at=asked_at)
     if isinstance(answer.get("session"), dict) and not isinstance(answer.get("payment"), dict):
         session = answer["session"]
-        told = _read(_SESSION_KINDS.get(str(session.get("status")), _OPEN_SESSION), session, asked_at)
-        return _notice(told, session, occurred_at=None)
+        parsed = _read(_SESSION_KINDS.get(str(session.get("status")), _OPEN_SESSION), session, asked_at)
+        return _notice(parsed, session, occurred_at=None)
     thing = fields.section(answer, "payment")
     refunds, disputes = (_objects(answer, name) for name in ("refunds", "disputes"))
-    told = dict(_read_payment(thing, refunds, asked_at))
+    parsed = dict(_read_payment(thing, refunds, asked_at))
     parts = [_read(_REFUND, one, asked_at) for one in refunds] + [_read(_DISPUTE, one, asked_at) for one in disputes]
-    fees = [fee for part in (told, *parts) for fee in part.get("fees", ())]
-    told |= {
+    fees = [fee for part in (parsed, *parts) for fee in part.get("fees", ())]
+    parsed |= {
         "fees": tuple(fees),
-        "unbooked": "; ".join(one for part in (told, *parts) if (one := part.get("unbooked"))) or None,
+        "unbooked": "; ".join(one for part in (parsed, *parts) if (one := part.get("unbooked"))) or None,
         "disputes": tuple(one for part in parts for one in part.get("disputes", ())),
         # the refunds are known one by one
         "refunded_minor": None,
-        **_of_session(answer, told, asked_at),
+        **_of_session(answer, parsed, asked_at),
     }
-    return _notice(told, thing, occurred_at=_collected_at(thing) if told["stage"] is Stage.COMPLETED else None)
+    return _notice(parsed, thing, occurred_at=_collected_at(thing) if parsed["stage"] is Stage.COMPLETED else None)
 
 
-def _of_session(answer: Mapping[str, Any], told: stripe_events.Part, asked_at: datetime | None) -> stripe_events.Part:
+def _of_session(answer: Mapping[str, Any], parsed: stripe_events.Part, asked_at: datetime | None) -> stripe_events.Part:
     """What the checkout session adds to its payment intent: its own id, and who pays where the intent does not say."""
     session = answer.get("session")
     if not isinstance(session, dict):
         return {}
-    said = _read(_OPEN_SESSION, {**session, "payment_intent": told["reference"]}, asked_at)
+    said = _read(_OPEN_SESSION, {**session, "payment_intent": parsed["reference"]}, asked_at)
     names = ("user_id", "order_number", "subscription_id")
-    return {"checkout": said["checkout"], **{name: said[name] for name in names if told.get(name) is None}}
+    return {"checkout": said["checkout"], **{name: said[name] for name in names if parsed.get(name) is None}}
 
 
 def _read_payment(thing: Mapping[str, Any], refunds: list[Any], asked_at: datetime | None) -> stripe_events.Part:
@@ -80,19 +80,19 @@ def _read_payment(thing: Mapping[str, Any], refunds: list[Any], asked_at: dateti
 
 def _read(kind: str, thing: Mapping[str, Any], asked_at: datetime | None) -> stripe_events.Part:
     seconds = int(asked_at.timestamp()) if asked_at else None
-    told = stripe_events.read(kind, {"type": kind, "created": seconds, "data": {"object": thing}})
-    assert told is not None
-    return told
+    parsed = stripe_events.read(kind, {"type": kind, "created": seconds, "data": {"object": thing}})
+    assert parsed is not None
+    return parsed
 
 
-def _notice(told: stripe_events.Part, thing: Mapping[str, Any], occurred_at: datetime | None) -> PaymentNotice:
+def _notice(parsed: stripe_events.Part, thing: Mapping[str, Any], occurred_at: datetime | None) -> PaymentNotice:
     livemode = thing.get("livemode")
     notice = PaymentNotice(
         key="",
         kind="answer",
         mode=None if livemode is None else Mode.LIVE if livemode is True else Mode.TEST,
         occurred_at=occurred_at,
-        **told,
+        **parsed,
     )
     # the same facts are the same answer, whenever they were asked for
     facts = (notice.stage, notice.amount_minor, notice.authorized_minor, notice.refunds, notice.disputes, notice.fees)

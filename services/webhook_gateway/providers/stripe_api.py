@@ -86,7 +86,10 @@ class StripeApi:
         return self._reply(answer)
 
     def refund(self, reference: str, amount_minor: int, key: str) -> ProviderReply:
-        """Begin a refund. Stripe makes one of all that have the same `key`. Raises RefundRefused where it will not."""
+        """Begin a refund. Stripe makes one of all that have the same `key`.
+
+        Raises RefundRefusedError where it will not.
+        """
         kind = _kind_of(reference)
         if kind is None or kind == _SESSION:
             raise RefundRefusedError(f"{reference} is neither a payment intent nor a charge of Stripe's.")
@@ -185,7 +188,10 @@ class _BoundedClient(stripe.HTTPClient):
 
 
 def _call(ask: Callable[[], Any], refused: type[Exception] | None = None) -> Any:
-    """What `ask` returns; None if Stripe has no such object. Raises ProviderUnavailable if Stripe does not answer."""
+    """What `ask` returns; None if Stripe has no such object.
+
+    Raises ProviderUnavailableError if Stripe does not answer.
+    """
     try:
         return ask()
     except (stripe.AuthenticationError, stripe.PermissionError):

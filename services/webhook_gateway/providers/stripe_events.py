@@ -35,7 +35,7 @@ class Context:
     previous: Json = field(default_factory=dict)
 
     def minor(self, value: Any, name: str) -> int:
-        """An amount of Stripe's in the currency's minor unit. Raises Unreadable for anything else."""
+        """An amount of Stripe's in the currency's minor unit. Raises UnreadableEventError for anything else."""
         ours, theirs = _UNITS.get(self.currency, (1, 1))
         amount_minor = fields.amount_minor(value, name, ours)
         if amount_minor % theirs:
@@ -93,9 +93,9 @@ def _of_charge(intent: Json, context: Context) -> Part:
     charges = [intent.get("latest_charge"), *_list(intent.get("charges"))]
     for charge in charges:
         if isinstance(charge, dict) and charge.get("status") == "succeeded" and charge.get("captured") is not False:
-            told = _charge({"id": "unused", **charge}, context)
+            parsed = _charge({"id": "unused", **charge}, context)
             names = ("refunded_minor", "refunds", "fees", "unbooked", "method")
-            return {name: told[name] for name in names if name in told}
+            return {name: parsed[name] for name in names if name in parsed}
     return {}
 
 
@@ -132,7 +132,7 @@ def _charge(charge: Json, context: Context) -> Part:
         stage = Stage.CANCELED if refunded else Stage.AUTHORIZED
     if context.kind == "charge.expired":
         stage = Stage.EXPIRED
-    told: dict[str, Any] = {
+    parsed: dict[str, Any] = {
         "reference": _payment_of(charge, charge.get("id")),
         "stage": stage,
         "amount_minor": amount,
@@ -142,7 +142,7 @@ def _charge(charge: Json, context: Context) -> Part:
         **_checkout_of(charge),
     }
     if stage is not Stage.COMPLETED:
-        return told
+        return parsed
     captured = charge.get("amount_captured")
     captured = amount if captured is None else context.minor(captured, "amount_captured")
     released = _released(charge, amount - captured, refunded, context)
@@ -152,7 +152,7 @@ def _charge(charge: Json, context: Context) -> Part:
     if released and len(moved) == len(listed):
         refunds = _without_released(refunds, released)
     return {
-        **told,
+        **parsed,
         "amount_minor": captured,
         "authorized_minor": amount,
         "refunded_minor": None if refunded is None else refunded - released,
@@ -266,8 +266,8 @@ def _invoice(invoice: Json, context: Context) -> Part:
     paid = context.minor(invoice.get("amount_paid"), "amount_paid")
     if paid == 0 or invoice.get("paid_out_of_band") is True:
         return {"failure_reason": "the provider collected nothing for this invoice"}
-    told = [_object(one) for one in _list(invoice.get("payments"))]
-    payments = [one for one in told if one.get("status") == "paid"]
+    attempts = [_object(one) for one in _list(invoice.get("payments"))]
+    payments = [one for one in attempts if one.get("status") == "paid"]
     if len(payments) == 1:
         return {**_invoice_payment({"invoice": invoice.get("id"), **payments[0]}, context)}
     reference = _optional_id(invoice.get("payment_intent"), "payment_intent") or _optional_id(
@@ -471,7 +471,7 @@ def _payer(thing: Json) -> Part:
         "order_number": next((order for order in orders if order), None)
         or (fields.loose_identifier(ours) if by_reference is None else None),
         "subscription_id": next(
-            (one for told in metadata if (one := fields.user_id(told.get("subscription_id")))), None
+            (one for one_metadata in metadata if (one := fields.user_id(one_metadata.get("subscription_id")))), None
         ),
         "payers": tuple(dict.fromkeys(one for one in payers if one)),
     }
@@ -485,9 +485,9 @@ def _payment_of(thing: Json, charge: Any) -> str:
 
 
 def _invoice_of(thing: Json) -> str | None:
-    told = _loose_id(thing.get("invoice"))
+    invoice = _loose_id(thing.get("invoice"))
     order = fields.loose_identifier(_object(thing.get("payment_details")).get("order_reference"))
-    return told or (order if order is not None and order.startswith("in_") else None)
+    return invoice or (order if order is not None and order.startswith("in_") else None)
 
 
 def _checkout_of(thing: Json) -> Part:
@@ -497,13 +497,13 @@ def _checkout_of(thing: Json) -> Part:
     return {"checkout": order if is_session else None, "checkout_prefix": _SESSION}
 
 
-def _fees(told: Sequence[Any], context: Context, kind: FeeKind) -> Part:
+def _fees(movements: Sequence[Any], context: Context, kind: FeeKind) -> Part:
     """The fees of these movements of the balance, where the event holds them and not only their ids.
 
     One in another currency (the account is settled in that) is not converted and cannot be booked: `unbooked` says so.
     """
     fees, unbooked = [], []
-    for movement in told:
+    for movement in movements:
         if not isinstance(movement, dict) or "fee" not in movement:
             continue
         fee = movement["fee"]

@@ -41,14 +41,14 @@ def reconcile(
     *,
     provider: str | None,
     older_than: timedelta,
-    is_rehearsal: bool,
+    is_dry_run: bool,
     as_json: bool,
 ) -> int:
     """Ask about every unfinished payment that is old enough; returns the exit status: 1 where a provider failed."""
-    looking = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba reconcile")
+    engine = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba reconcile")
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
-    able = reconciliations(providers, breakers, looking, wake=lambda: None, payments_mode=settings.payments_mode)
+    able = reconciliations(providers, breakers, engine, wake=lambda: None, payments_mode=settings.payments_mode)
     if provider is not None:
         name = providers[provider].name if provider in providers else provider
         if name not in able:
@@ -56,19 +56,19 @@ def reconcile(
                 f"{provider} cannot be asked: it is off, or has no call for it. These can: {', '.join(able)}."
             )
         able = {name: able[name]}
-    diary = PostgresPollSchedule(looking.execution_options(isolation_level="AUTOCOMMIT"))
-    found = diary.unfinished(list(able), older_than)
-    outcomes = {} if is_rehearsal else _ask(found, able, diary, Console(stderr=True, quiet=as_json))
+    schedule = PostgresPollSchedule(engine.execution_options(isolation_level="AUTOCOMMIT"))
+    found = schedule.unfinished(list(able), older_than)
+    outcomes = {} if is_dry_run else _ask(found, able, schedule, Console(stderr=True, quiet=as_json))
     _show(found, outcomes, as_json)
     return 1 if set(outcomes.values()) & {"unavailable", "limited"} else 0
 
 
 def _ask(
-    found: list[Unfinished], able: Mapping[str, Reconciliation], diary: PostgresPollSchedule, console: Console
+    found: list[Unfinished], able: Mapping[str, Reconciliation], schedule: PostgresPollSchedule, console: Console
 ) -> dict[int, str]:
     outcomes = {}
     for payment in track(found, description="asking", console=console):
-        due = diary.take_one(payment.payment_id)
+        due = schedule.take_one(payment.payment_id)
         outcomes[payment.payment_id] = BUSY if due is None else str(able[payment.provider].ask(due))
     return outcomes
 

@@ -91,7 +91,7 @@ class Unfinished:
 
 
 class PostgresPollSchedule:
-    """Implements `Diary`. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
+    """Implements `PollSchedule`. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -43,7 +43,7 @@ FIRST_RETRY: Final = timedelta(seconds=30)
 class Outcome(StrEnum):
     """What came of one question."""
 
-    TOLD = "told"
+    RECORDED = "recorded"
     KNOWN = "known"
     PENDING = "pending"
     UNKNOWN = "unknown"
@@ -85,7 +85,7 @@ class CircuitBreaker(Protocol):
         ...
 
     def watch(self) -> AbstractContextManager[None]:
-        """Ask within this. Raises ProviderUnavailable while the provider is left alone."""
+        """Ask within this. Raises ProviderUnavailableError while the provider is left alone."""
         ...
 
 
@@ -103,7 +103,7 @@ class Reconciliation:
 
     psp: PollsPayments
     breaker: CircuitBreaker
-    diary: PollSchedule
+    schedule: PollSchedule
     inbox: Inbox
     tally: ReconciliationMetrics
     now: Callable[[], datetime]
@@ -117,7 +117,7 @@ class Reconciliation:
         """Ask about the payment that has been due longest; None where none is due, or the provider is left alone."""
         if self.breaker.is_open:
             return None
-        due = self.diary.take(self.psp.name)
+        due = self.schedule.take(self.psp.name)
         return None if due is None else self.ask(due)
 
     def ask(self, due: Due) -> Outcome:
@@ -137,7 +137,7 @@ class Reconciliation:
         # a hold can still become a payment
         has_ended = notice is not None and notice.stage is not Stage.AUTHORIZED
         planned = self._plan(due, outcome, notice, has_ended=has_ended)
-        self.diary.put_off(due, planned)
+        self.schedule.put_off(due, planned)
         is_given_up = planned is None and not has_ended and due.completed_at is None
         self.tally.count(self.psp.name, outcome, has_ended=has_ended, is_given_up=is_given_up)
         return outcome
@@ -156,7 +156,7 @@ class Reconciliation:
             return Outcome.UNREADABLE, None
         if kept.is_new:
             self.wake()
-        return Outcome.TOLD if kept.is_new else Outcome.KNOWN, notice
+        return Outcome.RECORDED if kept.is_new else Outcome.KNOWN, notice
 
     def _plan(self, due: Due, outcome: Outcome, notice: PaymentNotice | None, *, has_ended: bool) -> datetime | None:
         now = self.now()

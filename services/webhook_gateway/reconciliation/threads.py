@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Engine
 
 from services.webhook_gateway.inbox.postgres import PostgresInbox
-from services.webhook_gateway.metrics import ASKS, ASKS_DUE, BOOKED_BY_ASKING
+from services.webhook_gateway.metrics import POLLS, POLLS_DUE, RECOVERED_PAYMENTS
 from services.webhook_gateway.providers.base import Mode, PollsPayments, Provider
 from services.webhook_gateway.providers.circuit_breaker import Breaker
 from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED, PostgresPollSchedule
@@ -25,7 +25,7 @@ AT_ONCE: Final = 2
 #: How often a thread with nothing to do looks for a payment that has become due, in seconds.
 ASK_EVERY_SECONDS: Final = 1.0
 #: How often wallets are looked at, and the metrics of what is due are set.
-LOOK_EVERY_SECONDS: Final = 10.0
+MEASURE_SECONDS: Final = 10.0
 #: A checkout whose request was lost is expired after this; until then the same request may try again.
 LOST_CHECKOUT: Final = timedelta(days=1)
 
@@ -36,11 +36,11 @@ class Counted:
     """Implements `Tally` by metrics."""
 
     def count(self, provider: str, outcome: Outcome, *, has_ended: bool, is_given_up: bool) -> None:
-        ASKS.labels(provider, outcome).inc()
-        if outcome is Outcome.TOLD and has_ended:
-            BOOKED_BY_ASKING.labels(provider).inc()
+        POLLS.labels(provider, outcome).inc()
+        if outcome is Outcome.RECORDED and has_ended:
+            RECOVERED_PAYMENTS.labels(provider).inc()
         if is_given_up:
-            ASKS.labels(provider, "given_up").inc()
+            POLLS.labels(provider, "given_up").inc()
             log.warning("a payment stays unfinished and is not asked about any more", provider=provider)
 
 
@@ -58,7 +58,7 @@ def reconciliations(
         name: Reconciliation(
             psp=psp,
             breaker=breakers[name],
-            diary=PostgresPollSchedule(_committing(engine)),
+            schedule=PostgresPollSchedule(_committing(engine)),
             inbox=PostgresInbox(_committing(engine)),
             tally=Counted(),
             now=lambda: datetime.now(UTC),
@@ -74,13 +74,13 @@ def rounds(
     found: Mapping[str, Reconciliation], engine: Engine, subscription_period: timedelta, terms: WalletPolicy
 ) -> list[PeriodicThread]:
     """Threads for `run_worker`: those that ask each provider, and one that lets wallets pay what they cover."""
-    diary = PostgresPollSchedule(_committing(engine))
+    schedule = PostgresPollSchedule(_committing(engine))
     books = partial(open_store, _committing(engine), subscription_period)
 
-    def look() -> bool:
+    def measure() -> bool:
         for provider in found:
-            ASKS_DUE.labels(provider).set(diary.count_due(provider))
-        if lost := diary.expire_lost_checkouts(LOST_CHECKOUT):
+            POLLS_DUE.labels(provider).set(schedule.count_due(provider))
+        if lost := schedule.expire_lost_checkouts(LOST_CHECKOUT):
             log.info("checkouts that were never created are expired", count=lost)
         if count := pay_waiting(users_covered(engine), books, terms.currency, terms.now):
             log.info("subscriptions that waited were covered", count=count)
@@ -91,7 +91,7 @@ def rounds(
         for name, one in found.items()
         for _ in range(AT_ONCE)
     ]
-    return [*asking, PeriodicThread("wallets", look, LOOK_EVERY_SECONDS)]
+    return [*asking, PeriodicThread("wallets", measure, MEASURE_SECONDS)]
 
 
 def _committing(engine: Engine) -> Engine:

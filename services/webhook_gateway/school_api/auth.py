@@ -24,7 +24,7 @@ class Authorizer:
     def require(self, scope: Scope) -> ApiToken:
         """The request's token, which opens `scope`.
 
-        Raises Unauthorised, ForbiddenScope, TooManyFailures or TooManyRequests.
+        Raises UnauthorisedError, ForbiddenScopeError, TooManyFailuresError or TooManyRequestsError.
         """
         shown = bearer_of(request.headers.get("Authorization", ""))
         try:

@@ -11,7 +11,7 @@ from shared.schema.tables import courses
 
 
 class PostgresCourses:
-    """Implements `Courses`; `wake` is called when a message was promised."""
+    """Implements `Courses`; `wake` is called when a message was enqueued."""
 
     def __init__(self, engine: Engine, wake: Callable[[], None]) -> None:
         self._engine = engine

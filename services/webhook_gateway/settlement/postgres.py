@@ -58,7 +58,8 @@ def open_store(
     A lock that is waited for longer than `longest_lock_ms` is an error; without, the connection says how long.
 
     `engine` has to commit by itself (isolation level AUTOCOMMIT): to begin and to end a transaction would be round
-    trips of their own. Raises Overtaken where another transaction opened one of the same payments at the same time.
+    trips of their own. Raises ConcurrentInsertError where another transaction opened one of the same payments at the
+    same time.
     """
     with _prepared(engine) as connection:
         books = PostgresSettlementStore(connection, subscription_period, longest_lock_ms)
@@ -107,7 +108,7 @@ class _Wallet:
 
 
 class PostgresSettlementStore:
-    """Implements `Books`; a subscription that has no end of its own runs for `subscription_period`."""
+    """Implements `SettlementStore`; a subscription that has no end of its own runs for `subscription_period`."""
 
     def __init__(self, connection: Connection, subscription_period: timedelta, longest_lock_ms: int | None) -> None:
         self._connection = connection
@@ -119,7 +120,7 @@ class PostgresSettlementStore:
         # what was locked and read, as it stands after what was written to it since
         self._payments: dict[int, Payment] = {}
         self._wallets: dict[int, _Wallet] = {}
-        self._looked_for: set[_Key] = set()
+        self._read_keys: set[_Key] = set()
         #: completed payments of an order, at any provider: (order, user) to (when, id)
         self._ordered: dict[tuple[str, int], dict[int, datetime]] = defaultdict(dict)
         self._new_ids: list[int] = []
@@ -157,11 +158,11 @@ class PostgresSettlementStore:
             keys |= _keys(provider, reference, order_number)
             if user_id is not None:
                 users.add(user_id)
-        return self._look(event_ids, keys, users)
+        return self._read_rows(event_ids, keys, users)
 
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
-        if not self._looked_for.issuperset(wanted := _keys(provider, reference, order_number)):
-            self._look([], wanted, [])
+        if not self._read_keys.issuperset(wanted := _keys(provider, reference, order_number)):
+            self._read_rows([], wanted, [])
         matching = [
             payment
             for payment in self._payments.values()
@@ -185,7 +186,7 @@ class PostgresSettlementStore:
         if known is not None:
             return known
         if payment.user_id not in self._wallets:
-            self._look([], [], [payment.user_id])
+            self._read_rows([], [], [payment.user_id])
         if payment.user_id not in self._wallets:
             return None
         if not self._new_ids:
@@ -290,10 +291,10 @@ class PostgresSettlementStore:
 
     def _wallet(self, user_id: int) -> _Wallet:
         if user_id not in self._wallets:
-            self._look([], [], [user_id])
+            self._read_rows([], [], [user_id])
         return self._wallets[user_id]
 
-    def _look(self, event_ids: Collection[int], keys: Collection[_Key], users: Collection[int]) -> Collection[int]:
+    def _read_rows(self, event_ids: Collection[int], keys: Collection[_Key], users: Collection[int]) -> Collection[int]:
         """Lock these events, the payments of these keys, and the wallets of both; say which events are not final."""
         held, values = self._take_held()
         wanted = json.dumps([key._asdict() for key in keys])
@@ -302,12 +303,12 @@ class PostgresSettlementStore:
             sql.LOCK_EVENTS.execute(1),
             sql.LOCK_PAYMENTS.execute(2),
             sql.LOCK_WALLETS.execute(0),
-            sql.LOOK.execute(2),
+            sql.READ_PAYMENTS.execute(2),
         ]
         row = self._send(texts, [*values, list(event_ids), wanted, list(users), list(event_ids), wanted]).one()
-        self._looked_for.update(keys)
+        self._read_keys.update(keys)
         self._new_ids += row.new_payments
-        self._payments.update((told["id"], read_payment(told)) for told in row.payments or ())
+        self._payments.update((payment["id"], read_payment(payment)) for payment in row.payments or ())
         self._wallets.update((wallet["id"], _Wallet(wallet["balance_minor"])) for wallet in row.wallets or ())
         for one in row.pending or ():
             self._wallets[one["user_id"]].pending.append(read_subscription(one))

@@ -12,16 +12,16 @@ from services.webhook_gateway.settlement.wallets import pay_subscriptions
 def register_payment(payment: Payment, books: SettlementStore, now: datetime) -> Payment:
     """The row of `payment`, opened if there was none; saying it again changes nothing.
 
-    Raises UnknownUser, and ConflictingPayment where the row is for somebody or something else.
+    Raises UnknownUserError, and ConflictingPaymentError where the row is for somebody or something else.
     """
     assert payment.reference is not None
     found = books.find(payment.provider, payment.reference, payment.order_number)
     if found is None or found.reference not in (None, payment.reference):
         # a checkout whose payment an event has told
-        told = [link.reference for link in books.links(payment.provider, [payment.reference]) if link.reference]
-        if told:
-            payment = replace(payment, reference=min(told))
-            found = books.find(payment.provider, min(told), payment.order_number)
+        references = [link.reference for link in books.links(payment.provider, [payment.reference]) if link.reference]
+        if references:
+            payment = replace(payment, reference=min(references))
+            found = books.find(payment.provider, min(references), payment.order_number)
     assert payment.reference is not None
     if found is None or found.reference not in (None, payment.reference):
         found = books.open(payment)  # also for a second try at an order whose first had another reference
@@ -44,11 +44,11 @@ def register_payment(payment: Payment, books: SettlementStore, now: datetime) ->
     return known
 
 
-def _require_same(told: Payment, found: Payment) -> None:
+def _require_same(wanted: Payment, found: Payment) -> None:
     is_same = (
-        (told.user_id, told.currency) == (found.user_id, found.currency)
-        and (told.amount_minor in (found.amount_minor, found.registered) or not found.amount_is_final)
-        and told.order_number in (None, found.order_number or told.order_number)
+        (wanted.user_id, wanted.currency) == (found.user_id, found.currency)
+        and (wanted.amount_minor in (found.amount_minor, found.registered) or not found.amount_is_final)
+        and wanted.order_number in (None, found.order_number or wanted.order_number)
     )
     if not is_same:
         raise ConflictingPaymentError(found.id)

@@ -14,9 +14,9 @@ from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_SECONDS = 1.0
+POLL_SECONDS = 1.0
 #: How often lost messages are looked for, and how old the first attempt of an event has to be for that.
-LOOK_FOR_LOST_EVERY_SECONDS = 10.0
+LOST_MESSAGES_POLL_SECONDS = 10.0
 LOST_AFTER_SECONDS = 45
 #: A queue of so few messages is worked off within a second: an event that still waits is not in it.
 SHORT_QUEUE_MESSAGES = 100
@@ -94,7 +94,7 @@ class DueEventScheduler(PeriodicThread):
     """A thread of the worker that looks for due events every second and wakes the relay."""
 
     def __init__(self, engine: Engine, wake: Callable[[], None]) -> None:
-        super().__init__("due events", self._release, LOOK_EVERY_SECONDS)
+        super().__init__("due events", self._release, POLL_SECONDS)
         self._engine = engine
         self._wake_relay = wake
 

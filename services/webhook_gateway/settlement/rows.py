@@ -33,7 +33,7 @@ def read_payment(row: Row) -> Payment:
         registered_minor=row["registered_minor"],
         amount_told_at=_instant(row["amount_told_at"]),
         currency=row["currency"],
-        standing=_standing(row),
+        standing=_payment_state(row),
         credited_minor=row["credited_minor"],
         fee_minor=row["fee_minor"] or 0,
         method=row["method"],
@@ -111,14 +111,14 @@ def credit_of(payment: Payment) -> Credit | None:
     return Credit(payment.completed_at, key, payment.credited_minor, payment.subscription_id)
 
 
-def _standing(row: Row) -> PaymentState:
+def _payment_state(row: Row) -> PaymentState:
     # every word beyond the unfinished stages means that the money was collected
     stage = Stage.__members__.get(row["status"].upper(), Stage.COMPLETED)
-    told: Sequence[Row] = row["objects"] or ()
-    refunds = {one["object_id"]: _refund(one) for one in told if one["kind"] == "refund"}
+    objects: Sequence[Row] = row["objects"] or ()
+    refunds = {one["object_id"]: _refund(one) for one in objects if one["kind"] == "refund"}
     # without refunds of their own the two are the same, but an earlier release writes the first alone
     total = row["refunded_total_minor"] if refunds else row["refunded_minor"]
-    disputes = {one["object_id"]: _dispute(one) for one in told if one["kind"] == "dispute"}
+    disputes = {one["object_id"]: _dispute(one) for one in objects if one["kind"] == "dispute"}
     if not disputes and row["dispute"] != _NO_DISPUTE:
         # one that an earlier release kept, which took all that was left of the payment
         left = max(0, row["amount_minor"] - row["refunded_minor"])
@@ -128,7 +128,7 @@ def _standing(row: Row) -> PaymentState:
         refunded=Total(total or 0, _instant(row["refunded_told_at"])),
         refunds=refunds,
         disputes=disputes,
-        fees={one["object_id"]: _fee(one) for one in told if one["kind"] == "fee"},
+        fees={one["object_id"]: _fee(one) for one in objects if one["kind"] == "fee"},
     )
 
 

@@ -48,7 +48,7 @@ class Understood(NamedTuple):
     """An event that is not final, and what it tells; or what becomes of it where it tells nothing."""
 
     event: Event
-    told: PaymentNotice | SettlementResult
+    notice: PaymentNotice | SettlementResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ class Settlement:
             waiting = set(books.claim({event.id for event, _ in batch}, _abouts(batch)))
             failpoint("settlement.after_claim")
             verdicts = []
-            for event, told in batch:
+            for event, notice in batch:
                 is_waiting = event.id in waiting
                 waiting.discard(event.id)
-                verdicts.append(self._book(event, told, books) if is_waiting else None)
+                verdicts.append(self._book(event, notice, books) if is_waiting else None)
             failpoint("settlement.before_commit")
         failpoint("settlement.after_commit")
         return verdicts
@@ -119,22 +119,22 @@ class Settlement:
                 return SettlementResult(EventState.QUARANTINED, fault)
             if not notice.hint or notice.reference is None:
                 return notice
-            told = self.asks[event.provider].ask(notice)
-            if fault := self._fault(event, told):
+            notice = self.asks[event.provider].ask(notice)
+            if fault := self._fault(event, notice):
                 return SettlementResult(EventState.QUARANTINED, fault)
         except UnreadableEventError as error:
             return SettlementResult(EventState.QUARANTINED, str(error))
         except ProviderUnavailableError as error:
             return SettlementResult(EventState.RECEIVED, str(error), soon=isinstance(error, ProviderBusyError))
-        if told.reference is not None and told.stage is Stage.PENDING:
+        if notice.reference is not None and notice.stage is Stage.PENDING:
             return SettlementResult(EventState.RECEIVED, "the provider has not decided yet")
-        return told
+        return notice
 
     def _fault(self, event: Event, notice: PaymentNotice) -> str | None:
         return notice_fault(self.payments_mode, event.headers.get(KEY_MODE), notice, is_accepted=event.accepted)
 
-    def _book(self, event: Event, told: PaymentNotice | SettlementResult, books: SettlementStore) -> SettlementResult:
-        verdict = book(event, told, books, self.terms) if isinstance(told, PaymentNotice) else told
+    def _book(self, event: Event, notice: PaymentNotice | SettlementResult, books: SettlementStore) -> SettlementResult:
+        verdict = book(event, notice, books, self.terms) if isinstance(notice, PaymentNotice) else notice
         failpoint("settlement.after_booking")
         return self._conclude(event, verdict, books)
 
@@ -162,8 +162,8 @@ def _is_hopeless(event: Event, now: datetime) -> bool:
 
 
 def _abouts(batch: Sequence[Understood]) -> Iterator[SettlementKeys]:
-    for event, told in batch:
-        if isinstance(told, PaymentNotice) and told.reference is not None:
-            yield SettlementKeys(event.provider, told.reference, told.order_number, told.user_id)
-        if isinstance(told, PaymentNotice) and told.checkout is not None:
-            yield SettlementKeys(event.provider, told.checkout, None, None)
+    for event, notice in batch:
+        if isinstance(notice, PaymentNotice) and notice.reference is not None:
+            yield SettlementKeys(event.provider, notice.reference, notice.order_number, notice.user_id)
+        if isinstance(notice, PaymentNotice) and notice.checkout is not None:
+            yield SettlementKeys(event.provider, notice.checkout, None, None)

@@ -83,8 +83,8 @@ _PAYMENT: Final = """SELECT id, provider, provider_reference, order_number, user
 
 # One row: what was locked, the subscriptions that the wallets pay or may pay and what paid for them, who has paid the
 # same orders, and ids for the payments that are not there.
-LOOK: Final = Statement(
-    "look",
+READ_PAYMENTS: Final = Statement(
+    "read_payments",
     f"""
 SELECT ARRAY(SELECT id FROM webhook_events WHERE id = ANY($1::bigint[]) AND state = 'received') AS events,
     (SELECT json_agg(payment) FROM (
@@ -311,7 +311,7 @@ WRITES: Final = (
     RELEASE,
     ANNOUNCE,
 )
-ALL: Final = (READ, LOCK_EVENTS, LOCK_PAYMENTS, LOCK_WALLETS, LOOK, REGISTERED, LINKS, *WRITES)
+ALL: Final = (READ, LOCK_EVENTS, LOCK_PAYMENTS, LOCK_WALLETS, READ_PAYMENTS, REGISTERED, LINKS, *WRITES)
 
 # Each of these finds a few rows by their keys, in tables that only grow. PostgreSQL cannot know how few: it expects a
 # hundred rows of every JSON, and for as many it would read a table that is still small from end to end, or compile for

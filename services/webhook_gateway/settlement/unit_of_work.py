@@ -36,7 +36,7 @@ class SettlementKeys(NamedTuple):
 class SettlementStore(Protocol):
     """One transaction over the gateway's tables: all that is written is kept together, or nothing is.
 
-    It may end with Overtaken, where another one opened one of the same payments at the same time.
+    It may end with ConcurrentInsertError, where another one opened one of the same payments at the same time.
     """
 
     def claim(self, event_ids: Collection[int], abouts: Iterable[SettlementKeys] = ()) -> Collection[int]:

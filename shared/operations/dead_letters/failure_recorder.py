@@ -13,7 +13,7 @@ from shared.contracts.message import ContractError
 from shared.runtime.logs import describe
 
 #: So many deaths are kept in memory until they are recorded; beyond that PostgreSQL has been unavailable for long.
-MOST = 10_000
+MAX_FAILURES = 10_000
 #: A message that has not been collected by then was removed from its `.XQ` by somebody.
 FORGET_SECONDS = 3600.0
 
@@ -47,7 +47,7 @@ class FailureRecorder(Middleware):
         words = FailureReason(_cause(broker, message.actor_name, exception), describe(exception))
         death = DeadLetterKey(q_name(message.queue_name), message.message_id, message.options.get("replays", 0))
         with self._lock:
-            if len(self._noted) >= MOST:
+            if len(self._noted) >= MAX_FAILURES:
                 del self._noted[next(iter(self._noted))]
             self._noted[death] = time.monotonic(), words
 

@@ -65,7 +65,7 @@ def check_database(clock: Callable[[], float] = time.time) -> Iterator[Finding]:
     engine = build_engine(url, pool_size=2, application="nouba doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     try:
         with engine.connect() as connection:
-            yield from _look(connection, clock)
+            yield from _check_database(connection, clock)
             yield from _sessions(engine, connection)
     except OperationalError as error:
         yield _refusal(str(error.orig), url)
@@ -88,7 +88,7 @@ def _refusal(words: str, url: str) -> Finding:
     return fault(SUBJECT, f"PostgreSQL cannot be used: {says}.", fix)
 
 
-def _look(connection: Connection, clock: Callable[[], float]) -> Iterator[Finding]:
+def _check_database(connection: Connection, clock: Callable[[], float]) -> Iterator[Finding]:
     before = clock()
     version, theirs = connection.execute(
         text("SELECT current_setting('server_version_num')::int / 10000, extract(epoch FROM clock_timestamp())::float8")

@@ -73,13 +73,13 @@ class Imported:
 
 
 def import_users(engine: Engine, file: TextIO, *, is_dry_run: bool) -> Imported:
-    """Raises ImportFault, and writes nothing then."""
+    """Raises ImportFaultError, and writes nothing then."""
     rows, columns = _read(file, UserRow)
     return _write(engine, user_statement(columns), rows, is_dry_run=is_dry_run)
 
 
 def import_orders(engine: Engine, file: TextIO, *, is_dry_run: bool) -> Imported:
-    """Raises ImportFault, and writes nothing then."""
+    """Raises ImportFaultError, and writes nothing then."""
     rows, _ = _read(file, OrderRow)
     with engine.connect() as connection:
         ids = sorted({row["user_id"] for row in rows})

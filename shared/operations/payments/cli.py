@@ -42,7 +42,7 @@ def payments() -> None:
       nouba payments find --email amina@school.example --status pending
       nouba payments show pi_3PqXyz
       nouba payments refund pi_3PqXyz --amount 500.00 --reason "one lesson less" --key ticket-1042
-      nouba payments adjust 7 -200.00 --reason "paid twice at the desk" --key desk-2026-11-23-7
+      nouba payments adjust 7 -200.00 --reason "paid twice in cash" --key cash-2026-11-23-7
     """
 
 
@@ -226,7 +226,7 @@ def adjust(
     \b
     Examples:
       nouba payments adjust 7 200.00 --reason "lesson was cancelled" --key ticket-1042
-      nouba payments adjust 7 -200.00 --reason "paid twice at the desk" --payment 4711 --actor-name amina
+      nouba payments adjust 7 -200.00 --reason "paid twice in cash" --payment 4711 --actor-name amina
     """
     from shared.operations.payments import adjust as use_case
 

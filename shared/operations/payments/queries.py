@@ -274,7 +274,7 @@ def _notes(
     others: Sequence[PaymentLine],
 ) -> list[str]:
     """Where the payment is, in sentences: what is done, and what it waits for."""
-    notes = [_standing(payment)]
+    notes = [_state_note(payment)]
     for one in objects:
         if (one.kind, one.state) in _UNDECIDED_OBJECTS:
             amount = format_minor(one.amount_minor, payment.currency)
@@ -305,7 +305,7 @@ def _refunds(payment: PaymentLine, requests: Sequence[Row[Any]]) -> list[str]:
     ]
 
 
-def _standing(payment: PaymentLine) -> str:
+def _state_note(payment: PaymentLine) -> str:
     credited = f"{format_minor(payment.credited_minor, payment.currency)} of it are in the wallet of user"
     match payment.status:
         case "pending" | "authorized" if payment.next_ask_at is not None:

@@ -45,7 +45,7 @@ class Pause:
 
 
 def pause(engine: Engine, queue: str, *, who: str, why: str | None = None) -> bool:
-    """Let `queue` rest until it is resumed; False where it rests already. Raises UnknownQueue."""
+    """Let `queue` rest until it is resumed; False where it rests already. Raises UnknownQueueError."""
     _require(queue)
     with engine.begin() as connection:
         statement = insert(queue_pauses).values(queue=queue, who=who, why=why).on_conflict_do_nothing()
@@ -56,7 +56,7 @@ def pause(engine: Engine, queue: str, *, who: str, why: str | None = None) -> bo
 
 
 def resume(engine: Engine, queue: str, *, who: str, why: str | None = None) -> bool:
-    """Have `queue` worked on again; False where it does not rest. Raises UnknownQueue."""
+    """Have `queue` worked on again; False where it does not rest. Raises UnknownQueueError."""
     _require(queue)
     with engine.begin() as connection:
         resumed = connection.execute(delete(queue_pauses).where(queue_pauses.c.queue == queue)).rowcount == 1

@@ -105,7 +105,7 @@ class Endpoints:
     def add(
         self, url: str, event_types: Sequence[str], description: str | None, *, ordered: bool, who: str
     ) -> tuple[int, str]:
-        """The new endpoint's id and secret. Raises BadEndpoint."""
+        """The new endpoint's id and secret. Raises BadEndpointError."""
         self._require_url(url)
         secret = new_secret()
         values = {
@@ -128,12 +128,12 @@ class Endpoints:
         return [_details(row) for row in rows]
 
     def show(self, endpoint_id: int) -> EndpointDetails:
-        """Raises UnknownEndpoint."""
+        """Raises UnknownEndpointError."""
         with self._engine.connect() as connection:
             return _details(_found(connection, endpoint_id))
 
     def change(self, endpoint_id: int, changes: dict[str, Any], *, who: str) -> EndpointDetails:
-        """Set url, event_types, description, ordered or enabled. Raises UnknownEndpoint or BadEndpoint.
+        """Set url, event_types, description, ordered or enabled. Raises UnknownEndpointError or BadEndpointError.
 
         An endpoint that is enabled begins anew: what was pending is sent, what came while it was disabled is not.
         """
@@ -161,7 +161,7 @@ class Endpoints:
             return _details(_found(connection, endpoint_id))
 
     def remove(self, endpoint_id: int, *, who: str) -> None:
-        """Remove the endpoint with its deliveries. Raises UnknownEndpoint."""
+        """Remove the endpoint with its deliveries. Raises UnknownEndpointError."""
         with self._engine.begin() as connection:
             gone = connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id))
             if not gone.rowcount:
@@ -169,7 +169,7 @@ class Endpoints:
             _record(connection, who, "remove", endpoint_id)
 
     def rotate(self, endpoint_id: int, *, who: str, keep: timedelta = ROTATION) -> str:
-        """A new secret; the old one signs beside it for `keep`. Raises UnknownEndpoint."""
+        """A new secret; the old one signs beside it for `keep`. Raises UnknownEndpointError."""
         secret = new_secret()
         values = {
             "secret": secret,
@@ -183,7 +183,10 @@ class Endpoints:
         return secret
 
     def ping(self, endpoint_id: int, *, who: str) -> str:
-        """Let a `ping` be delivered to the endpoint, and return its id. Raises UnknownEndpoint, or BadEndpoint."""
+        """Let a `ping` be delivered to the endpoint, and return its id.
+
+        Raises UnknownEndpointError, or BadEndpointError.
+        """
         with self._engine.begin() as connection:
             if not _found(connection, endpoint_id).enabled:
                 raise BadEndpointError(f"Endpoint {endpoint_id} is disabled: enable it first.")
@@ -202,7 +205,7 @@ class Endpoints:
     def deliveries(
         self, endpoint_id: int, *, state: str | None = None, before_id: int | None = None, limit: int = 50
     ) -> list[DeliveryDetails]:
-        """The newest deliveries first. Raises UnknownEndpoint."""
+        """The newest deliveries first. Raises UnknownEndpointError."""
         table = webhook_deliveries
         query = (
             select(
@@ -222,7 +225,8 @@ class Endpoints:
         return [_delivery(row) for row in rows]
 
     def replay(self, endpoint_id: int, wanted: ReplayFilter, *, who: str) -> int:
-        """Send these events again, under their own ids, and return how many. Raises UnknownEndpoint or BadEndpoint.
+        """Send these events again, under their own ids, and return how many. Raises UnknownEndpointError or
+        BadEndpointError.
 
         Without `only_failed` also what was delivered, and what happened before the endpoint was added or while it was
         disabled.
@@ -317,7 +321,7 @@ def _delivery(row: Any) -> DeliveryDetails:
 
 
 def _checked_types(types: Sequence[str]) -> list[str]:
-    """The types without repetition; `*` and none mean every type. Raises BadEndpoint."""
+    """The types without repetition; `*` and none mean every type. Raises BadEndpointError."""
     found = sorted(set(types) - {"*"})
     if "*" in types:
         return []

@@ -22,7 +22,7 @@ REPLAYABLE = (EventState.RECEIVED, EventState.QUARANTINED, EventState.DEAD)
 #: Settlement would only quarantine this again; the replay is refused at once.
 MODE_MISMATCH = "signed with a"
 #: A lost message is enqueued again after this.
-_TOLD_AGAIN = func.now() + func.make_interval(0, 0, 0, 0, 0, 15)
+_ENQUEUED_AGAIN = func.now() + func.make_interval(0, 0, 0, 0, 0, 15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +191,7 @@ def enqueue_again(connection: Connection, ids: Sequence[int]) -> None:
             tries=0,
             taken_up_at=func.now(),
             processed_at=None,
-            next_attempt_at=_TOLD_AGAIN,
+            next_attempt_at=_ENQUEUED_AGAIN,
         )
     )
     messages = [encode_message(WebhookReceived(event_id=event_id)) for event_id in ids]

@@ -73,7 +73,7 @@ def _drained(drained_at: datetime | None) -> list[Step]:
 
 
 def _published(connection: Connection, event: EventLine) -> list[Step]:
-    promised_at = connection.scalar(
+    enqueued_at = connection.scalar(
         select(func.min(outbox.c.created_at)).where(
             outbox.c.service == GATEWAY,
             or_(
@@ -84,8 +84,8 @@ def _published(connection: Connection, event: EventLine) -> list[Step]:
             ),
         )
     )
-    if promised_at is not None:
-        return [Step(promised_at, "promised", "its message waits in the outbox for RabbitMQ")]
+    if enqueued_at is not None:
+        return [Step(enqueued_at, "enqueued", "its message waits in the outbox for RabbitMQ")]
     if event.state == EventState.QUARANTINED and event.payment_id is None and event.attempts == 0:
         return []
     return [Step(None, "published", "RabbitMQ has confirmed its message; when is not noted")]

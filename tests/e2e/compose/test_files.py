@@ -89,7 +89,7 @@ def test_only_open_connections_to_the_port_count() -> None:
 
 
 def test_the_oldest_promise_of_all_services_is_found() -> None:
-    metrics = 'nouba_relay_backlog_age_seconds{service="a"} 1.5\nnouba_relay_backlog_age_seconds{service="b"} 61\n'
+    metrics = 'nouba_outbox_oldest_age_seconds{service="a"} 1.5\nnouba_outbox_oldest_age_seconds{service="b"} 61\n'
 
     assert healthcheck.oldest_unpublished_seconds(metrics) == 61
     assert healthcheck.oldest_unpublished_seconds("other 3\n") == 0

@@ -38,7 +38,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch, bank_url: str) -> Iterator[str]:
     monkeypatch.setenv("NOUBA_PSP_SATIM_USERNAME", "merchant")
     monkeypatch.setenv("NOUBA_PSP_SATIM_PASSWORD", "merchant-password")
     monkeypatch.setenv("NOUBA_PSP_SATIM_BASE_URL", bank_url + REST)
-    psps = enabled(read_settings())
+    providers = enabled(read_settings())
     seen: set[str] = set()
     app = Flask("gateway")
 
@@ -47,10 +47,10 @@ def gateway(monkeypatch: pytest.MonkeyPatch, bank_url: str) -> Iterator[str]:
         headers = {name.lower(): value for name, value in request.headers.items()}
         incoming = Request(request.method, headers, request.get_data() or request.query_string)
         try:
-            psps[provider].verify(incoming)
+            providers[provider].verify(incoming)
         except InvalidSignatureError:
             return jsonify(error="signature"), 401
-        key = psps[provider].parse(incoming).key
+        key = providers[provider].parse(incoming).key
         answer = "duplicate" if key in seen else "accepted"
         seen.add(key)
         return jsonify(status=answer)

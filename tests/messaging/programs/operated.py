@@ -57,8 +57,10 @@ def main(database_url: str, rabbitmq_url: str, journal: str, threads: str = "2",
 
     note(f"metrics {metrics.serve_metrics(0)}")
     engine = build_engine(database_url, pool_size=2)
-    companions = operator_threads(broker, engine, rabbitmq_url, ["webhooks"])
-    return run_worker(broker, ["webhooks"], threads=int(threads), prefetch=int(prefetch), companions=companions)
+    background_threads = operator_threads(broker, engine, rabbitmq_url, ["webhooks"])
+    return run_worker(
+        broker, ["webhooks"], threads=int(threads), prefetch=int(prefetch), background_threads=background_threads
+    )
 
 
 if __name__ == "__main__":

@@ -168,5 +168,9 @@ FAULTS: dict[str, tuple[Callable[[School], None], str, str]] = {
     ),
     "the time zone is unknown": (_changed("NOUBA_TIMEZONE", lambda _: "Africa/Algier"), "settings", "NOUBA_TIMEZONE"),
     "there is no ffmpeg": (_changed("NOUBA_FFMPEG", lambda _: "/nothing/ffmpeg"), "ffmpeg", "NOUBA_FFMPEG"),
-    "the scratch folder is missing": (_changed("NOUBA_SCRATCH_DIR", lambda _: "/nothing"), "scratch", "/nothing"),
+    "the scratch folder is missing": (
+        _changed("NOUBA_TRANSCODER_SCRATCH_DIR", lambda _: "/nothing"),
+        "scratch",
+        "/nothing",
+    ),
 }

@@ -208,7 +208,7 @@ def test_a_correction_is_a_balanced_posting_that_is_booked_once_and_audited(
         "--reason",
         "a transfer",
         "--key",
-        "desk-1",
+        "cash-1",
         "--actor-name",
         "ali",
     )
@@ -229,7 +229,7 @@ def test_a_correction_is_a_balanced_posting_that_is_booked_once_and_audited(
     assert statement["entries"][-1]["note"] == "a transfer (ali)"
 
     # And the key is no other correction's
-    other = nouba(database, "payments", "adjust", "7", "1", "--reason", "x", "--key", "desk-1", status=1)
+    other = nouba(database, "payments", "adjust", "7", "1", "--reason", "x", "--key", "cash-1", status=1)
     assert "belongs to correction" in other
 
 

@@ -73,7 +73,7 @@ def replaying(bench: Bench, failpoints: str = "") -> "subprocess.Popen[str]":
 def test_a_timeline_tells_the_way_from_the_arrival_to_the_wallet(bench: Bench) -> None:
     user_id = bench.add_user()
     event_id = bench.pay(user_id, 250_000)
-    assert steps(bench, event_id) == ["received", "promised"]
+    assert steps(bench, event_id) == ["received", "enqueued"]
     bench.work_until_settled(1)
     assert steps(bench, event_id) == ["received", "published", "payment completed", "booked: payment", "applied"]
     timeline = event_timeline(bench.engine, event_id)
@@ -92,7 +92,7 @@ def test_an_event_that_waited_in_the_spool_says_when_it_left_it(bench: Bench) ->
         )
 
     # When its way is looked at, then it left the spool before it was promised, and before it was published
-    assert steps(bench, event_id) == ["received", "drained", "promised"]
+    assert steps(bench, event_id) == ["received", "drained", "enqueued"]
     bench.work_until_settled(1)
     assert steps(bench, event_id)[:3] == ["received", "drained", "published"]
     assert re.search(r"drained +it had waited in the gateway's spool", nouba(bench, "events", "show", str(event_id)))

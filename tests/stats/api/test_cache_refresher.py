@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.stats.api.cache import SnapshotCache
-from services.stats.api.cache_refresher import FIRST_LOOK_SECONDS, CacheRefresher
+from services.stats.api.cache_refresher import FIRST_LOAD_SECONDS, CacheRefresher
 from tests.stats.api.conftest import LAST, Start
 from tests.stats.api.snapshots import keep
 from tests.waiting import wait_until
@@ -24,8 +24,8 @@ def begin() -> Iterator[Begin]:
     """`begin(look)`: a watch that looks like this, until the end of the test."""
     begun: list[CacheRefresher] = []
 
-    def begin(look: Callable[[SnapshotCache], SnapshotCache]) -> CacheRefresher:
-        begun.append(CacheRefresher(look))
+    def begin(load: Callable[[SnapshotCache], SnapshotCache]) -> CacheRefresher:
+        begun.append(CacheRefresher(load))
         begun[-1].start()
         return begun[-1]
 
@@ -35,19 +35,19 @@ def begin() -> Iterator[Begin]:
 
 
 def silent_seconds() -> float:
-    return REGISTRY.get_sample_value("nouba_stats_cache_silent_seconds") or 0.0
+    return REGISTRY.get_sample_value("nouba_stats_cache_age_seconds") or 0.0
 
 
 def test_a_look_that_hangs_is_told_while_it_hangs(begin: Begin) -> None:
     answered, released = SnapshotCache(), threading.Event()
     looks = iter([lambda: None, lambda: released.wait(30)])
 
-    def look(before: SnapshotCache) -> SnapshotCache:
+    def load(before: SnapshotCache) -> SnapshotCache:
         next(looks, lambda: None)()
         return answered
 
-    watch = begin(look)
-    assert watch.shelf is answered
+    watch = begin(load)
+    assert watch.cache is answered
     wait_until(lambda: silent_seconds() > 3)
     released.set()
     wait_until(lambda: silent_seconds() < 2)
@@ -56,31 +56,31 @@ def test_a_look_that_hangs_is_told_while_it_hangs(begin: Begin) -> None:
 def test_a_look_that_fails_in_an_unknown_way_is_not_the_last_one(begin: Begin) -> None:
     failures = iter([ValueError("a payload that nobody can read"), KeyError("day")])
 
-    def look(before: SnapshotCache) -> SnapshotCache:
+    def load(before: SnapshotCache) -> SnapshotCache:
         for failure in failures:
             raise failure
         return SnapshotCache()
 
     failed = REGISTRY.get_sample_value("nouba_stats_cache_refreshes_total", {"outcome": "failed"}) or 0.0
-    watch = begin(look)
-    wait_until(lambda: watch.shelf is not None)
+    watch = begin(load)
+    wait_until(lambda: watch.cache is not None)
     assert REGISTRY.get_sample_value("nouba_stats_cache_refreshes_total", {"outcome": "failed"}) == failed + 2
 
 
 def test_a_process_begins_to_answer_though_its_first_look_hangs(begin: Begin) -> None:
     released = threading.Event()
 
-    def look(before: SnapshotCache) -> SnapshotCache:
+    def load(before: SnapshotCache) -> SnapshotCache:
         released.wait(60)
         return SnapshotCache()
 
     began = time.monotonic()
-    watch = begin(look)
-    assert time.monotonic() - began < FIRST_LOOK_SECONDS + 5
-    assert watch.shelf is None
+    watch = begin(load)
+    assert time.monotonic() - began < FIRST_LOAD_SECONDS + 5
+    assert watch.cache is None
     wait_until(lambda: silent_seconds() == -1)
     released.set()
-    wait_until(lambda: watch.shelf is not None)
+    wait_until(lambda: watch.cache is not None)
 
 
 def test_a_lock_in_the_database_is_seen_and_outlived(start: Start, database_url: str) -> None:
@@ -89,9 +89,9 @@ def test_a_lock_in_the_database_is_seen_and_outlived(start: Start, database_url:
 
     with closing(psycopg2.connect(database_url)) as locking, locking, locking.cursor() as cursor:
         cursor.execute("LOCK TABLE daily_stats_newest")
-        wait_until(lambda: (api.metric("nouba_stats_cache_silent_seconds") or 0) > 5)
+        wait_until(lambda: (api.metric("nouba_stats_cache_age_seconds") or 0) > 5)
         assert api.get("/api/stats/latest").status_code == 200
         # the statement is given up, and said to be
         wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="failed"}'))
 
-    wait_until(lambda: (api.metric("nouba_stats_cache_silent_seconds") or 0) < 5)
+    wait_until(lambda: (api.metric("nouba_stats_cache_age_seconds") or 0) < 5)

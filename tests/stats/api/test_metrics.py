@@ -54,7 +54,7 @@ def test_the_age_of_the_newest_day_and_the_state_of_the_memory_are_shown(start: 
     assert abs(computed - time.time()) < 120
     assert abs((api.metric("nouba_stats_age_seconds") or 0) - (time.time() - ended)) < 10
     assert abs((api.metric("nouba_stats_delay_seconds") or 0) - (computed - ended)) < 0.001
-    assert 0 <= (api.metric("nouba_stats_cache_silent_seconds") or 0) < 5
+    assert 0 <= (api.metric("nouba_stats_cache_age_seconds") or 0) < 5
     wait_until(lambda: (api.metric('nouba_stats_cache_refreshes_total{outcome="changed"}') or 0) >= 2)
     wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="same"}'))
 
@@ -106,7 +106,7 @@ def test_a_database_that_never_answered_is_seen(start: Start) -> None:
 
     assert wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="failed"}'))
     # every process says so, and each only once its own first look has failed
-    assert wait_until(lambda: api.metric("nouba_stats_cache_silent_seconds") == -1)
+    assert wait_until(lambda: api.metric("nouba_stats_cache_age_seconds") == -1)
     assert api.metric("nouba_stats_cache_days") == 0
 
 

@@ -16,7 +16,7 @@ from services.stats.sections.base import Query, Rules, Values
 from services.stats.settings import CountSettings
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.dirty_days import note_day
-from services.stats.snapshots.nightly_verification import NIGHTS, prove_share, runs_of, standing
+from services.stats.snapshots.nightly_verification import NIGHTS, prove_share, runs_of, verification_status
 from services.stats.snapshots.postgres_reader import PostgresReader
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
@@ -76,7 +76,7 @@ def test_one_share_is_proved_a_night_however_often_it_is_asked_for(engine: Engin
     assert [prove_share(engine, computation) for _ in range(3)] == [2, 0, 0]
     assert proved(engine) == [(date(2026, 3, 1), 0), (date(2026, 3, 2), 0)]
     with engine.connect() as connection:
-        last_at = standing(connection).last_at
+        last_at = verification_status(connection).last_at
     assert last_at is not None
     assert REGISTRY.get_sample_value("nouba_stats_verify_timestamp_seconds") == pytest.approx(last_at.timestamp())
 

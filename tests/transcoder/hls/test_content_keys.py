@@ -54,12 +54,12 @@ def test_workers_that_choose_at_once_and_again_get_one_key(keys: PostgresKeyStor
 def test_the_setting_says_which_lessons_are_encrypted(
     encrypt: Encrypt, locked: set[int], keys: PostgresKeyStore
 ) -> None:
-    locksmith = ContentKeys(keys, encrypt, KEY_URL)
+    content_keys = ContentKeys(keys, encrypt, KEY_URL)
     plan = make_plan(make_source(20), "a" * 64, "build")
 
-    plans = {course_id: locksmith.lock(plan, course_id) for course_id in (PAID, FREE, WITHOUT_CHAPTER)}
+    plans = {course_id: content_keys.lock(plan, course_id) for course_id in (PAID, FREE, WITHOUT_CHAPTER)}
 
-    assert {course_id for course_id, one in plans.items() if locksmith.key(one)} == locked
+    assert {course_id for course_id, one in plans.items() if content_keys.key(one)} == locked
     for course_id in locked:
         place = plans[course_id].key_place
         assert place

@@ -53,14 +53,14 @@ class Bench:
             "NOUBA_RABBITMQ_URL": rabbitmq_url,
             "NOUBA_S3_ENDPOINT_URL": s3_url,
             "NOUBA_S3_BUCKET": BUCKET,
-            "NOUBA_SCRATCH_DIR": str(self.scratch),
-            "NOUBA_SCRATCH_RESERVE_BYTES": "1000000",
-            "NOUBA_PRESET": RECIPE.preset,
-            "NOUBA_CHUNK_SECONDS": str(CHUNK_SECONDS),
-            "NOUBA_LEASE_SECONDS": str(LEASE_SECONDS),
+            "NOUBA_TRANSCODER_SCRATCH_DIR": str(self.scratch),
+            "NOUBA_TRANSCODER_SCRATCH_RESERVE_BYTES": "1000000",
+            "NOUBA_TRANSCODER_PRESET": RECIPE.preset,
+            "NOUBA_TRANSCODER_CHUNK_SECONDS": str(CHUNK_SECONDS),
+            "NOUBA_TRANSCODER_LEASE_SECONDS": str(LEASE_SECONDS),
             # more than one, so that what parts of one worker share is tried, and so many on every machine
-            "NOUBA_JOBS": "2",
-            "NOUBA_PART_BACKOFF_SECONDS": "0.2",
+            "NOUBA_TRANSCODER_CONCURRENCY": "2",
+            "NOUBA_TRANSCODER_RETRY_SECONDS": "0.2",
         }
 
     def add_course(self) -> int:

@@ -2,17 +2,17 @@
 
 from services.transcoder.jobs.backlog import measure_backlog
 from services.transcoder.jobs.model import TaskKind
-from services.transcoder.metrics import OLDEST_JOB_AGE_SECONDS, OPEN_JOBS, WAITING_PARTS
+from services.transcoder.metrics import OLDEST_JOB_AGE_SECONDS, OPEN_JOBS, PENDING_TASKS
 from tests.transcoder.jobs.test_postgres_jobs import School
 from tests.transcoder.jobs.test_postgres_jobs import school as school  # a fixture
 
 
 def told(school: School) -> tuple[float, float]:
     measure_backlog(school.engine)
-    return OPEN_JOBS._value.get(), WAITING_PARTS._value.get()
+    return OPEN_JOBS._value.get(), PENDING_TASKS._value.get()
 
 
-def test_an_empty_workshop_has_nothing_that_waits(school: School) -> None:
+def test_without_jobs_nothing_waits(school: School) -> None:
     assert told(school) == (0, 0)
     assert OLDEST_JOB_AGE_SECONDS._value.get() == 0
 

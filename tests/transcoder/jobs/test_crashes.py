@@ -21,7 +21,7 @@ from tests.transcoder.jobs.flaky_s3 import FlakyS3
 from tests.transcoder.jobs.harness import Bench, Files
 from tests.waiting import wait_until
 
-SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
+SHORT_LEASE = {"NOUBA_TRANSCODER_LEASE_SECONDS": "1.5", "NOUBA_TRANSCODER_MAX_ATTEMPTS": "100"}
 PLACES = (
     "after_claim", "before_plan_commit", "after_first", "after_encode", "before_finish_commit", "after_finish",
     "before_publish", "after_master", "before_commit",
@@ -78,7 +78,7 @@ def test_workers_killed_at_random_instants_leave_the_same_lesson(bench: Bench, f
 
 def test_a_worker_that_is_told_to_stop_gives_its_part_back_at_once(bench: Bench, film: Path, alone: Files) -> None:
     course_id, _ = bench.submit(film)
-    with bench.worker(NOUBA_LEASE_SECONDS="600") as worker:
+    with bench.worker(NOUBA_TRANSCODER_LEASE_SECONDS="600") as worker:
         bench.wait(lambda: bench.scalar("SELECT id FROM transcode_chunks WHERE state = 'running'"), "nothing runs")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(10) == 0

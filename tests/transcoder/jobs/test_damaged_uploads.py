@@ -85,7 +85,7 @@ def test_what_is_shown_first_stays_when_the_rest_fails_and_gives_way_to_the_next
     flipped(damaged, damaged, 0.5, damaged.stat().st_size // 5)
     course_id, _ = bench.submit(damaged)
 
-    with bench.worker(NOUBA_JOBS="1"):
+    with bench.worker(NOUBA_TRANSCODER_CONCURRENCY="1"):
         job = bench.wait_for(course_id, State.FAILED)
         bench.wait(lambda: bench.scalar("SELECT cleaned_at FROM transcode_jobs"), "the job is not cleaned")
         bench.wait(lambda: not bench.left_in_scratch(), "scratch space is not empty")

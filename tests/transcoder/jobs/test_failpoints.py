@@ -8,7 +8,7 @@ import pytest
 from tests.failpoint_places import DELAY, KILL, RAISE, TRANSCODER
 from tests.transcoder.jobs.harness import Bench, Files
 
-SHORT_LEASE = {"NOUBA_LEASE_SECONDS": "1.5", "NOUBA_PART_ATTEMPTS": "100"}
+SHORT_LEASE = {"NOUBA_TRANSCODER_LEASE_SECONDS": "1.5", "NOUBA_TRANSCODER_MAX_ATTEMPTS": "100"}
 
 
 @pytest.mark.slow

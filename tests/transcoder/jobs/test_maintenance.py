@@ -93,7 +93,7 @@ def test_a_cancelled_job_is_cleaned_up_once_nobody_works_on_it(
     lease = school.claim(job_id, TaskKind.VIDEO)
     school.jobs.cancel(job_id)
     assert sweep_with(WEEK).clean_one() == 0, "its worker has not seen it yet"
-    school.jobs.give_back(lease, "stopped", 0.0, counted=False)
+    school.jobs.release(lease, "stopped", 0.0, counted=False)
     assert sweep_with(WEEK).clean_one() == 1
     assert storage.list("hls/") == {}
     assert sweep_with(WEEK).clean_one() == 0

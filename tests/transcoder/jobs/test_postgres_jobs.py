@@ -60,7 +60,7 @@ class School:
         lease = self.claim(job_id, TaskKind.PLAN)
         self.jobs.started(lease)
         plan = make_plan(make_source(seconds), source * 64, "build", EncodingProfile())
-        assert self.jobs.planned(lease, plan, False, show_first=True)
+        assert self.jobs.planned(lease, plan, False, show_preview=True)
         return plan
 
     def claim(self, job_id: int, kind: TaskKind, number: int = 0) -> Lease:
@@ -106,10 +106,10 @@ def test_a_part_whose_message_comes_to_a_worker_that_stops_is_due_at_once(school
     school.plan(job_id)
     unused: Any = None
     terms = WorkerPolicy(recipe=EncodingProfile(), today=lambda: TODAY)
-    workshop = MessageHandlers(school.jobs, unused, unused, unused, unused, terms)
-    workshop.stopping.set()
+    handlers = MessageHandlers(school.jobs, unused, unused, unused, unused, terms)
+    handlers.stopping.set()
 
-    workshop.encode_chunk(job_id, 0)
+    handlers.encode_chunk(job_id, 0)
 
     part = "SELECT state = 'waiting' AND attempts = 0 AND due_at <= now() FROM transcode_chunks WHERE kind = 'video'"
     assert school.scalar(f"{part} AND number = 0 AND job_id = :id", id=job_id)
@@ -200,7 +200,7 @@ def test_a_lease_that_is_over_can_be_taken_and_its_late_owner_changes_nothing(sc
 
     assert not school.jobs.beat(late, 2.0)
     assert not school.jobs.finish(late, TaskResult({"late": 1}), 60.0)
-    school.jobs.give_back(late, "late", 0.0, counted=True)
+    school.jobs.release(late, "late", 0.0, counted=True)
     assert school.jobs.beat(owner, 3.0)
     assert school.jobs.finish(owner, TaskResult({"right": 2}), 60.0)
     assert school.jobs.results(job_id)[TaskKind.VIDEO, 0].files == {"right": 2}
@@ -240,7 +240,7 @@ def test_parts_whose_objects_are_gone_are_made_again_before_publishing(school: S
     job_id = school.open("a")
     school.plan(job_id)
     school.make_all(job_id)
-    school.jobs.send_back(school.claim(job_id, TaskKind.PUBLISH), [(TaskKind.VIDEO, 1)])
+    school.jobs.requeue(school.claim(job_id, TaskKind.PUBLISH), [(TaskKind.VIDEO, 1)])
     assert school.state(job_id) == State.ENCODING
     assert school.jobs.waiting(job_id, (TaskKind.VIDEO, TaskKind.AUDIO)) == [(TaskKind.VIDEO, 1)]
     school.make_all(job_id)
@@ -254,7 +254,7 @@ def show_preview(school: School, name: str, minutes: int = 0) -> tuple[int, str]
     job_id = school.open(name, minutes=minutes)
     plan = school.plan(job_id, source=name)
     shown = f"hls/{school.course_id}/{plan.key}/first/master.m3u8"
-    assert school.jobs.show_first(school.claim(job_id, TaskKind.FIRST), shown, TaskResult({}))
+    assert school.jobs.show_preview(school.claim(job_id, TaskKind.FIRST), shown, TaskResult({}))
     assert school.course() == ("processing", shown)
     return job_id, shown
 

@@ -72,7 +72,7 @@ def test_what_is_not_what_was_planned_is_made_a_few_times_and_then_told_to_the_t
     with bench.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE transcode_jobs SET plan = jsonb_set(plan, '{frames}', '501')")
 
-    with bench.worker(NOUBA_PART_ATTEMPTS="100"):
+    with bench.worker(NOUBA_TRANSCODER_MAX_ATTEMPTS="100"):
         job = bench.wait_for(course_id, State.FAILED, timeout_seconds=120)
         bench.wait(lambda: bench.scalar("SELECT cleaned_at FROM transcode_jobs"), "the job is not cleaned")
         bench.wait(lambda: not bench.left_in_scratch(), "scratch space is not empty")
@@ -127,7 +127,7 @@ def test_a_message_for_a_course_that_does_not_exist_is_dead_at_once(bench: Bench
 @pytest.mark.parametrize("attempts", [2])
 def test_a_fault_of_our_own_is_tried_again_and_then_told(bench: Bench, film: Path, attempts: int) -> None:
     course_id, _ = bench.submit(film)
-    with bench.worker("transcoder.after_encode=raise", NOUBA_PART_ATTEMPTS=str(attempts)):
+    with bench.worker("transcoder.after_encode=raise", NOUBA_TRANSCODER_MAX_ATTEMPTS=str(attempts)):
         job = bench.wait_for(course_id, State.FAILED)
     assert job.reason
     assert "our side" in job.reason

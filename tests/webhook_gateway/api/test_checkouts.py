@@ -188,11 +188,11 @@ def test_a_provider_that_is_away_leaves_the_order_to_the_next_request(
     body = wish(provider)
     bench.be_wrong("chargily_creation" if provider == "chargily" else provider, "broken")
     try:
-        away = create(school, body)
+        unavailable = create(school, body)
     finally:
         bench.be_right()
-    assert (away.status_code, away.json()["code"]) == (503, "provider_unavailable")
-    assert away.headers["Retry-After"]
+    assert (unavailable.status_code, unavailable.json()["code"]) == (503, "provider_unavailable")
+    assert unavailable.headers["Retry-After"]
 
     assert create(school, body).status_code == 201
     assert database.rows("SELECT count(*) FROM payments WHERE order_number = %s", body["order_number"]) == [(1,)]

@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_the_connection_of_the_same_origin_that_was_used_last_is_taken() -> None:
     idle, first, last, other = IdleConnections(), *_connections(3)
     for origin, connection in (("https://a", first), ("https://a", last), ("https://b", other)):
-        idle.give_back(origin, connection)
+        idle.release(origin, connection)
 
     assert idle.take("https://a") is last
     assert idle.take("https://a") is first
@@ -39,9 +39,9 @@ def test_the_connection_of_the_same_origin_that_was_used_last_is_taken() -> None
 
 def test_old_connections_of_every_origin_are_closed(clock: list[float]) -> None:
     idle, old, new = IdleConnections(), *_connections(2)
-    idle.give_back("https://a", old)
+    idle.release("https://a", old)
     clock[0] = IDLE_SECONDS + 1
-    idle.give_back("https://b", new)
+    idle.release("https://b", new)
 
     assert (old.is_open, new.is_open) == (False, True)
     assert idle.take("https://a") is None
@@ -51,7 +51,7 @@ def test_old_connections_of_every_origin_are_closed(clock: list[float]) -> None:
 def test_connections_of_many_origins_are_bounded() -> None:
     idle, connections = IdleConnections(), _connections(IDLE_CONNECTIONS + 3)
     for number, connection in enumerate(connections):
-        idle.give_back(f"https://{number}", connection)
+        idle.release(f"https://{number}", connection)
 
     assert sum(one.is_open for one in connections) == IDLE_CONNECTIONS
     assert not any(one.is_open for one in connections[:3])

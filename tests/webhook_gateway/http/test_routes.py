@@ -186,7 +186,7 @@ def test_a_hint_nobody_signed_is_kept_as_such(client: httpx.Client, database: Da
 
 def test_a_flood_of_hints_costs_neither_the_disk_nor_a_payer_the_way_back(database: Database, tmp_path: Path) -> None:
     # Given a gateway that takes few hints, and an order that the school has registered
-    settings = {"NOUBA_GATEWAY_HINTS_PER_SECOND": "1", "NOUBA_GATEWAY_PROCESSES": "1"}
+    settings = {"NOUBA_GATEWAY_UNSIGNED_PER_SECOND": "1", "NOUBA_GATEWAY_PROCESSES": "1"}
     database.execute(
         "WITH payer AS (INSERT INTO users (name, email, role)"
         " VALUES ('p', 'flood@school.example', 'student') RETURNING id)"

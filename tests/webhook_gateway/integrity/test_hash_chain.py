@@ -343,7 +343,7 @@ def test_the_command_prints_the_head_and_fails_on_a_fault(
     seal(engine)
     newest = ledger("head").stdout.strip()
 
-    good = ledger("verify", "--noted", newest, "--json")
+    good = ledger("verify", "--expect-head", newest, "--json")
     tamper(database, "UPDATE webhook_events SET body = 'x' WHERE id = 3")
     bad = ledger("verify")
 
@@ -351,4 +351,4 @@ def test_the_command_prints_the_head_and_fails_on_a_fault(
     assert (good.returncode, json.loads(good.stdout)) == (0, {"seals": 14, "head": newest, "faults": []})
     assert bad.returncode == 1
     assert "event 3 (seal 3): was altered" in bad.stdout
-    assert ledger("verify", "--noted", "nonsense").returncode == 2
+    assert ledger("verify", "--expect-head", "nonsense").returncode == 2

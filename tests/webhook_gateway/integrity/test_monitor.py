@@ -75,83 +75,83 @@ class Clock:
 
 
 def test_a_sound_school_breaks_nothing(connection: Connection, database: Database) -> None:
-    look = InvariantChecker(connection, 300)
+    checker = InvariantChecker(connection, 300)
 
-    assert [broken(look.look()) for _ in range(3)] == [{}, {}, {}]
+    assert [broken(checker.check()) for _ in range(3)] == [{}, {}, {}]
 
 
-@pytest.mark.parametrize("looks_before", [0, 1, 5])
+@pytest.mark.parametrize("checks_before", [0, 1, 5])
 def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_look(
-    connection: Connection, database: Database, looks_before: int
+    connection: Connection, database: Database, checks_before: int
 ) -> None:
-    look = InvariantChecker(connection, 300, Clock())
-    for _ in range(looks_before):
-        look.look()
+    checker = InvariantChecker(connection, 300, Clock())
+    for _ in range(checks_before):
+        checker.check()
 
     database.execute("UPDATE users SET balance_minor = balance_minor + 1 WHERE id = 3")
-    found = look.look()
+    found = checker.check()
 
     assert broken(found) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
     assert found.drift_minor == 1
     database.execute("UPDATE users SET balance_minor = balance_minor - 1 WHERE id = 3")
-    assert broken(look.look()) == {}
+    assert broken(checker.check()) == {}
 
 
 def test_a_balance_that_stays_wrong_costs_one_look_at_everything_not_every_look(
     connection: Connection, database: Database
 ) -> None:
-    look = InvariantChecker(connection, 300, Clock())
-    look.look()
-    full_looks: list[str] = []
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
+    full_checks: list[str] = []
 
     @event.listens_for(connection.engine, "before_cursor_execute")
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if "WITH held AS" in statement:
-            full_looks.append(statement)
+            full_checks.append(statement)
 
     database.execute("UPDATE users SET balance_minor = balance_minor + 1 WHERE id = 3")
     for _ in range(5):
-        assert broken(look.look()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
-    assert len(full_looks) == 1
+        assert broken(checker.check()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
+    assert len(full_checks) == 1
     # money that is booked meanwhile changes nothing about it
     pay(database, 3, 5)
     database.execute("UPDATE users SET balance_minor = balance_minor + 5 WHERE id = 2")
-    assert broken(look.look()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
-    assert len(full_looks) == 1
+    assert broken(checker.check()) == {Invariant.BALANCE_IS_ENTRIES: [Broken(3, 1)]}
+    assert len(full_checks) == 1
 
 
 def test_two_balances_that_cancel_each_other_are_found_by_the_slow_walk(
     connection: Connection, database: Database
 ) -> None:
-    look = InvariantChecker(connection, 300, Clock())
-    look.look()
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
 
     database.execute("UPDATE users SET balance_minor = balance_minor + CASE id WHEN 2 THEN 7 ELSE -7 END WHERE id > 1")
-    looks = [broken(look.look()) for _ in range(2)]
+    checks = [broken(checker.check()) for _ in range(2)]
 
-    assert looks[-1] == {Invariant.BALANCE_IS_ENTRIES: [Broken(2, 7), Broken(3, 7)]}
+    assert checks[-1] == {Invariant.BALANCE_IS_ENTRIES: [Broken(2, 7), Broken(3, 7)]}
 
 
 def test_a_transaction_that_does_not_sum_to_zero_is_named_and_stays_so_until_it_does(
     connection: Connection, database: Database
 ) -> None:
-    look = InvariantChecker(connection, 300, Clock())
-    look.look()
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
 
     tamper(database, "UPDATE ledger_entries SET amount_minor = -12 WHERE id = 1")
 
     for _ in range(3):
-        assert broken(look.look()) == {Invariant.TRANSACTION_BALANCED: [Broken(1, 2)]}
+        assert broken(checker.check()) == {Invariant.TRANSACTION_BALANCED: [Broken(1, 2)]}
 
 
-def test_money_that_is_booked_between_two_looks_is_no_drift(connection: Connection, database: Database) -> None:
-    look = InvariantChecker(connection, 300, Clock())
-    look.look()
+def test_money_that_is_booked_between_two_checks_is_no_drift(connection: Connection, database: Database) -> None:
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
     for round_number in range(4):
         pay(database, 3, 5 + round_number)
         database.execute("UPDATE users SET balance_minor = balance_minor + %s WHERE id = 2", 5 + round_number)
 
-        assert broken(look.look()) == {}
+        assert broken(checker.check()) == {}
 
 
 def keep_event(database: Database, age_seconds: float, state: str = "received", attempts: int = 0) -> None:
@@ -180,7 +180,7 @@ def test_events_and_messages_past_their_time_are_named_and_no_others(
             age_seconds,
         )
 
-    found = InvariantChecker(connection, 300).look()
+    found = InvariantChecker(connection, 300).check()
 
     assert broken(found) == {
         Invariant.EVENT_SETTLED: [Broken(1)],
@@ -195,7 +195,7 @@ def test_of_two_workers_one_is_on_watch_and_the_other_takes_over(
     database: Database, rabbitmq_url: str, tmp_path: Path
 ) -> None:
     def start(name: str) -> RunningWorker:
-        return RunningWorker(tmp_path / name, database.url, rabbitmq_url, NOUBA_WATCH_SECONDS="0.5")
+        return RunningWorker(tmp_path / name, database.url, rabbitmq_url, NOUBA_INTEGRITY_CHECK_SECONDS="0.5")
 
     def shown(worker: RunningWorker, line: str) -> bool:
         return f"\n{line}\n" in httpx.get(worker.metrics_url).text
@@ -204,7 +204,7 @@ def test_of_two_workers_one_is_on_watch_and_the_other_takes_over(
         wait_until(lambda: "on watch" in first.log)
         with start("second") as second:
             # a sealed ledger, and a drift of one centime that is told within moments, by id alone
-            wait_until(lambda: shown(first, "nouba_seals 5.0"))
+            wait_until(lambda: shown(first, "nouba_integrity_chain_rows 5.0"))
             database.execute("UPDATE users SET balance_minor = balance_minor + 1, name = 'canary-name' WHERE id = 3")
             wait_until(lambda: shown(first, "nouba_ledger_drift_minor 1.0"))
             assert shown(first, 'nouba_invariant_violations{invariant="balance_is_entries"} 1.0')

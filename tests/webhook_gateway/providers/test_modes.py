@@ -68,7 +68,7 @@ def keep(request: pytest.FixtureRequest, engine: Engine, database: Database, tmp
 
     def through_the_spool(what: Request) -> None:
         spool, presence = Spool(tmp_path / "spool", 2**20, 10), Presence()
-        presence.away = True
+        presence.unavailable = True
         take(SpoolingInbox(inbox_of(engine), spool, presence), what)
         assert spool.usage().events == 1
         drain = Drain(engine, spool, presence, lambda: None)

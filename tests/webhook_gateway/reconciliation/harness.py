@@ -75,7 +75,7 @@ class Bench:
         self.tallied = Tallied()
         self._committing = engine.execution_options(isolation_level="AUTOCOMMIT")
         self.inbox = PostgresInbox(self._committing)
-        self.diary = PostgresPollSchedule(self._committing)
+        self.schedule = PostgresPollSchedule(self._committing)
         self.settlement = Settlement(
             read=lambda number: read_events(self._committing, [number])[0],
             books=partial(open_store, self._committing, timedelta(days=30)),
@@ -91,7 +91,7 @@ class Bench:
         return Reconciliation(
             psp=psp,
             breaker=breaker or Breaker(provider),
-            diary=self.diary,
+            schedule=self.schedule,
             inbox=self.inbox,
             tally=self.tallied,
             now=lambda: datetime.now(UTC),

@@ -44,7 +44,7 @@ class AskedPsp(FakePsp):
 
 @dataclass
 class Case:
-    """One payment at one school: the provider, the diary of one worker, and an inbox that keeps a key once."""
+    """One payment at one school: the provider, the poll schedule of one worker, and an inbox that keeps a key once."""
 
     school: School = field(default_factory=FakeSchool)
     planned: bool = True
@@ -61,7 +61,7 @@ class Case:
         self.reconciliation = Reconciliation(
             psp=self.psp,
             breaker=Breaker("psp"),
-            diary=self,
+            schedule=self,
             inbox=self,
             tally=self.tallied,
             now=self.desk.clock,
@@ -136,4 +136,4 @@ def test_questions_and_webhooks_in_any_order_end_as_all_webhooks_in_order(
     assert case.outcome() == told.outcome()
     assert case.reconciliation.ask_next() is None
     assert case.tallied.ended <= 1
-    assert set(case.tallied.outcomes) <= {Outcome.TOLD, Outcome.KNOWN, Outcome.PENDING}
+    assert set(case.tallied.outcomes) <= {Outcome.RECORDED, Outcome.KNOWN, Outcome.PENDING}

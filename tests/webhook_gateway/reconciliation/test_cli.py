@@ -48,12 +48,12 @@ def test_it_asks_about_what_is_old_enough_and_was_given_up_too(bench: Bench, set
             id=one.payment_id,
         )
 
-    rehearsed = told(settings, "--dry-run")
-    assert [row["payment_id"] for row in rehearsed["payments"]] == [given_up.payment_id, old.payment_id]
-    assert (rehearsed["outcomes"], bench.states()) == ({}, {})
+    previewed = told(settings, "--dry-run")
+    assert [row["payment_id"] for row in previewed["payments"]] == [given_up.payment_id, old.payment_id]
+    assert (previewed["outcomes"], bench.states()) == ({}, {})
 
-    assert told(settings, "--provider", "cib")["outcomes"] == {"told": 1}
-    assert told(settings)["outcomes"] == {"told": 1, "known": 1}
+    assert told(settings, "--provider", "cib")["outcomes"] == {"recorded": 1}
+    assert told(settings)["outcomes"] == {"recorded": 1, "known": 1}
     bench.settle_all()
     for one in (old, given_up):
         one.assert_credited_once()
@@ -63,7 +63,7 @@ def test_it_asks_about_what_is_old_enough_and_was_given_up_too(bench: Bench, set
 
 def test_what_the_worker_is_asking_about_is_left_to_it(bench: Bench, settings: dict[str, str]) -> None:
     bench.begin("chargily")
-    bench.diary.take("chargily")
+    bench.schedule.take("chargily")
 
     assert told(settings, "--older-than", "0s")["outcomes"] == {"busy": 1}
 

@@ -27,7 +27,7 @@ def test_a_payment_whose_webhook_never_comes_is_booked_by_asking_and_asked_about
     begun = bench.begin(provider)
     begun.end()
 
-    assert bench.ask(provider) is Outcome.TOLD
+    assert bench.ask(provider) is Outcome.RECORDED
     begun.assert_not_credited()  # what is kept is settled like every other event, and not by asking
     bench.settle_all()
 
@@ -43,14 +43,14 @@ def test_a_webhook_before_after_or_meanwhile_makes_no_second_credit(bench: Bench
     begun = bench.begin(provider)
     begun.end()
     # the question was put before the webhook came, so it is answered whatever has been booked since
-    due = bench.diary.take(provider)
+    due = bench.schedule.take(provider)
     assert due is not None
 
     if order != "answer first":
         begun.tell()
     if order in ("webhook first", "webhook twice"):
         bench.settle_all()
-    assert bench.reconciliation(provider).ask(due) is Outcome.TOLD
+    assert bench.reconciliation(provider).ask(due) is Outcome.RECORDED
     if order in ("answer first", "webhook twice"):
         bench.settle_all()
         begun.tell()
@@ -78,7 +78,7 @@ def test_a_payment_that_failed_there_fails_here_and_moves_no_money(bench: Bench,
     begun = bench.begin(provider)
     begun.end("failed")
 
-    assert bench.ask(provider) is Outcome.TOLD
+    assert bench.ask(provider) is Outcome.RECORDED
     bench.settle_all()
 
     assert begun.status == "failed"
@@ -97,7 +97,7 @@ def test_a_payer_who_is_still_at_it_is_asked_about_again_and_nothing_is_kept(ben
 
     begun.end()
     bench.make_due()
-    assert bench.ask(provider) is Outcome.TOLD
+    assert bench.ask(provider) is Outcome.RECORDED
 
 
 def test_asking_confirms_a_satim_order_that_nobody_came_back_from(engine: Engine) -> None:
@@ -112,7 +112,7 @@ def test_asking_confirms_a_satim_order_that_nobody_came_back_from(engine: Engine
         bench.execute("UPDATE payments SET next_ask_at = NULL WHERE id = :id", id=forgotten.payment_id)
 
         at[0] = 1140
-        assert bench.ask("satim") is Outcome.TOLD
+        assert bench.ask("satim") is Outcome.RECORDED
         at[0] = 2000
 
         assert bank.find(asked_about.reference).status == 2
@@ -179,7 +179,7 @@ def test_a_wrong_answer_is_kept_by_nobody_and_the_payment_is_asked_about_again(
 
     bench.be_right()
     bench.make_due()
-    assert bench.ask(provider) is Outcome.TOLD
+    assert bench.ask(provider) is Outcome.RECORDED
     bench.settle_all()
     begun.assert_credited_once()
 
@@ -196,7 +196,7 @@ def test_a_payment_that_the_provider_does_not_know_stays_as_it_is(bench: Bench, 
 def test_every_key_is_tried_and_a_refused_one_is_named(engine: Engine, simulator_url: str) -> None:
     bench = Bench(engine, simulator_url, ("test_sk_taken_away", KEY))
     bench.begin("chargily").end()
-    assert bench.ask("chargily") is Outcome.TOLD
+    assert bench.ask("chargily") is Outcome.RECORDED
 
     bench = Bench(engine, simulator_url, ("test_sk_taken_away",))
     bench.begin("chargily").end()
@@ -245,7 +245,7 @@ def test_two_reconcilers_at_once_ask_about_no_payment_twice(bench: Bench) -> Non
 
 def test_a_lease_that_ran_out_is_taken_by_another_and_the_late_one_changes_nothing(bench: Bench) -> None:
     begun = bench.begin("chargily")
-    lost = bench.diary.take("chargily")
+    lost = bench.schedule.take("chargily")
     assert lost is not None
     assert begun.next_ask_at is not None
     assert begun.next_ask_at - datetime.now(UTC) > LEASE - timedelta(seconds=5)
@@ -254,7 +254,7 @@ def test_a_lease_that_ran_out_is_taken_by_another_and_the_late_one_changes_nothi
     bench.make_due()
     assert bench.ask("chargily") is Outcome.PENDING
     planned = begun.next_ask_at
-    bench.diary.put_off(lost, None)
+    bench.schedule.put_off(lost, None)
     assert begun.next_ask_at == planned
 
 
@@ -275,7 +275,7 @@ def test_a_hold_is_kept_and_asked_about_until_it_is_a_payment(bench: Bench) -> N
     holding = Holding(**MERCHANT, base_url=bench.simulator_url + REST)
     reconciliation = replace(bench.reconciliation("satim"), psp=holding)
 
-    assert reconciliation.ask_next() is Outcome.TOLD
+    assert reconciliation.ask_next() is Outcome.RECORDED
     bench.settle_all()
     assert begun.status == "authorized"
     begun.assert_not_credited()
@@ -284,6 +284,6 @@ def test_a_hold_is_kept_and_asked_about_until_it_is_a_payment(bench: Bench) -> N
     assert reconciliation.ask_next() is Outcome.KNOWN
     holding.status = 2
     bench.make_due()
-    assert reconciliation.ask_next() is Outcome.TOLD
+    assert reconciliation.ask_next() is Outcome.RECORDED
     bench.settle_all()
     begun.assert_credited_once()

@@ -41,7 +41,7 @@ def test_a_payment_whose_webhook_was_lost_is_booked_with_its_fee(bench: Bench) -
     begun.end()
     bench.make_due()
 
-    assert bench.ask("stripe") is Outcome.TOLD
+    assert bench.ask("stripe") is Outcome.RECORDED
     bench.settle_all()
 
     assert (begun.status, balance(begun)) == ("completed", AMOUNT_MINOR)
@@ -67,7 +67,7 @@ def test_a_fee_that_no_webhook_told_is_asked_for_once_the_payment_is_collected(b
     assert "psp_fees" not in accounts(bench)
 
     # When the follow-up is due, then the fee is booked, and what is told again changes nothing
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
     assert accounts(bench)["psp_fees"] == -FEE_MINOR
     assert ask_again(bench) is Outcome.KNOWN
     assert accounts(bench)["psp_clearing"] == FEE_MINOR - AMOUNT_MINOR
@@ -89,14 +89,14 @@ def test_refunds_and_disputes_that_no_webhook_told_are_booked_and_taken_back(ben
     dispute = begun.at_stripe(f"payments/{begun.reference}/dispute/20000")
 
     # Then the next answer tells both, and the dispute's fee
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
     assert balance(begun) == AMOUNT_MINOR - 50_000 - 20_000
     assert accounts(bench)["dispute_fees"] == -1500
 
     # When the refund fails and the dispute is won, then the money is back
     begun.at_stripe(f"refunds/{made['id']}/failed")
     begun.at_stripe(f"disputes/{dispute['id']}/won")
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
     assert (begun.status, balance(begun)) == ("completed", AMOUNT_MINOR)
     assert accounts(bench)["psp_clearing"] == -(AMOUNT_MINOR - FEE_MINOR - 1500)
     bench.assert_books_balance()
@@ -115,7 +115,7 @@ def test_a_cumulative_figure_of_a_webhook_and_the_refunds_of_an_answer_are_not_a
     assert balance(begun) == 0
 
     # When the answer has the refund itself, then it is the same money
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
     assert (begun.status, balance(begun)) == ("refunded", 0)
     assert accounts(bench) == {"psp_clearing": FEE_MINOR, "psp_fees": -FEE_MINOR}
 
@@ -125,7 +125,7 @@ def test_a_hold_and_a_cancellation_move_no_money(bench: Bench, act: str, status:
     begun = bench.begin("stripe")
     begun.end(act)
 
-    assert bench.ask("stripe") is Outcome.TOLD
+    assert bench.ask("stripe") is Outcome.RECORDED
     bench.settle_all()
 
     assert begun.status == status
@@ -144,7 +144,7 @@ def test_a_payment_that_was_declined_and_is_paid_later_is_booked_though_no_webho
 
     # When the payer has paid with another card, and the webhook is lost
     begun.end()
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
 
     # Then it is booked, with its fee, and followed up like every other one
     assert (begun.status, balance(begun)) == ("completed", AMOUNT_MINOR)
@@ -175,14 +175,14 @@ def test_a_payment_that_was_registered_by_its_checkout_session_is_asked_about(be
     assert begun.status == "pending"
 
     session = begun.at_stripe(f"sessions/{begun.reference}/pay")
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
 
     # it is the session's payment intent from now on, with its fee and what follows
     assert (begun.status, balance(begun)) == ("completed", AMOUNT_MINOR)
     assert bench.rows("SELECT provider_reference FROM payments") == [(session["payment_intent"],)]
     assert accounts(bench)["psp_fees"] == -FEE_MINOR
     begun.at_stripe(f"payments/{session['payment_intent']}/dispute/20000")
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
     assert balance(begun) == AMOUNT_MINOR - 20_000
     bench.assert_books_balance()
 
@@ -190,7 +190,7 @@ def test_a_payment_that_was_registered_by_its_checkout_session_is_asked_about(be
 def test_a_checkout_session_that_expired_ends_its_payment(bench: Bench) -> None:
     begun = check_out(bench)
     begun.at_stripe(f"sessions/{begun.reference}/expire")
-    assert ask_again(bench) is Outcome.TOLD
+    assert ask_again(bench) is Outcome.RECORDED
     assert begun.status == "expired"
     begun.assert_not_credited()
     assert ask_again(bench) is None
@@ -205,7 +205,7 @@ def test_more_refunds_than_one_page_has_are_all_told(bench: Bench) -> None:
         for _ in range(105):
             client.post("/v1/refunds", data=form).raise_for_status()
 
-    assert bench.ask("stripe") is Outcome.TOLD
+    assert bench.ask("stripe") is Outcome.RECORDED
     bench.settle_all()
 
     assert balance(begun) == AMOUNT_MINOR - 105 * 100
@@ -229,7 +229,7 @@ def test_an_answer_that_is_none_is_kept_by_nobody_and_asked_for_again(
 
     bench.be_right()
     bench.make_due()
-    assert bench.ask("stripe") is Outcome.TOLD
+    assert bench.ask("stripe") is Outcome.RECORDED
 
 
 def test_a_payment_that_stripe_does_not_know_and_a_key_that_it_refuses(bench: Bench) -> None:

@@ -63,8 +63,8 @@ def test_lost_webhooks_of_every_provider_are_found_and_counted(bench: Bench, wor
         wait_until_completed(*begun)
         for one in begun:
             one.assert_credited_once()
-            asks = f'nouba_reconciliation_asks_total{{outcome="told",provider="{one.provider}"}}'
-            booked = f'nouba_reconciliation_booked_total{{provider="{one.provider}"}}'
+            asks = f'nouba_reconciliation_polls_total{{outcome="recorded",provider="{one.provider}"}}'
+            booked = f'nouba_reconciliation_recovered_payments_total{{provider="{one.provider}"}}'
             assert (metric(worker, asks), metric(worker, booked)) == (1, 1)
             assert metric(worker, f'nouba_provider_breaker_state{{provider="{one.provider}"}}') == 0
         assert worker.stop() == 0

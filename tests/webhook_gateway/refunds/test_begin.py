@@ -16,7 +16,7 @@ from tests.webhook_gateway.reconciliation.harness import AMOUNT_MINOR, STRIPE_KE
 PART_MINOR = 50_000
 
 
-class Desk:
+class Refunder:
     """Somebody who asks for refunds, and a worker that begins them."""
 
     def __init__(self, bench: Bench) -> None:
@@ -77,8 +77,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(bench: Bench) -> Desk:
-    return Desk(bench)
+def harness(bench: Bench) -> Refunder:
+    return Refunder(bench)
 
 
 @pytest.fixture(params=["stripe", "satim"])
@@ -86,135 +86,135 @@ def provider(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_part_and_then_the_rest_are_refunded_and_booked(desk: Desk, provider: str) -> None:
-    begun = desk.paid(provider)
+def test_a_part_and_then_the_rest_are_refunded_and_booked(harness: Refunder, provider: str) -> None:
+    begun = harness.paid(provider)
 
     # When a part is asked for, and the worker has begun it
-    first = desk.request(begun)
-    assert desk.balance(begun) == AMOUNT_MINOR
-    desk.work()
+    first = harness.request(begun)
+    assert harness.balance(begun) == AMOUNT_MINOR
+    harness.work()
 
     # Then the provider has it, the books have it, and the audit knows who and why
-    assert desk.status(first).state == "accepted"
-    assert desk.at_provider(begun) == PART_MINOR
-    assert (begun.status, desk.balance(begun)) == ("partially_refunded", AMOUNT_MINOR - PART_MINOR)
-    acts = desk.bench.rows("SELECT who, what, why, ids FROM operator_acts")
+    assert harness.status(first).state == "accepted"
+    assert harness.at_provider(begun) == PART_MINOR
+    assert (begun.status, harness.balance(begun)) == ("partially_refunded", AMOUNT_MINOR - PART_MINOR)
+    acts = harness.bench.rows("SELECT who, what, why, ids FROM operator_acts")
     assert acts == [("amina", "payment.refund", "one lesson less", [begun.payment_id])]
     refunds = "SELECT kind FROM ledger_transactions WHERE payment_id = :id ORDER BY id"
-    assert desk.bench.rows(refunds, id=begun.payment_id) == [("payment",), ("refund",)]
+    assert harness.bench.rows(refunds, id=begun.payment_id) == [("payment",), ("refund",)]
 
     # When the rest is asked for without an amount, then all is refunded
-    desk.request(begun, None, key="ticket-2")
-    desk.work()
-    assert desk.at_provider(begun) == AMOUNT_MINOR
-    assert (begun.status, desk.balance(begun)) == ("refunded", 0)
-    desk.bench.assert_books_balance()
+    harness.request(begun, None, key="ticket-2")
+    harness.work()
+    assert harness.at_provider(begun) == AMOUNT_MINOR
+    assert (begun.status, harness.balance(begun)) == ("refunded", 0)
+    harness.bench.assert_books_balance()
 
 
-def test_the_same_key_is_the_same_refund_and_never_another(desk: Desk, provider: str) -> None:
-    begun = desk.paid(provider)
+def test_the_same_key_is_the_same_refund_and_never_another(harness: Refunder, provider: str) -> None:
+    begun = harness.paid(provider)
 
-    assert desk.request(begun) == desk.request(begun)
-    desk.work()
-    assert desk.request(begun) == 1
-    desk.work()
+    assert harness.request(begun) == harness.request(begun)
+    harness.work()
+    assert harness.request(begun) == 1
+    harness.work()
 
-    assert desk.at_provider(begun) == PART_MINOR
+    assert harness.at_provider(begun) == PART_MINOR
     with pytest.raises(CannotRefundError, match="belongs to refund 1"):
-        desk.request(begun, PART_MINOR + 1)
-    assert desk.bench.rows("SELECT count(*) FROM operator_acts") == [(1,)]
+        harness.request(begun, PART_MINOR + 1)
+    assert harness.bench.rows("SELECT count(*) FROM operator_acts") == [(1,)]
 
 
-def test_where_satim_cannot_tell_whether_it_refunded_nothing_is_sent_again(desk: Desk) -> None:
+def test_where_satim_cannot_tell_whether_it_refunded_nothing_is_sent_again(harness: Refunder) -> None:
     # Given a refund whose answer was lost, and another one of another amount made at the bank meanwhile
-    begun = desk.paid("satim")
-    refund = desk.request(begun)
-    taken = desk.requests.take()
+    begun = harness.paid("satim")
+    refund = harness.request(begun)
+    taken = harness.requests.take()
     assert taken is not None
-    desk.requests.note_sending(taken, 0)
-    desk.bench.providers["satim"].refund(begun.reference, 70_000, "by hand")  # type: ignore[attr-defined]
-    desk.time_passes()
+    harness.requests.note_sending(taken, 0)
+    harness.bench.providers["satim"].refund(begun.reference, 70_000, "by hand")  # type: ignore[attr-defined]
+    harness.time_passes()
 
     # When it is tried again
-    desk.work()
+    harness.work()
 
     # Then a person has to look, and the payment's page says so
-    assert desk.status(refund).state == "unknown"
-    assert desk.at_provider(begun) == 70_000
-    details = show_payment(desk.bench.engine, begun.payment_id)
+    assert harness.status(refund).state == "unknown"
+    assert harness.at_provider(begun) == 70_000
+    details = show_payment(harness.bench.engine, begun.payment_id)
     assert details is not None
     assert "amina asked for may have been made: refunded before it: 0, now: 70000" in details.notes[-1]
     # and nobody refunds the rest as if it had not been
     with pytest.raises(CannotRefundError, match=r"2,000\.00 DZD can be refunded"):
-        desk.request(begun, AMOUNT_MINOR, key="ticket-2")
+        harness.request(begun, AMOUNT_MINOR, key="ticket-2")
 
 
-def test_a_provider_that_is_away_is_tried_again_and_one_that_refuses_is_not(desk: Desk, provider: str) -> None:
-    begun = desk.paid(provider)
-    refund = desk.request(begun)
-    desk.bench.be_wrong(provider, "broken")
-    desk.work()
+def test_a_provider_that_is_away_is_tried_again_and_one_that_refuses_is_not(harness: Refunder, provider: str) -> None:
+    begun = harness.paid(provider)
+    refund = harness.request(begun)
+    harness.bench.be_wrong(provider, "broken")
+    harness.work()
 
-    assert desk.status(refund).state in ("requested", "sending")
-    assert desk.balance(begun) == AMOUNT_MINOR
+    assert harness.status(refund).state in ("requested", "sending")
+    assert harness.balance(begun) == AMOUNT_MINOR
 
     # When it answers again, but the money went back at the provider's own pages meanwhile
-    desk.bench.be_right()
-    desk.bench.providers[provider].refund(begun.reference, AMOUNT_MINOR, "by hand")  # type: ignore[attr-defined]
-    desk.bench.execute("UPDATE refund_requests SET state = 'requested', next_attempt_at = now()")
-    desk.work()
+    harness.bench.be_right()
+    harness.bench.providers[provider].refund(begun.reference, AMOUNT_MINOR, "by hand")  # type: ignore[attr-defined]
+    harness.bench.execute("UPDATE refund_requests SET state = 'requested', next_attempt_at = now()")
+    harness.work()
 
     # Then it refuses, and nothing of it is booked
-    assert desk.status(refund).state == "refused"
-    assert desk.status(refund).note
-    assert desk.at_provider(begun) == AMOUNT_MINOR
+    assert harness.status(refund).state == "refused"
+    assert harness.status(refund).note
+    assert harness.at_provider(begun) == AMOUNT_MINOR
 
 
-def test_a_refund_that_fails_later_gives_the_money_back(desk: Desk) -> None:
-    begun = desk.paid("stripe")
-    desk.request(begun)
-    desk.work()
-    refund_id = desk.bench.scalar("SELECT object_id FROM payment_objects WHERE kind = 'refund'")
+def test_a_refund_that_fails_later_gives_the_money_back(harness: Refunder) -> None:
+    begun = harness.paid("stripe")
+    harness.request(begun)
+    harness.work()
+    refund_id = harness.bench.scalar("SELECT object_id FROM payment_objects WHERE kind = 'refund'")
 
     begun.at_stripe(f"refunds/{refund_id}/failed")
-    desk.bench.make_due()
-    desk.bench.ask("stripe")
-    desk.bench.settle_all()
+    harness.bench.make_due()
+    harness.bench.ask("stripe")
+    harness.bench.settle_all()
 
-    assert (begun.status, desk.balance(begun)) == ("completed", AMOUNT_MINOR)
+    assert (begun.status, harness.balance(begun)) == ("completed", AMOUNT_MINOR)
 
 
-def test_what_is_tried_in_vain_for_twenty_hours_is_left_to_a_person(desk: Desk, provider: str) -> None:
+def test_what_is_tried_in_vain_for_twenty_hours_is_left_to_a_person(harness: Refunder, provider: str) -> None:
     # Given a refund that may have reached its provider, and one that may not
     for begun, state, becomes in (
-        (desk.paid(provider), "sending", "unknown"),
-        (desk.paid(provider), "requested", "refused"),
+        (harness.paid(provider), "sending", "unknown"),
+        (harness.paid(provider), "requested", "refused"),
     ):
-        refund = desk.request(begun, key=state)
-        desk.bench.execute(
+        refund = harness.request(begun, key=state)
+        harness.bench.execute(
             "UPDATE refund_requests SET state = :state, created_at = now() - :age WHERE id = :id",
             state=state, age=timedelta(hours=21), id=refund,
         )  # fmt: skip
-        desk.bench.be_wrong(provider, "broken")
-        desk.work()
-        desk.bench.be_right()
+        harness.bench.be_wrong(provider, "broken")
+        harness.work()
+        harness.bench.be_right()
 
-        assert desk.status(refund).state == becomes
+        assert harness.status(refund).state == becomes
 
 
-def test_what_cannot_be_refunded_says_why(desk: Desk) -> None:
-    chargily = desk.paid("chargily")
+def test_what_cannot_be_refunded_says_why(harness: Refunder) -> None:
+    chargily = harness.paid("chargily")
     with pytest.raises(CannotRefundError, match="chargily has no refunds in its API"):
-        desk.request(chargily)
+        harness.request(chargily)
 
-    begun = desk.paid("stripe")
+    begun = harness.paid("stripe")
     for amount in (0, -1, AMOUNT_MINOR + 1):
         with pytest.raises(CannotRefundError, match=r"2,500\.00 DZD can be refunded"):
-            desk.request(begun, amount)
+            harness.request(begun, amount)
     with pytest.raises(CannotRefundError, match="nothing was collected"):
-        desk.request(desk.bench.begin("stripe"))
+        harness.request(harness.bench.begin("stripe"))
     # what is under way counts
-    desk.request(begun, AMOUNT_MINOR)
+    harness.request(begun, AMOUNT_MINOR)
     with pytest.raises(CannotRefundError, match=r" 0\.00 DZD can be refunded"):
-        desk.request(begun, 1, key="ticket-2")
-    assert desk.bench.rows("SELECT count(*) FROM refund_requests") == [(1,)]
+        harness.request(begun, 1, key="ticket-2")
+    assert harness.bench.rows("SELECT count(*) FROM refund_requests") == [(1,)]

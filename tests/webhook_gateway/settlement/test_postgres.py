@@ -110,7 +110,7 @@ def test_a_payment_that_comes_between_the_lock_and_the_look_is_not_taken_for_a_l
         def lock_and_look() -> tuple[object, int]:
             connection.exec_driver_sql(sql.LOCK_PAYMENTS.execute(2), (key, []))
             between()
-            row = connection.exec_driver_sql(sql.LOOK.execute(2), ([], key)).one()
+            row = connection.exec_driver_sql(sql.READ_PAYMENTS.execute(2), ([], key)).one()
             return row.payments and row.payments[0]["id"], len(row.new_payments)
 
         connection.exec_driver_sql("BEGIN")

@@ -61,7 +61,7 @@ class Upgraded:
         """No invariant is broken."""
         assert isinstance(self.desk.school, SqlSchool)
         with self.desk.school.engine.connect() as connection:
-            found = InvariantChecker(connection, settle_seconds=10**6).look()
+            found = InvariantChecker(connection, settle_seconds=10**6).check()
         assert found.drift_minor == 0
 
 

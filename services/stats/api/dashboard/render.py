@@ -29,14 +29,14 @@ POLICY = "; ".join(
 )
 
 
-def page_of(shelf: SnapshotCache, day: date | None, language: str, view: str = "school") -> CachedResponse:
+def page_of(cache: SnapshotCache, day: date | None, language: str, view: str = "school") -> CachedResponse:
     """The page of `day`; a page that says so where it is not kept."""
     words = words_of(language)
     languages = {code: name for code, (_, name) in LANGUAGES.items()}
     # the stylesheet is a file of ours
-    given = {"words": words, "say": words.page, "languages": languages, "style": Markup(STYLE), "shelf": shelf}  # noqa: S704
+    given = {"words": words, "say": words.page, "languages": languages, "style": Markup(STYLE), "cache": cache}  # noqa: S704
     given |= {"which": view, "with_view": "" if view == "school" else f"&view={view}"}
-    found = None if day is None else shelf.days.get(day)
+    found = None if day is None else cache.days.get(day)
     if day is None or found is None:
         return document(render_template("absent.html", day=day, **given).encode(), "text/html; charset=utf-8")
     zone = ZoneInfo(found.payload["zone"])
@@ -44,11 +44,11 @@ def page_of(shelf: SnapshotCache, day: date | None, language: str, view: str = "
     html = render_template(
         "page.html",
         day=day,
-        view=view_of(shelf, found, words, view),
+        view=view_of(cache, found, words, view),
         kept=found,
         zone=zone,
-        earlier=earlier if earlier in shelf.days else None,
-        later=later if later in shelf.days else None,
+        earlier=earlier if earlier in cache.days else None,
+        later=later if later in cache.days else None,
         **given,
     )
     return document(html.encode(), "text/html; charset=utf-8")

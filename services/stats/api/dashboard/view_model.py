@@ -68,7 +68,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Share:
     """One key of a breakdown, and its share of the whole in hundredths."""
 
     name: str
@@ -90,7 +90,7 @@ class Shown:
     spark: Sparkline | None
     spark_text: str
     changes: tuple[Change, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Share, ...]
     more: str
     #: Whether it leads to rows that add up to it.
     has_rows: bool = False
@@ -124,14 +124,14 @@ def is_for_operators(section: str, number: str) -> bool:
     return section in _OPERATORS_SECTIONS or f"{section}.{number}" in _OPERATORS_NUMBERS
 
 
-def view_of(shelf: SnapshotCache, day: Day, words: Translations, view: str = "school") -> PageView:
+def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "school") -> PageView:
     """What the page of `day` shows to the school, or to operators."""
-    history = list(shelf.between(day.day - timedelta(days=SPARK_DAYS - 1), day.day).values())
-    earlier = {name: (then, shelf.days.get(then)) for name, then in before(day.day).items()}
+    history = list(cache.between(day.day - timedelta(days=SPARK_DAYS - 1), day.day).values())
+    earlier = {name: (then, cache.days.get(then)) for name, then in before(day.day).items()}
     reader = _Reader(day, history, earlier, words, view)
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
-    cards = (replace(shown[name], to_date=_to_date(shelf, day, name, words)) for name in OVERVIEW if name in shown)
+    cards = (replace(shown[name], to_date=_to_date(cache, day, name, words)) for name in OVERVIEW if name in shown)
     return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)))
 
 
@@ -141,25 +141,25 @@ def _corrections(day: Day, words: Translations, view: str) -> Iterator[tuple[str
         (section, number), *_ = find(name)
         if is_for_operators(section.name, number.name) != (view == "operations"):
             continue
-        told = words.number(section.name, number.name)
+        text = words.number(section.name, number.name)
         parts = value if isinstance(value, dict) else {"": value}
         for key, amount in sorted(parts.items(), key=lambda part: -abs(part[1]))[:SHOWN_KEYS]:
-            label = f"{told}: {words.key(number.by or '', key, day.payload.get('names'))}" if key else told
+            label = f"{text}: {words.key(number.by or '', key, day.payload.get('names'))}" if key else text
             yield name, key, label, words.value(amount, number.unit, currency)
 
 
-def _to_date(shelf: SnapshotCache, day: Day, name: str, words: Translations) -> tuple[tuple[str, str], ...]:
+def _to_date(cache: SnapshotCache, day: Day, name: str, words: Translations) -> tuple[tuple[str, str], ...]:
     if over(name) is not Over.SUM:
         return ()
     (_, number), *_ = find(name)
     found = []
     for step in ("month", "school_year"):
-        days = shelf.between(begin_of(day.day, step), day.day).values()
+        days = cache.between(begin_of(day.day, step), day.day).values()
         amounts = [flatten(one.payload).get(name) for one in days if one]
         known = [amount for amount in amounts if amount is not None]
         if len(known) == len(days):
-            told = words.value(sum(known), number.unit, day.payload["currency"])
-            found.append((words.page[f"{step}_to_date"], told))
+            text = words.value(sum(known), number.unit, day.payload["currency"])
+            found.append((words.page[f"{step}_to_date"], text))
     return tuple(found)
 
 
@@ -191,24 +191,24 @@ class _Reader:
     def _number(self, section: Section, number: MetricDefinition) -> Shown:
         words, value = self.words, _value(self.day, section, number)
         definition, language = words.definition(section, number)
-        spark, text, more, told = None, "", "", ""
+        spark, text, more, value_text = None, "", "", ""
         changes: tuple[Change, ...] = ()
-        parts: tuple[Part, ...] = ()
+        parts: tuple[Share, ...] = ()
         if isinstance(value, dict):
             parts, more = self._parts(number, value)
         elif value is not None:
-            told = self._tell(value, number)
+            value_text = self._value_text(value, number)
             spark = sparkline([_value(day, section, number) for day in self.history])
             if spark:
                 text = words.page["spark"].format(
-                    low=self._tell(spark.low, number), high=self._tell(spark.high, number)
+                    low=self._value_text(spark.low, number), high=self._value_text(spark.high, number)
                 )
             changes = tuple(self._change(name, section, number, value) for name in self.earlier)
         name = words.number(section.name, number.name)
         found = f"{section.name}.{number.name}"
-        return Shown(found, name, definition, language, told, spark, text, changes, parts, more, has_rows(found))
+        return Shown(found, name, definition, language, value_text, spark, text, changes, parts, more, has_rows(found))
 
-    def _tell(self, value: int, number: MetricDefinition) -> str:
+    def _value_text(self, value: int, number: MetricDefinition) -> str:
         return self.words.value(value, number.unit, self.day.payload["currency"])
 
     def _change(self, name: str, section: Section, number: MetricDefinition, now: int) -> Change:
@@ -217,12 +217,12 @@ class _Reader:
         earlier = _value(kept, section, number)
         if earlier is None:
             return Change(label, short, "–", "none", "even", words.page["absent"])
-        told = words.page["then"].format(day=words.day(then, "long"), value=self._tell(earlier, number))
+        text = words.page["then"].format(day=words.day(then, "long"), value=self._value_text(earlier, number))
         if now == earlier:
-            return Change(label, short, "=", "same", "even", f"{words.page['unchanged']}. {told}")
+            return Change(label, short, "=", "same", "even", f"{words.page['unchanged']}. {text}")
         better = (now > earlier) != (f"{section.name}.{number.name}" in _LESS_IS_BETTER)
         sign, mood = ("up" if now > earlier else "down"), ("good" if better else "bad")
-        return Change(label, short, self._difference(now, earlier, number), sign, mood, told)
+        return Change(label, short, self._difference(now, earlier, number), sign, mood, text)
 
     def _difference(self, now: int, earlier: int, number: MetricDefinition) -> str:
         """A ratio differs by points, anything else by a share of what it was; by itself where that was nothing."""
@@ -234,16 +234,16 @@ class _Reader:
             share = rounded(10_000 * change, earlier)
             pattern = "+#,##0.0\u00a0%;−#,##0.0\u00a0%" if abs(share) < 10_000 else "+#,##0\u00a0%;−#,##0\u00a0%"
             return words.percent(share, pattern)
-        return f"{'+' if change > 0 else '−'}{self._tell(abs(change), number)}"
+        return f"{'+' if change > 0 else '−'}{self._value_text(abs(change), number)}"
 
-    def _parts(self, number: MetricDefinition, value: dict[str, int]) -> tuple[tuple[Part, ...], str]:
+    def _parts(self, number: MetricDefinition, value: dict[str, int]) -> tuple[tuple[Share, ...], str]:
         whole = sum(abs(amount) for amount in value.values()) or 1
         ordered = sorted(value.items(), key=lambda item: (item[0] == OTHERS, -abs(item[1]), item[0]))
         shown = tuple(
-            Part(
+            Share(
                 self.words.key(number.by or "", key, self.day.payload.get("names")),
                 key,
-                self._tell(amount, number),
+                self._value_text(amount, number),
                 round(100 * abs(amount) / whole, 1),
                 self.words.percent(rounded(10_000 * abs(amount), whole), "#,##0\u00a0%"),
             )

@@ -58,7 +58,7 @@ def check(address: str, film: Film | None = None) -> Report:
                     findings.append(Finding(rule, message))
             except (FetchError, Mp4Error, TranscoderError, ValueError, LookupError) as error:
                 # the lesson is too broken for this rule, and that is a finding of its own
-                told = f"{rule.source}, {rule.says.lower()}: {error}"
-                if told not in unreadable:
-                    unreadable.append(told)
+                message = f"{rule.source}, {rule.says.lower()}: {error}"
+                if message not in unreadable:
+                    unreadable.append(message)
     return Report(address, len(RULES), tuple(findings), tuple(unreadable))

@@ -88,8 +88,8 @@ class Media:
         if key is None or key.attributes.get("METHOD") != "AES-128":
             return data
         secret = self.fetch(key.attributes["URI"]).data
-        told = key.attributes.get("IV")
-        iv = bytes.fromhex(told[2:]) if told else number.to_bytes(16, "big")
+        iv_text = key.attributes.get("IV")
+        iv = bytes.fromhex(iv_text[2:]) if iv_text else number.to_bytes(16, "big")
         decryptor = Cipher(algorithms.AES128(secret), modes.CBC(iv)).decryptor()
         padder = padding.PKCS7(128).unpadder()
         return padder.update(decryptor.update(data) + decryptor.finalize()) + padder.finalize()

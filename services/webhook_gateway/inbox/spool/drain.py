@@ -13,7 +13,7 @@ from services.webhook_gateway.errors import StorageUnavailableError
 from services.webhook_gateway.inbox.accept import Receipt, insert_each_once
 from services.webhook_gateway.inbox.postgres import ConnectionInbox
 from services.webhook_gateway.inbox.spool import metrics
-from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, means_away
+from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, means_unavailable
 from services.webhook_gateway.inbox.spool.spool import Spool, Spooled, Usage
 from shared.runtime.database import connect_within
 from shared.runtime.failpoints import failpoint
@@ -22,13 +22,13 @@ from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_SECONDS = 0.5
+POLL_SECONDS = 0.5
 #: Events of one transaction: few enough that a live webhook with the same key does not wait long for it.
 BATCH_SIZE = 100
 #: How long a batch, or a look for the database, may take.
 LONGEST_SECONDS = 10.0
 #: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
-TURN_SECONDS, TURN_LOOK_SECONDS = 1.0, 0.02
+TURN_SECONDS, TURN_POLL_SECONDS = 1.0, 0.02
 
 # What keeping an event needs: a row can be written to the table, and a commit reaches the disk and a synchronous
 # standby. The row is taken back before the commit, which waits for both all the same since its transaction has written.
@@ -45,7 +45,7 @@ class Drain(PeriodicThread):
     """A thread of each gateway process. One of them at a time empties the spool. `wake` tells the relay."""
 
     def __init__(self, engine: Engine, spool: Spool, presence: Presence, wake: Callable[[], None]) -> None:
-        super().__init__("spool drain", self._drain, LOOK_EVERY_SECONDS)
+        super().__init__("spool drain", self._drain, POLL_SECONDS)
         self._engine = engine
         self._spool = spool
         self._presence = presence
@@ -56,15 +56,15 @@ class Drain(PeriodicThread):
         self._moved_at = time.monotonic()
 
     @property
-    def is_database_away(self) -> bool:
+    def is_database_unavailable(self) -> bool:
         """Whether the last attempt to write to the database failed."""
-        return self._presence.away
+        return self._presence.unavailable
 
     def undrained_seconds(self, usage: Usage) -> float:
         """How long the oldest event of the spool has stayed while the database was there; 0 with an empty spool."""
         if usage.oldest_at is None or usage.oldest_at != self._oldest_at:
             self._oldest_at, self._moved_at = usage.oldest_at, time.monotonic()
-        if usage.oldest_at is None or self._presence.away:
+        if usage.oldest_at is None or self._presence.unavailable:
             return 0.0
         return time.monotonic() - max(self._moved_at, self._presence.found_at)
 
@@ -81,16 +81,16 @@ class Drain(PeriodicThread):
             self._round()
             self._complained = ""
         except SQLAlchemyError as error:
-            if means_away(error):
+            if means_unavailable(error):
                 self._presence.lose(error)
             self._complain(describe(error))
         except (StorageUnavailableError, sqlite3.Error, OSError) as error:
             self._complain(describe(error))
         finally:
-            metrics.DATABASE_AWAY.set(self._presence.away)
+            metrics.DATABASE_UNAVAILABLE.set(self._presence.unavailable)
 
     def _round(self) -> None:
-        if self._presence.away:
+        if self._presence.unavailable:
             try:
                 self._probe()
             except SQLAlchemyError:
@@ -118,7 +118,7 @@ class Drain(PeriodicThread):
         try:
             receipts = self._keep(batch)
         except (SQLAlchemyError, ValueError) as error:
-            if isinstance(error, SQLAlchemyError) and means_away(error):
+            if isinstance(error, SQLAlchemyError) and means_unavailable(error):
                 raise
             if len(batch) == 1:
                 self._refuse(batch[0], error)
@@ -144,7 +144,7 @@ class Drain(PeriodicThread):
         of arrival would wait for each other; one that goes on beside a gateway that hangs risks no more than that."""
         latest = time.monotonic() + TURN_SECONDS
         while not connection.exec_driver_sql(_TURN).scalar_one() and time.monotonic() < latest:
-            self.pause(TURN_LOOK_SECONDS)
+            self.pause(TURN_POLL_SECONDS)
 
     def _refuse(self, spooled: Spooled, error: Exception) -> None:
         log.error(
@@ -173,6 +173,6 @@ class Drain(PeriodicThread):
 
     def _complain(self, fault: str) -> None:
         """Say each fault once, not twice a second; an absence was told already."""
-        if fault != self._complained and not self._presence.away:
+        if fault != self._complained and not self._presence.unavailable:
             log.warning("the spool was not drained, trying again", error=fault)
         self._complained = fault

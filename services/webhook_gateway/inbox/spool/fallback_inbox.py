@@ -24,7 +24,7 @@ class Presence:
     """
 
     def __init__(self) -> None:
-        self.away = False
+        self.unavailable = False
         #: When it was last found there, on the monotonic clock.
         self.found_at = time.monotonic()
         #: Set when the database was found away, so that whoever looks for it begins.
@@ -32,18 +32,18 @@ class Presence:
 
     def lose(self, error: SQLAlchemyError) -> None:
         """Say that the database is away."""
-        if not self.away:
-            self.away = True
+        if not self.unavailable:
+            self.unavailable = True
             log.warning("postgresql is away; webhooks are spooled", error=describe(error))
         self.lost.set()
 
     def find(self) -> None:
         """Say that it is back."""
-        if self.away:
+        if self.unavailable:
             log.info("postgresql is back")
             self.found_at = time.monotonic()
         self.lost.clear()
-        self.away = False
+        self.unavailable = False
 
 
 class SpoolingInbox:
@@ -56,12 +56,14 @@ class SpoolingInbox:
         self._presence = presence
 
     def keep(self, entry: WebhookEvent) -> InsertResult:
-        """Raises CannotKeep where the spool cannot take it either, and what is no sign of absence as it came."""
-        if not self._presence.away:
+        """Raises StorageUnavailableError where the spool cannot take it either, and what is no sign of absence as
+        it came.
+        """
+        if not self._presence.unavailable:
             try:
                 return self._inbox.keep(entry)
             except SQLAlchemyError as error:
-                if not means_away(error):
+                if not means_unavailable(error):
                     raise
                 self._presence.lose(error)
         is_new = self._spool.append(replace(entry, received_at=datetime.now(UTC)))
@@ -69,7 +71,7 @@ class SpoolingInbox:
         return InsertResult(None, is_new, entry.body_sha256)
 
 
-def means_away(error: SQLAlchemyError) -> bool:
+def means_unavailable(error: SQLAlchemyError) -> bool:
     """Whether another try, later, may help: no connection, none free, a lock, a full disk, a standby; not bad data."""
     if isinstance(error, DBAPIError) and is_deadlock(error):
         return False

@@ -2,10 +2,10 @@
 
 from prometheus_client import Counter, Gauge
 
-SPOOLED = Counter("nouba_gateway_spooled_total", "Webhooks that were kept in the spool, because the database was away.")
-DRAINED = Counter(
-    "nouba_gateway_drained_total", "Spooled webhooks by what the inbox made of them when it was back.", ["verdict"]
+SPOOLED = Counter(
+    "nouba_gateway_spool_written_total", "Webhooks that were written to the spool while the database was unavailable."
 )
+DRAINED = Counter("nouba_gateway_spool_drained_total", "Spooled webhooks by what the inbox made of them.", ["verdict"])
 SPOOL_EVENTS = Gauge("nouba_gateway_spool_events", "Webhooks in the spool.", multiprocess_mode="livemostrecent")
 SPOOL_BYTES = Gauge(
     "nouba_gateway_spool_bytes", "Room that the spool's events take.", multiprocess_mode="livemostrecent"
@@ -15,7 +15,7 @@ SPOOL_LIMIT_BYTES = Gauge(
 )
 SPOOL_REFUSED = Gauge(
     "nouba_gateway_spool_refused_events",
-    "Webhooks in the spool that the database would not take; an operator has to look.",
+    "Webhooks in the spool that the database would not take; an operator has to decide.",
     multiprocess_mode="livemostrecent",
 )
 SPOOL_OLDEST_AGE_SECONDS = Gauge(
@@ -23,8 +23,8 @@ SPOOL_OLDEST_AGE_SECONDS = Gauge(
     "Age of the oldest webhook in the spool; 0 when it is empty.",
     multiprocess_mode="livemostrecent",
 )
-DATABASE_AWAY = Gauge(
-    "nouba_gateway_database_away",
-    "Whether a process of the gateway finds the database away.",
+DATABASE_UNAVAILABLE = Gauge(
+    "nouba_gateway_database_unavailable",
+    "1 while a process of the gateway finds the database unavailable.",
     multiprocess_mode="livemax",
 )

@@ -79,7 +79,7 @@ class Spool:
         self._folder = folder
         self._connection: sqlite3.Connection | None = None
         self._using = threading.Lock()
-        self._gathering = threading.Lock()
+        self._pending_lock = threading.Lock()
         self._tickets: list[_Ticket] = []
 
     def append(self, entry: WebhookEvent) -> bool:
@@ -88,11 +88,11 @@ class Spool:
         Whoever comes while another is writing is written by the next, with all others that wait: one sync for all.
         """
         ticket = _Ticket(entry)
-        with self._gathering:
+        with self._pending_lock:
             self._tickets.append(ticket)
         with self._using:
             if ticket.outcome is None:
-                with self._gathering:
+                with self._pending_lock:
                     tickets, self._tickets = self._tickets, []
                 self._write(tickets)
         failpoint("spool.after_append")

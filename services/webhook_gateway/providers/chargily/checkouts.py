@@ -68,7 +68,7 @@ class CheckoutCalls:
         return ProviderCheckout(checkout_id, redirect_url, checkout_id)
 
     def enquire(self, checkout_id: str) -> ProviderReply | None:
-        """The checkout as it came; None where no key's mode knows it. See `Enquires.enquire`."""
+        """The checkout as it came; None where no key's mode knows it. See `PollsPayments.enquire`."""
         refused = False
         for place, (key, mode) in enumerate(self._keys):
             path = f"{_TEST_PATH if mode is Mode.TEST else _LIVE_PATH}/checkouts/{quote(checkout_id, safe='')}"
@@ -89,8 +89,8 @@ class CheckoutCalls:
 def _require_checkout(body: bytes, checkout_id: str) -> None:
     """An answer about something else is none: it must not be booked, and the question stays open."""
     try:
-        told = fields.json_object(body).get("id")
+        answered_id = fields.json_object(body).get("id")
     except UnreadableEventError:
         raise ProviderUnavailableError("Chargily's checkout call did not answer with a JSON object.") from None
-    if told != checkout_id:
+    if answered_id != checkout_id:
         raise ProviderUnavailableError("Chargily's checkout call answered about another checkout.")

@@ -81,9 +81,9 @@ class Chargily:
             raise UnreadableEventError(
                 "type says paid, data.status does not; find the checkout in Chargily's dashboard."
             )
-        told = _notice(key, kind, stage, checkout)
+        notice = _notice(key, kind, stage, checkout)
         mode = _livemode(event.get("livemode", checkout.get("livemode")))
-        return replace(told, mode=mode, occurred_at=fields.instant(event.get("created_at")))
+        return replace(notice, mode=mode, occurred_at=fields.instant(event.get("created_at")))
 
     def enquire(self, reference: str) -> ProviderReply | None:
         """The checkout as Chargily has it now."""
@@ -112,9 +112,9 @@ def _read_back(body: bytes) -> PaymentNotice:
     stage = STATUSES.get(status := fields.identifier(checkout.get("status"), "status"))
     if stage is None:
         raise UnreadableEventError("status is none of a checkout's; find the checkout in Chargily's dashboard.")
-    told = _notice(f"answer:{reference}:{status}:{checkout.get('amount')}", "answer", stage, checkout)
+    notice = _notice(f"answer:{reference}:{status}:{checkout.get('amount')}", "answer", stage, checkout)
     mode = _livemode(checkout.get("livemode"))
-    return replace(told, mode=mode, occurred_at=fields.instant(checkout.get("updated_at")))
+    return replace(notice, mode=mode, occurred_at=fields.instant(checkout.get("updated_at")))
 
 
 def _notice(key: str, kind: str, stage: Stage, checkout: Mapping[str, Any]) -> PaymentNotice:

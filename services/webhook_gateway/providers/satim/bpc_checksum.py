@@ -24,7 +24,7 @@ class Checksum(Protocol):
     """A way to check a callback."""
 
     def matching_key(self, parameters: Mapping[str, str]) -> int:
-        """The place of the key that made the checksum. Raises InvalidSignature where none did."""
+        """The place of the key that made the checksum. Raises InvalidSignatureError where none did."""
         ...
 
 

@@ -62,15 +62,15 @@ class OrderCalls:
         self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
 
     def ask(self, notice: PaymentNotice) -> PaymentNotice:
-        """What the bank says of `notice.reference`; see `Asks.ask`."""
+        """What the bank says of `notice.reference`; see `ConfirmsPayments.ask`."""
         assert notice.reference is not None
         body = self.enquire(notice.reference)
         if body is None:
             return replace(notice, reference=None, hint=False, failure_reason="SATIM knows no such order")
-        told = self.read(notice, body)
-        if told.stage is Stage.PENDING:
+        answer = self.read(notice, body)
+        if answer.stage is Stage.PENDING:
             raise PaymentPendingError("The payer has not finished at the bank; the order will be asked for again.")
-        return told
+        return answer
 
     def enquire(self, order_id: str) -> bytes | None:
         """The bank's answer about the order as it came, from the first call that gives its state."""
@@ -121,7 +121,7 @@ class OrderCalls:
             raise ProviderUnavailableError(f"SATIM's register.do gave no order: {error}") from None
 
     def refund(self, order_id: str, amount_minor: int) -> bytes:
-        """The bank's answer to a refund, as it came. It makes one of every request. Raises RefundRefused."""
+        """The bank's answer to a refund, as it came. It makes one of every request. Raises RefundRefusedError."""
         body = self._call(_REFUND_CALL, {"orderId": order_id, "amount": str(amount_minor)})
         answer = _object(body) or {}
         code = _integer(answer, "errorCode")
@@ -148,7 +148,10 @@ class OrderCalls:
         return fetched.body
 
     def read(self, notice: PaymentNotice, body: bytes) -> PaymentNotice:
-        """What the bank's answer `body` says of the order in `notice`. Raises Unreadable where it says no state."""
+        """What the bank's answer `body` says of the order in `notice`.
+
+        Raises UnreadableEventError where it says no state.
+        """
         answer = _object(body, _one_value_each) or {}
         status = _integer(answer, "orderStatus")
         if status is None:
@@ -203,37 +206,37 @@ def _refunded(answer: Mapping[str, Any], status: int, amount: int | None) -> int
     if status != REFUNDED:
         return 0
     sums = _within(answer, "paymentAmountInfo")
-    told = _integer(sums, "refundedAmount")
+    refunded = _integer(sums, "refundedAmount")
     kept = _integer(answer, "depositAmount")
     kept = _integer(sums, "depositedAmount") if kept is None else kept
-    if told is None and kept is not None:
-        told = amount - kept
-    if told is None or not 0 < told <= amount:
+    if refunded is None and kept is not None:
+        refunded = amount - kept
+    if refunded is None or not 0 < refunded <= amount:
         figures = f"Amount {amount}, depositAmount {kept}, refundedAmount {_integer(sums, 'refundedAmount')}"
         raise UnreadableEventError(
             f"SATIM says that the order is refunded, and its figures do not say how much: {figures}"
         )
-    return told
+    return refunded
 
 
 def _amount(answer: Mapping[str, Any], stage: Stage, status: int) -> int | None:
-    """What was collected, which can be less than what was ordered; only money that came must be told."""
-    told = _integer(answer, "amount")
+    """What was collected, which can be less than what was ordered; only money that came needs an amount."""
+    amount = _integer(answer, "amount")
     if status == PAID:
-        told = _integer(answer, "depositAmount") or told
-    return None if told is None and stage is not Stage.COMPLETED else fields.amount_minor(told, "SATIM's Amount")
+        amount = _integer(answer, "depositAmount") or amount
+    return None if amount is None and stage is not Stage.COMPLETED else fields.amount_minor(amount, "SATIM's Amount")
 
 
 def _currency(answer: Mapping[str, Any], stage: Stage) -> str | None:
-    told = answer.get("currency")
-    if told is None and stage is not Stage.COMPLETED:
+    currency = answer.get("currency")
+    if currency is None and stage is not Stage.COMPLETED:
         return None
-    return _CURRENCIES.get(str(told)) or fields.currency(told)
+    return _CURRENCIES.get(str(currency)) or fields.currency(currency)
 
 
 def _reason(answer: Mapping[str, Any]) -> str | None:
-    told = answer.get("actioncodedescription") or _within(answer, "params").get("respcode_desc")
-    return fields.description(told or answer.get("errormessage"))
+    reason = answer.get("actioncodedescription") or _within(answer, "params").get("respcode_desc")
+    return fields.description(reason or answer.get("errormessage"))
 
 
 def _within(answer: Mapping[str, Any], name: str) -> dict[str, Any]:

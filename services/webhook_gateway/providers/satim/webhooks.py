@@ -169,10 +169,11 @@ class Satim:
         reference = answer.headers[ASKED_ABOUT]
         if REFUND_OF_OURS in answer.headers:
             return _refund_notice(reference, answer.headers[REFUND_OF_OURS], _mode(self._base_url))
-        told = self._orders.read(PaymentNotice(key="", kind="answer", reference=reference), answer.body)
+        found = self._orders.read(PaymentNotice(key="", kind="answer", reference=reference), answer.body)
         # the platform numbers no events: the state is what can be told again
         return replace(
-            told, key=f"answer:{reference}:{told.stage.name.lower()}:{told.amount_minor}:{told.refunded_minor}"
+            found,
+            key=f"answer:{reference}:{found.stage.name.lower()}:{found.amount_minor}:{found.refunded_minor}",
         )
 
     @cached_property

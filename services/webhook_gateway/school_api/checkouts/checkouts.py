@@ -61,7 +61,7 @@ class Checkouts(Protocol):
     def begin(self, provider: str, wish: CheckoutWish, token_name: str) -> KnownCheckout:
         """The order's checkout, with a new payment where there was none; one request at a time gets it as its own.
 
-        Raises UnknownUser, and ConflictingCheckout where the order is paid already.
+        Raises UnknownUserError, and ConflictingCheckoutError where the order is paid already.
         """
         ...
 
@@ -81,7 +81,7 @@ class ReturnUrls:
         self._allowed = [urlsplit(url) for url in allowed]
 
     def require(self, url: str) -> None:
-        """Raises BadRequest."""
+        """Raises BadRequestError."""
         if not self._allowed:
             raise BadRequestError("return_url: set NOUBA_CHECKOUT_RETURN_URLS to where payers may come back to.")
         if not any(_is_below(url, allowed) for allowed in self._allowed):
@@ -93,7 +93,8 @@ def create_checkout(
 ) -> CreatedCheckout:
     """The order's checkout; asking again for the same order returns the same one.
 
-    Raises UnknownUser, ConflictingCheckout, CheckoutInProgress, CheckoutRefused or ProviderUnavailable.
+    Raises UnknownUserError, ConflictingCheckoutError, CheckoutInProgressError, CheckoutRefusedError or
+    ProviderUnavailableError.
     """
     psp.check_order(_order(0, wish))
     known = checkouts.begin(psp.name, wish, token_name)

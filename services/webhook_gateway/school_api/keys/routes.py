@@ -16,7 +16,7 @@ class Keys(Protocol):
     """The keys, as far as the route needs them."""
 
     def secret(self, course_id: int, key_id: str) -> bytes:
-        """The sixteen bytes of a course's key. Raises UnknownKey."""
+        """The sixteen bytes of a course's key. Raises UnknownKeyError."""
         ...
 
 

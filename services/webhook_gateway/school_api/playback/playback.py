@@ -29,7 +29,7 @@ class Lessons(Protocol):
     """What courses show."""
 
     def master_key(self, course_id: int) -> str | None:
-        """The master playlist that a course shows, None where it shows nothing yet. Raises UnknownCourse."""
+        """The master playlist that a course shows, None where it shows nothing yet. Raises UnknownCourseError."""
         ...
 
 
@@ -41,7 +41,7 @@ class Signer:
     secrets: tuple[bytes, ...]
 
     def sign(self, course_id: int, wish: Wish, lessons: Lessons, now: datetime) -> PlaybackLink:
-        """An address for the lesson of a course. Raises UnknownCourse, LessonNotReady or PlaybackOff."""
+        """An address for the lesson of a course. Raises UnknownCourseError, LessonNotReadyError or PlaybackOffError."""
         if not self.secrets or not self.base_url:
             raise PlaybackOffError
         master_key = lessons.master_key(course_id)

@@ -67,7 +67,7 @@ class Rest:
 
 
 class Objects(Protocol):
-    """The bucket, as far as uploads need it. Each may raise StorageAway."""
+    """The bucket, as far as uploads need it. Each may raise ObjectStoreUnavailableError."""
 
     def put_address(self, key: str, size: int, content_type: str) -> str:
         """Where exactly `size` bytes of `content_type` can be PUT once."""
@@ -82,13 +82,13 @@ class Objects(Protocol):
         ...
 
     def received_parts(self, key: str, upload_id: str) -> Sequence[Part]:
-        """The parts that S3 has. Raises UploadMissing."""
+        """The parts that S3 has. Raises UploadMissingError."""
         ...
 
     def join_parts(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make one object of the parts; nothing happens where that was done before.
 
-        Raises UploadMissing, also where the parts are not as many bytes as were announced: nothing is kept then.
+        Raises UploadMissingError, also where the parts are not as many bytes as were announced: nothing is kept then.
         """
         ...
 
@@ -110,7 +110,7 @@ class Courses(Protocol):
 
 
 def issue_ticket(course_id: int, wish: Wish, objects: Objects, courses: Courses, largest_bytes: int) -> Ticket:
-    """A ticket for one upload to a course. Raises UnknownCourse and UploadTooLarge."""
+    """A ticket for one upload to a course. Raises UnknownCourseError and UploadTooLargeError."""
     if wish.size > largest_bytes:
         raise UploadTooLargeError(wish.size, largest_bytes)
     if not courses.exists(course_id):
@@ -131,7 +131,10 @@ def issue_ticket(course_id: int, wish: Wish, objects: Objects, courses: Courses,
 
 
 def resume(course_id: int, upload_id: str, key: str, size: int, objects: Objects, courses: Courses) -> Rest:
-    """New addresses for the parts that are missing, as the old ones end. Raises UnknownCourse or UploadMissing."""
+    """New addresses for the parts that are missing, as the old ones end.
+
+    Raises UnknownCourseError or UploadMissingError.
+    """
     _require_own(course_id, key, courses)
     part_size, numbers = _parts_of(size)
     received = objects.received_parts(key, upload_id)
@@ -147,7 +150,7 @@ def resume(course_id: int, upload_id: str, key: str, size: int, objects: Objects
 def complete(
     course_id: int, upload_id: str, key: str, parts: Sequence[Part], objects: Objects, courses: Courses
 ) -> None:
-    """The upload is there: transcoding starts. May be said again. Raises UnknownCourse or UploadMissing."""
+    """The upload is there: transcoding starts. May be said again. Raises UnknownCourseError or UploadMissingError."""
     _require_own(course_id, key, courses)
     if parts:
         objects.join_parts(key, upload_id, parts)

@@ -86,7 +86,7 @@ class PostgresVideos:
         self._engine = engine
 
     def show(self, course_id: int) -> Video:
-        """Raises UnknownCourse."""
+        """Raises UnknownCourseError."""
         row = self._newest(course_id)
         with self._engine.connect() as connection:
             tracks = connection.execute(_TRACKS, {"course_id": course_id}).all()
@@ -105,7 +105,10 @@ class PostgresVideos:
         )
 
     def ask(self, course_id: int, what: str) -> str:
-        """Ask the transcoder to cancel, retry or delete; the status until it has. Raises UnknownCourse, NothingToDo."""
+        """Ask the transcoder to cancel, retry or delete; the status until it has.
+
+        Raises UnknownCourseError, NothingToDoError.
+        """
         row = self._newest(course_id)
         if row.requested == what:
             return _PENDING[what]
@@ -118,14 +121,14 @@ class PostgresVideos:
         return _PENDING[what]
 
     def put_captions(self, course_id: int, language: str, body: str) -> None:
-        """Keep the captions of one language; a worker publishes them. Raises UnknownCourse."""
+        """Keep the captions of one language; a worker publishes them. Raises UnknownCourseError."""
         row = self._newest(course_id)
         given = {"course_id": course_id, "language": language, "body": body, "job_id": row.job_id}
         with self._engine.connect() as connection:
             connection.execute(_PUT, given)
 
     def remove_captions(self, course_id: int, language: str) -> None:
-        """Raises UnknownCourse or UnknownCaptions."""
+        """Raises UnknownCourseError or UnknownCaptionsError."""
         row = self._newest(course_id)
         given = {"course_id": course_id, "language": language, "job_id": row.job_id}
         with self._engine.connect() as connection:

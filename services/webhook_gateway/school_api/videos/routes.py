@@ -217,7 +217,7 @@ def delete_captions(course_id: int, language: str) -> CaptionsAnswer:
 
 
 def _require_language(language: str) -> None:
-    """Raises BadCaptions where `language` is no tag."""
+    """Raises BadCaptionsError where `language` is no tag."""
     if not _LANGUAGE.fullmatch(language):
         raise errors.BadCaptionsError("Name the language by its tag, such as ar, fr or en-GB.")
 

@@ -68,10 +68,10 @@ def level_needed(lesson: Presentation) -> Iterator[str]:
 @must("Apple 9.1", "CODECS tells what the bytes are")
 def codecs_true(lesson: Presentation) -> Iterator[str]:
     for variant in lesson.variants:
-        told = set(variant.attributes.get("CODECS", "").split(","))
+        declared = set(variant.attributes.get("CODECS", "").split(","))
         found = {media.track.codec for media in [variant.media, *variant.sounds] if media.track}
-        if told != found:
-            yield f"line {variant.line.number}: {sorted(told)}, the bytes say {sorted(found)}"
+        if declared != found:
+            yield f"line {variant.line.number}: {sorted(declared)}, the bytes say {sorted(found)}"
 
 
 @must("Apple 9.2", "RESOLUTION tells what the bytes are")
@@ -175,8 +175,8 @@ def _tracks(lesson: Presentation) -> Iterator[tuple[Variant, Track]]:
 
 
 def _profile_level(track: Track) -> tuple[int, int]:
-    told = track.codec.partition(".")[2]
-    return (int(told[:2], 16), int(told[4:6], 16)) if len(told) == 6 else (0, 0)
+    profile = track.codec.partition(".")[2]
+    return (int(profile[:2], 16), int(profile[4:6], 16)) if len(profile) == 6 else (0, 0)
 
 
 def _key_steps(media: Media) -> list[int]:
