@@ -233,6 +233,8 @@ class _Play:
                         if confirmed < claimed:
                             self._woken.add(name)
 
+        # a relay that begins takes what another left
+        self._woken.add(name)
         self._scheduler.add(name, publish, partial(self._add_relay, name))
 
     def _add_sweep(self, rounds: int) -> None:
