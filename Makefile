@@ -81,7 +81,7 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 
 ##@ Change it
 
-.PHONY: test test-all coverage check bench chaos rotate-drill docs lock release
+.PHONY: test test-all coverage check bench chaos sim rotate-drill docs lock release
 test: .venv ## Test every behaviour on real servers; one area: make test PART=payments
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
@@ -122,6 +122,10 @@ bench: .venv ## Benchmark against the alternatives: make bench PART=gateway ARGS
 chaos: .venv ## Kill every process under load and compare with an oracle: make chaos SEED=7 ARGS="--kills 50"
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+sim: .venv ## Play the payment path's steps in 10,000 orders, with deaths at any of them: make sim ARGS="--seed 7"
+	@$(LOCAL) install
+	@$(BIN)/python -m tests.sim $(ARGS)
 
 rotate-drill: .venv ## Rotate every secret of a system of its own under load; about a minute
 	@$(LOCAL) install
