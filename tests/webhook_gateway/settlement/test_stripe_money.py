@@ -219,7 +219,7 @@ def test_expanded_objects_are_read(sql_school: SqlSchool) -> None:
     check(sql_school, told, ("completed", 10000, 10000))
 
 
-def test_an_order_paid_twice_is_booked_and_told(sql_school: SqlSchool) -> None:
+def test_an_order_paid_twice_is_booked_and_shown(sql_school: SqlSchool) -> None:
     books = Books(sql_school)
     order = {"user_id": "USER", "order_id": "USER-twice"}
     books.settle([intent(metadata=order), intent(name="pi_2", at=5, metadata=order)])
@@ -329,7 +329,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         ("partially_refunded", 10000, 4000),
         {},
     ),
-    "two refunds that only figures tell, of which one failed some seconds later than its figure fell": (
+    "two refunds of which only totals are known: one failed some seconds later than its figure fell": (
         [
             PAID,
             charge("refunded", 14, previous={"amount_refunded": 5000}, amount_refunded=8000),
@@ -339,7 +339,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         ("partially_refunded", 10000, 5000),
         {},
     ),
-    "two refunds that only figures tell, of which one failed in the second in which its figure fell": (
+    "two refunds of which only totals are known: one failed in the second in which its figure fell": (
         [
             PAID,
             charge("refunded", 30, previous={"amount_refunded": 5000}, amount_refunded=8000),
@@ -349,7 +349,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         ("partially_refunded", 10000, 5000),
         {},
     ),
-    "two refunds that only figures tell, both of which failed": (
+    "two refunds of which only totals are known: both failed": (
         [
             PAID,
             charge("updated", 30, previous={"amount_refunded": 8000}, amount_refunded=5000),
