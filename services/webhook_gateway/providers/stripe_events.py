@@ -190,7 +190,16 @@ def _released(charge: Json, rest: int, refunded: int | None, context: Context) -
         return rest if before is not None and refunded - before == rest else 0
     if not is_capture and before is not None and before < rest:
         return 0
-    return None
+    listed = _listed_minor(charge, context)
+    return refunded - listed if listed in (refunded, refunded - rest) else None
+
+
+def _listed_minor(charge: Json, context: Context) -> int | None:
+    """What the refunds that the charge lists gave back; None where it has no list, or not all of it."""
+    if not isinstance(charge.get("refunds"), dict) or charge["refunds"].get("has_more") is True:
+        return None
+    listed = [_refund_object(one, context) for one in _list(charge.get("refunds")) if not _is_release(one)]
+    return sum(one.amount_minor for one in listed if not one.is_ended)
 
 
 def _is_multicapture(charge: Json) -> bool:

@@ -555,12 +555,25 @@ def test_what_is_rare_ends_in_the_same_books_in_every_order(sql_school: SqlSchoo
 def test_a_figure_that_may_hold_what_was_not_captured_is_left_out_and_the_reason_says_so(school: School) -> None:
     books = Books(school)
     captured = charge("captured", 5, 9000, previous={"amount_captured": 3000}, amount_captured=7000, **SEVERAL)
-    books.settle([captured, charge("updated", 30, 9000, amount_captured=7000, amount_refunded=2500, **SEVERAL)])
+    books.settle([captured, charge("updated", 30, 9000, amount_captured=7000, amount_refunded=2000, **SEVERAL)])
     assert books.rows == [("completed", 7000, 7000)]
     (row,) = [row for row in school.events() if "not booked" in (row.reason or "")]
     assert (row.reason or "").endswith(
-        "; not booked: amount_refunded 2500 may hold 2000 that was not captured (minor units)"
+        "; not booked: amount_refunded 2000 may hold 2000 that was not captured (minor units)"
     )
+
+
+@pytest.mark.parametrize(("refunded", "booked"), [(3500, 3500), (5500, 3500), (4000, None)])
+def test_the_refunds_that_a_charge_lists_say_what_its_total_holds(refunded: int, booked: int | None) -> None:
+    listed = [
+        refund("refund.created", 20, "succeeded", 2500)["data"]["object"],
+        refund("refund.created", 21, "pending", 1000, "re_2")["data"]["object"],
+        refund("refund.failed", 22, "failed", 500, "re_3")["data"]["object"],
+    ]
+    known = {"amount_captured": 7000, "amount_refunded": refunded, "refunds": {"object": "list", "data": listed}}
+    body = charge("updated", 30, 9000, **known, **SEVERAL)
+    notice = Stripe(["x"]).parse(Request("POST", {}, json.dumps(body).encode()))
+    assert (notice.refunded_minor, notice.unbooked is None) == (booked, booked is not None)
 
 
 def test_a_total_above_the_payment_is_booked_up_to_the_payment_once_it_is_accepted(school: School) -> None:
