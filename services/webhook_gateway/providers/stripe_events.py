@@ -133,7 +133,7 @@ def _charge(charge: Json, context: Context) -> Part:
         stage = Stage.CANCELED if refunded else Stage.AUTHORIZED
     if context.kind == "charge.expired":
         stage = Stage.EXPIRED
-    told: dict[str, Any] = {
+    told = {
         "reference": _payment_of(charge, charge.get("id")),
         "stage": stage,
         "amount_minor": amount,
@@ -142,8 +142,11 @@ def _charge(charge: Json, context: Context) -> Part:
         "invoice": _invoice_of(charge),
         **_checkout_of(charge),
     }
-    if stage is not Stage.COMPLETED:
-        return told
+    return told if stage is not Stage.COMPLETED else {**told, **_captured(charge, amount, refunded, context)}
+
+
+def _captured(charge: Json, amount: int, refunded: int | None, context: Context) -> Part:
+    """What a charge that was captured says of its money: how much of it came, what went back, and what it cost."""
     captured = charge.get("amount_captured")
     captured = amount if captured is None else context.minor(captured, "amount_captured")
     rest = amount - captured
@@ -158,7 +161,6 @@ def _charge(charge: Json, context: Context) -> Part:
     if released is None:
         unbooked.append(f"amount_refunded {refunded} may hold {rest} that was not captured (minor units)")
     return {
-        **told,
         "amount_minor": captured,
         "authorized_minor": amount,
         "refunded_minor": None if refunded is None or released is None else refunded - released,
@@ -191,7 +193,7 @@ def _released(charge: Json, rest: int, refunded: int | None, context: Context) -
     if not is_capture and before is not None and before < rest:
         return 0
     listed = _listed_minor(charge, context)
-    return refunded - listed if listed in (refunded, refunded - rest) else None
+    return refunded - listed if listed is not None and refunded - listed in (0, rest) else None
 
 
 def _listed_minor(charge: Json, context: Context) -> int | None:
