@@ -66,7 +66,8 @@ GRANT SELECT ON queue_pauses TO nouba_gateway, nouba_transcoder, nouba_stats;
 -- Intake, which serves strangers: it adds webhooks to the inbox, finds those that it has and orders that are registered.
 -- It reads and changes no body, and touches no payment and no balance.
 GRANT INSERT ON webhook_events TO nouba_intake;
-GRANT SELECT (id, provider, dedupe_key, body_sha256, reference, state, signed, attempts, received_at, drained_at)
+GRANT SELECT (id, provider, dedupe_key, headers, body_sha256, reference, state, signed, attempts, received_at,
+    drained_at)
     ON webhook_events TO nouba_intake;
 GRANT SELECT (provider, provider_reference) ON payments TO nouba_intake;
 
@@ -76,9 +77,10 @@ GRANT SELECT, INSERT, UPDATE (state, reason, payment_id, attempts, tries, taken_
     resolution) ON webhook_events TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE (provider_reference, order_number, amount_minor, amount_is_final, status, refunded_minor,
     dispute, credited_minor, fee_minor, method, failure_reason, completed_at, registered_minor, amount_told_at,
-    refunded_total_minor, refunded_told_at, subscription_id, registered_subscription_id, asks, asked_at, next_ask_at)
-    ON payments TO nouba_gateway;
-GRANT SELECT, INSERT, UPDATE (state, amount_minor, began_at, ended_at) ON payment_objects TO nouba_gateway;
+    refunded_total_minor, refunded_told_at, refunded_fell_minor, subscription_id, registered_subscription_id, asks,
+    asked_at, next_ask_at) ON payments TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE (state, amount_minor, began_at, ended_at, reported_at) ON payment_objects
+    TO nouba_gateway;
 GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
 GRANT SELECT ON kept_subscriptions TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE (state, note, attempts, next_attempt_at, refunded_before_minor, event_id) ON refund_requests

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,12 +40,15 @@ def signed(
     what: str = "paid",
     *,
     at: datetime | None = None,
+    occurred_at: datetime | None = None,
     event_id: str | None = None,
     header: str = "X-Signature",
+    contradict: str | None = None,
 ) -> Delivery:
-    """The event `what` (see `WORDS`) of `payment`, as `provider` sends it, signed with the first of `secrets`.
+    """The event `what` (see `WORDS`) of `payment`, as `provider` sends it, signed `at` with the first of `secrets`.
 
-    The same arguments give the same bytes; `event_id` defaults to one made of the reference and `what`.
+    The same arguments give the same bytes; `event_id` defaults to one made of the payment and `what`, and `occurred_at`
+    to `at`. `contradict` is a field whose number the body has a second time, with another value.
     For satim and cib: a browser's return where there are no secrets, else a callback with an HMAC checksum.
     `header` is where the generic provider's signature goes.
     """
@@ -54,8 +58,12 @@ def signed(
     if provider in ("satim", "cib"):
         query = _bank_query(secrets, payment, what)
         return Delivery(provider=provider, method="GET", path=f"/webhooks/{provider}?{query}", headers={}, body=b"")
-    event_id = event_id or f"evt_{digest(payment.reference, what, str(payment.refunded_minor))}"
-    body = json.dumps(BODIES[provider](payment, what, event_id, at), separators=(",", ":")).encode()
+    # an expanded event, or one of another version, is the same event in another form
+    amounts = (payment.amount_minor, payment.refunded_minor, payment.captured_minor, payment.disputed_minor)
+    event_id = event_id or f"evt_{digest(payment.reference, what, *map(str, amounts))}"
+    body = json.dumps(BODIES[provider](payment, what, event_id, occurred_at or at), separators=(",", ":")).encode()
+    if contradict:
+        body = re.sub(f'("{re.escape(contradict)}"):([0-9]+)'.encode(), rb"\1:\2,\1:\g<2>1", body)
     if provider == "chargily":
         body = body.replace(b"/", rb"\/")  # as PHP writes it, and as deliveries were seen
     headers = {"Content-Type": "application/json", **sign(provider, secrets[0], body, at, event_id, header)}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
@@ -59,13 +59,17 @@ class Traffic:
     late: float = 0.0
     shuffle: bool = False
     header: str = "X-Signature"
+    svix: bool = False
+    contradict: str | None = None
 
     def parcels(self, payments: Iterable[Payment], source: random.Random, at: datetime) -> list[Parcel]:
         """Every delivery for `payments`, in the order of sending; the same source and time give the same list."""
         parcels: list[Parcel] = []
         for payment in payments:
-            for what in self.whats:
-                parcel = Parcel(self._signed(payment, what, at), HAPPY, what)
+            for turn, what in enumerate(self.whats):
+                # each happened a second after the one before, and the last one now
+                occurred_at = at - timedelta(seconds=len(self.whats) - 1 - turn)
+                parcel = Parcel(self._signed(payment, what, at, occurred_at), HAPPY, what)
                 parcels.append(parcel)
                 if source.random() < self.duplicate:
                     parcels.append(replace(parcel, scenario=DUPLICATE))
@@ -78,8 +82,21 @@ class Traffic:
             source.shuffle(parcels)
         return parcels
 
-    def _signed(self, payment: Payment, what: str, at: datetime) -> events.Delivery:
-        return events.signed(self.provider, self.secrets, payment, what, at=at, header=self.header)
+    def _signed(self, payment: Payment, what: str, at: datetime, occurred_at: datetime) -> events.Delivery:
+        delivery = events.signed(
+            self.provider,
+            self.secrets,
+            payment,
+            what,
+            at=at,
+            occurred_at=occurred_at,
+            header=self.header,
+            contradict=self.contradict,
+        )
+        if not self.svix:
+            return delivery
+        headers = {name.replace("webhook-", "svix-"): value for name, value in delivery.headers.items()}
+        return replace(delivery, headers=headers)
 
 
 def payments(

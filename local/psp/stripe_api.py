@@ -101,6 +101,15 @@ class StripeAccount:
         session |= {"payment_intent": intent_id, "payment_status": "paid", "status": "complete", "url": None}
         return session
 
+    def fail_session(self, session_id: str) -> Json:
+        """The payer chose a method that pays later, and it did not pay."""
+        session = self.find(self.sessions, session_id)
+        intent_id = f"pi_{digest(session_id, 'intent')}"
+        self.begin(intent_id, session["amount_total"], session["currency"], session["payment_intent_data"])
+        self.decline(intent_id)
+        session |= {"payment_intent": intent_id, "status": "complete", "url": None}
+        return session
+
     def expire_session(self, session_id: str) -> Json:
         session = self.find(self.sessions, session_id)
         session["status"] = "expired"
@@ -144,6 +153,22 @@ class StripeAccount:
         intent |= {"status": "requires_capture", "amount_received": 0, "amount_capturable": intent["amount"]}
         return intent
 
+    def capture(self, intent_id: str, amount: int) -> Json:
+        """So much of a hold is collected; the rest is released, and counts as refunded."""
+        intent = self.find(self.intents, intent_id)
+        if intent["status"] != "requires_capture" or not 0 < amount <= intent["amount_capturable"]:
+            raise ApiError(400, f"This PaymentIntent could not be captured: {amount} of {intent['amount_capturable']}.")
+        charge = self.charges[intent["latest_charge"]]
+        fee = amount * FEE_PERCENT // 100
+        charge |= {
+            "captured": True,
+            "amount_captured": amount,
+            "amount_refunded": intent["amount"] - amount,
+            "balance_transaction": _movement("charge", charge["id"], amount, fee, intent["currency"]),
+        }
+        intent |= {"status": "succeeded", "amount_received": amount, "amount_capturable": 0}
+        return intent
+
     def cancel(self, intent_id: str) -> Json:
         intent = self.find(self.intents, intent_id)
         intent |= {"status": "canceled", "cancellation_reason": "abandoned"}
@@ -159,7 +184,8 @@ class StripeAccount:
                                "first used with.", kind="idempotency_error")  # fmt: skip
             return answer
         charge = self._charge_of(given)
-        left = charge["amount_captured"] - charge["amount_refunded"]
+        # the rest of a hold that was not captured counts as refunded
+        left = (charge["amount"] if charge["captured"] else 0) - charge["amount_refunded"]
         amount = int(given.get("amount", left))
         if amount > left or amount < 1:
             raise ApiError(400, f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})",
@@ -341,7 +367,9 @@ def _add_controls(account: StripeAccount, control: Callable[..., None]) -> None:
     control("payments", begin)
     control("sessions", check_out)
     control("sessions/<session_id>/pay", account.pay_session)
+    control("sessions/<session_id>/fail", account.fail_session)
     control("sessions/<session_id>/expire", account.expire_session)
+    control("payments/<intent_id>/capture/<int:amount>", account.capture)
     acts = {"pay": account.pay, "hold": account.hold, "cancel": account.cancel, "decline": account.decline}
     for name, act in acts.items():
         control(f"payments/<intent_id>/{name}", act)

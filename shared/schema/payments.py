@@ -106,9 +106,11 @@ payments = Table(
     Column("completed_at", INSTANT),
     # what the school's checkout registered, kept when something else was collected
     Column("registered_minor", BigInteger),
-    # the provider's own time of the collection that counts, and of the cumulative figure of refunds
+    # the provider's own time of the collection that counts, and of the cumulative figure of refunds, and by how much
+    # that figure fell just then
     Column("amount_told_at", INSTANT),
     Column("refunded_total_minor", BigInteger),
+    Column("refunded_fell_minor", BigInteger),
     Column("refunded_told_at", INSTANT),
     # the subscription that it was made for, as somebody outside named it: it need not exist. What the school's checkout
     # registered is kept when an event names another one
@@ -169,6 +171,8 @@ payment_objects = Table(
     # the provider's times: when a refund began, when it ended without success, when a dispute was decided
     Column("began_at", INSTANT),
     Column("ended_at", INSTANT),
+    # the provider's own time of the amount of a dispute
+    Column("reported_at", INSTANT),
     CheckConstraint(
         "kind = 'refund' AND state IN ('pending', 'succeeded', 'canceled', 'failed') "
         "OR kind = 'dispute' AND state IN ('inquiry', 'open', 'won', 'lost') "

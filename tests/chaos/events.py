@@ -39,6 +39,10 @@ _LIVES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
         ("paid", "part"), ("paid", "disputed", "won"), ("paid", "disputed", "lost"), ("paid", "disputed"),
         ("authorized", "captured"), ("captured", "part"), ("paid", "refunded", "refund_failed"),
         ("paid", "part", "part_failed"), ("paid", "part_failed"), ("invoiced", "invoice_payment"),
+        ("charge_failed", "charged"), ("charged", "refunded", "refund_reverted"), ("charged", "refund_created"),
+        ("charged", "refund_created", "refund_failed"), ("paid", "disputed", "won", "disputed_again"),
+        ("charged", "inquired"), ("session_pending", "session_paid", "paid"), ("session_pending", "session_failed"),
+        ("session_completed", "captured", "part"),
     ),
     "generic": (
         ("pending", "paid"), ("paid",), ("paid",), ("pending", "failed", "paid"), ("pending", "canceled"),

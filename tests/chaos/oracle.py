@@ -10,7 +10,14 @@ from zoneinfo import ZoneInfo
 from tests.chaos.events import Life, Plan
 
 #: Of what was told of a payment that was never collected, the furthest counts.
-_FURTHEST = ("failed", "canceled", "expired", "authorized", "pending")
+_FURTHEST = {
+    "failed": "failed", "session_failed": "failed", "canceled": "canceled", "expired": "expired",
+    "authorized": "authorized", "pending": "pending",
+}  # fmt: skip
+#: The words after which the provider has the money.
+_COLLECTED = {"paid", "charged", "captured", "invoice_payment", "session_paid"}
+#: The words after which a refund of everything is back.
+_BACK = {"refund_failed", "refund_reverted"}
 
 Key = tuple[str, str]
 
@@ -71,7 +78,7 @@ def tells_its_time(life: Life) -> bool:
 
 
 def _is_collected(life: Life) -> bool:
-    return any(word in life.told for word in ("paid", "captured", "invoice_payment"))
+    return not _COLLECTED.isdisjoint(life.told)
 
 
 def _collected(life: Life) -> int:
@@ -83,12 +90,12 @@ def _outcome(life: Life) -> tuple[str, int]:
     amount, told = _collected(life), life.told
     disputed = life.payment.disputed_minor or amount
     if not _is_collected(life):
-        return next(word for word in _FURTHEST if word in told), 0
+        return next(status for word, status in _FURTHEST.items() if word in told), 0
     if "lost" in told:
         return "charged_back", amount - disputed
-    if "disputed" in told and "won" not in told:
+    if ("disputed" in told and "won" not in told) or "disputed_again" in told:
         return "disputed", amount - disputed
-    if "refunded" in told and "refund_failed" not in told:
+    if not {"refunded", "refund_created"}.isdisjoint(told) and _BACK.isdisjoint(told):
         return "refunded", 0
     if "part" in told and "part_failed" not in told:
         return "partially_refunded", amount - life.payment.amount_minor // 4

@@ -69,8 +69,29 @@ def test_every_kind_of_life_is_played(made: Plan) -> None:
         "won",
         "lost",
         "invoiced",
+        "charge_failed",
+        "refund_created",
+        "refund_reverted",
+        "disputed_again",
+        "session_paid",
+        "session_failed",
     }
     assert any(life.payment.disputed_minor for life in made.lives)
+
+
+@pytest.mark.parametrize(("events", "least"), [(400, 1), (2000, 5)])
+def test_a_run_has_failed_refunds_disputes_and_captures_of_parts_and_invoices(events: int, least: int) -> None:
+    """The plan of `test_short_run`, and one of as many events as `make chaos` sends."""
+    lives = [life for life in plan(3, events, NOW).lives if life.route == "stripe"]
+    counts = {
+        "refunds that failed": sum("failed" in word for life in lives for word in life.told if "part" in word)
+        + sum("refund_failed" in life.told for life in lives),
+        "disputes of a part": sum("disputed" in life.told and life.payment.disputed_minor > 0 for life in lives),
+        "captures of a part": sum("captured" in life.told for life in lives),
+        "invoices": sum("invoiced" in life.told for life in lives),
+        "sessions": sum(life.told[0].startswith("session") for life in lives),
+    }
+    assert min(counts.values()) >= least, counts
 
 
 def test_the_books_in_memory_are_as_the_oracle_reckons_payments_at_stripe() -> None:

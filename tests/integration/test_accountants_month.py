@@ -36,6 +36,13 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "stripe": Stripe(["whsec_x"]),
 }
 Json = dict[str, Any]
+#: What a month of Stripe's has to hold, each at least a hundred times.
+KINDS: Final = {
+    "captured of less", "charge.refunded", "charge.updated", "charge.dispute.created", "charge.dispute.closed lost",
+    "charge.dispute.closed won", "checkout.session.completed", "inquiry", "invoice.paid", "invoice_payment.paid",
+    "payment_intent.payment_failed", "refund.failed", "charge.refund.updated", "second dispute", "second refund",
+    "the fee of a charge", "the fee of a dispute",
+}  # fmt: skip
 
 
 @dataclass
@@ -47,6 +54,8 @@ class Month:
     payouts: Counter[str] = field(default_factory=Counter)
     #: provider to what it charged
     fees: Counter[str] = field(default_factory=Counter)
+    #: what happened at Stripe to how often
+    kinds: Counter[str] = field(default_factory=Counter)
     #: (provider, event id, reference, body)
     told: list[tuple[str, str, str | None, bytes]] = field(default_factory=list)
 
@@ -120,7 +129,7 @@ class _Stripe:
 
     def play(self) -> None:
         dice = self.month.dice
-        how = dice.choices(["paid", "captured", "invoice", "failed"], weights=[5, 2, 2, 1])[0]
+        how = dice.choices(["paid", "captured", "invoice", "session", "failed"], weights=[4, 2, 2, 1, 1])[0]
         if how == "failed":
             self._tell("payment_intent.payment_failed", {"object": "payment_intent", "id": f"pi_{self.name}",
                                                          "amount": self.amount})  # fmt: skip
@@ -129,6 +138,8 @@ class _Stripe:
         self.fee = self.captured * 29 // 1000 + 30
         self.fee = min(self.fee, self.captured)
         self.month.move("stripe", self.captured, self.fee)
+        self.month.kinds["the fee of a charge"] += 1
+        self.month.kinds["captured of less"] += self.captured < self.amount
         if how == "invoice":
             self._invoice()
         if how == "captured":
@@ -136,6 +147,11 @@ class _Stripe:
         self._tell("charge.captured" if how == "captured" else "charge.succeeded", self._charge())
         if dice.random() < 0.5:
             self._tell("payment_intent.succeeded", self._intent(self.captured))
+        if how == "session":
+            self._tell("checkout.session.completed", {
+                "object": "checkout.session", "id": f"cs_{self.name}", "mode": "payment", "payment_status": "paid",
+                "payment_intent": f"pi_{self.name}", "amount_total": self.amount,
+            })  # fmt: skip
         left = self.captured
         for number in range(dice.choice([0, 0, 0, 1, 2])):
             left -= self._refund(number, dice.randint(0, left))
@@ -147,6 +163,7 @@ class _Stripe:
         if amount == 0:
             return 0
         name, dice = f"re_{self.name}_{number}", self.month.dice
+        self.month.kinds["second refund"] += number
         self.month.move("stripe", -amount)
         self.refunded += amount
         began_at = self._next()
@@ -172,10 +189,13 @@ class _Stripe:
                   "currency": "dzd"}]  # fmt: skip
         thing = {"object": "dispute", "id": name, "amount": amount, "charge": f"ch_{self.name}",
                  "payment_intent": f"pi_{self.name}"}  # fmt: skip
+        self.month.kinds["second dispute"] += number
         if dice.random() < 0.2:
+            self.month.kinds["inquiry"] += 1
             self._tell("charge.dispute.created", {**thing, "status": "warning_needs_response"})
             return 0
         self.month.move("stripe", -amount, fee)
+        self.month.kinds["the fee of a dispute"] += 1
         self._tell("charge.dispute.created", {**thing, "status": "needs_response", "balance_transactions": moved})
         end = dice.choice(["won", "lost", "open"])
         if end == "won":
@@ -184,6 +204,7 @@ class _Stripe:
             self.month.move("stripe", amount, -fee)
             moved = [*moved, back]
         if end != "open":
+            self.month.kinds[f"charge.dispute.closed {end}"] += 1
             self._tell("charge.dispute.closed", {**thing, "status": end, "balance_transactions": moved})
         return 0 if end == "won" else amount
 
@@ -213,6 +234,7 @@ class _Stripe:
 
     def _tell(self, kind: str, thing: Json, *, names_user: bool = True) -> None:
         seconds = self._next()
+        self.month.kinds[kind] += 1
         metadata = {"metadata": {"user_id": str(self.user_id)}} if names_user else {}
         body = {"id": f"evt_{self.name}_{seconds}", "object": "event", "type": kind, "created": seconds,
                 "livemode": True, "data": {"object": {"currency": "dzd", **metadata, **thing}}}  # fmt: skip
@@ -254,6 +276,7 @@ def test_the_clearing_of_each_provider_is_what_it_pays_out(database_url: str) ->
     month = Month(random.Random(20260301))
     for number in range(PAYMENTS):
         month.play(number)
+    assert {kind for kind in KINDS if month.kinds[kind] < 100} == set(), month.kinds
     engine = build_engine(database_url, pool_size=2, autocommit=True)
     ids = keep(engine, month)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.providers.base import (
     ANSWER,
+    API_VERSION,
     KEY_MODE,
     CountsDeliveries,
     Mode,
@@ -61,11 +62,15 @@ class WebhookEvent:
 
 @dataclass(frozen=True, slots=True)
 class InsertResult:
-    """The row that holds the entry, or the row that held its key before; the spool's have no id yet."""
+    """The row that holds the entry, or the row that held its key before; the spool's have no id yet.
+
+    `api_version` is the version of the provider's API in which a row that was there before was written.
+    """
 
     event_id: int | None
     is_new: bool
     body_sha256: bytes
+    api_version: str | None = None
 
 
 class Inbox(Protocol):
@@ -140,12 +145,22 @@ def insert_each_once(entries: Sequence[WebhookEvent], inbox: BatchInbox) -> Sequ
 
 
 def _receipt(entry: WebhookEvent, kept: InsertResult, inbox: Inbox) -> Receipt:
+    if not kept.is_new and kept.body_sha256 != entry.body_sha256 and (version := _other_version(entry, kept)):
+        # providers write one event in several versions while an endpoint is upgraded: each is settled, and booked once
+        entry = replace(entry, dedupe_key=f"{entry.dedupe_key}#{version}")
+        kept = inbox.keep(entry)
     if not kept.is_new and kept.body_sha256 != entry.body_sha256:
         kept, entry = _keep_conflict(entry, kept.event_id, inbox)
     if not kept.is_new:
         return Receipt(AcceptStatus.DUPLICATE, kept.event_id)
     quarantined = entry.state is EventState.QUARANTINED
     return Receipt(AcceptStatus.QUARANTINED if quarantined else AcceptStatus.ACCEPTED, kept.event_id)
+
+
+def _other_version(entry: WebhookEvent, kept: InsertResult) -> str | None:
+    """The version of the provider's API in which `entry` is written, where that is another one than that of `kept`."""
+    version = entry.request.headers.get(API_VERSION)
+    return version if version and kept.api_version and version != kept.api_version else None
 
 
 def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mode = Mode.LIVE) -> WebhookEvent:
@@ -175,6 +190,9 @@ def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mod
     if fault := notice_fault(payments_mode, proof.mode, notice):
         # under a key of its own: whoever has a test key must not take the place of a genuine event
         return replace(entry, reason=fault)
+    if notice.api_version:
+        needed[API_VERSION] = notice.api_version
+        entry = replace(entry, request=replace(request, headers=needed))
     if isinstance(psp, CountsDeliveries):
         digest = hashlib.sha256(psp.without_count(request.body)).digest()
     return replace(

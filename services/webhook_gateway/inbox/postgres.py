@@ -60,7 +60,7 @@ SELECT id, provider, dedupe_key FROM event
 """
 
 _FIND = """
-SELECT id, provider, dedupe_key, body_sha256 FROM webhook_events
+SELECT id, provider, dedupe_key, body_sha256, headers ->> 'api-version' AS api_version FROM webhook_events
 WHERE (provider, dedupe_key) IN (SELECT * FROM unnest(%(provider)s::text[], %(dedupe_key)s::text[]))
 """
 
@@ -178,7 +178,10 @@ class ConnectionInbox:
             "dedupe_key": [entry.dedupe_key for entry in entries],
         }
         rows = self._connection.exec_driver_sql(_FIND, keys).all()
-        return {(row.provider, row.dedupe_key): InsertResult(row.id, False, bytes(row.body_sha256)) for row in rows}
+        return {
+            (row.provider, row.dedupe_key): InsertResult(row.id, False, bytes(row.body_sha256), row.api_version)
+            for row in rows
+        }
 
 
 def is_deadlock(error: DBAPIError) -> bool:

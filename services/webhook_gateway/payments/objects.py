@@ -6,12 +6,14 @@ repetition of the same news ends in the same object.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final, Protocol, Self, TypeVar
 
 #: Stands for a time that nobody told: older than any that is.
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
+#: How much younger the event of a refund that ended may be than that of the figure which fell because of it.
+_ENDS_WITHIN: Final = timedelta(minutes=1)
 
 
 class RefundState(IntEnum):
@@ -43,15 +45,17 @@ class FeeKind(IntEnum):
 class Total:
     """A cumulative figure, such as all that was refunded.
 
-    The newest by the provider's own time wins, never the largest. Of two of one time the larger wins; a figure without
-    a time is older than every figure with one.
+    The newest by the provider's own time wins, never the largest; a figure without a time is older than every figure
+    with one. `fell_minor` is by how much the provider says that the figure fell just then, because refunds ended. Of
+    two figures of one second the one that was larger before its fall wins, and of two such the one that fell.
     """
 
     amount_minor: int = 0
     told_at: datetime | None = None
+    fell_minor: int = 0
 
     def merge(self, news: "Total") -> "Total":
-        return max(self, news, key=lambda total: (total.told_at or _NEVER, total.amount_minor))
+        return max(self, news, key=_newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +88,25 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """One dispute of a part or all of a payment. `closed_at` is when the provider told that it was won or lost."""
+    """One dispute of a part or all of a payment.
+
+    `closed_at` is when the provider told that it was won or lost, `reported_at` when it told the amount.
+    """
 
     id: str
     amount_minor: int
     state: DisputeState
     closed_at: datetime | None = None
+    reported_at: datetime | None = None
 
     def merge(self, news: Self) -> Self:
-        """A closed one outranks an open one. Of two outcomes the newer one wins: banks reverse them."""
+        """A closed one outranks an open one. Of two outcomes the newer one wins: banks reverse them.
+
+        Of two amounts the newer one wins too, and of two of one time the larger.
+        """
         latest = max(self, news, key=_progress)
-        return replace(latest, amount_minor=max(self.amount_minor, news.amount_minor))
+        amount = max(self, news, key=lambda one: (one.reported_at or _NEVER, one.amount_minor))
+        return replace(latest, amount_minor=amount.amount_minor, reported_at=amount.reported_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +143,38 @@ def refunded_minor(total: Total, refunds: Iterable[Refund]) -> int:
 
     Where refunds are known they rule: the figure counts only for what they do not explain. A refund explains a part of
     the figure if it had begun and had not ended when the figure was told; where the times do not say which of the two
-    was first, it does so if the figure is large enough.
+    was first, it does so if the figure is large enough. A figure that fell was told because refunds ended, and does not
+    hold them, even if their own events are some seconds younger.
     """
-    told_at = total.told_at
+    told_at, fell_minor = total.told_at, total.fell_minor
     known = list(refunds)
     live_minor = sum(refund.amount_minor for refund in known if not refund.is_ended)
     unexplained = total.amount_minor
     for refund in known:
         if not refund.is_ended and _had_begun(refund, told_at):
             unexplained -= refund.amount_minor
-    for refund in sorted(known, key=lambda one: (one.ended_at or _NEVER, one.id)):
+    for refund in sorted(known, key=lambda one: (one.ended_at or _NEVER, one.amount_minor != fell_minor, one.id)):
         if not refund.is_ended or not _had_begun(refund, told_at):
+            continue
+        if refund.amount_minor <= fell_minor and _ends_with(refund, told_at):
+            fell_minor -= refund.amount_minor
             continue
         is_certain = told_at is not None and refund.ended_at is not None and refund.ended_at > told_at
         is_open_question = told_at is None or refund.ended_at is None or refund.ended_at == told_at
         if is_certain or (is_open_question and unexplained >= refund.amount_minor):
             unexplained -= refund.amount_minor
     return max(0, unexplained) + live_minor
+
+
+def _ends_with(refund: Refund, told_at: datetime | None) -> bool:
+    """Whether the figure that was told at that time can have fallen because this refund ended."""
+    if told_at is None or refund.ended_at is None:
+        return False
+    return timedelta() <= refund.ended_at - told_at <= _ENDS_WITHIN
+
+
+def _newest(total: Total) -> tuple[datetime, int, int]:
+    return total.told_at or _NEVER, total.amount_minor + total.fell_minor, total.fell_minor
 
 
 def _had_begun(refund: Refund, told_at: datetime | None) -> bool:

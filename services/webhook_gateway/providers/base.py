@@ -67,7 +67,10 @@ class PaymentNotice:
     `checkout` is the provider's id of the page on which the payer paid: a school may have registered the payment under
     it, and a payment that the payer has not begun has no other id. `checkout_prefix` is how such an id begins, where
     a separate event names the checkout of a payment.
-    `unbooked` says what of the money cannot be booked, with both values: only an operator may accept the rest.
+    `is_billed` is true where `amount_minor` is what a bill asked for (an invoice, a checkout session): what the payment
+    itself collected outranks it. `refunded_fell_minor` is by how much the cumulative figure fell with this event.
+    `unbooked` says what of the money is not booked, with both values. `api_version` is the version of its API in which
+    the provider wrote the event, where it writes one event in several.
     """
 
     key: str
@@ -94,12 +97,17 @@ class PaymentNotice:
     subscription_id: int | None = None
     checkout: str | None = None
     checkout_prefix: str | None = None
+    is_billed: bool = False
+    refunded_fell_minor: int = 0
     unbooked: str | None = None
+    api_version: str | None = None
 
     @property
     def standing(self) -> PaymentState:
         """The part of the notice that moves a payment."""
-        refunded = Total() if self.refunded_minor is None else Total(self.refunded_minor, self.occurred_at)
+        refunded = Total()
+        if self.refunded_minor is not None:
+            refunded = Total(self.refunded_minor, self.occurred_at, self.refunded_fell_minor)
         return PaymentState(
             self.stage,
             refunded,
@@ -119,6 +127,8 @@ ASKED_AT: Final = "asked-at"
 REFUND_OF_OURS: Final = "refund-of-ours"
 #: The kept header that says what the key is for that proved a request; intake writes it, and no sender's is kept.
 KEY_MODE: Final = "key-mode"
+#: The kept header that says in which version of its API the provider wrote the event; written by intake likewise.
+API_VERSION: Final = "api-version"
 
 
 def notice_fault(
@@ -140,7 +150,7 @@ def notice_fault(
         fee = sum(one.amount_minor for one in notice.fees if one.kind is FeeKind.PAYMENT)
     if fee is not None and amount is not None and fee > amount and not is_accepted:
         return f"the fee {fee} is above the amount {amount} (minor units)"
-    return None if is_accepted else notice.unbooked
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,15 +81,19 @@ class Stripe:
         key = fields.identifier(event.get("id"), "id")
         kind = fields.identifier(event.get("type"), "type")
         parsed = stripe_events.read(kind, event)
+        version = fields.loose_identifier(event.get("api_version"))
         if parsed is None:
-            return PaymentNotice(key=key, kind=kind)
-        self._require_own_account(event)
+            return PaymentNotice(key=key, kind=kind, api_version=version)
+        if kind in stripe_events.READERS:
+            # what moves no payer's money, a payout for example, is ignored whosever it is
+            self._require_own_account(event)
         livemode = event.get("livemode")
         return PaymentNotice(
             key=key,
             kind=kind,
             mode=None if livemode is None else Mode.LIVE if livemode is True else Mode.TEST,
             occurred_at=fields.instant(event.get("created")),
+            api_version=version,
             **parsed,
         )
 

@@ -35,7 +35,7 @@ class Context:
     previous: Json = field(default_factory=dict)
 
     def minor(self, value: Any, name: str) -> int:
-        """An amount of Stripe's in the currency's minor unit. Raises UnreadableEventError for anything else."""
+        """An amount of Stripe's in the currency's minor unit. Raises Unreadable for anything else."""
         ours, theirs = _UNITS.get(self.currency, (1, 1))
         amount_minor = fields.amount_minor(value, name, ours)
         if amount_minor % theirs:
@@ -94,7 +94,7 @@ def _of_charge(intent: Json, context: Context) -> Part:
     for charge in charges:
         if isinstance(charge, dict) and charge.get("status") == "succeeded" and charge.get("captured") is not False:
             parsed = _charge({"id": "unused", **charge}, context)
-            names = ("refunded_minor", "refunds", "fees", "unbooked", "method")
+            names = ("refunded_minor", "refunded_fell_minor", "refunds", "fees", "unbooked", "method")
             return {name: parsed[name] for name in names if name in parsed}
     return {}
 
@@ -117,6 +117,7 @@ def _session(stage: Stage) -> Reader:
             "stage": stage if is_paid else Stage.PENDING,
             "amount_minor": amount,
             "authorized_minor": amount if is_collected else None,
+            "is_billed": True,
         }
 
     return read_session
@@ -132,7 +133,7 @@ def _charge(charge: Json, context: Context) -> Part:
         stage = Stage.CANCELED if refunded else Stage.AUTHORIZED
     if context.kind == "charge.expired":
         stage = Stage.EXPIRED
-    parsed: dict[str, Any] = {
+    parsed = {
         "reference": _payment_of(charge, charge.get("id")),
         "stage": stage,
         "amount_minor": amount,
@@ -141,23 +142,32 @@ def _charge(charge: Json, context: Context) -> Part:
         "invoice": _invoice_of(charge),
         **_checkout_of(charge),
     }
-    if stage is not Stage.COMPLETED:
-        return parsed
+    return parsed if stage is not Stage.COMPLETED else {**parsed, **_captured(charge, amount, refunded, context)}
+
+
+def _captured(charge: Json, amount: int, refunded: int | None, context: Context) -> Part:
+    """What a charge that was captured says of its money: how much of it came, what went back, and what it cost."""
     captured = charge.get("amount_captured")
     captured = amount if captured is None else context.minor(captured, "amount_captured")
-    released = _released(charge, amount - captured, refunded, context)
+    rest = amount - captured
+    released = _released(charge, rest, refunded, context)
     listed = _list(charge.get("refunds"))
     moved = [one for one in listed if not _is_release(one)]
     refunds = [_refund_object(one, context) for one in moved]
     if released and len(moved) == len(listed):
         refunds = _without_released(refunds, released)
+    fees = _fees([charge.get("balance_transaction")], context, FeeKind.PAYMENT)
+    unbooked = [fees["unbooked"]] if fees["unbooked"] else []
+    if released is None:
+        unbooked.append(f"amount_refunded {refunded} may hold {rest} that was not captured (minor units)")
     return {
-        **parsed,
         "amount_minor": captured,
         "authorized_minor": amount,
-        "refunded_minor": None if refunded is None else refunded - released,
+        "refunded_minor": None if refunded is None or released is None else refunded - released,
+        "refunded_fell_minor": _fell(refunded, context),
         "refunds": tuple(refunds),
-        **_fees([charge.get("balance_transaction")], context, FeeKind.PAYMENT),
+        **fees,
+        "unbooked": "; ".join(unbooked) or None,
     }
 
 
@@ -165,17 +175,52 @@ def _charge(charge: Json, context: Context) -> Part:
 _CAPTURED: Final = ("captured", "amount_captured")
 
 
-def _released(charge: Json, rest: int, refunded: int | None, context: Context) -> int:
+def _released(charge: Json, rest: int, refunded: int | None, context: Context) -> int | None:
     """The part of `amount_refunded` that is the rest of a hold that was not captured: nobody was given that back.
 
-    Stripe counts the rest among the refunds of a charge that was captured once, and not where it can be captured again.
+    Stripe counts the rest among the refunds of a charge that was captured once, and not while it can be captured again
+    (`final_capture`). None where the event does not say which of the two it is.
     """
     if rest <= 0 or refunded is None or refunded < rest:
         return 0
-    before = context.previous.get("amount_refunded")
+    before = _before(context)
     is_capture = context.kind == "charge.captured" or not context.previous.keys().isdisjoint(_CAPTURED)
-    was_counted = is_capture or not isinstance(before, int) or context.minor(before, "amount_refunded") >= rest
-    return rest if was_counted else 0
+    if not _is_multicapture(charge):
+        return rest if is_capture or before is None or before >= rest else 0
+    if is_capture and context.previous:
+        # what did not change is not in it; a capture that is the last one adds the rest
+        return rest if before is not None and refunded - before == rest else 0
+    if not is_capture and before is not None and before < rest:
+        return 0
+    listed = _listed_minor(charge, context)
+    return refunded - listed if listed is not None and refunded - listed in (0, rest) else None
+
+
+def _listed_minor(charge: Json, context: Context) -> int | None:
+    """What the refunds that the charge lists gave back; None where it has no list, or not all of it."""
+    if not isinstance(charge.get("refunds"), dict) or charge["refunds"].get("has_more") is True:
+        return None
+    listed = [_refund_object(one, context) for one in _list(charge.get("refunds")) if not _is_release(one)]
+    return sum(one.amount_minor for one in listed if not one.is_ended)
+
+
+def _is_multicapture(charge: Json) -> bool:
+    """Whether the charge can be captured several times: https://docs.stripe.com/payments/multicapture."""
+    details = _object(charge.get("payment_method_details"))
+    cards = (_object(details.get(name)) for name in ("card", "card_present"))
+    return any(_object(card.get("multicapture")).get("status") == "available" for card in cards)
+
+
+def _before(context: Context) -> int | None:
+    """`amount_refunded` before the event; None where the event does not say that it changed."""
+    before = context.previous.get("amount_refunded")
+    return None if before is None else context.minor(before, "amount_refunded")
+
+
+def _fell(refunded: int | None, context: Context) -> int:
+    """By how much `amount_refunded` fell with this event, because refunds failed or were canceled."""
+    before = _before(context)
+    return 0 if refunded is None or before is None else max(0, before - refunded)
 
 
 def _without_released(refunds: Sequence[Refund], released: int) -> list[Refund]:
@@ -252,6 +297,7 @@ def _dispute(dispute: Json, context: Context) -> Part:
         amount_minor=context.minor(dispute.get("amount"), "amount"),
         state=state,
         closed_at=context.at if state >= DisputeState.WON else None,
+        reported_at=context.at,
     )
     return {
         "reference": _payment_of(dispute, dispute.get("charge")),
@@ -279,6 +325,7 @@ def _invoice(invoice: Json, context: Context) -> Part:
         "stage": Stage.COMPLETED,
         "amount_minor": paid,
         "authorized_minor": paid,
+        "is_billed": True,
     }
 
 
@@ -296,6 +343,7 @@ def _invoice_payment(payment: Json, context: Context) -> Part:
         "stage": Stage.COMPLETED,
         "amount_minor": paid,
         "authorized_minor": paid,
+        "is_billed": True,
     }
 
 

@@ -48,7 +48,7 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     found = known
     if known is not None and event.accepted:
         known = _corrected(known, notice)
-    if known is not None and (fault := _mismatch(known, notice, terms)):
+    if known is not None and (fault := _mismatch(known, notice, terms, is_accepted=event.accepted)):
         return SettlementResult(EventState.QUARANTINED, fault, known.id)
     if found is not None and known is not None and known.reference in _references(notice):
         before, after = found, known
@@ -67,15 +67,17 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     if _is_told_again(before, moved):
         if moved != before:
             books.save(moved)
-        return SettlementResult(EventState.IGNORED, f"nothing new: payment {moved.id} is {moved.status}", moved.id)
-    return _apply(event, after, moved, books, terms)
+        reason = f"nothing new: payment {moved.id} is {moved.status}"
+        return SettlementResult(EventState.IGNORED, reason + _unbooked(notice), moved.id)
+    applied = _apply(event, after, moved, books, terms)
+    return replace(applied, reason=applied.reason + _unbooked(notice))
 
 
 def _open(
     event: Event, notice: PaymentNotice, order: Payment | None, books: SettlementStore, terms: WalletPolicy
 ) -> tuple[Payment, Payment] | SettlementResult:
     """The row that is new, without its id and with it; or why there is none yet."""
-    newcomer = _newcomer(event.provider, notice, order, terms)
+    newcomer = _newcomer(event, notice, order, terms)
     _keep_links(event.provider, notice, notice.user_id, books)
     if isinstance(newcomer, SettlementResult):
         return newcomer
@@ -90,7 +92,7 @@ def _open(
     if opened is None:
         return SettlementResult(EventState.RECEIVED, f"user {newcomer.user_id} is not known yet")
     # somebody else may have opened it meanwhile, for another amount
-    if fault := _mismatch(opened, notice, terms):
+    if fault := _mismatch(opened, notice, terms, is_accepted=event.accepted):
         return SettlementResult(EventState.QUARANTINED, fault, opened.id)
     return newcomer, opened
 
@@ -169,7 +171,8 @@ def _apply(
         books.announce(moved.id, day)
     reason = f"payment {moved.id} is {moved.status}"
     if (refunded := moved.standing.refunded_minor) > moved.amount_minor:
-        reason += f"; its refunds of {refunded} are above the {moved.amount_minor} that were paid"
+        above = refunded - moved.amount_minor
+        reason += f"; its refunds of {refunded} are above the {moved.amount_minor} that were paid: {above} not booked"
     if moved.credited_minor and (first := books.paid_before(moved)):
         reason += f"; surplus: payment {first} has paid the same order"
     return SettlementResult(EventState.APPLIED, reason, moved.id)
@@ -241,7 +244,7 @@ def _corrected(payment: Payment, notice: PaymentNotice) -> Payment:
 
 
 def _newcomer(
-    provider: str, notice: PaymentNotice, order: Payment | None, terms: WalletPolicy
+    event: Event, notice: PaymentNotice, order: Payment | None, terms: WalletPolicy
 ) -> Payment | SettlementResult:
     """A payment that has no row yet, or why it has to wait.
 
@@ -260,7 +263,7 @@ def _newcomer(
         return SettlementResult(EventState.RECEIVED, "the payment that this is about is not known yet")
     newcomer = Payment(
         id=0,
-        provider=provider,
+        provider=event.provider,
         reference=notice.reference,
         order_number=notice.order_number,
         user_id=user_id,
@@ -272,11 +275,11 @@ def _newcomer(
         currency=notice.currency or terms.currency,
         standing=PaymentState(),
     )
-    fault = _mismatch(newcomer, notice, terms)
+    fault = _mismatch(newcomer, notice, terms, is_accepted=event.accepted)
     return SettlementResult(EventState.QUARANTINED, fault) if fault else newcomer
 
 
-def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy) -> str | None:
+def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy, *, is_accepted: bool = False) -> str | None:
     """Why `notice` cannot be about `payment`, with both values; None where it can."""
     if payment.currency != terms.currency:
         return f"the school's wallets are in {terms.currency}, the payment is in {payment.currency}"
@@ -291,7 +294,7 @@ def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy) -> s
     # a collection tells its own amount; without one, what is known counts
     collected = notice.amount_minor if notice.stage is Stage.COMPLETED else None
     paid = payment.amount_minor if collected is None and payment.amount_is_final else collected
-    if paid is not None and (notice.refunded_minor or 0) > paid:
+    if paid is not None and (notice.refunded_minor or 0) > paid and not is_accepted:
         return f"paid {paid}, told {notice.refunded_minor} refunded (minor units)"
     return None
 
@@ -365,24 +368,33 @@ def _is_told_again(before: Payment, moved: Payment) -> bool:
     """Whether nothing but the time changed at which a figure was told."""
 
     def timeless(payment: Payment) -> Payment:
-        refunded = replace(payment.standing.refunded, told_at=None)
-        return replace(payment, amount_told_at=None, standing=replace(payment.standing, refunded=refunded))
+        refunded = replace(payment.standing.refunded, told_at=None, fell_minor=0)
+        disputes = {one.id: replace(one, reported_at=None) for one in payment.standing.disputes.values()}
+        standing = replace(payment.standing, refunded=refunded, disputes=disputes)
+        return replace(payment, amount_told_at=None, standing=standing)
 
     return timeless(before) == timeless(moved) and Money.of(before) == Money.of(moved)
 
 
 def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | None]:
     """The amount after `notice`, and the provider's time of it: a figure of what was collected, the newest of which
-    counts; before that the largest that was held or tried, where nobody registered another."""
+    counts; before that the largest that was held or tried, where nobody registered another. What a bill says has no
+    time, so that it is older than every figure of the payment itself."""
     told, known = notice.amount_minor, payment.amount_minor
+    told_at = None if notice.is_billed else notice.occurred_at
     if told is None:
         return known, payment.amount_told_at
     if notice.stage is not Stage.COMPLETED:
         return known if payment.amount_is_final else max(known, told), payment.amount_told_at
     if payment.standing.stage is not Stage.COMPLETED:
-        return told, notice.occurred_at
-    news, before = (notice.occurred_at or _NEVER, told), (payment.amount_told_at or _NEVER, known)
-    return (told, notice.occurred_at) if news > before else (known, payment.amount_told_at)
+        return told, told_at
+    news, before = (told_at or _NEVER, told), (payment.amount_told_at or _NEVER, known)
+    return (told, told_at) if news > before else (known, payment.amount_told_at)
+
+
+def _unbooked(notice: PaymentNotice) -> str:
+    """What of the event is not booked, for an operator to read."""
+    return "" if notice.unbooked is None else f"; not booked: {notice.unbooked}"
 
 
 def _failure_reason(payment: Payment, notice: PaymentNotice) -> str | None:

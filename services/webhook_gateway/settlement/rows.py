@@ -63,6 +63,7 @@ def write_payment(payment: Payment) -> Row:
         "refunded_minor": standing.refunded_minor,
         "refunded_total_minor": standing.refunded.amount_minor,
         "refunded_told_at": standing.refunded.told_at,
+        "refunded_fell_minor": standing.refunded.fell_minor or None,
         "dispute": standing.dispute.name.lower() if is_disputed else _NO_DISPUTE,
         "credited_minor": payment.credited_minor,
         "fee_minor": payment.fee_minor or None,
@@ -78,11 +79,11 @@ def write_objects(payment: Payment) -> Iterator[Row]:
     """The rows of `payment_objects` that a payment has."""
     standing = payment.standing
     for refund in standing.refunds.values():
-        yield _object(payment, "refund", refund, refund.state, refund.began_at, refund.ended_at)
+        yield _object(payment, "refund", refund, refund.state, refund.began_at, refund.ended_at, None)
     for dispute in standing.disputes.values():
-        yield _object(payment, "dispute", dispute, dispute.state, None, dispute.closed_at)
+        yield _object(payment, "dispute", dispute, dispute.state, None, dispute.closed_at, dispute.reported_at)
     for fee in standing.fees.values():
-        yield _object(payment, "fee", fee, fee.kind, None, None)
+        yield _object(payment, "fee", fee, fee.kind, None, None, None)
 
 
 def read_subscription(row: Row) -> Subscription:
@@ -125,7 +126,7 @@ def _payment_state(row: Row) -> PaymentState:
         disputes = {UNIDENTIFIED: Dispute(UNIDENTIFIED, left, DisputeState[row["dispute"].upper()])}
     return PaymentState(
         stage=stage,
-        refunded=Total(total or 0, _instant(row["refunded_told_at"])),
+        refunded=Total(total or 0, _instant(row["refunded_told_at"]), row["refunded_fell_minor"] or 0),
         refunds=refunds,
         disputes=disputes,
         fees={one["object_id"]: _fee(one) for one in objects if one["kind"] == "fee"},
@@ -140,7 +141,8 @@ def _refund(row: Row) -> Refund:
 
 def _dispute(row: Row) -> Dispute:
     state = DisputeState[row["state"].upper()]
-    return Dispute(row["object_id"], row["amount_minor"], state, _instant(row["ended_at"]))
+    ended_at, reported_at = _instant(row["ended_at"]), _instant(row["reported_at"])
+    return Dispute(row["object_id"], row["amount_minor"], state, ended_at, reported_at)
 
 
 def _fee(row: Row) -> Fee:
@@ -154,6 +156,7 @@ def _object(
     state: RefundState | DisputeState | FeeKind,
     began_at: datetime | None,
     ended_at: datetime | None,
+    reported_at: datetime | None,
 ) -> Row:
     return {
         "payment_id": payment.id,
@@ -163,6 +166,7 @@ def _object(
         "amount_minor": one.amount_minor,
         "began_at": began_at,
         "ended_at": ended_at,
+        "reported_at": reported_at,
     }
 
 

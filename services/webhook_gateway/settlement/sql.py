@@ -76,8 +76,8 @@ _IS_PAID: Final = """(
 
 _PAYMENT: Final = """SELECT id, provider, provider_reference, order_number, user_id, amount_minor, amount_is_final,
             currency, status, refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at,
-            registered_minor, amount_told_at, refunded_total_minor, refunded_told_at, subscription_id,
-            registered_subscription_id,
+            registered_minor, amount_told_at, refunded_total_minor, refunded_told_at, refunded_fell_minor,
+            subscription_id, registered_subscription_id,
             (SELECT json_agg(object) FROM payment_objects AS object WHERE object.payment_id = payments.id) AS objects
         FROM payments"""
 
@@ -122,8 +122,8 @@ _OF_PAYMENT: Final = """(
     id bigint, provider text, provider_reference text, order_number text, user_id bigint, amount_minor bigint,
     amount_is_final boolean, currency text, status text, refunded_minor bigint, dispute text, credited_minor bigint,
     fee_minor bigint, method text, failure_reason text, completed_at timestamptz, registered_minor bigint,
-    amount_told_at timestamptz, refunded_total_minor bigint, refunded_told_at timestamptz, subscription_id bigint,
-    registered_subscription_id bigint)"""
+    amount_told_at timestamptz, refunded_total_minor bigint, refunded_told_at timestamptz,
+    refunded_fell_minor bigint, subscription_id bigint, registered_subscription_id bigint)"""
 
 # in one order for all: whoever opens the same payments waits, and does not wait for us
 OPEN: Final = Statement(
@@ -131,7 +131,8 @@ OPEN: Final = Statement(
     f"""
 INSERT INTO payments (id, provider, provider_reference, order_number, user_id, amount_minor, amount_is_final, currency,
     status, refunded_minor, dispute, credited_minor, fee_minor, method, failure_reason, completed_at, registered_minor,
-    amount_told_at, refunded_total_minor, refunded_told_at, subscription_id, registered_subscription_id)
+    amount_told_at, refunded_total_minor, refunded_told_at, refunded_fell_minor, subscription_id,
+    registered_subscription_id)
 SELECT * FROM jsonb_to_recordset($1) AS payment{_OF_PAYMENT} ORDER BY provider, provider_reference
 """,  # noqa: S608
 )
@@ -144,6 +145,7 @@ UPDATE payments SET provider_reference = told.provider_reference, order_number =
     fee_minor = told.fee_minor, method = told.method, failure_reason = told.failure_reason,
     completed_at = told.completed_at, registered_minor = told.registered_minor, amount_told_at = told.amount_told_at,
     refunded_total_minor = told.refunded_total_minor, refunded_told_at = told.refunded_told_at,
+    refunded_fell_minor = told.refunded_fell_minor,
     subscription_id = told.subscription_id, registered_subscription_id = told.registered_subscription_id
 FROM jsonb_to_recordset($1) AS told{_OF_PAYMENT} WHERE payments.id = told.id
 """,  # noqa: S608
@@ -152,11 +154,11 @@ FROM jsonb_to_recordset($1) AS told{_OF_PAYMENT} WHERE payments.id = told.id
 SAVE_OBJECTS: Final = Statement(
     "save_objects",
     """
-INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor, began_at, ended_at)
+INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor, began_at, ended_at, reported_at)
 SELECT * FROM jsonb_to_recordset($1) AS told(payment_id bigint, kind text, object_id text, state text,
-    amount_minor bigint, began_at timestamptz, ended_at timestamptz)
+    amount_minor bigint, began_at timestamptz, ended_at timestamptz, reported_at timestamptz)
 ON CONFLICT (payment_id, kind, object_id) DO UPDATE SET state = excluded.state, amount_minor = excluded.amount_minor,
-    began_at = excluded.began_at, ended_at = excluded.ended_at
+    began_at = excluded.began_at, ended_at = excluded.ended_at, reported_at = excluded.reported_at
 """,
 )
 

@@ -11,7 +11,7 @@ from services.webhook_gateway.errors import InvalidSignatureError, TooManyUnveri
 from services.webhook_gateway.http.rate_limit import WINDOW_SECONDS, UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import AcceptStatus, Inbox, InsertResult, Receipt, WebhookEvent, accept
 from services.webhook_gateway.inbox.postgres import PostgresInbox
-from services.webhook_gateway.providers.base import Mode, Provider, Request
+from services.webhook_gateway.providers.base import API_VERSION, Mode, Provider, Request
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from shared.contracts.webhooks import EventState, WebhookReceived
@@ -30,7 +30,8 @@ class RecordingInbox:
         place = self._ids.setdefault((entry.provider, entry.dedupe_key), len(self._kept))
         if is_new := place == len(self._kept):
             self._kept.append(entry)
-        return InsertResult(place + 1, is_new, self._kept[place].body_sha256)
+        kept = self._kept[place]
+        return InsertResult(place + 1, is_new, kept.body_sha256, kept.request.headers.get(API_VERSION))
 
     def states(self) -> list[tuple[str, EventState, bytes]]:
         return [(entry.dedupe_key, entry.state, entry.request.body) for entry in self._kept]
@@ -153,6 +154,35 @@ def test_the_other_body_again_is_a_duplicate_of_the_one_put_aside(inbox: Shown) 
     assert intake.take(other) == Receipt(AcceptStatus.DUPLICATE, aside.event_id)
     assert intake.take(news).status is AcceptStatus.DUPLICATE
     assert len(inbox.states()) == 2
+
+
+def versions_of_one_event() -> list[Delivery]:
+    """One event of Stripe as it is written for two versions of its API, and the newer one once more, changed."""
+    news = paid("stripe")
+    older, newer = (
+        with_body(news, news.body.replace(b'"object":"event"', b'"object":"event","api_version":"%b"' % version))
+        for version in (b"2024-06-20", b"2025-03-31.basil")
+    )
+    return [older, newer, with_body(newer, newer.body.replace(b"250000", b"990000"))]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_an_event_in_two_versions_of_the_providers_api_is_kept_and_settled_in_both(inbox: Shown, turn: int) -> None:
+    intake = Intake(inbox)
+    *versions, changed = versions_of_one_event()
+
+    receipts = [intake.take(one) for one in versions[::turn]]
+
+    assert [receipt.status for receipt in receipts] == [AcceptStatus.ACCEPTED] * 2
+    assert inbox.promised() == [receipt.event_id for receipt in receipts]
+    # each again is a duplicate, and another body of one version is put aside
+    assert [intake.take(one) for one in versions[::turn]] == [
+        Receipt(AcceptStatus.DUPLICATE, receipt.event_id) for receipt in receipts
+    ]
+    assert intake.take(changed).status is AcceptStatus.QUARANTINED
+    assert len(inbox.states()) == 3
+    keys = [key for key, *_ in inbox.states()]
+    assert keys[1].startswith(f"{keys[0]}#20")
 
 
 @pytest.mark.parametrize(

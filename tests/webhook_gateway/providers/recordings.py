@@ -87,10 +87,10 @@ class Recording:
 
 
 def _dispute(told: Mapping[str, Any]) -> Dispute:
-    closed_at = told.get("closed_at")
-    return Dispute(
-        told["id"], told["amount_minor"], DisputeState[told["state"]], closed_at and datetime.fromisoformat(closed_at)
+    closed_at, reported_at = (
+        at and datetime.fromisoformat(at) for at in (told.get("closed_at"), told.get("reported_at"))
     )
+    return Dispute(told["id"], told["amount_minor"], DisputeState[told["state"]], closed_at, reported_at)
 
 
 def request_of(told: Mapping[str, Any]) -> Request:

@@ -65,7 +65,7 @@ def _captures(draw: st.DrawFn, amount: int) -> list[Told]:
     First it happens, second by second, as it may happen to a real payment; then some or all of it is told.
     """
     at = OPENED_AT - timedelta(hours=2)
-    captured, refunds, told = 0, list[Refund](), list[Told]()
+    captured, refunded, refunds, told = 0, 0, list[Refund](), list[Told]()
     for number in range(draw(st.integers(1, 5))):
         at += timedelta(seconds=1)
         live = sum(refund.amount_minor for refund in refunds if not refund.is_ended)
@@ -88,10 +88,16 @@ def _captures(draw: st.DrawFn, amount: int) -> list[Told]:
             "amount_minor": captured,
             "authorized_minor": amount,
             "refunded_minor": draw(st.sampled_from([None, total])),
+            "refunded_fell_minor": draw(st.sampled_from([0, max(0, refunded - total)])),
             "fees": (fee,) if fee.amount_minor else (),
             "occurred_at": at,
         }
+        refunded = total
         told.append(figure)
+        if draw(st.integers(0, 3)) == 0:
+            # an invoice or a session, which knows less of what was collected
+            billed = {"amount_minor": draw(st.integers(0, amount)), "refunded_minor": None, "is_billed": True}
+            told.append({**figure, **billed})
     return draw(st.lists(st.sampled_from(told), min_size=1, max_size=7))
 
 
@@ -102,8 +108,12 @@ def _disputes(draw: st.DrawFn, amount: int) -> Told:
     state = draw(st.sampled_from(DisputeState))
     is_closed = state in (DisputeState.WON, DisputeState.LOST)
     closed_at = OPENED_AT - timedelta(minutes=draw(st.integers(0, 3))) if is_closed and draw(st.booleans()) else None
+    # a dispute may become smaller, or larger
+    disputed, reported_at = max(1, amount // (number + draw(st.integers(1, 2)))), None
+    if draw(st.booleans()):
+        reported_at = OPENED_AT - timedelta(minutes=draw(st.integers(0, 3)))
     return {
-        "disputes": (Dispute(f"dp_{number}", max(1, amount // (number + 1)), state, closed_at),),
+        "disputes": (Dispute(f"dp_{number}", disputed, state, closed_at, reported_at),),
         "fees": draw(st.sampled_from([(), (Fee(f"txn_dp_{number}", 15, FeeKind.DISPUTE),)])),
         "failure_reason": draw(_REASON),
     }

@@ -194,7 +194,7 @@ def _payment(row: Any, objects: Sequence[Any]) -> Payment:
     mine = [one for one in objects if one.payment_id == row.id]
     standing = PaymentState(
         stage=unfinished.get(row.status, Stage.COMPLETED),
-        refunded=Total(row.refunded_total_minor or 0, row.refunded_told_at),
+        refunded=Total(row.refunded_total_minor or 0, row.refunded_told_at, row.refunded_fell_minor or 0),
         refunds={
             one.object_id: Refund(
                 one.object_id, one.amount_minor, RefundState[one.state.upper()], one.began_at, one.ended_at
@@ -203,7 +203,9 @@ def _payment(row: Any, objects: Sequence[Any]) -> Payment:
             if one.kind == "refund"
         },
         disputes={
-            one.object_id: Dispute(one.object_id, one.amount_minor, DisputeState[one.state.upper()], one.ended_at)
+            one.object_id: Dispute(
+                one.object_id, one.amount_minor, DisputeState[one.state.upper()], one.ended_at, one.reported_at
+            )
             for one in mine
             if one.kind == "dispute"
         },

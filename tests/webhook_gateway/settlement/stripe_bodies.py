@@ -35,7 +35,7 @@ def intent(kind: str = "succeeded", at: int = 1, name: str = "pi_1", amount: int
     return event(f"payment_intent.{kind}", at, thing)
 
 
-def charge(kind: str, at: int, amount: int = 10000, **known: Any) -> Body:
+def charge(kind: str, at: int, amount: int = 10000, *, previous: Body | None = None, **known: Any) -> Body:
     thing = {
         "object": "charge",
         "id": "ch_1",
@@ -48,7 +48,7 @@ def charge(kind: str, at: int, amount: int = 10000, **known: Any) -> Body:
         "metadata": {"user_id": "USER"},
         **known,
     }
-    return event(f"charge.{kind}", at, thing)
+    return event(f"charge.{kind}", at, thing, previous)
 
 
 def movement(fee: object, currency: str = "dzd", name: str = "txn_1") -> Body:

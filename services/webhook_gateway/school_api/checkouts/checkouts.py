@@ -25,7 +25,7 @@ _THIS_MACHINE = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckoutWish:
+class CheckoutRequest:
     """What the school wants its payer to be sent for."""
 
     user_id: int
@@ -38,13 +38,13 @@ class CheckoutWish:
 
 @dataclass(frozen=True, slots=True)
 class KnownCheckout:
-    """The checkout of an order as it is kept; `is_ours` where this request has to create it at the provider."""
+    """The checkout of an order as it is kept; `is_leased` where this request has to create it at the provider."""
 
     payment_id: int
-    wish: CheckoutWish
+    request: CheckoutRequest
     payment_status: str
     redirect_url: str | None
-    is_ours: bool
+    is_leased: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class CreatedCheckout:
 class Checkouts(Protocol):
     """The checkouts of every order."""
 
-    def begin(self, provider: str, wish: CheckoutWish, token_name: str) -> KnownCheckout:
+    def begin(self, provider: str, request: CheckoutRequest, token_name: str) -> KnownCheckout:
         """The order's checkout, with a new payment where there was none; one request at a time gets it as its own.
 
         Raises UnknownUserError, and ConflictingCheckoutError where the order is paid already.
         """
         ...
 
-    def finish(self, provider: str, payment_id: int, wish: CheckoutWish, made: ProviderCheckout) -> None:
+    def finish(self, provider: str, payment_id: int, request: CheckoutRequest, made: ProviderCheckout) -> None:
         """Keep the provider's answer."""
         ...
 
@@ -89,23 +89,23 @@ class ReturnUrls:
 
 
 def create_checkout(
-    psp: CreatesCheckouts, wish: CheckoutWish, token_name: str, checkouts: Checkouts
+    psp: CreatesCheckouts, request: CheckoutRequest, token_name: str, checkouts: Checkouts
 ) -> CreatedCheckout:
     """The order's checkout; asking again for the same order returns the same one.
 
     Raises UnknownUserError, ConflictingCheckoutError, CheckoutInProgressError, CheckoutRefusedError or
     ProviderUnavailableError.
     """
-    psp.check_order(_order(0, wish))
-    known = checkouts.begin(psp.name, wish, token_name)
-    _require_same(wish, known)
+    psp.check_order(_order(0, request))
+    known = checkouts.begin(psp.name, request, token_name)
+    _require_same(request, known)
     if known.redirect_url is not None:
         return CreatedCheckout(known.payment_id, known.redirect_url)
-    if not known.is_ours:
+    if not known.is_leased:
         raise CheckoutInProgressError
     failpoint("checkout.after_begin")
     try:
-        made = psp.create_checkout(_order(known.payment_id, wish))
+        made = psp.create_checkout(_order(known.payment_id, request))
     except CheckoutRefusedError:
         checkouts.give_up(known.payment_id, has_ended=True)
         raise
@@ -113,31 +113,31 @@ def create_checkout(
         checkouts.give_up(known.payment_id, has_ended=False)
         raise
     failpoint("checkout.after_call")
-    checkouts.finish(psp.name, known.payment_id, wish, made)
+    checkouts.finish(psp.name, known.payment_id, request, made)
     return CreatedCheckout(known.payment_id, made.redirect_url)
 
 
-def _order(payment_id: int, wish: CheckoutWish) -> CheckoutOrder:
+def _order(payment_id: int, request: CheckoutRequest) -> CheckoutOrder:
     return CheckoutOrder(
         payment_id=payment_id,
-        user_id=wish.user_id,
-        order_number=wish.order_number,
-        amount_minor=wish.amount_minor,
-        currency=wish.currency,
-        subscription_id=wish.subscription_id,
-        return_url=wish.return_url,
+        user_id=request.user_id,
+        order_number=request.order_number,
+        amount_minor=request.amount_minor,
+        currency=request.currency,
+        subscription_id=request.subscription_id,
+        return_url=request.return_url,
     )
 
 
-def _require_same(wish: CheckoutWish, known: KnownCheckout) -> None:
-    if wish != known.wish:
+def _require_same(request: CheckoutRequest, known: KnownCheckout) -> None:
+    if request != known.request:
         raise ConflictingCheckoutError(
-            f"Order {wish.order_number} has a checkout (payment {known.payment_id}) with another user, amount, "
+            f"Order {request.order_number} has a checkout (payment {known.payment_id}) with another user, amount, "
             "currency, subscription or return_url; give each order its own number."
         )
     if known.payment_status != "pending":
         raise ConflictingCheckoutError(
-            f"Payment {known.payment_id} of order {wish.order_number} is {known.payment_status}; "
+            f"Payment {known.payment_id} of order {request.order_number} is {known.payment_status}; "
             "begin again with a new order_number."
         )
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from services.webhook_gateway.errors import ConflictingCheckoutError, UnknownUserError
 from services.webhook_gateway.payments.model import Payment
 from services.webhook_gateway.providers.base import ProviderCheckout
-from services.webhook_gateway.school_api.checkouts.checkouts import CheckoutWish, KnownCheckout
+from services.webhook_gateway.school_api.checkouts.checkouts import CheckoutRequest, KnownCheckout
 from services.webhook_gateway.settlement.register import register_payment
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore, retry_on_conflict
 from shared.runtime.failpoints import failpoint
@@ -68,36 +68,36 @@ class PostgresCheckouts:
         self._engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._books = books
 
-    def begin(self, provider: str, wish: CheckoutWish, token_name: str) -> KnownCheckout:
+    def begin(self, provider: str, request: CheckoutRequest, token_name: str) -> KnownCheckout:
         values = {
             "provider": provider,
-            "order_number": wish.order_number,
-            "user_id": wish.user_id,
-            "amount_minor": wish.amount_minor,
-            "currency": wish.currency,
-            "subscription_id": wish.subscription_id,
-            "return_url": wish.return_url,
+            "order_number": request.order_number,
+            "user_id": request.user_id,
+            "amount_minor": request.amount_minor,
+            "currency": request.currency,
+            "subscription_id": request.subscription_id,
+            "return_url": request.return_url,
             "token_name": token_name,
         }
         try:
             with self._engine.begin() as connection:
-                return self._begin(connection, wish, values)
+                return self._begin(connection, request, values)
         except IntegrityError as error:
             if getattr(error.orig, "pgcode", None) == _FOREIGN_KEY:
-                raise UnknownUserError(wish.user_id) from None
+                raise UnknownUserError(request.user_id) from None
         # another request was first to insert the order's row
         with self._engine.begin() as connection:
-            return self._begin(connection, wish, values)
+            return self._begin(connection, request, values)
 
-    def _begin(self, connection: Connection, wish: CheckoutWish, values: dict[str, Any]) -> KnownCheckout:
+    def _begin(self, connection: Connection, request: CheckoutRequest, values: dict[str, Any]) -> KnownCheckout:
         connection.scalar(_LOCK, values)
         row = connection.execute(_FIND, values).one_or_none()
         has_ended = row is not None and row.redirect_url is None and row.status in ("failed", "canceled", "expired")
         if row is not None and not has_ended:
             leased = row.redirect_url is None and connection.scalar(_LEASE, {"id": row.id, "lease": LEASE}) is not None
-            kept = CheckoutWish(
+            kept = CheckoutRequest(
                 user_id=row.user_id,
-                order_number=wish.order_number,
+                order_number=request.order_number,
                 amount_minor=row.amount_minor,
                 currency=row.currency,
                 subscription_id=row.registered_subscription_id,
@@ -105,7 +105,7 @@ class PostgresCheckouts:
             )
             return KnownCheckout(row.payment_id, kept, row.status, row.redirect_url, leased)
         if paid := connection.scalar(_PAID, values):
-            raise ConflictingCheckoutError(f"Order {wish.order_number} is paid already, by payment {paid}.")
+            raise ConflictingCheckoutError(f"Order {request.order_number} is paid already, by payment {paid}.")
         payment_id = connection.scalar(_OPEN, values)
         assert payment_id is not None
         values = {**values, "payment_id": payment_id}
@@ -113,9 +113,9 @@ class PostgresCheckouts:
             connection.execute(_KEEP, values)
         else:
             connection.execute(_AGAIN, {**values, "id": row.id})
-        return KnownCheckout(payment_id, wish, "pending", None, True)
+        return KnownCheckout(payment_id, request, "pending", None, True)
 
-    def finish(self, provider: str, payment_id: int, wish: CheckoutWish, made: ProviderCheckout) -> None:
+    def finish(self, provider: str, payment_id: int, request: CheckoutRequest, made: ProviderCheckout) -> None:
         values = {"checkout_id": made.checkout_id, "redirect_url": made.redirect_url, "payment_id": payment_id}
         with self._engine.begin() as connection:
             connection.execute(_ANSWER, values)
@@ -125,11 +125,11 @@ class PostgresCheckouts:
         payment = Payment.begun(
             provider,
             made.reference,
-            order_number=wish.order_number,
-            user_id=wish.user_id,
-            amount_minor=wish.amount_minor,
-            currency=wish.currency,
-            subscription_id=wish.subscription_id,
+            order_number=request.order_number,
+            user_id=request.user_id,
+            amount_minor=request.amount_minor,
+            currency=request.currency,
+            subscription_id=request.subscription_id,
         )
 
         def write() -> None:

@@ -13,8 +13,8 @@ from services.webhook_gateway.api.operations import acting_token, operation
 from services.webhook_gateway.providers.base import CreatesCheckouts, Provider
 from services.webhook_gateway.providers.fields import BIGINT_MAX, LARGEST_AMOUNT_MINOR
 from services.webhook_gateway.school_api.checkouts.checkouts import (
+    CheckoutRequest,
     Checkouts,
-    CheckoutWish,
     ReturnUrls,
     create_checkout,
 )
@@ -95,6 +95,6 @@ def open_checkout(body: CheckoutBody) -> CheckoutAnswer:
     if body.currency != given.currency:
         raise errors.BadRequestError(f"currency: the school's wallets are in {given.currency}.")
     given.return_urls.require(body.return_url)
-    wish = CheckoutWish(**body.model_dump(exclude={"provider"}))
-    made = create_checkout(psp, wish, acting_token().name, given.checkouts)
+    wanted = CheckoutRequest(**body.model_dump(exclude={"provider"}))
+    made = create_checkout(psp, wanted, acting_token().name, given.checkouts)
     return CheckoutAnswer(payment_id=made.payment_id, redirect_url=made.redirect_url)
