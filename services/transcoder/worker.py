@@ -6,6 +6,7 @@ from functools import partial
 
 from dramatiq import Broker
 from dramatiq.middleware import Middleware
+from sqlalchemy import Engine
 
 from services.transcoder.errors import UnknownCourseError
 from services.transcoder.ffmpeg.process import Ffmpeg, Limits
@@ -13,9 +14,12 @@ from services.transcoder.hls.content_keys import ContentKeys
 from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
 from services.transcoder.jobs.maintenance import Maintenance, maintenance_threads
+from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
-from services.transcoder.jobs.requests import request_thread
+from services.transcoder.jobs.postgres_requests import PostgresRequestStore
+from services.transcoder.jobs.requests import VideoRequests, request_thread
 from services.transcoder.jobs.scratch import ScratchSpace
+from services.transcoder.storage.s3 import Storage
 from services.transcoder.worker_settings import WorkerSettings
 from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo
@@ -26,6 +30,7 @@ from shared.messaging.worker import BackgroundThread, run_worker
 from shared.operations.worker_threads import operator_threads
 from shared.runtime.database import RetryingEngine, build_engine
 from shared.runtime.metrics import serve_metrics
+from shared.runtime.periodic_thread import PeriodicThread
 
 #: Never reached: ffmpeg has a deadline and a watchdog of its own, and no correctness depends on the message.
 TIME_LIMIT_MS = 3 * 3600 * 1000
@@ -67,7 +72,7 @@ def run(settings: WorkerSettings) -> int:
         upload_age=timedelta(hours=settings.upload_hours),
         upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
     )
-    asked = [request_thread(jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
+    asked = [_requests(engine, jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
     companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
     try:
         return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
@@ -106,6 +111,13 @@ def declare(broker: Broker, workshop: MessageHandlers, wake: Callable[[], None])
     def publish(message: PublishLesson) -> None:
         workshop.publish(message.job_id)
         wake()
+
+
+def _requests(engine: Engine, jobs: PostgresJobStore, storage: Storage, wake: Callable[[], None]) -> PeriodicThread:
+    database = RetryingEngine(engine)
+    return request_thread(
+        VideoRequests(PostgresRequestStore(database), jobs, PostgresCaptionStore(database), storage), wake
+    )
 
 
 class _Stopping(Middleware):
