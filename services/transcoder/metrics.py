@@ -4,8 +4,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 PART_SECONDS = Histogram(
     "nouba_transcoder_part_seconds",
-    "Time that a part of a job took, by kind (plan, first, video, audio, stills, publish) and what became of it: "
-    "done, lost (its lease), again, failed, stopped.",
+    "Time that a part of a job took, by kind (plan, first, video, audio, stills, publish, speech) and what became "
+    "of it: done, lost (its lease), again, failed, stopped.",
     ["kind", "outcome"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1800),
 )

@@ -1,6 +1,7 @@
 """The transcoding worker: actors of queue `videos` and background threads."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,8 +18,11 @@ from services.transcoder.jobs.maintenance import Maintenance, maintenance_thread
 from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.postgres_requests import PostgresRequestStore
+from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.requests import VideoRequests, request_thread
 from services.transcoder.jobs.scratch import ScratchSpace
+from services.transcoder.jobs.transcriber import CHECK_EVERY_SECONDS, Tools, Transcriber
+from services.transcoder.speech.whisper import Whisper
 from services.transcoder.storage.s3 import Storage
 from services.transcoder.worker_settings import WorkerSettings
 from shared.contracts.routes import TRANSCODER
@@ -40,8 +44,8 @@ def run(settings: WorkerSettings) -> int:
     """Work until told to stop; returns the exit status. An encoder has one thread; parts at once use the others."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
-    # one for each part, one for its lease, one for what the school asks
-    engine = build_engine(url, pool_size=2 * settings.jobs + 2, application="nouba transcoder")
+    # one for each part, one for its lease, one for what the school asks, two for captions
+    engine = build_engine(url, pool_size=2 * settings.jobs + 4, application="nouba transcoder")
     company = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
     relay = Relay(company, rabbitmq_url, TRANSCODER)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
@@ -52,6 +56,7 @@ def run(settings: WorkerSettings) -> int:
         attempts=settings.part_attempts,
         backoff_seconds=settings.part_backoff_seconds,
         beat_seconds=min(1.0, settings.lease_seconds / 3),
+        captions=settings.whisper is not None,
     )
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
@@ -64,16 +69,10 @@ def run(settings: WorkerSettings) -> int:
     declare(broker, workshop, relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    sweep = Maintenance(
-        company,
-        storage,
-        scratch,
-        orphan_age=timedelta(hours=settings.orphan_hours),
-        upload_age=timedelta(hours=settings.upload_hours),
-        upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
-    )
+    sweep = _sweep(settings, company, storage, scratch)
     asked = [_requests(engine, jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
-    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked]
+    speech = _speech(settings, engine, workshop.stopping, storage, scratch, ffmpeg, locksmith)
+    companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked, *speech]
     try:
         return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
     finally:
@@ -113,11 +112,41 @@ def declare(broker: Broker, workshop: MessageHandlers, wake: Callable[[], None])
         wake()
 
 
+def _sweep(settings: WorkerSettings, engine: Engine, storage: Storage, scratch: ScratchSpace) -> Maintenance:
+    return Maintenance(
+        engine,
+        storage,
+        scratch,
+        orphan_age=timedelta(hours=settings.orphan_hours),
+        upload_age=timedelta(hours=settings.upload_hours),
+        upload_retention=timedelta(days=settings.retention_uploads_days) if settings.retention_uploads_days else None,
+    )
+
+
 def _requests(engine: Engine, jobs: PostgresJobStore, storage: Storage, wake: Callable[[], None]) -> PeriodicThread:
     database = RetryingEngine(engine)
     return request_thread(
         VideoRequests(PostgresRequestStore(database), jobs, PostgresCaptionStore(database), storage), wake
     )
+
+
+def _speech(
+    settings: WorkerSettings,
+    engine: Engine,
+    stopping: threading.Event,
+    storage: Storage,
+    scratch: ScratchSpace,
+    ffmpeg: Ffmpeg,
+    locksmith: ContentKeys,
+) -> Sequence[PeriodicThread]:
+    """The thread that transcribes, where a model is named. Raises EnvironmentNotReadyError where it is not there."""
+    if settings.whisper is None:
+        return []
+    tools = Tools(objects=storage, scratch=scratch, ffmpeg=ffmpeg, keys=locksmith, model=Whisper(settings.whisper))
+    parts = PostgresSpeechStore(RetryingEngine(engine), settings.lease_seconds)
+    transcriber = Transcriber(parts, tools, stopping, min(1.0, settings.lease_seconds / 3))
+    late = 2 * settings.whisper.deadline_seconds
+    return [PeriodicThread("captions", transcriber.work, CHECK_EVERY_SECONDS, late_after_seconds=late)]
 
 
 class _Stopping(Middleware):

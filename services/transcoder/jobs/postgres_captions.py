@@ -45,7 +45,7 @@ class PostgresCaptionStore:
         """Let the course show the master `name` of the same lesson, and end the request.
 
         False where the captions are others by now: the request stays. The job's row is locked first, as the gateway's
-        statement does it, so that no change is lost between the look and the end.
+        statement does it, so that no change is lost between the read and the end.
         """
 
         def work(connection: Connection) -> bool:

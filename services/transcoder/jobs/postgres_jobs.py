@@ -22,6 +22,7 @@ from services.transcoder.jobs.model import (
 )
 from services.transcoder.jobs.postgres_captions import keep_captions
 from services.transcoder.jobs.postgres_courses import course_of, lock_course, set_course
+from services.transcoder.jobs.postgres_speech import plan_speech
 from services.transcoder.jobs.postgres_tasks import RETELL, SHOWS_NO_LESSON, PostgresTaskStore
 from services.transcoder.planning.source import LessonWarning
 from services.transcoder.storage.multipart_upload import UPLOADS
@@ -109,7 +110,15 @@ class PostgresJobStore(PostgresTaskStore):
 
         return self._database.run(work)
 
-    def complete(self, lease: Lease, video_ref: str, day: date, warnings: Sequence[LessonWarning] = ()) -> bool:
+    def complete(
+        self,
+        lease: Lease,
+        video_ref: str,
+        day: date,
+        warnings: Sequence[LessonWarning] = (),
+        *,
+        speech_parts: int = 0,
+    ) -> bool:
         told = [asdict(warning) for warning in warnings] or None
 
         def work(connection: Connection) -> bool:
@@ -125,6 +134,8 @@ class PostgresJobStore(PostgresTaskStore):
             }
             if connection.execute(swap.values(ended)).rowcount == 1:
                 set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
+                # before the captions: of a transcript that is finished now, one of the two removes what it says
+                plan_speech(connection, lease.job, speech_parts)
                 keep_captions(connection, lease.job)
                 captioned = select(captions.c.course_id).where(captions.c.course_id == lease.job.course_id)
                 again = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.requested.is_(None), captioned.exists())
