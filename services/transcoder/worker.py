@@ -1,7 +1,7 @@
 """The transcoding worker: actors of queue `videos` and background threads."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -38,14 +38,18 @@ from shared.runtime.periodic_thread import PeriodicThread
 
 #: Never reached: ffmpeg has a deadline and a watchdog of its own, and no correctness depends on the message.
 TIME_LIMIT_MS = 3 * 3600 * 1000
+#: A part of captions with a large model on an old processor, and once more.
+LONGEST_SPEECH_SECONDS = 2 * 3600.0
 
 
 def run(settings: WorkerSettings) -> int:
     """Work until told to stop; returns the exit status. An encoder has one thread; parts at once use the others."""
+    model = Whisper(settings.whisper) if settings.whisper else None
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     # one for each part, one for its lease, one for what the school asks, two for captions
-    engine = build_engine(url, pool_size=2 * settings.jobs + 4, application="nouba transcoder")
+    connections = 2 * settings.jobs + (4 if settings.whisper else 2)
+    engine = build_engine(url, pool_size=connections, application="nouba transcoder")
     company = build_engine(url, pool_size=3 + connections_of(TRANSCODER), application="nouba transcoder relay")
     relay = Relay(company, rabbitmq_url, TRANSCODER)
     jobs = PostgresJobStore(RetryingEngine(engine), settings.lease_seconds)
@@ -71,7 +75,10 @@ def run(settings: WorkerSettings) -> int:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     sweep = _sweep(settings, company, storage, scratch)
     asked = [_requests(engine, jobs, storage, relay.wake), *operator_threads(broker, company, rabbitmq_url, ["videos"])]
-    speech = _speech(settings, engine, workshop.stopping, storage, scratch, ffmpeg, locksmith)
+    speech = []
+    if model:
+        tools = Tools(objects=storage, scratch=scratch, ffmpeg=ffmpeg, keys=locksmith, model=model)
+        speech.append(_speech(settings, engine, tools, workshop.stopping))
     companions: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked, *speech]
     try:
         return run_worker(broker, ["videos"], threads=settings.jobs, prefetch=settings.jobs, companions=companions)
@@ -130,23 +137,10 @@ def _requests(engine: Engine, jobs: PostgresJobStore, storage: Storage, wake: Ca
     )
 
 
-def _speech(
-    settings: WorkerSettings,
-    engine: Engine,
-    stopping: threading.Event,
-    storage: Storage,
-    scratch: ScratchSpace,
-    ffmpeg: Ffmpeg,
-    locksmith: ContentKeys,
-) -> Sequence[PeriodicThread]:
-    """The thread that transcribes, where a model is named. Raises EnvironmentNotReadyError where it is not there."""
-    if settings.whisper is None:
-        return []
-    tools = Tools(objects=storage, scratch=scratch, ffmpeg=ffmpeg, keys=locksmith, model=Whisper(settings.whisper))
+def _speech(settings: WorkerSettings, engine: Engine, tools: Tools, stopping: threading.Event) -> PeriodicThread:
     parts = PostgresSpeechStore(RetryingEngine(engine), settings.lease_seconds)
     transcriber = Transcriber(parts, tools, stopping, min(1.0, settings.lease_seconds / 3))
-    late = 2 * settings.whisper.deadline_seconds
-    return [PeriodicThread("captions", transcriber.work, CHECK_EVERY_SECONDS, late_after_seconds=late)]
+    return PeriodicThread("captions", transcriber.work, CHECK_EVERY_SECONDS, late_after_seconds=LONGEST_SPEECH_SECONDS)
 
 
 class _Stopping(Middleware):

@@ -34,7 +34,7 @@ def spoken_film(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_spoken_lesson_is_captioned_by_a_worker_that_goes_on_where_another_was_killed(
     bench: Bench, tmp_path: Path
 ) -> None:

@@ -5,8 +5,6 @@ Its Python has a module `faster_whisper` that does what code would do that a str
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,33 +18,8 @@ from services.transcoder.errors import (
     WrongOutputError,
 )
 from services.transcoder.speech.transcript import Transcript, Word
-from services.transcoder.speech.whisper import MODEL_FILES, Whisper, WhisperOptions
-
-MODULE = """
-import json, os, socket, sys
-from pathlib import Path
-from types import SimpleNamespace
-
-class WhisperModel:
-    def __init__(self, folder, **options):
-        assert options["local_files_only"]
-        self.model = SimpleNamespace(is_multilingual=True)
-    def detect_language(self, samples, **options):
-        return "de", 0.9, [("de", 0.9), ("fr", 0.06), ("ar", 0.04)]
-    def transcribe(self, samples, language, **options):
-        {body}
-        words = [SimpleNamespace(start=1.0, end=1.5, word=" " + said)]
-        return [SimpleNamespace(words=words)], None
-"""
-NUMPY = """
-class Samples(bytes):
-    def astype(self, kind):
-        return self
-    def __truediv__(self, other):
-        return self
-def fromfile(path, dtype):
-    return Samples(open(path, "rb").read())
-"""
+from services.transcoder.speech.whisper import Whisper, WhisperOptions
+from tests.transcoder.speech.stub import install_stub
 
 Make = Callable[..., tuple[Whisper, Path]]
 
@@ -56,18 +29,12 @@ def make(tmp_path: Path) -> Make:
     """A Whisper whose process runs `body`, and its folder with sound."""
 
     def build(body: str, **options: object) -> tuple[Whisper, Path]:
-        model, folder, python = tmp_path / "model", tmp_path / "work", tmp_path / "python"
-        for name in MODEL_FILES:
-            model.mkdir(exist_ok=True)
-            (model / name).write_text("{}")
+        folder = tmp_path / "work"
         folder.mkdir()
         (folder / "speech.raw").write_bytes(b"\0\0" * 16_000)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", python], check=True)
-        (packages,) = (python / "lib").glob("python*/site-packages")
-        (packages / "numpy.py").write_text(NUMPY)
-        (packages / "faster_whisper.py").write_text(MODULE.replace("{body}", body))
+        python, model = install_stub(tmp_path, body)
         given = {"languages": ["ar", "fr"], "memory_bytes": 500_000_000, **options}
-        return Whisper(WhisperOptions(model=model, python=python / "bin/python", **given)), folder  # type: ignore[arg-type]
+        return Whisper(WhisperOptions(model=model, python=python, **given)), folder  # type: ignore[arg-type]
 
     return build
 
