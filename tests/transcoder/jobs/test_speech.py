@@ -43,7 +43,7 @@ def test_a_worker_captions_an_encrypted_lesson_from_its_own_segments(
 
 def test_a_worker_without_its_model_does_not_start_and_says_why(bench: Bench, tmp_path: Path) -> None:
     with bench.worker(NOUBA_TRANSCODER_CAPTIONS_MODEL=str(tmp_path)) as worker:
-        bench.wait(lambda: worker.poll() is not None, "it works without a model")
+        bench.wait(lambda: worker.poll() is not None, "it works without a model", 120)
         assert worker.returncode != 0
     assert "NOUBA_TRANSCODER_CAPTIONS_MODEL" in bench.log.read_text()
     assert "Traceback" not in bench.log.read_text()
