@@ -47,6 +47,7 @@ ELSEWHERE: Final = (
     "reconcile.after_take", "reconcile.after_answer", "reconcile.after_keep",
     "checkout.after_begin", "checkout.after_call", "checkout.after_keep",
     "refunds.after_note", "refunds.after_answer", "refunds.after_keep",
+    "transcoder.after_speech",
 )  # fmt: skip
 
 

@@ -108,7 +108,7 @@ GRANT SELECT, DELETE, INSERT (token_name, key, request_sha256), UPDATE (request_
     ON api_idempotency_keys TO nouba_gateway;
 GRANT SELECT, INSERT (payment_id, provider, order_number, return_url, token_name),
     UPDATE (payment_id, return_url, token_name, begun_at, provider_checkout_id, redirect_url) ON checkouts TO nouba_gateway;
-GRANT SELECT (job_id, kind, done_seconds) ON transcode_chunks TO nouba_gateway;
+GRANT SELECT (job_id, kind, state, done_seconds) ON transcode_chunks TO nouba_gateway;
 
 -- events for the school's own programs: triggers write them with the rights of the tables' owner
 GRANT SELECT, INSERT, UPDATE (fanned_out_at), DELETE ON events TO nouba_gateway;

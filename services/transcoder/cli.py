@@ -24,7 +24,10 @@ from shared.runtime.settings import read_settings
 #: `run` needs no server, and so imports nothing that these do.
 _ELSEWHERE = {
     "lint": "services.transcoder.hls.lint.cli:lint",
-    **{name: f"services.transcoder.cli_jobs:{name}" for name in ("cancel", "jobs", "retry", "submit", "worker")},
+    **{
+        name: f"services.transcoder.cli_jobs:{name}"
+        for name in ("cancel", "jobs", "retry", "submit", "transcribe", "worker")
+    },
 }
 
 

@@ -21,6 +21,7 @@ from rich.progress import (
 from services.transcoder.errors import TranscoderError
 from services.transcoder.jobs.model import State
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
+from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.status import JobStatus, read_statuses
 from shared.runtime import logs
 from shared.runtime.database import RetryingEngine, build_engine
@@ -102,6 +103,18 @@ def cancel(job_id: int) -> None:
     if not stopped:
         raise click.ClickException(f"Job {job_id} is over already.")
     click.echo(f"Job {job_id} is cancelled.")
+
+
+@click.command()
+@click.argument("job_id", type=int)
+def transcribe(job_id: int) -> None:
+    """Make automatic captions of a completed job's lesson, anew or after a failure.
+
+    Workers with NOUBA_TRANSCODER_CAPTIONS_MODEL do it when no picture waits.
+    """
+    with _clear_errors():
+        PostgresSpeechStore(_database(read_settings(DatabaseSettings)), lease_seconds=30.0).begin(job_id)
+    click.echo(f"The lesson of job {job_id} will be transcribed.")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 TASK_SECONDS = Histogram(
     "nouba_transcoder_task_duration_seconds",
-    "Time that a task took, by kind (plan, first, video, audio, stills, publish) and outcome: "
+    "Time that a task took, by kind (plan, first, video, audio, stills, publish, speech) and outcome: "
     "done, lost (its lease), again, failed, stopped.",
     ["kind", "outcome"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1800),

@@ -1,6 +1,7 @@
 """Settings of the transcoding worker."""
 
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -9,11 +10,14 @@ from pydantic_settings import SettingsConfigDict
 from services.transcoder.hls.content_keys import Encrypt
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.settings import EncodingSettings
+from services.transcoder.speech.whisper import WhisperOptions
 from services.transcoder.storage.s3 import Storage
 from shared.runtime.settings import DatabaseSettings, Settings
 
 #: Relative to a media playlist, and so below the path that a player was given.
 DEFAULT_KEY_URL = "../{key_id}.key"
+#: More gain little on processors.
+MOST_SPEECH_THREADS = 4
 
 
 class BucketSettings(DatabaseSettings):
@@ -55,6 +59,20 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
     #: `nouba playback` gives it; an address of the school's own leaves it to the school.
     transcoder_key_url: str = Field(DEFAULT_KEY_URL, pattern=r'^[^\s"]*$', validate_default=True)
 
+    #: The folder of a Whisper model (CTranslate2's format); lessons get automatic captions with it.
+    transcoder_captions_model: Path | None = None
+    #: Languages that are spoken in lessons, comma-separated; of several, the likeliest is found in each lesson.
+    transcoder_captions_languages: str = Field("ar,fr,en", pattern=r"^[a-z]{2,3}(,[a-z]{2,3})*$")
+    #: The Python that has `nouba[captions]`, where it is not the worker's own.
+    transcoder_captions_python: Path | None = None
+    #: Private memory of the process that transcribes.
+    transcoder_captions_memory_bytes: int = Field(4_000_000_000, ge=500_000_000)
+
+    @field_validator("transcoder_captions_model", "transcoder_captions_python", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
     @field_validator("transcoder_key_url")
     @classmethod
     def _says_where_keys_are(cls, url: str, known: ValidationInfo) -> str:
@@ -65,6 +83,20 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
                 f"{DEFAULT_KEY_URL} for `nouba playback`"
             )
         return url
+
+    @property
+    def whisper(self) -> WhisperOptions | None:
+        """How lessons are transcribed; None where they are not."""
+        if self.transcoder_captions_model is None:
+            return None
+        return WhisperOptions(
+            model=self.transcoder_captions_model,
+            languages=self.transcoder_captions_languages.split(","),
+            python=self.transcoder_captions_python,
+            threads=min(MOST_SPEECH_THREADS, self.transcoder_concurrency),
+            memory_bytes=self.transcoder_captions_memory_bytes,
+            confinement=self.sandbox,
+        )
 
     @property
     def recipe(self) -> EncodingProfile:

@@ -117,8 +117,9 @@ transcode_chunks = Table(
     Column("result", JSONB),
     Column("finished_at", INSTANT),
     UniqueConstraint("job_id", "kind", "number"),
-    CheckConstraint("kind IN ('plan', 'first', 'video', 'audio', 'stills', 'publish')", name="kind_known"),
-    CheckConstraint("state IN ('waiting', 'running', 'done')", name="state_known"),
+    CheckConstraint("kind IN ('plan', 'first', 'video', 'audio', 'stills', 'publish', 'speech')", name="kind_known"),
+    # only captions fail apart from their job
+    CheckConstraint("state IN ('waiting', 'running', 'done', 'failed')", name="state_known"),
     Index("ix_transcode_chunks_due", "due_at", postgresql_where=text("state <> 'done'")),
     info={"writer": "transcoder"},
 )

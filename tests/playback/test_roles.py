@@ -10,7 +10,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from local.postgres import Postgres
 from local.s3 import S3
+from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
+from services.transcoder.jobs.postgres_requests import PostgresRequestStore
 from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
 from shared.runtime.database import RetryingEngine, build_engine
 from tests.playback.lessons import KEY, KEY_ID, MASTER
@@ -65,16 +67,17 @@ def test_each_role_does_its_work_on_lessons_and_no_more(own_postgres: Postgres, 
 
     # And the transcoder does it
     transcoder = build_engine(url_as("transcoder", own_postgres))
-    store = PostgresJobStore(RetryingEngine(transcoder), 30.0)
-    (request,) = store.requests()
-    lesson = store.captions(request.job_id)
+    database = RetryingEngine(transcoder)
+    store, asked = PostgresJobStore(database, 30.0), PostgresRequestStore(database)
+    (request,) = asked.requests()
+    lesson = PostgresCaptionStore(database).captions(request.job_id)
     assert lesson
     assert [track.language for track in lesson.captions] == ["ar"]
     videos.ask(7, "delete")
     assert store.withdraw(request.job_id) == ["hls/7/abc123/", "uploads/7/x"]
     store.forget_keys(request.job_id)
     assert videos.show(7).status == "deleting"
-    store.answered(store.requests()[0])
+    asked.answered(asked.requests()[0])
     assert videos.show(7).status == "none"
 
     # And none may do more

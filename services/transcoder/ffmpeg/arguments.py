@@ -168,6 +168,12 @@ def extract_subtitles(source: Source, track: Subtitles, upload: Path, name: str)
     return [*words, "-map", f"0:{track.index}", "-c:s", "srt", "-bitexact", "-f", "srt", name]
 
 
+def decode_speech(path: Path, name: str) -> list[str]:
+    """Segments of a published lesson as samples for speech recognition: 16 kHz, one channel, 16 bits, no header."""
+    words = [*_TOLERANT_START, *_open("mov", path), "-map", "0:a:0", "-ac", "1", "-ar", "16000"]
+    return [*words, "-f", "s16le", name]
+
+
 def mend_clock(source: Source, path: Path, shifts: Mapping[int, Sequence[tuple[int, float]]]) -> list[str]:
     """The same packets in `mended.ts` by a clock that does not jump; without it ffmpeg guesses, track by track.
 

@@ -41,6 +41,8 @@ class Limits:
     #: The longest time without progress; the slowest film needs seconds for its first frame.
     stall_seconds: float = 60.0
     open_files: int = 256
+    #: How far it stands back for other processes.
+    nice: int = 10
 
 
 def never() -> bool:
@@ -118,29 +120,61 @@ class Ffmpeg:
         cancelled: Callable[[], bool],
         on_message: Callable[[str], None] | None = None,
     ) -> None:
-        with _child(self._launch(call, folder, reads, limits), folder) as child:
-            errors, status = _watch(child, limits, on_line, cancelled, on_message)
-        if status == sandbox.NOT_STARTED and "sandbox:" in errors:
-            raise EnvironmentNotReadyError(
-                f"ffmpeg was not started, because it cannot be confined here ({errors.strip()[-200:]}). Use a kernel"
-                " with Landlock, or set NOUBA_SANDBOX=available where the machine reads trusted files alone."
-            )
+        errors, status = run_confined(
+            call,
+            folder,
+            [Path(call[0]).resolve().parent, *reads],
+            limits,
+            self._confinement,
+            on_line=on_line,
+            cancelled=cancelled,
+            on_message=on_message,
+        )
         if status != 0:
             raise diagnose(status, errors)
 
-    def _launch(self, call: list[str], folder: Path, reads: Sequence[Path], limits: Limits) -> list[str]:
-        program = Path(call[0]).resolve()
-        spec = {
-            "parent": os.getpid(),
-            "confinement": self._confinement,
-            "read": [str(program.parent), *(str(path.resolve()) for path in reads)],
-            "write": [str(folder.resolve())],
-            "memory_bytes": limits.memory_bytes,
-            "file_bytes": limits.file_bytes,
-            "cpu_seconds": limits.cpu_seconds,
-            "open_files": limits.open_files,
-        }
-        return [sys.executable, "-I", "-S", sandbox.__file__, json.dumps(spec), *call]
+
+def run_confined(
+    call: list[str],
+    folder: Path,
+    reads: Sequence[Path],
+    limits: Limits,
+    confinement: Confinement,
+    *,
+    on_line: Callable[[str], bool],
+    cancelled: Callable[[], bool],
+    on_message: Callable[[str], None] | None = None,
+) -> tuple[str, int]:
+    """Run a program that sees `reads` and the system's libraries, and writes to `folder` alone.
+
+    Returns what it wrote to standard error at first, and its exit status.
+    """
+    name = Path(call[0]).name
+    with _child(_launch(call, folder, reads, limits, confinement), folder) as child:
+        errors, status = _watch(child, name, limits, on_line, cancelled, on_message)
+    if status == sandbox.NOT_STARTED and "sandbox:" in errors:
+        raise EnvironmentNotReadyError(
+            f"{name} was not started, because it cannot be confined here ({errors.strip()[-200:]}). Use a kernel"
+            " with Landlock, or set NOUBA_SANDBOX=available where the machine reads trusted files alone."
+        )
+    return errors, status
+
+
+def _launch(
+    call: list[str], folder: Path, reads: Sequence[Path], limits: Limits, confinement: Confinement
+) -> list[str]:
+    spec = {
+        "parent": os.getpid(),
+        "confinement": confinement,
+        "read": [str(path.resolve()) for path in reads],
+        "write": [str(folder.resolve())],
+        "memory_bytes": limits.memory_bytes,
+        "file_bytes": limits.file_bytes,
+        "cpu_seconds": limits.cpu_seconds,
+        "open_files": limits.open_files,
+        "nice": limits.nice,
+    }
+    return [sys.executable, "-I", "-S", sandbox.__file__, json.dumps(spec), *call]
 
 
 def _found(program: str, setting: str) -> str:
@@ -181,6 +215,7 @@ def _child(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def _watch(
     child: subprocess.Popen[bytes],
+    name: str,
     limits: Limits,
     on_line: Callable[[str], bool],
     cancelled: Callable[[], bool],
@@ -221,9 +256,9 @@ def _watch(
                         advanced = time.monotonic()
             now = time.monotonic()
             if now - started > limits.deadline_seconds:
-                raise StalledError(f"ffmpeg was stopped after {limits.deadline_seconds:.0f} s, its time limit.")
+                raise StalledError(f"{name} was stopped after {limits.deadline_seconds:.0f} s, its time limit.")
             if now - advanced > limits.stall_seconds:
-                raise StalledError(f"ffmpeg was stopped after {limits.stall_seconds:.0f} s without progress.")
+                raise StalledError(f"{name} was stopped after {limits.stall_seconds:.0f} s without progress.")
     return errors.decode("utf-8", "replace"), ended
 
 

@@ -88,7 +88,7 @@ def _limit(spec: dict[str, object]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # threads get stacks of this size, and they count as memory
     resource.setrlimit(resource.RLIMIT_STACK, (2 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
-    os.nice(10)
+    os.nice(int(str(spec.get("nice", 10))))
     # when memory runs out, the encoder goes first, not the worker
     with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - pathlib costs 10 ms of start-up
         file.write("800")

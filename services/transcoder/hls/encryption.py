@@ -70,3 +70,10 @@ def encrypted(data: bytes, secret: bytes, iv: bytes) -> bytes:
     padder = padding.PKCS7(128).padder()
     encryptor = Cipher(algorithms.AES128(secret), modes.CBC(iv)).encryptor()
     return encryptor.update(padder.update(data) + padder.finalize()) + encryptor.finalize()
+
+
+def decrypted(data: bytes, secret: bytes, iv: bytes) -> bytes:
+    """What `encrypted` was given. Raises ValueError where `data` is not what it returned."""
+    unpadder = padding.PKCS7(128).unpadder()
+    decryptor = Cipher(algorithms.AES128(secret), modes.CBC(iv)).decryptor()
+    return unpadder.update(decryptor.update(data) + decryptor.finalize()) + unpadder.finalize()

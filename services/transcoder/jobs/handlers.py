@@ -59,6 +59,8 @@ class WorkerPolicy:
     backoff_seconds: float = 2.0
     #: How often a lease is renewed, and how soon a worker sees that its job was cancelled.
     beat_seconds: float = 1.0
+    #: Whether lessons get automatic captions.
+    captions: bool = False
 
 
 class MessageHandlers:
@@ -74,7 +76,9 @@ class MessageHandlers:
         terms: WorkerPolicy,
     ) -> None:
         self._jobs, self._objects, self._scratch, self._ffmpeg, self._terms = jobs, objects, scratch, ffmpeg, terms
-        self._runner = TaskRunner(jobs, objects, scratch, ffmpeg, content_keys, terms.recipe, terms.today)
+        self._runner = TaskRunner(
+            jobs, objects, scratch, ffmpeg, content_keys, terms.recipe, terms.today, captions=terms.captions
+        )
         #: Set when the worker is to end: the part in hand is given back at once.
         self.stopping = threading.Event()
 

@@ -2,11 +2,11 @@
 
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 
-from services.transcoder.jobs.model import JobStore, Lease
+from services.transcoder.jobs.model import Lease
 from services.transcoder.metrics import LEASES_LOST
 
 log = structlog.get_logger(__name__)
@@ -16,10 +16,18 @@ class LeaseLostError(Exception):
     """Another worker has the part, or the job is over: what was made here counts for nothing."""
 
 
+class LeaseStore(Protocol):
+    """Where leases are renewed."""
+
+    def beat(self, lease: Lease, done_seconds: float) -> bool:
+        """Renew the lease; false where it was lost or the job is over. Does not wait for the database."""
+        ...
+
+
 class LeaseHeartbeat:
     """A thread that renews one lease, tells how far the part is, and notices when it is lost."""
 
-    def __init__(self, jobs: JobStore, lease: Lease, stopping: threading.Event, beat_seconds: float) -> None:
+    def __init__(self, jobs: LeaseStore, lease: Lease, stopping: threading.Event, beat_seconds: float) -> None:
         self._jobs = jobs
         self._lease = lease
         self._stopping = stopping

@@ -38,6 +38,8 @@ class TaskKind(StrEnum):
     AUDIO = "audio"
     STILLS = "stills"
     PUBLISH = "publish"
+    #: Automatic captions of some minutes, once the lesson is whole.
+    SPEECH = "speech"
 
 
 #: The state in which a job's parts of each kind may be done.
@@ -48,6 +50,7 @@ STATE_OF = {
     TaskKind.AUDIO: State.ENCODING,
     TaskKind.STILLS: State.ENCODING,
     TaskKind.PUBLISH: State.PUBLISHING,
+    TaskKind.SPEECH: State.COMPLETED,
 }
 #: What a lesson is made of.
 MADE = (TaskKind.VIDEO, TaskKind.AUDIO, TaskKind.STILLS)
@@ -163,8 +166,19 @@ class JobStore(Protocol):
         """What these parts made is not there: have it made again before publishing."""
         ...
 
-    def complete(self, lease: Lease, video_ref: str, day: date, warnings: Sequence[LessonWarning] = ()) -> bool:
-        """Show `video_ref` in the course, and publish `VideoReady`; false if the job is over for another reason."""
+    def complete(
+        self,
+        lease: Lease,
+        video_ref: str,
+        day: date,
+        warnings: Sequence[LessonWarning] = (),
+        *,
+        speech_parts: int = 0,
+    ) -> bool:
+        """Show `video_ref` in the course, and publish `VideoReady`; false if the job is over for another reason.
+
+        Its sound is then transcribed in `speech_parts` parts.
+        """
         ...
 
     def fail(self, job_id: int, reason: str, detail: str) -> bool:

@@ -4,16 +4,14 @@ Locks are taken in one order (course, job, parts), so that two transactions neve
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, timedelta
 
 from sqlalchemy import BigInteger, Connection, and_, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import UnknownCourseError, UnknownJobError
-from services.transcoder.hls.captions import Captions, captioned_name
 from services.transcoder.jobs.model import (
-    Job,
     Lease,
     State,
     TaskKind,
@@ -22,6 +20,9 @@ from services.transcoder.jobs.model import (
     prefix_of,
     preview_of,
 )
+from services.transcoder.jobs.postgres_captions import keep_captions
+from services.transcoder.jobs.postgres_courses import course_of, lock_course, set_course
+from services.transcoder.jobs.postgres_speech import plan_speech
 from services.transcoder.jobs.postgres_tasks import REANNOUNCE_AFTER, SHOWS_NO_LESSON, PostgresTaskStore
 from services.transcoder.planning.source import LessonWarning
 from services.transcoder.storage.multipart_upload import UPLOADS
@@ -38,22 +39,6 @@ CANCELLED = "The work was cancelled."
 DELETED = "The lesson was deleted."
 #: A job that nobody has moved for so long waits for an encoder that is gone.
 STANDSTILL = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionedLesson:
-    """Where a lesson's objects are, and the captions that it is to have."""
-
-    prefix: str
-    captions: tuple[Captions, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the school asks of a job through the API: cancel, retry or delete."""
-
-    job_id: int
-    what: str
 
 
 class PostgresJobStore(PostgresTaskStore):
@@ -74,7 +59,7 @@ class PostgresJobStore(PostgresTaskStore):
         )
 
         def work(connection: Connection) -> int:
-            if not _lock_course(connection, upload.course_id):
+            if not lock_course(connection, upload.course_id):
                 raise UnknownCourseError(upload.course_id)
             job_id = connection.scalar(row.on_conflict_do_nothing().returning(jobs.c.id))
             if job_id is None:
@@ -89,7 +74,7 @@ class PostgresJobStore(PostgresTaskStore):
 
     def missing(self, course_id: int, source_key: str, reason: str) -> None:
         def work(connection: Connection) -> None:
-            _lock_course(connection, course_id)
+            lock_course(connection, course_id)
             waiting = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.finished_at.is_(None))
             ended = connection.scalars(waiting.where(jobs.c.source_key == source_key)).all()
             _end(connection, ended, State.FAILED, reason)
@@ -103,16 +88,16 @@ class PostgresJobStore(PostgresTaskStore):
 
     def started(self, lease: Lease) -> None:
         def work(connection: Connection) -> None:
-            _lock_course(connection, lease.job.course_id)
+            lock_course(connection, lease.job.course_id)
             begin = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.finished_at.is_(None))
             if connection.execute(begin.values(state=State.PROBING)).rowcount == 1:
-                _set_course(connection, lease.job.course_id, transcoding_status="processing")
+                set_course(connection, lease.job.course_id, transcoding_status="processing")
 
         self._database.run(work)
 
     def show_preview(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
         def work(connection: Connection) -> bool:
-            _lock_course(connection, lease.job.course_id)
+            lock_course(connection, lease.job.course_id)
             if not self._end(connection, lease, done, 0.0):
                 return False
             active = select(jobs.c.id).where(jobs.c.id == lease.job.id, jobs.c.finished_at.is_(None)).exists()
@@ -125,11 +110,19 @@ class PostgresJobStore(PostgresTaskStore):
 
         return self._database.run(work)
 
-    def complete(self, lease: Lease, video_ref: str, day: date, warnings: Sequence[LessonWarning] = ()) -> bool:
+    def complete(
+        self,
+        lease: Lease,
+        video_ref: str,
+        day: date,
+        warnings: Sequence[LessonWarning] = (),
+        *,
+        speech_parts: int = 0,
+    ) -> bool:
         told = [asdict(warning) for warning in warnings] or None
 
         def work(connection: Connection) -> bool:
-            _lock_course(connection, lease.job.course_id)
+            lock_course(connection, lease.job.course_id)
             if not self._end(connection, lease, TaskResult({}), 0.0):
                 return False
             swap = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.state == State.PUBLISHING)
@@ -140,8 +133,10 @@ class PostgresJobStore(PostgresTaskStore):
                 "warnings": told,
             }
             if connection.execute(swap.values(ended)).rowcount == 1:
-                _set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
-                _keep_captions(connection, lease.job)
+                set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
+                # before the captions: of a transcript that is finished now, one of the two removes what it says
+                plan_speech(connection, lease.job, speech_parts)
+                keep_captions(connection, lease.job)
                 captioned = select(captions.c.course_id).where(captions.c.course_id == lease.job.course_id)
                 again = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.requested.is_(None), captioned.exists())
                 connection.execute(again.values(requested="captions"))
@@ -163,8 +158,8 @@ class PostgresJobStore(PostgresTaskStore):
         """Begin a failed or cancelled job again, with what it had made. Raises UnknownJob where that cannot be."""
 
         def work(connection: Connection) -> None:
-            course_id = _course_of(connection, job_id)
-            _lock_course(connection, course_id)
+            course_id = course_of(connection, job_id)
+            lock_course(connection, course_id)
             again = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_((State.FAILED, State.CANCELLED)))
             reset = {"state": State.QUEUED, "reason": None, "detail": None, "finished_at": None, "cleaned_at": None}
             if _is_outdated(connection, job_id):
@@ -209,8 +204,8 @@ class PostgresJobStore(PostgresTaskStore):
         """
 
         def work(connection: Connection) -> Sequence[str] | None:
-            course_id = _course_of(connection, job_id)
-            _lock_course(connection, course_id)
+            course_id = course_of(connection, job_id)
+            lock_course(connection, course_id)
             older = (jobs.c.course_id == course_id, jobs.c.id <= job_id)
             active = connection.scalars(select(jobs.c.id).where(*older, jobs.c.finished_at.is_(None))).all()
             _end(connection, active, State.CANCELLED, DELETED)
@@ -239,8 +234,8 @@ class PostgresJobStore(PostgresTaskStore):
         """Remove the keys of a course whose lessons were withdrawn, unless a newer job may need one."""
 
         def work(connection: Connection) -> None:
-            course_id = _course_of(connection, job_id)
-            _lock_course(connection, course_id)
+            course_id = course_of(connection, job_id)
+            lock_course(connection, course_id)
             newer = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.id > job_id)
             connection.execute(delete(course_keys).where(course_keys.c.course_id == course_id, ~newer.exists()))
             gone = update(jobs).where(jobs.c.course_id == course_id, jobs.c.id <= job_id, jobs.c.cleaned_at.is_(None))
@@ -248,62 +243,16 @@ class PostgresJobStore(PostgresTaskStore):
 
         self._database.run(work)
 
-    def captions(self, job_id: int) -> CaptionedLesson | None:
-        """The captions of a lesson that is whole, None where the course shows another one."""
-
-        def work(connection: Connection) -> CaptionedLesson | None:
-            job = connection.execute(
-                select(*jobs.c["course_id", "content_key", "state"]).where(jobs.c.id == job_id)
-            ).one()
-            if job.state != State.COMPLETED:
-                return None
-            return CaptionedLesson(prefix_of(job.course_id, job.content_key), _captions_of(connection, job.course_id))
-
-        return self._database.run(work)
-
-    def show_captions(self, job_id: int, lesson: CaptionedLesson, name: str) -> bool:
-        """Let the course show the master `name` of the same lesson, and end the request.
-
-        False where the captions are others by now: the request stays. The job's row is locked first, as the gateway's
-        statement does it, so that no change is lost between the look and the end.
-        """
-
-        def work(connection: Connection) -> bool:
-            course_id = _course_of(connection, job_id)
-            _lock_course(connection, course_id)
-            connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
-            if captioned_name(_captions_of(connection, course_id)) != name:
-                return False
-            same = courses.c.video_ref.startswith(lesson.prefix)
-            show = update(courses).where(courses.c.id == course_id, same)
-            connection.execute(show.values(video_ref=lesson.prefix + name))
-            done = update(jobs).where(jobs.c.id == job_id, jobs.c.requested == "captions")
-            connection.execute(done.values(requested=None))
-            return True
-
-        return self._database.run(work)
-
-    def requests(self) -> Sequence[Request]:
-        """What the school has asked of jobs through the API, the oldest jobs first."""
-        asked = select(jobs.c.id, jobs.c.requested).where(jobs.c.requested.is_not(None)).order_by(jobs.c.id).limit(20)
-        rows = self._database.run(lambda connection: connection.execute(asked).all())
-        return [Request(row.id, row.requested) for row in rows]
-
-    def answered(self, request: Request) -> None:
-        """The request is done; one that came meanwhile stays."""
-        done = update(jobs).where(jobs.c.id == request.job_id, jobs.c.requested == request.what)
-        self._database.run(lambda connection: connection.execute(done.values(requested=None)).rowcount)
-
     def _stop(self, job_id: int, state: State, reason: str, detail: str) -> bool:
         def work(connection: Connection) -> bool:
-            course_id = _course_of(connection, job_id)
-            _lock_course(connection, course_id)
+            course_id = course_of(connection, job_id)
+            lock_course(connection, course_id)
             if not _end(connection, [job_id], state, reason, detail):
                 return False
             shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == course_id))
             # a lesson that was whole before goes on being shown; the status tells of the newest upload
             kept = state is State.CANCELLED and shown is not None
-            _set_course(connection, course_id, transcoding_status="completed" if kept else "failed")
+            set_course(connection, course_id, transcoding_status="completed" if kept else "failed")
             return True
 
         return self._database.run(work)
@@ -318,40 +267,12 @@ _STORED_BYTES = literal_column(
 _ONCE = (TaskKind.PLAN, TaskKind.FIRST, TaskKind.PUBLISH)
 
 
-def _captions_of(connection: Connection, course_id: int) -> tuple[Captions, ...]:
-    tracks = select(*captions.c["language", "body", "automatic"]).where(captions.c.course_id == course_id)
-    return tuple(Captions(row.language, row.body, row.automatic) for row in connection.execute(tracks))
-
-
-def _keep_captions(connection: Connection, job: Job) -> None:
-    """Those of the upload, in place of an earlier upload's; a language that a person sent stays as it is."""
-    earlier = delete(captions).where(captions.c.course_id == job.course_id, captions.c.job_id != job.id)
-    connection.execute(earlier)
-    planned = select(chunks.c.result).where(chunks.c.job_id == job.id, chunks.c.kind == TaskKind.PLAN)
-    found = (connection.scalar(planned) or {}).get("captions", ())
-    for track in found:
-        row = upsert(captions).values(course_id=job.course_id, job_id=job.id, **track)
-        connection.execute(row.on_conflict_do_nothing())
-
-
 def _hide(connection: Connection, course_id: int, content_keys: Collection[str], *, is_over: bool) -> None:
     """Let a course show none of these lessons any more."""
     shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == course_id))
     if shown is None or any(shown.startswith(prefix_of(course_id, key)) for key in content_keys):
         nothing = {"video_ref": None, "transcoding_status": None if is_over else "processing"}
         connection.execute(update(courses).where(courses.c.id == course_id).values(nothing))
-
-
-def _lock_course(connection: Connection, course_id: int) -> bool:
-    lock = select(courses.c.id).where(courses.c.id == course_id).with_for_update(key_share=True)
-    return connection.scalar(lock) is not None
-
-
-def _course_of(connection: Connection, job_id: int) -> int:
-    course_id = connection.scalar(select(jobs.c.course_id).where(jobs.c.id == job_id))
-    if course_id is None:
-        raise UnknownJobError(f"There is no job {job_id}: `nouba transcoder jobs` lists them.")
-    return int(course_id)
 
 
 def _is_outdated(connection: Connection, job_id: int) -> bool:
@@ -370,7 +291,7 @@ def _begin(connection: Connection, course_id: int, job_id: int, *, due_now: bool
     _end(connection, connection.scalars(others).all(), State.CANCELLED, SUPERSEDED)
     due_at = func.now() if due_now else func.now() + REANNOUNCE_AFTER
     connection.execute(insert(chunks).values(job_id=job_id, kind=TaskKind.PLAN, number=0, due_at=due_at))
-    _set_course(connection, course_id, transcoding_status="pending")
+    set_course(connection, course_id, transcoding_status="pending")
 
 
 def _shows_preview(connection: Connection, job_id: int) -> bool:
@@ -395,7 +316,3 @@ def _end(connection: Connection, job_ids: Sequence[int], state: State, reason: s
             shown = update(courses).where(courses.c.id == row.course_id, courses.c.video_ref.startswith(first))
             connection.execute(shown.values(video_ref=None))
     return bool(ended)
-
-
-def _set_course(connection: Connection, course_id: int, **values: str) -> None:
-    connection.execute(update(courses).where(courses.c.id == course_id).values(values))

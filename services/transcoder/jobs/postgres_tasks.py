@@ -91,9 +91,11 @@ class PostgresTaskStore:
         return self._database.run(work)
 
     def beat(self, lease: Lease, done_seconds: float) -> bool:
+        # the captions of a lesson are made when its job is over
+        is_active = jobs.c.deleted_at if lease.kind is TaskKind.SPEECH else jobs.c.finished_at
         renew = (
             update(chunks)
-            .where(_held(lease), jobs.c.id == chunks.c.job_id, jobs.c.finished_at.is_(None))
+            .where(held(lease), jobs.c.id == chunks.c.job_id, is_active.is_(None))
             .values(done_seconds=done_seconds, **self._until())
         )
         # while the database is away nobody else can take the lease, so the work goes on
@@ -146,7 +148,7 @@ class PostgresTaskStore:
     def release(self, lease: Lease, error: str, wait_seconds: float, *, counted: bool) -> None:
         back = (
             update(chunks)
-            .where(_held(lease))
+            .where(held(lease))
             .values(
                 state="waiting",
                 lease_owner=None,
@@ -170,7 +172,7 @@ class PostgresTaskStore:
             _lock(connection, lease.job.id)
             # the row stays, and with it how often this happened
             rest = {"state": "waiting", "lease_owner": None, "lease_until": None, "due_at": _LATER}
-            if connection.execute(update(chunks).where(_held(lease)).values(rest)).rowcount != 1:
+            if connection.execute(update(chunks).where(held(lease)).values(rest)).rowcount != 1:
                 return
             for kind, number in parts:
                 again = update(chunks).where(
@@ -282,7 +284,7 @@ def _lock(connection: Connection, job_id: int) -> None:
     connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
 
 
-def _held(lease: Lease) -> Any:
+def held(lease: Lease) -> Any:
     return and_(chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state == "running")
 
 

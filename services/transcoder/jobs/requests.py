@@ -13,7 +13,9 @@ from services.transcoder.errors import NoSuchObjectError, TranscoderError, Unkno
 from services.transcoder.hls.captions import captioned_master, captioned_name, first_media, rendition
 from services.transcoder.hls.dash import MANIFEST_NAME, captioned_manifest, captioned_manifest_name
 from services.transcoder.hls.playlists import MASTER_NAME
-from services.transcoder.jobs.postgres_jobs import CaptionedLesson, PostgresJobStore, Request
+from services.transcoder.jobs.postgres_captions import CaptionedLesson, PostgresCaptionStore
+from services.transcoder.jobs.postgres_jobs import PostgresJobStore
+from services.transcoder.jobs.postgres_requests import PostgresRequestStore, Request
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.s3 import Storage
 from shared.runtime.periodic_thread import PeriodicThread
@@ -25,9 +27,8 @@ POLL_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-def request_thread(store: PostgresJobStore, storage: Storage, wake: Callable[[], None]) -> PeriodicThread:
+def request_thread(requests: "VideoRequests", wake: Callable[[], None]) -> PeriodicThread:
     """The thread that does it; `wake` is called when something was done."""
-    requests = VideoRequests(store, storage)
 
     def handle() -> None:
         if requests.handle():
@@ -39,13 +40,15 @@ def request_thread(store: PostgresJobStore, storage: Storage, wake: Callable[[],
 class VideoRequests:
     """Each call is one round."""
 
-    def __init__(self, store: PostgresJobStore, storage: Storage) -> None:
-        self._store, self._storage = store, storage
+    def __init__(
+        self, asked: PostgresRequestStore, jobs: PostgresJobStore, captions: PostgresCaptionStore, storage: Storage
+    ) -> None:
+        self._asked, self._jobs, self._captions, self._storage = asked, jobs, captions, storage
 
     def handle(self) -> int:
         """Do what is asked of any job now; how many requests that were."""
         done = 0
-        for request in self._store.requests():
+        for request in self._asked.requests():
             try:
                 done += self._do(request)
             except TranscoderError as error:
@@ -61,20 +64,20 @@ class VideoRequests:
                 # a worker is still at it; a later round finds it stopped
                 return False
             if request.what == "cancel":
-                self._store.cancel(request.job_id)
+                self._jobs.cancel(request.job_id)
             if request.what == "retry":
-                self._store.retry(request.job_id)
+                self._jobs.retry(request.job_id)
         except UnknownJobError as error:
             log.warning("a request was dropped", job_id=request.job_id, requested=request.what, reason=str(error))
-        self._store.answered(request)
+        self._asked.answered(request)
         log.info("a request was done", job_id=request.job_id, requested=request.what)
         return True
 
     def _caption(self, request: Request) -> bool:
         """Publish the lesson's captions and a master that names them, and let the course show it."""
-        lesson = self._store.captions(request.job_id)
+        lesson = self._captions.captions(request.job_id)
         if lesson is None:
-            self._store.answered(request)
+            self._asked.answered(request)
             return True
         name = captioned_name(lesson.captions)
         if lesson.captions:
@@ -84,7 +87,7 @@ class VideoRequests:
                 self._put_all(lesson.prefix, rendition(track, media))
             self._put_manifest(lesson)
             self._storage.put(lesson.prefix + name, captioned_master(master, lesson.captions).encode())
-        return self._store.show_captions(request.job_id, lesson, name)
+        return self._captions.show_captions(request.job_id, lesson, name)
 
     def _put_manifest(self, lesson: CaptionedLesson) -> None:
         try:
@@ -103,11 +106,11 @@ class VideoRequests:
         self._storage.put(prefix + playlist, files[playlist].encode())
 
     def _delete(self, job_id: int) -> bool:
-        prefixes = self._store.withdraw(job_id)
+        prefixes = self._jobs.withdraw(job_id)
         if prefixes is None:
             return False
         for prefix in prefixes:
             if removed := self._storage.remove(prefix):
                 REMOVED.inc(removed)
-        self._store.forget_keys(job_id)
+        self._jobs.forget_keys(job_id)
         return True

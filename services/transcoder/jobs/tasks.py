@@ -28,6 +28,7 @@ from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, SPEED
 from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan
 from services.transcoder.planning.profile import EncodingProfile
+from services.transcoder.speech.transcript import part_count
 from services.transcoder.storage.object_store import ObjectStore
 from services.transcoder.storage.segment_uploader import SegmentUploader
 from shared.runtime.failpoints import failpoint
@@ -40,7 +41,10 @@ log = structlog.get_logger(__name__)
 
 
 class TaskRunner:
-    """One worker's tools, and what it does with them. `today` is the day in the school's zone."""
+    """One worker's tools, and what it does with them. `today` is the day in the school's zone.
+
+    `captions` has the sound of each lesson transcribed, once the lesson is whole.
+    """
 
     def __init__(
         self,
@@ -51,10 +55,12 @@ class TaskRunner:
         content_keys: ContentKeys,
         recipe: EncodingProfile,
         today: Callable[[], date],
+        *,
+        captions: bool = False,
     ) -> None:
         self._jobs, self._objects, self._scratch, self._ffmpeg = jobs, objects, scratch, ffmpeg
         self._content_keys = content_keys
-        self._recipe, self._today = recipe, today
+        self._recipe, self._today, self._captions = recipe, today, captions
         self._steps = {
             TaskKind.PLAN: self._plan,
             TaskKind.FIRST: self._preview,
@@ -164,7 +170,8 @@ class TaskRunner:
         warnings = warnings_of(lease.job.plan, [damage for done in results.values() for damage in done.damage])
         key = self._content_keys.key(lease.job.plan)
         master = publish(lease.job, results, self._objects, key.lock if key else None)
-        _kept(self._jobs.complete(lease, master, self._today(), warnings))
+        speech_parts = part_count(lease.job.plan) if self._captions else 0
+        _kept(self._jobs.complete(lease, master, self._today(), warnings, speech_parts=speech_parts))
         JOBS_ENDED.labels("completed").inc()
         self._scratch.forget(lease.job.id)
 

@@ -27,6 +27,10 @@ class ObjectStore(Protocol):
         """Fetch an object to `path`, as long as its bytes are those that `etag` names."""
         ...
 
+    def read(self, key: str) -> bytes:
+        """The bytes of a small object as they were put."""
+        ...
+
     def put(self, key: str, data: bytes) -> int:
         """Keep `data` under an immutable name; the number of bytes that S3 has now (text is compressed)."""
         ...

@@ -122,9 +122,17 @@ class Storage:
 
     def text(self, key: str) -> str:
         """A playlist as it was put. Raises NoSuchObjectError."""
-        answer = retrying(lambda: self.client.get_object(Bucket=self.bucket, Key=key))
-        body = answer["Body"].read()
-        return (gzip.decompress(body) if answer.get("ContentEncoding") == "gzip" else body).decode()
+        return self.read(key).decode()
+
+    def read(self, key: str) -> bytes:
+        """A small object as it was put. Raises NoSuchObjectError."""
+
+        def fetch() -> bytes:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+            body = answer["Body"].read()
+            return gzip.decompress(body) if answer.get("ContentEncoding") == "gzip" else body
+
+        return retrying(fetch)
 
     def list(self, prefix: str) -> dict[str, ObjectInfo]:
         """All objects whose key begins with `prefix`."""

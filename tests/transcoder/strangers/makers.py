@@ -23,6 +23,7 @@ _PACKAGES = {
     "x265": ("x265",),
     "vpxenc": ("vpx-tools",),
     "SvtAv1EncApp": ("svt-av1",),
+    "espeak-ng": ("espeak-ng",),
 }
 
 

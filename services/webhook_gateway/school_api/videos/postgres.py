@@ -25,11 +25,16 @@ SELECT courses.video_ref, courses.transcoding_status, job.id AS job_id, job.stat
     job.requested, job.warnings, job.chapters,
     (SELECT coalesce(sum(done_seconds) FILTER (WHERE kind = 'video'),
                      avg(done_seconds) FILTER (WHERE kind = 'audio'), 0)
-     FROM transcode_chunks WHERE job_id = job.id) AS made_seconds
+     FROM transcode_chunks WHERE job_id = job.id) AS made_seconds,
+    speech.parts, speech.heard, speech.begun, speech.failed
 FROM courses LEFT JOIN LATERAL (
     SELECT id, state, reason, duration_seconds, requested, warnings, chapters FROM transcode_jobs
     WHERE course_id = courses.id AND (deleted_at IS NULL OR requested = 'delete') ORDER BY id DESC LIMIT 1
-) AS job ON true
+) AS job ON true LEFT JOIN LATERAL (
+    SELECT count(*) AS parts, count(*) FILTER (WHERE state = 'done') AS heard,
+        count(*) FILTER (WHERE state = 'running') AS begun, count(*) FILTER (WHERE state = 'failed') AS failed
+    FROM transcode_chunks WHERE job_id = job.id AND kind = 'speech'
+) AS speech ON true
 WHERE courses.id = :course_id
 """)
 _TRACKS = text("SELECT language, automatic FROM captions WHERE course_id = :course_id ORDER BY language")
@@ -64,6 +69,14 @@ class CaptionTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Transcription:
+    """How far the automatic captions are."""
+
+    status: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Video:
     """A course's video, as the school's back end shows it to a teacher."""
 
@@ -73,6 +86,8 @@ class Video:
     master_key: str | None
     duration_seconds: float | None
     captions: Sequence[CaptionTrack]
+    #: None where nothing is transcribed.
+    transcription: Transcription | None
     #: `code` and `text` of each: what a lesson that can be watched lacks.
     warnings: Sequence[dict[str, str]]
     #: `start_seconds` and `title` of each.
@@ -100,6 +115,7 @@ class PostgresVideos:
             row.video_ref,
             whole,
             [CaptionTrack(track.language, track.automatic) for track in tracks],
+            _transcription(row),
             row.warnings or [],
             row.chapters or [],
         )
@@ -141,6 +157,15 @@ class PostgresVideos:
         if row is None:
             raise UnknownCourseError(course_id)
         return row
+
+
+def _transcription(row: Row[*tuple[Any, ...]]) -> Transcription | None:
+    if not row.parts:
+        return None
+    if row.heard == row.parts:
+        return Transcription("completed", 100.0)
+    status = "failed" if row.failed else "processing" if row.heard or row.begun else "pending"
+    return Transcription(status, round(100 * row.heard / row.parts, 1))
 
 
 def _status(row: Row[*tuple[Any, ...]]) -> str:

@@ -48,6 +48,15 @@ class CaptionTrackAnswer(Answer):
     automatic: bool
 
 
+class TranscriptionAnswer(Answer):
+    """Automatic captions, which are made once the lesson is whole."""
+
+    status: Literal["pending", "processing", "completed", "failed"] = Field(
+        description="completed, and no automatic track in `captions`: nothing was said, or a person's is there."
+    )
+    percent: float = Field(ge=0, le=100)
+
+
 class ChapterAnswer(Answer):
     """A chapter that the file has."""
 
@@ -66,6 +75,7 @@ class VideoAnswer(Answer):
     reason: str | None = Field(description="Why it failed: one sentence for the teacher.")
     master_key: str | None = Field(description="What the course shows now, of this upload or before.")
     captions: list[CaptionTrackAnswer]
+    transcription: TranscriptionAnswer | None = Field(description="null: nothing is transcribed.")
     chapters: list[ChapterAnswer] = Field(description="The chapters that the file has, in order.")
     duration_seconds: float | None
 

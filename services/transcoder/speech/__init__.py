@@ -1,0 +1,1 @@
+"""Automatic captions: speech of a lesson as text."""

@@ -1,0 +1,1 @@
+"""Automatic captions: the model in its process, and words as cues."""
