@@ -24,8 +24,7 @@ from services.transcoder.jobs.model import Lease, TaskKind, TaskResult
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import MEDIA_SECONDS, TASK_SECONDS
 from services.transcoder.speech.sound import SAMPLES_NAME, fetch_sound
-from services.transcoder.speech.transcript import PART_SECONDS
-from services.transcoder.speech.transcript import Transcript, Word, speech_track, window, words_of_part
+from services.transcoder.speech.transcript import PART_SECONDS, Transcript, Word, speech_track, window, words_of_part
 from services.transcoder.storage.object_store import ObjectStore
 from shared.runtime.failpoints import failpoint
 
