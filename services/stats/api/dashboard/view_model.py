@@ -24,6 +24,7 @@ OVERVIEW = (
     "revenue.net",
     "payments.cash_in",
     "subscriptions.students",
+    "lessons.watched",
     "subscriptions.mrr",
     "engagement.daily",
     "attendance.check_ins",
