@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from heapq import nsmallest
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -78,7 +79,7 @@ class ViewRecorder:
             # A day goes on from the one before, which has to be written by then. In the order of the key: two processes
             # that write the same rows do not lock each other out.
             first = min((day for _, _, day in self._waiting), default=None)
-            keys = sorted(key for key in self._waiting if key[2] == first)[:BATCH_SIZE]
+            keys = nsmallest(BATCH_SIZE, (key for key in self._waiting if key[2] == first))
             batch = {key: self._waiting.pop(key) for key in keys}
         if not batch:
             return False

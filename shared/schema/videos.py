@@ -168,6 +168,6 @@ lesson_views = Table(
     Column("last_at", INSTANT, nullable=False, server_default=text("now()")),
     CheckConstraint("played_ms BETWEEN 0 AND 86400000", name="played_ms_of_a_day"),
     # what retention reads
-    Index("ix_lesson_views_named", "day", postgresql_where=text("course_id <> 0 AND viewer NOT LIKE '~%'")),
+    Index("ix_lesson_views_named", "day", "viewer", postgresql_where=text("course_id <> 0 AND viewer NOT LIKE '~%'")),
     info={"writer": "playback"},
 )

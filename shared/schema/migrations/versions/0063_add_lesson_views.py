@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.CheckConstraint("played_ms BETWEEN 0 AND 86400000", name=op.f("ck_lesson_views_played_ms_of_a_day")),
         sa.PrimaryKeyConstraint("viewer", "course_id", "day", name=op.f("pk_lesson_views")),
     )
-    op.create_index("ix_lesson_views_named", "lesson_views", ["day"], postgresql_where=sa.text(_NAMED))
+    op.create_index("ix_lesson_views_named", "lesson_views", ["day", "viewer"], postgresql_where=sa.text(_NAMED))
     op.create_index(
         "brin_lesson_views_day",
         "lesson_views",
