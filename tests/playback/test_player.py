@@ -91,7 +91,7 @@ def test_the_page_plays_previews_resumes_and_renews(
     browser.ask("report()")
     database = Database(bench.environment["NOUBA_DATABASE_URL"])
     watched = "SELECT viewer, course_id, sum(played_ms) > 400 FROM lesson_views GROUP BY viewer, course_id"
-    wait_until(lambda: database.rows(watched) == [("demo", course_id, True)], 20, "nothing is recorded")
+    wait_until(lambda: database.rows(watched) == [("demo", course_id, True)], 30, "nothing is recorded")
     assert browser.ask("played.length") == 0
 
     # And after its address has ended, it gets another one and goes on

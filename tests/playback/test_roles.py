@@ -67,7 +67,7 @@ def test_each_role_does_its_work_on_lessons_and_no_more(own_postgres: Postgres, 
         assert report.status_code == 204
         query = text("SELECT sum(played_ms) FROM lesson_views")
         with owner.connect() as connection:
-            wait_until(lambda: connection.scalar(query) == 60_000, 15, "no view is written")
+            wait_until(lambda: connection.scalar(query) == 60_000, 30, "no view is written")
 
     # And the gateway keeps captions, and asks
     videos = PostgresVideos(gateway := build_engine(url_as("gateway", own_postgres), autocommit=True))
