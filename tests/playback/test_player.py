@@ -21,7 +21,6 @@ from tests.transcoder.conftest import s3_keys as s3_keys  # a fixture
 from tests.transcoder.jobs.conftest import bench as bench  # a fixture
 from tests.transcoder.jobs.harness import Bench, make_film
 from tests.waiting import wait_until
-from tests.webhook_gateway.processes import Database
 
 
 @pytest.fixture
@@ -86,15 +85,8 @@ def test_the_page_plays_previews_resumes_and_renews(
     browser.ask("(() => { const one = find('[name=speed]'); one.value = '1.5'; one.onchange({target: one}) })()")
     assert state(browser)["rate"] == 1.5
 
-    # And what it played is reported for the viewer of the address, once
-    browser.ask("video.pause()")
-    browser.ask("report()")
-    database = Database(bench.environment["NOUBA_DATABASE_URL"])
-    watched = "SELECT viewer, course_id, sum(played_ms) > 400 FROM lesson_views GROUP BY viewer, course_id"
-    wait_until(lambda: database.rows(watched) == [("demo", course_id, True)], 30, "nothing is recorded")
-    assert browser.ask("played.length") == 0
-
     # And after its address has ended, it gets another one and goes on
+    browser.ask("video.pause()")
     address = browser.ask("master")
     wait_until(lambda: httpx.get(address).status_code == 403, 40, "the address has no end")
     browser.ask("video.currentTime = 45")

@@ -31,7 +31,9 @@ _FORGET = """
         ON CONFLICT DO NOTHING),
     renamed AS (
         UPDATE lesson_views AS view SET viewer = named.name FROM named
-        WHERE view.viewer = named.viewer AND view.day = named.day AND view.course_id <> 0)
+        WHERE view.viewer = named.viewer AND view.day = named.day AND view.course_id <> 0
+          -- the rows of these viewers alone are read, whatever the planner believes of the table
+          AND view.viewer = ANY (ARRAY(SELECT viewer FROM due)))
     SELECT count(*)::integer FROM due;
 """
 _RETENTION = f"""
