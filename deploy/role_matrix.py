@@ -19,7 +19,7 @@ A test applies [roles.sql](../deploy/postgres/roles.sql) to a real PostgreSQL an
 | `nouba_intake` | the gateway's web process for requests of strangers (`NOUBA_INTAKE_DATABASE_URL`): it inserts webhooks and messages, and reads and changes no body, no payment and no balance |
 | `nouba_gateway` | the payments worker, the events worker, and the gateway's routes that need a token |
 | `nouba_transcoder`, `nouba_stats`, `nouba_console` | the service of that name |
-| `nouba_playback` | the playback service: the keys of encrypted lessons |
+| `nouba_playback` | the playback service: the keys of encrypted lessons, and who watched which |
 | `nouba_school` | the school's own application |
 
 Operators' commands (`nouba dead`, `nouba queues pause`) run with the console's role: `docker compose exec console nouba dead list`. A service's role sees the dead letters of its own queue alone.

@@ -91,7 +91,8 @@ GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, se
 GRANT SELECT ON row_versions TO nouba_gateway;
 -- what is past its retention is erased by functions, which erase nothing else
 GRANT EXECUTE ON FUNCTION erase_webhook_bodies(timestamptz, integer), erase_dead_letters(timestamptz, integer),
-    erase_operator_acts(timestamptz, integer), delete_old_statistics(timestamptz, integer) TO nouba_gateway;
+    erase_operator_acts(timestamptz, integer), delete_old_statistics(timestamptz, integer),
+    forget_lessons(timestamptz, integer) TO nouba_gateway;
 GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gateway;
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
@@ -122,8 +123,10 @@ GRANT SELECT, INSERT, DELETE ON course_keys TO nouba_transcoder;
 GRANT SELECT, INSERT, DELETE ON captions TO nouba_transcoder;
 GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
 
--- Playback: the keys of encrypted lessons, for those whose address is signed, and nothing else.
+-- Playback: the keys of encrypted lessons, for those whose address is signed; who watched which lesson; nothing else.
 GRANT SELECT (id, course_id, secret) ON course_keys TO nouba_playback;
+GRANT SELECT (viewer, course_id, day, played_ms, parts), INSERT (viewer, course_id, day, played_ms, parts),
+    UPDATE (played_ms, parts, last_at) ON lesson_views TO nouba_playback;
 
 -- The console: how everything stands, without names, bodies of webhooks and keys; and what operators decide, whose
 -- messages leave through the gateway's outbox.
@@ -157,7 +160,7 @@ CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK 
 GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
     ledger_transactions, ledger_entries, daily_stats, daily_stats_newest, changed_days, late_days,
     subscription_terms, chapter_teachers, transcode_chunks, closed_months, closed_day_corrections,
-    office_payments TO nouba_stats;
+    office_payments, lesson_views TO nouba_stats;
 GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,

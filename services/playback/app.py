@@ -1,6 +1,7 @@
 """Serves lessons to players by signed paths: verifies the signature, then streams the file from S3.
 
-A plain WSGI application: one form of path, GET and HEAD. It answers the same to a player behind nginx or a CDN.
+A plain WSGI application: one form of path, GET and HEAD, and POST for the reports of players. It answers the same to a
+player behind nginx or a CDN.
 """
 
 import gzip
@@ -9,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +20,8 @@ from services.playback.errors import InvalidRangeError, StorageUnavailableError,
 from services.playback.keys import Keys
 from services.playback.metrics import BYTES, REQUESTS
 from services.playback.objects import File, Files
+from services.playback.reports import LONGEST_BODY_BYTES, InvalidReportError, parse_report
+from services.playback.views import TooFastError, ViewRecorder
 from shared.runtime import playback_links
 from shared.runtime.health import healthy
 from shared.runtime.playback_links import Grant, PlaybackPath
@@ -47,12 +50,16 @@ CORS = [
     ("X-Content-Type-Options", "nosniff"),
 ]
 _PREFLIGHT = [
-    ("Access-Control-Allow-Methods", "GET, HEAD"),
-    ("Access-Control-Allow-Headers", "Range, If-None-Match"),
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
+    ("Access-Control-Allow-Headers", "Range, If-None-Match, Content-Type"),
     ("Access-Control-Max-Age", "86400"),
     ("Content-Length", "0"),
 ]
 _ONE_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
+#: Where players report what they played: beside a master playlist.
+_REPORT_FILE = "watched.json"
+#: The same of a preview, which may be shorter than its lesson: it has none of the lesson's parts.
+_PREVIEW_REPORT_FILE = "first/watched.json"
 _KEY_FILE = re.compile(r"(?:.*/)?([0-9a-f]{32})\.key")
 
 Headers = list[tuple[str, str]]
@@ -94,9 +101,15 @@ class PlaybackApp:
     """The WSGI application. `client_of` finds a viewer's IP address."""
 
     def __init__(
-        self, secrets: Sequence[bytes], files: Files, keys: Keys, client_of: Callable[[dict[str, Any]], str]
+        self,
+        secrets: Sequence[bytes],
+        files: Files,
+        keys: Keys,
+        recorder: ViewRecorder,
+        client_of: Callable[[dict[str, Any]], str],
     ) -> None:
-        self._secrets, self._files, self._keys, self._client_of = secrets, files, keys, client_of
+        self._secrets, self._files, self._keys = secrets, files, keys
+        self._recorder, self._client_of = recorder, client_of
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         answer = self._answer(environ)
@@ -116,14 +129,14 @@ class PlaybackApp:
             return self._readiness()
         if method == "OPTIONS":
             return Answer(HTTPStatus.NO_CONTENT, [*CORS, *_PREFLIGHT], [], "preflight")
-        if method not in ("GET", "HEAD"):
-            return _problem(
-                HTTPStatus.METHOD_NOT_ALLOWED, "Use GET or HEAD.", "refused", ("Allow", "GET, HEAD, OPTIONS")
-            )
+        if method not in ("GET", "HEAD", "POST"):
+            return _method_not_allowed()
         try:
             wanted = playback_links.parse_path(path)
             now = time.time()
             grant = playback_links.verify(wanted, self._secrets, now, self._client_of(environ))
+            if method == "POST":
+                return self._report(wanted, grant, environ)
             return self._serve(wanted, grant, now, environ)
         except (playback_links.MalformedPathError, UnknownFileError) as error:
             return _problem(HTTPStatus.NOT_FOUND, str(error), "missing")
@@ -131,6 +144,10 @@ class PlaybackApp:
             return _problem(HTTPStatus.FORBIDDEN, str(error), "expired")
         except playback_links.ForgedGrantError as error:
             return _problem(HTTPStatus.FORBIDDEN, str(error), "refused")
+        except InvalidReportError as error:
+            return _problem(HTTPStatus.BAD_REQUEST, str(error), "refused")
+        except TooFastError as error:
+            return _problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), "refused", ("Retry-After", "60"))
         except InvalidRangeError as error:
             whole = ("Content-Range", f"bytes */{error.size_bytes}")
             return _problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, str(error), "refused", whole)
@@ -181,6 +198,19 @@ class PlaybackApp:
         headers.append(("Content-Length", str(len(body))))
         return Answer(HTTPStatus.OK, headers, [body], "served")
 
+    def _report(self, path: PlaybackPath, grant: Grant, environ: dict[str, Any]) -> Answer:
+        if path.file not in (_REPORT_FILE, _PREVIEW_REPORT_FILE):
+            return _method_not_allowed()
+        # a body without a length is none of a browser's
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if not length.isdigit() or int(length) > LONGEST_BODY_BYTES:
+            raise InvalidReportError(f"A report has at most {LONGEST_BODY_BYTES} bytes")
+        report = parse_report(environ["wsgi.input"].read(int(length)))
+        if path.file == _PREVIEW_REPORT_FILE:
+            report = replace(report, parts=0)
+        self._recorder.record(grant.viewer, path.course_id, report)
+        return Answer(HTTPStatus.NO_CONTENT, [("Cache-Control", "no-store"), *CORS], [], "report")
+
     def _key(self, path: PlaybackPath) -> Answer:
         named = _KEY_FILE.fullmatch(path.file)
         if named is None:
@@ -208,6 +238,15 @@ def accepts_gzip(header: str) -> bool:
         name, _, weight = part.partition(";")
         offered[name.strip().lower()] = re.fullmatch(r"\s*q=0(?:\.0*)?\s*", weight) is None
     return offered.get("gzip", offered.get("*", False))
+
+
+def _method_not_allowed() -> Answer:
+    return _problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "Use GET or HEAD, and POST for watched.json.",
+        "refused",
+        ("Allow", "GET, HEAD, POST, OPTIONS"),
+    )
 
 
 def _matches(environ: dict[str, Any], etag: str) -> bool:

@@ -4,15 +4,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
 from services.playback.app import PlaybackApp
 from services.playback.keys import PostgresKeys
 from services.playback.objects import S3Files
 from services.playback.settings import PlaybackSettings
+from services.playback.views import FLUSH_EVERY_SECONDS, PostgresViews, ViewRecorder
 from shared.runtime.database import build_engine
 from shared.runtime.gunicorn import GunicornServer
+from shared.runtime.logs import describe
+from shared.runtime.periodic_thread import PeriodicThread
 from shared.runtime.playback_links import normalise_address, split_secrets
 
-#: Keys are asked for once a lesson and viewer, in milliseconds.
+log = structlog.get_logger(__name__)
+
+#: Keys are asked for once a lesson and viewer, in milliseconds; one connection writes views.
 KEY_CONNECTIONS = 4
 #: Connections beyond the threads: those that wait for their next request.
 IDLE_CONNECTIONS = 1024
@@ -23,6 +31,8 @@ class PlaybackServer(GunicornServer):
 
     def __init__(self, settings: PlaybackSettings) -> None:
         self.settings = settings
+        self._recorder: ViewRecorder | None = None
+        self._flushing: PeriodicThread | None = None
         self.request_seconds = settings.playback_request_seconds
         super().__init__(settings, settings.playback_host, settings.playback_port, "NOUBA_PLAYBACK_PORT")
 
@@ -38,6 +48,7 @@ class PlaybackServer(GunicornServer):
             "when_ready": lambda _arbiter: None,
             "child_exit": lambda _arbiter, _worker: None,
             "post_worker_init": self._serve_metrics,
+            "worker_exit": self._flush_rest,
         }
 
     def load(self) -> Any:
@@ -51,12 +62,26 @@ class PlaybackServer(GunicornServer):
             connect_timeout_seconds=3,
             pool_timeout_seconds=2,
         )
+        self._recorder = recorder = ViewRecorder(PostgresViews(engine), settings.zone)
+        self._flushing = PeriodicThread("lesson views", recorder.flush, FLUSH_EVERY_SECONDS)
+        self._flushing.start()
         return PlaybackApp(
             split_secrets(settings.playback_secrets),
             S3Files(settings.s3_bucket, settings.s3_endpoint_url or None, settings.playback_threads),
             PostgresKeys(engine),
+            recorder,
             client_address(settings.playback_proxies),
         )
+
+    def _flush_rest(self, _arbiter: object, _worker: object) -> None:
+        if self._flushing is None or self._recorder is None:
+            return
+        self._flushing.stop()
+        try:
+            while self._recorder.flush():
+                pass
+        except SQLAlchemyError as error:
+            log.error("the last reports of players are lost", fault=describe(error))
 
 
 def client_address(proxies: int) -> Callable[[dict[str, Any]], str]:

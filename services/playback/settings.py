@@ -3,11 +3,11 @@
 from pydantic import Field
 
 from shared.runtime.playback_links import PlaybackSecrets
-from shared.runtime.settings import DatabaseSettings
+from shared.runtime.settings import ZonedSettings
 
 
-class PlaybackSettings(DatabaseSettings):
-    """The playback service: an S3 key that reads, the secrets of addresses, and a role that reads lessons' keys."""
+class PlaybackSettings(ZonedSettings):
+    """The playback service: an S3 key that reads, the secrets of addresses, a role for keys and views, and the zone."""
 
     playback_host: str = "127.0.0.1"
     playback_port: int = Field(8083, ge=1, le=65535)

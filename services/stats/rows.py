@@ -1,5 +1,6 @@
 """The rows behind a number: who, what, when and how much; the rows of a number always add up to it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from services.stats.sections import ledger, subscriptions
 from services.stats.sections.active_users import AGES
 from services.stats.sections.base import NONE, OTHERS, Query, Rules, span
 from services.stats.sections.catalogue import find
+from services.stats.sections.lessons import FINISHED_PARTS
 from services.stats.snapshots.compute import CORRECTIONS
 
 _TABLE = "closed_day_corrections"
@@ -89,6 +91,16 @@ class Written:
         return self.text
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """The rows of several sources. Two of one id stay on one page."""
+
+    parts: tuple[Facts | Entries, ...]
+
+    def sql(self) -> str:
+        return " UNION ALL ".join(part.sql() for part in self.parts)
+
+
 _ours, _open = "currency = %(currency)s", "status IN ('pending', 'authorized')"
 _started = Facts("payments", "created_at", user="user_id")
 _completed = Facts("payments", "completed_at", _ours, user="user_id")
@@ -106,6 +118,9 @@ SELECT 'users' AS source, user_id AS id, user_id, min(at) AS at, NULL AS key, 1 
     UNION ALL
     SELECT user_id, completed_at FROM payments
     WHERE completed_at >= %(since)s AND completed_at < %(ends_at)s
+    UNION ALL
+    SELECT users.id, last_at FROM lesson_views JOIN users ON users.id = lesson_views.user_id
+    WHERE lesson_views.day >= %(since_day)s AND lesson_views.day <= %(day)s
 ) AS came GROUP BY user_id
 """
 _REGISTERED = """
@@ -119,6 +134,7 @@ SELECT * FROM ({_REGISTERED}) AS cohort WHERE EXISTS (
 OR EXISTS (
     SELECT FROM payments AS came WHERE came.user_id = cohort.id
       AND came.completed_at >= %(begins_at)s AND came.completed_at < %(ends_at)s)
+OR EXISTS (SELECT FROM lesson_views AS came WHERE came.user_id = cohort.id AND came.day = %(day)s)
 """  # noqa: S608
 _VISITS = """
 SELECT 'attendances' AS source, min(came.id) AS id, came.user_id, min(came.checked_in_at) AS at,
@@ -173,6 +189,14 @@ WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s
   AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
   AND least(one.ends_at, kept.stopped_at) > one.activated_at AND least(one.ends_at, kept.stopped_at) < %(ends_at)s
 """
+_WATCHED = """
+SELECT 'lesson_views' AS source, id, user_id, last_at AS at, {key} AS key, {value} AS amount FROM lesson_views
+WHERE day = %(day)s AND course_id <> 0 AND {where}
+"""
+_VIEWERS = """
+SELECT 'lesson_views' AS source, min(id) AS id, min(user_id) AS user_id, max(last_at) AS at, NULL AS key, 1 AS amount
+FROM lesson_views WHERE day = %(day)s AND course_id <> 0 GROUP BY viewer
+"""
 _ATTENDEES = """
 SELECT 'users' AS source, user_id AS id, user_id, min(checked_in_at) AS at, NULL AS key, 1 AS amount
 FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY user_id
@@ -189,18 +213,41 @@ SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS ke
 ) AS held WHERE {where}
 """
 
+# A transcoding is what its lesson shows until the next one of the lesson is completed.
+_SHOWN = """
+SELECT 'transcode_jobs' AS source, id, NULL AS user_id, finished_at AS at, course_id AS key, {value} AS amount FROM (
+    SELECT DISTINCT ON (course_id) id, course_id, finished_at, stored_bytes FROM transcode_jobs
+    WHERE state = 'completed' AND finished_at < %(ends_at)s ORDER BY course_id, finished_at DESC, id DESC
+) AS job
+"""
+_BYTES = """coalesce(stored_bytes, (
+    SELECT sum(size::bigint) FROM transcode_chunks, jsonb_each_text(result -> 'files') AS file (name, size)
+    WHERE job_id = job.id AND kind IN ('video', 'audio', 'stills')), 0)"""
+_PLANNED = """
+SELECT id, chapter_id::text AS chapter, starts_at FROM sessions
+WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s AND chapter_id IS NOT NULL ORDER BY id
+"""
+
 _office = Facts("office_payments", "received_at", _ours, value="amount_minor", user="user_id")
 _net = Entries(("billed", "returned"))
 _topped_up = Entries(("topped_up",))
+_finished_lesson = f"bit_count(parts) >= {FINISHED_PARTS}"
+
+
+def _watched(key: str, value: str = "1", where: str = "true") -> Written:
+    """Lessons that viewers watched; of a total, the key is the lesson."""
+    return Written(_WATCHED.format(key=key, value=value, where=where))
+
 
 #: The query of each number that is a sum of rows of the database.
-SOURCES: Mapping[str, Facts | Entries | Written] = {
+SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "revenue.net": _net,
     "revenue.billed": Entries(("billed",)),
     "revenue.returned": Entries(("returned",), -1),
     "revenue.net_to_date": replace(_net, to_date=True),
     "revenue.by_chapter": replace(_net, key="chapter_id"),
     "revenue.by_teacher": replace(_net, key="teacher_id"),
+    "payments.cash_in": Together((_topped_up, _office)),
     "payments.office": _office,
     "payments.office_by_method": replace(_office, key="method"),
     "payments.clearing_by_provider": Entries(("clearing",), -1, key="account_provider", to_date=True),
@@ -234,6 +281,16 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "subscriptions.new": replace(_bought, to_date=False),
     "subscriptions.expired": Written(_EXPIRED),
     "subscriptions.pending": replace(_bought, where="status = 'pending_payment'"),
+    "lessons.viewers": Written(_VIEWERS),
+    "lessons.watched": _watched("course_id"),
+    "lessons.by_course": _watched("course_id"),
+    "lessons.by_chapter": _watched("chapter_id"),
+    "lessons.finished": _watched("course_id", where=_finished_lesson),
+    "lessons.finished_by_course": _watched("course_id", where=_finished_lesson),
+    "lessons.finished_by_chapter": _watched("chapter_id", where=_finished_lesson),
+    "lessons.watch_time": _watched("course_id", "played_ms"),
+    "lessons.watch_time_by_course": _watched("course_id", "played_ms"),
+    "lessons.watch_time_by_chapter": _watched("chapter_id", "played_ms"),
     "attendance.check_ins": Written(_VISITS),
     "attendance.by_chapter": Written(_VISITS),
     "attendance.attendees": Written(_ATTENDEES),
@@ -264,6 +321,8 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "content.courses_with_video": replace(_courses, where="video_ref IS NOT NULL"),
     "content.courses_with_pdf": replace(_courses, where="pdf_summary IS NOT NULL"),
     "content.videos_by_status": replace(_courses, where="transcoding_status IS NOT NULL", key="transcoding_status"),
+    "content.videos": Written(_SHOWN.format(value="1")),
+    "content.video_bytes": Written(_SHOWN.format(value=_BYTES)),
     "content.uploaded_bytes": Facts("transcode_jobs", "created_at", value="source_bytes"),
     "content.transcodings": Facts("transcode_jobs", "finished_at", key="state"),
     "platform.webhooks": _received,
@@ -272,6 +331,7 @@ SOURCES: Mapping[str, Facts | Entries | Written] = {
     "platform.jobs_done": replace(_finished, where="state IN ('applied', 'ignored')"),
     "platform.jobs_quarantined": replace(_finished, where="state = 'quarantined'"),
     "platform.jobs_dead": replace(_finished, where="state = 'dead'"),
+    "platform.messages_dead": Facts("dead_letter_times", "died_at", key="queue"),
     "platform.jobs_retried": replace(_finished, value="attempts"),
 }
 
@@ -347,7 +407,7 @@ def _read(
     ask: Query,
     days: Days,
     rules: Rules,
-    source: Facts | Entries | Written,
+    source: Facts | Entries | Together | Written,
     key: str | None,
     named: Sequence[str],
     after: int,
@@ -362,13 +422,16 @@ def _read(
     values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
     back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
     values |= {"since": midnight(back, days.zone), "since_ends": midnight(back + ONE_DAY, days.zone)}
+    values |= {"since_day": back, "day": days.first}
     values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
-    if isinstance(source, Entries):
+    if isinstance(source, Entries | Together):
         values |= ledger.accounts(ask)
-        if source.to_date:
-            values["begins_at"] = _LONG_AGO
+    if isinstance(source, Entries) and source.to_date:
+        values["begins_at"] = _LONG_AGO
     text = f"SELECT * FROM ({source.sql()}) AS found WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608
-    found = ask(f"{text} LIMIT {int(limit)}" if limit is not None else text, **values)
+    if limit is not None:
+        text += f" FETCH FIRST {int(limit)} ROWS WITH TIES"
+    found = ask(text, **values)
     return [
         Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
         for row in found
@@ -441,6 +504,13 @@ def _moved(test: Callable[[subscriptions.UserMove], int]) -> Reading:
     return read
 
 
+def _expected(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    subscribed = Counter(one.chapter for one in subscriptions.with_access(ask, days))
+    for row in ask(_PLANNED, **span(days)):
+        if amount := subscribed[row.chapter]:
+            yield Row("sessions", row.id, None, row.starts_at, row.chapter, amount)
+
+
 def _instant(microseconds: int) -> datetime | None:
     try:
         return EPOCH + timedelta(microseconds=microseconds)
@@ -465,6 +535,7 @@ _OF_TERMS: Mapping[str, Reading] = {
     "subscriptions.active": _access(""),
     "subscriptions.active_by_level": _access("level"),
     "subscriptions.popular_chapters": _access("chapter"),
+    "attendance.expected": _expected,
     "subscriptions.students": _students,
     "subscriptions.students_by_year": _students_by_year,
     "subscriptions.mrr": _monthly,

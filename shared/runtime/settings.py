@@ -56,22 +56,27 @@ class DatabaseSettings(BaseSettings):
     database_url: DatabaseUrl
 
 
-class Settings(DatabaseSettings):
+class ZonedSettings(DatabaseSettings):
+    """What a process needs that counts by day."""
+
+    timezone: Annotated[str, AfterValidator(_zone_exists)] = "Africa/Algiers"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The school's zone: a day is [midnight, midnight) there."""
+        return ZoneInfo(self.timezone)
+
+
+class Settings(ZonedSettings):
     """The settings that all services share."""
 
     rabbitmq_url: RabbitMqUrl
-    timezone: Annotated[str, AfterValidator(_zone_exists)] = "Africa/Algiers"
     #: Where this process answers Prometheus; 0 switches it off.
     metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
     #: Whether browsers and programs reach this process by HTTPS, through a proxy: answers say so (HSTS), and cookies
     #: travel no other way.
     https: bool = False
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """The school's zone: a day is [midnight, midnight) there."""
-        return ZoneInfo(self.timezone)
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from shared.schema.metadata import INSTANT, metadata
 from shared.schema.payments import ledger_transactions, payments, webhook_events
 from shared.schema.school import attendances, office_payments, sessions, subscriptions
+from shared.schema.videos import lesson_views
 
 # A version is never changed (the database refuses it); a day whose facts changed gets another one.
 daily_stats = Table(
@@ -150,6 +151,7 @@ for _column in (
     attendances.c.checked_in_at,
     office_payments.c.received_at,
     ledger_transactions.c.created_at,
+    lesson_views.c.day,
     payments.c.completed_at,
     payments.c.created_at,
     sessions.c.starts_at,

@@ -38,7 +38,7 @@ from shared.schema.stats import (
     late_days,
     subscription_terms,
 )
-from shared.schema.videos import captions, course_keys, transcode_chunks, transcode_jobs
+from shared.schema.videos import captions, course_keys, lesson_views, transcode_chunks, transcode_jobs
 
 __all__ = [
     "api_idempotency_keys",
@@ -64,6 +64,7 @@ __all__ = [
     "ledger_adjustments",
     "ledger_entries",
     "ledger_transactions",
+    "lesson_views",
     "metadata",
     "office_payments",
     "operator_acts",

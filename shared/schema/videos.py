@@ -5,8 +5,11 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
+    Date,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -15,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import BIT, JSONB
 
 from shared.schema.metadata import INSTANT, created_at_column, id_column, metadata
 
@@ -139,4 +142,33 @@ course_keys = Table(
     UniqueConstraint("course_id", "content_key"),
     CheckConstraint("octet_length(secret) = 16", name="secret_length"),
     info={"writer": "transcoder"},
+)
+
+# What a viewer played of a lesson on a day of the school's zone. Players report it, and the playback service writes it.
+lesson_views = Table(
+    "lesson_views",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    # as the signed address names them: the user's id. Erasure and retention put `~` and a random name in its place
+    Column("viewer", Text, primary_key=True),
+    # 0: which lesson it was is erased, and only that the user was there is left. No foreign key: a lesson may go
+    Column("course_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("day", Date, primary_key=True),
+    Column(
+        "user_id",
+        BigInteger,
+        Computed("CASE WHEN viewer ~ '^[1-9][0-9]{0,17}$' THEN viewer::bigint END", persisted=True),
+    ),
+    # the lesson's chapter when the row was written, so that a move to another one changes no day before
+    Column("chapter_id", BigInteger),
+    # so much of the lesson, also what was played again
+    Column("played_ms", BigInteger, nullable=False),
+    # which hundredths of the lesson the viewer had played by then, on this day and before
+    Column("parts", BIT(100), nullable=False),
+    # the last report
+    Column("last_at", INSTANT, nullable=False, server_default=text("now()")),
+    CheckConstraint("played_ms BETWEEN 0 AND 86400000", name="played_ms_of_a_day"),
+    # what retention reads
+    Index("ix_lesson_views_named", "day", "viewer", postgresql_where=text("course_id <> 0 AND viewer NOT LIKE '~%'")),
+    info={"writer": "playback"},
 )

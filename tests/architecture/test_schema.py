@@ -10,7 +10,7 @@ from shared.runtime.migrations import migrate
 from shared.schema.tables import metadata
 
 TABLES = metadata.sorted_tables
-WRITERS = {"school", "gateway", "transcoder", "stats", "console", "runtime", "every service, its own rows"}
+WRITERS = {"school", "gateway", "transcoder", "playback", "stats", "console", "runtime", "every service, its own rows"}
 
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 

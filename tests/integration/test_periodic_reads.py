@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,11 @@ import pytest
 from sqlalchemy import Engine, event
 
 from services.console.overview import read_overview
+from services.playback.views import PostgresViews, View
 from services.stats.api.cache import SnapshotCache, refresh
+from services.stats.days import Days
+from services.stats.sections import engagement, lessons, subscriptions
+from services.stats.sections.base import Query, Rules
 from services.stats.snapshots.due_days import sweep
 from services.transcoder.jobs.maintenance import Maintenance
 from services.transcoder.jobs.scratch import ScratchSpace
@@ -38,6 +42,7 @@ GROWING = {
     "operator_acts",
     "transcode_jobs",
     "transcode_chunks",
+    "lesson_views",
     "daily_stats",
     "seals",
 }
@@ -71,6 +76,25 @@ def _maintain(engine: Engine) -> None:
         duties.remove_sources()
 
 
+def _write_views(engine: Engine) -> None:
+    PostgresViews(engine).add([View("17", 7, date(2026, 3, 5), 1000, 1)])
+
+
+def _count(find: Callable[[Query, Days], object]) -> Callable[[Engine], None]:
+    """What the statistics of one day ask."""
+
+    def ask(engine: Engine) -> None:
+        day = date(2026, 3, 5)
+        with engine.connect() as connection:
+
+            def run(query: str, values: Mapping[str, Any]) -> Sequence[Any]:
+                return connection.exec_driver_sql(query, dict(values)).all()
+
+            find(Query(run, lambda *_: None), Days(day, day, ZoneInfo("Africa/Algiers")))
+
+    return ask
+
+
 #: What runs by itself, every few seconds or minutes, in some process.
 DUTIES: dict[str, Callable[[Engine], object]] = {
     "relay: publish": _take,
@@ -86,6 +110,10 @@ DUTIES: dict[str, Callable[[Engine], object]] = {
     "console: overview": read_overview,
     "workers: pauses": list_pauses,
     "transcoder: maintenance": _maintain,
+    "playback: views": _write_views,
+    "statistics: lessons": _count(lambda ask, days: lessons.compute(ask, days, Rules("DZD"))),
+    "statistics: conversion": _count(engagement._converted),
+    "statistics: years of students": _count(lambda ask, _: ask(subscriptions._YEARS, users=[1, 2, 3])),
     "statistics: due days": _sweep,
     "statistics: cache": lambda engine: refresh(engine, SnapshotCache()),
 }

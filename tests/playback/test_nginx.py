@@ -149,6 +149,16 @@ def test_ranges_heads_and_compression_come_from_the_cache(edge: Edge) -> None:
             assert (gzip.decompress(raw) if encoding else raw) == PLAYLIST
 
 
+def test_reports_of_players_go_through(edge: Edge) -> None:
+    for _ in range(2):
+        answer = httpx.post(f"{edge.folder()}watched.json", content=b'{"duration": 100, "played": [[0, 1]]}')
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert edge.playback.metric('nouba_playback_requests_total{outcome="report"}') == 2
+    forged = f"{edge.folder()}watched.json".replace("/7/", "/8/")
+    assert httpx.post(forged, content=b'{"duration": 100, "played": [[0, 1]]}').status_code == 403
+
+
 def test_a_key_goes_through_and_stays_in_no_cache(edge: Edge, tmp_path: Path) -> None:
     for _ in range(2):
         answer = httpx.get(f"{edge.folder()}{KEY_ID}.key")

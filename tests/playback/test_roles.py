@@ -18,6 +18,7 @@ from shared.runtime.database import RetryingEngine, build_engine
 from tests.playback.lessons import KEY, KEY_ID, MASTER
 from tests.playback.processes import RunningPlayback, signed
 from tests.roles import PASSWORD, apply_roles
+from tests.waiting import wait_until
 
 FORBIDDEN = [
     ("playback", "SELECT FROM courses"),
@@ -25,6 +26,10 @@ FORBIDDEN = [
     ("playback", "UPDATE course_keys SET secret = secret"),
     ("playback", "DELETE FROM course_keys"),
     ("playback", "SELECT FROM transcode_jobs"),
+    ("playback", "DELETE FROM lesson_views"),
+    ("playback", "UPDATE lesson_views SET viewer = '18'"),
+    ("playback", "INSERT INTO lesson_views (viewer, course_id, day, chapter_id) VALUES ('17', 7, now(), 3)"),
+    ("playback", "SELECT forget_lessons(now(), 1)"),
     ("playback", "SELECT FROM outbox"),
     ("playback", "SELECT FROM users"),
     ("gateway", "UPDATE transcode_jobs SET state = 'completed'"),
@@ -59,6 +64,12 @@ def test_each_role_does_its_work_on_lessons_and_no_more(own_postgres: Postgres, 
     with RunningPlayback(tmp_path / "log", url_as("playback", own_postgres), s3_server) as playback:
         base = playback.url + signed(MASTER).removesuffix("master.m3u8")
         assert httpx.get(f"{base}{KEY_ID}.key").content == KEY
+        # and records who watched it
+        report = httpx.post(f"{base}watched.json", content=b'{"duration": 100, "played": [[0, 60]]}')
+        assert report.status_code == 204
+        query = text("SELECT sum(played_ms) FROM lesson_views")
+        with owner.connect() as connection:
+            wait_until(lambda: connection.scalar(query) == 60_000, 30, "no view is written")
 
     # And the gateway keeps captions, and asks
     videos = PostgresVideos(gateway := build_engine(url_as("gateway", own_postgres), autocommit=True))

@@ -162,6 +162,19 @@ _office = st.fixed_dictionaries(
         "received_at": _moments,
     }
 )
+_views = st.fixed_dictionaries(
+    {
+        # users, and whom no user's id is
+        "viewer": st.sampled_from(("1", "2", "3", "77", "u-1", "~a random name", "01", "9" * 19)),
+        # also one that is gone, and what is left of an erased one
+        "lesson": st.integers(0, 3),
+        "chapter_id": _maybe,
+        "days": _days,
+        "played_ms": st.sampled_from((0, 1, 59_999, 3_600_000, 86_400_000)),
+        "number_of_parts": st.sampled_from((0, 1, 89, 90, 100)),
+        "last_at": _moments,
+    }
+)
 _taught = st.fixed_dictionaries({"chapter_id": _maybe, "teacher_id": _maybe, "since_at": _moments})
 _raw = st.fixed_dictionaries(
     {
@@ -203,6 +216,7 @@ _raw = st.fixed_dictionaries(
         "office_payments": st.lists(_office, max_size=3),
         "subscription_terms": st.lists(_sold, max_size=3),
         "chapter_teachers": st.lists(_taught, max_size=3),
+        "lesson_views": st.lists(_views, max_size=6),
     }
 )
 
@@ -238,6 +252,11 @@ def _build(place: tuple[ZoneInfo, date], raw: School) -> History:
         if row["chapter_id"] is not None
     ]
     school["chapter_teachers"] = _unique(taught, "chapter_id", "since")
+    for view in school["lesson_views"]:
+        view["course_id"] = view.pop("lesson")
+        view["day"] = day + timedelta(days=view.pop("days"))
+        view["parts"] = ("1" * view.pop("number_of_parts")).rjust(100, "0")
+    school["lesson_views"] = _unique(school["lesson_views"], "viewer", "course_id", "day")
     return school, zone, day
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.stats.oracle_day import Row, School, count, half_up, ratio
+from tests.stats.oracle_day import Row, School, add_up, count, half_up, ratio
 from tests.stats.oracle_money import Money
 
 
@@ -23,6 +23,7 @@ def numbers(school: School, day: date, zone: ZoneInfo, currency: str) -> dict[st
         "payments",
         "wallets",
         "subscriptions",
+        "lessons",
         "attendance",
         "engagement",
         "users",
@@ -43,9 +44,30 @@ class Day(Money):
 
     def active(self, day: date) -> set[int]:
         traces = (("attendances", "checked_in_at"), ("payments", "completed_at"))
-        return {
+        came = {
             row["user_id"] for table, column in traces for row in self.school[table] if self.within(row[column], day)
         }
+        # a viewer who is no user of the school's is nobody
+        watched = {view["viewer"] for view in self.school["lesson_views"] if view["day"] == day}
+        return came | {user["id"] for user in self.school["users"] if str(user["id"]) in watched}
+
+    def lessons(self) -> Row:
+        # lesson 0 is what is left of an erased one
+        views = [view for view in self.school["lesson_views"] if view["day"] == self.day and view["course_id"]]
+        finished = [view for view in views if view["parts"].count("1") >= 90]
+        found: Row = {
+            "watched": len(views),
+            "viewers": len({view["viewer"] for view in views}),
+            "watch_time": sum(view["played_ms"] for view in views),
+            "finished": len(finished),
+            "completion": ratio(len(finished), len(views), 10_000),
+        }
+        for name in ("course", "chapter"):
+            key = f"{name}_id"
+            found[f"by_{name}"] = count(view[key] for view in views)
+            found[f"finished_by_{name}"] = count(view[key] for view in finished)
+            found[f"watch_time_by_{name}"] = add_up((view[key], view["played_ms"]) for view in views)
+        return found
 
     def users(self) -> Row:
         known = self.rows("users", "created_at", self.by_end)

@@ -22,7 +22,7 @@ RULES = Rules("DZD", grace_days=7)
 
 _TABLES = (
     "users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions",
-    "subscription_terms", "chapter_teachers", "office_payments",
+    "subscription_terms", "chapter_teachers", "office_payments", "lesson_views",
 )  # fmt: skip
 
 

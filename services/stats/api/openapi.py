@@ -253,7 +253,7 @@ DOCUMENT: dict[str, Any] = {
                     },
                     "names": {
                         "type": "object",
-                        "description": "What the school called the chapters and teachers whose ids are keys.",
+                        "description": "What the school called the chapters, lessons and teachers whose ids are keys.",
                         "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
                     },
                     "sections": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Section"}},

@@ -17,7 +17,10 @@ from services.stats.days import ONE_DAY, Days, midnight
 from services.stats.sections.base import Query, span
 
 #: What makes a user active: a trace that has its own time.
-ACTIVE = "a check-in to a session, or a payment that was completed (attendances.checked_in_at, payments.completed_at)"
+ACTIVE = (
+    "a lesson watched, a check-in to a session, or a payment that was completed (lesson_views.day, "
+    "attendances.checked_in_at, payments.completed_at)"
+)
 
 #: After how many days it is asked whether new users came back.
 AGES = (1, 7, 30)
@@ -55,6 +58,9 @@ SELECT session_id, user_id FROM attendances WHERE checked_in_at >= %(begins_at)s
 
 _OTHER_TRACES = """
 SELECT user_id FROM payments WHERE completed_at >= %(begins_at)s AND completed_at < %(ends_at)s
+-- a viewer is whom the school named when it had the address signed, which may be nobody who is registered
+UNION ALL
+SELECT users.id FROM lesson_views JOIN users ON users.id = lesson_views.user_id WHERE lesson_views.day = %(day)s
 """
 
 # of the days before, neither the session nor the kind of trace matters
@@ -113,11 +119,11 @@ def read_ahead(ask: Query, days: Days) -> None:
 
 
 def _traces(ask: Query, day: Days) -> Integers:
-    return ask.columns(_ALL_TRACES, ("user_id",), begins_at=day.begins_at, ends_at=day.ends_at)[0]
+    return ask.columns(_ALL_TRACES, ("user_id",), **_limits(day.first, day))[0]
 
 
 def _limits(day: date, days: Days) -> dict[str, object]:
-    return {"begins_at": midnight(day, days.zone), "ends_at": midnight(day + ONE_DAY, days.zone)}
+    return {"begins_at": midnight(day, days.zone), "ends_at": midnight(day + ONE_DAY, days.zone), "day": day}
 
 
 def _check_ins(ask: Query, day: date, days: Days) -> tuple[Integers, Integers]:

@@ -7,7 +7,7 @@ from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit
 
 #: Raised with every change of what a number means, so that older days are seen to be of older definitions.
-REVISION = 5
+REVISION = 6
 
 #: What became of payments that were begun in a day: it goes on after the month is closed, and alarms nobody.
 SETTLE_LATER = frozenset(
@@ -17,8 +17,8 @@ SETTLE_LATER = frozenset(
 #: What a reader would like to know and the data do not say; a number is never made up.
 LEFT_OUT = {
     "users who logged in": "only the last login of a user is kept, so a day's logins are forgotten at the next one",
-    "lessons watched": "playback keeps no record of viewers, and behind nginx it does not even see most requests; it "
-    "takes a beacon of the school's player (course, user, seconds played) that the school has the right to keep",
+    "lessons watched in a player that does not report": "segments come from caches, and a segment that was fetched is "
+    "not one that was watched; docs/playback.md has the report that a player sends",
     "payouts of the providers": "the ledger books what providers owe, and not yet what they paid out",
     "webhooks that came twice": "a repetition leaves no row; Prometheus counts it (nouba_gateway_requests_total)",
     "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
@@ -42,6 +42,8 @@ IDENTITIES = (
     ("`revenue.net`", "`revenue.earned` + the change of `revenue.deferred`, where every term was paid from a wallet"),
     ("the change of `subscriptions.mrr`", "new + expansion + reactivation - contraction - churn"),
     ("the change of `subscriptions.subscribers`", "`subscribers_gained` - `subscribers_lost`"),
+    ("`lessons.watched`", "the sum of `lessons.by_course` and of `lessons.by_chapter`"),
+    ("`lessons.watch_time`", "the sum of `lessons.watch_time_by_course` and of `lessons.watch_time_by_chapter`"),
     ("the change of `subscriptions.active`", "`begun` - `ended`"),
     ("`gross_mrr_churn_30`, `net_mrr_churn_30`", "100 % - `grr_30`, 100 % - `nrr_30`"),
 )  # fmt: skip
@@ -72,7 +74,10 @@ _LAST = {
         "videos", "video_minutes", "video_bytes",
     ),
 }  # fmt: skip
+#: Times that add up; those of other sections are percentiles.
+_ADDED_TIMES = frozenset(f"lessons.watch_time{by}" for by in ("", "_by_course", "_by_chapter"))
 _NOTHING = {
+    "lessons": ("viewers",),
     "payments": ("mean",),
     "wallets": ("mean",),
     "attendance": ("attendees",),
@@ -89,6 +94,8 @@ def over(name: str) -> Over:
     if number in _LAST.get(section, ()):
         return Over.LAST
     units = {each.unit for _, each in find(name) if each.name == number}
+    if name in _ADDED_TIMES:
+        return Over.SUM
     is_ratio = units & {Unit.BASIS_POINTS, Unit.HUNDREDTHS, Unit.MILLISECONDS}
     return Over.NOTHING if is_ratio or number in _NOTHING.get(section, ()) else Over.SUM
 
@@ -124,7 +131,7 @@ def reach_of(name: str) -> int:
 
 @cache
 def named_by(name: str) -> str:
-    """What the keys of the number `section.name` are ids of: chapter or teacher; empty where they are words."""
+    """What the keys of the number `section.name` are ids of: chapter, course or teacher; empty where they are words."""
     by = next((number.by for section, number in find(name) if f"{section.name}.{number.name}" == name), None)
     return (by or "").removesuffix("'s id") if by and by.endswith("'s id") else ""
 

@@ -101,4 +101,4 @@ def _converted(ask: Query, days: Days) -> list[int]:
     return by_bucket(days, ((row.bucket, row.users) for row in rows))
 
 
-SECTION = Section("engagement", NUMBERS, compute, weight=2, source="attendances, payments, users")
+SECTION = Section("engagement", NUMBERS, compute, weight=2, source="lesson_views, attendances, payments, users")

@@ -44,6 +44,7 @@ def counts(users: int) -> dict[str, int]:
         "courses": 200 + users // 100,
         "sessions": users // 2,
         "attendances": 50 * users,
+        "views": 10 * users,
         "subscriptions": 3 * users,
         "payments": 10 * users,
     }
@@ -61,6 +62,7 @@ def seed(
     names: dict[str, object] = {
         **rows_of,
         "seed": number,
+        "zone": zone.key,
         "begins_at": int(begins_at.timestamp()),
         "ends_at": ends_at.isoformat(),
         # what follows a row by minutes still lies before the end

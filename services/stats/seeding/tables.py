@@ -85,6 +85,18 @@ SELECT i, 1 + (i - 1) * {sessions} / {attendances},
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
 """
 
+# A viewer comes to a lesson once, and has played up to all of it by then.
+_VIEWS = """
+INSERT INTO lesson_views (id, viewer, course_id, day, chapter_id, played_ms, parts, last_at) OVERRIDING SYSTEM VALUE
+SELECT i, 1 + pg_temp.pick(i, 23, greatest(1, i * {users} / {views})), course,
+       (at AT TIME ZONE '{zone}')::date, 1 + course * {chapters} / ({courses} + 1), parts * 18000,
+       (repeat('1', parts::integer) || repeat('0', 100 - parts::integer))::bit(100), at
+FROM (SELECT i, 1 + pg_temp.pick(i, 24, greatest(1, i * {courses} / {views})) AS course,
+             greatest(1, least(100, pg_temp.pick(i, 25, 130))) AS parts, pg_temp.at(i, {views}) AS at
+      FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
+ON CONFLICT DO NOTHING
+"""
+
 _SUBSCRIPTIONS = """
 INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor, status, access_level, activated_at, ends_at,
                            created_at) OVERRIDING SYSTEM VALUE
@@ -185,6 +197,7 @@ TABLES = (
     Rows("transcode_chunks", "courses", _PARTS, 0.9),
     Rows("sessions", "sessions", _SESSIONS),
     Rows("attendances", "attendances", _ATTENDANCES),
+    Rows("lesson_views", "views", _VIEWS),
     Rows("subscriptions", "subscriptions", _SUBSCRIPTIONS),
     Rows("payments", "payments", _PAYMENTS),
     Rows("webhook_events", "payments", _EVENTS),

@@ -43,7 +43,7 @@ class Reading:
     #: The days of the reading that were marked as changed, and how often.
     marks: Mapping[date, int]
     sections: Mapping[str, Values | Failure]
-    #: What the school calls the keys of its breakdowns: `chapter` and `teacher`, by id.
+    #: What the school calls the keys of its breakdowns: `chapter`, `course` and `teacher`, by id.
     names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 

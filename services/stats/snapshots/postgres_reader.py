@@ -35,9 +35,10 @@ _SESSION = (
 )
 
 
-#: What the school calls its chapters and teachers.
+#: What the school calls its chapters, lessons and teachers.
 _NAMES = {
     "chapter": "SELECT id, title AS name FROM chapters WHERE id = ANY (%(ids)s) AND title <> ''",
+    "course": "SELECT id, title AS name FROM courses WHERE id = ANY (%(ids)s) AND title <> ''",
     "teacher": "SELECT id, name FROM teachers WHERE id = ANY (%(ids)s) AND name <> ''",
 }
 

@@ -56,8 +56,8 @@ def run(dry_run: bool, as_json: bool) -> None:
 def erase(user_id: int, reason: str, dry_run: bool, actor_name: str, as_json: bool) -> None:
     """Erase one person's data and keep the books.
 
-    It empties name, e-mail, telephone and the bodies of the person's webhooks. The
-    books stay under the user's number, and the hash chain stays valid. Exit
+    It empties name, e-mail, telephone and the bodies of the person's webhooks, and
+    which lessons they watched. The books stay under the user's number, and the hash chain stays valid. Exit
     status 1 while bodies are left because their events are not settled or decided.
     Needs the rights of the tables' owner, as `nouba migrate` does.
     """
@@ -72,7 +72,10 @@ def erase(user_id: int, reason: str, dry_run: bool, actor_name: str, as_json: bo
         click.echo(f"User {user_id} has no personal data left to erase.")
     else:
         verb = "would be erased" if dry_run else "erased"
-        click.echo(f"User {user_id}: {'profile and ' if done.profile else ''}{done.bodies} bodies {verb}.")
+        click.echo(
+            f"User {user_id}: {'profile and ' if done.profile else ''}{done.bodies} bodies {verb},"
+            f" and what they watched on {done.watched_days} days."
+        )
     if done.bodies_left:
         click.echo(
             f"{done.bodies_left} bodies are left: their events are not settled or decided, or were altered. See"

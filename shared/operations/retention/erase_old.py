@@ -21,7 +21,7 @@ ROUND_EVERY_SECONDS = 600.0
 
 ERASED = Counter("nouba_retention_erased_total", "Rows that retention erased or emptied.", ["kind"])
 # a process that erased nothing yet shows that it would
-for _kind in ("webhook_bodies", "dead_letters", "audit", "statistics"):
+for _kind in ("webhook_bodies", "dead_letters", "audit", "statistics", "lesson_views"):
     ERASED.labels(_kind)
 
 log = structlog.get_logger(__name__)
@@ -69,6 +69,13 @@ def rules(settings: RetentionSettings) -> Sequence[Rule]:
             "delete_old_statistics",
             "daily_stats s JOIN daily_stats_newest n ON n.day = s.day AND s.version < n.version"
             " WHERE s.computed_at < :before",
+        ),
+        Rule(
+            "lesson_views",
+            settings.retention_lesson_views_days,
+            "forget_lessons",
+            "(SELECT DISTINCT viewer, day FROM lesson_views WHERE day < CAST(:before AS date) AND course_id <> 0"
+            " AND viewer NOT LIKE '~%') AS named",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Erases one person's data: name, address, telephone and the bodies of their payments' webhooks.
+"""Erases one person's data: name, address, telephone, the bodies of their payments' webhooks, what they watched.
 
 The books stay, under the user's number: payments, ledger and balance are what the law of accounting demands.
 """
@@ -24,11 +24,13 @@ class Erasure:
     profile: bool
     bodies: int
     bodies_left: int
+    #: On so many days it is erased which lessons the person watched.
+    watched_days: int = 0
 
     @property
     def changed(self) -> bool:
         """Whether there was anything to erase."""
-        return self.profile or self.bodies > 0
+        return self.profile or self.bodies > 0 or self.watched_days > 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,9 +47,10 @@ def erase_user(engine: Engine, user_id: int, *, who: str, why: str, dry_run: boo
             raise NoSuchUserError(f"There is no user {user_id}.")
         profile = _erase_profile(connection, user_id)
         bodies = int(connection.scalar(text("SELECT erase_bodies_of_user(:user)"), {"user": user_id}) or 0)
-        done = Erasure(user_id, profile, bodies, _bodies_left(connection, user_id))
+        watched = int(connection.scalar(text("SELECT forget_lessons_of_user(:user)"), {"user": user_id}) or 0)
+        done = Erasure(user_id, profile, bodies, _bodies_left(connection, user_id), watched)
         if done.changed and not dry_run:
-            found = {"profile": profile, "bodies": bodies}
+            found = {"profile": profile, "bodies": bodies, "watched_days": watched}
             audit_log.record(connection, who=who, what="user.erase", why=why, ids=[user_id], chosen_by=found)
         if dry_run:
             transaction.rollback()

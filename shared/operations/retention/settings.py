@@ -27,3 +27,5 @@ class RetentionSettings(DatabaseSettings):
     retention_audit_days: Annotated[int, Field(ge=0), AfterValidator(_is_a_year)] = 0
     #: Versions of a day that a newer one replaced; the newest is never deleted.
     retention_statistics_days: int = Field(400, ge=0)
+    #: Who watched which lesson. What is left are the numbers of each day, and that a user was there.
+    retention_lesson_views_days: int = Field(400, ge=0)

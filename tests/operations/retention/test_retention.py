@@ -225,6 +225,7 @@ def test_decided_letters_and_replaced_statistics_go(database: Database, engine: 
         "dead_letters": 2,
         "audit": 0,
         "statistics": 1,
+        "lesson_views": 0,
     }
     query = "SELECT state FROM dead_letters WHERE message = 'text'"
     assert database.rows(query) == [("dead",)]
@@ -256,11 +257,62 @@ def test_retention_reads_no_growing_table_whole(database: Database) -> None:
     for rule in rules(settings(database)):
         ((source,),) = database.rows("SELECT prosrc FROM pg_proc WHERE proname = %s", rule.function)
         (statement,) = STATEMENT.findall(source)
-        for parameter in ("received_before", "died_before", "acted_before", "computed_before"):
+        for parameter in ("received_before", "died_before", "acted_before", "computed_before", "watched_before"):
             statement = statement.replace(parameter, "now()")
         statement = statement.replace("LIMIT at_most", "LIMIT 500").removesuffix(";")
 
         assert whole_reads(database.url, statement, None) == set(), rule.kind
+
+
+WATCHED = """
+SELECT day, count(DISTINCT viewer), count(*), sum(played_ms)::bigint, max(bit_count(parts)) FROM lesson_views
+WHERE course_id <> 0 GROUP BY day ORDER BY day
+"""
+WERE_THERE = "SELECT DISTINCT day, user_id FROM lesson_views WHERE user_id IS NOT NULL ORDER BY day, user_id"
+NAMED = """
+SELECT viewer, day, course_id FROM lesson_views WHERE NOT starts_with(viewer, '~') AND course_id <> 0
+ORDER BY viewer, day, course_id
+"""
+
+
+def add_views(database: Database, *views: tuple[str, int, datetime]) -> None:
+    for viewer, course_id, at in views:
+        database.execute(
+            "INSERT INTO lesson_views (viewer, course_id, day, played_ms, parts)"
+            " VALUES (%s, %s, %s, 60000, 7::bit(100))",
+            viewer,
+            course_id,
+            at.date(),
+        )
+
+
+def test_who_watched_which_lesson_is_forgotten_and_the_numbers_of_each_day_stay(
+    database: Database, engine: Engine
+) -> None:
+    older = OLD - timedelta(days=1)
+    add_views(database, ("7", 1, OLD), ("7", 2, OLD), ("7", 1, older), ("8", 1, OLD), ("guest", 1, OLD), ("7", 1, NEW))
+    before = database.rows(WATCHED), database.rows(WERE_THERE)
+    rule = next(rule for rule in rules(settings(database)) if rule.kind == "lesson_views")
+    assert count_due(engine, rule, datetime.now(UTC)) == 4
+
+    assert erase_batch(engine, rule, datetime.now(UTC)) == 4
+
+    assert database.rows(NAMED) == [("7", NEW.date(), 1)]
+    assert (database.rows(WATCHED), database.rows(WERE_THERE)) == before
+    assert count_due(engine, rule, datetime.now(UTC)) == erase_batch(engine, rule, datetime.now(UTC)) == 0
+
+
+def test_a_person_is_forgotten_on_every_day(database: Database) -> None:
+    database.execute("INSERT INTO users (id) VALUES (7)")
+    add_views(database, ("7", 1, OLD), ("7", 2, OLD), ("7", 1, NEW), ("77", 1, NEW))
+    before = database.rows(WATCHED), database.rows(WERE_THERE)
+
+    command = ("erase", "--user", "7", "--reason", "request 118", "--actor-name", "Karim")
+    assert "what they watched on 2 days" in nouba(database, *command)
+
+    assert database.rows(NAMED) == [("77", NEW.date(), 1)]
+    assert (database.rows(WATCHED), database.rows(WERE_THERE)) == before
+    assert "no personal data left" in nouba(database, *command)
 
 
 def test_a_persons_data_is_erased_once_and_the_books_stay(database: Database, engine: Engine) -> None:

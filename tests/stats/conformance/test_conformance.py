@@ -18,8 +18,8 @@ CASES = tomllib.loads(Path(__file__).with_name("cases.toml").read_text(encoding=
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 TABLES = (
     "users", "teachers", "chapters", "courses", "sessions", "attendances", "payments", "subscriptions",
-    "subscription_terms", "chapter_teachers", "office_payments", "webhook_events", "transcode_jobs", "dead_letters",
-    "ledger",
+    "subscription_terms", "chapter_teachers", "office_payments", "lesson_views", "webhook_events", "transcode_jobs",
+    "dead_letters", "ledger",
 )  # fmt: skip
 
 
@@ -31,9 +31,11 @@ def school_of(case: Row) -> School:
     """A school of which only this case is known."""
     school: School = {table: [] for table in TABLES}
     terms, money = case.get("terms", []), case.get("money", [])
-    check_ins, payments = case.get("check_ins", []), case.get("payments", [])
+    check_ins, payments, views = (case.get(name, []) for name in ("check_ins", "payments", "views"))
     registered = {int(number): at(text) for number, text in case.get("registered", {}).items()}
-    users = registered.keys() | {one["user"] for one in [*terms, *money, *check_ins, *payments] if "user" in one}
+    users = registered.keys() | {
+        one["user"] for one in [*terms, *money, *check_ins, *payments, *views] if "user" in one
+    }
     school["users"] = [
         {
             "id": number,
@@ -77,6 +79,19 @@ def school_of(case: Row) -> School:
             "received_at": at(one["at"]),
         }
         for number, one in enumerate(case.get("office", []), start=1)
+    ]
+    school["lesson_views"] = [
+        {
+            "id": number,
+            "viewer": one.get("viewer", str(one.get("user"))),
+            "course_id": one["lesson"],
+            "chapter_id": one.get("chapter"),
+            "day": date.fromisoformat(one["on"]),
+            "played_ms": one["minutes"] * 60_000,
+            "parts": ("1" * one["parts"]).rjust(100, "0"),
+            "last_at": LONG_AGO,
+        }
+        for number, one in enumerate(views, start=1)
     ]
     school["ledger"] = [
         {

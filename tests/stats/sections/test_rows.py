@@ -18,17 +18,17 @@ from tests.stats.school import RULES, Connection, count, load, query_of
 DAY = date(2026, 3, 5)
 slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
 
-#: Ratios, means and percentiles are no sums of rows; neither is what was expected, and what a table does not identify.
+#: Ratios, means and percentiles are no sums of rows; neither are minutes, which are rounded once, over all videos.
 WITHOUT = {
-    "payments": {"cash_in", "success_rate", "mean", "credit_p50", "credit_p95", "credit_max"},
+    "payments": {"success_rate", "mean", "credit_p50", "credit_p95", "credit_max"},
     "subscriptions": {
         "customer_churn_30", "gross_mrr_churn_30", "net_mrr_churn_30", "grr_30", "nrr_30", "renewal_rate_30",
     },
     "wallets": {"mean"},
-    "attendance": {"mean_per_session", "expected", "attendance_rate"},
+    "lessons": {"completion"},
+    "attendance": {"mean_per_session", "attendance_rate"},
     "engagement": {"stickiness", "retention_1", "retention_7", "retention_30", "conversion_30"},
-    "content": {"videos", "video_minutes", "video_bytes", "transcode_p50", "transcode_p95", "transcode_max"},
-    "platform": {"messages_dead"},
+    "content": {"video_minutes", "transcode_p50", "transcode_p95", "transcode_max"},
 }  # fmt: skip
 
 
@@ -40,6 +40,11 @@ def test_every_other_number_has_rows() -> None:
 
 def total(found: list[Row]) -> int:
     return sum(row.amount for row in found)
+
+
+def identity(row: Row) -> tuple[int, str, str]:
+    """Rows of two tables may have one id, and are on one page then, in any order."""
+    return row.id, row.source, repr(row)
 
 
 def pages(read: Any) -> Iterator[Row]:
@@ -67,7 +72,7 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
 
             every = read()
             assert total(every) == (sum(value.values()) if isinstance(value, dict) else value), number
-            assert list(pages(read)) == every, number
+            assert sorted(pages(read), key=identity) == sorted(every, key=identity), number
             if isinstance(value, dict):
                 assert {key: total(read(key)) for key in value} == value, number
                 named = tuple(value)[1:]

@@ -297,7 +297,7 @@ def test_the_names_of_chapters_and_teachers_stand_beside_their_ids(engine: Engin
     found = postgres_store.on(engine, NOON.date())
     assert found is not None
     assert number(engine, NOON.date(), "subscriptions.popular_chapters") == {"1": 1, "2": 1}
-    assert found.payload["names"] == {"chapter": {"1": "Suites"}, "teacher": {}}
+    assert found.payload["names"] == {"chapter": {"1": "Suites"}, "course": {}, "teacher": {}}
 
 
 def test_a_version_is_never_changed(engine: Engine, computation: Computation) -> None:

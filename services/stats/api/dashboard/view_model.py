@@ -24,6 +24,7 @@ OVERVIEW = (
     "revenue.net",
     "payments.cash_in",
     "subscriptions.students",
+    "lessons.watched",
     "subscriptions.mrr",
     "engagement.daily",
     "attendance.check_ins",
@@ -94,7 +95,7 @@ class Shown:
     more: str
     #: Whether it leads to rows that add up to it.
     has_rows: bool = False
-    #: What has added up in the month and in the school year so far, where every day of it is kept.
+    #: What has added up in the week (from Monday), the month and the school year so far, where every day of it is kept.
     to_date: tuple[tuple[str, str], ...] = ()
 
 
@@ -153,7 +154,7 @@ def _to_date(cache: SnapshotCache, day: Day, name: str, words: Translations) -> 
         return ()
     (_, number), *_ = find(name)
     found = []
-    for step in ("month", "school_year"):
+    for step in ("week", "month", "school_year"):
         days = cache.between(begin_of(day.day, step), day.day).values()
         amounts = [flatten(one.payload).get(name) for one in days if one]
         known = [amount for amount in amounts if amount is not None]

@@ -138,12 +138,16 @@ def test_a_day_that_is_not_kept_has_a_page_that_says_so(library: Library, langua
     Nesting(answer.text)
 
 
-def test_the_first_cards_say_what_the_month_has_brought_so_far(library: Library) -> None:
+def test_the_first_cards_say_what_week_and_month_have_brought_so_far(library: Library) -> None:
     html = page(library, "?lang=en").text
-    days = [LAST.replace(day=number) for number in range(1, LAST.day + 1)]
-    amount = sum(payload_of(day)["sections"]["revenue"]["numbers"]["net"] for day in days)
 
-    assert f'<span class="quiet">month to date</span> <bdi>{words_of("en").value(amount, Unit.MINOR, "DZD")}' in html
+    for step in ("week", "month"):
+        first = begin_of(LAST, step)
+        days = [first + timedelta(days=number) for number in range((LAST - first).days + 1)]
+        amount = sum(payload_of(day)["sections"]["revenue"]["numbers"]["net"] for day in days)
+        assert (
+            f'<span class="quiet">{step} to date</span> <bdi>{words_of("en").value(amount, Unit.MINOR, "DZD")}' in html
+        )
     # of the school year, the first days are not kept
     assert "school year to date" not in html or LAST - timedelta(days=39) <= begin_of(LAST, "school_year")
 
