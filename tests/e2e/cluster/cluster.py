@@ -48,7 +48,8 @@ class Cluster(Containers):
 
     def promoted_at(self) -> list[float]:
         """When a standby became the primary, each time, in seconds of the clock that `time.time` shows."""
-        return [datetime.fromisoformat(one[3]).timestamp() for one in self._patronictl("history") if len(one) > 3]
+        times = (one.get("Timestamp") for one in self._patronictl("history"))
+        return [datetime.fromisoformat(at).timestamp() for at in times if at]
 
     def await_whole(self, timeout_seconds: float) -> None:
         """Wait until every node takes part: two standbys follow, one synchronously; each queue has three members."""
