@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,8 +38,17 @@ def main(rate: float, short: bool, as_json: bool) -> None:
     """Start a cluster of its own, break it under load, print the table. Exits with 1 where a bar is missed."""
     console = Console(stderr=True, highlight=False)
     report = Report(rate)
-    with _cluster(console.print) as cluster:
-        play(cluster, report, short=short, tell=console.print)
+    began = time.monotonic()
+
+    def tell(what: str) -> None:
+        console.print(f"{time.monotonic() - began:4.0f} s  {what}")
+
+    with _cluster(tell) as cluster:
+        try:
+            play(cluster, report, short=short, tell=tell)
+        except (AssertionError, subprocess.SubprocessError) as error:
+            report.faults.append(str(error))
+    report.seconds = time.monotonic() - began
     if as_json:
         print(json.dumps(report.as_json(), indent=1))
     else:
@@ -49,10 +59,9 @@ def main(rate: float, short: bool, as_json: bool) -> None:
 @contextlib.contextmanager
 def _cluster(tell: Tell) -> Iterator[Cluster]:
     cluster = Cluster()
-    began = time.monotonic()
     try:
         cluster.up(UP_SECONDS)
-        tell(f"up after {time.monotonic() - began:.0f} s")
+        tell("the cluster is up")
         yield cluster
     finally:
         cluster.down()
@@ -60,28 +69,29 @@ def _cluster(tell: Tell) -> Iterator[Cluster]:
 
 def play(cluster: Cluster, report: Report, *, short: bool, tell: Tell) -> None:
     """Play all faults and fill `report`."""
-    began = time.monotonic()
     cluster.await_whole(WHOLE_SECONDS)
     lessons: list[str] = []
     windows: list[Window] = []
     with Payments(cluster, report.rate) as payments:
         first = time.time()
         time.sleep(WARM_UP_SECONDS)
-        for fault in faults(cluster, short=short):
-            _work(cluster, lessons)
-            windows.append(_play(fault, cluster, payments, tell))
-        if not short:
-            _work(cluster, lessons)
-            start = time.time()
-            tell(f"rolling {roll_all(cluster)}")
-            payments.await_flow(WHOLE_SECONDS)
-            windows.append(("every service replaced, one at a time", False, start, time.time()))
+        try:
+            for fault in faults(cluster, short=short):
+                _work(cluster, lessons)
+                windows.append(_play(fault, cluster, payments, tell))
+            if not short:
+                _work(cluster, lessons)
+                windows.append(_roll(cluster, payments, tell))
+        except (AssertionError, subprocess.SubprocessError) as error:
+            # what was played until now is reported all the same
+            report.faults.append(str(error))
         report.reached = len(payments.sent.accepted) / (time.time() - first)
-    payments.await_settled(WHOLE_SECONDS)
-    _count(cluster, payments, windows, report)
+    try:
+        payments.await_settled(WHOLE_SECONDS)
+    finally:
+        _count(cluster, payments, windows, report)
     _check_work(cluster, lessons, report)
     report.ledger = _verify(cluster, report)
-    report.seconds = time.monotonic() - began
 
 
 def _play(fault: Fault, cluster: Cluster, payments: Payments, tell: Tell) -> Window:
@@ -94,6 +104,14 @@ def _play(fault: Fault, cluster: Cluster, payments: Payments, tell: Tell) -> Win
     payments.await_flow(WHOLE_SECONDS)
     tell(f"  whole again after {time.time() - start:.0f} s")
     return fault.name, fault.has_promotion, start, time.time()
+
+
+def _roll(cluster: Cluster, payments: Payments, tell: Tell) -> Window:
+    start = time.time()
+    tell("every service is replaced")
+    tell(f"  replaced: {roll_all(cluster)}")
+    payments.await_flow(WHOLE_SECONDS)
+    return "every service replaced, one at a time", False, start, time.time()
 
 
 def _work(cluster: Cluster, lessons: list[str]) -> None:
