@@ -25,7 +25,7 @@ WHOLE_SECONDS = 180
 LESSON_SECONDS = 400
 WARM_UP_SECONDS = 10.0
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 #: A fault, when it began and when everything was whole again.
 Window = tuple[str, bool, float, float]
 
@@ -40,12 +40,12 @@ def main(rate: float, short: bool, as_json: bool) -> None:
     report = Report(rate)
     began = time.monotonic()
 
-    def tell(what: str) -> None:
+    def progress(what: str) -> None:
         console.print(f"{time.monotonic() - began:4.0f} s  {what}")
 
-    with _cluster(tell) as cluster:
+    with _cluster(progress) as cluster:
         try:
-            play(cluster, report, short=short, tell=tell)
+            play(cluster, report, short=short, progress=progress)
         except (AssertionError, subprocess.SubprocessError) as error:
             report.faults.append(str(error))
     report.seconds = time.monotonic() - began
@@ -57,19 +57,21 @@ def main(rate: float, short: bool, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _cluster(tell: Tell) -> Iterator[Cluster]:
+def _cluster(progress: Progress) -> Iterator[Cluster]:
     cluster = Cluster()
     try:
         cluster.up(UP_SECONDS)
-        tell("the cluster is up")
+        progress("the cluster is up")
         yield cluster
     finally:
         cluster.down()
 
 
-def play(cluster: Cluster, report: Report, *, short: bool, tell: Tell) -> None:
+def play(cluster: Cluster, report: Report, *, short: bool, progress: Progress) -> None:
     """Play all faults and fill `report`."""
     cluster.await_whole(WHOLE_SECONDS)
+    # a day is computed again only where it was computed before
+    cluster.run("exec", "--no-TTY", "stats-worker", "nouba", "stats", "backfill", _yesterday(), _yesterday())
     lessons: list[str] = []
     windows: list[Window] = []
     with Payments(cluster, report.rate) as payments:
@@ -78,10 +80,10 @@ def play(cluster: Cluster, report: Report, *, short: bool, tell: Tell) -> None:
         try:
             for fault in faults(cluster, short=short):
                 _work(cluster, lessons)
-                windows.append(_play(fault, cluster, payments, tell))
+                windows.append(_play(fault, cluster, payments, progress))
             if not short:
                 _work(cluster, lessons)
-                windows.append(_roll(cluster, payments, tell))
+                windows.append(_roll(cluster, payments, progress))
         except (AssertionError, subprocess.SubprocessError) as error:
             # what was played until now is reported all the same
             report.faults.append(str(error))
@@ -94,22 +96,23 @@ def play(cluster: Cluster, report: Report, *, short: bool, tell: Tell) -> None:
     report.ledger = _verify(cluster, report)
 
 
-def _play(fault: Fault, cluster: Cluster, payments: Payments, tell: Tell) -> Window:
+def _play(fault: Fault, cluster: Cluster, payments: Payments, progress: Progress) -> Window:
+    node = fault.node()
     start = time.time()
-    node = fault.begin()
-    tell(f"{fault.name}: {node}")
+    fault.begin(node)
+    progress(f"{fault.name}: {node}")
     time.sleep(fault.away_seconds)
     fault.end(node)
     cluster.await_whole(WHOLE_SECONDS)
     payments.await_flow(WHOLE_SECONDS)
-    tell(f"  whole again after {time.time() - start:.0f} s")
+    progress(f"  whole again after {time.time() - start:.0f} s")
     return fault.name, fault.has_promotion, start, time.time()
 
 
-def _roll(cluster: Cluster, payments: Payments, tell: Tell) -> Window:
+def _roll(cluster: Cluster, payments: Payments, progress: Progress) -> Window:
     start = time.time()
-    tell("every service is replaced")
-    tell(f"  replaced: {roll_all(cluster)}")
+    progress("every service is replaced")
+    progress(f"  replaced: {roll_all(cluster)}")
     payments.await_flow(WHOLE_SECONDS)
     return "every service replaced, one at a time", False, start, time.time()
 

@@ -22,11 +22,12 @@ NEXT = "next"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`begin` breaks something and names it; `end` brings it back, as a machine comes back by itself."""
+    """`begin` breaks the `node`; `end` brings it back, as a machine comes back by itself."""
 
     name: str
-    begin: Callable[[], str]
-    end: Callable[[str], None]
+    node: Callable[[], str]
+    begin: Callable[[str], object]
+    end: Callable[[str], object]
     away_seconds: float = AWAY_SECONDS
     #: The time until a standby is promoted is Patroni's lease; ours begins after it.
     has_promotion: bool = False
@@ -35,48 +36,29 @@ class Fault:
 def faults(cluster: Cluster, *, short: bool) -> list[Fault]:
     """All of them; `short`: a primary and a broker are killed."""
 
-    def of_primary(verb: str) -> Callable[[], str]:
-        def begin() -> str:
-            node = cluster.primary()
-            cluster.run(verb, node)
-            return node
-
-        return begin
-
-    def of(service: str, do: Callable[[str], object]) -> Callable[[], str]:
-        def begin() -> str:
-            do(service)
-            return service
-
-        return begin
-
-    def unpause(node: str) -> None:
-        cluster.run("unpause", node)
-
     def kill(service: str) -> None:
         cluster.run("kill", service)
 
+    def pause(service: str) -> None:
+        cluster.run("pause", service)
+
+    def unpause(service: str) -> None:
+        cluster.run("unpause", service)
+
     def broker() -> str:
         """The node that leads the queue of webhooks: to lose another is nothing."""
-        node = cluster.leader("webhooks")
-        cluster.run("kill", node)
-        return node
+        return cluster.leader("webhooks")
 
-    def cut() -> str:
-        node = cluster.leader("webhooks")
-        cluster.cut_off(node)
-        return node
-
-    primary_killed = Fault("PostgreSQL primary killed", of_primary("kill"), cluster.start, has_promotion=True)
-    broker_killed = Fault("broker killed, leader of the queue", broker, cluster.start)
+    primary_killed = Fault("PostgreSQL primary killed", cluster.primary, kill, cluster.start, has_promotion=True)
+    broker_killed = Fault("broker killed, leader of the queue", broker, kill, cluster.start)
     if short:
         return [primary_killed, broker_killed]
     return [
         primary_killed,
-        Fault("primary's machine paused, comes back", of_primary("pause"), unpause, 40, has_promotion=True),
+        Fault("primary's machine paused, comes back", cluster.primary, pause, unpause, 40, has_promotion=True),
         broker_killed,
-        Fault("broker cut off from the other two", cut, cluster.connect, 40),
-        Fault("S3 away", of("s3", kill), cluster.start),
+        Fault("broker cut off from the other two", broker, cluster.cut_off, cluster.connect, 40),
+        Fault("S3 away", lambda: "s3", kill, cluster.start),
     ]
 
 
