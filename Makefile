@@ -62,7 +62,7 @@ compose-down: ## Stop the containers; data is kept
 compose-test: .venv ## Test the containers, with a project of their own
 	@$(BIN)/pytest --override-ini addopts=-ra tests/e2e/compose $(ARGS)
 
-cluster: ## Build and start three nodes of each server and two of each worker in containers
+cluster: ## Build and start three nodes of each server and two of each service in containers
 	@docker compose -f docker-compose.yml -f deploy/ha/docker-compose.yml up --build --wait
 
 cluster-test: .venv ## Kill, pause and cut off nodes of a cluster under webhooks: ARGS="--short --rate 50"
