@@ -62,14 +62,14 @@ compose-down: ## Stop the containers; data is kept
 compose-test: .venv ## Test the containers, with a project of their own
 	@$(BIN)/pytest --override-ini addopts=-ra tests/e2e/compose $(RERUNS:%=-rR --reruns %) $(ARGS)
 
-cluster: ## Build and start three nodes of each server and two of each worker in containers
+cluster: ## Build and start three nodes of each server and two of each service in containers
 	@docker compose -f docker-compose.yml -f deploy/ha/docker-compose.yml up --build --wait
 
-cluster-test: .venv ## Kill, pause and cut off nodes of a cluster of its own under payments
-	@$(BIN)/python -m tests.e2e.cluster
+cluster-test: .venv ## Kill, pause and cut off nodes of a cluster under webhooks: ARGS="--short --rate 50"
+	@$(BIN)/python -m tests.e2e.cluster $(ARGS)
 
 compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheus reads
-	@$(BIN)/hadolint services/*/Dockerfile deploy/demo/Dockerfile deploy/ha/patroni/Dockerfile
+	@$(BIN)/hadolint services/*/Dockerfile deploy/demo/Dockerfile deploy/ha/Dockerfile
 	@$(BIN)/compose-lint docker-compose.yml
 	@docker compose -f docker-compose.yml -f deploy/ha/docker-compose.yml config --quiet
 	@mkdir -p .nouba/compose

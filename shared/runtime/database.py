@@ -6,6 +6,7 @@ A URL may name several hosts (`postgresql://nouba@db1,db2/nouba`): the first tha
 """
 
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import structlog
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - psycopg2 names its class so
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, TimeoutError
 
 from shared.runtime.logs import describe
 from shared.runtime.socket_deadlines import Deadline, SocketDeadlines
@@ -35,6 +36,8 @@ _SHORTEST_SECONDS = 0.5
 _USELESS = ("25006", "57P01", "57P02", "57P03", "57P05", "08000", "08003", "08006", "08P01")
 #: A standby cancels statements that conflict with what it replays, and a primary never does.
 _OF_A_STANDBY = "conflict with recovery"
+#: The first byte of PostgreSQL's message that says why a session ends.
+_ERROR_RESPONSE = b"E"
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -79,6 +82,7 @@ def build_engine(
     # after SQLAlchemy's own first queries, since listeners are called in order
     event.listen(engine, "connect", _end_first_deadline)
     event.listen(engine, "handle_error", _drop_useless)
+    event.listen(engine, "checkout", _refuse_ended)
     return engine
 
 
@@ -191,6 +195,28 @@ def _end_first_deadline(connection: Any, _record: object = None) -> None:
     if deadline is not None:
         _deadlines.end(deadline)
         deadline.connection.close()
+
+
+def _refuse_ended(connection: Any, _record: object, _proxy: object) -> None:
+    """Replace a pooled connection that its server has ended; costs a system call, and no round trip.
+
+    So the first request after a failover or a restart does not fail for a connection that died while it was idle.
+    """
+    wire = select.poll()
+    try:
+        wire.register(connection, select.POLLIN)
+        # an idle connection has nothing to read but its end, or the reason for it
+        if not wire.poll(0):
+            return
+        with _wire_of(connection) as peer:
+            begin = peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except (OSError, ValueError, psycopg2.Error):
+        raise DisconnectionError("the connection is closed") from None
+    if begin in (b"", _ERROR_RESPONSE):
+        # all others of the pool lead to the same server
+        error = DisconnectionError("the server ended the connection")
+        error.invalidate_pool = True
+        raise error
 
 
 def _drop_useless(context: ExceptionContext) -> None:

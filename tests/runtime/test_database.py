@@ -93,6 +93,33 @@ def test_one_refused_write_drops_every_connection_to_the_standby(own_postgres: P
         engine.dispose()
 
 
+def test_connections_that_ended_while_they_were_idle_fail_no_request(database_url: str) -> None:
+    # Given a pool of idle connections that the server has ended, as a failover does
+    engine = build_engine(database_url, pool_size=3, application="idle pool")
+    connections = [engine.connect() for _ in range(3)]
+    for connection in connections:
+        connection.exec_driver_sql("SELECT 1")
+    for connection in connections:
+        connection.close()
+    with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
+        other.autocommit = True
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'idle pool'"
+        cursor.execute(ended)
+        assert cursor.fetchone() == (3,)
+
+        def are_gone() -> bool:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'idle pool'")
+            return cursor.fetchone() == (0,)
+
+        wait_until(are_gone)
+
+    # When as many requests come, then none fails
+    for _ in range(3):
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+    engine.dispose()
+
+
 def test_a_database_that_was_made_read_only_is_written_to_as_soon_as_it_may_be(database_url: str) -> None:
     engine = build_engine(database_url, pool_size=2)
     name = urlsplit(database_url).path.lstrip("/")

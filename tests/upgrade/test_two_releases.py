@@ -24,7 +24,7 @@ USER = 7
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = previous_release(tmp_path_factory.mktemp("previous"))
     if found is None:
-        pytest.skip("the history does not hold the previous release (a shallow clone?): git fetch --unshallow")
+        pytest.fail("the history does not hold the previous release: git fetch --unshallow")
     assert not (found / "shared/schema/migrations/versions" / FIRST_NEW_MIGRATION).exists()
     return found
 
