@@ -348,7 +348,7 @@ ON CONFLICT (event_id, endpoint_id) DO UPDATE SET {_AGAIN} WHERE webhook_deliver
 _COUNT_PENDING = """
 SELECT endpoint.id, counted.pending FROM webhook_endpoints AS endpoint CROSS JOIN LATERAL (
     SELECT count(*) AS pending FROM (SELECT FROM webhook_deliveries
-        WHERE endpoint_id = endpoint.id AND state = 'pending' LIMIT %(limit)s) AS some) AS counted
+        WHERE endpoint_id = endpoint.id AND state = 'pending' LIMIT %(limit)s) AS seen) AS counted
 """
 _REMOVE_DELIVERIES = """
 DELETE FROM webhook_deliveries WHERE id = ANY(ARRAY(
