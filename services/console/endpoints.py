@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from services.console.auth import for_operators, for_visitors
 from services.console.money import console
-from services.console.pages import LARGEST_ID, PAGE_ROWS, SPANS, asked, desk, row_id
+from services.console.pages import LARGEST_ID, PAGE_ROWS, SPANS, asked, console_context, row_id
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_endpoints.endpoints import (
     DELIVERY_STATES,
@@ -37,7 +37,7 @@ def show_endpoint(endpoint_id: int) -> ResponseReturnValue:
         found = endpoints.deliveries(endpoint_id, state=state, before_id=before_id, limit=PAGE_ROWS + 1)
     except UnknownEndpointError as error:
         abort(404, str(error))
-    acts = list_entries(desk().engine, of_id=endpoint_id)
+    acts = list_entries(console_context().engine, of_id=endpoint_id)
     return render_template(
         "endpoint.html",
         endpoint=endpoint,
@@ -87,7 +87,7 @@ def replay_endpoint(endpoint_id: int) -> ResponseReturnValue:
 
 def _endpoints() -> Endpoints:
     # no address is changed here
-    return Endpoints(desk().engine, allow_private=False)
+    return Endpoints(console_context().engine, allow_private=False)
 
 
 def _reason() -> str:

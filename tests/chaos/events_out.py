@@ -1,4 +1,4 @@
-"""What a receiver must have been told, computed from the plan; and every event of the database, once at least."""
+"""What a receiver must have been reported, computed from the plan; and every event of the database, once at least."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,29 +34,31 @@ def compare_events_out(
     findings.note("events out of wallets", list(_wallets(expected, received)), len(expected.balances))
     findings.note("events out of subscriptions", list(_subscriptions(expected, received)), len(expected.active))
     findings.note("events out of lessons", list(_lessons(courses, received)), len(courses))
-    told = {event["data"]["day"] for event in _of_type(received, "statistics.day_ready")}
-    findings.note("events out of days", [f"{day} is not told" for day in days if str(day) not in told], len(days))
+    reported = {event["data"]["day"] for event in _of_type(received, "statistics.day_ready")}
+    findings.note(
+        "events out of days", [f"{day} is not reported" for day in days if str(day) not in reported], len(days)
+    )
     return findings
 
 
 def _payments(plan: Plan, expected: Expected, received: Received) -> Iterator[str]:
-    told: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    reported: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for _, event in sorted(received.items()):
         if event["type"].startswith("payment."):
-            told[event["data"]["provider"], event["data"]["reference"]].append(event)
+            reported[event["data"]["provider"], event["data"]["reference"]].append(event)
     for place, life in enumerate(plan.lives):
         key = life.provider, life.payment.reference
-        for fault in _faults_of(life, expected.payments[key], payer(plan, place), told.pop(key, [])):
+        for fault in _faults_of(life, expected.payments[key], payer(plan, place), reported.pop(key, [])):
             yield f"{key}: {fault}"
-    for key, events in told.items():
+    for key, events in reported.items():
         yield f"{key}: nobody planned it, and there are {len(events)} events of it"
 
 
-def _faults_of(life: Life, outcome: tuple[str, int, int], user_id: int, told: Sequence[Event]) -> Iterator[str]:
-    """`told` are the payment's events, the oldest first."""
+def _faults_of(life: Life, outcome: tuple[str, int, int], user_id: int, reported: Sequence[Event]) -> Iterator[str]:
+    """`reported` are the payment's events, the oldest first."""
     status, amount, credited = outcome
     counts: dict[str, int] = defaultdict(int)
-    for event in told:
+    for event in reported:
         counts[event["type"].removeprefix("payment.")] += 1
     is_collected = status not in (*_ENDED, "authorized", "pending")
     if counts["completed"] != int(is_collected):
@@ -68,15 +70,15 @@ def _faults_of(life: Life, outcome: tuple[str, int, int], user_id: int, told: Se
         ("refunded", ("refunded", "part", "refund_failed", "part_failed")),
         ("disputed", ("disputed", "won", "lost")),
     ):
-        if counts[kind] and not set(words) & set(life.told):
+        if counts[kind] and not set(words) & set(life.reported):
             yield f"{counts[kind]} times {kind}, and nobody said that"
-    if "disputed" in life.told and not counts["disputed"]:
+    if "disputed" in life.reported and not counts["disputed"]:
         yield "it was disputed, and no event says so"
-    if not told:
+    if not reported:
         return
-    last = told[-1]["data"]
+    last = reported[-1]["data"]
     refunded = {"refunded": amount, "partially_refunded": amount - credited}.get(status, 0)
-    # a payment that ended and began again is pending once more, of which no event tells
+    # a payment that ended and began again is pending once more, of which no event says
     wanted = {"status": status if is_collected or status in _ENDED else last["status"], "user_id": user_id}
     wanted |= {"refunded_minor": refunded, "amount_minor": amount}
     for name, value in wanted.items():

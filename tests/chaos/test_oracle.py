@@ -199,7 +199,7 @@ def test_what_a_receiver_must_be_told_follows_from_the_plan_and_a_lost_a_strange
     assert any("nobody planned it" in one for one in found.differences["events out of payments"])
     assert len(found.differences["events out of wallets"]) == 1
     assert found.differences["events out of lessons"] == ["course 7 is ready, and no event says so"]
-    assert found.differences["events out of days"] == ["2026-03-02 is not told"]
+    assert found.differences["events out of days"] == ["2026-03-02 is not reported"]
 
 
 def _write(cursor: Any, life: Life, expected: Expected, user_id: int) -> None:

@@ -41,17 +41,17 @@ def test_the_page_of_one_shows_each_delivery_with_its_attempts(operator: Person)
 
 
 def test_an_operator_disables_and_enables_with_a_reason(database: Database, operator: Person) -> None:
-    def standing() -> tuple[object, ...]:
+    def endpoint_state() -> tuple[object, ...]:
         return database.rows("SELECT enabled, disabled_because, failures FROM webhook_endpoints")[0]
 
     # without a reason nothing happens
     assert operator.send("/endpoints/3", "/endpoints/3/switch", what="disable", why=" ").status_code == 400
-    assert standing() == (True, None, 2)
+    assert endpoint_state() == (True, None, 2)
 
     operator.send("/endpoints/3", "/endpoints/3/switch", what="disable", why="it is moved")
-    assert standing() == (False, "operator", 2)
+    assert endpoint_state() == (False, "operator", 2)
     operator.send("/endpoints/3", "/endpoints/3/switch", what="enable", why="it is back")
-    assert standing() == (True, None, 0)
+    assert endpoint_state() == (True, None, 0)
     assert "it is already" not in operator.read("/endpoints/3")
     assert [act[1:3] for act in acts(database)] == [
         ("endpoints.change", "it is moved"),

@@ -1,4 +1,4 @@
-"""Starts each example as its first lines tell the reader to, on a port and a database of its own."""
+"""Starts each example as its first lines say, on a port and a database of its own."""
 
 import hashlib
 import os

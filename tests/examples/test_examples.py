@@ -178,10 +178,10 @@ def test_a_lesson_is_uploaded_and_played(system: System, example: Example) -> No
         done = {"upload_id": ticket["upload_id"], "key": ticket["key"]}
         assert school.post(f"/courses/{course_id}/upload/complete", json=done).status_code == 202
 
-        # Then the school is told that the lesson is ready
+        # Then the school is announced that the lesson is ready
         query = "SELECT 'evt_' || id FROM events WHERE type = 'lesson.ready' AND key = %s"
-        told = wait_until(lambda: system.database.rows(query, str(course_id)), 60, "the lesson is not ready")
-        wait_until(lambda: _within(told, example), 20, "the event did not arrive")
+        announced = wait_until(lambda: system.database.rows(query, str(course_id)), 60, "the lesson is not ready")
+        wait_until(lambda: _within(announced, example), 20, "the event did not arrive")
 
         # and a player plays it
         address = school.get(f"/courses/{course_id}/lesson").json()["master_url"]

@@ -196,13 +196,13 @@ def replay(
 
     is_watched = sys.stderr.isatty()
 
-    def tell(events: int, share: float) -> None:
+    def report(events: int, share: float) -> None:
         if is_watched:
             click.echo(f"\r{share:4.0%}, {events} events", nl=False, err=True)
 
     with _endpoints() as given:
         chosen = ReplayFilter(types, since, until, only_failed)
-        count = given.replay(endpoint_id, chosen, who=actor_name, most=None, tell=tell).events
+        count = given.replay(endpoint_id, chosen, who=actor_name, most=None, report=report).events
     if is_watched:
         click.echo(err=True)
     click.echo(json.dumps({"events": count}) if as_json else f"{count} events are sent again.")

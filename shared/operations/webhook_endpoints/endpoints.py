@@ -263,13 +263,13 @@ class Endpoints:
         who: str,
         why: str | None = None,
         most: int | None = MOST_REPLAYED,
-        tell: Callable[[int, float], None] = lambda events, share: None,
+        report: Callable[[int, float], None] = lambda events, share: None,
     ) -> Replayed:
         """Send these events again, under their own ids, the oldest first. Raises UnknownEndpoint or BadEndpoint.
 
         Without `only_failed` also what was delivered, and what happened before the endpoint was added or while it was
         disabled. Each batch is a transaction of its own: what ends a replay half-way leaves the rest for another one.
-        `tell` gets the number so far, and how much of all events was looked at.
+        `report` gets the number so far, and how much of all events was looked at.
         """
         types = _checked_types(wanted.types)
         chosen = {
@@ -297,7 +297,7 @@ class Endpoints:
             with self._engine.begin() as connection:
                 count += connection.exec_driver_sql(statement, values | window).rowcount
             after = window["through"]
-            tell(count, (after - begin) / (last - begin))
+            report(count, (after - begin) / (last - begin))
         return Replayed(count, after if after < last else None)
 
     def _require_url(self, url: str) -> None:

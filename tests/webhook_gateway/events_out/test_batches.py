@@ -24,7 +24,7 @@ def test_a_replay_takes_up_all_and_says_how_far_it_is(database: Database) -> Non
     wallets = record(database, 1, 25)
     record(database, 2, 5, "lesson.ready")
     database.execute("UPDATE events SET fanned_out_at = now()")
-    told: list[tuple[int, float]] = []
+    reports: list[tuple[int, float]] = []
 
     # When those of one are replayed, without a limit
     found = endpoints_of(database).replay(
@@ -32,14 +32,14 @@ def test_a_replay_takes_up_all_and_says_how_far_it_is(database: Database) -> Non
         ReplayFilter(["wallet.changed"]),
         who="test",
         most=None,
-        tell=lambda events, share: told.append((events, share)),
+        report=lambda events, share: reports.append((events, share)),
     )
 
     # Then it was several transactions, and each has a delivery
     assert found == Replayed(25, None)
-    assert [events for events, _ in told] == [10, 20, 25]
-    assert told[-1][1] == 1.0
-    assert [share for _, share in told] == sorted(share for _, share in told)
+    assert [events for events, _ in reports] == [10, 20, 25]
+    assert reports[-1][1] == 1.0
+    assert [share for _, share in reports] == sorted(share for _, share in reports)
     rows = database.rows("SELECT 'evt_' || event_id FROM webhook_deliveries ORDER BY id")
     assert [number for (number,) in rows] == wallets
 
