@@ -17,7 +17,7 @@ from bench import machine, plot, report
 from bench.figures import Measure, Options, Show
 
 #: Each is a module of this package with `measure(options, show)`.
-PARTS = ("gateway", "payments", "queue", "transcoder", "stats")
+PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats")
 ROUNDS = 3
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "bench" / "results.json"
@@ -40,7 +40,7 @@ PLOT = "performance-{}.svg"
 def bench(
     parts: Sequence[str], quick: bool, rounds: int | None, stats_size: str | None, path: Path | None, write_docs: bool
 ) -> None:
-    """Measure the PARTs, or all: gateway, payments, queue, transcoder, stats.
+    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats.
 
     Real servers and processes are started on this machine for each part and removed after it. Subject and rivals take
     turns in one run, so compare the ratios; the figures themselves are this machine's, and only while it is idle.

@@ -142,7 +142,12 @@ GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resoluti
 -- without the secrets of endpoints
 GRANT SELECT ON events, webhook_deliveries TO nouba_console;
 GRANT SELECT (id, url, description, event_types, ordered, enabled, disabled_because, disabled_at, previous_until_at, failures,
-    failing_since_at, held_until_at, queued_at, created_at) ON webhook_endpoints TO nouba_console;
+    failing_since_at, held_until_at, queued_at, created_at),
+    UPDATE (enabled, disabled_because, disabled_at, failures, failing_since_at, held_until_at)
+    ON webhook_endpoints TO nouba_console;
+-- replays: a delivery of an event that was recorded, and never an event
+GRANT INSERT (endpoint_id, event_id, key), UPDATE (state, attempts, due_at, began_at, ended_at)
+    ON webhook_deliveries TO nouba_console;
 GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) ON dead_letters TO nouba_console;
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
 GRANT INSERT ON operator_acts, outbox TO nouba_console;

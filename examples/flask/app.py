@@ -6,6 +6,8 @@ flask --app examples/flask/app.py run --port 3000
 """
 
 import os
+import sqlite3
+from contextlib import closing
 
 import httpx
 from flask import Flask, abort, jsonify, redirect, request
@@ -13,8 +15,6 @@ from flask.typing import ResponseReturnValue
 from standardwebhooks import Webhook, WebhookVerificationError
 
 app = Flask(__name__)
-#: The ids of events that were handled. A real application keeps them in its database, under a unique constraint.
-handled: set[str] = set()
 
 
 def nouba(method: str, path: str, **request_options: object) -> dict[str, object]:
@@ -63,6 +63,12 @@ def begin_upload(course_id: int) -> ResponseReturnValue:
     return jsonify(nouba("POST", f"/api/v1/courses/{course_id}/video", json=request.get_json()))
 
 
+@app.post("/courses/<int:course_id>/upload/complete")
+def complete_upload(course_id: int) -> ResponseReturnValue:
+    """The browser has put the whole file; Nouba transcodes it."""
+    return jsonify(nouba("POST", f"/api/v1/courses/{course_id}/video/complete", json=request.get_json())), 202
+
+
 @app.get("/courses/<int:course_id>/lesson")
 def play(course_id: int) -> ResponseReturnValue:
     """The address for the player, for one viewer who may watch: check that first."""
@@ -77,7 +83,12 @@ def receive_event() -> ResponseReturnValue:
         event = Webhook(os.environ["NOUBA_EVENTS_SECRET"]).verify(request.get_data(), headers)
     except WebhookVerificationError:
         abort(401)
-    if headers["webhook-id"] not in handled:
-        handled.add(headers["webhook-id"])
-        app.logger.info("event %s", event["type"])
+    # the id and what the event changes are one transaction: a crash in between loses neither
+    with closing(sqlite3.connect(os.environ.get("SCHOOL_DATABASE", "school.sqlite3"))) as database, database:
+        database.execute("CREATE TABLE IF NOT EXISTS nouba_events (id TEXT UNIQUE, type TEXT)")
+        new = database.execute(
+            "INSERT INTO nouba_events VALUES (?, ?) ON CONFLICT DO NOTHING", (headers["webhook-id"], event["type"])
+        ).rowcount
+        if new:
+            app.logger.info("event %s", event["type"])
     return "", 204

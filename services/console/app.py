@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.console.auth import guard
-from services.console.money import console
+from services.console.endpoints import console
 from services.console.pages import ConsoleContext
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings

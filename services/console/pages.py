@@ -66,6 +66,11 @@ def console_context() -> ConsoleContext:
     return found
 
 
+def console_context() -> ConsoleContext:
+    """The same."""
+    return desk()
+
+
 @console.get("/")
 @for_visitors
 def show_overview() -> ResponseReturnValue:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import NotReadyError
+from services.webhook_gateway.events_out.settings import EventsSettings
 from services.webhook_gateway.http.readiness import LONGEST_UNSETTLED_SECONDS
 from services.webhook_gateway.inbox.spool.examine import check_spool
 from services.webhook_gateway.providers.registry import enabled
@@ -112,16 +114,24 @@ def _events() -> Iterator[Finding]:
         yield fine("webhooks", "All that were kept are booked.")
 
 
+class _KeptEvents(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="NOUBA_", extra="ignore")
+
+    events_keep_days: float = float(EventsSettings.model_fields["events_keep_days"].default)
+
+
 def _endpoints() -> Iterator[Finding]:
+    keep_days = read_settings(_KeptEvents).events_keep_days
     url = read_settings(DatabaseSettings).database_url.get_secret_value()
     engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
     try:
         with engine.connect() as connection:
-            disabled, late = connection.execute(
+            disabled, late, oldest_days = connection.execute(
                 text(
                     "SELECT (SELECT count(*) FROM webhook_endpoints WHERE disabled_because IN ('gone', 'failing')),"
                     " (SELECT occurred_at FROM events WHERE fanned_out_at IS NULL ORDER BY id LIMIT 1)"
-                    " < now() - interval '5 minutes'"
+                    " < now() - interval '5 minutes',"
+                    " (SELECT extract(epoch FROM now() - min(occurred_at))::float8 / 86400 FROM events)"
                 )
             ).one()
     except SQLAlchemyError:
@@ -131,8 +141,14 @@ def _endpoints() -> Iterator[Finding]:
     if late:
         yield fault(
             "events",
-            "Events for the school's own programs have waited for more than 5 minutes.",
-            "See that `nouba gateway events` runs.",
+            "Events for the school's own programs have waited for more than 5 minutes, and the table grows.",
+            "See that `nouba gateway events` runs: it delivers them, and removes old ones.",
+        )
+    elif (oldest_days or 0) > keep_days + 1:
+        yield note(
+            "events",
+            f"The oldest event is {oldest_days:.0f} days old, and {keep_days:g} are kept: the table grows.",
+            "See that `nouba gateway events` runs: it removes old events, but none whose delivery is pending.",
         )
     elif disabled:
         yield note(

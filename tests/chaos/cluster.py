@@ -15,13 +15,14 @@ from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
 from shared.runtime.migrations import migrate
 from tests.chaos.events import SECRETS
+from tests.chaos.receiver import TIMEOUT_SECONDS
 from tests.chaos.targets import Command, ServerTarget, Target
 from tests.queues import wait_until_crash_safe
 from tests.waiting import wait_until
 
 TIMEZONE = "Africa/Algiers"
 TOKEN = "token-of-the-chaos"
-QUEUES = ("webhooks", "videos", "default")
+QUEUES = ("webhooks", "videos", "default", "events")
 
 
 class House:
@@ -86,6 +87,7 @@ class House:
             "gateway-2": ("gateway", "serve"),
             "payments-worker-1": ("gateway", "worker"),
             "payments-worker-2": ("gateway", "worker"),
+            "events-worker": ("gateway", "events"),
             "transcoder": ("transcoder", "worker"),
             "stats-worker": ("stats", "worker"),
             "stats-scheduler": ("stats", "scheduler"),
@@ -119,6 +121,9 @@ class House:
             "NOUBA_PSP_SATIM_PASSWORD": "bank-password",
             "NOUBA_PSP_SATIM_CHECKSUM_MODE": "hmac_sha256",
             "NOUBA_PSP_SATIM_CHECKSUM_KEYS": SECRETS["satim"],
+            # the receiver is on this machine, and late at times
+            "NOUBA_EVENTS_ALLOW_PRIVATE": "true",
+            "NOUBA_EVENTS_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
             "NOUBA_STATS_PORT": str(self.stats_port),
             "NOUBA_STATS_SCHEDULE": "* * * * *",
             "NOUBA_TRANSCODER_PRESET": "ultrafast",

@@ -32,6 +32,11 @@ def as_json(result: Result) -> dict[str, Any]:
             for name, struck in result.struck.items()
             if struck.fell
         },
+        "events_out": {
+            "received": len(result.receiver.events),
+            "outcomes": dict(result.receiver.outcomes),
+            "time_let_pass": result.retries_brought_forward,
+        },
         "compared": result.findings.compared,
         "differences": {kind: len(found) for kind, found in result.findings.differences.items()},
         "saved_by_their_row": result.saved_by_their_row,
@@ -58,6 +63,7 @@ def show(result: Result, console: Console) -> None:
         f"{sent['events']:,} events in {sent['requests']:,} requests, {sent['forgeries']:,} of them forged. "
         f"Answers: {', '.join(f'{status}: {count:,}' for status, count in found['answers'].items())}. "
         f"{result.saved_by_their_row} events were settled by their row alone. "
+        f"The receiver took {len(result.receiver.events):,} events: {dict(result.receiver.outcomes)}. "
         + (f"{result.wish.outage} was away for {result.wish.outage_seconds:.0f} s. " if result.wish.outage else "")
         + f"{found['seconds'].get('all', 0):.0f} s in all, {found['seconds'].get('coming to rest', 0):.0f} s of them "
         f"until everything was at rest, {found['seconds'].get('from the last return to rest', 0):.0f} s after the last "

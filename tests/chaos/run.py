@@ -18,8 +18,10 @@ from tests.chaos import lessons, school
 from tests.chaos.cluster import QUEUES, TIMEZONE, House
 from tests.chaos.comparison import Findings, Rows, compare
 from tests.chaos.events import Plan, plan
+from tests.chaos.events_out import compare_events_out
 from tests.chaos.oracle import expect
 from tests.chaos.provider import Answers, Provider
+from tests.chaos.receiver import Receiver
 from tests.chaos.storm import KILL, OUTAGE, PAUSE, RESTART, Blow, Storm, Struck, blows
 
 #: How long everything may take to come to rest after the last blow and the last answer. A storm keeps workers from
@@ -77,17 +79,26 @@ class Result:
     wish: Wish
     plan: Plan
     answers: Answers
+    receiver: Receiver
     struck: dict[str, Struck]
     findings: Findings = field(default_factory=Findings)
     seconds: dict[str, float] = field(default_factory=dict)
     #: events whose message had been lost, and that were settled because their row was still there
     saved_by_their_row: int = 0
+    #: deliveries that waited for a retry of minutes
+    retries_brought_forward: int = 0
     restless: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:
         """Every difference, in words; none is what a run is for."""
-        return [*self.restless, *self._excuses(), *self.answers.wrong, *self.findings.sentences()]
+        return [
+            *self.restless,
+            *self._excuses(),
+            *self.answers.wrong,
+            *self.receiver.faults,
+            *self.findings.sentences(),
+        ]
 
     def _excuses(self) -> list[str]:
         """In an outage of one server the gateways stand, so that they have no reason to say anything but yes."""
@@ -103,13 +114,18 @@ def run(wish: Wish, folder: Path, tell: Tell) -> Result:
     tell(Standing("choosing what to send"))
     made = plan(wish.seed, wish.events, datetime.now(UTC))
     film = lessons.make_film(folder / "film.mp4") if wish.videos else folder
-    with school.bank(made) as bank_url, _house(folder, bank_url) as house:
+    with (
+        school.bank(made) as bank_url,
+        Receiver.listening(wish.seed) as receiver,
+        _house(folder, bank_url) as house,
+    ):
         tell(Standing("starting the servers and processes"))
         house.open()
         school.enrol(house.postgres.url, made, wish.days)
+        receiver.secret = school.add_endpoint(house.postgres.url, receiver.url)
         rows = Rows(house.postgres.url)
         courses = [rows.one("INSERT INTO courses DEFAULT VALUES RETURNING id") for _ in range(wish.videos)]
-        return _Run(wish, made, house, film, courses, tell, began).play()
+        return _Run(wish, made, house, receiver, film, courses, tell, began).play()
 
 
 @contextlib.contextmanager
@@ -123,7 +139,15 @@ def _house(folder: Path, bank_url: str) -> Iterator[House]:
 
 class _Run:
     def __init__(
-        self, wish: Wish, made: Plan, house: House, film: Path, courses: list[int], tell: Tell, began: float
+        self,
+        wish: Wish,
+        made: Plan,
+        house: House,
+        receiver: Receiver,
+        film: Path,
+        courses: list[int],
+        tell: Tell,
+        began: float,
     ) -> None:
         self._wish, self._plan, self._house, self._tell, self._began = wish, made, house, tell, began
         self._stopping = threading.Event()
@@ -136,7 +160,7 @@ class _Run:
         self._courses = courses
         self._film = film
         self._rows = Rows(house.postgres.url)
-        self._result = Result(wish, made, self._provider.answers, self._storm.struck)
+        self._result = Result(wish, made, self._provider.answers, receiver, self._storm.struck)
 
     def play(self) -> Result:
         opened = time.monotonic()
@@ -199,7 +223,12 @@ class _Run:
 
     def _compare(self) -> None:
         zone = ZoneInfo(TIMEZONE)
-        self._result.findings = compare(self._house, expect(self._plan, zone), self._courses, self._days())
+        expected, days = expect(self._plan, zone), self._days()
+        self._result.findings = compare(self._house, expected, self._courses, days)
+        received = self._result.receiver.events
+        out = compare_events_out(self._rows, self._plan, expected, received, self._courses, days)
+        for kind, differences in out.differences.items():
+            self._result.findings.note(kind, differences, out.compared[kind])
 
     def _days(self) -> list[date]:
         """The days that were over when the run began."""
@@ -238,6 +267,8 @@ class _Run:
             - one("SELECT count(version) FROM daily_stats_newest WHERE NOT failed")
             # what changed today is due at midnight
             + one("SELECT count(*) FROM changed_days WHERE day <= %s", self._days()[-1]),
+            "events out not delivered": one("SELECT count(*) FROM events WHERE fanned_out_at IS NULL")
+            + one("SELECT count(*) FROM webhook_deliveries WHERE state <> 'delivered'"),
             "messages in queues": sum(depths.get(name, 0) for name in names),
         }
 
@@ -246,6 +277,10 @@ class _Run:
             "UPDATE webhook_events SET next_attempt_at = now() WHERE state = 'received' AND next_attempt_at > now()"
         )
         self._result.saved_by_their_row += released
+        self._rows.do("UPDATE webhook_endpoints SET held_until_at = NULL WHERE held_until_at > now()")
+        self._result.retries_brought_forward += self._rows.do(
+            "UPDATE webhook_deliveries SET due_at = now() WHERE state = 'pending' AND due_at > now()"
+        )
 
 
 def _depths(house: House) -> dict[str, int]:

@@ -13,6 +13,8 @@ from werkzeug.serving import make_server
 from local.ports import HOST, free_port
 from local.psp.bank import Bank
 from local.psp.server import REST, simulator
+from shared.operations.webhook_endpoints.endpoints import Endpoints
+from shared.runtime.database import build_engine
 from tests.chaos.events import Plan
 from tests.chaos.oracle import payer
 
@@ -34,6 +36,16 @@ def enrol(database_url: str, plan: Plan, days: int) -> None:
         columns = "provider, provider_reference, order_number, user_id, amount_minor"
         execute_values(cursor, f"INSERT INTO payments ({columns}) VALUES %s", checkouts)  # noqa: S608
         connection.commit()
+
+
+def add_endpoint(database_url: str, url: str) -> str:
+    """Register the school's receiver for every event; returns its secret."""
+    engine = build_engine(database_url)
+    try:
+        _, secret = Endpoints(engine, allow_private=True).add(url, ["*"], None, ordered=False, who="chaos")
+    finally:
+        engine.dispose()
+    return secret
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg2
@@ -13,8 +14,9 @@ import pytest
 from services.webhook_gateway.providers.base import Mode, Request
 from services.webhook_gateway.providers.stripe import Stripe
 from tests.chaos.comparison import Rows, compare_books
-from tests.chaos.events import Plan, plan
-from tests.chaos.oracle import Expected, expect
+from tests.chaos.events import Life, Plan, plan
+from tests.chaos.events_out import compare_events_out
+from tests.chaos.oracle import Expected, expect, payer
 from tests.chaos.school import enrol
 from tests.chaos.storm import KILL, PAUSE, blows
 from tests.webhook_gateway.fakes import FakeSchool
@@ -174,3 +176,64 @@ def test_what_the_bank_answered_is_no_strangers_where_it_is_about_a_checkout(
         f"satim {hashlib.sha256(body).hexdigest()[:12]}" for body in (b"ANSWER another", b"POST " + ours.encode())
     }
     assert set(found.differences["events that nobody signed"]) == strangers
+
+
+def test_what_a_receiver_must_be_told_follows_from_the_plan_and_a_lost_a_strange_and_a_changed_event_are_named(
+    database_url: str,
+) -> None:
+    # Given a school whose every payment, wallet and subscription is as the plan wants it, and the events of that
+    made = plan(5, 400, NOW)
+    expected = expect(made, ZoneInfo("Africa/Algiers"))
+    enrol(database_url, made, days=3)
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        for place, life in enumerate(made.lives):
+            _write(cursor, life, expected, payer(made, place))
+        for user_id, balance in expected.balances.items():
+            cursor.execute("UPDATE users SET balance_minor = %s WHERE id = %s", (balance, user_id))
+        ids = [place + 1 for place in expected.active]
+        cursor.execute("UPDATE subscriptions SET status = 'active' WHERE id = ANY(%s)", (ids,))
+        connection.commit()
+    rows = Rows(database_url)
+    told = {
+        number: {"type": kind, "data": payload}
+        for number, kind, payload in rows.ask("SELECT id, type, payload FROM events")
+    }
+
+    # When a receiver has them all, nothing differs
+    found = compare_events_out(rows, made, expected, told, [], [])
+    assert found.sentences() == []
+    assert found.compared["events out lost"] > 300
+
+    # When one is missing, one is another, and one was never there, each is named, also by the plan alone
+    first = next(number for number, event in told.items() if event["type"] == "payment.completed")
+    other = next(number for number, event in told.items() if event["type"] == "wallet.changed")
+    wrong = {number: event for number, event in told.items() if number != first}
+    wrong[other] = {"type": "wallet.changed", "data": {**told[other]["data"], "balance_minor": -1}}
+    wrong[10**9] = {"type": "payment.failed", "data": {**told[first]["data"], "reference": "nobody's"}}
+    found = compare_events_out(rows, made, expected, wrong, [7], [NOW.date()])
+    assert found.differences["events out lost"] == [f"evt_{first} payment.completed"]
+    assert [one.partition(" ")[0] for one in found.differences["events out that the database does not hold"]] == [
+        f"evt_{other}",
+        "evt_1000000000",
+    ]
+    assert any("0 times completed" in one for one in found.differences["events out of payments"])
+    assert any("nobody planned it" in one for one in found.differences["events out of payments"])
+    assert len(found.differences["events out of wallets"]) == 1
+    assert found.differences["events out of lessons"] == ["course 7 is ready, and no event says so"]
+    assert found.differences["events out of days"] == ["2026-03-02 is not reported"]
+
+
+def _write(cursor: Any, life: Life, expected: Expected, user_id: int) -> None:
+    """The payment as it ends."""
+    status, amount, credited = expected.payments[life.provider, life.payment.reference]
+    refunded = {"refunded": amount, "partially_refunded": amount - credited}.get(status, 0)
+    dispute = next(
+        (word for word in ("won", "lost") if word in life.told), "open" if "disputed" in life.told else "none"
+    )
+    values = (status, refunded, dispute, amount, life.provider, life.payment.reference)
+    if life.provider == "satim":
+        query = "UPDATE payments SET status = %s, refunded_minor = %s, dispute = %s, amount_minor = %s"
+        cursor.execute(f"{query} WHERE provider = %s AND provider_reference = %s", values)
+        return
+    columns = "status, refunded_minor, dispute, amount_minor, provider, provider_reference, user_id"
+    cursor.execute(f"INSERT INTO payments ({columns}) VALUES (%s, %s, %s, %s, %s, %s, %s)", (*values, user_id))  # noqa: S608

@@ -9,8 +9,8 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 PROCESSES = {
-    "postgresql", "rabbitmq", "s3", "gateway-1", "gateway-2", "payments-worker-1", "payments-worker-2", "transcoder",
-    "stats-worker", "stats-scheduler", "stats-api",
+    "postgresql", "rabbitmq", "s3", "gateway-1", "gateway-2", "payments-worker-1", "payments-worker-2", "events-worker",
+    "transcoder", "stats-worker", "stats-scheduler", "stats-api",
 }  # fmt: skip
 
 
@@ -36,5 +36,7 @@ def test_nothing_is_lost_or_done_twice_while_everything_is_killed_paused_and_res
     assert set(found["sent"]["by_provider"]) == {"chargily", "satim", "cib", "standard_webhooks", "stripe", "generic"}
     assert found["compared"]["events lost"] == found["sent"]["events"]
     assert found["compared"]["videos"] == 1
+    assert found["compared"]["events out lost"] == found["events_out"]["received"] > 200
+    assert found["events_out"]["outcomes"]["refuse"], "the receiver failed never"
     assert found["compared"]["days of statistics"] == 3
     assert found["answers"].keys() & {"none", "503"}, "the storm blew past the gateway"

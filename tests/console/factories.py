@@ -93,6 +93,16 @@ INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency) 
     (2, 1, -200000, 'DZD'), (2, 4, 200000, 'DZD'), (3, 1, -10000, 'DZD'), (3, 2, 10000, 'DZD');
 SELECT setval(pg_get_serial_sequence(name, 'id'), 100) FROM unnest(ARRAY['payments', 'webhook_events',
     'ledger_accounts', 'ledger_transactions']) AS name;
+INSERT INTO webhook_endpoints (id, url, description, secret, failures, failing_since_at) OVERRIDING SYSTEM VALUE VALUES
+    (3, 'https://school.example/a/long/address/of/the/program/that/gets/events/of/nouba', 'the website', 'whsec_hidden',
+     2, now());
+WITH told AS (
+    INSERT INTO events (type, key, payload, fanned_out_at) SELECT kind, 1, '{}', now()
+    FROM unnest(ARRAY['payment.completed', 'payment.refunded', 'lesson.ready']) AS kind RETURNING id, type)
+INSERT INTO webhook_deliveries (endpoint_id, event_id, key, state, attempts, log)
+SELECT 3, id, 'payment:1', CASE type WHEN 'lesson.ready' THEN 'pending' WHEN 'payment.refunded' THEN 'failed' ELSE
+    'delivered' END, 2, '[{"at": "2026-11-03T10:00:00.123+00:00", "error": "The connection was refused.",
+    "milliseconds": 3}, {"at": "2026-11-03T10:00:05.123+00:00", "status": 204, "milliseconds": 12}]' FROM told;
 """
 
 

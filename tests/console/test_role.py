@@ -10,7 +10,8 @@ from tests.roles import apply_roles, url_of_role
 from tests.webhook_gateway.processes import Database
 
 PAGES = ("/", "/queues", "/dead", "/webhooks", "/webhooks/12", "/payments", "/payments?words=7", "/payments/1",
-         "/wallets/7", "/wallets/7?at=2026-11-02T10:59", "/lessons", "/days", "/audit")  # fmt: skip
+         "/wallets/7", "/wallets/7?at=2026-11-02T10:59", "/lessons", "/days", "/audit",
+         "/endpoints", "/endpoints/3")  # fmt: skip
 
 
 def test_the_consoles_role_reads_every_page_and_writes_every_decision(
@@ -38,6 +39,11 @@ def test_the_consoles_role_reads_every_page_and_writes_every_decision(
     assert database.rows("SELECT state FROM webhook_events WHERE id = 12") == [("received",)]
     person.send("/payments/1", "/payments/1/refund", amount="500.00", why="a test", confirmed="yes")
     assert database.rows("SELECT amount_minor FROM refund_requests") == [(50_000,)]
+    for what, enabled in (("disable", False), ("enable", True)):
+        person.send("/endpoints/3", "/endpoints/3/switch", what=what, why="a test")
+        assert database.rows("SELECT enabled FROM webhook_endpoints") == [(enabled,)]
+    person.send("/endpoints/3", "/endpoints/3/replay", since="1d", which="all", why="a test")
+    assert database.rows("SELECT DISTINCT state FROM webhook_deliveries") == [("pending",)]
     job = lesson(database, "completed")
     person.send(f"/lessons/{job}", f"/lessons/{job}/ask", what="delete", why="a test")
     assert database.rows("SELECT requested FROM transcode_jobs WHERE id = %s", job) == [("delete",)]

@@ -19,7 +19,8 @@ from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, Running, new_database
 
 PAGES = ("/", "/queues", "/dead", "/webhooks", "/webhooks/12", "/payments", "/payments/1", "/payments/2", "/wallets/7",
-         "/wallets/7?at=2026-11-02T10:59", "/wallets/8", "/lessons", "/days", "/audit")  # fmt: skip
+         "/wallets/7?at=2026-11-02T10:59", "/wallets/8", "/lessons", "/days", "/audit", "/endpoints",
+         "/endpoints/3")  # fmt: skip
 
 
 class RunningConsole(Running):

@@ -30,10 +30,13 @@ _ENVELOPE: Final = """jsonb_build_object('id', 'evt_' || event.id, 'type', event
     'timestamp', to_char(event.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'data', event.payload)"""
 
+# An event has a delivery for each endpoint: with many endpoints a statement takes fewer events.
+_LIMIT: Final = """least(%s, greatest(1, 50000 / (SELECT greatest(1, count(*)) FROM webhook_endpoints)))"""
+
 _FAN_OUT: Final = """
 WITH event AS (
     UPDATE events SET fanned_out_at = clock_timestamp() WHERE id = ANY(ARRAY(
-        SELECT id FROM events WHERE fanned_out_at IS NULL ORDER BY id LIMIT %s)) RETURNING *
+        SELECT id FROM events WHERE fanned_out_at IS NULL ORDER BY id LIMIT {limit})) RETURNING *
 ), made AS (
     INSERT INTO webhook_deliveries (endpoint_id, event_id, key)
     SELECT endpoint.id, event.id, split_part(event.type, '.', 1) || ':' || event.key
@@ -48,7 +51,7 @@ WITH event AS (
     FROM event WHERE %s ORDER BY event.id
 )
 SELECT (SELECT count(*) FROM event) AS taken, ARRAY(SELECT DISTINCT endpoint_id FROM made) AS endpoints
-""".replace("{envelope}", _ENVELOPE)
+""".replace("{envelope}", _ENVELOPE).replace("{limit}", _LIMIT)
 
 # locked in one order, as several rows are
 _ENQUEUE: Final = """
@@ -127,8 +130,8 @@ DELETE FROM events WHERE id = ANY(ARRAY(
         AND NOT EXISTS (SELECT FROM webhook_deliveries AS delivery
             JOIN webhook_endpoints AS endpoint ON endpoint.id = delivery.endpoint_id
             WHERE delivery.event_id = events.id AND delivery.state = 'pending' AND endpoint.enabled)
-    ORDER BY occurred_at LIMIT %s))
-"""
+    ORDER BY occurred_at LIMIT {limit}))
+""".replace("{limit}", _LIMIT)
 PRUNE: Final = 1000
 #: Ends of terms that long ago are recorded too, after an outage of the worker.
 EXPIRED_SECONDS: Final = 7 * 86_400.0
@@ -232,9 +235,9 @@ class PostgresDeliveries:
             return int(connection.exec_driver_sql(_EXPIRE, values).rowcount)
 
     def prune(self, keep_seconds: float) -> bool:
-        """Remove old events with their deliveries; returns whether there may be more."""
+        """Remove a batch of old events with their deliveries; returns whether there may be more."""
         with self._engine.begin() as connection:
-            return bool(connection.exec_driver_sql(_PRUNE, (keep_seconds, PRUNE)).rowcount == PRUNE)
+            return connection.exec_driver_sql(_PRUNE, (keep_seconds, PRUNE)).rowcount > 0
 
     def counts(self) -> Counts:
         with self._engine.connect() as connection:

@@ -9,7 +9,7 @@ from dramatiq.middleware import Middleware
 from services.webhook_gateway.events_out.deliver import DeliveryPolicy, EventDelivery
 from services.webhook_gateway.events_out.http_client import EndpointClient
 from services.webhook_gateway.events_out.metrics import ENDPOINTS, OLDEST_SECONDS, WAITING
-from services.webhook_gateway.events_out.postgres import FAN_OUT, PostgresDeliveries
+from services.webhook_gateway.events_out.postgres import PostgresDeliveries
 from services.webhook_gateway.events_out.settings import EventsSettings
 from shared.contracts.events import DeliverEvents
 from shared.contracts.routes import GATEWAY
@@ -75,7 +75,7 @@ def _threads(store: PostgresDeliveries, wake: Callable[[], None], keep: timedelt
         count = store.fan_out()
         if count:
             wake()
-        return count == FAN_OUT
+        return count > 0
 
     def enqueue_due() -> None:
         if store.enqueue_due():

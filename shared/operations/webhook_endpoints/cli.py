@@ -1,6 +1,7 @@
 """`nouba endpoints`: add, change, test and remove endpoints of events; show and replay deliveries."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -187,13 +188,23 @@ def replay(
     actor_name: str,
     as_json: bool,
 ) -> None:
-    """Send events again.
+    """Send events again, batch by batch, the oldest first.
 
-    They keep their ids: a receiver recognizes what it has.
+    They keep their ids: a receiver recognizes what it has. Interrupted, it has sent
+    what it said; run it again with --since for the rest.
     """
+
+    is_watched = sys.stderr.isatty()
+
+    def report(events: int, share: float) -> None:
+        if is_watched:
+            click.echo(f"\r{share:4.0%}, {events} events", nl=False, err=True)
+
     with _endpoints() as given:
         chosen = ReplayFilter(types, since, until, only_failed)
-        count = given.replay(endpoint_id, chosen, who=actor_name)
+        count = given.replay(endpoint_id, chosen, who=actor_name, most=None, report=report).events
+    if is_watched:
+        click.echo(err=True)
     click.echo(json.dumps({"events": count}) if as_json else f"{count} events are sent again.")
 
 

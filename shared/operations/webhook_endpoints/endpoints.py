@@ -4,7 +4,7 @@ A secret is shown once, when it is made.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,10 +21,15 @@ from shared.schema.tables import events, webhook_deliveries, webhook_endpoints
 LONGEST_URL: Final = 2048
 LONGEST_DESCRIPTION: Final = 500
 MOST_ENDPOINTS: Final = 1000
+DELIVERY_STATES: Final = ("pending", "delivered", "failed")
+#: Beyond it a number says nothing more.
+MOST_COUNTED: Final = 10_000
 #: How long the old secret signs beside the new one.
 ROTATION: Final = timedelta(hours=24)
-#: Events that one replay takes up.
+#: Events that one replay of the API takes up, at least; the command line goes on to the end.
 MOST_REPLAYED: Final = 100_000
+#: Ids of events, and deliveries, that one statement looks at: it takes milliseconds, whatever there is.
+BATCH: Final = 5_000
 
 _SHOWN = (
     *webhook_endpoints.c["id", "url", "description", "event_types", "ordered", "enabled", "disabled_because"],
@@ -86,12 +91,24 @@ class DeliveryDetails:
 
 @dataclass(frozen=True, slots=True)
 class ReplayFilter:
-    """Which events a replay sends again: of these types (none: the endpoint's), of a time, only failed ones."""
+    """Which events a replay sends again: of these types (none: the endpoint's), of a time, only failed ones.
+
+    `after` continues a replay after the event with this number.
+    """
 
     types: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
     only_failed: bool = False
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many events are sent again; `next_after` continues where the limit was reached."""
+
+    events: int
+    next_after: int | None
 
 
 class Endpoints:
@@ -127,12 +144,18 @@ class Endpoints:
             rows = connection.execute(select(*_SHOWN).order_by(webhook_endpoints.c.id)).all()
         return [_details(row) for row in rows]
 
+    def count_pending(self) -> dict[int, str]:
+        """By endpoint, deliveries that are pending, in words: beyond MOST_COUNTED they are not counted."""
+        with self._engine.connect() as connection:
+            rows = connection.exec_driver_sql(_COUNT_PENDING, {"limit": MOST_COUNTED + 1}).all()
+        return {row.id: f"{row.pending:,}" if row.pending <= MOST_COUNTED else f"{MOST_COUNTED:,}+" for row in rows}
+
     def show(self, endpoint_id: int) -> EndpointDetails:
         """Raises UnknownEndpointError."""
         with self._engine.connect() as connection:
             return _details(_found(connection, endpoint_id))
 
-    def change(self, endpoint_id: int, changes: dict[str, Any], *, who: str) -> EndpointDetails:
+    def change(self, endpoint_id: int, changes: dict[str, Any], *, who: str, why: str | None = None) -> EndpointDetails:
         """Set url, event_types, description, ordered or enabled. Raises UnknownEndpointError or BadEndpointError.
 
         An endpoint that is enabled begins anew: what was pending is sent, what came while it was disabled is not.
@@ -157,16 +180,27 @@ class Endpoints:
                 connection.execute(
                     update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id).values(values)
                 )
-                _record(connection, who, "change", endpoint_id, sorted(changes))
+                _record(connection, who, "change", endpoint_id, sorted(changes), why)
             return _details(_found(connection, endpoint_id))
 
     def remove(self, endpoint_id: int, *, who: str) -> None:
-        """Remove the endpoint with its deliveries. Raises UnknownEndpointError."""
+        """Remove the endpoint with its deliveries, batch by batch. Raises UnknownEndpointError.
+
+        It is disabled first, so that no delivery is added. What ends it half-way leaves a disabled endpoint: remove it
+        again.
+        """
+        disabled = {"enabled": False, "disabled_because": "operator", "disabled_at": func.now()}
         with self._engine.begin() as connection:
-            gone = connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id))
-            if not gone.rowcount:
-                raise UnknownEndpointError(endpoint_id)
+            _found(connection, endpoint_id)
+            connection.execute(update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id).values(disabled))
             _record(connection, who, "remove", endpoint_id)
+        removed = BATCH
+        while removed == BATCH:
+            with self._engine.begin() as connection:
+                values = {"endpoint": endpoint_id, "limit": BATCH}
+                removed = connection.exec_driver_sql(_REMOVE_DELIVERIES, values).rowcount
+        with self._engine.begin() as connection:
+            connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id))
 
     def rotate(self, endpoint_id: int, *, who: str, keep: timedelta = ROTATION) -> str:
         """A new secret; the old one signs beside it for `keep`. Raises UnknownEndpointError."""
@@ -224,12 +258,21 @@ class Endpoints:
             rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).all()
         return [_delivery(row) for row in rows]
 
-    def replay(self, endpoint_id: int, wanted: ReplayFilter, *, who: str) -> int:
-        """Send these events again, under their own ids, and return how many. Raises UnknownEndpointError or
-        BadEndpointError.
+    def replay(
+        self,
+        endpoint_id: int,
+        wanted: ReplayFilter,
+        *,
+        who: str,
+        why: str | None = None,
+        most: int | None = MOST_REPLAYED,
+        report: Callable[[int, float], None] = lambda events, share: None,
+    ) -> Replayed:
+        """Send these events again, under their own ids, the oldest first. Raises UnknownEndpointError or BadEndpointError.
 
         Without `only_failed` also what was delivered, and what happened before the endpoint was added or while it was
-        disabled.
+        disabled. Each batch is a transaction of its own: what ends a replay half-way leaves the rest for another one.
+        `report` gets the number so far, and how much of all events was looked at.
         """
         types = _checked_types(wanted.types)
         chosen = {
@@ -237,21 +280,28 @@ class Endpoints:
             "since": wanted.since.isoformat() if wanted.since else None,
             "until": wanted.until.isoformat() if wanted.until else None,
             "only_failed": wanted.only_failed,
+            "after": wanted.after or None,
         }
         with self._engine.begin() as connection:
             endpoint = _found(connection, endpoint_id)
-            values = {
-                "endpoint": endpoint_id,
-                "types": types or list(endpoint.event_types),
-                "since": wanted.since,
-                "until": wanted.until,
-                "limit": MOST_REPLAYED,
-            }
-            count = connection.exec_driver_sql(_REPLAY_FAILED if wanted.only_failed else _REPLAY, values).rowcount
-            audit_log.record(
-                connection, who=who, what="endpoints.replay", why=None, ids=[endpoint_id], chosen_by=chosen
-            )
-        return int(count)
+            first, last = connection.execute(select(func.min(events.c.id), func.max(events.c.id))).one()
+            audit_log.record(connection, who=who, what="endpoints.replay", why=why, ids=[endpoint_id], chosen_by=chosen)
+        values = {
+            "endpoint": endpoint_id,
+            "types": types or list(endpoint.event_types),
+            "since": wanted.since,
+            "until": wanted.until,
+        }
+        statement = _REPLAY_FAILED if wanted.only_failed else _REPLAY
+        begin = after = max(wanted.after, (first or 1) - 1)
+        last, count = last or 0, 0
+        while after < last and (most is None or count < most):
+            window = {"after": after, "through": min(after + BATCH, last)}
+            with self._engine.begin() as connection:
+                count += connection.exec_driver_sql(statement, values | window).rowcount
+            after = window["through"]
+            report(count, (after - begin) / (last - begin))
+        return Replayed(count, after if after < last else None)
 
     def _require_url(self, url: str) -> None:
         try:
@@ -277,7 +327,9 @@ class Endpoints:
             return
 
 
+# windows of ids, and not a number of rows: a filter that little satisfies reads no more than one that all do
 _WANTED = """
+    AND event.id > %(after)s AND event.id <= %(through)s
     AND (%(types)s::text[] = '{}' OR event.type = ANY(%(types)s))
     AND (%(since)s::timestamptz IS NULL OR event.occurred_at >= %(since)s)
     AND (%(until)s::timestamptz IS NULL OR event.occurred_at < %(until)s)
@@ -287,14 +339,24 @@ _REPLAY_FAILED = f"""
 UPDATE webhook_deliveries SET {_AGAIN} WHERE id = ANY(ARRAY(
     SELECT delivery.id FROM webhook_deliveries AS delivery JOIN events AS event ON event.id = delivery.event_id
     WHERE delivery.endpoint_id = %(endpoint)s AND delivery.state = 'failed' {_WANTED}
-    ORDER BY event.id LIMIT %(limit)s))
+    ORDER BY event.id))
 """  # noqa: S608
 _REPLAY = f"""
 INSERT INTO webhook_deliveries (endpoint_id, event_id, key)
 SELECT %(endpoint)s, event.id, split_part(event.type, '.', 1) || ':' || event.key FROM events AS event
-WHERE event.fanned_out_at IS NOT NULL AND event.type <> 'ping' {_WANTED} ORDER BY event.id LIMIT %(limit)s
+WHERE event.fanned_out_at IS NOT NULL AND event.type <> 'ping' {_WANTED} ORDER BY event.id
 ON CONFLICT (event_id, endpoint_id) DO UPDATE SET {_AGAIN} WHERE webhook_deliveries.state <> 'pending'
 """  # noqa: S608
+
+_COUNT_PENDING = """
+SELECT endpoint.id, counted.pending FROM webhook_endpoints AS endpoint CROSS JOIN LATERAL (
+    SELECT count(*) AS pending FROM (SELECT FROM webhook_deliveries
+        WHERE endpoint_id = endpoint.id AND state = 'pending' LIMIT %(limit)s) AS seen) AS counted
+"""
+_REMOVE_DELIVERIES = """
+DELETE FROM webhook_deliveries WHERE id = ANY(ARRAY(
+    SELECT id FROM webhook_deliveries WHERE endpoint_id = %(endpoint)s ORDER BY id LIMIT %(limit)s))
+"""
 
 
 def _require_room(connection: Connection) -> None:
@@ -336,12 +398,19 @@ def _checked_description(description: str | None) -> str | None:
     return description
 
 
-def _record(connection: Connection, who: str, what: str, endpoint_id: int, fields: Sequence[str] = ()) -> None:
+def _record(
+    connection: Connection,
+    who: str,
+    what: str,
+    endpoint_id: int,
+    fields: Sequence[str] = (),
+    why: str | None = None,
+) -> None:
     audit_log.record(
         connection,
         who=who,
         what=f"endpoints.{what}",
-        why=None,
+        why=why,
         ids=[endpoint_id],
         chosen_by={"fields": list(fields)} if fields else None,
     )

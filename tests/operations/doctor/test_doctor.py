@@ -60,6 +60,24 @@ def _blamed(faults: list[dict[str, str]], subject: str, words: str) -> bool:
     )
 
 
+def test_events_that_nobody_removes_are_noted(school: School) -> None:
+    # Given an event that is long over, as where no events worker runs
+    school.execute("UPDATE events SET fanned_out_at = now()")
+    school.execute(
+        "INSERT INTO events (type, key, payload, occurred_at, fanned_out_at)"
+        " VALUES ('wallet.changed', '7', '{}', now() - interval '40 days', now())"
+    )
+
+    # When it is looked at
+    status, findings = school.examine()
+
+    # Then that is said, and is no fault
+    (found,) = (finding for finding in findings if finding["subject"] == "events")
+    assert (found["verdict"], status) == ("note", 0)
+    assert "The oldest event is 40 days old, and 30 are kept" in found["says"]
+    assert "nouba gateway events" in found["fix"]
+
+
 def test_a_clock_that_is_off_is_found(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a machine whose clock is a minute behind the database's
     monkeypatch.setenv("NOUBA_DATABASE_URL", database_url)

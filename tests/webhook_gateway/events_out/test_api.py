@@ -68,7 +68,7 @@ def test_an_endpoint_is_added_changed_rotated_tested_and_removed(client: httpx.C
     record(database, 1, kind="lesson.ready")
     database.execute("UPDATE events SET fanned_out_at = now()")
     answer = client.post(f"{PATH}/{number}/replay", json={"since": "2026-01-01T00:00:00Z"})
-    assert (answer.status_code, answer.json()) == (202, {"events": 1})
+    assert (answer.status_code, answer.json()) == (202, {"events": 1, "next_after": None})
 
     assert client.delete(f"{PATH}/{number}").status_code == 204
     assert read(client, f"{PATH}/{number}").status_code == 404

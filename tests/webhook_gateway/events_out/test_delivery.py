@@ -153,15 +153,15 @@ def test_a_replay_sends_again_what_is_chosen(database: Database) -> None:
         wait_until(lambda: states(database) == {"delivered": 2}, 10, "not delivered")
 
         # What came before the endpoint was there, of one type
-        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(["lesson.ready"]), who="test") == 2
+        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(["lesson.ready"]), who="test").events == 2
         wait_until(lambda: sorted(school.ids()) == sorted(2 * lessons), 10, "not replayed")
         wait_until(lambda: states(database) == {"delivered": 2}, 10, "not recorded")
 
         # What failed for good
         database.execute("UPDATE webhook_deliveries SET state = 'failed' WHERE event_id = %s", int(lessons[0][4:]))
-        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(only_failed=True), who="test") == 1
+        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(only_failed=True), who="test").events == 1
         wait_until(lambda: school.ids().count(lessons[0]) == 3, 10, "not replayed")
-        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(["wallet.changed"]), who="test") == 2
+        assert endpoints_of(database).replay(endpoint_id, ReplayFilter(["wallet.changed"]), who="test").events == 2
         wait_until(lambda: set(before) <= set(school.ids()), 10, "not replayed")
 
 

@@ -79,6 +79,9 @@ class Replay(_Body):
     since: Annotated[AwareDatetime | None, Field(strict=False)] = None
     until: Annotated[AwareDatetime | None, Field(strict=False)] = None
     only_failed: bool = False
+    after: Annotated[
+        str | None, Field(pattern=r"^evt_[0-9]{1,18}$", description="`next_after` of the answer that is continued.")
+    ] = None
 
 
 class DeliveryQuery(PageQuery):
@@ -148,6 +151,7 @@ class ReplayAnswer(Answer):
     """How many events are sent again."""
 
     events: int
+    next_after: Annotated[str | None, Field(description="Send it as `after` for the rest; null where that was all.")]
 
 
 @webhook_endpoints.post(_ALL, provide_automatic_options=False)
@@ -274,8 +278,11 @@ def list_deliveries(endpoint_id: int, query: DeliveryQuery) -> DeliveryPage:
 )
 def replay_events(endpoint_id: int, body: Replay) -> ReplayAnswer:
     with _endpoints() as endpoints:
-        chosen = ReplayFilter(body.event_types, body.since, body.until, body.only_failed)
-        return ReplayAnswer(events=endpoints.replay(endpoint_id, chosen, who=g.token_name))
+        after = int(body.after.removeprefix("evt_")) if body.after else 0
+        chosen = ReplayFilter(body.event_types, body.since, body.until, body.only_failed, after)
+        found = endpoints.replay(endpoint_id, chosen, who=g.token_name)
+        next_after = None if found.next_after is None else f"evt_{found.next_after}"
+        return ReplayAnswer(events=found.events, next_after=next_after)
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+"""Endpoints of events: how each stands, its deliveries with their attempts, enabling, disabling and replays."""
+
+from datetime import UTC, datetime
+
+from flask import abort, flash, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from services.console.auth import for_operators, for_visitors
+from services.console.money import console
+from services.console.pages import LARGEST_ID, PAGE_ROWS, SPANS, asked, console_context, row_id
+from shared.operations.audit_log import list_entries
+from shared.operations.webhook_endpoints.endpoints import (
+    DELIVERY_STATES,
+    Endpoints,
+    ReplayFilter,
+    UnknownEndpointError,
+)
+
+__all__ = ["console"]
+
+
+@console.get("/endpoints")
+@for_visitors
+def show_endpoints() -> ResponseReturnValue:
+    endpoints = _endpoints()
+    return render_template("endpoints.html", endpoints=endpoints.find_all(), waiting=endpoints.count_pending())
+
+
+@console.get(f"/endpoints/<int(max={LARGEST_ID}):endpoint_id>")
+@for_visitors
+def show_endpoint(endpoint_id: int) -> ResponseReturnValue:
+    state = request.args.get("state") if request.args.get("state") in DELIVERY_STATES else None
+    before_id = request.args.get("before", type=row_id)
+    endpoints = _endpoints()
+    try:
+        endpoint = endpoints.show(endpoint_id)
+        found = endpoints.deliveries(endpoint_id, state=state, before_id=before_id, limit=PAGE_ROWS + 1)
+    except UnknownEndpointError as error:
+        abort(404, str(error))
+    acts = list_entries(console_context().engine, of_id=endpoint_id)
+    return render_template(
+        "endpoint.html",
+        endpoint=endpoint,
+        deliveries=found[:PAGE_ROWS],
+        older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
+        asked=asked(),
+        states=DELIVERY_STATES,
+        spans=SPANS,
+        acts=[act for act in acts if act.what.startswith("endpoints.")],
+    )
+
+
+@console.post(f"/endpoints/<int(max={LARGEST_ID}):endpoint_id>/switch")
+@for_operators
+def switch_endpoint(endpoint_id: int) -> ResponseReturnValue:
+    if (wanted := request.form.get("what")) not in ("enable", "disable"):
+        abort(400, "The form does not say what is decided. Load its page again, and repeat it.")
+    why, is_enabled = _reason(), wanted == "enable"
+    try:
+        if _endpoints().show(endpoint_id).enabled is is_enabled:
+            flash(f"It is {wanted}d already.")
+        else:
+            _endpoints().change(endpoint_id, {"enabled": is_enabled}, who=g.visitor.name, why=why)
+            more = " What came while it was disabled is not sent: replay it." if is_enabled else ""
+            flash(f"Endpoint {endpoint_id} is {wanted}d.{more}")
+    except UnknownEndpointError as error:
+        abort(404, str(error))
+    return redirect(url_for("console.show_endpoint", endpoint_id=endpoint_id))
+
+
+@console.post(f"/endpoints/<int(max={LARGEST_ID}):endpoint_id>/replay")
+@for_operators
+def replay_endpoint(endpoint_id: int) -> ResponseReturnValue:
+    span = SPANS.get(request.form.get("since", ""))
+    if span is None:
+        abort(400, "The form does not say since when. Load its page again, and repeat it.")
+    since, only_failed = datetime.now(UTC) - span, request.form.get("which") == "failed"
+    chosen = ReplayFilter(since=since, only_failed=only_failed)
+    try:
+        found = _endpoints().replay(endpoint_id, chosen, who=g.visitor.name, why=_reason())
+    except UnknownEndpointError as error:
+        abort(404, str(error))
+    more = "" if found.next_after is None else " That is the most at once: `nouba endpoints replay` sends all."
+    flash(f"{found.events} events are sent again.{more}")
+    return redirect(url_for("console.show_endpoint", endpoint_id=endpoint_id))
+
+
+def _endpoints() -> Endpoints:
+    # no address is changed here
+    return Endpoints(console_context().engine, allow_private=False)
+
+
+def _reason() -> str:
+    why = request.form.get("why", "").strip()[:500]
+    if not why:
+        abort(400, "Give a reason: it is stored in the audit log.")
+    return why
