@@ -66,11 +66,6 @@ def console_context() -> ConsoleContext:
     return found
 
 
-def console_context() -> ConsoleContext:
-    """The same."""
-    return desk()
-
-
 @console.get("/")
 @for_visitors
 def show_overview() -> ResponseReturnValue:

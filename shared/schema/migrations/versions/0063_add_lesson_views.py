@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import BIT
 
 revision = "0063"
-down_revision = "0055"
+down_revision = "0056"
 
 _USER = "CASE WHEN viewer ~ '^[1-9][0-9]{0,17}$' THEN viewer::bigint END"
 _NAMED = "course_id <> 0 AND viewer NOT LIKE '~%'"
