@@ -1,4 +1,4 @@
-"""RabbitMQ as far as the code can tell: confirms that are lost, messages that come again, a disk that forgets."""
+"""RabbitMQ as far as the code can know: confirms that are lost, messages that come again, a disk that forgets."""
 
 import json
 import random

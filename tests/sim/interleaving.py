@@ -122,7 +122,7 @@ class _Play:
         self._broker = SimulatedBroker(chance)
         self._provider = Generic([SECRET])
         self._is_over = False
-        #: The relays that have something to look at.
+        #: The relays that have something to do.
         self._woken: set[str] = set()
         self._answered: Counter[str] = Counter()
         self._settled: list[dict[str, Any]] = []
@@ -242,7 +242,7 @@ class _Play:
 
         def sweep() -> None:
             for _ in range(rounds):
-                pause("look")
+                pause("poll")
                 if self._chance.random() < 0.3:
                     self._pass_time()
                 if release_due(self._servers.engine):
@@ -255,7 +255,7 @@ class _Play:
             with self._servers.engine.connect() as connection:
                 writer = HashChainWriter(connection)
                 for _ in range(rounds):
-                    pause("look")
+                    pause("poll")
                     with suppress(FailpointError):
                         writer.seal()
 

@@ -110,7 +110,7 @@ class Scheduler:
                 return
 
     def end(self) -> None:
-        """Kill whoever is left."""
+        """Kill those that are left."""
         for process in [*self._running, *self._waiting]:
             process.when_killed = None
             process.fault = KilledError

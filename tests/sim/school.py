@@ -1,4 +1,4 @@
-"""What one interleaving is about: students, what they paid, the webhooks that tell of it, and what must come of it.
+"""What one interleaving is about: students, what they paid, the webhooks about it, and what must come of it.
 
 The reckoning is plain arithmetic over what the provider did, and uses nothing of the code.
 """

@@ -46,7 +46,7 @@ def main(spec: dict[str, Any]) -> None:
     for segment in segments:
         words += [[round(word.start * 1000), round(word.end * 1000), word.word] for word in segment.words or ()]
         print("segment", flush=True)
-    # told in one piece: half a file is none
+    # written in one piece: half a file is none
     Path(spec["words"]).write_text(json.dumps({"language": language, "words": words}))
 
 

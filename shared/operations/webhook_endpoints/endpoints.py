@@ -268,10 +268,10 @@ class Endpoints:
         most: int | None = MOST_REPLAYED,
         report: Callable[[int, float], None] = lambda events, share: None,
     ) -> Replayed:
-        """Send these events again, under their own ids, the oldest first. Raises UnknownEndpointError or BadEndpointError.
+        """Send these events again, under their own ids, the oldest first.
 
-        Without `only_failed` also what was delivered, and what happened before the endpoint was added or while it was
-        disabled. Each batch is a transaction of its own: what ends a replay half-way leaves the rest for another one.
+        Raises UnknownEndpointError or BadEndpointError. Without `only_failed` also what was delivered, and what
+        happened before the endpoint was added or while it was disabled. Each batch is a transaction of its own: what ends a replay half-way leaves the rest for another one.
         `report` gets the number so far, and how much of all events was looked at.
         """
         types = _checked_types(wanted.types)

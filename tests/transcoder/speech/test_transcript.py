@@ -54,7 +54,7 @@ def test_arabic_stays_in_the_order_of_reading() -> None:
 
 
 def test_what_a_model_writes_is_no_markup() -> None:
-    # Given words that look like tags, times and entities
+    # Given words that resemble tags, times and entities
     cues = cues_of(
         [Word(0, 500, " <v Amin>"), Word(500, 900, " 00:00:01.000 --> 00:00:02.000"), Word(900, 1200, " &lt;\n\n")]
     )

@@ -75,8 +75,8 @@ def test_it_sees_no_secret_no_network_and_no_file_but_its_own(
     environment = seen.pop("environment")
     assert seen == dict.fromkeys(seen)
     assert "the-worlds-secret" not in environment.values()
-    told = {name for name in environment if not name.startswith(("HF_HUB_", "OMP_", "KMP_"))}
-    assert told <= {"PATH", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX"}
+    names = {name for name in environment if not name.startswith(("HF_HUB_", "OMP_", "KMP_"))}
+    assert names <= {"PATH", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX"}
     assert not (tmp_path / "left").exists()
 
 
