@@ -238,7 +238,7 @@ class _Play:
         self._scheduler.add(name, publish, partial(self._add_relay, name))
 
     def _add_sweep(self, rounds: int) -> None:
-        """The sweep looks for what is due, once in a while after a quarter of an hour has passed."""
+        """The sweep enqueues what is due, once in a while after a quarter of an hour has passed."""
 
         def sweep() -> None:
             for _ in range(rounds):

@@ -271,8 +271,9 @@ class Endpoints:
         """Send these events again, under their own ids, the oldest first.
 
         Raises UnknownEndpointError or BadEndpointError. Without `only_failed` also what was delivered, and what
-        happened before the endpoint was added or while it was disabled. Each batch is a transaction of its own: what ends a replay half-way leaves the rest for another one.
-        `report` gets the number so far, and how much of all events was looked at.
+        happened before the endpoint was added or while it was disabled. Each batch is a transaction of its own: what
+        ends a replay half-way leaves the rest for another one. `report` gets the number so far, and how
+        much of all events was read.
         """
         types = _checked_types(wanted.types)
         chosen = {

@@ -67,7 +67,7 @@ def test_it_sees_no_secret_no_network_and_no_file_but_its_own(
         body += f"        except OSError as error:\n            seen[{name!r}] = None\n"
     whisper, folder = make(body + "        said = json.dumps(seen)")
 
-    # When code in the process looks for them
+    # When code in the process searches for them
     (word,) = whisper.transcribe(folder / "speech.raw", folder, "fr").words
 
     # Then it finds nothing
