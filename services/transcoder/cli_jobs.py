@@ -108,9 +108,9 @@ def cancel(job_id: int) -> None:
 @click.command()
 @click.argument("job_id", type=int)
 def transcribe(job_id: int) -> None:
-    """Make automatic captions of a completed job's lesson, anew or after a failure.
+    """Make a completed job's automatic captions, anew or after a failure.
 
-    Workers with NOUBA_TRANSCODER_CAPTIONS_MODEL do it when no picture waits.
+    Workers with NOUBA_TRANSCODER_CAPTIONS_MODEL do it when no task of a video is pending.
     """
     with _clear_errors():
         PostgresSpeechStore(_database(read_settings(DatabaseSettings)), lease_seconds=30.0).begin(job_id)
