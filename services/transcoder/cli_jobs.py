@@ -108,7 +108,7 @@ def cancel(job_id: int) -> None:
 @click.command()
 @click.argument("job_id", type=int)
 def transcribe(job_id: int) -> None:
-    """Make a completed job's automatic captions, anew or after a failure.
+    """Make automatic captions of a completed job's lesson again.
 
     Workers with NOUBA_TRANSCODER_CAPTIONS_MODEL do it when no task of a video is pending.
     """
