@@ -18,7 +18,14 @@ import structlog
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - psycopg2 names its class so
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+    TimeoutError,
+)
 
 from shared.runtime.logs import describe
 from shared.runtime.socket_deadlines import Deadline, SocketDeadlines
@@ -214,9 +221,7 @@ def _refuse_ended(connection: Any, _record: object, _proxy: object) -> None:
         raise DisconnectionError("the connection is closed") from None
     if begin in (b"", _ERROR_RESPONSE):
         # all others of the pool lead to the same server
-        error = DisconnectionError("the server ended the connection")
-        error.invalidate_pool = True
-        raise error
+        raise InvalidatePoolError("the server ended the connection")
 
 
 def _drop_useless(context: ExceptionContext) -> None:
