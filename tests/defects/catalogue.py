@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 GATEWAY = "services/webhook_gateway"
 TESTS = "tests/webhook_gateway"
+#: The first of the seeded interleavings: a defect of the order of steps is found without a test of its own.
+INTERLEAVINGS = "tests/sim/test_interleavings.py::test_many_interleavings[0]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,10 @@ MONEY = (
                 "        rows = self._connection.exec_driver_sql(_KEEP, _values(unknown)).all()\n",
             ),
         ),
-        ("tests/defects/test_locks.py::test_an_event_that_another_process_is_keeping_is_a_duplicate_and_no_error",),
+        (
+            "tests/defects/test_locks.py::test_an_event_that_another_process_is_keeping_is_a_duplicate_and_no_error",
+            INTERLEAVINGS,
+        ),
     ),
     Defect(
         "answer before the commit",
@@ -85,6 +90,7 @@ MONEY = (
         ),
         (
             "tests/defects/test_order_of_steps.py::test_an_event_that_could_not_be_kept_is_no_duplicate_when_it_comes_again",
+            INTERLEAVINGS,
         ),
     ),
     Defect(
@@ -128,7 +134,7 @@ MONEY = (
                 "    COMPLETED = 4\n    FAILED = 5\n",
             ),
         ),
-        (f"{TESTS}/settlement/test_settle.py::test_a_late_failure_never_undoes_a_completed_payment",),
+        (f"{TESTS}/settlement/test_settle.py::test_a_late_failure_never_undoes_a_completed_payment", INTERLEAVINGS),
     ),
     Defect(
         "an event claimed without a lock",
@@ -164,7 +170,10 @@ MONEY = (
                 "WHERE user_id = {_USERS} AND status <> 'cancelled' ORDER BY",
             ),
         ),
-        (f"{TESTS}/settlement/test_unit_of_work.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",),
+        (
+            f"{TESTS}/settlement/test_unit_of_work.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",
+            INTERLEAVINGS,
+        ),
     ),
     Defect(
         "the day of a payment in UTC",
@@ -235,7 +244,10 @@ QUEUES = (
                 '            connection.commit()\n            failpoint("relay.after_claim")\n',
             ),
         ),
-        ("tests/messaging/test_relay.py::test_a_relay_killed_at_any_step_loses_nothing[relay.after_claim]",),
+        (
+            "tests/messaging/test_relay.py::test_a_relay_killed_at_any_step_loses_nothing[relay.after_claim]",
+            INTERLEAVINGS,
+        ),
     ),
 )
 
@@ -281,6 +293,7 @@ BATCHES = (
         ),
         (
             f"{TESTS}/inbox/test_postgres.py::test_what_is_kept_together_has_one_message_and_what_takes_long_one_of_its_own",
+            INTERLEAVINGS,
         ),
     ),
     Defect(
@@ -319,7 +332,10 @@ BATCHES = (
                 "FROM webhook_events WHERE id = ANY(%(event_ids)s) AND state = 'received' ORDER BY id LIMIT 1\n",
             ),
         ),
-        (f"{TESTS}/settlement/test_retry_due.py::test_those_of_a_batch_that_are_not_settled_are_enqueued_each_alone",),
+        (
+            f"{TESTS}/settlement/test_retry_due.py::test_those_of_a_batch_that_are_not_settled_are_enqueued_each_alone",
+            INTERLEAVINGS,
+        ),
     ),
     Defect(
         "the first payment of a batch announced alone",
@@ -333,6 +349,7 @@ BATCHES = (
         ),
         (
             f"{TESTS}/settlement/test_batched.py::test_the_events_of_one_message_are_settled_in_one_transaction_and_announced_once",
+            INTERLEAVINGS,
         ),
     ),
 )
