@@ -67,12 +67,12 @@ def _faults_of(life: Life, outcome: tuple[str, int, int], user_id: int, reported
         yield f"it is {status}, and no event says so"
     for kind, words in (
         ("failed", _ENDED),
-        ("refunded", ("refunded", "part", "refund_failed", "part_failed")),
-        ("disputed", ("disputed", "won", "lost")),
+        ("refunded", ("refunded", "part", "refund_failed", "part_failed", "refund_created", "refund_reverted")),
+        ("disputed", ("disputed", "won", "lost", "disputed_again")),
     ):
-        if counts[kind] and not set(words) & set(life.reported):
+        if counts[kind] and not set(words) & set(life.told):
             yield f"{counts[kind]} times {kind}, and nobody said that"
-    if "disputed" in life.reported and not counts["disputed"]:
+    if "disputed" in life.told and not counts["disputed"]:
         yield "it was disputed, and no event says so"
     if not reported:
         return

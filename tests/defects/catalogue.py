@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 GATEWAY = "services/webhook_gateway"
 TESTS = "tests/webhook_gateway"
+#: The docstring of the function that keeps a webhook.
+KEEPING = '"""Keep `entry`, unless it is kept already. Raises what `inbox` raises."""'
 #: The first of the seeded interleavings: a defect of the order of steps is found without a test of its own.
 INTERLEAVINGS = "tests/sim/test_interleavings.py::test_many_interleavings[0]"
 
@@ -53,7 +55,8 @@ MONEY = (
             Change(f"{GATEWAY}/inbox/accept.py", "import hashlib\n", "import hashlib\nimport threading\n"),
             Change(
                 f"{GATEWAY}/inbox/accept.py",
-                "    kept = inbox.keep(entry)\n",
+                f"    {KEEPING}\n    kept = inbox.keep(entry)\n",
+                f"    {KEEPING}\n"
                 "    threading.Timer(0.2, inbox.keep, [entry]).start()\n"
                 "    kept = InsertResult(1, True, entry.body_sha256)\n",
             ),
@@ -83,7 +86,8 @@ MONEY = (
             ),
             Change(
                 f"{GATEWAY}/inbox/accept.py",
-                "    kept = inbox.keep(entry)\n",
+                f"    {KEEPING}\n    kept = inbox.keep(entry)\n",
+                f"    {KEEPING}\n"
                 "    if entry.dedupe_key in _SEEN:\n        return Receipt(AcceptStatus.DUPLICATE, 0)\n"
                 "    _SEEN.add(entry.dedupe_key)\n    kept = inbox.keep(entry)\n",
             ),
