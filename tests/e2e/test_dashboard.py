@@ -66,7 +66,7 @@ def test_every_section_and_number_is_there_to_see(api: RunningApi, browser: Brow
         if not is_for_operators(section.name, number.name)
     ]
     assert shown == list(dict.fromkeys(section.name for section, _ in numbers))
-    assert len(browser.texts(".cards .big")) == 6
+    assert len(browser.texts(".cards .big")) == 7
     assert all(browser.texts(".cards .big"))
     plain = sum(number.by is None for _, number in numbers)
     assert len([text for text in browser.texts(".numbers tbody .value") if text]) == plain
@@ -174,6 +174,6 @@ def test_a_browser_shows_it_without_scripts(api: RunningApi, browser: Browser) -
     browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         browser.open(f"{api.url}/?lang=ar")
-        assert len([text for text in browser.texts(".cards .big") if text]) == 6
+        assert len([text for text in browser.texts(".cards .big") if text]) == 7
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
