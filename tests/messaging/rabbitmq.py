@@ -86,10 +86,13 @@ class VirtualHost:
             return int(declared.method.consumer_count)
 
     def take_all(self, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
-        """Remove and return what waits in `queue`."""
+        """Remove and return what waits in `queue`; nothing where there is no such queue yet."""
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             channel = connection.channel()
-            left = int(channel.queue_declare(queue, passive=True).method.message_count)
+            try:
+                left = int(channel.queue_declare(queue, passive=True).method.message_count)
+            except pika.exceptions.ChannelClosedByBroker:
+                return []
             taken: list[tuple[pika.BasicProperties, bytes]] = []
             while len(taken) < left:
                 method, properties, body = next(channel.consume(queue))

@@ -104,7 +104,8 @@ def test_where_a_payment_is_is_one_command(client: httpx.Client, database: Datab
     assert [one["id"] for one in shown["events"]] == [booked, odd]
     assert [one["account"] for one in shown["postings"][0]["entries"]] == ["user_wallet 7", "psp_clearing generic"]
     assert shown["notes"][0] == "The provider says completed: 2,500.00 DZD of it are in the wallet of user 7."
-    assert shown["notes"][1].startswith(f"Event {odd} is quarantined, and nobody has decided: event {booked} has the")
+    reason = "registered 250000 DZD, told 240000 (minor units)"
+    assert shown["notes"][1].startswith(f"Event {odd} is quarantined, and nobody has decided: {reason}")
     text = nouba(database, "payments", "show", "t-1")
     assert "+2,500.00 DZD" in text
     assert "2,500.00 DZD of it are in the wallet of user 7" in text
