@@ -207,8 +207,13 @@ def watch_statements(engine: Engine) -> None:
             pause(f"sql {' '.join(statement.split())[:60]}")
 
     @event.listens_for(engine, "commit")
-    def before_commit(_connection: Connection) -> None:
-        pause("commit")
+    def before_commit(connection: Connection) -> None:
+        try:
+            pause("commit")
+        except KilledError:
+            # SQLAlchemy takes a transaction whose commit raised for ended, and would pool the connection as it is
+            connection.invalidate()
+            raise
 
 
 class _Failpoints:
