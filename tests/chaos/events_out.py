@@ -66,7 +66,7 @@ def _faults_of(life: Life, outcome: tuple[str, int, int], user_id: int, reported
     if status in _ENDED and not counts["failed"]:
         yield f"it is {status}, and no event says so"
     for kind, words in (
-        ("failed", _ENDED),
+        ("failed", (*_ENDED, "charge_failed", "session_failed")),
         ("refunded", ("refunded", "part", "refund_failed", "part_failed", "refund_created", "refund_reverted")),
         ("disputed", ("disputed", "won", "lost", "disputed_again")),
     ):
