@@ -70,9 +70,9 @@ def _faults_of(life: Life, outcome: tuple[str, int, int], user_id: int, reported
         ("refunded", ("refunded", "part", "refund_failed", "part_failed", "refund_created", "refund_reverted")),
         ("disputed", ("disputed", "won", "lost", "disputed_again")),
     ):
-        if counts[kind] and not set(words) & set(life.told):
+        if counts[kind] and life.words.isdisjoint(words):
             yield f"{counts[kind]} times {kind}, and nobody said that"
-    if "disputed" in life.told and not counts["disputed"]:
+    if "disputed" in life.words and not counts["disputed"]:
         yield "it was disputed, and no event says so"
     if not reported:
         return
