@@ -25,13 +25,13 @@ def test_amounts_have_the_digits_of_the_schools_currency(
     database.execute("INSERT INTO users (id) VALUES (7)")
     yesterday = datetime.now(UTC) - timedelta(days=1)
     payment = Payment(reference="t-1", amount_minor=12_345, user_id=7, currency=currency)
-    told = signed("standard_webhooks", [SECRETS["standard_webhooks"]], payment, "paid", occurred_at=yesterday)
+    webhook = signed("standard_webhooks", [SECRETS["standard_webhooks"]], payment, "paid", occurred_at=yesterday)
     with (
         RunningWorker(tmp_path / "worker", database_url, rabbitmq_url, **school),
         RunningGateway(tmp_path / "gateway", database_url, rabbitmq_url, **school) as gateway,
         httpx.Client(base_url=gateway.url) as client,
     ):
-        deliver(client, told)
+        deliver(client, webhook)
         wait_until(lambda: database.rows("SELECT state FROM webhook_events") == [("applied",)])
     day = str(yesterday.astimezone(ZoneInfo("Africa/Algiers")).date())
 

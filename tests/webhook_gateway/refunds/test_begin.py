@@ -136,7 +136,7 @@ def test_the_same_key_is_the_same_refund_and_never_another(harness: Refunder, pr
 
 
 def test_a_refund_at_satim_counts_beside_what_was_refunded_in_the_banks_own_pages(harness: Refunder) -> None:
-    # Given a part that was refunded in the bank's own pages, which its next answer told
+    # Given a part that was refunded in the bank's own pages, which its next answer says
     begun = harness.paid("satim")
     bank = harness.bench.providers["satim"]
     assert isinstance(bank, RefundsPayments)

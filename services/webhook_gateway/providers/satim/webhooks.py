@@ -186,7 +186,7 @@ class Satim:
 def _refund_notice(reference: str, headers: Mapping[str, str], mode: Mode | None) -> PaymentNotice:
     """A refund that the bank has made for us: it has no number of its own, so the key of ours is its id.
 
-    The bank's total grew by it. Like the totals that the bank tells, this one has no time: the largest counts.
+    The bank's total grew by it. Like the totals of the bank, this one has no time: the largest counts.
     """
     amount, seconds, key = headers[REFUND_OF_OURS].split(" ", 2)
     before = headers.get(REFUNDED_BEFORE)
