@@ -65,6 +65,11 @@ class Life:
         """Its name in the tables."""
         return "satim" if self.route == "cib" else self.route
 
+    @property
+    def words(self) -> frozenset[str]:
+        """What its events say."""
+        return frozenset(self.told)
+
 
 @dataclass(frozen=True, slots=True)
 class News:

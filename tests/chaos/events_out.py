@@ -66,13 +66,13 @@ def _faults_of(life: Life, outcome: tuple[str, int, int], user_id: int, reported
     if status in _ENDED and not counts["failed"]:
         yield f"it is {status}, and no event says so"
     for kind, words in (
-        ("failed", _ENDED),
+        ("failed", (*_ENDED, "charge_failed", "session_failed")),
         ("refunded", ("refunded", "part", "refund_failed", "part_failed", "refund_created", "refund_reverted")),
         ("disputed", ("disputed", "won", "lost", "disputed_again")),
     ):
-        if counts[kind] and not set(words) & set(life.told):
+        if counts[kind] and life.words.isdisjoint(words):
             yield f"{counts[kind]} times {kind}, and nobody said that"
-    if "disputed" in life.told and not counts["disputed"]:
+    if "disputed" in life.words and not counts["disputed"]:
         yield "it was disputed, and no event says so"
     if not reported:
         return

@@ -125,6 +125,8 @@ ASKED_ABOUT: Final = "asked-about"
 ASKED_AT: Final = "asked-at"
 #: The header of such an answer to a refund of ours: its key, its amount and when it was asked for.
 REFUND_OF_OURS: Final = "refund-of-ours"
+#: The header of such an answer that says how much of the payment was refunded before it (minor units).
+REFUNDED_BEFORE: Final = "refunded-before"
 #: The kept header that says what the key is for that proved a request; intake writes it, and no sender's is kept.
 KEY_MODE: Final = "key-mode"
 #: The kept header that says in which version of its API the provider wrote the event; written by intake likewise.

@@ -285,12 +285,15 @@ _DISPUTE_STATES: Final = {
     "warning_needs_response": DisputeState.INQUIRY,
     "warning_under_review": DisputeState.INQUIRY,
     "warning_closed": DisputeState.INQUIRY,
-    "prevented": DisputeState.INQUIRY,
+    # settled before it became a charge back; `_prevented` says whether by the school's money
+    "prevented": DisputeState.WON,
 }
 
 
 def _dispute(dispute: Json, context: Context) -> Part:
     state = _word(dispute.get("status"), _DISPUTE_STATES, "data.object.status")
+    if dispute["status"] == "prevented":
+        state = _prevented(dispute, context)
     one = Dispute(
         id=fields.identifier(dispute.get("id"), "data.object.id"),
         # what is disputed, which can be less than the payment
@@ -305,6 +308,17 @@ def _dispute(dispute: Json, context: Context) -> Part:
         **_fees(_list(dispute.get("balance_transactions")), context, FeeKind.DISPUTE),
         "failure_reason": fields.description(dispute.get("reason")),
     }
+
+
+def _prevented(dispute: Json, context: Context) -> DisputeState:
+    """Whether the card's network paid the payer back with the school's money (Visa's Rapid Dispute Resolution).
+
+    Where a refund did so instead, or nothing was taken, no movement of the balance belongs to the dispute.
+    """
+    movements = [_object(one).get("amount") for one in _list(dispute.get("balance_transactions"))]
+    amounts = [one for one in movements if isinstance(one, int)]
+    is_taken = sum(amounts) < 0 if amounts else context.kind == "charge.dispute.funds_withdrawn"
+    return DisputeState.LOST if is_taken else DisputeState.WON
 
 
 def _invoice(invoice: Json, context: Context) -> Part:

@@ -7,13 +7,14 @@ refunded. Where it cannot tell, a person has to look, and nothing is sent again.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from services.webhook_gateway.errors import ProviderUnavailableError, RefundRefusedError
 from services.webhook_gateway.inbox.accept import Inbox, read_entry
 from services.webhook_gateway.providers.base import (
+    REFUNDED_BEFORE,
     CountsRefunds,
     Mode,
     Provider,
@@ -129,12 +130,12 @@ class Refunding:
         failpoint("refunds.after_note")
         reply = psp.refund(refund.reference, refund.amount_minor, refund.key)
         failpoint("refunds.after_answer")
-        return reply
+        return _counted(reply, before_minor)
 
     def _recover(self, psp: CountsRefunds, refund: DueRefund, counted: int | None) -> ProviderReply | None:
         before_minor = refund.refunded_before_minor
         if counted is not None and before_minor is not None and counted == before_minor + refund.amount_minor:
-            return psp.refund_made(refund.reference, refund.amount_minor, refund.key)
+            return _counted(psp.refund_made(refund.reference, refund.amount_minor, refund.key), before_minor)
         reason = f"refunded before it: {before_minor}, now: {counted} (minor units); look at the provider's own pages"
         self.requests.leave_unknown(refund, reason)
         return None
@@ -161,3 +162,11 @@ class Refunding:
             self.requests.leave_unknown(refund, f"{hours}; look at the provider's own pages")
         else:
             self.requests.refuse(refund, hours)
+
+
+def _counted(reply: ProviderReply, before_minor: int | None) -> ProviderReply:
+    """The answer with what was refunded before it, where the provider said so: the total may hold other refunds."""
+    if before_minor is None:
+        return reply
+    headers = {**reply.request.headers, REFUNDED_BEFORE: str(before_minor)}
+    return replace(reply, request=replace(reply.request, headers=headers))

@@ -379,7 +379,8 @@ def _is_told_again(before: Payment, moved: Payment) -> bool:
 def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | None]:
     """The amount after `notice`, and the provider's time of it: a figure of what was collected, the newest of which
     counts; before that the largest that was held or tried, where nobody registered another. What a bill says has no
-    time, so that it is older than every figure of the payment itself."""
+    time, so that it is older than every figure of the payment itself; of two bills the smaller figure counts, because
+    an invoice that several payments paid tells the sum of them."""
     told, known = notice.amount_minor, payment.amount_minor
     told_at = None if notice.is_billed else notice.occurred_at
     if told is None:
@@ -388,8 +389,13 @@ def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | No
         return known if payment.amount_is_final else max(known, told), payment.amount_told_at
     if payment.standing.stage is not Stage.COMPLETED:
         return told, told_at
-    news, before = (told_at or _NEVER, told), (payment.amount_told_at or _NEVER, known)
+    news, before = _figure(told, told_at), _figure(known, payment.amount_told_at)
     return (told, told_at) if news > before else (known, payment.amount_told_at)
+
+
+def _figure(amount_minor: int, told_at: datetime | None) -> tuple[datetime, int]:
+    """What ranks a figure of what was collected."""
+    return (_NEVER, -amount_minor) if told_at is None else (told_at, amount_minor)
 
 
 def _unbooked(notice: PaymentNotice) -> str:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from services.webhook_gateway.providers.base import Mode
+from services.webhook_gateway.inbox.accept import read_entry
+from services.webhook_gateway.providers.base import Mode, PollsPayments, RefundsPayments
 from services.webhook_gateway.refunds.begin import Refunding
 from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
 from shared.operations.payments.queries import show_payment
@@ -55,6 +56,15 @@ class Refunder:
         """Until nothing is due; then what the provider answered is settled."""
         while self.refunding.begin_next():
             pass
+        self.bench.settle_all()
+
+    def hear(self, begun: Begun) -> None:
+        """Settle what the provider says of the payment now."""
+        psp = self.bench.providers[begun.provider]
+        assert isinstance(psp, PollsPayments)
+        reply = psp.enquire(begun.reference)
+        assert reply is not None
+        self.bench.inbox.keep(read_entry(psp, reply.request, reply.proof, Mode.TEST))
         self.bench.settle_all()
 
     def time_passes(self) -> None:
@@ -123,6 +133,32 @@ def test_the_same_key_is_the_same_refund_and_never_another(harness: Refunder, pr
     with pytest.raises(CannotRefundError, match="belongs to refund 1"):
         harness.request(begun, PART_MINOR + 1)
     assert harness.bench.rows("SELECT count(*) FROM operator_acts") == [(1,)]
+
+
+def test_a_refund_at_satim_counts_beside_what_was_refunded_in_the_banks_own_pages(harness: Refunder) -> None:
+    # Given a part that was refunded in the bank's own pages, which its next answer says
+    begun = harness.paid("satim")
+    bank = harness.bench.providers["satim"]
+    assert isinstance(bank, RefundsPayments)
+    bank.refund(begun.reference, 30_000, "by hand")
+    harness.hear(begun)
+    assert harness.balance(begun) == AMOUNT_MINOR - 30_000
+
+    # When the school refunds another part
+    harness.request(begun)
+    harness.work()
+
+    # Then both are gone from the wallet
+    assert harness.at_provider(begun) == 30_000 + PART_MINOR
+    assert harness.balance(begun) == AMOUNT_MINOR - 30_000 - PART_MINOR
+
+    # and the bank's next answer changes nothing, until more is refunded there
+    harness.hear(begun)
+    assert harness.balance(begun) == AMOUNT_MINOR - 30_000 - PART_MINOR
+    bank.refund(begun.reference, 10_000, "by hand again")
+    harness.hear(begun)
+    assert harness.balance(begun) == AMOUNT_MINOR - 40_000 - PART_MINOR
+    harness.bench.assert_books_balance()
 
 
 def test_where_satim_cannot_tell_whether_it_refunded_nothing_is_sent_again(harness: Refunder) -> None:

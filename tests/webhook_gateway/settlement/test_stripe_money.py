@@ -299,6 +299,15 @@ def test_a_number_that_is_no_integer_of_json_is_unreadable(digits: str) -> None:
         Stripe(["x"]).parse(Request("POST", {}, body))
 
 
+def settled(kind: str, at: int, *moved: int) -> Body:
+    """A dispute of 2000 that ended before the bank charged it back, and the movements of the balance for it."""
+    body = dispute(kind, at, "prevented", 2000)
+    body["data"]["object"]["balance_transactions"] = [
+        {**movement(0, name=f"txn_{turn}"), "amount": amount} for turn, amount in enumerate(moved)
+    ]
+    return body
+
+
 #: A charge that can be captured several times.
 SEVERAL: dict[str, object] = {
     "payment_method_details": {"type": "card", "card": {"multicapture": {"status": "available"}}}
@@ -476,6 +485,29 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
     ),
     "an inquiry that was closed": (
         [PAID, dispute("created", 20, "warning_needs_response", 3000), dispute("closed", 30, "warning_closed", 3000)],
+        ("completed", 10000, 10000),
+        {},
+    ),
+    "a dispute that Visa settled with the school's money": (
+        [PAID, settled("created", 20, -2000), settled("funds_withdrawn", 21, -2000), settled("closed", 30, -2000)],
+        ("charged_back", 10000, 8000),
+        {},
+    ),
+    "a dispute that a refund prevented": (
+        [PAID, settled("created", 20), refund("refund.created", 20, "succeeded", 2000), settled("closed", 30)],
+        ("partially_refunded", 10000, 8000),
+        {},
+    ),
+    "a dispute that was opened, and prevented with its money given back": (
+        [PAID, dispute("created", 20, "needs_response", 2000), settled("closed", 30, -2000, 2000)],
+        ("completed", 10000, 10000),
+        {},
+    ),
+    "an invoice that two payments paid and that names the last one of them": (
+        [
+            event("invoice.paid", 60, {**INVOICE, **NAMED, "amount_paid": 16000, "payment_intent": "pi_1"}),
+            INVOICE_PAYMENT,
+        ],
         ("completed", 10000, 10000),
         {},
     ),

@@ -19,6 +19,7 @@ from services.webhook_gateway.providers.base import (
     ANSWER,
     ASKED_ABOUT,
     REFUND_OF_OURS,
+    REFUNDED_BEFORE,
     CheckoutOrder,
     Clock,
     Mode,
@@ -168,7 +169,7 @@ class Satim:
     def _read(self, answer: Request) -> PaymentNotice:
         reference = answer.headers[ASKED_ABOUT]
         if REFUND_OF_OURS in answer.headers:
-            return _refund_notice(reference, answer.headers[REFUND_OF_OURS], _mode(self._base_url))
+            return _refund_notice(reference, answer.headers, _mode(self._base_url))
         found = self._orders.read(PaymentNotice(key="", kind="answer", reference=reference), answer.body)
         # the platform numbers no events: the state is what can be told again
         return replace(
@@ -182,18 +183,22 @@ class Satim:
         return OrderCalls(self._base_url, self._credentials, _mode(self._base_url))
 
 
-def _refund_notice(reference: str, asked: str, mode: Mode | None) -> PaymentNotice:
-    """A refund that the bank has made for us: it has no number of its own, so the key of ours is its id."""
-    amount, seconds, key = asked.split(" ", 2)
+def _refund_notice(reference: str, headers: Mapping[str, str], mode: Mode | None) -> PaymentNotice:
+    """A refund that the bank has made for us: it has no number of its own, so the key of ours is its id.
+
+    The bank's total grew by it. Like the totals of the bank, this one has no time: the largest counts.
+    """
+    amount, seconds, key = headers[REFUND_OF_OURS].split(" ", 2)
+    before = headers.get(REFUNDED_BEFORE)
     began_at = datetime.fromtimestamp(int(seconds), UTC)
     refund = Refund(id=key, amount_minor=int(amount), state=RefundState.SUCCEEDED, began_at=began_at)
     return PaymentNotice(
         key=f"refund:{reference}:{key}",
         kind="refund",
         reference=reference,
+        refunded_minor=None if before is None else int(before) + refund.amount_minor,
         refunds=(refund,),
         mode=mode,
-        occurred_at=began_at,
     )
 
 
