@@ -62,7 +62,8 @@ def kill(containers: Containers, service: str) -> None:
 
 
 def pause(containers: Containers, service: str) -> None:
-    containers.run("pause", service)
+    # runc gives up freezing a container whose processes are busy on a busy machine
+    wait_until(lambda: containers.ask("pause", service).returncode == 0, 60, f"{service} could not be paused")
     time.sleep(PAUSE_SECONDS)
     containers.run("unpause", service)
 
