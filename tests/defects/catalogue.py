@@ -162,7 +162,10 @@ MONEY = (
                 "SELECT FROM users WHERE id = {_USERS} ORDER BY id",
             ),
         ),
-        ("tests/defects/test_locks.py::test_a_users_balance_belongs_to_one_settlement_until_its_end",),
+        (
+            "tests/defects/test_locks.py::test_a_users_balance_belongs_to_one_settlement_until_its_end",
+            INTERLEAVINGS,
+        ),
     ),
     Defect(
         "a subscription activated twice",
