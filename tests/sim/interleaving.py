@@ -125,7 +125,6 @@ class _Play:
         #: The relays that have something to do.
         self._woken: set[str] = set()
         self._answered: Counter[str] = Counter()
-        self._settled: list[dict[str, Any]] = []
         self._actors = self._declare()
 
     def run(self) -> None:
