@@ -36,6 +36,9 @@ class RecordingObjects:
     def head(self, key: str) -> ObjectInfo:
         raise AssertionError("publishing looks at no single object")
 
+    def read(self, key: str) -> bytes:
+        raise AssertionError("publishing reads nothing")
+
     def download(self, key: str, etag: str, size_bytes: int, path: Path, cancelled: Callable[[], bool]) -> None:
         raise AssertionError("publishing fetches nothing")
 

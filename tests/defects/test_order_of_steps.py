@@ -13,16 +13,14 @@ from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers import signatures
 from services.webhook_gateway.providers.base import PaymentNotice, Proof, Request
 from services.webhook_gateway.providers.generic import Generic
+from tests.webhook_gateway.fakes import NoRateLimit
 
 SECRET = "order-of-steps"
 
 
-class NobodyCounts:
+class RefusalsAllowed(NoRateLimit):
     def count_refusal(self, provider: str) -> None:
-        """Refusals are no matter here."""
-
-    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
-        raise AssertionError("a signed request is no hint")
+        """Refusals do not matter here."""
 
 
 class Recording:
@@ -62,7 +60,7 @@ class FailsOnce:
 def test_nothing_is_read_of_a_request_that_nobody_signed() -> None:
     psp, inbox = Recording(), FailsOnce()
     with pytest.raises(InvalidSignatureError):
-        accept(psp, Request("POST", {}, b"{}"), inbox, lambda: None, NobodyCounts())
+        accept(psp, Request("POST", {}, b"{}"), inbox, lambda: None, RefusalsAllowed())
     assert psp.asked == ["verify"]
     assert inbox.kept == []
 
@@ -72,9 +70,9 @@ def test_an_event_that_could_not_be_kept_is_no_duplicate_when_it_comes_again() -
     headers = {name.lower(): value for name, value in delivery.headers.items()}
     request, inbox = Request("POST", headers, delivery.body), FailsOnce()
     with pytest.raises(ConnectionError):
-        accept(Generic([SECRET]), request, inbox, lambda: None, NobodyCounts())
+        accept(Generic([SECRET]), request, inbox, lambda: None, RefusalsAllowed())
 
-    receipt = accept(Generic([SECRET]), request, inbox, lambda: None, NobodyCounts())
+    receipt = accept(Generic([SECRET]), request, inbox, lambda: None, RefusalsAllowed())
 
     assert receipt.status is AcceptStatus.ACCEPTED
     assert len(inbox.kept) == 1

@@ -24,7 +24,7 @@ class Registry(BaseHTTPRequestHandler):
     lie: ClassVar[str | None] = None
 
     def do_GET(self) -> None:
-        host = f"http://127.0.0.1:{self.server.server_address[1]}"
+        host = f"http://{self.headers['Host']}"
         if self.path.startswith("/token?"):
             assert "scope=repository" in self.path
             return self._answer(200, json.dumps({"token": "for-anybody"}).encode())

@@ -53,7 +53,7 @@ class Browser:
         self.driver.get(url)
 
     def ask(self, script: str) -> Any:
-        return self.driver.execute_script(f"return {script}")  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(f"return {script}")
 
     def texts(self, selector: str) -> list[str]:
         return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, selector)]
@@ -63,6 +63,7 @@ class Browser:
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the last call, without those that hold their own data."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]  # type: ignore[no-untyped-call]
+        log = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
+        events = [json.loads(entry["message"])["message"] for entry in log]
         urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return [url for url in urls if not url.startswith("data:")]

@@ -95,7 +95,7 @@ def test_text_stands_out_and_nothing_is_wider_than_a_phone(
     for size in (WIDE, NARROW):
         browser.open(f"{api.url}/?lang={language}", size, dark=dark)
 
-        faint = browser.driver.execute_script(FAINT_TEXTS)  # type: ignore[no-untyped-call]
+        faint = browser.driver.execute_script(FAINT_TEXTS)
         assert faint == []
         assert browser.ask("[document.documentElement.scrollWidth, innerWidth]") == [size[0], size[0]]
         page = browser.ask("getComputedStyle(document.body).backgroundColor")
@@ -112,7 +112,7 @@ def test_a_definition_is_shown_to_the_keyboard_and_to_the_mouse(
     assert not definition.is_displayed()
 
     before = browser.driver.find_elements(By.CSS_SELECTOR, ".contents a")[-1]
-    browser.driver.execute_script("arguments[0].focus()", before)  # type: ignore[no-untyped-call]
+    browser.driver.execute_script("arguments[0].focus()", before)
     before.send_keys(Keys.TAB)
 
     assert browser.driver.switch_to.active_element == name

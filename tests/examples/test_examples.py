@@ -71,7 +71,12 @@ def system(
         database = running.enter_context(new_database(migrated_server))
         rabbitmq_url = make_virtual_host(rabbitmq_server)
         running.callback(delete_virtual_host, rabbitmq_server, rabbitmq_url)
-        bank = simulator(Bank(), **_MERCHANT, chargily_secrets=(SECRETS["chargily"],))
+        bank = simulator(
+            Bank(),
+            username=_MERCHANT["username"],
+            password=_MERCHANT["password"],
+            chargily_secrets=(SECRETS["chargily"],),
+        )
         simulator_url = running.enter_context(serving(bank))
         s3 = {
             "NOUBA_S3_ENDPOINT_URL": s3_server.url,

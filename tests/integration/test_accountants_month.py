@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -76,7 +77,7 @@ class Month:
         fee = 100 * self.dice.randint(0, amount // 1000)
         what = self.dice.choices(["paid", "failed", "expired"], weights=[8, 1, 1])[0]
         seconds = int(at.timestamp())
-        body = {"id": f"evt_{name}", "entity": "event", "livemode": True, "type": f"checkout.{what}",
+        body: Json = {"id": f"evt_{name}", "entity": "event", "livemode": True, "type": f"checkout.{what}",
                 "created_at": seconds, "updated_at": seconds,
                 "data": {"id": name, "entity": "checkout", "livemode": True, "amount": amount // 100, "currency": "dzd",
                          "fees_on_merchant": fee // 100, "status": what, "metadata": {"user_id": user_id},
@@ -90,7 +91,7 @@ class Month:
         total = self._collected_and_refunded("generic", amount)
         for turn, (status, told) in enumerate(total):
             when = (at + timedelta(seconds=turn)).isoformat()
-            body = {**known, "event_id": f"{name}-{turn}", "status": status, "amount": told, "occurred_at": when}
+            body: Json = {**known, "event_id": f"{name}-{turn}", "status": status, "amount": told, "occurred_at": when}
             self.tell("generic", body["event_id"], name, body)
 
     def _standard_webhooks(self, name: str, user_id: int, amount: int, at: datetime) -> None:
@@ -236,7 +237,7 @@ class _Stripe:
         seconds = self._next()
         self.month.kinds[kind] += 1
         metadata = {"metadata": {"user_id": str(self.user_id)}} if names_user else {}
-        body = {"id": f"evt_{self.name}_{seconds}", "object": "event", "type": kind, "created": seconds,
+        body: Json = {"id": f"evt_{self.name}_{seconds}", "object": "event", "type": kind, "created": seconds,
                 "livemode": True, "data": {"object": {"currency": "dzd", **metadata, **thing}}}  # fmt: skip
         reference = Stripe(["x"]).parse(Request("POST", {}, json.dumps(body).encode())).reference
         self.month.tell("stripe", body["id"], reference, body)
@@ -249,7 +250,7 @@ def keep(engine: Engine, month: Month) -> list[int]:
     again = [(*one[:1], f"{one[1]}-again", *one[2:]) for one in told if month.dice.random() < 0.1]
     raw = engine.raw_connection()
     try:
-        with raw.cursor() as cursor:
+        with closing(raw.cursor()) as cursor:
             execute_values(cursor, "INSERT INTO users (id) VALUES %s", [(number,) for number in range(1, USERS + 1)])
             prices = [(month.dice.randint(1, USERS), 100 * month.dice.randint(10, 4000)) for _ in range(USERS)]
             execute_values(cursor, "INSERT INTO subscriptions (user_id, amount_minor) VALUES %s", prices)
@@ -300,7 +301,8 @@ def test_the_clearing_of_each_provider_is_what_it_pays_out(database_url: str) ->
             query = "SELECT id FROM webhook_events WHERE state = 'received' ORDER BY id"
             ids = list(connection.scalars(text(query)))
     with engine.connect() as connection:
-        states = dict(connection.execute(text("SELECT state, count(*) FROM webhook_events GROUP BY state")).all())
+        counted = connection.execute(text("SELECT state, count(*) AS events FROM webhook_events GROUP BY state"))
+        states: dict[str, int] = {row.state: row.events for row in counted}
         odd = connection.execute(
             text("SELECT provider, state, reason FROM webhook_events WHERE state NOT IN ('applied', 'ignored') LIMIT 5")
         ).all()

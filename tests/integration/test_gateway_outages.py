@@ -63,7 +63,8 @@ class Load:
 def queued_events(rabbitmq_url: str) -> set[int]:
     """The ids in the queue `webhooks`; taken out of it."""
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
-        channel, found = connection.channel(), set()
+        found: set[int] = set()
+        channel = connection.channel()
         while (message := channel.basic_get("webhooks", auto_ack=True))[0] is not None:
             fields = json.loads(message[2])["kwargs"]
             found.update(fields.get("event_ids") or [fields["event_id"]])

@@ -312,7 +312,7 @@ def check(database: Database, play: Play) -> None:
 @pytest.mark.parametrize("is_every_order", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_simulator_plays_every_row(gateway: RunningGateway, database: Database, is_every_order: bool) -> None:
     # Given a user for each case, and for each order of it
-    plays = []
+    plays: list[Play] = []
     for name, case in CASES.items():
         places = range(len(case.steps))
         for order in itertools.permutations(places) if is_every_order else [places]:

@@ -36,7 +36,7 @@ def desk(engine: Engine) -> Desk:
     return Desk(SqlSchool(engine), clock=Clock(datetime.now(UTC)))
 
 
-def numbers(engine: Engine, day: date) -> dict[str, Value]:
+def numbers(engine: Engine, day: date) -> dict[str, Any]:
     sections = PostgresReader(engine, SECTIONS, RULES).read(Days(day, day, ZONE), {}).sections
     return {f"{name}.{key}": value for name, found in sections.items() for key, value in _of(found, day).items()}
 

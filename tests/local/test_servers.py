@@ -174,8 +174,13 @@ def _s3_case(folder: Path) -> Case:
     server = S3(folder)
 
     def client() -> Any:
-        keys = {"aws_access_key_id": server.access_key_id, "aws_secret_access_key": server.secret_access_key}
-        return boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", **keys)
+        return boto3.client(
+            "s3",
+            endpoint_url=server.url,
+            region_name="us-east-1",
+            aws_access_key_id=server.access_key_id,
+            aws_secret_access_key=server.secret_access_key,
+        )
 
     return Case(
         server,

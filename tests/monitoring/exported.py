@@ -47,6 +47,7 @@ def _made_in(path: Path) -> Iterator[Metric]:
         # the Counter of `collections` has one argument at most
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _KINDS and node.args[1:]:
             name = node.args[0]
-            assert isinstance(name, ast.Constant), f"{path}: a metric's name is written out, so that it can be found"
+            is_literal = isinstance(name, ast.Constant) and isinstance(name.value, str)
+            assert is_literal, f"{path}: a metric's name is written out, so that it can be found"
             labels = ast.literal_eval(node.args[2]) if len(node.args) > 2 else []
-            yield Metric(name.value, node.func.id, tuple(labels), path)
+            yield Metric(ast.literal_eval(name), node.func.id, tuple(labels), path)

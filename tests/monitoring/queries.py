@@ -74,7 +74,7 @@ def selectors(node: Expression, within: tuple[str, ...] = ()) -> Iterator[Select
     """All selectors below `node`."""
     match node:
         case promql.VectorSelector():
-            yield Selector(node.name, {one.name: one.value for one in node.matchers.matchers}, within)
+            yield Selector(node.name or "", {one.name: one.value for one in node.matchers.matchers}, within)
         case promql.MatrixSelector():
             yield from selectors(node.vector_selector, within)
         case promql.Call():

@@ -1,5 +1,7 @@
 """Secrets and paths of playback addresses."""
 
+from typing import Any
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,7 +20,7 @@ def test_a_short_secret_is_refused_wherever_it_stands() -> None:
         with pytest.raises(ValidationError, match="at least 32 bytes"):
             secrets.validate_python(short)
     with pytest.raises(ValidationError, match="at least 32 bytes"):
-        GatewaySettings(database_url="postgresql://a/b", rabbitmq_url="amqp://a/b", playback_secrets="short")  # type: ignore[arg-type]
+        GatewaySettings(database_url="postgresql://a/b", rabbitmq_url="amqp://a/b", playback_secrets="short")
 
 
 @pytest.mark.parametrize(
@@ -30,8 +32,8 @@ def test_only_a_master_playlist_is_signed(key: str) -> None:
 
 
 def test_encrypted_lessons_have_their_keys_below_the_signed_path_unless_the_school_names_an_address() -> None:
-    servers = {"database_url": "postgresql://a/b", "rabbitmq_url": "amqp://a/b", "s3_bucket": "nouba"}
+    servers: dict[str, Any] = {"database_url": "postgresql://a/b", "rabbitmq_url": "amqp://a/b", "s3_bucket": "nouba"}
 
-    assert WorkerSettings(**servers, transcoder_encrypt="paid").transcoder_key_url == "../{key_id}.key"  # type: ignore[arg-type]
+    assert WorkerSettings(**servers, transcoder_encrypt="paid").transcoder_key_url == "../{key_id}.key"
     with pytest.raises(ValidationError):
-        WorkerSettings(**servers, transcoder_encrypt="paid", transcoder_key_url="keys/{key_id}")  # type: ignore[arg-type]
+        WorkerSettings(**servers, transcoder_encrypt="paid", transcoder_key_url="keys/{key_id}")

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
@@ -214,14 +215,14 @@ class Drill:
         while not self._stop.wait(PAUSE_SECONDS):
             payment = self._payment()
             # as a provider does: until it is answered 200
-            if self._until(lambda payment=payment: self._send(payment, self._provider_secret).status_code == 200):
+            if self._until(partial(self._deliver, payment)):
                 self._count("webhooks")
 
     def _upload_lessons(self) -> None:
         for course in range(1, 499):
             if self._stop.wait(RETRY_SECONDS):
                 return
-            if self._until(lambda course=course: self._upload(course)):
+            if self._until(partial(self._upload, course)):
                 self._count("uploads")
 
     def _upload(self, course: int) -> bool:
@@ -267,6 +268,9 @@ class Drill:
 
     def _payment(self) -> Payment:
         return Payment(reference=uuid.uuid4().hex, amount_minor=AMOUNT_MINOR, user_id=1)
+
+    def _deliver(self, payment: Payment) -> bool:
+        return self._send(payment, self._provider_secret).status_code == 200
 
     def _send(self, payment: Payment, secret: str) -> httpx.Response:
         delivery = signed("generic", [secret], payment, "paid")

@@ -32,8 +32,8 @@ def test_an_entry_may_name_scopes_and_hold_a_digest() -> None:
 
     board, back_end = parse_tokens(setting)
 
-    assert (board.name, board.scopes) == ("board", {Scope.READ})
-    assert (back_end.name, back_end.scopes) == ("back-end", {Scope.PAYMENTS, Scope.UPLOADS})
+    assert (board.name, board.scopes) == ("board", frozenset({Scope.READ}))
+    assert (back_end.name, back_end.scopes) == ("back-end", frozenset({Scope.PAYMENTS, Scope.UPLOADS}))
     assert TokenVerifier([back_end]).verify(OTHER.encode(), Scope.UPLOADS, "a") is back_end
 
 

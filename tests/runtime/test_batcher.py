@@ -110,7 +110,7 @@ def test_one_whose_time_is_up_while_it_waits_keeps_nobody_from_their_turn() -> N
         wait_until(lambda: run_batched.waiting == 2, 10, "it does not wait")
         # it strikes when the thread next runs Python: when it is handed the lead
         assert impatient.ident is not None
-        raise_thread_exception(impatient.ident, TimeIsUp)
+        raise_thread_exception(impatient.ident, TimeIsUp)  # type: ignore[no-untyped-call]
         recorder.go.set()
         assert first.result(10) == 10
         assert last.result(10) == 30
@@ -150,7 +150,7 @@ def test_an_exception_at_any_line_costs_only_those_whom_it_strikes(code: CodeTyp
             raise TimeIsUp
         return trace
 
-    run_batched = Batcher(lambda batch: [KeyError(item) if item == 7 else item * 10 for item in batch], 3)
+    run_batched = Batcher[int, int](lambda batch: [KeyError(item) if item == 7 else item * 10 for item in batch], 3)
 
     def ask(item: int) -> object:
         try:
@@ -173,7 +173,7 @@ def test_an_exception_at_any_line_costs_only_those_whom_it_strikes(code: CodeTyp
         for thread in threads:
             thread.join(10)
     finally:
-        threading.settrace(before)  # type: ignore[arg-type]
+        threading.settrace(before)
 
     # Then nobody waits for ever, most have their answers, and the next is served
     assert not any(thread.is_alive() for thread in threads), f"stuck after line {line}"
@@ -186,7 +186,7 @@ def test_an_exception_at_any_line_costs_only_those_whom_it_strikes(code: CodeTyp
 
 def test_a_thread_that_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a batcher whose thread ends with a call in hand
-    run_batched = Batcher(lambda batch: [item * 10 for item in batch], 3)
+    run_batched = Batcher[int, int](lambda batch: [item * 10 for item in batch], 3)
     with monkeypatch.context() as patch:
         patch.setattr(batcher, "_serve", lambda *_: None)
         patch.setattr(batcher, "WAKE_SECONDS", 0.1)
@@ -198,7 +198,7 @@ def test_a_thread_that_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_batcher_that_nobody_holds_leaves_no_thread() -> None:
-    run_batched = Batcher(lambda batch: batch, 3)
+    run_batched = Batcher[int, int](lambda batch: batch, 3)
     run_batched(1)
     thread = run_batched._thread
     assert thread is not None

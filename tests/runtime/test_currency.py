@@ -40,7 +40,7 @@ def test_an_amount_has_the_digits_of_iso_4217(currency: str, text: str) -> None:
     ],
 )
 def test_the_page_writes_the_same_digits_in_every_language(language: str, currency: str, written: str) -> None:
-    thousands, decimal = {"en": ",.", "fr": "\u202f,", "ar": ".,"}[language]
+    thousands, decimal = {"en": (",", "."), "fr": ("\u202f", ","), "ar": (".", ",")}[language]
     expected = written.translate({ord(","): thousands, ord("."): decimal})
     assert expected in words_of(language).value(-1_234_567, Unit.MINOR, currency)
 

@@ -36,6 +36,7 @@ from shared.runtime.failpoints import FailpointError
 from tests.sim.broker import SimulatedBroker
 from tests.sim.scheduler import Scheduler, pause, watch_statements, watched_failpoints
 from tests.sim.school import PROVIDER, SECRET, School, Webhook, make_school
+from tests.webhook_gateway.fakes import NoRateLimit
 
 QUEUE = "webhooks"
 #: Where settlements are announced, and where webhooks are.
@@ -50,16 +51,6 @@ ROUNDS = 12
 
 class DifferenceError(AssertionError):
     """What came of it is not what has to."""
-
-
-class NobodyCounts:
-    """A limit that nothing reaches: every request here is signed."""
-
-    def count_refusal(self, provider: str) -> None:
-        raise AssertionError(f"a request of {provider} was refused")
-
-    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
-        raise AssertionError(f"{provider} was asked about {reference} for {client}")
 
 
 class _Inline:
@@ -175,7 +166,7 @@ class _Play:
         with self._servers.committing.connect() as connection:
             inbox = ConnectionInbox(connection)
             if len(webhooks) == 1:
-                accept(self._provider, webhooks[0].request, inbox, lambda: None, NobodyCounts())
+                accept(self._provider, webhooks[0].request, inbox, lambda: None, NoRateLimit())
                 return
             requests = [webhook.request for webhook in webhooks]
             entries = [read_entry(self._provider, one, self._provider.verify(one)) for one in requests]

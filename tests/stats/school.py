@@ -69,7 +69,8 @@ def query_of(connection: Connection, kept: Mapping[date, Mapping[str, Any]] | No
     """Asks the database of this connection."""
 
     def run(query: str, values: Mapping[str, Any]) -> Sequence[Any]:
-        with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
+        with connection.cursor(cursor_factory=NamedTupleCursor) as named:
+            cursor: psycopg2.extensions.cursor = named
             cursor.execute(query, values)
             return cursor.fetchall()
 

@@ -19,11 +19,21 @@ class RefusedError(Exception):
     """What PostgreSQL would raise: the transaction is lost."""
 
 
+class NoRateLimit:
+    """A rate limit that is never reached; fails the test if a request is refused."""
+
+    def count_refusal(self, provider: str) -> None:
+        raise AssertionError(f"a request of {provider} was refused")
+
+    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
+        """A payer's return is not signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posting:
     """A transaction of the ledger and the event that caused it."""
 
-    event_id: int
+    event_id: int | None
     transaction: Transaction
 
 

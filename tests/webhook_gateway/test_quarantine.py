@@ -27,8 +27,7 @@ def live(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A gateway with no mode set, as an installation is by default, and keys of both modes side by side."""
     keys = "live_sk_gateway_tests," + SECRETS["chargily"]
     log: Path = tmp_path_factory.mktemp("live") / "log"
-    settings = {"NOUBA_PAYMENTS_MODE": None, "NOUBA_PSP_CHARGILY_SECRETS": keys}
-    with RunningGateway(log, database.url, **settings) as gateway:
+    with RunningGateway(log, database.url, NOUBA_PAYMENTS_MODE=None, NOUBA_PSP_CHARGILY_SECRETS=keys) as gateway:
         yield gateway
 
 

@@ -35,7 +35,11 @@ class Containers:
         self.s3_url = f"http://127.0.0.1:{s3}"
         self.prometheus_url = f"http://127.0.0.1:{prometheus}"
         self.grafana_url = f"http://127.0.0.1:{grafana}"
-        ours = {"NOUBA_GATEWAY_PORT": gateway, "NOUBA_STATS_PORT": stats, "NOUBA_CONSOLE_PORT": console}
+        ours: dict[str, int | str] = {
+            "NOUBA_GATEWAY_PORT": gateway,
+            "NOUBA_STATS_PORT": stats,
+            "NOUBA_CONSOLE_PORT": console,
+        }
         ours |= {"NOUBA_PLAYBACK_PORT": playback}
         ours |= {"NOUBA_S3_PORT": s3, "NOUBA_PROMETHEUS_PORT": prometheus, "NOUBA_GRAFANA_PORT": grafana}
         # small, so that a test can fill it; with the providers of the demonstration

@@ -25,7 +25,8 @@ AMOUNT_MINOR = 250_000
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with serving(simulator(Bank(), **BANK, stripe_keys=(KEY,))) as url:
+    bank = simulator(Bank(), username=BANK["username"], password=BANK["password"], stripe_keys=(KEY,))
+    with serving(bank) as url:
         yield url
 
 
@@ -80,7 +81,7 @@ class School:
         return sum(one["amount"] for one in found)
 
     def refund(self, *more: str, amount: str = "500.00", status: int = 0) -> Any:
-        command = [NOUBA, "payments", "refund", self.reference, "--amount", amount, "--reason", "one lesson less"]
+        command = [str(NOUBA), "payments", "refund", self.reference, "--amount", amount, "--reason", "one lesson less"]
         command += ["--key", "ticket-1", "--actor-name", "amina", "--json", *more]
         environment = {"NOUBA_DATABASE_URL": self.database.url}
         told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -240,7 +240,7 @@ def nouba_process(database: Database, *arguments: str) -> Any:
 
     from tests.webhook_gateway.processes import NOUBA
 
-    command = [NOUBA, *arguments, "--json"]
+    command = [str(NOUBA), *arguments, "--json"]
     told = subprocess.run(command, env={"NOUBA_DATABASE_URL": database.url}, capture_output=True, text=True, check=True)
     return json.loads(told.stdout)
 

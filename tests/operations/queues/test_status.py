@@ -166,7 +166,7 @@ def test_without_rabbitmq_there_is_nothing_to_show(engine: Engine) -> None:
         queue_statuses(engine, "amqp://nobody:nothing@127.0.0.1:1/", None)
 
 
-def nouba(*arguments: str, status: int = 0, **settings: str) -> str:
+def nouba(settings: dict[str, str], *arguments: str, status: int = 0) -> str:
     result = CliRunner().invoke(main, arguments, env=settings)
     assert result.exit_code == status, result.output
     return result.output
@@ -181,18 +181,18 @@ def test_the_command_shows_the_table_and_lets_queues_rest(
         "NOUBA_RABBITMQ_URL": vhost.url,
         "NOUBA_RABBITMQ_MANAGEMENT_URL": address(node),
     }
-    paused = nouba("queues", "pause", "webhooks", "--actor-name", "ops", "--reason", "a move", **settings)
+    paused = nouba(settings, "queues", "pause", "webhooks", "--actor-name", "ops", "--reason", "a move")
     assert paused.strip() == "Queue webhooks is paused."
-    told = json.loads(nouba("queues", "--json", **settings))
+    told = json.loads(nouba(settings, "queues", "--json"))
     webhooks = next(one for one in told["queues"] if one["queue"] == "webhooks")
     assert (webhooks["ready"], webhooks["paused_by"], told["notes"]) == (3, "ops", [])
-    assert "paused for 0 min" in nouba("queues", COLUMNS="200", **settings)
-    assert "is not paused" in nouba("queues", "resume", "videos", **settings)
-    assert "is resumed" in nouba("queues", "resume", "webhooks", **settings)
-    assert "'video' is not one of" in nouba("queues", "pause", "video", status=2, **settings)
+    assert "paused for 0 min" in nouba(settings | {"COLUMNS": "200"}, "queues")
+    assert "is not paused" in nouba(settings, "queues", "resume", "videos")
+    assert "is resumed" in nouba(settings, "queues", "resume", "webhooks")
+    assert "'video' is not one of" in nouba(settings, "queues", "pause", "video", status=2)
     away = settings | {"NOUBA_RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}
     del away["NOUBA_RABBITMQ_MANAGEMENT_URL"]
-    assert "RabbitMQ is away" in nouba("queues", status=1, **away)
+    assert "RabbitMQ is away" in nouba(away, "queues", status=1)
 
 
 @pytest.mark.usefixtures("declared")

@@ -22,7 +22,8 @@ from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import EventFilter, list_events, replay_events
 from shared.operations.webhook_events.timeline import event_timeline
 from shared.runtime.database import build_engine
-from tests.integration.settlement import Bench, NobodyCounts
+from tests.integration.settlement import Bench
+from tests.webhook_gateway.fakes import NoRateLimit
 from tests.webhook_gateway.processes import paid
 
 PROJECT = Path(__file__).parents[3]
@@ -30,6 +31,7 @@ REPLAY = """
 import sys
 from shared.operations.webhook_events.queries import EventFilter, replay_events
 from shared.runtime.database import build_engine
+from tests.webhook_gateway.fakes import NoRateLimit
 print(len(replay_events(build_engine(sys.argv[1]), EventFilter(state="dead"), who="an operator")[0]))
 """
 
@@ -151,7 +153,7 @@ def test_an_event_signed_with_a_test_key_is_never_settled_as_a_real_one(bench: B
     secret = "test_sk_events"
     headers = {"signature": _signature(secret, live)}
     inbox = PostgresInbox(build_engine(bench.database_url, pool_size=1, autocommit=True))
-    receipt = accept(Chargily([secret]), Request("POST", headers, live), inbox, lambda: None, NobodyCounts())
+    receipt = accept(Chargily([secret]), Request("POST", headers, live), inbox, lambda: None, NoRateLimit())
     assert receipt.event_id is not None
     told, refused = replay_events(bench.engine, EventFilter(ids=(receipt.event_id,)), who="ops")
     assert (told, list(refused)) == ([], [receipt.event_id])

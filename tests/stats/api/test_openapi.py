@@ -17,7 +17,7 @@ EXAMPLES = 10
 
 
 def test_a_fuzzer_finds_the_document_true(library: Library, tmp_path: Path) -> None:
-    fuzzer = [NOUBA.with_name("schemathesis"), "--no-color", "run", f"{library.api.url}/openapi.json"]
+    fuzzer = [str(NOUBA.with_name("schemathesis")), "--no-color", "run", f"{library.api.url}/openapi.json"]
     options = {
         "--checks": "all",
         "--exclude-checks": EXCLUDED,

@@ -65,11 +65,9 @@ def test_subtitles_of_every_text_form_become_captions_and_chapters_are_listed(
         assert cue.start_ms == pytest.approx(start, abs=25)
         assert cue.end_ms == pytest.approx(end, abs=25)
     # sound may begin 23 ms before the picture, and the film with it
-    assert [(chapter.start_seconds, chapter.title) for chapter in lesson.plan.source.chapters] == [
-        (pytest.approx(0.0, abs=0.03), "مقدمة"),
-        (pytest.approx(1.5, abs=0.03), "Optique = lumière"),
-        (pytest.approx(3.0, abs=0.03), "Exercices"),
-    ]
+    chapters = lesson.plan.source.chapters
+    assert [chapter.title for chapter in chapters] == ["مقدمة", "Optique = lumière", "Exercices"]
+    assert [chapter.start_seconds for chapter in chapters] == pytest.approx([0.0, 1.5, 3.0], abs=0.03)
     listed = json.loads((lesson.folder / "chapters.json").read_text())
     assert [(one["chapter"], one["start-time"], one["duration"]) for one in listed] == [
         (1, pytest.approx(0.0, abs=0.03), 1.5),

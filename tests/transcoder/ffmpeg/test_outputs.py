@@ -151,12 +151,13 @@ def test_a_rewrapped_upload_that_is_a_link_is_refused(tmp_path: Path) -> None:
 def test_only_a_regular_file_is_read(trap: str, read: Callable[[Path], bytes], tmp_path: Path) -> None:
     path, target = tmp_path / "poster.jpg", tmp_path / "target"
     target.write_bytes(b"\xff\xd8\xff secret")
-    {
+    traps: dict[str, Callable[[], object]] = {
         "link": lambda: path.symlink_to(target),
         "FIFO": lambda: os.mkfifo(path),
         "folder": path.mkdir,
         "device": lambda: path.symlink_to("/dev/zero"),
-    }[trap]()
+    }
+    traps[trap]()
 
     with pytest.raises(WrongOutputError):
         read(path)

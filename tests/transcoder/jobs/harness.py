@@ -117,7 +117,8 @@ class Bench:
                 raise AssertionError(f"the job is {job.state}: {job.reason} {job.detail}")
             return job if job and job.state is state else None
 
-        return self.wait(there, f"the job of course {course_id} is not {state}", timeout_seconds)
+        found: JobStatus = self.wait(there, f"the job of course {course_id} is not {state}", timeout_seconds)
+        return found
 
     def wait(self, condition: Callable[[], Any], what: str, timeout_seconds: float = 30.0) -> Any:
         try:

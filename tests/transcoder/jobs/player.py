@@ -132,7 +132,7 @@ class Player:
         self._driver.quit()
 
     def _do(self, script: str) -> Any:
-        done = self._driver.execute_async_script(  # type: ignore[no-untyped-call]
+        done = self._driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
             f"(async () => ({{value: await {script}}}))().then(done, error => done({{error: String(error)}}))"
         )

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 
 def nouba(bench: Bench, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    call = [Path(sys.executable).with_name("nouba"), "transcoder", *arguments]
+    call = [str(Path(sys.executable).with_name("nouba")), "transcoder", *arguments]
     environment = {**os.environ, **bench.environment}
     return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=120, check=False)
 

@@ -46,7 +46,7 @@ class School:
         self.jobs = PostgresJobStore(RetryingEngine(engine), lease_seconds=30.0)
         self.course_id = int(self.scalar("INSERT INTO courses DEFAULT VALUES RETURNING id"))
 
-    def scalar(self, statement: str, **values: object) -> object:
+    def scalar(self, statement: str, **values: object) -> Any:
         with self.engine.begin() as connection:
             return connection.scalar(text(statement), values)
 

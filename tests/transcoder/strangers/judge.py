@@ -155,19 +155,20 @@ def _compare_sync(verdict: Verdict, name: str, seen: Seen, frame: float, slack: 
 
 
 def _compare_looks(verdict: Verdict, name: str, seen: Seen, *, colour: bool) -> None:
-    if verdict.film.look is None or seen.look is None:
+    film, lesson = verdict.film.look, seen.look
+    if film is None or lesson is None:
         return
-    shape = seen.look.shape / verdict.film.look.shape
+    shape = lesson.shape / film.shape
     verdict.shape = max(verdict.shape, shape, key=lambda one: abs(one - 1))
     if abs(shape - 1) > 0.05:
         verdict.faults.append(f"{name} shows a square {shape:.2f} as wide")
     if colour:
         # where plain ffmpeg believes the wrong tag, what was drawn is known
-        was = min((verdict.film.look.colours, DRAWN), key=lambda colours: _differs(seen.look.colours, colours))
-        worst = _differs(seen.look.colours, was)
+        was = min((film.colours, DRAWN), key=lambda colours: _differs(lesson.colours, colours))
+        worst = _differs(lesson.colours, was)
         verdict.colour = max(verdict.colour, worst)
         if worst > MOST_COLOUR:
-            verdict.faults.append(f"{name} shows {seen.look.colours}, the film {verdict.film.look.colours}")
+            verdict.faults.append(f"{name} shows {lesson.colours}, the film {film.colours}")
 
 
 def _differs(some: list[Colour], others: list[Colour]) -> int:

@@ -32,7 +32,7 @@ def test_a_fuzzer_with_a_token_finds_the_document_true(gateway: RunningGateway, 
     arguments = [part for option in options.items() for part in option]
     arguments += [part for name in WITHOUT_S3 for part in ("--exclude-operation-id", name)]
 
-    fuzzer = [NOUBA.with_name("schemathesis"), "--no-color", "run", f"{gateway.url}/openapi.json"]
+    fuzzer = [str(NOUBA.with_name("schemathesis")), "--no-color", "run", f"{gateway.url}/openapi.json"]
     found = subprocess.run([*fuzzer, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
 
     assert found.returncode == 0, found.stdout

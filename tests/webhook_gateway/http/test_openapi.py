@@ -32,7 +32,7 @@ def gateway(migrated_server: Postgres, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_a_fuzzer_finds_the_document_true(gateway: RunningGateway, tmp_path: Path) -> None:
-    fuzzer = [NOUBA.with_name("schemathesis"), "--no-color", "run", f"{gateway.url}/openapi.json"]
+    fuzzer = [str(NOUBA.with_name("schemathesis")), "--no-color", "run", f"{gateway.url}/openapi.json"]
     options = {
         "--checks": "all",
         "--exclude-checks": EXCLUDED,

@@ -1,6 +1,7 @@
 """A flood of hints takes nothing from a payer, nor from an order that the school has registered."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,7 @@ def _is_limited(count: Callable[[], None]) -> bool:
 def test_hints_about_made_up_orders_take_nothing_from_a_registered_one() -> None:
     limit = UnverifiedRateLimit(10, 10, lambda _provider, reference: reference == "registered")
 
-    refused = [_is_limited(lambda n=n: limit.count_hint("satim", f"made-up-{n}", f"client-{n}")) for n in range(200)]
+    refused = [_is_limited(partial(limit.count_hint, "satim", f"made-up-{n}", f"client-{n}")) for n in range(200)]
 
     assert refused.count(False) == 10 * WINDOW_SECONDS
     limit.count_hint("satim", "registered", "payer")
@@ -29,7 +30,7 @@ def test_hints_about_made_up_orders_take_nothing_from_a_registered_one() -> None
 def test_one_client_leaves_half_of_the_budget_to_the_others() -> None:
     limit = UnverifiedRateLimit(10, 10)
 
-    refused = [_is_limited(lambda n=n: limit.count_hint("satim", f"order-{n}", "flood")) for n in range(200)]
+    refused = [_is_limited(partial(limit.count_hint, "satim", f"order-{n}", "flood")) for n in range(200)]
 
     assert refused.count(False) == 10 * WINDOW_SECONDS // 2
     limit.count_hint("satim", "genuine", "payer")
@@ -38,7 +39,7 @@ def test_one_client_leaves_half_of_the_budget_to_the_others() -> None:
 def test_one_order_has_a_budget_however_many_clients_name_it() -> None:
     limit = UnverifiedRateLimit(10, 1000, lambda _provider, _reference: True)
 
-    refused = [_is_limited(lambda n=n: limit.count_hint("satim", "one", f"client-{n}")) for n in range(50)]
+    refused = [_is_limited(partial(limit.count_hint, "satim", "one", f"client-{n}")) for n in range(50)]
 
     assert refused.count(False) == HINTS_PER_ORDER_A_MINUTE
     limit.count_hint("satim", "another", "client-1")

@@ -43,7 +43,7 @@ class RecordingInbox:
         return [number for number, entry in enumerate(self._kept, 1) if entry.state is EventState.RECEIVED]
 
 
-class PostgresInbox(PostgresInbox):
+class ReadablePostgresInbox(PostgresInbox):
     """The real one, and what a test sees of it from outside."""
 
     def __init__(self, url: str) -> None:
@@ -63,11 +63,11 @@ class PostgresInbox(PostgresInbox):
 
 
 @pytest.fixture(params=["recording", "postgresql"])
-def inbox(request: pytest.FixtureRequest) -> Iterator[RecordingInbox | PostgresInbox]:
+def inbox(request: pytest.FixtureRequest) -> Iterator[RecordingInbox | ReadablePostgresInbox]:
     if request.param == "recording":
         yield RecordingInbox()
         return
-    inbox = PostgresInbox(request.getfixturevalue("database_url"))
+    inbox = ReadablePostgresInbox(request.getfixturevalue("database_url"))
     yield inbox
     inbox.engine.dispose()
 
@@ -101,7 +101,7 @@ def with_body(delivery: Delivery, body: bytes) -> Delivery:
     return replace(delivery, body=body, headers=headers)
 
 
-Shown = RecordingInbox | PostgresInbox
+Shown = RecordingInbox | ReadablePostgresInbox
 
 
 def test_a_new_event_is_kept_promised_and_told_to_the_relay(inbox: Shown) -> None:

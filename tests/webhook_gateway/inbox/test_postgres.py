@@ -79,7 +79,7 @@ def test_without_the_event_no_promise_is_made(engine: Engine, database: Database
 def test_of_many_deliveries_at_once_one_is_new_and_all_are_told_the_same_id(engine: Engine, database: Database) -> None:
     inbox, together = PostgresInbox(engine), Barrier(THREADS)
 
-    def keep(round_number: int) -> tuple[int, bool]:
+    def keep(round_number: int) -> tuple[int | None, bool]:
         together.wait(10)
         kept = inbox.keep(entry(f"e{round_number}"))
         return kept.event_id, kept.is_new

@@ -80,12 +80,12 @@ def test_the_worker_anchors_the_head_and_a_chain_made_anew_is_found(
     assert verify(engine, anchors=anchors.read()).faults == []
 
     # And the owner changes the event and makes the chain anew
-    connection = psycopg2.connect(database.url)
-    with connection, connection.cursor() as cursor:
+    owner = psycopg2.connect(database.url)
+    with owner, owner.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute("UPDATE webhook_events SET body = 'x'")
         cursor.execute("DELETE FROM seals")
-    connection.close()
+    owner.close()
     seal(engine)
 
     # Then the chain fits itself, and not the anchor

@@ -330,7 +330,7 @@ def test_a_second_sealer_cannot_fork_the_chain(engine: Engine, database: Databas
 @pytest.fixture
 def ledger(database: Database, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [NOUBA, "ledger", *arguments]
+        command = [str(NOUBA), "ledger", *arguments]
         settings = {"NOUBA_DATABASE_URL": database.url}
         return subprocess.run(command, env=settings, cwd=tmp_path, capture_output=True, text=True, check=False)
 

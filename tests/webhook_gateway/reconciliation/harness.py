@@ -27,6 +27,7 @@ from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconcili
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Settlement
+from tests.webhook_gateway.fakes import NoRateLimit
 
 #: What the simulator wants to see.
 KEY: Final = "test_sk_reconciling_tests"
@@ -34,16 +35,6 @@ STRIPE_KEY: Final = "sk_test_reconciling_tests"
 STRIPE_SECRET: Final = "whsec_reconciling_tests"
 MERCHANT: Final[dict[str, Any]] = {"username": "merchant", "password": "merchant-password"}
 AMOUNT_MINOR: Final = 250_000
-
-
-class NobodyCounts:
-    """Signed requests are not counted."""
-
-    def count_refusal(self, provider: str) -> None:
-        raise AssertionError(f"a request of {provider} was not believed")
-
-    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
-        """A payer's return is not signed."""
 
 
 @dataclass
@@ -218,7 +209,7 @@ class Begun:
             request,
             self.bench.inbox,
             lambda: None,
-            NobodyCounts(),
+            NoRateLimit(),
             payments_mode=Mode.TEST,
         )
 

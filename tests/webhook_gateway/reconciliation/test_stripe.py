@@ -278,9 +278,9 @@ def test_a_charge_without_an_intent_is_asked_about_too(bench: Bench) -> None:
 
 
 def test_without_an_api_key_stripe_is_not_asked() -> None:
-    secrets = {"stripe_secrets": [STRIPE_SECRET]}
-    assert type(Stripe.build(ProviderSettings(**secrets), lambda: datetime.now(UTC))) is Stripe
-    with_key = ProviderSettings(**secrets, stripe_api_key=STRIPE_KEY)
+    without_key = ProviderSettings(stripe_secrets=[STRIPE_SECRET])
+    assert type(Stripe.build(without_key, lambda: datetime.now(UTC))) is Stripe
+    with_key = ProviderSettings(stripe_secrets=[STRIPE_SECRET], stripe_api_key=STRIPE_KEY)
     assert type(Stripe.build(with_key, lambda: datetime.now(UTC))) is PollingStripe
 
 

@@ -15,8 +15,9 @@ from services.webhook_gateway.inbox.accept import accept
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.generic import Generic
 from tests.waiting import wait_until
+from tests.webhook_gateway.fakes import NoRateLimit
 from tests.webhook_gateway.processes import SECRETS, RunningWorker
-from tests.webhook_gateway.reconciliation.harness import AMOUNT_MINOR, KEY, MERCHANT, Begun, Bench, NobodyCounts
+from tests.webhook_gateway.reconciliation.harness import AMOUNT_MINOR, KEY, MERCHANT, Begun, Bench
 
 GENERIC = Generic([SECRETS["generic"]])
 
@@ -117,7 +118,7 @@ def test_while_a_provider_hangs_the_others_webhooks_are_settled_as_fast_as_ever(
             payment = Payment(reference=f"generic-{number}", amount_minor=AMOUNT_MINOR, user_id=user_id)
             delivery = signed("generic", [SECRETS["generic"]], payment, "paid")
             headers = {name.lower(): value for name, value in delivery.headers.items()}
-            accept(GENERIC, Request("POST", headers, delivery.body), bench.inbox, lambda: None, NobodyCounts())
+            accept(GENERIC, Request("POST", headers, delivery.body), bench.inbox, lambda: None, NoRateLimit())
         wait_until(lambda: bench.states()["applied"] == len(users), 20)
         took_seconds = time.monotonic() - started
 

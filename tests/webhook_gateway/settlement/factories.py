@@ -51,7 +51,7 @@ class SubscriptionRow:
 class Line:
     """One entry of the ledger with its transaction's kind and event."""
 
-    event_id: int
+    event_id: int | None
     kind: str
     account: Account
     amount_minor: int

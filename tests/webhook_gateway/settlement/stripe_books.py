@@ -13,7 +13,7 @@ from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.stripe import Stripe
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.settle import Settlement
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.harness import Clock
 from tests.webhook_gateway.settlement.stripe_bodies import TURNS, Body, charge

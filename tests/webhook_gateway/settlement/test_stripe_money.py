@@ -10,7 +10,7 @@ from services.webhook_gateway.errors import UnreadableEventError
 from services.webhook_gateway.providers import stripe_events
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.stripe import Stripe
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 from tests.webhook_gateway.settlement.stripe_bodies import (
@@ -45,7 +45,7 @@ def test_the_rest_of_a_hold_that_was_not_captured_is_no_refund(
 
 
 def test_a_refund_after_a_capture_of_less_takes_what_was_refunded(sql_school: SqlSchool) -> None:
-    known = {"amount_captured": 20300}
+    known: Body = {"amount_captured": 20300}
     told = [
         charge("captured", 5, 20675, amount_refunded=375, **known),
         charge("refunded", 9, 20675, amount_refunded=1375, **known),
@@ -68,7 +68,7 @@ def test_a_refund_object_of_the_rest_of_a_hold_is_no_refund(school: School, amou
 
 
 def test_a_charge_refunded_by_its_capture_gives_nothing_back(school: School) -> None:
-    known = {"amount_captured": 20300, "amount_refunded": 375}
+    known: Body = {"amount_captured": 20300, "amount_refunded": 375}
     told = charge("refunded", 5, 20675, **known)
     told["data"]["previous_attributes"] = {"captured": False, "amount_captured": 0, "amount_refunded": 0}
     check(school, [told], ("completed", 20300, 20300))
@@ -309,9 +309,7 @@ def settled(kind: str, at: int, *moved: int) -> Body:
 
 
 #: A charge that can be captured several times.
-SEVERAL: dict[str, object] = {
-    "payment_method_details": {"type": "card", "card": {"multicapture": {"status": "available"}}}
-}
+SEVERAL: Body = {"payment_method_details": {"type": "card", "card": {"multicapture": {"status": "available"}}}}
 SECOND = refund("refund.created", 40, "succeeded", 6000, "re_2")
 HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
     "several captures": (
@@ -602,7 +600,7 @@ def test_the_refunds_that_a_charge_lists_say_what_its_total_holds(refunded: int,
         refund("refund.created", 21, "pending", 1000, "re_2")["data"]["object"],
         refund("refund.failed", 22, "failed", 500, "re_3")["data"]["object"],
     ]
-    known = {"amount_captured": 7000, "amount_refunded": refunded, "refunds": {"object": "list", "data": listed}}
+    known: Body = {"amount_captured": 7000, "amount_refunded": refunded, "refunds": {"object": "list", "data": listed}}
     body = charge("updated", 30, 9000, **known, **SEVERAL)
     notice = Stripe(["x"]).parse(Request("POST", {}, json.dumps(body).encode()))
     assert (notice.refunded_minor, notice.unbooked is None) == (booked, booked is not None)

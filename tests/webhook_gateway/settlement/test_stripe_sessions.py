@@ -9,7 +9,7 @@ from services.webhook_gateway.errors import UnreadableEventError
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.stripe import Stripe
 from services.webhook_gateway.settlement.register import register_payment
-from services.webhook_gateway.settlement.unit_of_work import EventState
+from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 from tests.webhook_gateway.settlement.samples import a_payment

@@ -59,7 +59,7 @@ def test_a_half_that_is_stretched_is_found_where_it_begins(ffmpeg: Ffmpeg, tmp_p
     original, stretched = tmp_path / "film.ivf", tmp_path / "stretched.mp4"
     ivf.join(halves, original)
     # plain ffmpeg scales each frame to the first one's size
-    call = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", original, "-c:v", "libx264", "-preset", "ultrafast"]
+    call = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(original), "-c:v", "libx264", "-preset", "ultrafast"]
     subprocess.run([*call, stretched], check=True, timeout=60)
 
     wrong = make_lesson(stretched, tmp_path / "wrong", ffmpeg, recipe=PROFILE, jobs=2)

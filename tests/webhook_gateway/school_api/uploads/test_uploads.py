@@ -186,7 +186,7 @@ def test_parts_have_to_be_what_the_ticket_was_for(teacher: httpx.Client, databas
 def test_without_a_token_of_the_school_nothing_is_given(
     gateway: RunningGateway, database: str, authorization: str
 ) -> None:
-    headers = {"Authorization": authorization.encode("latin-1")} if authorization else {}
+    headers = {b"Authorization": authorization.encode("latin-1")} if authorization else {}
 
     answers = [
         httpx.post(f"{gateway.url}/api/courses/{COURSE}/video", json=wish(1000), headers=headers),
