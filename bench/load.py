@@ -14,7 +14,7 @@ import click
 
 from bench.figures import percentile
 
-_LONGEST_SILENCE_SECONDS = 30
+_MAX_SILENCE_SECONDS = 30
 #: Answers without a body, whatever their head says.
 _BODILESS = (204, 304)
 
@@ -46,7 +46,7 @@ class _Connection:
     """One socket with at most one request under way."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_LONGEST_SILENCE_SECONDS)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_MAX_SILENCE_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.due = 0.0
         self._received = b""
@@ -89,8 +89,8 @@ def send(port: int, requests: Sequence[bytes], *, connections: int, rate: float 
                 sent += 1
             patience = _patience(began, sent, rate, len(requests), bool(idle))
             ready = selector.select(patience)
-            if not ready and patience == _LONGEST_SILENCE_SECONDS:
-                raise click.ClickException(f"The server did not answer for {_LONGEST_SILENCE_SECONDS} s.")
+            if not ready and patience == _MAX_SILENCE_SECONDS:
+                raise click.ClickException(f"The server did not answer for {_MAX_SILENCE_SECONDS} s.")
             for key, _ in ready:
                 status = key.data.read()
                 if status is not None:
@@ -116,7 +116,7 @@ def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") 
 
 def _patience(began: float, sent: int, rate: float | None, total: int, has_idle: bool) -> float:
     if rate is None or not has_idle or sent >= total:
-        return _LONGEST_SILENCE_SECONDS
+        return _MAX_SILENCE_SECONDS
     return max(0.0, began + sent / rate - time.perf_counter())
 
 

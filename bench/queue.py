@@ -22,7 +22,7 @@ from shared.messaging.relay import Relay, connections_of
 from shared.runtime.database import build_engine
 
 PART = "queue"
-_LONGEST_SECONDS = 120
+_MAX_SECONDS = 120
 
 
 def measure(options: Options, show: Show) -> Iterator[Measure]:
@@ -72,8 +72,8 @@ def _carry(relay: Relay, database_url: str, body: str, count: int) -> float:
         began = time.perf_counter()
         relay.wake()
         while not _is_empty(cursor):
-            if time.perf_counter() - began > _LONGEST_SECONDS:
-                raise click.ClickException(f"The relay did not empty the outbox within {_LONGEST_SECONDS} s.")
+            if time.perf_counter() - began > _MAX_SECONDS:
+                raise click.ClickException(f"The relay did not empty the outbox within {_MAX_SECONDS} s.")
             time.sleep(0.01)
         return count / (time.perf_counter() - began)
 

@@ -37,7 +37,7 @@ PART = "stats"
 ZONE = ZoneInfo("Africa/Algiers")
 #: The school is the largest that is seeded within this, and takes at most half of the free disk; `--stats-size` says
 #: which one it is to be instead.
-LONGEST_SEEDING_SECONDS = 900
+MAX_SEEDING_SECONDS = 900
 RATE = 1000
 CONNECTIONS = 32
 #: The facts of a day, and when each of them happened: what a rebuild reads and a scan has to read too.
@@ -94,7 +94,7 @@ def _seed(options: Options, server: Any, show: Show) -> tuple[str, float, str]:
     needed = f"10m needs {growth * size_bytes / 1e9:.0f} GB and {growth * seconds:.0f} s"
     if growth * size_bytes > shutil.disk_usage(options.folder).free / 2:
         return size, rate, f"the largest that fits the disk: {needed}"
-    if growth * seconds > LONGEST_SEEDING_SECONDS:
+    if growth * seconds > MAX_SEEDING_SECONDS:
         return size, rate, f"the largest that fits the time: {needed}"
     return "10m", _seed_one(server, "10m", show)[0], needed
 

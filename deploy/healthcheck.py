@@ -13,7 +13,7 @@ from pathlib import Path
 
 ANSWER_SECONDS = 5
 #: The gateway's `/readyz` draws the same line.
-LONGEST_UNPUBLISHED_SECONDS = 60
+MAX_UNPUBLISHED_SECONDS = 60
 _ESTABLISHED = "01"
 
 
@@ -21,7 +21,7 @@ def main(address: str, *expected: str) -> None:
     """Return where work flows; end the process with the reason where it does not."""
     with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - our own compose file names it
         age_seconds = oldest_unpublished_seconds(answer.read().decode())
-    if age_seconds > LONGEST_UNPUBLISHED_SECONDS:
+    if age_seconds > MAX_UNPUBLISHED_SECONDS:
         sys.exit(f"a message has waited for RabbitMQ for {age_seconds:.0f} s")
     tables = [Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text()]
     for port, wanted in (pair.split(":") for pair in expected):

@@ -9,12 +9,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 #: The server says that it is healthy a little before its inner servers have found each other.
-LONGEST_WAIT_SECONDS = 60
+MAX_WAIT_SECONDS = 60
 
 
 def main() -> None:
     """Try until it works; end the process with the reason where it does not."""
-    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while True:
         try:
             prepare(os.environ["NOUBA_S3_ENDPOINT_URL"], os.environ["NOUBA_S3_BUCKET"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 #: Shorter tokens can be guessed.
-SHORTEST_TOKEN_BYTES = 16
+MIN_TOKEN_BYTES = 16
 _NAME = re.compile(r"[\w .@+-]{1,64}")
 _HASH = re.compile(r"sha256=([0-9a-f]{64})")
 
@@ -55,8 +55,8 @@ def _parse(entry: str, number: int, role: Role) -> Credential:
         raise ValueError(f"entry {number} has to be name:token; a name has letters, digits, spaces and .@+-_")
     if hashed := _HASH.fullmatch(token):
         return Credential(name, role, bytes.fromhex(hashed[1]))
-    if len(token.encode()) < SHORTEST_TOKEN_BYTES or token.startswith("sha256="):
-        raise ValueError(f"has to be tokens of at least {SHORTEST_TOKEN_BYTES} bytes, such as `openssl rand -hex 32`")
+    if len(token.encode()) < MIN_TOKEN_BYTES or token.startswith("sha256="):
+        raise ValueError(f"has to be tokens of at least {MIN_TOKEN_BYTES} bytes, such as `openssl rand -hex 32`")
     return Credential(name, role, hashlib.sha256(token.encode()).digest())
 
 

@@ -28,7 +28,7 @@ PAYMENT_STATES = (
     "expired",
 )
 #: The largest statement of one page; the command line shows more.
-MOST_ENTRIES = 1000
+MAX_ENTRIES = 1000
 
 __all__ = ["console"]
 
@@ -115,12 +115,12 @@ def refund_payment(payment_id: int) -> ResponseReturnValue:
 @for_visitors
 def show_wallet(user_id: int) -> ResponseReturnValue:
     at = _instant(request.args.get("at", ""), console_context().zone)
-    limit = min(request.args.get("limit", ENTRIES, type=row_id), MOST_ENTRIES)
+    limit = min(request.args.get("limit", ENTRIES, type=row_id), MAX_ENTRIES)
     wallet = read_wallet(console_context().engine, user_id, console_context().currency, at=at, limit=limit)
     if wallet is None:
         abort(404, f"There is no user {user_id}.")
     shown_at = f"{at.astimezone(console_context().zone):%Y-%m-%dT%H:%M}" if at else ""
-    return render_template("wallet.html", wallet=wallet, at=shown_at, most_entries=MOST_ENTRIES)
+    return render_template("wallet.html", wallet=wallet, at=shown_at, most_entries=MAX_ENTRIES)
 
 
 def _instant(said: str, zone: ZoneInfo) -> datetime | None:

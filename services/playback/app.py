@@ -20,7 +20,7 @@ from services.playback.errors import InvalidRangeError, StorageUnavailableError,
 from services.playback.keys import Keys
 from services.playback.metrics import BYTES, REQUESTS
 from services.playback.objects import File, Files
-from services.playback.reports import LONGEST_BODY_BYTES, InvalidReportError, parse_report
+from services.playback.reports import MAX_BODY_BYTES, InvalidReportError, parse_report
 from services.playback.views import TooFastError, ViewRecorder
 from shared.runtime import playback_links
 from shared.runtime.health import healthy
@@ -203,8 +203,8 @@ class PlaybackApp:
             return _method_not_allowed()
         # a body without a length is none of a browser's
         length = environ.get("CONTENT_LENGTH") or "0"
-        if not length.isdigit() or int(length) > LONGEST_BODY_BYTES:
-            raise InvalidReportError(f"A report has at most {LONGEST_BODY_BYTES} bytes")
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+            raise InvalidReportError(f"A report has at most {MAX_BODY_BYTES} bytes")
         report = parse_report(environ["wsgi.input"].read(int(length)))
         if path.file == _PREVIEW_REPORT_FILE:
             report = replace(report, parts=0)

@@ -7,11 +7,11 @@ from typing import Any
 
 #: A lesson is cut into so many parts of the same length; a part counts once its middle was played.
 PARTS = 100
-LONGEST_BODY_BYTES = 8192
-LONGEST_LESSON_SECONDS = 86_400.0
-MOST_RANGES = 100
+MAX_BODY_BYTES = 8192
+MAX_LESSON_SECONDS = 86_400.0
+MAX_RANGES = 100
 #: Players report every few seconds; one that was offline reports what it played meanwhile.
-LONGEST_REPORT_SECONDS = 600.0
+MAX_REPORT_SECONDS = 600.0
 
 
 class InvalidReportError(Exception):
@@ -39,8 +39,8 @@ def parse_report(body: bytes) -> Report:
         raise InvalidReportError("The body is not an object")
     duration = _seconds(found.get("duration"), "duration")
     ranges = found.get("played")
-    if duration <= 0 or not isinstance(ranges, list) or len(ranges) > MOST_RANGES:
-        raise InvalidReportError(f"A lesson has a duration, and a report at most {MOST_RANGES} ranges")
+    if duration <= 0 or not isinstance(ranges, list) or len(ranges) > MAX_RANGES:
+        raise InvalidReportError(f"A lesson has a duration, and a report at most {MAX_RANGES} ranges")
     seconds, parts = 0.0, 0
     for one in ranges:
         if not isinstance(one, list) or len(one) != 2:
@@ -50,15 +50,15 @@ def parse_report(body: bytes) -> Report:
             raise InvalidReportError("A range ends before it begins")
         seconds += end - begin
         parts |= _parts(begin, end, duration)
-    if seconds > LONGEST_REPORT_SECONDS:
-        raise InvalidReportError(f"A report has at most {LONGEST_REPORT_SECONDS:.0f} seconds")
+    if seconds > MAX_REPORT_SECONDS:
+        raise InvalidReportError(f"A report has at most {MAX_REPORT_SECONDS:.0f} seconds")
     return Report(round(seconds * 1000), parts)
 
 
 def _seconds(value: Any, name: str) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= LONGEST_LESSON_SECONDS:  # also refuses NaN
-        raise InvalidReportError(f"{name} is in seconds, from 0 to {LONGEST_LESSON_SECONDS:.0f}")
+    if not is_number or not 0 <= value <= MAX_LESSON_SECONDS:  # also refuses NaN
+        raise InvalidReportError(f"{name} is in seconds, from 0 to {MAX_LESSON_SECONDS:.0f}")
     return float(value)
 
 

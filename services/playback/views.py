@@ -16,16 +16,16 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 
 from services.playback.errors import StorageUnavailableError
-from services.playback.reports import LONGEST_REPORT_SECONDS, PARTS, Report
+from services.playback.reports import MAX_REPORT_SECONDS, PARTS, Report
 
 FLUSH_EVERY_SECONDS = 3.0
 #: Rows of one statement: its locks last milliseconds.
 BATCH_SIZE = 500
 #: Viewers and lessons that wait in memory; more than watch at once, so that only a long outage fills it.
-MOST_WAITING = 200_000
+MAX_WAITING = 200_000
 #: A player at double speed plays two seconds a second; a viewer may have two devices.
 FASTEST_PLAYBACK = 4.0
-MOST_VIEWERS = 100_000
+MAX_VIEWERS = 100_000
 
 
 class TooFastError(Exception):
@@ -68,7 +68,7 @@ class ViewRecorder:
         # PostgreSQL keeps no NUL in a text
         key = (viewer.replace("\x00", ""), course_id, now.astimezone(self._zone).date())
         with self._lock:
-            if key not in self._waiting and len(self._waiting) >= MOST_WAITING:
+            if key not in self._waiting and len(self._waiting) >= MAX_WAITING:
                 raise StorageUnavailableError("too many reports wait for the database")
             self._spend(viewer, report.played_ms / 1000, now.timestamp())
             self._waiting[key] = _sum(self._waiting.get(key), report)
@@ -93,11 +93,11 @@ class ViewRecorder:
         return bool(self._waiting)
 
     def _spend(self, viewer: str, seconds: float, now: float) -> None:
-        allowed, since = self._allowed.pop(viewer, (LONGEST_REPORT_SECONDS, now))
-        allowed = min(allowed + FASTEST_PLAYBACK * max(now - since, 0.0), LONGEST_REPORT_SECONDS)
+        allowed, since = self._allowed.pop(viewer, (MAX_REPORT_SECONDS, now))
+        allowed = min(allowed + FASTEST_PLAYBACK * max(now - since, 0.0), MAX_REPORT_SECONDS)
         is_too_fast = seconds > allowed
         self._allowed[viewer] = (allowed if is_too_fast else allowed - seconds, now)
-        if len(self._allowed) > MOST_VIEWERS:
+        if len(self._allowed) > MAX_VIEWERS:
             self._allowed.popitem(last=False)
         if is_too_fast:
             raise TooFastError

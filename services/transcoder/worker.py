@@ -39,7 +39,7 @@ from shared.runtime.periodic_thread import PeriodicThread
 #: Never reached: ffmpeg has a deadline and a watchdog of its own, and no correctness depends on the message.
 TIME_LIMIT_MS = 3 * 3600 * 1000
 #: A part of captions with a large model on an old processor, and once more.
-LONGEST_SPEECH_SECONDS = 2 * 3600.0
+MAX_SPEECH_SECONDS = 2 * 3600.0
 
 
 def run(settings: WorkerSettings) -> int:
@@ -149,7 +149,7 @@ def _requests(engine: Engine, jobs: PostgresJobStore, storage: Storage, wake: Ca
 def _speech(settings: WorkerSettings, engine: Engine, tools: Tools, stopping: threading.Event) -> PeriodicThread:
     parts = PostgresSpeechStore(RetryingEngine(engine), settings.transcoder_lease_seconds)
     transcriber = Transcriber(parts, tools, stopping, min(1.0, settings.transcoder_lease_seconds / 3))
-    return PeriodicThread("captions", transcriber.work, CHECK_EVERY_SECONDS, late_after_seconds=LONGEST_SPEECH_SECONDS)
+    return PeriodicThread("captions", transcriber.work, CHECK_EVERY_SECONDS, late_after_seconds=MAX_SPEECH_SECONDS)
 
 
 class _Stopping(Middleware):

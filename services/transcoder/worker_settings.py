@@ -17,7 +17,7 @@ from shared.runtime.settings import DatabaseSettings, Settings
 #: Relative to a media playlist, and so below the path that a player was given.
 DEFAULT_KEY_URL = "../{key_id}.key"
 #: More gain little on processors.
-MOST_SPEECH_THREADS = 4
+MAX_SPEECH_THREADS = 4
 
 
 class BucketSettings(DatabaseSettings):
@@ -93,7 +93,7 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
             model=self.transcoder_captions_model,
             languages=self.transcoder_captions_languages.split(","),
             python=self.transcoder_captions_python,
-            threads=min(MOST_SPEECH_THREADS, self.transcoder_concurrency),
+            threads=min(MAX_SPEECH_THREADS, self.transcoder_concurrency),
             memory_bytes=self.transcoder_captions_memory_bytes,
             confinement=self.sandbox,
         )

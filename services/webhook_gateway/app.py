@@ -34,7 +34,7 @@ from services.webhook_gateway.school_api.postgres_courses import PostgresCourses
 from services.webhook_gateway.school_api.uploads.routes import Uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
-from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, LONGEST_CAPTIONS_BYTES, Videos
+from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, MAX_CAPTIONS_BYTES, Videos
 from services.webhook_gateway.settings import GatewaySettings, Serves
 from services.webhook_gateway.settlement.postgres import open_store
 from shared.operations.api_tokens.tokens import StoredTokens
@@ -139,5 +139,5 @@ def _register_lessons(app: Flask, settings: GatewaySettings, engine: Engine) -> 
         signer=Signer(settings.playback_url, split_secrets(settings.playback_secrets)),
         lessons=PostgresLessons(engine),
     )
-    app.extensions["videos"] = Videos(PostgresVideos(engine), BodyReader(LONGEST_CAPTIONS_BYTES, CAPTIONS_SECONDS))
+    app.extensions["videos"] = Videos(PostgresVideos(engine), BodyReader(MAX_CAPTIONS_BYTES, CAPTIONS_SECONDS))
     app.extensions["webhook_endpoints"] = Endpoints(engine, allow_private=settings.events_allow_private)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import NotReadyError
 from services.webhook_gateway.events_out.settings import EventsSettings
-from services.webhook_gateway.http.readiness import LONGEST_UNSETTLED_SECONDS
+from services.webhook_gateway.http.readiness import MAX_UNSETTLED_SECONDS
 from services.webhook_gateway.inbox.spool.examine import check_spool
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
@@ -21,7 +21,7 @@ from shared.runtime.database import build_engine
 from shared.runtime.settings import DatabaseSettings, read_settings
 
 #: Shorter ones can be guessed by trying.
-SHORTEST_SECRET_BYTES = 16
+MIN_SECRET_BYTES = 16
 
 
 def _providers() -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def _providers() -> Iterator[Finding]:
     if weak := _weak(settings):
         yield fault(
             "providers",
-            f"{', '.join(weak)} holds a secret shorter than {SHORTEST_SECRET_BYTES} bytes, which can be guessed.",
+            f"{', '.join(weak)} holds a secret shorter than {MIN_SECRET_BYTES} bytes, which can be guessed.",
             "Have the provider make a new one.",
         )
     yield fine("providers", f"Switched on: {', '.join(names)}.")
@@ -54,7 +54,7 @@ def _weak(settings: ProviderSettings) -> list[str]:
     return [
         name
         for name, secrets in named.items()
-        if any(len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES for secret in secrets or ())
+        if any(len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES for secret in secrets or ())
     ]
 
 
@@ -92,7 +92,7 @@ def _events() -> Iterator[Finding]:
                     " count(*) FILTER (WHERE state IN ('quarantined', 'dead') AND resolution IS NULL)"
                     " FROM webhook_events WHERE state NOT IN ('applied', 'ignored')"
                 ),
-                {"seconds": LONGEST_UNSETTLED_SECONDS},
+                {"seconds": MAX_UNSETTLED_SECONDS},
             ).one()
     except SQLAlchemyError:
         return  # the database's own check has said why
@@ -101,7 +101,7 @@ def _events() -> Iterator[Finding]:
     if late:
         yield fault(
             "webhooks",
-            f"{late} kept webhooks have waited for more than {LONGEST_UNSETTLED_SECONDS // 60} minutes to be booked.",
+            f"{late} kept webhooks have waited for more than {MAX_UNSETTLED_SECONDS // 60} minutes to be booked.",
             "See that `nouba gateway worker` runs and that its queue is not paused.",
         )
     elif quarantined:

@@ -26,7 +26,7 @@ from services.webhook_gateway.refunds.begin import Refunding
 from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.adjustments import AT_ONCE, AdjustmentBookings
-from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, BatchedSettlement
+from services.webhook_gateway.settlement.batched import MAX_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import (
@@ -51,7 +51,7 @@ from shared.runtime.metrics import serve_metrics
 from shared.runtime.periodic_thread import PeriodicThread
 
 #: A thread that waits for a lock of the school's own application gives up, and tries the event again later.
-LONGEST_STATEMENT_MS = 30_000
+MAX_STATEMENT_MS = 30_000
 QUEUE = "webhooks"
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         pool_size=settings.worker_threads,
         application="nouba payments worker",
         autocommit=True,
-        statement_timeout_ms=LONGEST_STATEMENT_MS,
+        statement_timeout_ms=MAX_STATEMENT_MS,
     )
     background = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
     relay = Relay(background, rabbitmq_url, GATEWAY)
@@ -78,7 +78,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     declare(broker, settlement, partial(enqueue_alone, background), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
-    limit_ms = LONGEST_STATEMENT_MS
+    limit_ms = MAX_STATEMENT_MS
     poll_engine = build_engine(url, pool_size=4, application="nouba reconciliation", statement_timeout_ms=limit_ms)
     polled = reconciliations(providers, breakers, poll_engine, relay.wake, settings.payments_mode)
     watch = IntegrityMonitor(url, MonitorSettings(settings.integrity_check_seconds, settings.integrity_settle_seconds))
@@ -109,7 +109,7 @@ def _settlement(
     read = partial(read_events, engine)
     books = partial(open_store, engine, settings.subscription_period)
     long_wait = Settlement(lambda event_id: read([event_id])[0], books, providers, asks, terms, settings.payments_mode)
-    short_wait = replace(long_wait, books=partial(open_store, engine, settings.subscription_period, LONGEST_LOCK_MS))
+    short_wait = replace(long_wait, books=partial(open_store, engine, settings.subscription_period, MAX_LOCK_MS))
     return BatchedSettlement(short_wait, long_wait, read)
 
 

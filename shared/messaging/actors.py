@@ -13,7 +13,7 @@ from shared.contracts.routes import route_of
 
 #: Delayed messages live in a worker's memory, unacknowledged. Beyond this RabbitMQ's consumer timeout (30 minutes
 #: unless set otherwise) takes them away; longer waits are rows with a due time.
-LONGEST_BACKOFF_MS = 15 * 60 * 1000
+MAX_BACKOFF_MS = 15 * 60 * 1000
 
 M = TypeVar("M", bound=Message)
 Handler = Callable[[M], None]
@@ -53,9 +53,9 @@ def actor(
 
     A message that breaks its contract and the errors in `permanent` go to the dead-letter queue without a retry.
     """
-    if max_backoff_ms > LONGEST_BACKOFF_MS:
+    if max_backoff_ms > MAX_BACKOFF_MS:
         raise ValueError(
-            f"max_backoff_ms of {message_type.wire_name()} is {max_backoff_ms}, at most {LONGEST_BACKOFF_MS} is safe; "
+            f"max_backoff_ms of {message_type.wire_name()} is {max_backoff_ms}, at most {MAX_BACKOFF_MS} is safe; "
             "keep a row with a due time for anything longer"
         )
 

@@ -27,9 +27,9 @@ from shared.runtime.logs import describe
 #: Messages on their way without a confirm; more does not make it faster, and this bounds what a stalled server holds.
 WINDOW = 1000
 #: However slowly the confirms come, a batch ends after its timeout times this.
-LONGEST_TIMEOUTS = 4
-SHORTEST_BACKOFF_SECONDS = 0.1
-LONGEST_BACKOFF_SECONDS = 5.0
+MAX_TIMEOUTS = 4
+MIN_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 5.0
 #: A dead server is noticed after about twice this.
 HEARTBEAT_SECONDS = 10
 
@@ -58,7 +58,7 @@ class Publisher:
         self._connection: Any = None
         self._channel: Any = None
         self._blocked = False
-        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
+        self._backoff_seconds = MIN_BACKOFF_SECONDS
         self._complaint: str | None = None
         self._declared: set[str] = set()
         #: Queues for which a connection was given up, until they confirm again.
@@ -78,7 +78,7 @@ class Publisher:
             return set()
         batch = _Batch(messages, began)
         self._ioloop.add_callback_threadsafe(lambda: self._enter(batch))
-        latest = began + LONGEST_TIMEOUTS * timeout_seconds
+        latest = began + MAX_TIMEOUTS * timeout_seconds
         while not batch.settled.is_set():
             left_seconds = min(batch.answered_at + timeout_seconds, latest) - time.monotonic()
             if left_seconds <= 0:
@@ -141,7 +141,7 @@ class Publisher:
         if self._complaint:
             log.info("rabbitmq is back")
         self._complaint = None
-        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
+        self._backoff_seconds = MIN_BACKOFF_SECONDS
         self._ready.set()
 
     def _renew(self, sentence: str, queue: str) -> None:
@@ -174,7 +174,7 @@ class Publisher:
             return
         self._complain("rabbitmq is away, trying again until it is back", reason)
         self._ioloop.call_later(self._backoff_seconds * random.uniform(0.5, 1), self._connect)  # noqa: S311
-        self._backoff_seconds = min(LONGEST_BACKOFF_SECONDS, self._backoff_seconds * 2)
+        self._backoff_seconds = min(MAX_BACKOFF_SECONDS, self._backoff_seconds * 2)
 
     def _forget_connection(self) -> None:
         self._ready.clear()

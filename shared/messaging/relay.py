@@ -29,8 +29,8 @@ GATHER_SECONDS = 0.025
 #: only this queue waits. The rows stay locked for four times as long at most.
 CONFIRM_TIMEOUT_SECONDS = 15.0
 STOP_TIMEOUT_SECONDS = 5.0
-SHORTEST_BACKOFF_SECONDS = 0.1
-LONGEST_BACKOFF_SECONDS = 5.0
+MIN_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 5.0
 #: How often the backlog is counted for the metrics.
 COUNT_SECONDS = 5.0
 
@@ -137,7 +137,7 @@ class _Lane:
         self._thread = PeriodicThread(f"relay {service} {queue}", self._round, POLL_SECONDS, at_once=True)
         self._size = BATCH_SIZE
         self._newest_first = False
-        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
+        self._backoff_seconds = MIN_BACKOFF_SECONDS
 
     def start(self) -> None:
         self._publisher.start()
@@ -176,7 +176,7 @@ class _Lane:
         else:
             self._size = max(1, self._size // SHRINK_BY)
         if confirmed:
-            self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
+            self._backoff_seconds = MIN_BACKOFF_SECONDS
         if confirmed < claimed:
             self._back_off()
             return True
@@ -209,7 +209,7 @@ class _Lane:
 
     def _back_off(self) -> None:
         self._thread.pause(self._backoff_seconds)
-        self._backoff_seconds = min(LONGEST_BACKOFF_SECONDS, self._backoff_seconds * 2)
+        self._backoff_seconds = min(MAX_BACKOFF_SECONDS, self._backoff_seconds * 2)
 
 
 def _outgoing(queue: str, row: Row[tuple[int, str, str]]) -> Outgoing:

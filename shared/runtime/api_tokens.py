@@ -19,11 +19,11 @@ import structlog
 log = structlog.get_logger(__name__)
 
 #: Shorter tokens can be guessed.
-SHORTEST_TOKEN_BYTES = 16
+MIN_TOKEN_BYTES = 16
 #: Wrong tokens a minute and client, before even the right one is refused.
 FAILURES_PER_MINUTE = 20
 #: Clients whose failures are remembered; past it the one that failed longest ago is forgotten.
-MOST_CLIENTS = 10_000
+MAX_CLIENTS = 10_000
 #: How a token begins that `nouba tokens` created; one of the setting may be any text.
 STORED_PREFIX = "nouba_"
 _WINDOW_SECONDS = 60.0
@@ -98,9 +98,9 @@ def _parse(entry: str, number: int) -> ApiToken:
         return ApiToken(name, scopes, bytes.fromhex(hashed[1]))
     if secret.startswith("sha256="):
         raise ValueError(f"entry {number}: sha256= has to be followed by 64 hex digits")
-    if len(secret.encode()) < SHORTEST_TOKEN_BYTES:
+    if len(secret.encode()) < MIN_TOKEN_BYTES:
         raise ValueError(
-            f"entry {number} is shorter than {SHORTEST_TOKEN_BYTES} bytes; make one with `openssl rand -hex 32`"
+            f"entry {number} is shorter than {MIN_TOKEN_BYTES} bytes; make one with `openssl rand -hex 32`"
         )
     return ApiToken(name, scopes, _digest(secret.encode()))
 
@@ -169,7 +169,7 @@ class TokenVerifier:
             # the newest failure stands last
             self._failures.pop(client, None)
             self._failures[client] = recent
-            if len(self._failures) > MOST_CLIENTS:
+            if len(self._failures) > MAX_CLIENTS:
                 del self._failures[next(iter(self._failures))]
 
     def _recent(self, client: str) -> deque[float]:

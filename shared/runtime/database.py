@@ -36,7 +36,7 @@ CONNECT_TIMEOUT_SECONDS = 3
 PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 #: What is left to the statements after a slow connect.
-_SHORTEST_SECONDS = 0.5
+_MIN_SECONDS = 0.5
 
 #: Errors after which no other statement on the connection can succeed: the transaction or the server is read-only, the
 #: server starts, stops or was lost, or a pooler ended the session.
@@ -103,7 +103,7 @@ def connect_within(engine: Engine, seconds: float) -> Iterator[Connection]:
     """
     began = time.monotonic()
     with engine.connect() as connection:
-        left_seconds = max(_SHORTEST_SECONDS, seconds - (time.monotonic() - began))
+        left_seconds = max(_MIN_SECONDS, seconds - (time.monotonic() - began))
         wire = _wire_of(connection.connection.driver_connection)
         with wire, _deadlines.within(wire, left_seconds, socket.SHUT_RDWR):
             yield connection
@@ -178,7 +178,7 @@ def _connect(database_url: str, application: str, statement_timeout_ms: int, tim
     )
     # libpq's timeout ends with the connect; a server that stops now, or a pooler without a free connection, would be
     # waited for without end
-    left_seconds = max(_SHORTEST_SECONDS, timeout_seconds - (time.monotonic() - began))
+    left_seconds = max(_MIN_SECONDS, timeout_seconds - (time.monotonic() - began))
     deadline = _deadlines.begin(_wire_of(connection), left_seconds, socket.SHUT_RDWR)
     connection.first_deadline = deadline
     try:

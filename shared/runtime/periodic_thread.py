@@ -13,9 +13,9 @@ from prometheus_client import Counter, Gauge
 
 from shared.runtime.logs import describe
 
-SHORTEST_BACKOFF_SECONDS = 0.1
+MIN_BACKOFF_SECONDS = 0.1
 #: Short: everything that a duty depends on may be back the next second.
-LONGEST_BACKOFF_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 5.0
 #: The same failure is logged again after this.
 REPEAT_LOG_SECONDS = 60.0
 #: A duty is late when it has not succeeded for its period and this.
@@ -65,7 +65,7 @@ class PeriodicThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
+        self._backoff_seconds = MIN_BACKOFF_SECONDS
         self._complaint: str | None = None
         self._complained_at = 0.0
         #: Whether `wake` caused the round in hand.
@@ -109,7 +109,7 @@ class PeriodicThread:
     def succeeded(self) -> None:
         """Record a success; the duty itself calls it where one round lasts long."""
         LAST_SUCCESS.labels(self.name).set(time.time())
-        self._backoff_seconds = SHORTEST_BACKOFF_SECONDS
+        self._backoff_seconds = MIN_BACKOFF_SECONDS
         if self._complaint is not None:
             log.info("background thread works again", thread=self.name)
         self._complaint = None
@@ -149,4 +149,4 @@ class PeriodicThread:
         self._complaint = complaint
         # a wake-up does not shorten it: each commit wakes the relay, also while RabbitMQ is away
         self._stopping.wait(self._backoff_seconds)
-        self._backoff_seconds = min(LONGEST_BACKOFF_SECONDS, self._backoff_seconds * 2)
+        self._backoff_seconds = min(MAX_BACKOFF_SECONDS, self._backoff_seconds * 2)

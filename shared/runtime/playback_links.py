@@ -18,8 +18,8 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr
 
 #: Shorter secrets can be guessed. `openssl rand -hex 32` makes one of 64.
-SHORTEST_SECRET_BYTES = 32
-LONGEST_VIEWER_BYTES = 96
+MIN_SECRET_BYTES = 32
+MAX_VIEWER_BYTES = 96
 
 #: Only names that the transcoder gives: no dot begins one, so no path leaves its lesson.
 _NAME = r"[0-9A-Za-z_-]{1,128}"
@@ -84,9 +84,9 @@ class Grant:
 
 
 def _long_enough(secrets: SecretStr) -> SecretStr:
-    if any(len(secret) < SHORTEST_SECRET_BYTES for secret in split_secrets(secrets)):
+    if any(len(secret) < MIN_SECRET_BYTES for secret in split_secrets(secrets)):
         raise ValueError(
-            f"has to be secrets of at least {SHORTEST_SECRET_BYTES} bytes, separated by commas: `openssl rand -hex 32`"
+            f"has to be secrets of at least {MIN_SECRET_BYTES} bytes, separated by commas: `openssl rand -hex 32`"
         )
     return secrets
 

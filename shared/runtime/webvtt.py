@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_CUES = 20_000
-LONGEST_MS = 24 * 3600 * 1000
+MAX_CUES = 20_000
+MAX_MS = 24 * 3600 * 1000
 
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:[ \t]+(.*))?\s*")
@@ -51,8 +51,8 @@ def parse_captions(body: bytes) -> list[Cue]:
     cues = [cue for cue in cues if cue.text]
     if not cues:
         raise CaptionsError("There is no caption in it; send WebVTT or SubRip (SRT).")
-    if len(cues) > MOST_CUES:
-        raise CaptionsError(f"There are {len(cues)} captions; at most {MOST_CUES} are taken.")
+    if len(cues) > MAX_CUES:
+        raise CaptionsError(f"There are {len(cues)} captions; at most {MAX_CUES} are taken.")
     return sorted(cues, key=lambda cue: (cue.start_ms, cue.end_ms))
 
 
@@ -81,7 +81,7 @@ def _cue(timing: str, text: str, number: int, *, is_webvtt: bool) -> Cue:
     if found is None:
         raise CaptionsError(f"Block {number} has no time such as 00:00:01.000 --> 00:00:03.000.")
     start, end = _ms(found.groups()[:4]), _ms(found.groups()[4:8])
-    if not start < end <= LONGEST_MS:
+    if not start < end <= MAX_MS:
         raise CaptionsError(f"Block {number} ends before it starts, or after 24 hours.")
     settings = " ".join(word for word in (found[9] or "").split() if _SETTING.fullmatch(word)) if is_webvtt else ""
     if not is_webvtt:

@@ -16,7 +16,7 @@ from local.s3 import BUCKET
 from tests.chaos.cluster import TOKEN, House
 
 FILM_SECONDS = 8
-_LONGEST_WAIT_SECONDS = 3.0
+_MAX_WAIT_SECONDS = 3.0
 
 
 def make_film(path: Path) -> Path:
@@ -54,7 +54,7 @@ class Teacher:
                     self._upload_once(gateway, course_id)
             except httpx.HTTPError:
                 self._stopping.wait(wait)
-                wait = min(_LONGEST_WAIT_SECONDS, wait * 2)
+                wait = min(_MAX_WAIT_SECONDS, wait * 2)
             else:
                 self.uploaded += 1
                 return

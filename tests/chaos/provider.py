@@ -19,7 +19,7 @@ from tests.chaos.events import News
 #: A provider gives an attempt up after so long, and waits a little longer after each vain one. (Real ones wait minutes;
 #: a run that is to end this hour cannot.)
 ATTEMPT_SECONDS = 10.0
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.3, 5.0
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.3, 5.0
 CONNECTIONS_PER_GATEWAY = 8
 #: A gateway that is not there is left alone for so long.
 REST_SECONDS = 1.0
@@ -178,7 +178,7 @@ class Provider:
 
     def _tell_again(self, news: News, attempt: int) -> None:
         self._tries += 1
-        wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt) * self._dice.uniform(0.5, 1.0)
+        wait = min(MAX_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt) * self._dice.uniform(0.5, 1.0)
         heapq.heappush(self._again, (time.monotonic() + wait, self._tries, news, attempt + 1))
 
 

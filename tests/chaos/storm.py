@@ -12,7 +12,7 @@ from tests.chaos.targets import Command, Target, freeze
 KILL, PAUSE, RESTART = "kill", "pause", "restart"
 #: Killed, and away for long.
 OUTAGE = "outage"
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 4.0
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 4.0
 #: What has only just come back is left alone for a moment, so that a blow finds something at work.
 _RESPITE_SECONDS = 1.5
 _LOOK_SECONDS = 0.1
@@ -44,7 +44,7 @@ def blows(seed: int, name: str, seconds: float, counts: dict[str, int]) -> list[
         Blow(
             (place + dice.random()) / len(kinds) * seconds,
             kind,
-            dice.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) if kind == PAUSE else dice.uniform(0, 0.5),
+            dice.uniform(MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS) if kind == PAUSE else dice.uniform(0, 0.5),
         )
         for place, kind in enumerate(kinds)
     ]

@@ -7,7 +7,7 @@ from tests.console.factories import acts, bury, bury_nonsense, keep_event
 from tests.webhook_gateway.processes import Database
 
 #: Browsers drop a cookie that is longer.
-LONGEST_COOKIE_BYTES = 4093
+MAX_COOKIE_BYTES = 4093
 
 
 def test_a_queue_is_let_rest_and_worked_on_again(operator: Person, database: Database) -> None:
@@ -83,7 +83,7 @@ def test_a_replay_of_many_that_no_worker_can_read_is_told_in_few_words(operator:
     answer = operator.send("/dead", "/dead/replay", which="all")
 
     # Then what is told fits into the session, and counts those it does not name
-    assert max(len(cookie) for cookie in answer.headers.getlist("Set-Cookie")) <= LONGEST_COOKIE_BYTES
+    assert max(len(cookie) for cookie in answer.headers.getlist("Set-Cookie")) <= MAX_COOKIE_BYTES
     page = operator.read("/dead")
     assert "1 replayed." in page
     assert page.count(" was not: its body is no message") == 5

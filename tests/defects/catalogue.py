@@ -277,8 +277,8 @@ LESSONS = (
         (
             Change(
                 "services/transcoder/jobs/postgres_tasks.py",
-                "chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_",
-                "chunks.c.id == lease.part_id, chunks.c.state.in_",
+                "chunks.c.id == lease.task_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_",
+                "chunks.c.id == lease.task_id, chunks.c.state.in_",
             ),
         ),
         (

@@ -12,7 +12,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 #: The first command makes the environment and may install a server.
-LONGEST_SECONDS = 600
+MAX_SECONDS = 600
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     }
     environment.pop("ARGS", None)
     return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=MAX_SECONDS
     )
 
 
@@ -52,7 +52,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LONGEST_SECONDS * 2)
+@pytest.mark.timeout(MAX_SECONDS * 2)
 def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
     shown = commands()
     assert shown[:2] == ["make demo", "make test"]
@@ -78,7 +78,7 @@ def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LONGEST_SECONDS)
+@pytest.mark.timeout(MAX_SECONDS)
 def test_the_demonstration_can_be_repeated_and_leaves_nothing_running(copy: Path) -> None:
     again = run("make demo && make demo", copy)
 

@@ -9,7 +9,7 @@ from dramatiq.brokers.stub import StubBroker
 from shared.contracts.message import ContractError
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.actors import LONGEST_BACKOFF_MS, actor, encode_message
+from shared.messaging.actors import MAX_BACKOFF_MS, actor, encode_message
 
 
 def test_dramatiq_reads_the_envelope_and_would_write_the_same() -> None:
@@ -57,6 +57,6 @@ def test_a_back_off_that_rabbitmq_would_cut_short_is_refused() -> None:
             WebhookReceived,
             max_retries=1,
             min_backoff_ms=1,
-            max_backoff_ms=LONGEST_BACKOFF_MS + 1,
+            max_backoff_ms=MAX_BACKOFF_MS + 1,
             time_limit_ms=1000,
         )

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lint
 #: What click uses of 80 columns.
 COLUMNS = 78
 #: Three words in front of an example can be longer; prose cannot.
-LONGEST_EXAMPLE = 100
+MAX_EXAMPLE = 100
 
 
 def groups(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Group]]:
@@ -36,7 +36,7 @@ def test_no_summary_is_cut_at_80_columns(path: tuple[str, ...], group: click.Gro
     assert result.exit_code == 0
     listed = result.output.partition("Commands:\n")[2]
     assert [line for line in listed.splitlines() if line.endswith("...")] == []
-    assert max(len(line) for line in result.output.splitlines()) <= LONGEST_EXAMPLE
+    assert max(len(line) for line in result.output.splitlines()) <= MAX_EXAMPLE
 
 
 @pytest.mark.parametrize(("path", "group"), EVERY_GROUP, ids=[" ".join(path) or "nouba" for path, _ in EVERY_GROUP])

@@ -12,7 +12,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.s3 import S3
-from services.playback.reports import LONGEST_BODY_BYTES, InvalidReportError, Report, parse_report
+from services.playback.reports import MAX_BODY_BYTES, InvalidReportError, Report, parse_report
 from services.playback.views import PostgresViews, TooFastError, View, ViewRecorder
 from shared.runtime.database import build_engine
 from tests.playback.lessons import MASTER, lessons
@@ -215,7 +215,7 @@ def test_a_player_reports_for_the_viewer_of_its_address_and_for_no_other(
         assert httpx.post(f"{address}watched.json", content=body([0, 100])).status_code == status
     assert httpx.post(f"{base}master.m3u8", content=body([0, 100])).status_code == 405
     assert httpx.post(f"{base}watched.json", content=b"{}").status_code == 400
-    assert httpx.post(f"{base}watched.json", content=b" " * (LONGEST_BODY_BYTES + 1)).status_code == 400
+    assert httpx.post(f"{base}watched.json", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 400
     assert httpx.get(f"{base}watched.json").status_code == 404
 
     # When players report, of the lesson and of its preview

@@ -6,7 +6,7 @@ import pytest
 
 from shared.runtime.api_tokens import (
     FAILURES_PER_MINUTE,
-    MOST_CLIENTS,
+    MAX_CLIENTS,
     InsufficientScopeError,
     InvalidTokenError,
     Scope,
@@ -112,11 +112,11 @@ def test_a_request_without_a_token_is_no_guess() -> None:
 def test_many_clients_take_bounded_memory() -> None:
     verifier = TokenVerifier(parse_tokens(TOKEN))
 
-    for number in range(MOST_CLIENTS + 5):
+    for number in range(MAX_CLIENTS + 5):
         with pytest.raises(InvalidTokenError):
             verifier.verify(b"guess", Scope.READ, str(number))
 
-    assert len(verifier._failures) == MOST_CLIENTS
+    assert len(verifier._failures) == MAX_CLIENTS
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from shared.runtime.failpoints import FailpointError
 #: How long a thread that has not come to its next point may run before PostgreSQL is asked whether it waits.
 PATIENCE_SECONDS = 0.004
 #: A thread that neither comes to a point nor waits in PostgreSQL has a fault of its own.
-LONGEST_SECONDS = 20.0
+MAX_SECONDS = 20.0
 _BLOCKED = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
 
 
@@ -157,7 +157,7 @@ class Scheduler:
 
     def _wait(self, process: Process) -> bool:
         """Whether it came to a point or to its end; else it waits for a lock."""
-        latest = time.monotonic() + LONGEST_SECONDS
+        latest = time.monotonic() + MAX_SECONDS
         patience_seconds = PATIENCE_SECONDS
         while not process.arrived.wait(patience_seconds):
             patience_seconds = min(0.1, patience_seconds * 2)
@@ -175,7 +175,7 @@ class Scheduler:
                 self._go_on_or_end(process)
 
     def _wait_for_any(self) -> None:
-        latest = time.monotonic() + LONGEST_SECONDS
+        latest = time.monotonic() + MAX_SECONDS
         while not any(process.arrived.wait(PATIENCE_SECONDS) for process in self._waiting):
             if time.monotonic() > latest:
                 raise StuckError(f"all wait: {[(one.name, one.point) for one in self._waiting]}")

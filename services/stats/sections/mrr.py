@@ -132,7 +132,7 @@ WHERE (%(everybody)s OR user_id = ANY (%(users)s::bigint[])) AND is_returned
 """
 
 #: A list of more users is slower to look through than all terms.
-MOST_LISTED = 10_000
+MAX_LISTED = 10_000
 _DAY = 86_400_000_000
 
 
@@ -254,7 +254,7 @@ def who_had_paid(ask: Query, days: Days, users: Sequence[int]) -> set[int]:
 
 
 def _read_who_had_paid(ask: Query, days: Days, users: Integers) -> Integers:
-    everybody = users.size > MOST_LISTED
+    everybody = users.size > MAX_LISTED
     limits = {"users": [] if everybody else users.tolist(), "everybody": everybody}
     return ask.columns(_EARLIER, ("user_id",), begins_at=days.begins_at, **limits)[0]
 

@@ -12,7 +12,7 @@ from services.transcoder.planning.source import Source
 from shared.runtime.webvtt import CaptionsError, parse_captions, write_captions
 
 #: As the API takes them.
-LONGEST_CAPTIONS_BYTES = 2 * 1024 * 1024
+MAX_CAPTIONS_BYTES = 2 * 1024 * 1024
 
 
 def read_captions(
@@ -24,7 +24,7 @@ def read_captions(
         name = f"captions{track.index}.srt"
         words = arguments.extract_subtitles(source, track, upload, name)
         try:
-            ffmpeg.encode(words, folder, reads=[upload], cancelled=cancelled, file_bytes=LONGEST_CAPTIONS_BYTES)
+            ffmpeg.encode(words, folder, reads=[upload], cancelled=cancelled, file_bytes=MAX_CAPTIONS_BYTES)
             cues = parse_captions(read_output(folder / name, SUBRIP))
         except (RejectedInputError, EncoderFailedError, WrongOutputError, CaptionsError):
             continue

@@ -1,6 +1,6 @@
 """Use case: measure a sound track once, and find the gain that levels it.
 
-The measure depends on the upload alone, so a part that is made again on another machine gets the same gain.
+The measure depends on the upload alone, so a task that is made again on another machine gets the same gain.
 """
 
 from collections.abc import Callable

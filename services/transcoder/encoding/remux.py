@@ -25,9 +25,9 @@ from services.transcoder.planning.source import Source, Video
 PICTURE_NAME = "source"
 SOUND_NAME = "sourceaudio"
 #: Players buffer whole segments: longer ones make seeking slow.
-LONGEST_KEY_INTERVAL_SECONDS = 10.0
+MAX_KEY_INTERVAL_SECONDS = 10.0
 #: More stalls on the connections that our students have.
-MOST_BITS_PER_SECOND = 12_000_000
+MAX_BITS_PER_SECOND = 12_000_000
 #: Sound and picture have to start together, as nothing can be filled in without encoding.
 START_SLACK_SECONDS = 0.1
 SEGMENT_SECONDS = 6
@@ -116,6 +116,6 @@ def _plays(video: Video) -> bool:
         and not video.hdr
         and video.rate <= 60
         and video.short_side <= 1080
-        and video.bits_per_second <= MOST_BITS_PER_SECOND
-        and video.longest_key_interval_seconds <= LONGEST_KEY_INTERVAL_SECONDS
+        and video.bits_per_second <= MAX_BITS_PER_SECOND
+        and video.longest_key_interval_seconds <= MAX_KEY_INTERVAL_SECONDS
     )

@@ -8,9 +8,9 @@ from services.transcoder.planning.source import Chapter, Subtitles
 
 #: Codecs of subtitles that are text; pictures (DVD, Blu-ray, DVB) become no captions.
 TEXT_CODECS = ("mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text")
-MOST_TRACKS = 16
-MOST_CHAPTERS = 500
-LONGEST_TITLE = 200
+MAX_TRACKS = 16
+MAX_CHAPTERS = 500
+MAX_TITLE = 200
 
 
 def subtitles_of(streams: Sequence[dict[str, Any]]) -> tuple[Subtitles, ...]:
@@ -24,7 +24,7 @@ def subtitles_of(streams: Sequence[dict[str, Any]]) -> tuple[Subtitles, ...]:
         found.setdefault(
             language, Subtitles(index=one["index"], language=language, title=_printable(tags.get("title", ""), 60))
         )
-    return tuple(sorted(found.values(), key=lambda track: track.index)[:MOST_TRACKS])
+    return tuple(sorted(found.values(), key=lambda track: track.index)[:MAX_TRACKS])
 
 
 def chapters_of(described: dict[str, Any], start: float, duration: float) -> tuple[Chapter, ...]:
@@ -32,11 +32,11 @@ def chapters_of(described: dict[str, Any], start: float, duration: float) -> tup
     found: dict[float, Chapter] = {}
     for one in sorted(described.get("chapters", ()), key=lambda one: float(one["start_time"])):
         at = round(max(0.0, float(one["start_time"]) - start), 3)
-        title = _printable(one.get("tags", {}).get("title", ""), LONGEST_TITLE) or f"{len(found) + 1}"
+        title = _printable(one.get("tags", {}).get("title", ""), MAX_TITLE) or f"{len(found) + 1}"
         if at < duration:
             found.setdefault(at, Chapter(start_seconds=at, title=title))
     # one that is the whole film says nothing
-    return tuple(found.values())[:MOST_CHAPTERS] if len(found) > 1 else ()
+    return tuple(found.values())[:MAX_CHAPTERS] if len(found) > 1 else ()
 
 
 def _printable(text: str, longest: int) -> str:

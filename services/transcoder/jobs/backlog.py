@@ -8,7 +8,7 @@ from shared.schema.tables import transcode_jobs as jobs
 
 
 def measure_backlog(engine: Engine) -> None:
-    """Count the jobs that are not over, and their parts that nobody works on."""
+    """Count the jobs that are not over, and their tasks that nobody works on."""
     age = func.extract("epoch", func.now() - func.min(jobs.c.created_at))
     open_jobs = select(func.count(), func.coalesce(age, 0)).where(jobs.c.finished_at.is_(None))
     waiting = (

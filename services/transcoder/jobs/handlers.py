@@ -39,10 +39,10 @@ WRONG_OUTPUT = (
     " export it again as MP4 (H.264 and AAC), and upload the new file."
 )
 #: The same bytes give the same measures: what is wrong so often stays wrong, unless the machine made it so.
-MOST_WRONG_OUTPUTS = 3
-#: How long a part waits whose fault is the surroundings': S3, the disk, the machine.
+MAX_WRONG_OUTPUTS = 3
+#: How long a task waits whose fault is the surroundings': S3, the disk, the machine.
 UNAVAILABLE_SECONDS = 15.0
-LONGEST_BACKOFF_SECONDS = 15 * 60.0
+MAX_BACKOFF_SECONDS = 15 * 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -79,11 +79,11 @@ class MessageHandlers:
         self._runner = TaskRunner(
             jobs, objects, scratch, ffmpeg, content_keys, terms.recipe, terms.today, captions=terms.captions
         )
-        #: Set when the worker is to end: the part in hand is given back at once.
+        #: Set when the worker is to end: the task in hand is given back at once.
         self.stopping = threading.Event()
 
     def transcode(self, course_id: int, source_key: str) -> None:
-        """An upload is complete: look at it, plan its parts, and show something soon."""
+        """An upload is complete: look at it, plan its tasks, and show something soon."""
         try:
             found = self._objects.head(source_key)
         except NoSuchObjectError:
@@ -111,11 +111,11 @@ class MessageHandlers:
             self._do(job_id, kind, number)
 
     def publish(self, job_id: int) -> None:
-        """All parts are made."""
+        """All tasks are made."""
         self._do(job_id, TaskKind.PUBLISH, 0)
 
     def _do(self, job_id: int, kind: TaskKind, number: int) -> None:
-        """Do one part, unless it is done, or somebody else does it. Ends with its row saying what became of it."""
+        """Do one task, unless it is done, or somebody else does it. Ends with its row saying what became of it."""
         lease = self._jobs.claim(job_id, kind, number)
         if lease is None:
             return
@@ -142,13 +142,13 @@ class MessageHandlers:
                 raise
         finally:
             TASK_SECONDS.labels(kind, outcome).observe(time.monotonic() - started)
-            log.info("part ended", job_id=job_id, kind=kind, number=number, outcome=outcome)
+            log.info("task ended", job_id=job_id, kind=kind, number=number, outcome=outcome)
 
     def _cope(self, lease: Lease, error: Exception) -> str:
         """Write down what went wrong, and what is next; the outcome in one word."""
         tired = lease.attempts >= self._terms.attempts
         if isinstance(error, ObjectStoreUnavailableError | OutOfSpaceError | EnvironmentNotReadyError):
-            log.warning("part waits for its surroundings", job_id=lease.job.id, error=str(error))
+            log.warning("task waits for its surroundings", job_id=lease.job.id, error=str(error))
             self._jobs.release(lease, str(error), UNAVAILABLE_SECONDS, counted=False)
             return "again"
         if lease.kind is TaskKind.FIRST and (tired or isinstance(error, RejectedInputError | TransientError)):
@@ -160,12 +160,12 @@ class MessageHandlers:
             return self._fail(lease, str(error), error.detail)
         if isinstance(error, NoSuchObjectError):
             return self._fail(lease, GONE, str(error))
-        if isinstance(error, WrongOutputError) and lease.attempts >= MOST_WRONG_OUTPUTS:
+        if isinstance(error, WrongOutputError) and lease.attempts >= MAX_WRONG_OUTPUTS:
             return self._fail(lease, WRONG_OUTPUT, str(error))
         if tired:
             return self._fail(lease, OUR_FAULT, f"{type(error).__name__}: {error}")
-        wait = min(LONGEST_BACKOFF_SECONDS, self._terms.backoff_seconds * 2.0 ** (lease.attempts - 1))
-        log.warning("part is tried again", job_id=lease.job.id, kind=lease.kind, error=str(error), wait_seconds=wait)
+        wait = min(MAX_BACKOFF_SECONDS, self._terms.backoff_seconds * 2.0 ** (lease.attempts - 1))
+        log.warning("task is tried again", job_id=lease.job.id, kind=lease.kind, error=str(error), wait_seconds=wait)
         self._jobs.release(lease, f"{type(error).__name__}: {error}", wait, counted=True)
         return "again"
 

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 class LeaseLostError(Exception):
-    """Another worker has the part, or the job is over: what was made here counts for nothing."""
+    """Another worker has the task, or the job is over: what was made here counts for nothing."""
 
 
 class LeaseStore(Protocol):
@@ -25,7 +25,7 @@ class LeaseStore(Protocol):
 
 
 class LeaseHeartbeat:
-    """A thread that renews one lease, tells how far the part is, and notices when it is lost."""
+    """A thread that renews one lease, tells how far the task is, and notices when it is lost."""
 
     def __init__(self, jobs: LeaseStore, lease: Lease, stopping: threading.Event, beat_seconds: float) -> None:
         self._jobs = jobs
@@ -33,7 +33,7 @@ class LeaseHeartbeat:
         self._stopping = stopping
         self._beat_seconds = beat_seconds
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"lease {lease.part_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"lease {lease.task_id}", daemon=True)
         #: Seconds of the lesson that are made.
         self.done_seconds = 0.0
         self.lost = False
@@ -61,10 +61,10 @@ class LeaseHeartbeat:
                 is_held = self._jobs.beat(self._lease, self.done_seconds)
             except Exception:
                 # a thread that ended would let the lease run out beside work that goes on
-                log.exception("a lease was not renewed, trying again", part_id=self._lease.part_id)
+                log.exception("a lease was not renewed, trying again", task_id=self._lease.task_id)
                 continue
             if not is_held:
                 self.lost = True
                 LEASES_LOST.inc()
-                log.info("stopped: the job is over, or another worker has this part")
+                log.info("stopped: the job is over, or another worker has this task")
                 return

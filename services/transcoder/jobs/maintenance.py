@@ -56,7 +56,7 @@ class Maintenance:
         self._put_off: dict[int, float] = {}
 
     def release_due(self) -> int:
-        """Promise a message for every part that is due: its lease is over, its wait is over, its message was lost."""
+        """Promise a message for every task that is due: its lease is over, its wait is over, its message was lost."""
         # while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it already
         full = select(outbox_rows.c.id).where(
             outbox_rows.c.service == TRANSCODER,
@@ -264,7 +264,7 @@ def maintenance_threads(sweep: Maintenance, wake: Callable[[], None]) -> list[Pe
 
     def release() -> None:
         if count := sweep.release_due():
-            log.info("parts are due", count=count)
+            log.info("tasks are due", count=count)
             wake()
 
     def remove_orphans() -> None:
@@ -277,7 +277,7 @@ def maintenance_threads(sweep: Maintenance, wake: Callable[[], None]) -> list[Pe
         return sweep.remove_sources() > 0
 
     return [
-        PeriodicThread("due parts", release, POLL_SECONDS),
+        PeriodicThread("due tasks", release, POLL_SECONDS),
         PeriodicThread("scratch space", sweep.forget_uploads, POLL_SECONDS),
         PeriodicThread("cleaning", lambda: sweep.clean_one() > 0, POLL_SECONDS),
         PeriodicThread("backlog", sweep.measure_backlog, MEASURE_EVERY_SECONDS, at_once=True),

@@ -42,7 +42,7 @@ class TaskKind(StrEnum):
     SPEECH = "speech"
 
 
-#: The state in which a job's parts of each kind may be done.
+#: The state in which a job's tasks of each kind may be done.
 STATE_OF = {
     TaskKind.PLAN: State.PROBING,
     TaskKind.FIRST: State.ENCODING,
@@ -89,10 +89,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to do one part of a job, as long as it is renewed. `owner` is new with every claim."""
+    """The right to do one task of a job, as long as it is renewed. `owner` is new with every claim."""
 
     job: Job
-    part_id: int
+    task_id: int
     kind: TaskKind
     number: int
     owner: str
@@ -101,7 +101,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What a finished part left in S3, and what was measured of it."""
+    """What a finished task left in S3, and what was measured of it."""
 
     #: Size by name, below the job's prefix.
     files: Mapping[str, int]
@@ -125,11 +125,11 @@ class JobStore(Protocol):
         ...
 
     def waiting(self, job_id: int, kinds: Sequence[TaskKind]) -> list[tuple[TaskKind, int]]:
-        """The parts of these kinds that are not done."""
+        """The tasks of these kinds that are not done."""
         ...
 
     def claim(self, job_id: int, kind: TaskKind, number: int) -> Lease | None:
-        """The lease on a part, None where it is done, or done by somebody else now, or the job is over."""
+        """The lease on a task, None where it is done, or done by somebody else now, or the job is over."""
         ...
 
     def beat(self, lease: Lease, done_seconds: float) -> bool:
@@ -143,15 +143,15 @@ class JobStore(Protocol):
     def planned(
         self, lease: Lease, plan: Plan, rewrapped: bool, *, show_preview: bool, captions: Sequence[Captions] = ()
     ) -> bool:
-        """Keep the plan, its parts and the upload's captions, and tell of them; false where the lease was lost."""
+        """Keep the plan, its tasks and the upload's captions, and tell of them; false where the lease was lost."""
         ...
 
     def finish(self, lease: Lease, done: TaskResult, done_seconds: float) -> bool:
-        """The part is done; with the last one, publishing is due. False where the lease was lost."""
+        """The task is done; with the last one, publishing is due. False where the lease was lost."""
         ...
 
     def release(self, lease: Lease, error: str, wait_seconds: float, *, counted: bool) -> None:
-        """The part waits for another attempt."""
+        """The task waits for another attempt."""
         ...
 
     def show_preview(self, lease: Lease, video_ref: str, done: TaskResult) -> bool:
@@ -159,11 +159,11 @@ class JobStore(Protocol):
         ...
 
     def results(self, job_id: int) -> dict[tuple[TaskKind, int], TaskResult]:
-        """What all finished parts left."""
+        """What all finished tasks left."""
         ...
 
-    def requeue(self, lease: Lease, parts: Sequence[tuple[TaskKind, int]]) -> None:
-        """What these parts made is not there: have it made again before publishing."""
+    def requeue(self, lease: Lease, tasks: Sequence[tuple[TaskKind, int]]) -> None:
+        """What these tasks made is not there: have it made again before publishing."""
         ...
 
     def complete(
@@ -173,11 +173,11 @@ class JobStore(Protocol):
         day: date,
         warnings: Sequence[LessonWarning] = (),
         *,
-        speech_parts: int = 0,
+        speech_tasks: int = 0,
     ) -> bool:
         """Show `video_ref` in the course, and publish `VideoReady`; false if the job is over for another reason.
 
-        Its sound is then transcribed in `speech_parts` parts.
+        Its sound is then transcribed in `speech_tasks` tasks.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Jobs in PostgreSQL: how they begin and end, and the course's status.
 
-Locks are taken in one order (course, job, parts), so that two transactions never wait for each other.
+Locks are taken in one order (course, job, tasks), so that two transactions never wait for each other.
 """
 
 from collections.abc import Collection, Sequence
@@ -117,7 +117,7 @@ class PostgresJobStore(PostgresTaskStore):
         day: date,
         warnings: Sequence[LessonWarning] = (),
         *,
-        speech_parts: int = 0,
+        speech_tasks: int = 0,
     ) -> bool:
         told = [asdict(warning) for warning in warnings] or None
 
@@ -135,7 +135,7 @@ class PostgresJobStore(PostgresTaskStore):
             if connection.execute(swap.values(ended)).rowcount == 1:
                 set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)
                 # before the captions: of a transcript that is finished now, one of the two removes what it says
-                plan_speech(connection, lease.job, speech_parts)
+                plan_speech(connection, lease.job, speech_tasks)
                 keep_captions(connection, lease.job)
                 captioned = select(captions.c.course_id).where(captions.c.course_id == lease.job.course_id)
                 again = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.requested.is_(None), captioned.exists())
@@ -258,7 +258,7 @@ class PostgresJobStore(PostgresTaskStore):
         return self._database.run(work)
 
 
-#: What the parts of a lesson store: segments and stills, without what is shown first.
+#: What the tasks of a lesson store: segments and stills, without what is shown first.
 _STORED_BYTES = literal_column(
     "(SELECT coalesce(sum(size::bigint), 0)::bigint FROM transcode_chunks, jsonb_each_text(result -> 'files') "
     "AS file (name, size) WHERE job_id = transcode_jobs.id AND kind IN ('video', 'audio', 'stills'))",

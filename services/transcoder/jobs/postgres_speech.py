@@ -14,7 +14,7 @@ from services.transcoder.jobs.model import Job, Lease, State, TaskKind
 from services.transcoder.jobs.postgres_courses import course_of, lock_course
 from services.transcoder.jobs.postgres_tasks import PostgresTaskStore, held
 from services.transcoder.planning.plan import Plan
-from services.transcoder.speech.transcript import Transcript, Word, cues_of, joined, part_count
+from services.transcoder.speech.transcript import Transcript, Word, cues_of, joined, task_count
 from shared.runtime.webvtt import write_captions
 from shared.schema.tables import captions
 from shared.schema.tables import transcode_chunks as chunks
@@ -26,12 +26,12 @@ _is_speech = chunks.c.kind == TaskKind.SPEECH
 
 
 class PostgresSpeechStore(PostgresTaskStore):
-    """Leases on parts of speech, and their results."""
+    """Leases on tasks of speech, and their results."""
 
     def claim_speech(self) -> Lease | None:
-        """The lease on a part that is due, the oldest lesson first; None while any picture or sound waits."""
+        """The lease on a task that is due, the oldest lesson first; None while any picture or sound waits."""
         first, other, theirs = chunks.alias("first"), chunks.alias("other"), jobs.alias("theirs")
-        # the first part finds the language of the lesson
+        # the first task finds the language of the lesson
         begun = exists().where(first.c.job_id == chunks.c.job_id, first.c.kind == TaskKind.SPEECH, first.c.number == 0)
         begun = begun.where(first.c.state.in_(("done", "failed")))
         waits = exists().where(
@@ -50,7 +50,7 @@ class PostgresSpeechStore(PostgresTaskStore):
         return None if row is None else self.claim(row.job_id, TaskKind.SPEECH, row.number)
 
     def language(self, job_id: int) -> str | None:
-        """The language that was found in the first part with words; None where there is none yet."""
+        """The language that was found in the first task with words; None where there is none yet."""
         known = select(chunks.c.result["language"].astext).where(
             chunks.c.job_id == job_id, _is_speech, chunks.c.state == "done"
         )
@@ -59,7 +59,7 @@ class PostgresSpeechStore(PostgresTaskStore):
         return self._database.run(lambda connection: connection.scalar(query))
 
     def heard(self, lease: Lease, transcript: Transcript) -> bool:
-        """The part is done; with the last one, the lesson has captions. False where the lease was lost."""
+        """The task is done; with the last one, the lesson has captions. False where the lease was lost."""
         result = {"files": {}, "parts": [], **asdict(transcript)}
         done = {"state": "done", "result": result, "error": None, "finished_at": func.now()}
 
@@ -101,28 +101,28 @@ class PostgresSpeechStore(PostgresTaskStore):
             if connection.execute(again.values(fresh)).rowcount:
                 return
             connection.execute(delete(chunks).where(of_job))
-            _plan(connection, job_id, part_count(Plan.load(job.plan)))
+            _plan(connection, job_id, task_count(Plan.load(job.plan)))
 
         self._database.run(work)
 
 
-def plan_speech(connection: Connection, job: Job, parts: int) -> None:
-    """Make the parts of a lesson that is whole now, in place of those of the lesson that it follows."""
+def plan_speech(connection: Connection, job: Job, tasks: int) -> None:
+    """Make the tasks of a lesson that is whole now, in place of those of the lesson that it follows."""
     earlier = select(jobs.c.id).where(jobs.c.course_id == job.course_id, jobs.c.id != job.id)
     connection.execute(delete(chunks).where(_is_speech, chunks.c.job_id.in_(earlier)))
-    _plan(connection, job.id, parts)
+    _plan(connection, job.id, tasks)
 
 
-def _plan(connection: Connection, job_id: int, parts: int) -> None:
-    for number in range(parts):
+def _plan(connection: Connection, job_id: int, tasks: int) -> None:
+    for number in range(tasks):
         row = upsert(chunks).values(job_id=job_id, kind=TaskKind.SPEECH, number=number, due_at=func.now())
         connection.execute(row.on_conflict_do_nothing())
 
 
 def _own(lease: Lease) -> ColumnElement[bool]:
-    """The part; a repetition after a commit that nobody heard of finds its own mark."""
+    """The task; a repetition after a commit that nobody heard of finds its own mark."""
     return and_(
-        chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_(("running", "done"))
+        chunks.c.id == lease.task_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_(("running", "done"))
     )
 
 
@@ -132,7 +132,7 @@ def _has_persons(connection: Connection, course_id: int, language: str) -> bool:
 
 
 def _conclude(connection: Connection, job: Job) -> None:
-    """Where all parts are heard, keep the captions and ask for a master that has them."""
+    """Where all tasks are heard, keep the captions and ask for a master that has them."""
     of_job = and_(chunks.c.job_id == job.id, _is_speech)
     states = connection.execute(
         select(chunks.c.state, chunks.c.result).where(of_job).order_by(chunks.c.number).with_for_update()

@@ -33,7 +33,7 @@ from shared.schema.tables import courses
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
-#: When a part is told of again that nobody has touched: its message was lost, or stands behind many others.
+#: When a task is told of again that nobody has touched: its message was lost, or stands behind many others.
 REANNOUNCE_AFTER = timedelta(minutes=5)
 #: Chunks of one job that are in the queue at once: enough for every worker, few enough that the next upload's
 #: message is not behind an hour of work.
@@ -86,7 +86,7 @@ class PostgresTaskStore:
             if row is None:
                 return None
             job = _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
-            return Lease(job=job, part_id=row.id, kind=kind, number=number, owner=owner, attempts=row.attempts)
+            return Lease(job=job, task_id=row.id, kind=kind, number=number, owner=owner, attempts=row.attempts)
 
         return self._database.run(work)
 
@@ -167,14 +167,14 @@ class PostgresTaskStore:
         rows = self._database.run(lambda c: c.execute(query).all())
         return {(TaskKind(row.kind), row.number): _result(row.result) for row in rows}
 
-    def requeue(self, lease: Lease, parts: Sequence[tuple[TaskKind, int]]) -> None:
+    def requeue(self, lease: Lease, tasks: Sequence[tuple[TaskKind, int]]) -> None:
         def work(connection: Connection) -> None:
             _lock(connection, lease.job.id)
             # the row stays, and with it how often this happened
             rest = {"state": "waiting", "lease_owner": None, "lease_until": None, "due_at": _LATER}
             if connection.execute(update(chunks).where(held(lease)).values(rest)).rowcount != 1:
                 return
-            for kind, number in parts:
+            for kind, number in tasks:
                 again = update(chunks).where(
                     chunks.c.job_id == lease.job.id, chunks.c.kind == kind, chunks.c.number == number
                 )
@@ -194,10 +194,10 @@ class PostgresTaskStore:
         return {"lease_until": func.now() + self._lease, "due_at": func.now() + self._lease}
 
     def _end(self, connection: Connection, lease: Lease, done: TaskResult | None, done_seconds: float) -> bool:
-        """Mark the part as done. A repetition after a commit that nobody heard of finds its own mark, and is fine."""
+        """Mark the task as done. A repetition after a commit that nobody heard of finds its own mark, and is fine."""
         _lock(connection, lease.job.id)
         mark = update(chunks).where(
-            chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_(("running", "done"))
+            chunks.c.id == lease.task_id, chunks.c.lease_owner == lease.owner, chunks.c.state.in_(("running", "done"))
         )
         result = None if done is None else _plain(done)
         values = {"state": "done", "result": result, "done_seconds": done_seconds, "error": None}
@@ -249,7 +249,7 @@ class PostgresTaskStore:
 
 
 def message_for(job_id: int, course_id: int, source_key: str, kind: TaskKind, number: int) -> Message:
-    """What tells a worker that a part is due."""
+    """What tells a worker that a task is due."""
     if kind is TaskKind.VIDEO:
         return EncodeChunk(job_id=job_id, chunk=number)
     if kind in (TaskKind.AUDIO, TaskKind.STILLS):
@@ -280,12 +280,12 @@ def _reuse(connection: Connection, job: Job, plan: Plan) -> None:
 
 
 def _lock(connection: Connection, job_id: int) -> None:
-    """All that ends a part takes the job's row first: of two last parts, one sees that both are done."""
+    """All that ends a task takes the job's row first: of two last tasks, one sees that both are done."""
     connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
 
 
 def held(lease: Lease) -> Any:
-    return and_(chunks.c.id == lease.part_id, chunks.c.lease_owner == lease.owner, chunks.c.state == "running")
+    return and_(chunks.c.id == lease.task_id, chunks.c.lease_owner == lease.owner, chunks.c.state == "running")
 
 
 def _plain(done: TaskResult) -> dict[str, Any]:

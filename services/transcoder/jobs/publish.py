@@ -14,7 +14,7 @@ Results = Mapping[tuple[TaskKind, int], TaskResult]
 
 
 def missing_objects(job: Job, results: Results, objects: ObjectStore) -> list[tuple[TaskKind, int]]:
-    """The parts whose files are not in S3 as they were sent there: missing, or of another size."""
+    """The tasks whose files are not in S3 as they were sent there: missing, or of another size."""
     there = {key.removeprefix(job.prefix): stored.size_bytes for key, stored in objects.list(job.prefix).items()}
     return [part for part, done in results.items() if any(there.get(name) != size for name, size in done.files.items())]
 
@@ -22,7 +22,7 @@ def missing_objects(job: Job, results: Results, objects: ObjectStore) -> list[tu
 def publish(job: Job, results: Results, objects: ObjectStore, lock: Lock | None = None) -> str:
     """Write the playlists of a lesson whose media are there; where its master is. Writing them again is harmless.
 
-    Raises WrongOutputError where the parts do not make up what was planned.
+    Raises WrongOutputError where the tasks do not make up what was planned.
     """
     assert job.plan is not None
     parts = load_parts([dict(part) for done in results.values() for part in done.parts])

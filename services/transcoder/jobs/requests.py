@@ -1,7 +1,7 @@
 """Does what the school asks of a job through the gateway's API: cancel, retry, delete, publish captions.
 
 The gateway writes one word into `transcode_jobs.requested`. A thread of every worker reads it each second, because a
-message would wait behind the parts of lessons. A request may be done twice, by two workers or after a crash.
+message would wait behind the tasks of lessons. A request may be done twice, by two workers or after a crash.
 """
 
 from collections.abc import Callable, Mapping

@@ -34,7 +34,7 @@ class ScratchSpace:
 
     @contextlib.contextmanager
     def work(self) -> Iterator[Path]:
-        """An empty folder for one part, removed in every case."""
+        """An empty folder for one task, removed in every case."""
         folder = Path(tempfile.mkdtemp(prefix="part-", dir=self.folder))
         try:
             with _disk():
@@ -49,7 +49,7 @@ class ScratchSpace:
             self._in_use[job_id] += 1
             fetching = self._fetching.setdefault(job_id, threading.Lock())
         try:
-            # of the parts of one lesson that begin at once, one fetches it
+            # of the tasks of one lesson that begin at once, one fetches it
             with fetching:
                 folder = self._fetched(job_id, size_bytes, fetch)
             yield folder

@@ -28,14 +28,14 @@ from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, SPEED
 from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan
 from services.transcoder.planning.profile import EncodingProfile
-from services.transcoder.speech.transcript import part_count
+from services.transcoder.speech.transcript import task_count
 from services.transcoder.storage.object_store import ObjectStore
 from services.transcoder.storage.segment_uploader import SegmentUploader
 from shared.runtime.failpoints import failpoint
 
 _UPLOAD_NAME = "upload"
 #: How often a lesson whose objects are missing is made again before it is given up.
-MOST_SENT_BACK = 3
+MAX_SENT_BACK = 3
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ class TaskRunner:
         }
 
     def make(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
-        """Do the part and write down that it is done."""
+        """Do the task and write down that it is done."""
         self._steps[lease.kind](lease, heartbeat)
 
     def _plan(self, lease: Lease, heartbeat: LeaseHeartbeat) -> None:
@@ -161,17 +161,17 @@ class TaskRunner:
         results = self._jobs.results(lease.job.id)
         failpoint("transcoder.before_publish")
         if lost := missing_objects(lease.job, results, self._objects):
-            if lease.attempts > MOST_SENT_BACK:
-                raise TransientError(f"S3 lost what was sent there, again and again; {len(lost)} parts this time.")
-            log.warning("objects are missing in S3, their parts are made again", job_id=lease.job.id, parts=len(lost))
+            if lease.attempts > MAX_SENT_BACK:
+                raise TransientError(f"S3 lost what was sent there, again and again; {len(lost)} tasks this time.")
+            log.warning("objects are missing in S3, their tasks are made again", job_id=lease.job.id, parts=len(lost))
             self._jobs.requeue(lease, lost)
             raise LeaseLostError
         assert lease.job.plan is not None
         warnings = warnings_of(lease.job.plan, [damage for done in results.values() for damage in done.damage])
         key = self._content_keys.key(lease.job.plan)
         master = publish(lease.job, results, self._objects, key.lock if key else None)
-        speech_parts = part_count(lease.job.plan) if self._captions else 0
-        _kept(self._jobs.complete(lease, master, self._today(), warnings, speech_parts=speech_parts))
+        speech_tasks = task_count(lease.job.plan) if self._captions else 0
+        _kept(self._jobs.complete(lease, master, self._today(), warnings, speech_tasks=speech_tasks))
         JOBS_ENDED.labels("completed").inc()
         self._scratch.forget(lease.job.id)
 

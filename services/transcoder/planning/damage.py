@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 from services.transcoder.planning.source import LessonWarning
 
 #: A film of which more is lost is refused: nobody should learn from its remains.
-MOST_SHARE = 0.01
+MAX_SHARE = 0.01
 #: A fault in a short film costs a frame or two, which is more than one per cent of it.
 FREE_SECONDS = 0.2
 #: Faults that are closer together are one place for a teacher.
 ONE_PLACE_SECONDS = 2.0
-MOST_PLACES = 5
+MAX_PLACES = 5
 
 Span = tuple[float, float]
 
@@ -45,7 +45,7 @@ def damage_of(track: str, spans: Iterable[Span]) -> Damage:
 
 def too_much(lost: float, whole: float, free: float = 0.0) -> bool:
     """Whether `lost` of `whole` is more than a film may lose."""
-    return lost > max(MOST_SHARE * whole, free)
+    return lost > max(MAX_SHARE * whole, free)
 
 
 def is_fatal(damage: Damage, duration_seconds: float) -> bool:
@@ -64,7 +64,7 @@ def merged(damages: Iterable[Damage]) -> list[Damage]:
 def warning_of(damage: Damage) -> LessonWarning:
     """What the teacher reads: how much, and where to look."""
     places = [clock(start) for start, _ in _places(damage.spans)]
-    shown = ", ".join(places[:MOST_PLACES]) + (" and later" if len(places) > MOST_PLACES else "")
+    shown = ", ".join(places[:MAX_PLACES]) + (" and later" if len(places) > MAX_PLACES else "")
     subject = "picture" if damage.track == "picture" else "sound"
     return LessonWarning(
         code=f"damaged_{subject}",

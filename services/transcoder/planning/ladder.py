@@ -11,7 +11,7 @@ STEPS = {1080: (23, 6000), 720: (23, 3000), 480: (23, 1400), 360: (23, 800), 240
 #: A source this much larger than the best step gets a rendition of its own size: 718 lines are not shown as 480.
 OWN_SIZE_FROM = 1.1
 #: What H.264 level 5.2 decoders must take at 60 pictures a second.
-LONGEST_SIDE = 4096
+MAX_SIDE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class LadderRung:
 def rungs(width: int, height: int, crf_offset: int = 0) -> tuple[LadderRung, ...]:
     """The renditions of a picture of `width` x `height`, the largest first; at least one, all of one shape."""
     # the long side bounds the short one too: a very wide picture gets smaller, not narrower
-    short = min(width, height, math.floor(Fraction(LONGEST_SIDE * min(width, height), max(width, height))))
+    short = min(width, height, math.floor(Fraction(MAX_SIDE * min(width, height), max(width, height))))
     sides = [side for side in STEPS if side <= short]
     best = sides[0] if sides else 0
     if short < max(STEPS) and short >= OWN_SIZE_FROM * best:
@@ -43,7 +43,7 @@ def rungs(width: int, height: int, crf_offset: int = 0) -> tuple[LadderRung, ...
 
 def _rung(side: int, width: int, height: int, crf_offset: int) -> LadderRung:
     scale = side / min(width, height)
-    long_side = min(LONGEST_SIDE, even(max(width, height) * scale))
+    long_side = min(MAX_SIDE, even(max(width, height) * scale))
     crf, kbps = _quality(side)
     across, down = (long_side, side) if width >= height else (side, long_side)
     return LadderRung(name=f"{side}p", width=across, height=down, crf=crf + crf_offset, max_kbps=kbps)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 #: Sound below this is the noise of a room, not speech: it is never raised.
 NOISE_LUFS = -50.0
 #: More would raise the noise behind quiet speech to be heard.
-MOST_GAIN_DB = 20.0
+MAX_GAIN_DB = 20.0
 #: True peak before AAC, whose rounding adds up to 2 dB to it; players clip above 0.
 CEILING_DBTP = -3.0
 #: A limiter that takes more than this off makes the whole track noticeably quieter, so it is measured again.
@@ -66,7 +66,7 @@ def corrected(level: Level, before: Loudness, after: Loudness, target_lufs: floa
 def _level(loudness: Loudness, wanted_db: float) -> Level:
     if not math.isfinite(loudness.lufs) or not math.isfinite(loudness.peak_dbtp):
         return Level(0.0, limited=False)
-    most = MOST_GAIN_DB if loudness.lufs > NOISE_LUFS else 0.0
+    most = MAX_GAIN_DB if loudness.lufs > NOISE_LUFS else 0.0
     gain = round(min(most, wanted_db), 2)
     over = loudness.peak_dbtp + gain - CEILING_DBTP
     return Level(gain, limited=over > 0, reduction_db=max(0.0, over))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 #: The longest lesson gets about this many pictures.
-MOST_PICTURES = 500
-LEAST_INTERVAL_SECONDS = 2
+MAX_PICTURES = 500
+MIN_INTERVAL_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Storyboard:
 
 def board_of(duration: Fraction) -> Storyboard:
     """The storyboard of a lesson that lasts `duration` seconds."""
-    interval = max(LEAST_INTERVAL_SECONDS, math.ceil(duration / MOST_PICTURES))
+    interval = max(MIN_INTERVAL_SECONDS, math.ceil(duration / MAX_PICTURES))
     return Storyboard(pictures=math.ceil(duration / interval), interval_seconds=interval)
 
 

@@ -1,4 +1,4 @@
-"""Use case: the sound of one part of a published lesson, as samples for speech recognition."""
+"""Use case: the sound of one task of a published lesson, as samples for speech recognition."""
 
 from collections.abc import Callable
 from fractions import Fraction

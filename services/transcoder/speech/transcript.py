@@ -1,4 +1,4 @@
-"""Words of a lesson, from parts of its sound to cues. Pure."""
+"""Words of a lesson, from tasks of its sound to cues. Pure."""
 
 import html
 from collections import Counter
@@ -9,16 +9,16 @@ from math import ceil
 from typing import NamedTuple
 
 from services.transcoder.planning.plan import Plan
-from shared.runtime.webvtt import MOST_CUES, Cue
+from shared.runtime.webvtt import MAX_CUES, Cue
 
-#: Sound of one part: what a killed worker loses.
-PART_SECONDS = 120
-#: Heard before and after a part, so that no word is cut at its border.
+#: Sound of one task: what a killed worker loses.
+SPEECH_TASK_SECONDS = 120
+#: Heard before and after a task, so that no word is cut at its border.
 MARGIN_SECONDS = 5
 #: Two lines of 42 characters, as broadcasters have them.
 _LINE_CHARACTERS = 42
-_LONGEST_CUE_MS = 6_000
-_SHORTEST_CUE_MS = 1_000
+_MAX_CUE_MS = 6_000
+_MIN_CUE_MS = 1_000
 _PAUSE_MS = 800
 _SENTENCE_ENDS = (".", "?", "!", "؟", "…")
 
@@ -33,7 +33,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in one part."""
+    """What was said in one task."""
 
     language: str
     words: Sequence[Word]
@@ -45,29 +45,29 @@ def speech_track(plan: Plan) -> int | None:
     return min(numbers, key=lambda number: (not plan.sounds[number].default, number), default=None)
 
 
-def part_count(plan: Plan) -> int:
-    """How many parts the sound of a lesson has."""
-    return 0 if speech_track(plan) is None else ceil(plan.duration_seconds / PART_SECONDS)
+def task_count(plan: Plan) -> int:
+    """How many tasks the sound of a lesson has."""
+    return 0 if speech_track(plan) is None else ceil(plan.duration_seconds / SPEECH_TASK_SECONDS)
 
 
 def window(number: int) -> tuple[Fraction, Fraction]:
-    """What is heard of part `number`, in seconds."""
-    start = Fraction(number * PART_SECONDS)
-    return max(Fraction(0), start - MARGIN_SECONDS), start + PART_SECONDS + MARGIN_SECONDS
+    """What is heard of task `number`, in seconds."""
+    start = Fraction(number * SPEECH_TASK_SECONDS)
+    return max(Fraction(0), start - MARGIN_SECONDS), start + SPEECH_TASK_SECONDS + MARGIN_SECONDS
 
 
-def words_of_part(words: Iterable[Word], number: int) -> list[Word]:
-    """The words whose middle is in part `number`: each word is in one part, though two heard it."""
-    start_ms, end_ms = number * PART_SECONDS * 1000, (number + 1) * PART_SECONDS * 1000
+def words_of_task(words: Iterable[Word], number: int) -> list[Word]:
+    """The words whose middle is in task `number`: each word is in one task, though two heard it."""
+    start_ms, end_ms = number * SPEECH_TASK_SECONDS * 1000, (number + 1) * SPEECH_TASK_SECONDS * 1000
     return [word for word in words if start_ms <= (word.start_ms + word.end_ms) // 2 < end_ms]
 
 
-def joined(parts: Sequence[Transcript]) -> Transcript | None:
+def joined(tasks: Sequence[Transcript]) -> Transcript | None:
     """All words, in the language that most of them are in; None where nothing was said."""
-    counts = Counter({part.language: 0 for part in parts})
-    for part in parts:
-        counts[part.language] += len(part.words)
-    words = [word for part in parts for word in part.words]
+    counts = Counter({task.language: 0 for task in tasks})
+    for task in tasks:
+        counts[task.language] += len(task.words)
+    words = [word for task in tasks for word in task.words]
     return Transcript(counts.most_common(1)[0][0], words) if words else None
 
 
@@ -82,9 +82,9 @@ def cues_of(words: Sequence[Word]) -> list[Cue]:
     # a short one stays until it can be read, or the next one comes
     nexts = [*(cue.start_ms for cue in cues[1:]), 1 << 62]
     return [
-        Cue(cue.start_ms, max(cue.end_ms, min(cue.start_ms + _SHORTEST_CUE_MS, following)), cue.text)
+        Cue(cue.start_ms, max(cue.end_ms, min(cue.start_ms + _MIN_CUE_MS, following)), cue.text)
         for cue, following in zip(cues, nexts, strict=False)
-    ][:MOST_CUES]
+    ][:MAX_CUES]
 
 
 def _groups(words: Sequence[Word]) -> Iterable[list[Word]]:
@@ -94,7 +94,7 @@ def _groups(words: Sequence[Word]) -> Iterable[list[Word]]:
         if group and (
             word.start_ms - group[-1].end_ms > _PAUSE_MS
             or length + len(word.text) > 2 * _LINE_CHARACTERS
-            or word.end_ms - group[0].start_ms > _LONGEST_CUE_MS
+            or word.end_ms - group[0].start_ms > _MAX_CUE_MS
             or (group[-1].text.strip().endswith(_SENTENCE_ENDS) and length > _LINE_CHARACTERS)
         ):
             yield group

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UPLOADS = "uploads/"
 #: S3 takes at most 10000 pieces of at least 5 MiB.
 PIECE_BYTES = 16 << 20
-_MOST_PIECES = 10_000
+_MAX_PIECES = 10_000
 _SENDERS = 4
 
 
@@ -72,7 +72,7 @@ def abort_old(storage: Storage, prefix: str, begun_before: datetime) -> int:
 def _send_pieces(
     storage: Storage, path: Path, key: str, upload_id: str, size: int, advance: Callable[[int], None]
 ) -> "list[CompletedPartTypeDef]":
-    length = max(PIECE_BYTES, -(-size // _MOST_PIECES))
+    length = max(PIECE_BYTES, -(-size // _MAX_PIECES))
     file = os.open(path, os.O_RDONLY)
 
     def send(number: int) -> "CompletedPartTypeDef":

@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.operations import (
     IDEMPOTENCY_KEY,
-    LONGEST_KEY_CHARACTERS,
+    MAX_KEY_CHARACTERS,
     VERSION_1,
     Operation,
     operation_of,
@@ -43,7 +43,7 @@ _IDEMPOTENCY_PARAMETER: Final = {
     "name": IDEMPOTENCY_KEY,
     "in": "header",
     "description": "Your own id of this request. A request that repeats it within a day gets the first one's answer.",
-    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{LONGEST_KEY_CHARACTERS}}}$"},
+    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_KEY_CHARACTERS}}}$"},
 }
 
 

@@ -25,7 +25,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 VERSION_1 = "/api/v1/"
 IDEMPOTENCY_KEY = "Idempotency-Key"
-LONGEST_KEY_CHARACTERS = 255
+MAX_KEY_CHARACTERS = 255
 _ATTRIBUTE = "api_operation"
 
 
@@ -136,8 +136,8 @@ def _run(declared: Operation, view: Callable[..., Any], path: Mapping[str, Any])
 def _once(keys: IdempotencyKeys, token: ApiToken, raw: bytes, act: Callable[[], Response]) -> Response:
     """The answer to the first request of this key, whichever request this is."""
     key = request.headers[IDEMPOTENCY_KEY]
-    if not 1 <= len(key) <= LONGEST_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
-        raise errors.BadRequestError(f"{IDEMPOTENCY_KEY}: 1 to {LONGEST_KEY_CHARACTERS} printable ASCII characters.")
+    if not 1 <= len(key) <= MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
+        raise errors.BadRequestError(f"{IDEMPOTENCY_KEY}: 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
     digest = hashlib.sha256(b"\n".join((request.method.encode(), request.path.encode(), raw))).digest()
     known = keys.begin(token.name, key, digest)
     if known is not None:

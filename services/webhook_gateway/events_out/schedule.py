@@ -15,8 +15,8 @@ WAITS: Final = (
 DAILY: Final = timedelta(days=1)
 #: Failures in a row after which an endpoint gets one delivery at a time, each after a hold.
 FAILURES_BEFORE_HOLD: Final = 5
-SHORTEST_HOLD: Final = timedelta(seconds=5)
-LONGEST_HOLD: Final = timedelta(minutes=5)
+MIN_HOLD: Final = timedelta(seconds=5)
+MAX_HOLD: Final = timedelta(minutes=5)
 
 
 def next_attempt(attempts: int, began_at: datetime, now: datetime, give_up_after: timedelta) -> datetime | None:
@@ -33,4 +33,4 @@ def hold(failures: int) -> timedelta | None:
     if failures < FAILURES_BEFORE_HOLD:
         return None
     doublings = min(failures - FAILURES_BEFORE_HOLD, 16)
-    return min(LONGEST_HOLD, SHORTEST_HOLD * (1 << doublings))
+    return min(MAX_HOLD, MIN_HOLD * (1 << doublings))

@@ -23,7 +23,7 @@ from shared.runtime.metrics import serve_metrics
 from shared.runtime.periodic_thread import PeriodicThread
 
 QUEUE = "events"
-LONGEST_STATEMENT_MS = 30_000
+MAX_STATEMENT_MS = 30_000
 #: A delivery needs the database for milliseconds, and the endpoint for longer.
 CONNECTIONS = 8
 FAN_OUT_SECONDS = 0.2
@@ -37,7 +37,7 @@ def run(settings: EventsSettings) -> int:
     """Work until stopped; returns the exit status."""
     url, rabbitmq_url = settings.database_url.get_secret_value(), settings.rabbitmq_url.get_secret_value()
     engine = build_engine(
-        url, pool_size=CONNECTIONS, application="nouba events worker", statement_timeout_ms=LONGEST_STATEMENT_MS
+        url, pool_size=CONNECTIONS, application="nouba events worker", statement_timeout_ms=MAX_STATEMENT_MS
     )
     background = build_engine(url, pool_size=8 + connections_of(GATEWAY), application="nouba events relay")
     relay = Relay(background, rabbitmq_url, GATEWAY)

@@ -15,10 +15,10 @@ from shared.contracts.webhooks import WebhooksReceived
 from shared.runtime.database import connect_within
 
 #: A message that waits longer for RabbitMQ, or an event that waits longer for a worker, means that work stands still.
-LONGEST_UNPUBLISHED_SECONDS = 60
-LONGEST_UNSETTLED_SECONDS = 300
+MAX_UNPUBLISHED_SECONDS = 60
+MAX_UNSETTLED_SECONDS = 300
 #: The oldest webhook of the spool may stay so long beside a database that answers.
-LONGEST_UNDRAINED_SECONDS = 60
+MAX_UNDRAINED_SECONDS = 60
 #: A database that does not say so within this is away.
 MAX_CHECK_SECONDS = 2.0
 
@@ -66,9 +66,9 @@ class Readiness:
         if not self.database:
             return self.is_spooling
         return (
-            (self.unpublished_seconds or 0) <= LONGEST_UNPUBLISHED_SECONDS
-            and (self.unsettled_seconds or 0) <= LONGEST_UNSETTLED_SECONDS
-            and self.undrained_seconds <= LONGEST_UNDRAINED_SECONDS
+            (self.unpublished_seconds or 0) <= MAX_UNPUBLISHED_SECONDS
+            and (self.unsettled_seconds or 0) <= MAX_UNSETTLED_SECONDS
+            and self.undrained_seconds <= MAX_UNDRAINED_SECONDS
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from shared.runtime.database import connect_within
 #: An event that was not settled by then is tried again, even if its message was lost with the broker's disk.
 SETTLED_WITHIN = "15 minutes"
 #: How long one attempt at the database may take, whatever happens there.
-LONGEST_SECONDS = 5.5
+MAX_SECONDS = 5.5
 #: A connection that broke this soon was an old one; later, the database is in trouble, and is not asked twice.
 FIRST_TRY_SECONDS = 0.5
 #: Webhooks of one statement; with the largest bodies that is 16 MiB.
@@ -86,7 +86,7 @@ SELECT id, provider, reference FROM question
 class PostgresInbox:
     """Implements `Inbox`. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
 
-    def __init__(self, engine: Engine, longest_seconds: float = LONGEST_SECONDS) -> None:
+    def __init__(self, engine: Engine, longest_seconds: float = MAX_SECONDS) -> None:
         self._engine = engine
         self._longest_seconds = longest_seconds
         self._batcher = Batcher(self._keep_all, MAX_BATCH)

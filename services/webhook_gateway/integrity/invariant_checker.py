@@ -21,7 +21,7 @@ from services.webhook_gateway.integrity.invariants import (
     unpublished,
     unsettled,
 )
-from services.webhook_gateway.settlement.settle import LONGEST_WAIT, PATIENCE
+from services.webhook_gateway.settlement.settle import MAX_WAIT, PATIENCE
 
 #: Entries younger than this may still get neighbours with lower numbers from transactions that are not over.
 RECENT_SECONDS = 600.0
@@ -29,7 +29,7 @@ RECENT_SECONDS = 600.0
 USERS_A_CHECK = 5_000
 TRANSACTIONS_A_CHECK = 50_000
 #: What waits beyond the settlement's own patience and its longest wait was forgotten.
-DECIDE_SECONDS = (PATIENCE + 4 * LONGEST_WAIT).total_seconds()
+DECIDE_SECONDS = (PATIENCE + 4 * MAX_WAIT).total_seconds()
 PUBLISH_SECONDS = 60.0
 #: A look at every user may take this share of the time, however much there is to find.
 FULL_CHECK_SHARE = 0.02

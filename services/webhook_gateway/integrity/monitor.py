@@ -23,9 +23,9 @@ LOCK = 0x4E4F554257
 SEALING_LOCK = 0x4E4F554258
 SEAL_EVERY_SECONDS = 2.0
 #: The first look is at the whole ledger.
-LONGEST_STATEMENT_MS = 10 * 60_000
+MAX_STATEMENT_MS = 10 * 60_000
 #: Rows of a log line; the metric has their number.
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 VIOLATIONS = Gauge(
     "nouba_invariant_violations", "Rows that break an invariant; 0 is the only good value.", ["invariant"]
@@ -75,10 +75,10 @@ class ElectedThread(PeriodicThread):
 
     def __init__(self, name: str, database_url: str, lock: int, every_seconds: float) -> None:
         super().__init__(
-            name, self._run_if_elected, every_seconds, at_once=True, late_after_seconds=2 * LONGEST_STATEMENT_MS / 1000
+            name, self._run_if_elected, every_seconds, at_once=True, late_after_seconds=2 * MAX_STATEMENT_MS / 1000
         )
         self._engine = build_engine(
-            database_url, pool_size=1, application=f"nouba {name}", statement_timeout_ms=LONGEST_STATEMENT_MS
+            database_url, pool_size=1, application=f"nouba {name}", statement_timeout_ms=MAX_STATEMENT_MS
         )
         self._lock = lock
         self._connection: Connection | None = None
@@ -185,7 +185,7 @@ class InvariantWatch(ElectedThread):
             VIOLATIONS.labels(invariant).set(len(broken))
             ids = {row.id for row in broken}
             if ids - self._named.get(invariant, set()):
-                named = sorted(ids)[:MOST_NAMED]
+                named = sorted(ids)[:MAX_NAMED]
                 difference_minor = sum(row.difference_minor for row in broken)
                 log.error(
                     "invariant broken",

@@ -30,7 +30,7 @@ from services.webhook_gateway.metrics import BREAKER_STATE
 FAILURES: Final = 5
 #: How long it stays open at first; twice as long whenever the one question after it fails too, up to the longest.
 FIRST_PAUSE_SECONDS: Final = 30.0
-LONGEST_PAUSE_SECONDS: Final = 600.0
+MAX_PAUSE_SECONDS: Final = 600.0
 
 _SHOWN: Final = {STATE_CLOSED: 0, STATE_HALF_OPEN: 1, STATE_OPEN: 2}
 
@@ -89,7 +89,7 @@ class _Pause(CircuitBreakerListener):
             pause_seconds = self.next_seconds * random.uniform(0.9, 1.1)  # noqa: S311
             cb.reset_timeout = pause_seconds
             self.over_at = time.monotonic() + pause_seconds
-            self.next_seconds = max(self.next_seconds, min(2 * self.next_seconds, LONGEST_PAUSE_SECONDS))
+            self.next_seconds = max(self.next_seconds, min(2 * self.next_seconds, MAX_PAUSE_SECONDS))
             log.warning("a provider is left alone", provider=self._provider, seconds=round(pause_seconds))
         elif new_state.name == STATE_CLOSED:
             self.next_seconds = self._first_seconds

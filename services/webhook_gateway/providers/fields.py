@@ -13,7 +13,7 @@ from services.webhook_gateway.errors import UnreadableEventError
 
 #: The longest identifier kept; no provider's comes near it.
 IDENTIFIER_LIMIT_CHARACTERS: Final = 200
-LONGEST_URL_CHARACTERS: Final = 4000
+MAX_URL_CHARACTERS: Final = 4000
 #: PostgreSQL's bigint.
 BIGINT_MAX: Final = 2**63 - 1
 #: No school is paid ten trillion dinars; sums of what is below it fit into a bigint.
@@ -131,7 +131,7 @@ def instant(value: Any) -> datetime | None:
 def checkout_url(value: Any) -> str:
     """Where a payer is sent. Raises UnreadableEventError for what is no address of the web."""
     is_address = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
-    if not is_address or len(value) > LONGEST_URL_CHARACTERS:
+    if not is_address or len(value) > MAX_URL_CHARACTERS:
         raise UnreadableEventError("the checkout's address is none of the web.")
     return str(value)
 

@@ -19,7 +19,7 @@ WITHIN_SECONDS: Final = 20.0
 WITHIN_REQUEST_SECONDS: Final = 8.0
 LIMIT_BYTES: Final = 256 * 1024
 #: Nobody is left alone for longer because of a header.
-LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
+MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +98,4 @@ class _Limit:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     wait = headers.get("Retry-After", "")
-    return min(float(wait), LONGEST_RETRY_AFTER_SECONDS) if wait.isascii() and wait.isdigit() else None
+    return min(float(wait), MAX_RETRY_AFTER_SECONDS) if wait.isascii() and wait.isdigit() else None

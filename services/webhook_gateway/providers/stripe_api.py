@@ -35,7 +35,7 @@ from services.webhook_gateway.providers.stripe_events import stripes_units
 #: How many refunds or disputes one page of an answer has, at Stripe's most.
 PAGE: Final = 100
 #: More of them than any payment has; a list without an end is not followed.
-MOST_OBJECTS: Final = 1000
+MAX_OBJECTS: Final = 1000
 _INTENT: Final = "payment_intent"
 _CHARGE: Final = "charge"
 _SESSION: Final = "session"
@@ -209,8 +209,8 @@ def _call(ask: Callable[[], Any], refused: type[Exception] | None = None) -> Any
 def _all(found: Iterable[Any]) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     for one in found:
-        if len(objects) >= MOST_OBJECTS:
-            raise ProviderUnavailableError(f"Stripe listed more than {MOST_OBJECTS} objects of one payment.")
+        if len(objects) >= MAX_OBJECTS:
+            raise ProviderUnavailableError(f"Stripe listed more than {MAX_OBJECTS} objects of one payment.")
         objects.append(one.to_dict(for_json=True))
     return objects
 

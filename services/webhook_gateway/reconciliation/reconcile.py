@@ -28,7 +28,7 @@ LEASE: Final = timedelta(minutes=2)
 EARLY: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10, 15, 19))
 #: Later the wait is a part of the payment's age: at 24, 30, 37, 46 minutes ... then every six hours.
 PART_OF_AGE: Final = 4
-LONGEST_WAIT: Final = timedelta(hours=6)
+MAX_WAIT: Final = timedelta(hours=6)
 #: Nobody is asked about an older payment, except by hand.
 GIVE_UP_AFTER: Final = timedelta(days=3)
 #: The ages, since it was collected, at which a payment is asked about again: its fee is known an hour later at most.
@@ -202,5 +202,5 @@ def next_ask(created_at: datetime, now: datetime, jitter: float) -> datetime | N
     if age >= GIVE_UP_AFTER:
         return None
     following = next((early for early in EARLY if early > age), None)
-    wait = following - age if following else min(age / PART_OF_AGE, LONGEST_WAIT)
+    wait = following - age if following else min(age / PART_OF_AGE, MAX_WAIT)
     return now + wait * (1 - jitter / 10)

@@ -26,7 +26,7 @@ from shared.runtime.failpoints import failpoint
 #: A refund whose worker died is tried again after this.
 LEASE: Final = timedelta(minutes=2)
 FIRST_RETRY: Final = timedelta(seconds=30)
-LONGEST_RETRY: Final = timedelta(minutes=15)
+MAX_RETRY: Final = timedelta(minutes=15)
 #: Stripe forgets an idempotency key after a day: later, the same request would be another refund.
 GIVE_UP_AFTER: Final = timedelta(hours=20)
 
@@ -150,7 +150,7 @@ class Refunding:
         if self._is_old(refund):
             self._give_up(refund, reason)
             return
-        wait = min(LONGEST_RETRY, FIRST_RETRY * float(2 ** min(refund.attempts - 1, 12)))
+        wait = min(MAX_RETRY, FIRST_RETRY * float(2 ** min(refund.attempts - 1, 12)))
         self.requests.put_off(refund, self.now() + wait, reason)
 
     def _is_old(self, refund: DueRefund) -> bool:

@@ -15,7 +15,7 @@ from shared.runtime.logs import describe
 #: Events of one transaction: few enough that what they lock is free again within milliseconds.
 LARGEST_BATCH: Final = 100
 #: How long a batch waits for a lock that the school's own application holds: all in it wait along.
-LONGEST_LOCK_MS: Final = 1000
+MAX_LOCK_MS: Final = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ class BatchedSettlement:
     """Settles the events of many messages: while one batch is written, the next one gathers.
 
     Where a batch fails, each of its events is settled alone: one that cannot be settled, or has to wait for a lock,
-    keeps no other from its money. `short_wait` gives up a lock within LONGEST_LOCK_MS; `long_wait` waits for it, once
+    keeps no other from its money. `short_wait` gives up a lock within MAX_LOCK_MS; `long_wait` waits for it, once
     all others are done. `read` finds many events at once.
     """
 

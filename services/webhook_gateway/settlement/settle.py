@@ -36,12 +36,12 @@ from shared.runtime.failpoints import failpoint
 #: from its arrival: a replay, or an outage of ours, takes nothing from it.
 PATIENCE = timedelta(hours=24)
 #: Never given up before so many tries, however long they took.
-LEAST_TRIES = 10
+MIN_TRIES = 10
 #: The wait after the first vain attempt; it doubles up to the longest.
 FIRST_WAIT = timedelta(seconds=5)
-LONGEST_WAIT = timedelta(minutes=15)
+MAX_WAIT = timedelta(minutes=15)
 #: The longest where nothing is wrong: after an outage many events are put off, and all have to end within minutes.
-LONGEST_WAIT_FOR_A_TURN = timedelta(seconds=30)
+MAX_WAIT_FOR_A_TURN = timedelta(seconds=30)
 
 
 class Understood(NamedTuple):
@@ -149,7 +149,7 @@ class Settlement:
             hours = PATIENCE // timedelta(hours=1)
             verdict = SettlementResult(EventState.DEAD, f"waited {hours} hours in vain: {verdict.reason}")
         if verdict.state is EventState.RECEIVED:
-            longest = LONGEST_WAIT_FOR_A_TURN if verdict.soon else LONGEST_WAIT
+            longest = MAX_WAIT_FOR_A_TURN if verdict.soon else MAX_WAIT
             wait = min(longest, FIRST_WAIT * 2 ** min(event.attempts, 10))
             books.park(event.id, verdict.reason, now + wait, tried_at)
         else:
@@ -158,7 +158,7 @@ class Settlement:
 
 
 def _is_hopeless(event: Event, now: datetime) -> bool:
-    return event.tries + 1 >= LEAST_TRIES and now - (event.taken_up_at or now) >= PATIENCE
+    return event.tries + 1 >= MIN_TRIES and now - (event.taken_up_at or now) >= PATIENCE
 
 
 def _abouts(batch: Sequence[Understood]) -> Iterator[SettlementKeys]:

@@ -12,7 +12,7 @@ import pika
 from dramatiq import DecodeError, Message
 
 #: A message's id is part of a key; a longer one is a stranger's.
-LONGEST_ID = 200
+MAX_ID = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def _explain(
 def _identity(message: "Message[Any] | None", properties: pika.BasicProperties, body: bytes) -> str:
     candidates = (message.message_id if message is not None else None, properties.message_id)
     for candidate in candidates:
-        if isinstance(candidate, str) and 0 < len(candidate) <= LONGEST_ID:
+        if isinstance(candidate, str) and 0 < len(candidate) <= MAX_ID:
             return str(storable(candidate))
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 

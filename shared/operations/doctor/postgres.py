@@ -20,7 +20,7 @@ from shared.runtime.settings import DatabaseSettings, read_settings
 SUBJECT = "database"
 #: A day's end and a signature's age are decided by the clock.
 LARGEST_CLOCK_DIFFERENCE_SECONDS = 2.0
-LONGEST_UNPUBLISHED_SECONDS = 60.0
+MAX_UNPUBLISHED_SECONDS = 60.0
 STATEMENT_TIMEOUT_MS = 10_000
 VERSIONS = range(15, 19)
 
@@ -183,7 +183,7 @@ def _waiting(connection: Connection) -> Iterator[Finding]:
     if isinstance(rows, Finding):
         yield rows
         return
-    late = [row for row in rows if row[2] > LONGEST_UNPUBLISHED_SECONDS]
+    late = [row for row in rows if row[2] > MAX_UNPUBLISHED_SECONDS]
     for service, count, age_seconds in late:
         yield fault(
             "outbox",

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from sqlalchemy import Connection, Engine, TextClause, text
 
 #: Faults of a file that are shown at once.
-MOST_FAULTS: Final = 20
+MAX_FAULTS: Final = 20
 _BIGINT: Final = 2**63 - 1
 
 
@@ -85,7 +85,7 @@ def import_orders(engine: Engine, file: TextIO, *, is_dry_run: bool) -> Imported
         ids = sorted({row["user_id"] for row in rows})
         unknown = list(connection.scalars(_UNKNOWN_USERS, {"ids": ids}))
     if unknown:
-        shown = ", ".join(map(str, unknown[:MOST_FAULTS]))
+        shown = ", ".join(map(str, unknown[:MAX_FAULTS]))
         raise ImportFaultError(f"There is no user {shown}: import the users first.")
     return _write(engine, _ORDER, rows, is_dry_run=is_dry_run)
 
@@ -126,8 +126,8 @@ def _read(file: TextIO, kind: type[BaseModel]) -> tuple[list[dict[str, Any]], Se
             details = error.errors(include_input=False, include_url=False, include_context=False)
             faults += [f"line {reader.line_num}: {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details]
     if faults:
-        more = f"\n... and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-        raise ImportFaultError("\n".join(faults[:MOST_FAULTS]) + more)
+        more = f"\n... and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        raise ImportFaultError("\n".join(faults[:MAX_FAULTS]) + more)
     return rows, reader.fieldnames
 
 

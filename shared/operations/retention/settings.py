@@ -7,12 +7,12 @@ from pydantic import AfterValidator, Field
 from shared.runtime.settings import DatabaseSettings
 
 #: The database refuses to erase a younger audit entry.
-SHORTEST_AUDIT_DAYS = 365
+MIN_AUDIT_DAYS = 365
 
 
 def _is_a_year(days: int) -> int:
-    if 0 < days < SHORTEST_AUDIT_DAYS:
-        raise ValueError(f"has to be 0, or at least {SHORTEST_AUDIT_DAYS}: an audit log of less proves nothing")
+    if 0 < days < MIN_AUDIT_DAYS:
+        raise ValueError(f"has to be 0, or at least {MIN_AUDIT_DAYS}: an audit log of less proves nothing")
     return days
 
 

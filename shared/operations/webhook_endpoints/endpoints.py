@@ -18,16 +18,16 @@ from shared.runtime.public_addresses import PrivateAddressError, public_addresse
 from shared.runtime.standard_webhooks import new_secret
 from shared.schema.tables import events, webhook_deliveries, webhook_endpoints
 
-LONGEST_URL: Final = 2048
-LONGEST_DESCRIPTION: Final = 500
-MOST_ENDPOINTS: Final = 1000
+MAX_URL: Final = 2048
+MAX_DESCRIPTION: Final = 500
+MAX_ENDPOINTS: Final = 1000
 DELIVERY_STATES: Final = ("pending", "delivered", "failed")
 #: Beyond it a number says nothing more.
-MOST_COUNTED: Final = 10_000
+MAX_COUNTED: Final = 10_000
 #: How long the old secret signs beside the new one.
 ROTATION: Final = timedelta(hours=24)
 #: Events that one replay of the API takes up, at least; the command line goes on to the end.
-MOST_REPLAYED: Final = 100_000
+MAX_REPLAYED: Final = 100_000
 #: Ids of events, and deliveries, that one statement looks at: it takes milliseconds, whatever there is.
 BATCH: Final = 5_000
 
@@ -145,10 +145,10 @@ class Endpoints:
         return [_details(row) for row in rows]
 
     def count_pending(self) -> dict[int, str]:
-        """By endpoint, deliveries that are pending, in words: beyond MOST_COUNTED they are not counted."""
+        """By endpoint, deliveries that are pending, in words: beyond MAX_COUNTED they are not counted."""
         with self._engine.connect() as connection:
-            rows = connection.exec_driver_sql(_COUNT_PENDING, {"limit": MOST_COUNTED + 1}).all()
-        return {row.id: f"{row.pending:,}" if row.pending <= MOST_COUNTED else f"{MOST_COUNTED:,}+" for row in rows}
+            rows = connection.exec_driver_sql(_COUNT_PENDING, {"limit": MAX_COUNTED + 1}).all()
+        return {row.id: f"{row.pending:,}" if row.pending <= MAX_COUNTED else f"{MAX_COUNTED:,}+" for row in rows}
 
     def show(self, endpoint_id: int) -> EndpointDetails:
         """Raises UnknownEndpointError."""
@@ -265,7 +265,7 @@ class Endpoints:
         *,
         who: str,
         why: str | None = None,
-        most: int | None = MOST_REPLAYED,
+        most: int | None = MAX_REPLAYED,
         report: Callable[[int, float], None] = lambda events, share: None,
     ) -> Replayed:
         """Send these events again, under their own ids, the oldest first.
@@ -315,8 +315,8 @@ class Endpoints:
             raise BadEndpointError(f"url has to be an address that begins with {schemes[0]}://.")
         if parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
             raise BadEndpointError("url holds no user, no fragment and no space; other than ASCII is escaped.")
-        if len(url) > LONGEST_URL:
-            raise BadEndpointError(f"url has at most {LONGEST_URL} characters.")
+        if len(url) > MAX_URL:
+            raise BadEndpointError(f"url has at most {MAX_URL} characters.")
         try:
             public_addresses(parts.hostname, port, allow_private=self._allow_private)
         except PrivateAddressError:
@@ -361,8 +361,8 @@ DELETE FROM webhook_deliveries WHERE id = ANY(ARRAY(
 
 
 def _require_room(connection: Connection) -> None:
-    if (connection.scalar(select(func.count()).select_from(webhook_endpoints)) or 0) >= MOST_ENDPOINTS:
-        raise BadEndpointError(f"There are {MOST_ENDPOINTS} endpoints: remove one first.")
+    if (connection.scalar(select(func.count()).select_from(webhook_endpoints)) or 0) >= MAX_ENDPOINTS:
+        raise BadEndpointError(f"There are {MAX_ENDPOINTS} endpoints: remove one first.")
 
 
 def _found(connection: Connection, endpoint_id: int) -> Any:
@@ -394,8 +394,8 @@ def _checked_types(types: Sequence[str]) -> list[str]:
 
 
 def _checked_description(description: str | None) -> str | None:
-    if description is not None and (len(description) > LONGEST_DESCRIPTION or "\0" in description):
-        raise BadEndpointError(f"description has at most {LONGEST_DESCRIPTION} characters.")
+    if description is not None and (len(description) > MAX_DESCRIPTION or "\0" in description):
+        raise BadEndpointError(f"description has at most {MAX_DESCRIPTION} characters.")
     return description
 
 

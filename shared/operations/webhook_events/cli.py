@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "nouba events"
 #: Of more events than these a replay shows no outcomes.
-MOST_OUTCOMES = 20
+MAX_OUTCOMES = 20
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,7 +135,7 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
     type=click.FloatRange(0, 600),
     default=3.0,
     show_default=True,
-    help=f"Seconds to wait for the outcome of named events, {MOST_OUTCOMES} at most.",
+    help=f"Seconds to wait for the outcome of named events, {MAX_OUTCOMES} at most.",
 )
 @json_option
 def replay(
@@ -163,7 +163,7 @@ def replay(
             click.echo(dry if as_json else f"{would_be} would be settled again.")
             return
         ids, refused = replay_events(engine, wanted, who=actor_name, why=why, limit=limit)
-        outcomes = _outcomes(engine, ids, wait) if wanted.ids and len(ids) <= MOST_OUTCOMES else []
+        outcomes = _outcomes(engine, ids, wait) if wanted.ids and len(ids) <= MAX_OUTCOMES else []
     if as_json:
         shown: dict[str, Any] = {"replayed": ids, "refused": refused}
         if wanted.ids:

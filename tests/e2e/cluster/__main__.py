@@ -101,7 +101,7 @@ def _play(fault: Fault, cluster: Cluster, payments: Payments, progress: Progress
     start = time.time()
     fault.begin(node)
     progress(f"{fault.name}: {node}")
-    time.sleep(fault.away_seconds)
+    time.sleep(fault.outage_seconds)
     fault.end(node)
     cluster.await_whole(WHOLE_SECONDS)
     payments.await_flow(WHOLE_SECONDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.e2e.cluster.cluster import Cluster
 
 #: A node is away for so long: every timeout of ours passes meanwhile.
-AWAY_SECONDS = 30.0
+OUTAGE_SECONDS = 30.0
 #: All of our processes, in the order in which docs/upgrade.md replaces them.
 SERVICES = (
     "payments-worker", "events-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api", "console",
@@ -28,7 +28,7 @@ class Fault:
     node: Callable[[], str]
     begin: Callable[[str], object]
     end: Callable[[str], object]
-    away_seconds: float = AWAY_SECONDS
+    outage_seconds: float = OUTAGE_SECONDS
     #: The time until a standby is promoted is Patroni's lease; ours begins after it.
     has_promotion: bool = False
 

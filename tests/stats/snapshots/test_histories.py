@@ -123,7 +123,7 @@ def test_very_many_users_and_large_ids_are_looked_up_in_another_way(connection: 
         expected = count(connection, days)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(active_users, "LARGEST_PLACE", -1)
-            patched.setattr(mrr, "MOST_LISTED", -1)
+            patched.setattr(mrr, "MAX_LISTED", -1)
             assert count(connection, days) == expected
     finally:
         connection.rollback()

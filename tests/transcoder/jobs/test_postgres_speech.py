@@ -36,7 +36,7 @@ class Speech:
         self.school.make_all(job_id)
         lease = self.school.claim(job_id, TaskKind.PUBLISH)
         master = f"hls/{self.school.course_id}/{plan.key}/master.m3u8"
-        assert self.school.jobs.complete(lease, master, TODAY, speech_parts=parts)
+        assert self.school.jobs.complete(lease, master, TODAY, speech_tasks=parts)
         return job_id
 
     def claim(self) -> Lease:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.transcoder.jobs.handlers import GONE, MOST_WRONG_OUTPUTS, WRONG_OUTPUT
+from services.transcoder.jobs.handlers import GONE, MAX_WRONG_OUTPUTS, WRONG_OUTPUT
 from services.transcoder.jobs.model import State
 from shared.contracts.videos import TranscodeVideo
 from tests.transcoder.jobs.harness import Bench, make_film
@@ -80,7 +80,7 @@ def test_what_is_not_what_was_planned_is_made_a_few_times_and_then_told_to_the_t
     assert job.reason == WRONG_OUTPUT
     assert job.detail
     assert "501 were planned" in job.detail
-    assert bench.scalar("SELECT max(attempts) FROM transcode_chunks WHERE kind = 'publish'") == MOST_WRONG_OUTPUTS
+    assert bench.scalar("SELECT max(attempts) FROM transcode_chunks WHERE kind = 'publish'") == MAX_WRONG_OUTPUTS
     # its preview was shown, and stays
     status, shown = bench.course(course_id)
     assert (status, str(shown).endswith("/first/master.m3u8")) == ("failed", True)

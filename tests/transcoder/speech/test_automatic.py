@@ -13,7 +13,7 @@ from tests.transcoder.strangers.makers import require
 
 FIRST = "Welcome to the lesson. We will talk about the speed of light."
 SECOND = "Please open your book and read the first paragraph."
-#: In the second part, behind two minutes.
+#: In the second task, behind two minutes.
 SECOND_AT = 126
 
 
@@ -38,7 +38,7 @@ def spoken_film(folder: Path) -> Path:
 def test_a_spoken_lesson_is_captioned_by_a_worker_that_goes_on_where_another_was_killed(
     bench: Bench, tmp_path: Path
 ) -> None:
-    # Given a school whose lessons are encrypted, and a worker that dies when it has heard the first part
+    # Given a school whose lessons are encrypted, and a worker that dies when it has heard the first task
     python, model = whisper_environment()
     settings = {
         "NOUBA_TRANSCODER_CAPTIONS_MODEL": str(model),

@@ -1,30 +1,30 @@
-"""Words become cues that people can read, and each word is in one part."""
+"""Words become cues that people can read, and each word is in one task."""
 
 import itertools
 
 from services.transcoder.speech.transcript import (
-    PART_SECONDS,
+    SPEECH_TASK_SECONDS,
     Transcript,
     Word,
     cues_of,
     joined,
     window,
-    words_of_part,
+    words_of_task,
 )
 from shared.runtime.webvtt import parse_captions, write_captions
 from tests.transcoder.speech.words import said
 
-BORDER_MS = PART_SECONDS * 1000
+BORDER_MS = SPEECH_TASK_SECONDS * 1000
 
 
-def test_a_word_that_two_parts_heard_is_in_one_of_them() -> None:
-    # Given words around a border, which both parts hear
+def test_a_word_that_two_tasks_heard_is_in_one_of_them() -> None:
+    # Given words around a border, which both tasks hear
     words = [Word(BORDER_MS + at, BORDER_MS + at + 300, " w") for at in range(-4000, 4000, 137)]
     assert window(0)[1] * 1000 >= words[-1].end_ms
     assert window(1)[0] * 1000 <= words[0].start_ms
 
     # Then each is in exactly one
-    first, second = words_of_part(words, 0), words_of_part(words, 1)
+    first, second = words_of_task(words, 0), words_of_task(words, 1)
     assert [*first, *second] == words
     assert first
     assert second
@@ -66,8 +66,8 @@ def test_what_a_model_writes_is_no_markup() -> None:
 
 
 def test_a_lesson_is_in_the_language_of_most_of_its_words() -> None:
-    parts = [Transcript("en", ()), Transcript("fr", said("bonjour à tous", 0)), Transcript("ar", said("مرحبا", 9000))]
-    whole = joined(parts)
+    tasks = [Transcript("en", ()), Transcript("fr", said("bonjour à tous", 0)), Transcript("ar", said("مرحبا", 9000))]
+    whole = joined(tasks)
     assert whole
     assert whole.language == "fr"
     assert len(whole.words) == 4

@@ -15,7 +15,7 @@ STEP_SECONDS = 0.01
 #: The middle of the second mark, in a film whose picture begins at once: one process measures marks and looks.
 _LOOK_SECONDS = 2.25
 #: What x264 makes of a flat colour at this quality.
-MOST_COLOUR = 12
+MAX_COLOUR = 12
 #: A strip inside the white square, as shares of the picture.
 _STRIP = "crop=iw/16:ih/10:iw*23/32:ih*9/20"
 Colour = tuple[int, int, int]
@@ -167,7 +167,7 @@ def _compare_looks(verdict: Verdict, name: str, seen: Seen, *, colour: bool) -> 
         was = min((film.colours, DRAWN), key=lambda colours: _differs(lesson.colours, colours))
         worst = _differs(lesson.colours, was)
         verdict.colour = max(verdict.colour, worst)
-        if worst > MOST_COLOUR:
+        if worst > MAX_COLOUR:
             verdict.faults.append(f"{name} shows {lesson.colours}, the film {film.colours}")
 
 

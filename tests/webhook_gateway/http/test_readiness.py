@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import Engine
 
 from services.webhook_gateway.http.readiness import (
-    LONGEST_UNPUBLISHED_SECONDS,
-    LONGEST_UNSETTLED_SECONDS,
+    MAX_UNPUBLISHED_SECONDS,
+    MAX_UNSETTLED_SECONDS,
     Readiness,
     check,
 )
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import RunningGateway
 
-OLD = LONGEST_UNSETTLED_SECONDS + LONGEST_UNPUBLISHED_SECONDS
+OLD = MAX_UNSETTLED_SECONDS + MAX_UNPUBLISHED_SECONDS
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from flask import Flask, Response
 from local.psp.bank import Bank
 from local.psp.server import simulator
 from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError
-from services.webhook_gateway.providers.http_client import LIMIT_BYTES, LONGEST_RETRY_AFTER_SECONDS, fetch
+from services.webhook_gateway.providers.http_client import LIMIT_BYTES, MAX_RETRY_AFTER_SECONDS, fetch
 from tests.webhook_gateway.providers.conftest import Serve
 
 PATH = "/test/api/v2/checkouts/any"
@@ -98,7 +98,7 @@ def test_a_provider_that_wants_to_be_left_alone_says_for_how_long(client: httpx.
     be_wrong(client, "limited", seconds=10**9)
     with pytest.raises(ProviderRateLimitedError) as limited:
         fetch(client, "GET", PATH, name="the call")
-    assert limited.value.retry_after_seconds == LONGEST_RETRY_AFTER_SECONDS
+    assert limited.value.retry_after_seconds == MAX_RETRY_AFTER_SECONDS
 
 
 def test_no_refusal_holds_the_address_or_the_key(client: httpx.Client) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.webhook_gateway.payments.ledger import AccountKind
 from services.webhook_gateway.payments.objects import Dispute, DisputeState, Fee, FeeKind, Refund, RefundState
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
-from services.webhook_gateway.settlement.settle import LEAST_TRIES
+from services.webhook_gateway.settlement.settle import MIN_TRIES
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.harness import Desk
@@ -228,7 +228,7 @@ class Telling:
             if len(self._waiting()) == before:
                 break
         self.desk.pass_time(timedelta(hours=25))
-        for _ in range(LEAST_TRIES):
+        for _ in range(MIN_TRIES):
             verdicts += [self._settle(event_id) for event_id in self._waiting()]
         assert not self._waiting()
         return verdicts

@@ -8,7 +8,7 @@ from functools import partial
 
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import PaymentNotice, Request
-from services.webhook_gateway.settlement.batched import LONGEST_LOCK_MS, BatchedSettlement
+from services.webhook_gateway.settlement.batched import MAX_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Understood
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
@@ -22,7 +22,7 @@ PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
 
 def together(desk: Desk, sql_school: SqlSchool) -> BatchedSettlement:
     """As a worker process has it."""
-    short_wait = partial(open_store, sql_school.engine, timedelta(days=30), LONGEST_LOCK_MS)
+    short_wait = partial(open_store, sql_school.engine, timedelta(days=30), MAX_LOCK_MS)
     read = partial(read_events, sql_school.engine)
     return BatchedSettlement(replace(desk.settlement, books=short_wait), desk.settlement, read)
 

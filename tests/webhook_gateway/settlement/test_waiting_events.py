@@ -7,7 +7,7 @@ import pytest
 from services.webhook_gateway.errors import ProviderBusyError, ProviderUnavailableError, UnreadableEventError
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import PaymentNotice
-from services.webhook_gateway.settlement.settle import LEAST_TRIES, Settlement
+from services.webhook_gateway.settlement.settle import MIN_TRIES, Settlement
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
@@ -67,7 +67,7 @@ def test_what_fails_for_a_fault_of_our_own_waits_like_any_other_and_is_dead_afte
     assert desk.school.event(event_id).attempts == 1
     # two days in which no worker ran are no tries
     desk.pass_time(timedelta(days=2))
-    for _ in range(LEAST_TRIES - 2):
+    for _ in range(MIN_TRIES - 2):
         waits = desk.settlement.postpone(event_id, "DataError: out of range")
         assert waits is not None
         assert waits.state is EventState.RECEIVED

@@ -21,7 +21,7 @@ from services.transcoder.hls.lint.rules import (  # noqa: F401
 from services.transcoder.hls.mp4 import Mp4Error
 
 #: One broken segment in a thousand is told once, not a thousand times.
-MOST_FINDINGS_A_RULE = 5
+MAX_FINDINGS_A_RULE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def check(address: str, film: Film | None = None) -> Report:
         lesson = Presentation(address, fetcher, film)
         for rule in RULES:
             try:
-                for message, _ in zip(rule.check(lesson), range(MOST_FINDINGS_A_RULE), strict=False):
+                for message, _ in zip(rule.check(lesson), range(MAX_FINDINGS_A_RULE), strict=False):
                     findings.append(Finding(rule, message))
             except (FetchError, Mp4Error, TranscoderError, ValueError, LookupError) as error:
                 # the lesson is too broken for this rule, and that is a finding of its own

@@ -14,7 +14,7 @@ from services.transcoder.inspection.probe import inspect
 #: Both sound and pictures, every hundredth of a second.
 STEPS = 100
 #: Only the beginning is compared: what is wrong with a film's shape or sync shows there.
-MOST_SECONDS = 120
+MAX_SECONDS = 120
 #: Small pictures for shapes; smaller ones for movement.
 SIDE = 96
 MOVING_SIDE = 4
@@ -81,7 +81,7 @@ def _read(path: Path, width: int, height: int, ffmpeg: Ffmpeg, container: str) -
             path,
             container or source.container,
             filtergraphs.fitted(width, height),
-            seconds=MOST_SECONDS,
+            seconds=MAX_SECONDS,
             steps=STEPS,
             moving_side=MOVING_SIDE,
             names=names,

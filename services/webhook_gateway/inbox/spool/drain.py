@@ -26,7 +26,7 @@ POLL_SECONDS = 0.5
 #: Events of one transaction: few enough that a live webhook with the same key does not wait long for it.
 BATCH_SIZE = 100
 #: How long a batch, or a look for the database, may take.
-LONGEST_SECONDS = 10.0
+MAX_SECONDS = 10.0
 #: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
 TURN_SECONDS, TURN_POLL_SECONDS = 1.0, 0.02
 
@@ -110,7 +110,7 @@ class Drain(PeriodicThread):
         self._measure()
 
     def _probe(self) -> None:
-        with connect_within(self._engine, LONGEST_SECONDS) as connection, connection.begin():
+        with connect_within(self._engine, MAX_SECONDS) as connection, connection.begin():
             connection.exec_driver_sql(_PROBE)
 
     def _carry(self, batch: Sequence[Spooled]) -> None:
@@ -135,7 +135,7 @@ class Drain(PeriodicThread):
         self._wake_relay()
 
     def _keep(self, batch: Sequence[Spooled]) -> Sequence[Receipt]:
-        with connect_within(self._engine, LONGEST_SECONDS) as connection, connection.begin():
+        with connect_within(self._engine, MAX_SECONDS) as connection, connection.begin():
             self._wait_for_turn(connection)
             return insert_each_once([spooled.entry for spooled in batch], ConnectionInbox(connection))
 

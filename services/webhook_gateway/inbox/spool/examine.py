@@ -13,7 +13,7 @@ from shared.operations.doctor.findings import Finding, fault, fine, note
 
 SUBJECT = "spool"
 #: A drain that works takes the oldest webhook within a second of the database's return.
-LONGEST_UNDRAINED_SECONDS = 60.0
+MAX_UNDRAINED_SECONDS = 60.0
 #: The file is opened for reading while gateways write to it.
 BUSY_SECONDS = 3.0
 _ASK = """
@@ -60,7 +60,7 @@ def check_spool(folder: Path, max_bytes: int) -> Iterator[Finding]:
 
 
 def _judge(events: int, age_seconds: float, refused: int) -> Iterator[Finding]:
-    if age_seconds > LONGEST_UNDRAINED_SECONDS:
+    if age_seconds > MAX_UNDRAINED_SECONDS:
         yield fault(
             SUBJECT,
             f"{events} webhooks wait in it, the oldest for {age_seconds:.0f} s.",

@@ -26,7 +26,7 @@ from shared.runtime.api_tokens import Scope
 
 reading = Blueprint("reading", __name__)
 
-MOST_ENTRIES = 1000
+MAX_ENTRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def read_payment(payment_id: int) -> PaymentAnswer:
 @reading.get("/api/v1/users/<int(max=9223372036854775807):user_id>/wallet", provide_automatic_options=False)
 @operation(
     summary="A user's wallet: the balance and its statement",
-    description=f"The newest {MOST_ENTRIES} entries, each with the balance after it.",
+    description=f"The newest {MAX_ENTRIES} entries, each with the balance after it.",
     scope=Scope.READ,
     query=WalletQuery,
     answer=WalletAnswer,
@@ -92,7 +92,7 @@ def read_payment(payment_id: int) -> PaymentAnswer:
     has_etag=True,
 )
 def read_user_wallet(user_id: int, query: WalletQuery) -> WalletAnswer:
-    found = read_wallet(_given().engine, user_id, _given().currency, at=query.at, limit=MOST_ENTRIES)
+    found = read_wallet(_given().engine, user_id, _given().currency, at=query.at, limit=MAX_ENTRIES)
     if found is None:
         raise errors.UnknownUserError(user_id)
     return WalletAnswer.of(found, query.at)

@@ -13,12 +13,12 @@ from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import DECIMAL
 from services.webhook_gateway.school_api.playback.playback import Lessons, Signer, Wish
 from shared.runtime.api_tokens import Scope
-from shared.runtime.playback_links import LONGEST_VIEWER_BYTES, normalise_address
+from shared.runtime.playback_links import MAX_VIEWER_BYTES, normalise_address
 
 playback = Blueprint("playback", __name__)
 
 DEFAULT_TTL_SECONDS = 4 * 3600
-SHORTEST_TTL_SECONDS, LONGEST_TTL_SECONDS = 30, 24 * 3600
+MIN_TTL_SECONDS, MAX_TTL_SECONDS = 30, 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Playback:
 
 
 def _check_viewer(viewer: str) -> str:
-    if not 1 <= len(viewer.encode("utf-8", "replace")) <= LONGEST_VIEWER_BYTES or not viewer.isprintable():
-        raise ValueError(f"name who watches, for example by the user's id, in at most {LONGEST_VIEWER_BYTES} bytes.")
+    if not 1 <= len(viewer.encode("utf-8", "replace")) <= MAX_VIEWER_BYTES or not viewer.isprintable():
+        raise ValueError(f"name who watches, for example by the user's id, in at most {MAX_VIEWER_BYTES} bytes.")
     return viewer
 
 
@@ -48,11 +48,11 @@ class PlaybackQuery(BaseModel):
     model_config = ConfigDict(frozen=True)
     viewer: Annotated[str, AfterValidator(_check_viewer)] = Field(
         min_length=1,
-        max_length=LONGEST_VIEWER_BYTES,
+        max_length=MAX_VIEWER_BYTES,
         description="Who watches, for example the user's id. It stands in the address, readable.",
         json_schema_extra={"example": "u-17"},
     )
-    ttl_seconds: Annotated[int, Field(ge=SHORTEST_TTL_SECONDS, le=LONGEST_TTL_SECONDS), DECIMAL] = DEFAULT_TTL_SECONDS
+    ttl_seconds: Annotated[int, Field(ge=MIN_TTL_SECONDS, le=MAX_TTL_SECONDS), DECIMAL] = DEFAULT_TTL_SECONDS
     address: Annotated[str, AfterValidator(_check_address)] | None = Field(
         None, description="The viewer's IP address; the answer's address then plays from there alone."
     )

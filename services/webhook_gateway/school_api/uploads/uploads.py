@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 MULTIPART_FROM_BYTES = 64 * MIB
 SMALLEST_PART_BYTES = 16 * MIB
 #: S3 takes 10,000; so many addresses still fit into one answer.
-MOST_PARTS = 1000
+MAX_PARTS = 1000
 #: How long the addresses in a ticket can be used: a slow line needs hours for an hour of video.
 VALID_SECONDS = 12 * 3600
 
@@ -169,7 +169,7 @@ def _require_own(course_id: int, key: str, courses: Courses) -> None:
 
 def _parts_of(size: int) -> tuple[int, range]:
     """The bytes of a part, and the numbers of the parts."""
-    part_size = max(SMALLEST_PART_BYTES, math.ceil(size / MOST_PARTS / MIB) * MIB)
+    part_size = max(SMALLEST_PART_BYTES, math.ceil(size / MAX_PARTS / MIB) * MIB)
     return part_size, range(1, math.ceil(size / part_size) + 1)
 
 

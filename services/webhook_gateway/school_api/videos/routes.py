@@ -22,7 +22,7 @@ _CAPTIONS = "/api/v1/courses/<int(max=9223372036854775807):course_id>/captions/<
 #: BCP 47, as far as players know it.
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,2}")
 #: Captions of hours, in a script of two bytes a letter.
-LONGEST_CAPTIONS_BYTES = 2 * 1024 * 1024
+MAX_CAPTIONS_BYTES = 2 * 1024 * 1024
 CAPTIONS_SECONDS = 10.0
 
 

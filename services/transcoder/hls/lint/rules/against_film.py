@@ -7,9 +7,9 @@ from services.transcoder.hls.lint.presentation import Presentation, Variant
 from services.transcoder.hls.lint.rules import must
 
 #: The share of a picture's own contrast by which two pictures of one moment may differ.
-MOST_DIFFERENCE = 0.35
+MAX_DIFFERENCE = 0.35
 #: Below this contrast, of 255, a picture has no shape.
-LEAST_CONTRAST = 4
+MIN_CONTRAST = 4
 #: Windows in which sync is measured, how far it is looked for, and how much of it is the measure's own coarseness:
 #: half a frame at 25 frames a second, and a step each.
 WINDOW_SECONDS = 10
@@ -59,11 +59,11 @@ def _other_shapes(was: Signals, made: Signals) -> list[int]:
         shown = made.pictures[first + size : first + 2 * size]
         mean = sum(shown) // size
         contrast = sum(abs(pixel - mean) for pixel in shown)
-        if contrast < LEAST_CONTRAST * size:
+        if contrast < MIN_CONTRAST * size:
             continue
         around = (was.pictures[first + i * size : first + (i + 1) * size] for i in range(3))
         nearest = min(sum(abs(a - b) for a, b in zip(frame, shown, strict=True)) for frame in around)
-        if nearest > MOST_DIFFERENCE * contrast:
+        if nearest > MAX_DIFFERENCE * contrast:
             found.append(second)
     return found
 

@@ -10,7 +10,7 @@ from services.transcoder.hls.lint.rules import must, should
 from services.transcoder.hls.mp4 import boxes, find
 
 #: A packet of AAC at 48 kHz, and half as much again for other rates.
-_LONGEST_SAMPLE = Fraction(4, 100)
+_MAX_SAMPLE = Fraction(4, 100)
 
 
 @must("Apple 7.1", "Media is continuous: each segment starts where the one before ended")
@@ -36,7 +36,7 @@ def start_together(lesson: Presentation) -> Iterator[str]:
         for media in lesson.regular
         if media.track and media.segments
     }
-    if starts and max(starts.values()) - min(starts.values()) > _LONGEST_SAMPLE:
+    if starts and max(starts.values()) - min(starts.values()) > _MAX_SAMPLE:
         yield ", ".join(f"{name}: {float(start):.3f} s" for name, start in starts.items())
 
 
