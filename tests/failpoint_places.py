@@ -24,7 +24,7 @@ TRANSCODER: Final = (
     "transcoder.before_commit",
 )  # fmt: skip
 STATISTICS: Final = (
-    "sweep.before_look", "sweep.before_commit", "sweep.after_commit", "stats.before_read", "stats.after_read",
+    "sweep.before_scan", "sweep.before_commit", "sweep.after_commit", "stats.before_read", "stats.after_read",
     "stats.after_keep", "stats.before_commit", "stats.after_commit",
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ from services.webhook_gateway.school_api.checkouts.checkouts import ReturnUrls
 from services.webhook_gateway.school_api.checkouts.postgres import PostgresCheckouts
 from services.webhook_gateway.school_api.checkouts.routes import CheckoutApi
 from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
-from services.webhook_gateway.school_api.keys.routes import KeyDesk
+from services.webhook_gateway.school_api.keys.routes import KeyDelivery
 from services.webhook_gateway.school_api.payments.reading import Reading
 from services.webhook_gateway.school_api.payments.routes import Payments
 from services.webhook_gateway.school_api.playback.playback import Signer
@@ -127,7 +127,7 @@ def _add_school_api(
         currency=settings.currency,
         return_urls=ReturnUrls([url for url in settings.checkout_return_urls.split(",") if url]),
     )
-    app.extensions["keys"] = KeyDesk(PostgresKeys(engine))
+    app.extensions["keys"] = KeyDelivery(PostgresKeys(engine))
     app.extensions["reading"] = Reading(engine, settings.currency)
     app.extensions["operators"] = engine
     _register_lessons(app, settings, engine)

@@ -29,10 +29,10 @@ def test_the_example_names_each_setting_once() -> None:
     }
 
     # When the example is read
-    told = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    reported = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
 
     # Then it is the same, and nothing is there twice
-    assert sorted(told) == sorted(read | PLAIN)
+    assert sorted(reported) == sorted(read | PLAIN)
 
 
 def _kinds(base: type[BaseSettings]) -> Iterator[type[BaseSettings]]:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.chaos import report
 from tests.chaos.flood import Flood, withstand
-from tests.chaos.run import Standing, Tell, Wish, run
+from tests.chaos.run import Notify, Status, Wish, run
 
 #: A blow takes its target away for some seconds, RabbitMQ for the most; so many of them fit into this.
 SECONDS_PER_BLOW = 13.0
@@ -84,8 +84,8 @@ def chaos(
             seed=seed, events=int(rate * lasts), kills=0, pauses=0, restarts=0, videos=videos, days=days, seconds=lasts,
             outage=outage, outage_seconds=60 * minutes,
         )  # fmt: skip
-    with _folder(logs) as folder, _bar() as tell:
-        result = run(wish, folder, tell)
+    with _folder(logs) as folder, _bar() as notify:
+        result = run(wish, folder, notify)
         found = report.as_json(result)
         if result.faults and logs is None:
             kept = Path(tempfile.mkdtemp(prefix="nouba-chaos-logs-"))
@@ -117,17 +117,17 @@ def _folder(logs: Path | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Tell]:
+def _bar() -> Iterator[Notify]:
     columns = (TextColumn("{task.description:34}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", told="", total=1.0)
+        task = progress.add_task("", reported="", total=1.0)
 
-        def tell(standing: Standing) -> None:
-            told = f"{standing.answered}/{standing.to_answer} answered, {standing.struck}/{standing.blows} blows"
-            share = (standing.answered + standing.struck) / max(1, standing.to_answer + standing.blows)
-            progress.update(task, description=standing.stage, told=told, completed=share)
+        def notify(status: Status) -> None:
+            reported = f"{status.answered}/{status.to_answer} answered, {status.struck}/{status.blows} blows"
+            share = (status.answered + status.struck) / max(1, status.to_answer + status.blows)
+            progress.update(task, description=status.stage, reported=reported, completed=share)
 
-        yield tell
+        yield notify
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.chaos.lessons import Viewer
 from tests.chaos.oracle import Expected
 
 #: Of each kind of difference, so many are told one by one.
-_TOLD = 10
+_SHOWN = 10
 
 
 @dataclass(slots=True)
@@ -37,7 +37,10 @@ class Findings:
         return [
             f"{kind}: {one}"
             for kind, found in self.differences.items()
-            for one in [*found[:_TOLD], *([f"... and {len(found) - _TOLD} more"] if len(found) > _TOLD else [])]
+            for one in [
+                *found[:_SHOWN],
+                *([f"... and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []),
+            ]
         ]
 
 
@@ -209,9 +212,9 @@ def _compare_days(house: House, rows: Rows, expected: Expected, days: list[date]
         headers={"Authorization": f"Bearer {TOKEN}"},
         timeout=30,
     )
-    told = answer.raise_for_status().json()
-    numbers = told["sections"].get("payments", {"numbers": {"completed": [], "mean": []}})["numbers"]
-    counted = zip(told["days"], numbers["completed"], numbers["mean"], strict=True)
+    reported = answer.raise_for_status().json()
+    numbers = reported["sections"].get("payments", {"numbers": {"completed": [], "mean": []}})["numbers"]
+    counted = zip(reported["days"], numbers["completed"], numbers["mean"], strict=True)
     shown = {date.fromisoformat(day): (completed, mean or 0) for day, completed, mean in counted}
     # amounts are booked today; of an earlier day the statistics say how many payments there were, and their mean
     paid = {day: expected.days.get(day, (0, 0)) for day in days}

@@ -57,7 +57,7 @@ class Life:
 
     route: str
     payment: Payment
-    told: tuple[str, ...]
+    reported: tuple[str, ...]
     at: datetime
 
     @property
@@ -68,7 +68,7 @@ class Life:
     @property
     def words(self) -> frozenset[str]:
         """What its events say."""
-        return frozenset(self.told)
+        return frozenset(self.reported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +119,10 @@ def plan(seed: int, events: int, now: datetime) -> Plan:
     users = max(20, events // 60)
     noon = datetime.combine(now.date(), time(12), UTC)
     lives: list[Life] = []
-    told = 0
-    while told < events:
+    reported = 0
+    while reported < events:
         lives.append(life := _life(dice, len(lives), users, noon))
-        told += len(life.told)
+        reported += len(life.reported)
     # Which subscriptions run depends on when each payment was made, and some providers tell no time: so those of one
     # user have one price, and it is the oldest so many that run.
     prices = [100 * dice.randint(200, 4000) for _ in range(users)]
@@ -140,15 +140,15 @@ def _life(dice: random.Random, number: int, users: int, noon: datetime) -> Life:
         user_id=None if route in ("satim", "cib") else dice.randint(1, users),
         order_number=f"C{number:09}" if route in ("satim", "cib") else None,
     )
-    told = dice.choice(_LIVES[route])
+    reported = dice.choice(_LIVES[route])
     payment = replace(
         payment,
-        captured_minor=payment.amount_minor * 2 // 3 if "captured" in told else 0,
-        disputed_minor=payment.amount_minor // 2 if "disputed" in told and dice.random() < 0.5 else 0,
+        captured_minor=payment.amount_minor * 2 // 3 if "captured" in reported else 0,
+        disputed_minor=payment.amount_minor // 2 if "disputed" in reported and dice.random() < 0.5 else 0,
     )
     # a third of what is told about was paid on one of the two days before, which changes their statistics
     ago = dice.choice((0, 0, 0, 0, 1, 2))
-    return Life(route, payment, told, noon - timedelta(days=ago))
+    return Life(route, payment, reported, noon - timedelta(days=ago))
 
 
 def _mailbag(dice: random.Random, lives: Sequence[Life]) -> list[News]:
@@ -169,7 +169,7 @@ def _mailbag(dice: random.Random, lives: Sequence[Life]) -> list[News]:
 
 
 def _events(life: Life) -> Iterator[News]:
-    for what in life.told:
+    for what in life.reported:
         payment = life.payment
         word = what
         if what in ("part", "part_failed"):

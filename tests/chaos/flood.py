@@ -88,9 +88,9 @@ class Withstood:
             console.print(f"[red]{fault}[/red]", highlight=False)
 
 
-def withstand(flood: Flood, folder: Path, tell: Callable[[str], None]) -> Withstood:
+def withstand(flood: Flood, folder: Path, notify: Callable[[str], None]) -> Withstood:
     """Start a gateway with its servers, measure payments alone, then under the flood."""
-    tell("starting the servers")
+    notify("starting the servers")
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(postgres(folder))
         broker = stack.enter_context(rabbitmq(folder))
@@ -105,10 +105,10 @@ def withstand(flood: Flood, folder: Path, tell: Callable[[str], None]) -> Withst
         gateway.wait(partial(accepts, port), "does not listen")
         send(port, webhooks.make(_WARMING), connections=8).require(200)
         found = Withstood(flood)
-        tell("payments alone")
+        notify("payments alone")
         alone = _pay(port, flood)
         found.alone_ms = _quantiles(alone)
-        tell("payments in the flood")
+        notify("payments in the flood")
         with _measuring(gateway.family, found), _dripping(port, found), _forging(port, found):
             time.sleep(1)  # until the flood is there
             paid = _pay(port, flood)
@@ -199,11 +199,11 @@ def _measuring(processes: list[psutil.Process], found: Withstood) -> Iterator[No
     stop = threading.Event()
     found.memory_before_bytes = found.memory_most_bytes = _memory(processes)
 
-    def look() -> None:
+    def check() -> None:
         while not stop.wait(0.25):
             found.memory_most_bytes = max(found.memory_most_bytes, _memory(processes))
 
-    thread = threading.Thread(target=look, name="memory")
+    thread = threading.Thread(target=check, name="memory")
     thread.start()
     try:
         yield

@@ -49,7 +49,7 @@ def expect(plan: Plan, zone: ZoneInfo) -> Expected:
         status, credited = _outcome(life)
         payments[life.provider, life.payment.reference] = (status, _collected(life), credited)
         wallets[payer(plan, place)] += credited
-        if _is_collected(life) and tells_its_time(life) and life.at < plan.today:
+        if _is_collected(life) and reports_its_time(life) and life.at < plan.today:
             days[life.at.astimezone(zone).date()].append(_collected(life))
     active = _active(plan, wallets)
     spent: dict[int, int] = defaultdict(int)
@@ -72,32 +72,32 @@ def payer(plan: Plan, place: int) -> int:
     return plan.lives[place].payment.user_id or place % plan.users + 1
 
 
-def tells_its_time(life: Life) -> bool:
+def reports_its_time(life: Life) -> bool:
     """Whether this provider says when something was paid."""
     return life.route in ("chargily", "standard_webhooks", "stripe")
 
 
 def _is_collected(life: Life) -> bool:
-    return not _COLLECTED.isdisjoint(life.told)
+    return not _COLLECTED.isdisjoint(life.reported)
 
 
 def _collected(life: Life) -> int:
     """What was collected; of a payment that was not, what was tried."""
-    return life.payment.captured_minor if "captured" in life.told else life.payment.amount_minor
+    return life.payment.captured_minor if "captured" in life.reported else life.payment.amount_minor
 
 
 def _outcome(life: Life) -> tuple[str, int]:
-    amount, told = _collected(life), life.told
+    amount, reported = _collected(life), life.reported
     disputed = life.payment.disputed_minor or amount
     if not _is_collected(life):
-        return next(status for word, status in _FURTHEST.items() if word in told), 0
-    if "lost" in told:
+        return next(status for word, status in _FURTHEST.items() if word in reported), 0
+    if "lost" in reported:
         return "charged_back", amount - disputed
-    if ("disputed" in told and "won" not in told) or "disputed_again" in told:
+    if ("disputed" in reported and "won" not in reported) or "disputed_again" in reported:
         return "disputed", amount - disputed
-    if not {"refunded", "refund_created"}.isdisjoint(told) and _BACK.isdisjoint(told):
+    if not {"refunded", "refund_created"}.isdisjoint(reported) and _BACK.isdisjoint(reported):
         return "refunded", 0
-    if "part" in told and "part_failed" not in told:
+    if "part" in reported and "part_failed" not in reported:
         return "partially_refunded", amount - life.payment.amount_minor // 4
     return "completed", amount
 

@@ -93,7 +93,7 @@ class Provider:
         self._selector = selectors.DefaultSelector()
         self.answers = Answers()
 
-    def tell(self, parcels: Sequence[News], rate: float) -> None:
+    def notify(self, parcels: Sequence[News], rate: float) -> None:
         """Send all of them, `rate` a second at the most, until each has its answer or it is time to stop."""
         waiting, began, sent = deque(self._lines), time.monotonic(), 0
         try:
@@ -160,7 +160,7 @@ class Provider:
             word = "a forgery was taken" if taken else f"genuine news were refused with {status}"
             answers.wrong.append(f"{word}: {news.route} {news.event_id}")
         else:
-            self._tell_again(news, line.attempt)
+            self._resend(news, line.attempt)
 
     def _fail(self, line: _Line, waiting: "deque[_Line]") -> None:
         """Nothing came back: the event may have been kept or not, and so it is told again."""
@@ -168,7 +168,7 @@ class Provider:
         self._count(line.news, 0)
         line.close()
         line.rests_until = time.monotonic() + REST_SECONDS
-        self._tell_again(line.news, line.attempt)
+        self._resend(line.news, line.attempt)
         waiting.append(line)
 
     def _count(self, news: News, status: int) -> None:
@@ -176,7 +176,7 @@ class Provider:
         if news.is_genuine:
             self.answers.genuine[status] += 1
 
-    def _tell_again(self, news: News, attempt: int) -> None:
+    def _resend(self, news: News, attempt: int) -> None:
         self._tries += 1
         wait = min(MAX_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt) * self._dice.uniform(0.5, 1.0)
         heapq.heappush(self._again, (time.monotonic() + wait, self._tries, news, attempt + 1))

@@ -36,7 +36,7 @@ _STILL_SECONDS = 12.0
 #: The tables and queues are not looked at in one instant, and the API shows a new day a second later: so nothing may
 #: have waited anywhere for so long.
 _SURE_SECONDS = 4.0
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _OUTAGE_BEGINS_SECONDS = 10.0
 
 
@@ -58,7 +58,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Status:
     """How far it is."""
 
     stage: str
@@ -69,7 +69,7 @@ class Standing:
     videos: int = 0
 
 
-Tell = Callable[[Standing], None]
+Notify = Callable[[Status], None]
 
 
 @dataclass(slots=True)
@@ -104,14 +104,16 @@ class Result:
         """In an outage of one server the gateways stand, so that they have no reason to say anything but yes."""
         if not self.wish.outage:
             return []
-        told = {status: count for status, count in self.answers.genuine.items() if status != 200}
-        return [f"{count} genuine requests were answered {status or 'not at all'}" for status, count in told.items()]
+        reported = {status: count for status, count in self.answers.genuine.items() if status != 200}
+        return [
+            f"{count} genuine requests were answered {status or 'not at all'}" for status, count in reported.items()
+        ]
 
 
-def run(wish: Wish, folder: Path, tell: Tell) -> Result:
+def run(wish: Wish, folder: Path, notify: Notify) -> Result:
     """Do it all. Raises what a thread of it raised; whatever happens, nothing of it keeps running."""
     began = time.monotonic()
-    tell(Standing("choosing what to send"))
+    notify(Status("choosing what to send"))
     made = plan(wish.seed, wish.events, datetime.now(UTC))
     film = lessons.make_film(folder / "film.mp4") if wish.videos else folder
     with (
@@ -119,13 +121,13 @@ def run(wish: Wish, folder: Path, tell: Tell) -> Result:
         Receiver.listening(wish.seed) as receiver,
         _house(folder, bank_url) as house,
     ):
-        tell(Standing("starting the servers and processes"))
+        notify(Status("starting the servers and processes"))
         house.open()
         school.enrol(house.postgres.url, made, wish.days)
         receiver.secret = school.add_endpoint(house.postgres.url, receiver.url)
         rows = Rows(house.postgres.url)
         courses = [rows.one("INSERT INTO courses DEFAULT VALUES RETURNING id") for _ in range(wish.videos)]
-        return _Run(wish, made, house, receiver, film, courses, tell, began).play()
+        return _Run(wish, made, house, receiver, film, courses, notify, began).play()
 
 
 @contextlib.contextmanager
@@ -146,10 +148,10 @@ class _Run:
         receiver: Receiver,
         film: Path,
         courses: list[int],
-        tell: Tell,
+        notify: Notify,
         began: float,
     ) -> None:
-        self._wish, self._plan, self._house, self._tell, self._began = wish, made, house, tell, began
+        self._wish, self._plan, self._house, self._notify, self._began = wish, made, house, notify, began
         self._stopping = threading.Event()
         counts = {KILL: wish.kills, PAUSE: wish.pauses, RESTART: wish.restarts}
         schedule = {target.name: blows(wish.seed, target.name, wish.seconds, counts) for target in house.targets}
@@ -169,7 +171,7 @@ class _Run:
         pool = ThreadPoolExecutor(max_workers=len(self._house.targets) + 2)
         try:
             watching = [pool.submit(self._storm.watch, target) for target in self._house.targets]
-            working = [pool.submit(self._provider.tell, self._plan.parcels, rate)]
+            working = [pool.submit(self._provider.notify, self._plan.parcels, rate)]
             teacher = None
             if self._courses:
                 teacher = lessons.Teacher(self._house, self._film, self._courses, self._stopping)
@@ -182,10 +184,10 @@ class _Run:
             self._wait_for_rest(watching)
             self._result.seconds["coming to rest"] = time.monotonic() - rested
             self._result.seconds["from the last return to rest"] = time.monotonic() - self._storm.back_at
-            self._tell(self._standing("comparing", teacher))
+            self._notify(self._status("comparing", teacher))
             self._compare()
             self._storm.end()
-            self._look_for_faults(watching, patient=True)
+            self._check_for_faults(watching, patient=True)
         finally:
             self._stopping.set()
             pool.shutdown(wait=True)
@@ -202,17 +204,17 @@ class _Run:
             )
 
     def _pass(self, futures: "list[Future[None]]", stage: str, teacher: lessons.Teacher | None = None) -> None:
-        self._tell(self._standing(stage, teacher))
-        self._look_for_faults(futures)
-        time.sleep(_LOOK_SECONDS)
+        self._notify(self._status(stage, teacher))
+        self._check_for_faults(futures)
+        time.sleep(_POLL_SECONDS)
 
-    def _look_for_faults(self, futures: "list[Future[None]]", *, patient: bool = False) -> None:
+    def _check_for_faults(self, futures: "list[Future[None]]", *, patient: bool = False) -> None:
         for one in futures:
             if patient or one.done():
                 one.result()
 
-    def _standing(self, stage: str, teacher: lessons.Teacher | None = None) -> Standing:
-        return Standing(
+    def _status(self, stage: str, teacher: lessons.Teacher | None = None) -> Status:
+        return Status(
             stage,
             self._provider.answers.done,
             len(self._plan.parcels),

@@ -65,7 +65,7 @@ def bank(plan: Plan) -> Iterator[str]:
             }
             order = orders.register(form)
             assert order.md_order == life.payment.reference, "the bank's names are made as the plan makes them"
-            orders.act(order.md_order, "pay" if "paid" in life.told else "decline")
+            orders.act(order.md_order, "pay" if "paid" in life.reported else "decline")
     server = make_server(HOST, port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="bank", daemon=True)
     thread.start()

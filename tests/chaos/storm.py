@@ -15,7 +15,7 @@ OUTAGE = "outage"
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 4.0
 #: What has only just come back is left alone for a moment, so that a blow finds something at work.
 _RESPITE_SECONDS = 1.5
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,7 +80,7 @@ class Storm:
         began, struck = time.monotonic(), self.struck[target.name]
         for blow in self._schedule[target.name]:
             while time.monotonic() < began + blow.at and self._keep_up(target, struck):
-                self._stopping.wait(min(_LOOK_SECONDS, max(0.0, began + blow.at - time.monotonic())))
+                self._stopping.wait(min(_POLL_SECONDS, max(0.0, began + blow.at - time.monotonic())))
             if not self._keep_up(target, struck):
                 return
             self._strike(target, blow)
@@ -89,7 +89,7 @@ class Storm:
         with self._lock:
             self._left -= 1
         while self._keep_up(target, struck) and not self._over.is_set():
-            self._stopping.wait(_LOOK_SECONDS)
+            self._stopping.wait(_POLL_SECONDS)
 
     def end(self) -> None:
         """Nobody need be watched any longer."""

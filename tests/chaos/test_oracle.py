@@ -20,7 +20,7 @@ from tests.chaos.oracle import Expected, expect, payer
 from tests.chaos.school import enrol
 from tests.chaos.storm import KILL, PAUSE, blows
 from tests.webhook_gateway.fakes import FakeSchool
-from tests.webhook_gateway.settlement.harness import Clock, Desk
+from tests.webhook_gateway.settlement.harness import Clock, Harness
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
@@ -50,8 +50,8 @@ def test_a_third_comes_twice_a_fifth_out_of_order_and_a_twentieth_is_forged(made
     forged = sum(not news.is_genuine for news in made.parcels)
     assert copies / genuine == pytest.approx(0.30, abs=0.03)
     assert forged / genuine == pytest.approx(0.05, abs=0.02)
-    told = Counter(life.route for life in made.lives)
-    assert set(told) == {"chargily", "satim", "cib", "standard_webhooks", "stripe", "generic"}
+    reported = Counter(life.route for life in made.lives)
+    assert set(reported) == {"chargily", "satim", "cib", "standard_webhooks", "stripe", "generic"}
 
 
 def test_every_forgery_differs_from_what_was_signed(made: Plan) -> None:
@@ -60,8 +60,8 @@ def test_every_forgery_differs_from_what_was_signed(made: Plan) -> None:
 
 
 def test_every_kind_of_life_is_played(made: Plan) -> None:
-    told = {word for life in made.lives if life.route == "stripe" for word in life.told}
-    assert told >= {
+    reported = {word for life in made.lives if life.route == "stripe" for word in life.reported}
+    assert reported >= {
         "captured",
         "part",
         "refunded",
@@ -86,12 +86,12 @@ def test_a_run_has_failed_refunds_disputes_and_captures_of_parts_and_invoices(ev
     """The plan of `test_short_run`, and one of as many events as `make chaos` sends."""
     lives = [life for life in plan(3, events, NOW).lives if life.route == "stripe"]
     counts = {
-        "refunds that failed": sum("failed" in word for life in lives for word in life.told if "part" in word)
-        + sum("refund_failed" in life.told for life in lives),
-        "disputes of a part": sum("disputed" in life.told and life.payment.disputed_minor > 0 for life in lives),
-        "captures of a part": sum("captured" in life.told for life in lives),
-        "invoices": sum("invoiced" in life.told for life in lives),
-        "sessions": sum(life.told[0].startswith("session") for life in lives),
+        "refunds that failed": sum("failed" in word for life in lives for word in life.reported if "part" in word)
+        + sum("refund_failed" in life.reported for life in lives),
+        "disputes of a part": sum("disputed" in life.reported and life.payment.disputed_minor > 0 for life in lives),
+        "captures of a part": sum("captured" in life.reported for life in lives),
+        "invoices": sum("invoiced" in life.reported for life in lives),
+        "sessions": sum(life.reported[0].startswith("session") for life in lives),
     }
     assert min(counts.values()) >= least, counts
 
@@ -102,8 +102,8 @@ def test_the_books_in_memory_are_as_the_oracle_reckons_payments_at_stripe() -> N
     school, stripe = FakeSchool(), Stripe(["whsec_x"])
     for _ in range(made.users):
         school.add_user()
-    desk = Desk(school, clock=Clock(NOW))
-    settlement = replace(desk.settlement, providers={"stripe": stripe}, payments_mode=Mode.TEST)
+    harness = Harness(school, clock=Clock(NOW))
+    settlement = replace(harness.settlement, providers={"stripe": stripe}, payments_mode=Mode.TEST)
 
     # When all of Stripe's events are settled, and those that wait once more
     events = [
@@ -194,22 +194,22 @@ def test_what_a_receiver_must_be_told_follows_from_the_plan_and_a_lost_a_strange
         cursor.execute("UPDATE subscriptions SET status = 'active' WHERE id = ANY(%s)", (ids,))
         connection.commit()
     rows = Rows(database_url)
-    told = {
+    reported = {
         number: {"type": kind, "data": payload}
         for number, kind, payload in rows.ask("SELECT id, type, payload FROM events")
     }
 
     # When a receiver has them all, nothing differs
-    found = compare_events_out(rows, made, expected, told, [], [])
+    found = compare_events_out(rows, made, expected, reported, [], [])
     assert found.sentences() == []
     assert found.compared["events out lost"] > 300
 
     # When one is missing, one is another, and one was never there, each is named, also by the plan alone
-    first = next(number for number, event in told.items() if event["type"] == "payment.completed")
-    other = next(number for number, event in told.items() if event["type"] == "wallet.changed")
-    wrong = {number: event for number, event in told.items() if number != first}
-    wrong[other] = {"type": "wallet.changed", "data": {**told[other]["data"], "balance_minor": -1}}
-    wrong[10**9] = {"type": "payment.failed", "data": {**told[first]["data"], "reference": "nobody's"}}
+    first = next(number for number, event in reported.items() if event["type"] == "payment.completed")
+    other = next(number for number, event in reported.items() if event["type"] == "wallet.changed")
+    wrong = {number: event for number, event in reported.items() if number != first}
+    wrong[other] = {"type": "wallet.changed", "data": {**reported[other]["data"], "balance_minor": -1}}
+    wrong[10**9] = {"type": "payment.failed", "data": {**reported[first]["data"], "reference": "nobody's"}}
     found = compare_events_out(rows, made, expected, wrong, [7], [NOW.date()])
     assert found.differences["events out lost"] == [f"evt_{first} payment.completed"]
     assert [one.partition(" ")[0] for one in found.differences["events out that the database does not hold"]] == [
@@ -228,7 +228,7 @@ def _write(cursor: Any, life: Life, expected: Expected, user_id: int) -> None:
     status, amount, credited = expected.payments[life.provider, life.payment.reference]
     refunded = {"refunded": amount, "partially_refunded": amount - credited}.get(status, 0)
     dispute = next(
-        (word for word in ("won", "lost") if word in life.told), "open" if "disputed" in life.told else "none"
+        (word for word in ("won", "lost") if word in life.reported), "open" if "disputed" in life.reported else "none"
     )
     values = (status, refunded, dispute, amount, life.provider, life.payment.reference)
     if life.provider == "satim":

@@ -57,9 +57,9 @@ def _any_of(hint: Any) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_was_ever_sent_is_still_read(path: Path) -> None:
     payload = json.loads(path.read_text())
-    told = MESSAGES[path.parent.name].load(payload).dump()
-    known = payload.keys() & told.keys()
-    assert {name: told[name] for name in known} == {name: payload[name] for name in known}
+    reported = MESSAGES[path.parent.name].load(payload).dump()
+    known = payload.keys() & reported.keys()
+    assert {name: reported[name] for name in known} == {name: payload[name] for name in known}
 
 
 @every_message
@@ -80,16 +80,16 @@ def test_what_was_added_is_written_down() -> None:
 @every_message
 @given(data=st.data())
 def test_a_message_comes_back_from_json_as_it_was(message: type[Message], data: st.DataObject) -> None:
-    told = message(**{name: data.draw(strategy, label=name) for name, strategy in values(message).items()})
-    assert message.load(json.loads(json.dumps(told.dump()))) == told
+    reported = message(**{name: data.draw(strategy, label=name) for name, strategy in values(message).items()})
+    assert message.load(json.loads(json.dumps(reported.dump()))) == reported
 
 
 @every_message
 @given(data=st.data())
 def test_fields_of_a_newer_sender_are_ignored(message: type[Message], data: st.DataObject) -> None:
-    told = message(**{name: data.draw(strategy, label=name) for name, strategy in values(message).items()})
+    reported = message(**{name: data.draw(strategy, label=name) for name, strategy in values(message).items()})
     more = data.draw(st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=3))
-    assert message.load({**more, **told.dump()}) == told
+    assert message.load({**more, **reported.dump()}) == reported
 
 
 @every_message
@@ -127,13 +127,13 @@ def test_every_type_a_contract_may_have_survives_the_journey(sample: Sample) -> 
 
 
 def test_what_an_older_sender_does_not_know_has_its_default() -> None:
-    told = {"number": 1, "text": "", "at": "2026-03-01T00:00:00+01:00", "day": "2026-03-01", "several": [1, 2]}
-    sample = Sample.load(told)
+    reported = {"number": 1, "text": "", "at": "2026-03-01T00:00:00+01:00", "day": "2026-03-01", "several": [1, 2]}
+    sample = Sample.load(reported)
     assert (sample.flag, sample.remark) == (False, None)
-    assert Sample.load({**told, "remark": None}).remark is None
+    assert Sample.load({**reported, "remark": None}).remark is None
     for name, wrong in (("remark", 7), ("flag", 1), ("flag", None), *(("at", value) for value in _WRONG[datetime])):
         with pytest.raises(ContractError, match=f"tests.sample.v2.{name}"):
-            Sample.load({**told, name: wrong})
+            Sample.load({**reported, name: wrong})
 
 
 BEFORE = shapes([Sample])

@@ -24,8 +24,8 @@ def actors_of(module: str) -> dict[str, dramatiq.Actor[..., object]]:
 
 @pytest.mark.parametrize("module", HANDLERS)
 def test_a_worker_handles_exactly_what_the_routes_send_it(module: str) -> None:
-    told = {route.message.wire_name(): route.queue for route in ROUTES if route.handler == module}
-    assert {name: actor.queue_name for name, actor in actors_of(module).items()} == told
+    reported = {route.message.wire_name(): route.queue for route in ROUTES if route.handler == module}
+    assert {name: actor.queue_name for name, actor in actors_of(module).items()} == reported
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.message.wire_name())

@@ -107,10 +107,10 @@ def copy(
 def test_the_copys_tests_import_the_copys_code(copy: Copy) -> None:
     """Else a defect would be put into one tree and looked for in the other."""
     show = "import services, shared, local, tests; print(*(m.__path__[0] for m in (services, shared, local, tests)))"
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", show], cwd=copy.folder, env=copy.environment, capture_output=True, text=True, check=True
     )
-    assert [Path(one).parent for one in told.stdout.split()] == [copy.folder] * 4
+    assert [Path(one).parent for one in reported.stdout.split()] == [copy.folder] * 4
 
 
 @pytest.mark.timeout(600)
@@ -126,8 +126,8 @@ def test_each_defect_is_caught(defect: Defect, copy: Copy) -> None:
     with copy.with_defect(defect):
         for test in defect.tests:
             status, output = copy.test(test)
-            told = output[-6000:]
+            reported = output[-6000:]
             # 1 is for tests that failed; a defect that breaks the import of everything would prove nothing
-            assert status == 1, f"{test} did not notice: {defect.why}\n{told}"
-            assert re.search(r"\b[1-9][0-9]* failed", output), told
-            assert not re.search(r"\b[1-9][0-9]* error", output), told
+            assert status == 1, f"{test} did not notice: {defect.why}\n{reported}"
+            assert re.search(r"\b[1-9][0-9]* failed", output), reported
+            assert not re.search(r"\b[1-9][0-9]* error", output), reported

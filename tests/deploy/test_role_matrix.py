@@ -373,8 +373,8 @@ def test_rabbitmq_s3_and_the_ports_are_as_the_matrix_says() -> None:
         for queue in QUEUES:
             for name in (one.name for one in declarations(queue)):
                 assert bool(re.search(permission["read"], name)) == (queue in rights["consumes"])
-                told = queue in {*rights["consumes"], *rights["publishes"]}
-                assert bool(re.search(permission["configure"], name)) == told
+                reported = queue in {*rights["consumes"], *rights["publishes"]}
+                assert bool(re.search(permission["configure"], name)) == reported
     assert {user["name"] for user in definitions["users"]} == set(MATRIX["queues"])
     assert MATRIX["objects"] == prepare.S3_ACTIONS
     compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())

@@ -48,7 +48,7 @@ class Bench:
                 )
         return user_id
 
-    def pay(self, user_id: int, amount_minor: int, **told: object) -> int:
+    def pay(self, user_id: int, amount_minor: int, **reported: object) -> int:
         """A signed webhook of a paid transaction, kept as the gateway keeps it; returns the event's id."""
         body = {
             "transaction_id": str(uuid.uuid4()),
@@ -56,7 +56,7 @@ class Bench:
             "currency": "DZD",
             "status": "paid",
             "user_id": user_id,
-            **told,
+            **reported,
         }
         raw = json.dumps(body).encode()
         signature = hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()

@@ -58,14 +58,14 @@ class Month:
     #: what happened at Stripe to how often
     kinds: Counter[str] = field(default_factory=Counter)
     #: (provider, event id, reference, body)
-    told: list[tuple[str, str, str | None, bytes]] = field(default_factory=list)
+    reported: list[tuple[str, str, str | None, bytes]] = field(default_factory=list)
 
     def move(self, provider: str, amount_minor: int, fee_minor: int = 0) -> None:
         self.payouts[provider] += amount_minor - fee_minor
         self.fees[provider] += fee_minor
 
-    def tell(self, provider: str, event_id: str, reference: str | None, body: Json) -> None:
-        self.told.append((provider, event_id, reference, json.dumps(body).encode()))
+    def report(self, provider: str, event_id: str, reference: str | None, body: Json) -> None:
+        self.reported.append((provider, event_id, reference, json.dumps(body).encode()))
 
     def play(self, number: int) -> None:
         at = MONTH + timedelta(seconds=self.dice.randrange(30 * 86_400))
@@ -84,22 +84,22 @@ class Month:
                          "payment_method": "edahabia"}}  # fmt: skip
         if what == "paid":
             self.move("chargily", amount, fee)
-        self.tell("chargily", body["id"], name, body)
+        self.report("chargily", body["id"], name, body)
 
     def _generic(self, name: str, user_id: int, amount: int, at: datetime) -> None:
         known = {"transaction_id": name, "currency": "DZD", "user_id": user_id}
-        total = self._collected_and_refunded("generic", amount)
-        for turn, (status, told) in enumerate(total):
+        totals = self._collected_and_refunded("generic", amount)
+        for turn, (status, total) in enumerate(totals):
             when = (at + timedelta(seconds=turn)).isoformat()
-            body: Json = {**known, "event_id": f"{name}-{turn}", "status": status, "amount": told, "occurred_at": when}
-            self.tell("generic", body["event_id"], name, body)
+            body: Json = {**known, "event_id": f"{name}-{turn}", "status": status, "amount": total, "occurred_at": when}
+            self.report("generic", body["event_id"], name, body)
 
     def _standard_webhooks(self, name: str, user_id: int, amount: int, at: datetime) -> None:
         known = {"transaction_id": name, "currency": "DZD", "user_id": user_id}
-        for turn, (status, told) in enumerate(self._collected_and_refunded("standard_webhooks", amount)):
+        for turn, (status, reported) in enumerate(self._collected_and_refunded("standard_webhooks", amount)):
             body = {"type": f"payment.{status}", "timestamp": (at + timedelta(seconds=turn)).isoformat(),
-                    "data": {**known, "amount": told}}  # fmt: skip
-            self.tell("standard_webhooks", f"msg_{name}_{turn}", name, body)
+                    "data": {**known, "amount": reported}}  # fmt: skip
+            self.report("standard_webhooks", f"msg_{name}_{turn}", name, body)
 
     def _collected_and_refunded(self, provider: str, amount: int) -> Iterator[tuple[str, int]]:
         """A payment and the totals that were refunded of it; the last total may be smaller again."""
@@ -132,7 +132,7 @@ class _Stripe:
         dice = self.month.dice
         how = dice.choices(["paid", "captured", "invoice", "session", "failed"], weights=[4, 2, 2, 1, 1])[0]
         if how == "failed":
-            self._tell("payment_intent.payment_failed", {"object": "payment_intent", "id": f"pi_{self.name}",
+            self._report("payment_intent.payment_failed", {"object": "payment_intent", "id": f"pi_{self.name}",
                                                          "amount": self.amount})  # fmt: skip
             return
         self.captured = dice.randint(1, self.amount) if how == "captured" else self.amount
@@ -144,12 +144,12 @@ class _Stripe:
         if how == "invoice":
             self._invoice()
         if how == "captured":
-            self._tell("payment_intent.amount_capturable_updated", self._intent(0))
-        self._tell("charge.captured" if how == "captured" else "charge.succeeded", self._charge())
+            self._report("payment_intent.amount_capturable_updated", self._intent(0))
+        self._report("charge.captured" if how == "captured" else "charge.succeeded", self._charge())
         if dice.random() < 0.5:
-            self._tell("payment_intent.succeeded", self._intent(self.captured))
+            self._report("payment_intent.succeeded", self._intent(self.captured))
         if how == "session":
-            self._tell("checkout.session.completed", {
+            self._report("checkout.session.completed", {
                 "object": "checkout.session", "id": f"cs_{self.name}", "mode": "payment", "payment_status": "paid",
                 "payment_intent": f"pi_{self.name}", "amount_total": self.amount,
             })  # fmt: skip
@@ -170,14 +170,14 @@ class _Stripe:
         began_at = self._next()
         thing = {"object": "refund", "id": name, "amount": amount, "charge": f"ch_{self.name}",
                  "payment_intent": f"pi_{self.name}", "created": began_at}  # fmt: skip
-        self._tell("refund.created", {**thing, "status": dice.choice(["pending", "succeeded"])})
-        self._tell("charge.refunded", self._charge())
+        self._report("refund.created", {**thing, "status": dice.choice(["pending", "succeeded"])})
+        self._report("charge.refunded", self._charge())
         if dice.random() < 0.4:
             self.month.move("stripe", amount)
             self.refunded -= amount
-            self._tell(dice.choice(["refund.failed", "charge.refund.updated"]), {**thing, "status": "failed"})
+            self._report(dice.choice(["refund.failed", "charge.refund.updated"]), {**thing, "status": "failed"})
             if dice.random() < 0.5:
-                self._tell("charge.updated", self._charge())
+                self._report("charge.updated", self._charge())
             return 0
         return amount
 
@@ -193,11 +193,11 @@ class _Stripe:
         self.month.kinds["second dispute"] += number
         if dice.random() < 0.2:
             self.month.kinds["inquiry"] += 1
-            self._tell("charge.dispute.created", {**thing, "status": "warning_needs_response"})
+            self._report("charge.dispute.created", {**thing, "status": "warning_needs_response"})
             return 0
         self.month.move("stripe", -amount, fee)
         self.month.kinds["the fee of a dispute"] += 1
-        self._tell("charge.dispute.created", {**thing, "status": "needs_response", "balance_transactions": moved})
+        self._report("charge.dispute.created", {**thing, "status": "needs_response", "balance_transactions": moved})
         end = dice.choice(["won", "lost", "open"])
         if end == "won":
             back = {"object": "balance_transaction", "id": f"txn_{name}_won", "amount": amount, "fee": -fee,
@@ -206,15 +206,21 @@ class _Stripe:
             moved = [*moved, back]
         if end != "open":
             self.month.kinds[f"charge.dispute.closed {end}"] += 1
-            self._tell("charge.dispute.closed", {**thing, "status": end, "balance_transactions": moved})
+            self._report("charge.dispute.closed", {**thing, "status": end, "balance_transactions": moved})
         return 0 if end == "won" else amount
 
     def _invoice(self) -> None:
         invoice, customer = f"in_{self.name}", f"cus_{self.user_id}"
-        self._tell("invoice.paid", {"object": "invoice", "id": invoice, "amount_paid": self.captured, "status": "paid",
-                                    "customer": customer})  # fmt: skip
+        thing = {
+            "object": "invoice",
+            "id": invoice,
+            "amount_paid": self.captured,
+            "status": "paid",
+            "customer": customer,
+        }
+        self._report("invoice.paid", {**thing, "customer": customer})
         paid_by = {"type": "payment_intent", "payment_intent": f"pi_{self.name}"}
-        self._tell("invoice_payment.paid", {"object": "invoice_payment", "id": f"inpay_{self.name}", "status": "paid",
+        self._report("invoice_payment.paid", {"object": "invoice_payment", "id": f"inpay_{self.name}", "status": "paid",
                                             "amount_paid": self.captured, "invoice": invoice,
                                             "payment": paid_by}, names_user=False)  # fmt: skip
 
@@ -233,21 +239,21 @@ class _Stripe:
         self.turns += 1
         return int(self.at.timestamp()) + self.turns
 
-    def _tell(self, kind: str, thing: Json, *, names_user: bool = True) -> None:
+    def _report(self, kind: str, thing: Json, *, names_user: bool = True) -> None:
         seconds = self._next()
         self.month.kinds[kind] += 1
         metadata = {"metadata": {"user_id": str(self.user_id)}} if names_user else {}
         body: Json = {"id": f"evt_{self.name}_{seconds}", "object": "event", "type": kind, "created": seconds,
                 "livemode": True, "data": {"object": {"currency": "dzd", **metadata, **thing}}}  # fmt: skip
         reference = Stripe(["x"]).parse(Request("POST", {}, json.dumps(body).encode())).reference
-        self.month.tell("stripe", body["id"], reference, body)
+        self.month.report("stripe", body["id"], reference, body)
 
 
 def keep(engine: Engine, month: Month) -> list[int]:
     """The inbox with all that was told, some of it twice, in any order; returns the events' ids."""
     # a webhook comes within a day, and so not in the order of what it tells
-    told = sorted(month.told, key=lambda _: month.dice.random())
-    again = [(*one[:1], f"{one[1]}-again", *one[2:]) for one in told if month.dice.random() < 0.1]
+    reported = sorted(month.reported, key=lambda _: month.dice.random())
+    again = [(*one[:1], f"{one[1]}-again", *one[2:]) for one in reported if month.dice.random() < 0.1]
     raw = engine.raw_connection()
     try:
         with closing(raw.cursor()) as cursor:
@@ -260,7 +266,7 @@ def keep(engine: Engine, month: Month) -> list[int]:
                 "RETURNING id",
                 [
                     (provider, key, reference, json.dumps({"webhook-id": key}), body, b"")
-                    for provider, key, reference, body in [*told, *again]
+                    for provider, key, reference, body in [*reported, *again]
                 ],
                 fetch=True,
             )

@@ -154,7 +154,7 @@ def test_no_canary_and_no_secret_leaves_the_inbox(
             seen += [httpx.get(process.metrics_url).text for process in (gateway, worker)]
 
             # And when the database goes away
-            promised = database.rows("SELECT message FROM promised")
+            enqueued = database.rows("SELECT message FROM promised")
             kept = database.events()
             own_postgres.kill()
             assert send(news("generic", "unavailable")) == "unavailable"
@@ -164,10 +164,10 @@ def test_no_canary_and_no_secret_leaves_the_inbox(
             gateway.stop()
         seen += [gateway.log, worker.log]
     seen.append(queued(rabbitmq_server, rabbitmq_url))
-    seen.append(json.dumps(promised))
+    seen.append(json.dumps(enqueued))
 
     # Then the inbox holds what was sent, byte by byte
-    assert promised
+    assert enqueued
     bodies = [body for *_, body in kept]
     assert all(delivery.body in bodies for delivery in genuine.values())
 

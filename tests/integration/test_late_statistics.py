@@ -17,7 +17,7 @@ from services.webhook_gateway.payments.payment_state import Stage
 from shared.contracts.payments import PaymentsSettled
 from shared.operations.webhook_events.queries import EventFilter, replay_events
 from shared.runtime.database import RetryingEngine, build_engine
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 4, 30)
@@ -31,10 +31,10 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
+def harness(database_url: str) -> Iterator[Harness]:
     """Of a school whose books are the real ones."""
     engine = build_engine(database_url, autocommit=True)
-    yield Desk(SqlSchool(engine))
+    yield Harness(SqlSchool(engine))
     engine.dispose()
 
 
@@ -64,28 +64,28 @@ def settle(engine: Engine, computation: Computation) -> None:
 
 
 def test_a_refund_has_the_day_counted_again_in_which_its_subscription_had_begun_and_changes_nothing(
-    engine: Engine, desk: Desk, computation: Computation
+    engine: Engine, harness: Harness, computation: Computation
 ) -> None:
     # Given a subscription that two payments paid, the second of them and with it the beginning ten days after the first
-    user_id = desk.school.add_user()
-    subscription_id = desk.school.add_subscription(user_id, 1000)
-    desk.book(reference="R1", stage=Stage.COMPLETED, amount_minor=600, user_id=user_id)
-    desk.pass_time(timedelta(days=10))
-    desk.book(reference="R2", stage=Stage.COMPLETED, amount_minor=600, user_id=user_id)
-    began = desk.school.subscription(subscription_id).activated_at
+    user_id = harness.school.add_user()
+    subscription_id = harness.school.add_subscription(user_id, 1000)
+    harness.book(reference="R1", stage=Stage.COMPLETED, amount_minor=600, user_id=user_id)
+    harness.pass_time(timedelta(days=10))
+    harness.book(reference="R2", stage=Stage.COMPLETED, amount_minor=600, user_id=user_id)
+    began = harness.school.subscription(subscription_id).activated_at
     assert began is not None
     assert began.date() == date(2026, 3, 11)
     computation.compute(FIRST, LAST)
     assert marked(engine) & {FIRST, began.date()} == set()
-    told = len(desk.school.messages())
+    reported = len(harness.school.messages())
 
     # When the first of them is given back
-    desk.pass_time(timedelta(days=10))
-    desk.book(reference="R1", refunded_minor=600)
+    harness.pass_time(timedelta(days=10))
+    harness.book(reference="R1", refunded_minor=600)
 
     # Then the gateway tells of the payment's day, and the database of the subscription's
-    assert desk.school.subscription(subscription_id).activated_at is None
-    changed = desk.school.messages()[told:]
+    assert harness.school.subscription(subscription_id).activated_at is None
+    changed = harness.school.messages()[reported:]
     assert {message.day for message in changed} == {FIRST}
     assert began.date() in marked(engine)
     days = tuple(message.day for message in changed)

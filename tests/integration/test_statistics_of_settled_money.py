@@ -17,7 +17,7 @@ from services.webhook_gateway.payments.objects import Dispute, DisputeState
 from services.webhook_gateway.payments.payment_state import Stage
 from shared.runtime.database import build_engine
 from tests.stats.school import RULES
-from tests.webhook_gateway.settlement.harness import Clock, Desk
+from tests.webhook_gateway.settlement.harness import Clock, Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 ZONE = ZoneInfo("UTC")
@@ -31,9 +31,9 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def desk(engine: Engine) -> Desk:
+def harness(engine: Engine) -> Harness:
     """Of a school whose books are the real ones; it is now."""
-    return Desk(SqlSchool(engine), clock=Clock(datetime.now(UTC)))
+    return Harness(SqlSchool(engine), clock=Clock(datetime.now(UTC)))
 
 
 def numbers(engine: Engine, day: date) -> dict[str, Any]:
@@ -64,10 +64,10 @@ def age(engine: Engine) -> None:
         connection.execute(text("RESET session_replication_role"))
 
 
-def test_a_refund_is_booked_on_its_own_day_and_ends_what_it_paid_for(engine: Engine, desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.school.add_subscription(user_id, 3000)
-    desk.book(reference="R1", stage=Stage.COMPLETED, amount_minor=10_000, user_id=user_id)
+def test_a_refund_is_booked_on_its_own_day_and_ends_what_it_paid_for(engine: Engine, harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.school.add_subscription(user_id, 3000)
+    harness.book(reference="R1", stage=Stage.COMPLETED, amount_minor=10_000, user_id=user_id)
     today = datetime.now(UTC).date()
     sold = numbers(engine, today)
     assert (sold["payments.topped_up"], sold["revenue.net"], sold["wallets.credit"]) == (10_000, 3000, 7000)
@@ -76,7 +76,7 @@ def test_a_refund_is_booked_on_its_own_day_and_ends_what_it_paid_for(engine: Eng
     age(engine)
     yesterday = today - timedelta(days=1)
     before = numbers(engine, yesterday)
-    desk.book(reference="R1", refunded_minor=10_000)
+    harness.book(reference="R1", refunded_minor=10_000)
 
     after, now = numbers(engine, yesterday), numbers(engine, today)
     money = ("revenue.", "wallets.", "payments.topped_up", "payments.refunded", "subscriptions.mrr")
@@ -88,17 +88,19 @@ def test_a_refund_is_booked_on_its_own_day_and_ends_what_it_paid_for(engine: Eng
     assert now["revenue.net"] == now["revenue.earned"] + now["revenue.deferred"] - before["revenue.deferred"]
 
 
-def test_an_open_dispute_and_a_lost_one_are_two_numbers_and_neither_is_a_refund(engine: Engine, desk: Desk) -> None:
-    user_id = desk.school.add_user()
+def test_an_open_dispute_and_a_lost_one_are_two_numbers_and_neither_is_a_refund(
+    engine: Engine, harness: Harness
+) -> None:
+    user_id = harness.school.add_user()
     today = datetime.now(UTC).date()
-    desk.book(reference="R1", stage=Stage.COMPLETED, amount_minor=5000, user_id=user_id)
+    harness.book(reference="R1", stage=Stage.COMPLETED, amount_minor=5000, user_id=user_id)
 
-    desk.book(reference="R1", **dispute(DisputeState.OPEN))
+    harness.book(reference="R1", **dispute(DisputeState.OPEN))
     found = numbers(engine, today)
     assert (found["payments.disputes_open"], found["payments.charged_back"], found["payments.refunded"]) == (2000, 0, 0)
     assert found["wallets.total"] == 3000
 
-    desk.book(reference="R1", **dispute(DisputeState.LOST))
+    harness.book(reference="R1", **dispute(DisputeState.LOST))
     found = numbers(engine, today)
     assert (found["payments.disputes_open"], found["payments.charged_back"], found["payments.refunded"]) == (0, 2000, 0)
     assert found["wallets.total"] == 3000

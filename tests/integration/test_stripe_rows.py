@@ -44,7 +44,7 @@ _FEE: Final = {"object": "balance_transaction", "id": "txn_1", "fee": 320, "net"
 class Case:
     """What is told, and what must be booked in every order of it."""
 
-    told: Sequence[Body]
+    reported: Sequence[Body]
     #: (status, amount, what the wallet holds of it) of each payment
     payments: Sequence[tuple[str, int, int]]
     #: the subscriptions of the user: (price, whether it must run), oldest first
@@ -182,7 +182,7 @@ CASES: Final[dict[str, Case]] = {
 
 
 @dataclass
-class Telling:
+class Reporting:
     """One order of one case, told about a user of its own."""
 
     name: str
@@ -239,11 +239,11 @@ def test_every_order_of_the_events_of_a_payment_ends_in_the_same_books(
     client: httpx.Client, database: Database
 ) -> None:
     # Given a user with subscriptions for each order of each case
-    orders = [(name, order) for name, case in CASES.items() for order in itertools.permutations(case.told)]
+    orders = [(name, order) for name, case in CASES.items() for order in itertools.permutations(case.reported)]
     tellings = []
     for user_id, (name, order) in enumerate(orders, start=1001):
         prices = [price for price, _ in CASES[name].subscriptions]
-        tellings.append(Telling(name, order, user_id, [user_id * 10 + turn for turn in range(len(prices))]))
+        tellings.append(Reporting(name, order, user_id, [user_id * 10 + turn for turn in range(len(prices))]))
         database.execute("INSERT INTO users (id) VALUES (%s)", user_id)
         for number, price in zip(tellings[-1].subscriptions, prices, strict=True):
             created_at = f"2026-01-01 00:00:0{number % 10}+00"
@@ -251,26 +251,26 @@ def test_every_order_of_the_events_of_a_payment_ends_in_the_same_books(
             database.execute("INSERT INTO subscriptions (id, user_id, amount_minor, created_at) VALUES %s", row)
 
     # When all of it is told, the first event of each twice
-    for telling in tellings:
-        for body in telling.bodies():
+    for reporting in tellings:
+        for body in reporting.bodies():
             assert send(client, body) == "accepted"
     wait_until_settled(database)
 
     # Then the books are the case's, whatever the order was
-    for telling in tellings:
-        case, what = CASES[telling.name], (telling.name, [one["type"] for one in telling.order])
+    for reporting in tellings:
+        case, what = CASES[reporting.name], (reporting.name, [one["type"] for one in reporting.order])
         rows = database.rows(
-            "SELECT status, amount_minor, credited_minor FROM payments WHERE user_id = %s ORDER BY 1", telling.user_id
+            "SELECT status, amount_minor, credited_minor FROM payments WHERE user_id = %s ORDER BY 1", reporting.user_id
         )
         assert rows == list(case.payments), what
         running = [
             database.rows("SELECT status FROM subscriptions WHERE id = %s", number)[0][0] == "active"
-            for number in telling.subscriptions
+            for number in reporting.subscriptions
         ]
         assert running == [must_run for _, must_run in case.subscriptions], what
         credited = sum(row[2] for row in rows)
         spent = sum(price for price, must_run in case.subscriptions if must_run)
-        balance = database.rows("SELECT balance_minor FROM users WHERE id = %s", telling.user_id)
+        balance = database.rows("SELECT balance_minor FROM users WHERE id = %s", reporting.user_id)
         assert balance == [(credited - spent,)], what
         sums = Counter(
             dict(
@@ -279,7 +279,7 @@ def test_every_order_of_the_events_of_a_payment_ends_in_the_same_books(
                     "ON account.id = account_id JOIN (SELECT id AS posting, payment_id FROM ledger_transactions) AS t "
                     "ON posting = transaction_id WHERE payment_id IN (SELECT id FROM payments WHERE user_id = %s) "
                     "GROUP BY kind HAVING sum(amount_minor) <> 0",
-                    telling.user_id,
+                    reporting.user_id,
                 )
             )
         )
@@ -292,8 +292,8 @@ def test_what_is_not_this_schools_money_is_quarantined_with_both_values(
     client: httpx.Client, database: Database
 ) -> None:
     database.execute("INSERT INTO users (id) VALUES (7)")
-    telling = Telling("", [PAID], 7, [])
-    (body, _) = map(json.loads, telling.bodies())
+    reporting = Reporting("", [PAID], 7, [])
+    (body, _) = map(json.loads, reporting.bodies())
     fee_above = {**body["data"]["object"], "balance_transaction": {**_FEE, "fee": 10001}}
     odd = {
         "a test payment, NOUBA_PAYMENTS_MODE is live": json.dumps({**body, "id": "evt_test", "livemode": False}),
@@ -320,7 +320,7 @@ def test_an_event_that_is_delivered_again_with_another_count_is_the_same_event(
     client: httpx.Client, database: Database
 ) -> None:
     database.execute("INSERT INTO users (id) VALUES (7)")
-    (body, _) = map(json.loads, Telling("", [PAID], 7, []).bodies())
+    (body, _) = map(json.loads, Reporting("", [PAID], 7, []).bodies())
 
     answers = [send(client, json.dumps({**body, "pending_webhooks": count}).encode()) for count in (2, 1, 1)]
     # another amount in the same event is no matter of counts
@@ -338,8 +338,8 @@ def test_an_event_that_is_delivered_again_with_another_count_is_the_same_event(
 
 def test_an_event_that_the_library_of_svix_signs_is_booked(client: httpx.Client, database: Database) -> None:
     database.execute("INSERT INTO users (id) VALUES (7)")
-    told = {"transaction_id": "t-1", "amount": 250000, "currency": "DZD", "user_id": 7}
-    body = json.dumps({"type": "payment.completed", "timestamp": "2026-01-01T00:00:00Z", "data": told})
+    reported = {"transaction_id": "t-1", "amount": 250000, "currency": "DZD", "user_id": 7}
+    body = json.dumps({"type": "payment.completed", "timestamp": "2026-01-01T00:00:00Z", "data": reported})
     at = datetime.now(UTC)
     webhook = Webhook(SECRETS["standard_webhooks"])
     headers = {

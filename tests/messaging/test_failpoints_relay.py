@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from tests.failpoint_places import ACTIONS, KILL, RELAY, every
 from tests.messaging.rabbitmq import VirtualHost
-from tests.messaging.test_relay import arrived, promise_many, waiting
+from tests.messaging.test_relay import arrived, enqueue_many, waiting
 from tests.waiting import wait_until
 
 
@@ -37,7 +37,7 @@ def relay(
 def test_a_relay_that_is_broken_there_loses_nothing(
     place: str, action: str, engine: Engine, database_url: str, vhost: VirtualHost, tmp_path: Path
 ) -> None:
-    promise_many(engine, 20)
+    enqueue_many(engine, 20)
     log = tmp_path / "relay.log"
 
     with relay(database_url, vhost, log, f"{place}={action}") as broken:

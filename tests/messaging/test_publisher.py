@@ -85,10 +85,10 @@ def test_a_crash_of_rabbitmq_in_the_middle_loses_nothing_that_was_confirmed(
     total = 10_000
     confirmed: set[int] = set()
 
-    def publish_until_told_otherwise() -> None:
+    def publish_until_stopped() -> None:
         confirmed.update(publisher.publish(messages(total), timeout_seconds=60))
 
-    publishing = threading.Thread(target=publish_until_told_otherwise)
+    publishing = threading.Thread(target=publish_until_stopped)
     publishing.start()
     wait_until(lambda: vhost.ready("webhooks") > 1000)
     node.kill()

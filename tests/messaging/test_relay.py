@@ -35,12 +35,12 @@ def relaying(engine: Engine, vhost: VirtualHost) -> Iterator[Relay]:
         running.stop()
 
 
-def promise(engine: Engine, event_id: int) -> str:
+def enqueue(engine: Engine, event_id: int) -> str:
     with engine.begin() as connection:
         return outbox.enqueue(connection, "gateway", WebhookReceived(event_id=event_id))
 
 
-def promise_many(engine: Engine, count: int) -> None:
+def enqueue_many(engine: Engine, count: int) -> None:
     rows = [
         {"service": "gateway", "message": encode_message(WebhookReceived(event_id=event_id))}
         for event_id in range(count)
@@ -66,7 +66,7 @@ def test_a_row_is_part_of_the_transaction_that_causes_it(engine: Engine) -> None
 
 
 def test_a_committed_row_is_published_as_the_message_it_is_and_then_gone(engine: Engine, vhost: VirtualHost) -> None:
-    message_id = promise(engine, 7)
+    message_id = enqueue(engine, 7)
     with relaying(engine, vhost):
         wait_until(lambda: waiting(engine) == 0)
     [(properties, body)] = vhost.take_all("webhooks")
@@ -77,7 +77,7 @@ def test_a_committed_row_is_published_as_the_message_it_is_and_then_gone(engine:
 def test_a_relay_leaves_other_services_rows_alone(engine: Engine, vhost: VirtualHost) -> None:
     with engine.begin() as connection:
         outbox.enqueue(connection, "stats", WebhookReceived(event_id=1))
-    promise(engine, 2)
+    enqueue(engine, 2)
     with relaying(engine, vhost):
         wait_until(lambda: waiting(engine) == 1)
     assert relay.backlog(engine, "stats")[0] == 1
@@ -86,12 +86,12 @@ def test_a_relay_leaves_other_services_rows_alone(engine: Engine, vhost: Virtual
 
 def test_a_woken_relay_publishes_within_milliseconds(engine: Engine, vhost: VirtualHost) -> None:
     with relaying(engine, vhost) as running, engine.connect() as connection:
-        promise(engine, 0)
+        enqueue(engine, 0)
         wait_until(lambda: waiting(engine) == 0)
         latencies_ms = []
         gone = text("SELECT NOT EXISTS (SELECT FROM outbox)")
         for event_id in range(100):
-            promise(engine, event_id)
+            enqueue(engine, event_id)
             committed_at = time.perf_counter()
             running.wake()
             while not connection.scalar(gone):
@@ -107,12 +107,12 @@ def test_a_woken_relay_publishes_within_milliseconds(engine: Engine, vhost: Virt
 
 def test_a_row_that_nobody_announced_is_found_by_polling(engine: Engine, vhost: VirtualHost) -> None:
     with relaying(engine, vhost):
-        promise(engine, 1)
+        enqueue(engine, 1)
         wait_until(lambda: waiting(engine) == 0, timeout_seconds=5)
 
 
 def test_many_relays_share_the_rows_and_none_is_left_or_sent_twice(engine: Engine, vhost: VirtualHost) -> None:
-    promise_many(engine, 3000)
+    enqueue_many(engine, 3000)
     with ExitStack() as relays:
         for _ in range(4):
             relays.enter_context(relaying(engine, vhost))
@@ -121,11 +121,11 @@ def test_many_relays_share_the_rows_and_none_is_left_or_sent_twice(engine: Engin
 
 
 def test_a_backlog_drains_and_the_newest_row_does_not_wait_for_all_of_it(engine: Engine, vhost: VirtualHost) -> None:
-    promise_many(engine, 20_000)
+    enqueue_many(engine, 20_000)
     began = time.monotonic()
     with relaying(engine, vhost) as running:
         wait_until(lambda: waiting(engine) < 18_000)
-        message_id = promise(engine, 20_000)
+        message_id = enqueue(engine, 20_000)
         running.wake()
         is_newest = tables.outbox.c.message["message_id"].astext == message_id
 
@@ -146,7 +146,7 @@ def test_a_backlog_drains_and_the_newest_row_does_not_wait_for_all_of_it(engine:
 
 def test_rows_that_rabbitmq_refuses_stay_and_the_others_go(engine: Engine, vhost: VirtualHost) -> None:
     vhost.set_policy("^webhooks$", {"max-length": 10, "overflow": "reject-publish"})
-    promise_many(engine, 3000)
+    enqueue_many(engine, 3000)
     with engine.begin() as connection:
         outbox.enqueue(connection, "gateway", PaymentSettled(payment_id=1, day=date(2026, 3, 1)))
     with relaying(engine, vhost):
@@ -166,7 +166,7 @@ def test_rows_that_rabbitmq_refuses_stay_and_the_others_go(engine: Engine, vhost
 def test_a_relay_killed_at_any_step_loses_nothing(
     failpoint: str, engine: Engine, database_url: str, vhost: VirtualHost, run: Run
 ) -> None:
-    promise_many(engine, 20)
+    enqueue_many(engine, 20)
     killed = run("relay", database_url, vhost.url, NOUBA_FAILPOINTS=f"{failpoint}=kill")
     assert killed.wait(20) == -signal.SIGKILL
     with relaying(engine, vhost):
@@ -177,7 +177,7 @@ def test_a_relay_killed_at_any_step_loses_nothing(
 def test_rabbitmq_may_be_away_for_a_while(engine: Engine, vhost: VirtualHost, node: Node) -> None:
     node.kill()
     with relaying(engine, vhost):
-        promise_many(engine, 1000)
+        enqueue_many(engine, 1000)
         count, age_seconds = relay.backlog(engine, "gateway")
         assert (count, age_seconds < 60) == (1000, True)
         node.start()
@@ -187,7 +187,7 @@ def test_rabbitmq_may_be_away_for_a_while(engine: Engine, vhost: VirtualHost, no
 
 def test_rabbitmq_crashing_under_load_loses_nothing(engine: Engine, vhost: VirtualHost, node: Node) -> None:
     vhost.declare("webhooks")
-    promise_many(engine, 10_000)
+    enqueue_many(engine, 10_000)
     with relaying(engine, vhost):
         wait_until(lambda: waiting(engine) < 9_000)
         node.kill()
@@ -199,7 +199,7 @@ def test_rabbitmq_crashing_under_load_loses_nothing(engine: Engine, vhost: Virtu
 
 def test_postgresql_may_crash_under_load_and_come_back(own_postgres: Postgres, vhost: VirtualHost) -> None:
     engine = build_engine(own_postgres.url)
-    promise_many(engine, 10_000)
+    enqueue_many(engine, 10_000)
     with relaying(engine, vhost):
         wait_until(lambda: waiting(engine) < 9_000)
         own_postgres.kill()

@@ -58,7 +58,7 @@ def waiting(engine: Engine, queue: str) -> int:
         return connection.scalar(select(func.count()).select_from(tables.outbox).where(in_queue)) or 0
 
 
-def promise(engine: Engine, *messages: WebhookReceived | PaymentSettled) -> None:
+def enqueue(engine: Engine, *messages: WebhookReceived | PaymentSettled) -> None:
     with engine.begin() as connection:
         connection.execute(
             insert(tables.outbox), [{"service": "gateway", "message": encode_message(message)} for message in messages]
@@ -74,17 +74,17 @@ def test_a_queue_that_confirms_nothing_delays_no_other_queue(
 ) -> None:
     with relaying(relaying_engine, vhost) as relay:
         # Given both queues exist, and one of them confirms nothing
-        promise(engine, WebhookReceived(event_id=0), *settled(1))
+        enqueue(engine, WebhookReceived(event_id=0), *settled(1))
         wait_until(lambda: vhost.ready("webhooks") == 1 and vhost.ready("default") == 1)
         with suspended(node, vhost, "default"):
-            promise(engine, *settled(300))
+            enqueue(engine, *settled(300))
             # When webhooks come for longer than any patience
             slowest = 0.0
             until = time.monotonic() + 20
             event_id = 0
             while time.monotonic() < until:
                 event_id += 1
-                promise(engine, WebhookReceived(event_id=event_id))
+                enqueue(engine, WebhookReceived(event_id=event_id))
                 committed_at = time.monotonic()
                 relay.wake()
                 wait_until(lambda: waiting(engine, "webhooks") == 0)
@@ -105,10 +105,10 @@ def test_a_confirm_that_comes_late_counts(
     engine: Engine, relaying_engine: Engine, node: Node, vhost: VirtualHost
 ) -> None:
     with relaying(relaying_engine, vhost) as relay:
-        promise(engine, *settled(1))
+        enqueue(engine, *settled(1))
         wait_until(lambda: vhost.ready("default") == 1)
         with suspended(node, vhost, "default"):
-            promise(engine, *settled(300))
+            enqueue(engine, *settled(300))
             relay.wake()
             # longer than the five seconds after which confirms used to be ignored
             time.sleep(7)
@@ -128,7 +128,7 @@ def test_a_queue_that_refused_everything_recovers_and_the_log_says_so(
             log.append(line)
 
     threading.Thread(target=read_log, daemon=True).start()
-    promise(engine, WebhookReceived(event_id=0))
+    enqueue(engine, WebhookReceived(event_id=0))
     wait_until(lambda: vhost.ready("webhooks") == 1)
     # Given a policy under which the queue refuses every message
     vhost.set_policy("^webhooks$", {"max-length": 1, "overflow": "reject-publish"})
@@ -139,7 +139,7 @@ def test_a_queue_that_refused_everything_recovers_and_the_log_says_so(
         # a quorum queue refuses softly: some beyond the limit get in
         nonlocal sent
         sent += 1
-        promise(engine, WebhookReceived(event_id=sent))
+        enqueue(engine, WebhookReceived(event_id=sent))
         threading.Event().wait(0.3)
         return any("refuses every message" in line for line in log)
 
@@ -149,7 +149,7 @@ def test_a_queue_that_refused_everything_recovers_and_the_log_says_so(
     vhost.delete_policy()
     # Then what waited leaves, and what comes later
     wait_until(lambda: waiting(engine, "webhooks") == 0)
-    promise(engine, WebhookReceived(event_id=sent + 1))
+    enqueue(engine, WebhookReceived(event_id=sent + 1))
     wait_until(lambda: waiting(engine, "webhooks") == 0)
     assert set(range(sent + 2)) == {json.loads(body)["kwargs"]["event_id"] for _, body in vhost.take_all("webhooks")}
     wait_until(lambda: any("confirms again" in line for line in log))

@@ -103,20 +103,20 @@ def test_a_worker_tells_prometheus_what_became_of_its_jobs(vhost: VirtualHost, r
         send(vhost, event_id)
     wait_until(lambda: vhost.ready("webhooks.XQ") == 2)
 
-    def told() -> str:
+    def reported() -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             return str(answer.read().decode())
 
     labels = 'actor="webhooks.received.v1"'
     for outcome, count in (("done", 1), ("retried", 1), ("dead", 2)):
         line = f'nouba_messages_total{{{labels},outcome="{outcome}",queue="webhooks"}} {count}.0'
-        wait_until(lambda: line in told(), timeout_seconds=5)  # noqa: B023
-    assert f'nouba_message_queue_seconds_count{{{labels},queue="webhooks"}} 4.0' in told()
-    assert 'nouba_messages_in_progress{queue="webhooks"} 0.0' in told()
+        wait_until(lambda: line in reported(), timeout_seconds=5)  # noqa: B023
+    assert f'nouba_message_queue_seconds_count{{{labels},queue="webhooks"}} 4.0' in reported()
+    assert 'nouba_messages_in_progress{queue="webhooks"} 0.0' in reported()
     # two of them ended at the first attempt, and one at the second
-    assert f'nouba_message_attempts_sum{{{labels},queue="webhooks"}} 4.0' in told()
-    assert f'nouba_message_attempts_count{{{labels},queue="webhooks"}} 3.0' in told()
-    assert 'nouba_worker_threads{queue="webhooks"} 1.0' in told()
+    assert f'nouba_message_attempts_sum{{{labels},queue="webhooks"}} 4.0' in reported()
+    assert f'nouba_message_attempts_count{{{labels},queue="webhooks"}} 3.0' in reported()
+    assert 'nouba_worker_threads{queue="webhooks"} 1.0' in reported()
 
 
 def test_a_process_tells_prometheus_what_it_is_and_when_it_started(vhost: VirtualHost, run: Run, journal: Path) -> None:
@@ -124,10 +124,10 @@ def test_a_process_tells_prometheus_what_it_is_and_when_it_started(vhost: Virtua
     wait_until(lambda: "metrics" in journal.read_text())
     port = journal.read_text().split()[1]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        told = answer.read().decode()
+        reported = answer.read().decode()
 
-    assert f'version="{version("nouba")}"}} 1.0' in told
-    started = re.search(r"^nouba_start_timestamp_seconds (\S+)$", told, re.MULTILINE)
+    assert f'version="{version("nouba")}"}} 1.0' in reported
+    started = re.search(r"^nouba_start_timestamp_seconds (\S+)$", reported, re.MULTILINE)
     assert started
     assert abs(time.time() - float(started[1])) < 60
 

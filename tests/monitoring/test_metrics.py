@@ -66,7 +66,7 @@ def test_a_metric_has_our_prefix_and_a_base_unit(metric: Metric) -> None:
 @pytest.mark.parametrize("server", ["services.webhook_gateway.server", "services.stats.api.server"])
 def test_a_gauge_that_several_processes_tell_says_how_they_are_put_together(server: str, tmp_path: Path) -> None:
     # without a mode each process' value appears by itself, with its id as a label, and for ever
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", _GAUGES.format(server=server)],
         env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
         check=True,
@@ -74,16 +74,16 @@ def test_a_gauge_that_several_processes_tell_says_how_they_are_put_together(serv
         text=True,
     ).stdout.split()
 
-    assert told, "the program finds no gauge at all"
-    assert [line for line in told if line.endswith("=all")] == []
+    assert reported, "the program finds no gauge at all"
+    assert [line for line in reported if line.endswith("=all")] == []
 
 
 def test_a_server_can_still_say_how_its_processes_add_up_when_its_command_runs() -> None:
     # prometheus_client decides at its first import: one that comes sooner leaves the metrics of both servers empty
     program = "import sys, shared.cli, services.stats.api.cli; print('prometheus_client' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    reported = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 
-    assert told.stdout == "False\n"
+    assert reported.stdout == "False\n"
 
 
 @pytest.mark.lint

@@ -188,8 +188,14 @@ def test_an_address_that_is_bound_plays_from_there_alone(
     ) as proxied:
         path = signed(MASTER, address="2001:db8::7")
         found = [
-            httpx.get(proxied.url + path, headers={"X-Forwarded-For": told}).status_code
-            for told in ("2001:db8::7", "2001:0DB8:0::7", "203.0.113.7, 2001:db8::7", "2001:db8::7, 203.0.113.7", "x")
+            httpx.get(proxied.url + path, headers={"X-Forwarded-For": client}).status_code
+            for client in (
+                "2001:db8::7",
+                "2001:0DB8:0::7",
+                "203.0.113.7, 2001:db8::7",
+                "2001:db8::7, 203.0.113.7",
+                "x",
+            )
         ]
     assert found == [200, 200, 200, 403, 403]
 

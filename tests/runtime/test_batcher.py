@@ -177,10 +177,10 @@ def test_an_exception_at_any_line_costs_only_those_whom_it_strikes(code: CodeTyp
 
     # Then nobody waits for ever, most have their answers, and the next is served
     assert not any(thread.is_alive() for thread in threads), f"stuck after line {line}"
-    told = [answer for some in answers for answer in some]
-    assert len(told) == 12
-    assert told.count(TimeIsUp) + told.count(BatchLostError) <= 4
-    assert {answer for answer in told if isinstance(answer, int)} <= {item * 10 for item in range(12) if item != 7}
+    reported = [answer for some in answers for answer in some]
+    assert len(reported) == 12
+    assert reported.count(TimeIsUp) + reported.count(BatchLostError) <= 4
+    assert {answer for answer in reported if isinstance(answer, int)} <= {item * 10 for item in range(12) if item != 7}
     assert run_batched(1) == 10
 
 

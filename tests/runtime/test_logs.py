@@ -105,9 +105,9 @@ def test_the_database_names_the_constraint_and_not_the_row(engine: Engine) -> No
     with pytest.raises(SQLAlchemyError) as caught, engine.begin() as connection:
         connection.execute(text("INSERT INTO outbox (message) VALUES ('{\"canary\": 1}')"))
     assert "canary" in str(caught.value)
-    told = describe(caught.value)
-    assert "not-null constraint" in told
-    assert "canary" not in told
+    reported = describe(caught.value)
+    assert "not-null constraint" in reported
+    assert "canary" not in reported
 
 
 def test_a_refused_connection_says_why() -> None:

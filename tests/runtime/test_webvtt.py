@@ -31,7 +31,7 @@ def test_webvtt_keeps_places_and_loses_notes_and_styles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "reported"),
     [
         (b"", "no caption"),
         (b"WEBVTT\n", "no caption"),
@@ -42,6 +42,6 @@ def test_webvtt_keeps_places_and_loses_notes_and_styles() -> None:
         (b"WEBVTT\n\n" + b"00:01.000 --> 00:02.000\nx\n\n" * 20_001, "at most 20000"),
     ],
 )
-def test_what_is_neither_is_refused_with_a_sentence(body: bytes, told: str) -> None:
-    with pytest.raises(CaptionsError, match=told):
+def test_what_is_neither_is_refused_with_a_sentence(body: bytes, reported: str) -> None:
+    with pytest.raises(CaptionsError, match=reported):
         parse_captions(body)

@@ -16,7 +16,7 @@ from tests.stats.oracle_money import Money
 
 def numbers(school: School, day: date, zone: ZoneInfo, currency: str) -> dict[str, Any]:
     """The numbers of `day` by id."""
-    told = Day(school, day, zone, currency)
+    reported = Day(school, day, zone, currency)
     found: dict[str, Any] = {}
     for section in (
         "revenue",
@@ -31,7 +31,7 @@ def numbers(school: School, day: date, zone: ZoneInfo, currency: str) -> dict[st
         "content",
         "platform",
     ):
-        for name, value in getattr(told, section)().items():
+        for name, value in getattr(reported, section)().items():
             if value is not None:
                 found[f"{section}.{name}"] = value
     return found

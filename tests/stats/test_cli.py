@@ -89,7 +89,7 @@ def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("show", "2020-01-01"), "nouba stats compute 2020-01-01"),
         (("show", "01/02/2026"), "write it as 2026-11-23"),
@@ -101,9 +101,9 @@ def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
         (("definitions", "payments.profit"), "No number is called"),
     ],
 )
-def test_a_fault_is_a_sentence_that_says_the_fix(run: Run, arguments: tuple[str, ...], told: str) -> None:
+def test_a_fault_is_a_sentence_that_says_the_fix(run: Run, arguments: tuple[str, ...], reported: str) -> None:
     done = run(*arguments, status=2 if arguments[1] == "01/02/2026" else 1)
-    assert told in done.stderr
+    assert reported in done.stderr
     assert "Traceback" not in done.stderr
 
 

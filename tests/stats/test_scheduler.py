@@ -92,7 +92,7 @@ def test_periodiq_fires_at_midnight_in_the_schools_zone(start: Start, rows: Call
 
 #: At which step the scheduler and the worker of a night die.
 NIGHTS = (
-    ("sweep.before_look", "stats.before_read"),
+    ("sweep.before_scan", "stats.before_read"),
     ("sweep.before_commit", "stats.after_read"),
     ("sweep.after_commit", "stats.after_keep"),
     ("sweep.before_commit", "stats.before_commit"),

@@ -57,14 +57,14 @@ def test_a_part_is_a_folder_wherever_it_is() -> None:
 
 
 def test_an_unknown_part_is_a_sentence_that_names_all_parts() -> None:
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-m", "tests.suite", "quick", "--part", "nonsense"], cwd=ROOT, capture_output=True, text=True
     )
 
-    assert told.returncode == 2
-    assert "There is no part 'nonsense'. PART is one of: " in told.stderr
-    assert "contracts" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert reported.returncode == 2
+    assert "There is no part 'nonsense'. PART is one of: " in reported.stderr
+    assert "contracts" in reported.stderr
+    assert "Traceback" not in reported.stderr
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def test_tests_that_share_a_fixture_of_their_module_run_in_one_process(sample: P
     (sample / "test_sample.py").write_text(SHARED)
 
     process = start(sample)
-    told, _ = process.communicate(timeout=120)
+    reported, _ = process.communicate(timeout=120)
 
-    assert process.returncode == 0, told
+    assert process.returncode == 0, reported
 
 
 def servers_of(sample: Path) -> list[psutil.Process]:

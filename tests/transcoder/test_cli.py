@@ -25,11 +25,11 @@ def test_run_makes_a_lesson_and_tells_programs_about_it(film: Callable[[str], Pa
     )
 
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert Path(told["master"]).is_file()
-    assert list(told["renditions"]) == ["480p", "360p", "240p", "audio0"]
-    assert told["duration_seconds"] == 3
-    assert "poster.jpg" in told["stills"]
+    reported = json.loads(result.stdout)
+    assert Path(reported["master"]).is_file()
+    assert list(reported["renditions"]) == ["480p", "360p", "240p", "audio0"]
+    assert reported["duration_seconds"] == 3
+    assert "poster.jpg" in reported["stills"]
 
 
 def test_run_shows_people_what_was_made(film: Callable[[str], Path], tmp_path: Path) -> None:

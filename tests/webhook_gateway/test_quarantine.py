@@ -54,8 +54,8 @@ def outcome(gateway: RunningGateway, database: Database, news: Delivery) -> tupl
     with httpx.Client(base_url=gateway.url) as client:
         answer = deliver(client, news).json()
     ((reason,),) = database.rows("SELECT reason FROM webhook_events WHERE id = %s", answer["event_id"])
-    told = "SELECT count(*) FROM outbox WHERE (message #>> '{kwargs,event_id}')::bigint = %s"
-    ((messages,),) = database.rows(told, answer["event_id"])
+    reported = "SELECT count(*) FROM outbox WHERE (message #>> '{kwargs,event_id}')::bigint = %s"
+    ((messages,),) = database.rows(reported, answer["event_id"])
     return answer["status"], reason, messages
 
 
@@ -109,8 +109,8 @@ def test_a_field_of_the_money_with_two_values_is_quarantined_with_both(
     news = paid(provider) if provider != "stripe" else changed(paid("stripe"), account=ACCOUNT)
     body = news.body.replace(b'"amount":', b'"amount":7,"amount":', 1)
     body = body if body != news.body else news.body.replace(b'"amount": ', b'"amount": 7, "amount": ', 1)
-    told = json.loads(news.body)
-    amount = told.get("amount") or told["data"].get("amount") or told["data"]["object"]["amount"]
+    reported = json.loads(news.body)
+    amount = reported.get("amount") or reported["data"].get("amount") or reported["data"]["object"]["amount"]
     reason = f"amount is given twice: 7 and {amount}"
     assert outcome(test_mode, database, with_body(news, body)) == ("quarantined", reason, 0)
 
@@ -128,10 +128,10 @@ def test_text_that_may_be_personal_is_not_shown_and_a_field_that_repeats_itself_
 
 def test_a_fee_above_the_amount_is_quarantined_with_both(test_mode: RunningGateway, database: Database) -> None:
     news = signed("chargily", [SECRETS["chargily"]], Payment(reference="fee-1", amount_minor=250_000))
-    told = json.loads(news.body)
-    told["data"]["fees_on_merchant"] = 2501
+    reported = json.loads(news.body)
+    reported["data"]["fees_on_merchant"] = 2501
     reason = "the fee 250100 is above the amount 250000 (minor units)"
-    assert outcome(test_mode, database, with_body(news, json.dumps(told).encode())) == ("quarantined", reason, 0)
+    assert outcome(test_mode, database, with_body(news, json.dumps(reported).encode())) == ("quarantined", reason, 0)
 
 
 def test_the_headers_of_svix_are_read_and_never_mixed_with_the_others(

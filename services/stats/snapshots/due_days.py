@@ -34,7 +34,7 @@ def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int, fir
         begun_at = first_fact(connection, opened_at)
         if begun_at is None:
             return []
-        failpoint("sweep.before_look")
+        failpoint("sweep.before_scan")
         # what was kept before the first fact is looked at too: the user who was the first may be gone
         first_kept = connection.scalar(select(func.min(daily_stats_newest.c.day)))
         first = max(first_day, min(day_of(begun_at, zone), first_kept or date.max))

@@ -119,7 +119,7 @@ class PostgresJobStore(PostgresTaskStore):
         *,
         speech_tasks: int = 0,
     ) -> bool:
-        told = [asdict(warning) for warning in warnings] or None
+        reported = [asdict(warning) for warning in warnings] or None
 
         def work(connection: Connection) -> bool:
             lock_course(connection, lease.job.course_id)
@@ -130,7 +130,7 @@ class PostgresJobStore(PostgresTaskStore):
                 "state": State.COMPLETED,
                 "finished_at": func.now(),
                 "stored_bytes": _STORED_BYTES,
-                "warnings": told,
+                "warnings": reported,
             }
             if connection.execute(swap.values(ended)).rowcount == 1:
                 set_course(connection, lease.job.course_id, transcoding_status="completed", video_ref=video_ref)

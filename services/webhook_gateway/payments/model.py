@@ -48,7 +48,7 @@ class Payment:
     user_id: int
     amount_minor: int
     currency: str
-    standing: PaymentState
+    state: PaymentState
     amount_is_final: bool = True
     registered_minor: int | None = None
     amount_told_at: datetime | None = None
@@ -81,7 +81,7 @@ class Payment:
             user_id=user_id,
             amount_minor=amount_minor,
             currency=currency,
-            standing=PaymentState(),
+            state=PaymentState(),
             subscription_id=subscription_id,
             registered_subscription_id=subscription_id,
         )
@@ -89,7 +89,7 @@ class Payment:
     @property
     def status(self) -> Status:
         """The word that the table shows."""
-        return self.standing.status(self.amount_minor)
+        return self.state.status(self.amount_minor)
 
     @property
     def registered(self) -> int | None:
@@ -102,14 +102,14 @@ class Payment:
         return self.subscription_id if self._is_registration else self.registered_subscription_id
 
     @property
-    def told_fee_minor(self) -> int:
+    def reported_fee_minor(self) -> int:
         """The part of the fee that was told as one figure, and not as fees of their own."""
-        return self.fee_minor - self.standing.fee_minor(FeeKind.PAYMENT)
+        return self.fee_minor - self.state.fee_minor(FeeKind.PAYMENT)
 
     @property
     def _is_registration(self) -> bool:
         """Whether this is the row of the school's checkout, and no event has changed it."""
-        return self.registered_minor is None and self.amount_is_final and self.standing.stage is not Stage.COMPLETED
+        return self.registered_minor is None and self.amount_is_final and self.state.stage is not Stage.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,16 +27,16 @@ class Money:
     @classmethod
     def of(cls, payment: Payment) -> "Money":
         """The money of `payment` as its standing has it."""
-        standing = payment.standing
-        if standing.stage is not Stage.COMPLETED:
+        state = payment.state
+        if state.stage is not Stage.COMPLETED:
             return cls()
         return cls(
             collected_minor=payment.amount_minor,
             fee_minor=payment.fee_minor,
-            refunded_minor=standing.refunded_minor,
-            withheld_minor=standing.withheld_minor,
-            lost_minor=standing.lost_minor,
-            dispute_fee_minor=standing.fee_minor(FeeKind.DISPUTE),
+            refunded_minor=state.refunded_minor,
+            withheld_minor=state.withheld_minor,
+            lost_minor=state.lost_minor,
+            dispute_fee_minor=state.fee_minor(FeeKind.DISPUTE),
         )
 
     def positions(self) -> dict[AccountKind, int]:

@@ -51,7 +51,7 @@ class Total:
     """
 
     amount_minor: int = 0
-    told_at: datetime | None = None
+    reported_at: datetime | None = None
     fell_minor: int = 0
 
     def merge(self, news: "Total") -> "Total":
@@ -146,39 +146,39 @@ def refunded_minor(total: Total, refunds: Iterable[Refund]) -> int:
     was first, it does so if the figure is large enough. A figure that fell was told because refunds ended, and does not
     hold them, even if their own events are some seconds younger.
     """
-    told_at, fell_minor = total.told_at, total.fell_minor
+    reported_at, fell_minor = total.reported_at, total.fell_minor
     known = list(refunds)
     live_minor = sum(refund.amount_minor for refund in known if not refund.is_ended)
     unexplained = total.amount_minor
     for refund in known:
-        if not refund.is_ended and _had_begun(refund, told_at):
+        if not refund.is_ended and _had_begun(refund, reported_at):
             unexplained -= refund.amount_minor
     for refund in sorted(known, key=lambda one: (one.ended_at or _NEVER, one.amount_minor != fell_minor, one.id)):
-        if not refund.is_ended or not _had_begun(refund, told_at):
+        if not refund.is_ended or not _had_begun(refund, reported_at):
             continue
-        if refund.amount_minor <= fell_minor and _ends_with(refund, told_at):
+        if refund.amount_minor <= fell_minor and _ends_with(refund, reported_at):
             fell_minor -= refund.amount_minor
             continue
-        is_certain = told_at is not None and refund.ended_at is not None and refund.ended_at > told_at
-        is_open_question = told_at is None or refund.ended_at is None or refund.ended_at == told_at
+        is_certain = reported_at is not None and refund.ended_at is not None and refund.ended_at > reported_at
+        is_open_question = reported_at is None or refund.ended_at is None or refund.ended_at == reported_at
         if is_certain or (is_open_question and unexplained >= refund.amount_minor):
             unexplained -= refund.amount_minor
     return max(0, unexplained) + live_minor
 
 
-def _ends_with(refund: Refund, told_at: datetime | None) -> bool:
+def _ends_with(refund: Refund, reported_at: datetime | None) -> bool:
     """Whether the figure that was told at that time can have fallen because this refund ended."""
-    if told_at is None or refund.ended_at is None:
+    if reported_at is None or refund.ended_at is None:
         return False
-    return timedelta() <= refund.ended_at - told_at <= _ENDS_WITHIN
+    return timedelta() <= refund.ended_at - reported_at <= _ENDS_WITHIN
 
 
 def _newest(total: Total) -> tuple[datetime, int, int]:
-    return total.told_at or _NEVER, total.amount_minor + total.fell_minor, total.fell_minor
+    return total.reported_at or _NEVER, total.amount_minor + total.fell_minor, total.fell_minor
 
 
-def _had_begun(refund: Refund, told_at: datetime | None) -> bool:
-    return told_at is None or refund.began_at is None or refund.began_at <= told_at
+def _had_begun(refund: Refund, reported_at: datetime | None) -> bool:
+    return reported_at is None or refund.began_at is None or refund.began_at <= reported_at
 
 
 def _progress(dispute: Dispute) -> tuple[int, datetime, int]:

@@ -103,7 +103,7 @@ class PaymentNotice:
     api_version: str | None = None
 
     @property
-    def standing(self) -> PaymentState:
+    def state(self) -> PaymentState:
         """The part of the notice that moves a payment."""
         refunded = Total()
         if self.refunded_minor is not None:

@@ -64,7 +64,7 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
         return SettlementResult(EventState.RECEIVED, excess, after.id)
     _keep_links(event.provider, notice, moved.user_id, books)
     moved = _close_checkout(event.provider, notice, moved, books)
-    if _is_told_again(before, moved):
+    if _is_repetition(before, moved):
         if moved != before:
             books.save(moved)
         reason = f"nothing new: payment {moved.id} is {moved.status}"
@@ -128,11 +128,11 @@ def _likely_checkout(newcomer: Payment, notice: PaymentNotice, books: Settlement
     prefix = notice.checkout_prefix
     if prefix is None:
         return None
-    told = notice.amount_minor if notice.authorized_minor is None else notice.authorized_minor
+    reported = notice.amount_minor if notice.authorized_minor is None else notice.authorized_minor
     waiting = books.registered(newcomer.provider, newcomer.user_id, prefix)
     # an event that names an order has been matched by that already
     return min(
-        (one.id for one in waiting if one.amount_minor == told and (one.reference or notice.order_number is None)),
+        (one.id for one in waiting if one.amount_minor == reported and (one.reference or notice.order_number is None)),
         default=None,
     )
 
@@ -146,9 +146,9 @@ def _close_checkout(provider: str, notice: PaymentNotice, moved: Payment, books:
     row = None if notice.checkout is None else books.find(provider, notice.checkout, None)
     if row is None or row.id == moved.id or row.user_id != moved.user_id:
         return moved
-    if row.standing.stage < Stage.CANCELED:
-        standing = row.standing.merge(PaymentState(Stage.CANCELED))
-        books.save(replace(row, standing=standing, failure_reason=f"payment {moved.id} is the payment of its checkout"))
+    if row.state.stage < Stage.CANCELED:
+        state = row.state.merge(PaymentState(Stage.CANCELED))
+        books.save(replace(row, state=state, failure_reason=f"payment {moved.id} is the payment of its checkout"))
     registered = moved.registered_subscription or row.registered_subscription
     return replace(
         moved,
@@ -170,7 +170,7 @@ def _apply(
     for day in _days(event, before, moved, terms):
         books.announce(moved.id, day)
     reason = f"payment {moved.id} is {moved.status}"
-    if (refunded := moved.standing.refunded_minor) > moved.amount_minor:
+    if (refunded := moved.state.refunded_minor) > moved.amount_minor:
         above = refunded - moved.amount_minor
         reason += f"; its refunds of {refunded} are above the {moved.amount_minor} that were paid: {above} not booked"
     if moved.credited_minor and (first := books.paid_before(moved)):
@@ -273,7 +273,7 @@ def _newcomer(
         subscription_id=subscription_id,
         registered_subscription_id=subscription_id,
         currency=notice.currency or terms.currency,
-        standing=PaymentState(),
+        state=PaymentState(),
     )
     fault = _mismatch(newcomer, notice, terms, is_accepted=event.accepted)
     return SettlementResult(EventState.QUARANTINED, fault) if fault else newcomer
@@ -301,25 +301,25 @@ def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy, *, i
 
 def _amount_fault(payment: Payment, notice: PaymentNotice) -> str | None:
     """Why the amount that was collected cannot be this payment's. A hold or an attempt may be of any: it moves none."""
-    told = notice.amount_minor
-    if notice.stage is not Stage.COMPLETED or told is None:
+    reported = notice.amount_minor
+    if notice.stage is not Stage.COMPLETED or reported is None:
         return None
     if notice.authorized_minor is None:
-        known = payment.amount_minor if payment.amount_is_final else told
-        is_same = told == known
+        known = payment.amount_minor if payment.amount_is_final else reported
+        is_same = reported == known
     else:
         # the school may have collected less than was registered, never more
         known = notice.authorized_minor if payment.registered is None else payment.registered
-        is_same = notice.authorized_minor == known and (payment.registered is None or told <= known)
-        told = told if notice.authorized_minor == known else notice.authorized_minor
-    return None if is_same else f"registered {known} {payment.currency}, told {told} (minor units)"
+        is_same = notice.authorized_minor == known and (payment.registered is None or reported <= known)
+        reported = reported if notice.authorized_minor == known else notice.authorized_minor
+    return None if is_same else f"registered {known} {payment.currency}, told {reported} (minor units)"
 
 
 def _excess(moved: Payment, notice: PaymentNotice) -> str | None:
     """Why a refund has to wait: it is more than is known to be paid, and more may be told to be collected."""
     if not moved.amount_is_final:
         return None
-    for refund in (moved.standing.refunds[one.id] for one in notice.refunds):
+    for refund in (moved.state.refunds[one.id] for one in notice.refunds):
         if not refund.is_ended and refund.amount_minor > moved.amount_minor:
             return f"paid {moved.amount_minor}, told {refund.amount_minor} refunded (minor units)"
     return None
@@ -332,15 +332,15 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
     (see `PaymentState`), so that the order of events is no matter. Only the news that money was collected tells when
     that was, how it came and what it cost.
     """
-    standing = payment.standing.merge(notice.standing)
+    state = payment.state.merge(notice.state)
     is_collected = notice.stage is Stage.COMPLETED
-    amount_minor, told_at = _amount(payment, notice)
+    amount_minor, reported_at = _amount(payment, notice)
     registered_subscription_id = payment.registered_subscription
-    told_fee_minor = max(payment.told_fee_minor, (notice.fee_minor or 0) if is_collected else 0)
+    reported_fee_minor = max(payment.reported_fee_minor, (notice.fee_minor or 0) if is_collected else 0)
     moved = replace(
         payment,
         amount_minor=amount_minor,
-        amount_told_at=told_at,
+        amount_told_at=reported_at,
         amount_is_final=payment.amount_is_final or is_collected,
         registered_minor=payment.registered,
         reference=notice.reference,
@@ -349,9 +349,9 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
         or max(payment.subscription_id or 0, notice.subscription_id or 0)
         or None,
         registered_subscription_id=registered_subscription_id,
-        standing=standing,
-        credited_minor=standing.credit_minor(amount_minor),
-        fee_minor=told_fee_minor + standing.fee_minor(FeeKind.PAYMENT),
+        state=state,
+        credited_minor=state.credit_minor(amount_minor),
+        fee_minor=reported_fee_minor + state.fee_minor(FeeKind.PAYMENT),
         failure_reason=_failure_reason(payment, notice),
     )
     if not is_collected:
@@ -364,14 +364,14 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
     )
 
 
-def _is_told_again(before: Payment, moved: Payment) -> bool:
+def _is_repetition(before: Payment, moved: Payment) -> bool:
     """Whether nothing but the time changed at which a figure was told."""
 
     def timeless(payment: Payment) -> Payment:
-        refunded = replace(payment.standing.refunded, told_at=None, fell_minor=0)
-        disputes = {one.id: replace(one, reported_at=None) for one in payment.standing.disputes.values()}
-        standing = replace(payment.standing, refunded=refunded, disputes=disputes)
-        return replace(payment, amount_told_at=None, standing=standing)
+        refunded = replace(payment.state.refunded, reported_at=None, fell_minor=0)
+        disputes = {one.id: replace(one, reported_at=None) for one in payment.state.disputes.values()}
+        state = replace(payment.state, refunded=refunded, disputes=disputes)
+        return replace(payment, amount_told_at=None, state=state)
 
     return timeless(before) == timeless(moved) and Money.of(before) == Money.of(moved)
 
@@ -381,21 +381,21 @@ def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | No
     counts; before that the largest that was held or tried, where nobody registered another. What a bill says has no
     time, so that it is older than every figure of the payment itself; of two bills the smaller figure counts, because
     an invoice that several payments paid tells the sum of them."""
-    told, known = notice.amount_minor, payment.amount_minor
-    told_at = None if notice.is_billed else notice.occurred_at
-    if told is None:
+    reported, known = notice.amount_minor, payment.amount_minor
+    reported_at = None if notice.is_billed else notice.occurred_at
+    if reported is None:
         return known, payment.amount_told_at
     if notice.stage is not Stage.COMPLETED:
-        return known if payment.amount_is_final else max(known, told), payment.amount_told_at
-    if payment.standing.stage is not Stage.COMPLETED:
-        return told, told_at
-    news, before = _figure(told, told_at), _figure(known, payment.amount_told_at)
-    return (told, told_at) if news > before else (known, payment.amount_told_at)
+        return known if payment.amount_is_final else max(known, reported), payment.amount_told_at
+    if payment.state.stage is not Stage.COMPLETED:
+        return reported, reported_at
+    news, before = _figure(reported, reported_at), _figure(known, payment.amount_told_at)
+    return (reported, reported_at) if news > before else (known, payment.amount_told_at)
 
 
-def _figure(amount_minor: int, told_at: datetime | None) -> tuple[datetime, int]:
+def _figure(amount_minor: int, reported_at: datetime | None) -> tuple[datetime, int]:
     """What ranks a figure of what was collected."""
-    return (_NEVER, -amount_minor) if told_at is None else (told_at, amount_minor)
+    return (_NEVER, -amount_minor) if reported_at is None else (reported_at, amount_minor)
 
 
 def _unbooked(notice: PaymentNotice) -> str:
@@ -405,19 +405,19 @@ def _unbooked(notice: PaymentNotice) -> str:
 
 def _failure_reason(payment: Payment, notice: PaymentNotice) -> str | None:
     """The reason that belongs to where the payment stands: a completed one has none, a disputed one the dispute's."""
-    known = (_rank(payment.standing), payment.failure_reason or "")
-    told = (_rank(notice.standing), notice.failure_reason or "")
-    return max(known, told)[1] or None
+    known = (_rank(payment.state), payment.failure_reason or "")
+    reported = (_rank(notice.state), notice.failure_reason or "")
+    return max(known, reported)[1] or None
 
 
-def _rank(standing: PaymentState) -> tuple[bool, int]:
-    return (True, 0) if standing.dispute is not DisputeState.INQUIRY else (False, standing.stage)
+def _rank(state: PaymentState) -> tuple[bool, int]:
+    return (True, 0) if state.dispute is not DisputeState.INQUIRY else (False, state.stage)
 
 
 def _completed_at(notice: PaymentNotice, received_at: datetime) -> datetime:
     """The provider's own time where it can be believed."""
-    told = notice.occurred_at
-    return told if told and received_at - LATEST_DELIVERY <= told <= received_at else received_at
+    reported = notice.occurred_at
+    return reported if reported and received_at - LATEST_DELIVERY <= reported <= received_at else received_at
 
 
 def _days(event: Event, before: Payment, after: Payment, terms: WalletPolicy) -> list[date]:
@@ -427,7 +427,7 @@ def _days(event: Event, before: Payment, after: Payment, terms: WalletPolicy) ->
 
 
 def _move_money(event: Event, before: Payment, after: Payment, books: SettlementStore, terms: WalletPolicy) -> None:
-    if after.standing.stage is not Stage.COMPLETED:
+    if after.state.stage is not Stage.COMPLETED:
         return
     books.balance(after.user_id)
     for transaction in transactions(before, after):

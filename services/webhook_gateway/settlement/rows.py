@@ -33,7 +33,7 @@ def read_payment(row: Row) -> Payment:
         registered_minor=row["registered_minor"],
         amount_told_at=_instant(row["amount_told_at"]),
         currency=row["currency"],
-        standing=_payment_state(row),
+        state=_payment_state(row),
         credited_minor=row["credited_minor"],
         fee_minor=row["fee_minor"] or 0,
         method=row["method"],
@@ -46,8 +46,8 @@ def read_payment(row: Row) -> Payment:
 
 def write_payment(payment: Payment) -> Row:
     """What a settlement may write of a payment."""
-    standing = payment.standing
-    is_disputed = standing.dispute is not DisputeState.INQUIRY
+    state = payment.state
+    is_disputed = state.dispute is not DisputeState.INQUIRY
     return {
         "id": payment.id,
         "provider": payment.provider,
@@ -60,11 +60,11 @@ def write_payment(payment: Payment) -> Row:
         "amount_told_at": payment.amount_told_at,
         "currency": payment.currency,
         "status": payment.status,
-        "refunded_minor": standing.refunded_minor,
-        "refunded_total_minor": standing.refunded.amount_minor,
-        "refunded_told_at": standing.refunded.told_at,
-        "refunded_fell_minor": standing.refunded.fell_minor or None,
-        "dispute": standing.dispute.name.lower() if is_disputed else _NO_DISPUTE,
+        "refunded_minor": state.refunded_minor,
+        "refunded_total_minor": state.refunded.amount_minor,
+        "refunded_told_at": state.refunded.reported_at,
+        "refunded_fell_minor": state.refunded.fell_minor or None,
+        "dispute": state.dispute.name.lower() if is_disputed else _NO_DISPUTE,
         "credited_minor": payment.credited_minor,
         "fee_minor": payment.fee_minor or None,
         "method": payment.method,
@@ -77,12 +77,12 @@ def write_payment(payment: Payment) -> Row:
 
 def write_objects(payment: Payment) -> Iterator[Row]:
     """The rows of `payment_objects` that a payment has."""
-    standing = payment.standing
-    for refund in standing.refunds.values():
+    state = payment.state
+    for refund in state.refunds.values():
         yield _object(payment, "refund", refund, refund.state, refund.began_at, refund.ended_at, None)
-    for dispute in standing.disputes.values():
+    for dispute in state.disputes.values():
         yield _object(payment, "dispute", dispute, dispute.state, None, dispute.closed_at, dispute.reported_at)
-    for fee in standing.fees.values():
+    for fee in state.fees.values():
         yield _object(payment, "fee", fee, fee.kind, None, None, None)
 
 

@@ -128,8 +128,13 @@ def send_large_webhooks(containers: Containers) -> None:
     """A tenth of the spool's room; a provider whose webhook is refused sends it again, which this one does not."""
     secret = containers.secret("gateway", "NOUBA_PSP_GENERIC_SECRETS")
     for _ in range(6):
-        told = {"transaction_id": f"large-{uuid.uuid4().hex}", "amount": 100, "currency": "DZD", "status": "pending"}
-        body = json.dumps(told | {"note": "x" * 16_000}).encode()
+        reported = {
+            "transaction_id": f"large-{uuid.uuid4().hex}",
+            "amount": 100,
+            "currency": "DZD",
+            "status": "pending",
+        }
+        body = json.dumps(reported | {"note": "x" * 16_000}).encode()
         headers = sign("generic", secret, body, datetime.now(UTC))
         post(containers, "/webhooks/generic", {"Content-Type": "application/json"} | headers, body)
 

@@ -44,8 +44,8 @@ def upload_lesson(containers: Containers) -> str:
     ticket = _again_while_away(lambda: client.post(f"/api/courses/{course}/video", json=wish)).json()
     assert ticket["url"].startswith(containers.s3_url)
     _again_while_away(lambda: httpx.put(ticket["url"], content=film, headers=ticket["headers"]))
-    told = {"upload_id": ticket["upload_id"], "key": ticket["key"]}
-    _again_while_away(lambda: client.post(f"/api/courses/{course}/video/complete", json=told))
+    reported = {"upload_id": ticket["upload_id"], "key": ticket["key"]}
+    _again_while_away(lambda: client.post(f"/api/courses/{course}/video/complete", json=reported))
     return course
 
 

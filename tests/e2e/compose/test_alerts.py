@@ -12,7 +12,7 @@ from tests.e2e.compose.prometheus import Alert, Prometheus
 from tests.e2e.compose.traffic import Traffic
 from tests.waiting import wait_until
 
-TOLD_WITHIN_SECONDS = 120
+NOTIFIED_WITHIN_SECONDS = 120
 QUIET_WITHIN_SECONDS = 180
 GO_ON_EVERY_SECONDS = 3
 
@@ -57,5 +57,5 @@ def break_and_wait(containers: Containers, prometheus: Prometheus, faults: Seque
             if prometheus.fires(alert):
                 print(f"\n{fault.name}: {alert} fires after {lasted_seconds:.0f} s", end="")
                 del silent[alert]
-            assert lasted_seconds < TOLD_WITHIN_SECONDS, f"{fault.name}, and nobody tells: {alert}"
+            assert lasted_seconds < NOTIFIED_WITHIN_SECONDS, f"{fault.name}, and nobody tells: {alert}"
         time.sleep(GO_ON_EVERY_SECONDS)

@@ -122,12 +122,12 @@ def test_a_role_may_do_nothing_but_its_work(containers: Containers, role: str, s
 
 
 def test_a_service_sees_its_own_promises_alone(containers: Containers) -> None:
-    look = (
+    check = (
         "BEGIN; INSERT INTO outbox (service, message) VALUES ('stats', '{}'); SET LOCAL ROLE %s; "
         "SELECT count(*) FROM outbox"
     )
 
-    seen = {role: containers.sql("nouba", look % f"nouba_{role}") for role in ("gateway", "stats")}
+    seen = {role: containers.sql("nouba", check % f"nouba_{role}") for role in ("gateway", "stats")}
 
     assert int(seen["gateway"].stdout) == 0
     assert int(seen["stats"].stdout) >= 1

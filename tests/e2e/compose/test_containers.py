@@ -28,11 +28,11 @@ def test_everything_is_up_and_the_tasks_at_the_start_are_done(containers: Contai
 
 
 def test_a_signed_payment_is_credited_and_a_subscription_active(containers: Containers) -> None:
-    told = containers.play()
+    reported = containers.play()
 
-    assert "student A: balance 40000 centimes, 2 of 2 subscriptions active" in told
-    assert "0 transactions that do not sum to zero, 0 balances that differ" in told
-    assert "✗" not in told
+    assert "student A: balance 40000 centimes, 2 of 2 subscriptions active" in reported
+    assert "0 transactions that do not sum to zero, 0 balances that differ" in reported
+    assert "✗" not in reported
 
 
 def test_an_operator_enters_the_console_sees_the_queues_and_lets_one_rest(containers: Containers) -> None:
@@ -40,16 +40,16 @@ def test_an_operator_enters_the_console_sees_the_queues_and_lets_one_rest(contai
     with httpx.Client(base_url=containers.console_url, follow_redirects=True, timeout=20) as operator:
         token = containers.secret("console", "NOUBA_CONSOLE_OPERATOR_TOKENS")
 
-        def tell(page: str, path: str, **form: str) -> httpx.Response:
+        def report(page: str, path: str, **form: str) -> httpx.Response:
             hidden = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', operator.get(page).text)
             assert hidden
             return operator.post(path, data={"csrf_token": hidden[1], **form}).raise_for_status()
 
         # When they enter, pause a queue and have it worked on again
-        tell("/enter", "/enter", token=token)
+        report("/enter", "/enter", token=token)
         pages = {page: operator.get(page) for page in ("/", "/queues", "/dead", "/webhooks", "/lessons", "/days")}
-        rests = tell("/queues", "/queues/videos/pause", why="test")
-        works = tell("/queues", "/queues/videos/resume", why="test")
+        rests = report("/queues", "/queues/videos/pause", why="test")
+        works = report("/queues", "/queues/videos/resume", why="test")
         audit = operator.get("/audit")
 
     # Then every page is there, with what RabbitMQ tells, and the audit knows who it was
@@ -67,10 +67,10 @@ def test_a_killed_worker_comes_back_and_nothing_is_lost(containers: Containers) 
         containers.ask("exec", "--no-TTY", "--index", str(index), "payments-worker", "sh", "-c", "kill -9 -1")
 
     # When payments come at once
-    told = containers.play()
+    reported = containers.play()
 
     # Then they are booked, by workers that came back by themselves
-    assert "✗" not in told
+    assert "✗" not in reported
 
     def are_back() -> bool:
         now = containers.inspect("payments-worker")

@@ -110,6 +110,6 @@ def test_after_all_faults_the_lessons_are_made_and_the_books_are_what_they_were(
     is_clear = "SELECT NOT EXISTS (SELECT FROM dead_letters WHERE state = 'dead')"
     assert containers.sql("nouba", is_clear).stdout.strip() == "t", "messages died"
 
-    told = containers.run("exec", "--no-TTY", "payments-worker", "nouba", "ledger", "verify")
+    reported = containers.run("exec", "--no-TTY", "payments-worker", "nouba", "ledger", "verify")
 
-    assert " 0 faults" in told
+    assert " 0 faults" in reported

@@ -34,13 +34,13 @@ def test_each_user_of_rabbitmq_has_the_rights_of_its_rows_in_the_routes() -> Non
     for permission in DEFINITIONS["permissions"]:
         user = permission["user"]
         own = {queue for queue, owner in OWNERS.items() if owner == user}
-        told = {route.queue for route in ROUTES if route.publisher == user}
+        others = {route.queue for route in ROUTES if route.publisher == user}
         for queue in QUEUES:
             for name in (one.name for one in declarations(queue)):
                 assert bool(re.search(permission["read"], name)) == (queue in own), (user, name)
-                assert bool(re.search(permission["configure"], name)) == (queue in own | told), (user, name)
+                assert bool(re.search(permission["configure"], name)) == (queue in own | others), (user, name)
         # the default exchange, for those who tell anybody anything; and that of events, whose rows are the gateway's
-        write = r"^(amq\.default|nouba\.events)$" if user == "gateway" else r"^amq\.default$" if own | told else "^$"
+        write = r"^(amq\.default|nouba\.events)$" if user == "gateway" else r"^amq\.default$" if own | others else "^$"
         assert permission["write"] == write
 
 

@@ -82,11 +82,11 @@ class Traffic:
             )
             delivery = signed("generic", [self._secret], payment)
             for _ in range(2 if number % TWICE_EVERY == 0 else 1):
-                self._tell(delivery)
+                self._report(delivery)
             self._taken.append(payment)
             self._stopping.wait(1 / PER_SECOND)
 
-    def _tell(self, delivery: Delivery) -> None:
+    def _report(self, delivery: Delivery) -> None:
         deadline = time.monotonic() + TAKEN_WITHIN_SECONDS
         while time.monotonic() < deadline:
             try:

@@ -70,13 +70,13 @@ def test_every_provider_is_understood_and_its_forgeries_are_refused(gateway: str
 
     result = run(provider, "--count", "20", "--duplicate", "0.5", "--tamper", "0.5", "--shuffle", "--json", *late)
 
-    told = json.loads(result.stdout)
+    reported = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert told["unexpected"] == 0
+    assert reported["unexpected"] == 0
     counts: Counter[str] = Counter()
-    for line in told["answers"]:
+    for line in reported["answers"]:
         counts[line["answer"]] += line["count"]
-    assert counts["accepted"] == 20 == len(told["payments"])
+    assert counts["accepted"] == 20 == len(reported["payments"])
     assert counts["duplicate"] > 0
     assert counts["UNAUTHORIZED"] > 0
 
@@ -135,6 +135,6 @@ def test_the_same_seed_sends_the_same_bytes_in_the_same_order(provider: str) -> 
 def test_events_are_told_in_the_order_asked_for_unless_shuffled(gateway: str) -> None:
     result = run("stripe", "--events", "pending,paid,refunded,disputed,won", "--user", "7", "--json")
 
-    told = json.loads(result.stdout)
-    assert {line["what"] for line in told["answers"]} == {"pending", "paid", "refunded", "disputed", "won"}
-    assert told["payments"][0]["user_id"] == 7
+    reported = json.loads(result.stdout)
+    assert {line["what"] for line in reported["answers"]} == {"pending", "paid", "refunded", "disputed", "won"}
+    assert reported["payments"][0]["user_id"] == 7

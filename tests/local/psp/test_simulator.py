@@ -88,8 +88,8 @@ def test_a_paid_order_is_told_in_mixed_case_and_by_the_newer_call_in_lower_camel
     newer = read(bank, "/getOrderStatusExtended.do", order)
 
     assert onward == f"https://school.example/paid?orderId={order}"
-    told = (older["ErrorCode"], older["OrderStatus"], older["Amount"], older["depositAmount"], older["currency"])
-    assert told == ("0", 2, 100320, 100320, "012")
+    reported = (older["ErrorCode"], older["OrderStatus"], older["Amount"], older["depositAmount"], older["currency"])
+    assert reported == ("0", 2, 100320, 100320, "012")
     assert older["params"]["respCode"] == "00"
     assert (newer["errorCode"], newer["orderStatus"], newer["amount"]) == ("0", 2, 100320)
     assert newer["attributes"] == [{"name": "mdOrder", "value": order}]

@@ -24,7 +24,7 @@ def nouba(settings: dict[str, str], *arguments: str, status: int = 0) -> str:
     return result.output
 
 
-def told(settings: dict[str, str], *arguments: str, status: int = 0) -> dict[str, object]:
+def reported(settings: dict[str, str], *arguments: str, status: int = 0) -> dict[str, object]:
     answer = json.loads(nouba(settings, *arguments, "--json", status=status).splitlines()[0])
     assert isinstance(answer, dict)
     return answer
@@ -38,7 +38,7 @@ def test_what_died_is_listed_and_shown_without_its_body_unless_asked(engine: Eng
     bury(engine, 17, error="OSError: [away]")
     [letter] = list_dead(engine, DeadFilter())
     assert "OSError: [away]" in nouba(settings, "list", "--since", "2h", "--queue", "webhooks")
-    assert told(settings, "list")["count"] == 1
+    assert reported(settings, "list")["count"] == 1
     assert "No dead letters" in nouba(settings, "list", "--actor", "another")
     shown = nouba(settings, "show", str(letter.id))
     assert '{"event_id": 17}' in shown
@@ -67,7 +67,7 @@ def test_pages_follow_each_other(engine: Engine, settings: dict[str, str]) -> No
 
 def test_a_dry_run_changes_nothing(engine: Engine, settings: dict[str, str]) -> None:
     bury(engine, 1)
-    assert told(settings, "replay", "--all", "--dry-run") == {"dry_run": True, "replayed": 0, "would_be": 1}
+    assert reported(settings, "replay", "--all", "--dry-run") == {"dry_run": True, "replayed": 0, "would_be": 1}
     assert "1 would be discarded" in nouba(settings, "discard", "--all", "--reason", "test", "--dry-run")
     assert states(engine) == ["dead"]
     assert list_entries(engine) == []
@@ -77,14 +77,14 @@ def test_ids_are_replayed_by_whom_and_for_what_is_said(engine: Engine, settings:
     for event_id in range(3):
         bury(engine, event_id)
     first = min(letter.id for letter in list_dead(engine, DeadFilter()))
-    assert told(settings, "replay", str(first), "--actor-name", "ops", "--reason", "back") == {
+    assert reported(settings, "replay", str(first), "--actor-name", "ops", "--reason", "back") == {
         "replayed": 1,
         "refused": {},
     }
     assert states(engine) == ["replayed", "dead", "dead"]
     assert [(act.who, act.why, act.ids) for act in list_entries(engine)] == [("ops", "back", [first])]
-    assert told(settings, "replay", str(first), status=1) == {"replayed": 0, "refused": {}}
-    assert told(settings, "replay", "--all", "--limit", "1")["replayed"] == 1
+    assert reported(settings, "replay", str(first), status=1) == {"replayed": 0, "refused": {}}
+    assert reported(settings, "replay", "--all", "--limit", "1")["replayed"] == 1
     assert states(engine) == ["replayed", "replayed", "dead"]
 
 

@@ -261,10 +261,10 @@ def test_prometheus_is_told_what_is_dead(
     letter_of(engine, send(vhost, 1))
     port = journal.read_text().split()[1]
 
-    def told() -> str:
+    def reported() -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             return str(answer.read().decode())
 
-    wait_until(lambda: 'nouba_dead_letters_collected_total{queue="webhooks"} 1.0' in told())
-    wait_until(lambda: 'nouba_dead_letters{queue="webhooks",state="dead"} 1.0' in told(), timeout_seconds=20)
-    assert 'nouba_dead_letters{queue="webhooks",state="replayed"} 0.0' in told()
+    wait_until(lambda: 'nouba_dead_letters_collected_total{queue="webhooks"} 1.0' in reported())
+    wait_until(lambda: 'nouba_dead_letters{queue="webhooks",state="dead"} 1.0' in reported(), timeout_seconds=20)
+    assert 'nouba_dead_letters{queue="webhooks",state="replayed"} 0.0' in reported()

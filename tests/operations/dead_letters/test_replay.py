@@ -119,10 +119,10 @@ def test_letters_are_found_by_what_an_operator_knows_of_them(
 def test_many_letters_go_in_batches_oldest_first_up_to_the_limit(engine: Engine) -> None:
     for event_id in range(250):
         bury(engine, event_id)
-    told: list[int] = []
+    reported: list[int] = []
     decision = Decision(who="an operator", chosen=DeadFilter(), limit=220)
-    assert replay(engine, decision, told.append).done == 220
-    assert told == [100, 200, 220]
+    assert replay(engine, decision, reported.append).done == 220
+    assert reported == [100, 200, 220]
     assert [letter.state for letter in letters(engine)] == ["replayed"] * 220 + ["dead"] * 30
     assert len(list_entries(engine)) == 3
 

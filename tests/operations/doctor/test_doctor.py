@@ -111,12 +111,12 @@ def test_a_queue_without_a_consumer_is_found(school: School) -> None:
     school.workers["webhooks"].close()
 
     # When the school is looked at, then it is said who is missing
-    def told() -> bool:
+    def reported() -> bool:
         return [(fault["subject"], "Nobody works" in fault["says"]) for fault in school.faults()] == [
             ("queue webhooks", True)
         ]
 
-    wait_until(told, message="the missing consumer was not told")
+    wait_until(reported, message="the missing consumer was not told")
 
 
 def notes(school: School) -> list[tuple[str, str]]:
@@ -189,10 +189,10 @@ def test_an_alarm_of_rabbitmq_is_found(own_rabbitmq: RabbitMq, school: School) -
     school.settings["NOUBA_RABBITMQ_URL"] = own_rabbitmq.url
 
     # When the school is looked at, then the alarm is told
-    def told() -> bool:
+    def reported() -> bool:
         return any("takes no messages" in fault["says"] for fault in school.faults())
 
-    wait_until(told, message="the alarm was not told")
+    wait_until(reported, message="the alarm was not told")
 
 
 def test_a_port_that_is_taken_is_found(school: School) -> None:
@@ -246,12 +246,12 @@ def test_a_person_reads_a_line_for_each_thing_and_its_fix(school: School) -> Non
     school.settings["NOUBA_S3_BUCKET"] = "nothing"
 
     # When a person asks
-    told = CliRunner().invoke(main, ["doctor"], env=dict(school.settings))
+    reported = CliRunner().invoke(main, ["doctor"], env=dict(school.settings))
 
     # Then the line and its fix are there, and how many there are
-    assert "✗ S3: There is no bucket nothing.\n    Create it, or correct NOUBA_S3_BUCKET." in told.stdout
-    assert "1 fault to mend." in told.stdout
-    assert told.exit_code == 1
+    assert "✗ S3: There is no bucket nothing.\n    Create it, or correct NOUBA_S3_BUCKET." in reported.stdout
+    assert "1 fault to mend." in reported.stdout
+    assert reported.exit_code == 1
 
 
 def test_no_secret_is_told(school: School) -> None:

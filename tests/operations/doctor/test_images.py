@@ -29,7 +29,7 @@ def test_the_service_of_the_image_is_looked_at_and_no_other(service: str, school
     unpack_image(tmp_path, service)
 
     # When the school is looked at from it
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", "from shared.cli import main; main()", "doctor", "--json"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), **school.settings},
@@ -38,8 +38,8 @@ def test_the_service_of_the_image_is_looked_at_and_no_other(service: str, school
     )
 
     # Then the servers and its own things are told, all fine
-    assert told.returncode == 0, told.stderr
-    findings = json.loads(told.stdout)["findings"]
+    assert reported.returncode == 0, reported.stderr
+    findings = json.loads(reported.stdout)["findings"]
     assert {finding["verdict"] for finding in findings} == {"fine"}, findings
     subjects = {finding["subject"] for finding in findings}
     assert {"database", "RabbitMQ"} <= subjects

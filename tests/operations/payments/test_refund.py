@@ -54,8 +54,8 @@ class School:
             order = orders.open(uuid.uuid4().hex[:10].upper(), AMOUNT_MINOR)
             orders.end(order)
             return order
-        told = {"id": "pi_1", "amount": AMOUNT_MINOR, "currency": "dzd"}
-        httpx.post(f"{self._url}/simulator/stripe/payments", json=told).raise_for_status()
+        reported = {"id": "pi_1", "amount": AMOUNT_MINOR, "currency": "dzd"}
+        httpx.post(f"{self._url}/simulator/stripe/payments", json=reported).raise_for_status()
         httpx.post(f"{self._url}/simulator/stripe/payments/pi_1/pay").raise_for_status()
         return "pi_1"
 
@@ -84,9 +84,9 @@ class School:
         command = [str(NOUBA), "payments", "refund", self.reference, "--amount", amount, "--reason", "one lesson less"]
         command += ["--key", "ticket-1", "--actor-name", "amina", "--json", *more]
         environment = {"NOUBA_DATABASE_URL": self.database.url}
-        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert told.returncode == status, told.stderr
-        return json.loads(told.stdout) if told.stdout else told.stderr
+        reported = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert reported.returncode == status, reported.stderr
+        return json.loads(reported.stdout) if reported.stdout else reported.stderr
 
 
 @pytest.fixture(params=["stripe", "satim"])

@@ -41,7 +41,7 @@ def client(database_url: str, rabbitmq_url: str, tmp_path: Path, worker: Running
         yield client
 
 
-def tell(client: httpx.Client, database: Database, what: str = "paid", **fields: Any) -> int:
+def report(client: httpx.Client, database: Database, what: str = "paid", **fields: Any) -> int:
     """A webhook of the generic provider, settled."""
     payment = Payment(**{"reference": "t-1", "amount_minor": 250_000, "order_number": ORDER, "user_id": 7, **fields})
     event_id = int(deliver(client, signed("generic", [SECRETS["generic"]], payment, what)).json()["event_id"])
@@ -51,9 +51,9 @@ def tell(client: httpx.Client, database: Database, what: str = "paid", **fields:
 
 
 def nouba(database: Database, *arguments: str, status: int = 0) -> str:
-    told = CliRunner().invoke(main, arguments, env={"NOUBA_DATABASE_URL": database.url, "COLUMNS": "200"})
-    assert told.exit_code == status, told.output
-    return told.output
+    reported = CliRunner().invoke(main, arguments, env={"NOUBA_DATABASE_URL": database.url, "COLUMNS": "200"})
+    assert reported.exit_code == status, reported.output
+    return reported.output
 
 
 def nouba_json(database: Database, *arguments: str, status: int = 0) -> Any:
@@ -72,8 +72,8 @@ def balance(database: Database, user_id: int = 7) -> int:
 def test_a_payment_is_found_by_whatever_a_student_knows(
     client: httpx.Client, database: Database, how: list[str]
 ) -> None:
-    tell(client, database)
-    tell(client, database, reference="t-2", order_number="another", user_id=8)
+    report(client, database)
+    report(client, database, reference="t-2", order_number="another", user_id=8)
 
     found = nouba_json(database, "payments", "find", *how)["payments"]
 
@@ -91,8 +91,8 @@ def test_what_is_not_there_is_said_and_nothing_to_look_for_is_refused(database: 
 
 def test_where_a_payment_is_is_one_command(client: httpx.Client, database: Database) -> None:
     # Given a payment that was booked, and a word of the provider's that nobody has decided about
-    booked = tell(client, database)
-    odd = tell(client, database, amount_minor=240_000)
+    booked = report(client, database)
+    odd = report(client, database, amount_minor=240_000)
     payment_id = database.rows("SELECT id FROM payments")[0][0]
 
     # When it is shown by its number, its reference and its order number, then it is the same
@@ -114,8 +114,8 @@ def test_where_a_payment_is_is_one_command(client: httpx.Client, database: Datab
 def test_several_payments_of_one_order_are_listed_and_a_surplus_is_named(
     client: httpx.Client, database: Database
 ) -> None:
-    tell(client, database)
-    tell(client, database, reference="t-2")
+    report(client, database)
+    report(client, database, reference="t-2")
 
     assert "2 payments have" in nouba(database, "payments", "show", ORDER, status=1)
     shown = nouba_json(database, "payments", "show", "t-2")
@@ -126,13 +126,13 @@ def test_an_order_that_was_paid_at_two_providers_is_booked_and_listed_as_a_surpl
     client: httpx.Client, database: Database
 ) -> None:
     # Given an order that was paid at two providers, and one that was paid once
-    first = tell(client, database)
+    first = report(client, database)
     paid = Payment(reference="c-1", amount_minor=250_000, order_number=ORDER, user_id=7)
     delivery = signed("chargily", [SECRETS["chargily"]], paid)
     second = int(deliver(client, delivery).json()["event_id"])
     state = "SELECT state FROM webhook_events WHERE id = %s"
     wait_until(lambda: database.rows(state, second) == [("applied",)])
-    tell(client, database, reference="t-2", order_number="another")
+    report(client, database, reference="t-2", order_number="another")
 
     # When operators look at what was paid twice
     (surplus,) = nouba_json(database, "payments", "surplus")["surplus"]
@@ -153,7 +153,7 @@ def test_an_order_that_was_paid_at_two_providers_is_booked_and_listed_as_a_surpl
     assert sum("surplus" in (reason or "") for reason in reasons) == 1
 
     # And a surplus that was given back is none any more
-    tell(client, database, "refunded")
+    report(client, database, "refunded")
     assert "No order was paid twice" in nouba(database, "payments", "surplus")
 
 
@@ -167,7 +167,7 @@ def test_a_wallet_is_a_statement_with_a_running_balance_and_says_why_subscriptio
         " (2, 7, 100000, 'pending_payment', now() - interval '1 day', NULL),"
         " (3, 7, 100000, 'expired', now(), '2026-01-31 12:00+00')"
     )
-    tell(client, database)
+    report(client, database)
 
     # When the wallet is shown
     wallet = nouba_json(database, "wallet", "7")
@@ -187,9 +187,9 @@ def test_a_wallet_is_a_statement_with_a_running_balance_and_says_why_subscriptio
 
 
 def test_a_wallet_as_it_was_at_a_date(client: httpx.Client, database: Database) -> None:
-    tell(client, database)
+    report(client, database)
     between = datetime.now(UTC).isoformat()
-    tell(client, database, reference="t-2", order_number="2")
+    report(client, database, reference="t-2", order_number="2")
 
     balances = [nouba_json(database, "wallet", "7", "--at", at)["balance_minor"] for at in ("2026-01-01", between)]
     assert [*balances, nouba_json(database, "wallet", "7")["balance_minor"]] == [0, 250_000, 500_000]
@@ -241,15 +241,17 @@ def nouba_process(database: Database, *arguments: str) -> Any:
     from tests.webhook_gateway.processes import NOUBA
 
     command = [str(NOUBA), *arguments, "--json"]
-    told = subprocess.run(command, env={"NOUBA_DATABASE_URL": database.url}, capture_output=True, text=True, check=True)
-    return json.loads(told.stdout)
+    reported = subprocess.run(
+        command, env={"NOUBA_DATABASE_URL": database.url}, capture_output=True, text=True, check=True
+    )
+    return json.loads(reported.stdout)
 
 
 def test_a_correction_that_takes_more_than_there_is_lets_subscriptions_wait_again(
     client: httpx.Client, database: Database
 ) -> None:
     database.execute("INSERT INTO subscriptions (id, user_id, amount_minor) VALUES (1, 7, 200000)")
-    tell(client, database)
+    report(client, database)
     assert balance(database) == 50_000
 
     answer = nouba(database, "payments", "adjust", "7", "-100.5", "--reason", "a part", "--wait", "20")

@@ -112,13 +112,13 @@ def test_prometheus_is_told(engine: Engine, database_url: str, vhost: VirtualHos
     wait_until(lambda: vhost.consumers("webhooks"))
     port = journal.read_text().split()[1]
 
-    def told() -> str:
+    def reported() -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             return str(answer.read().decode())
 
-    assert 'nouba_queue_paused{queue="webhooks"} 0.0' in told()
+    assert 'nouba_queue_paused{queue="webhooks"} 0.0' in reported()
     pause(engine, "webhooks", who="an operator")
-    wait_until(lambda: 'nouba_queue_paused{queue="webhooks"} 1.0' in told())
+    wait_until(lambda: 'nouba_queue_paused{queue="webhooks"} 1.0' in reported())
 
 
 def test_pausing_twice_is_pausing_once_and_acts_are_written_down(engine: Engine) -> None:

@@ -45,8 +45,8 @@ def address(node: RabbitMq) -> str:
     return node.management_address
 
 
-def standing(standings: QueueStatuses, queue: str) -> QueueStatus:
-    [found] = [one for one in standings.queues if one.queue == queue]
+def status_of(statuses: QueueStatuses, queue: str) -> QueueStatus:
+    [found] = [one for one in statuses.queues if one.queue == queue]
     return found
 
 
@@ -71,16 +71,16 @@ def test_the_management_api_tells_what_waits_what_is_in_work_and_who_consumes(
 
     def one_in_work() -> QueueStatus | None:
         channel.connection.process_data_events(time_limit=0)
-        standings = queue_statuses(engine, vhost.url, address(node), QUEUES)
-        assert standings.notes == []
-        found = standing(standings, "webhooks")
+        statuses = queue_statuses(engine, vhost.url, address(node), QUEUES)
+        assert statuses.notes == []
+        found = status_of(statuses, "webhooks")
         return found if found.consumers == 1 and found.in_work == 1 else None
 
     found = wait_until(one_in_work)
     assert found is not None
     assert (found.ready, found.delayed, found.dead) == (2, 0, 0)
     channel.connection.close()
-    assert standing(queue_statuses(engine, vhost.url, address(node), QUEUES), "videos").ready is None
+    assert status_of(queue_statuses(engine, vhost.url, address(node), QUEUES), "videos").ready is None
 
 
 def test_rates_give_the_time_in_the_queue_and_the_time_until_it_is_clear(
@@ -94,7 +94,7 @@ def test_rates_give_the_time_in_the_queue_and_the_time_until_it_is_clear(
         for _ in range(2):
             method, _properties, _body = next(taken)
             channel.basic_ack(method.delivery_tag)
-        found = standing(queue_statuses(engine, vhost.url, address(node), QUEUES), "webhooks")
+        found = status_of(queue_statuses(engine, vhost.url, address(node), QUEUES), "webhooks")
         return found if found.departures_per_second and not found.arrivals_per_second else None
 
     found = wait_until(rated, timeout_seconds=60)
@@ -115,13 +115,13 @@ def test_rates_give_the_time_in_the_queue_and_the_time_until_it_is_clear(
 def test_without_the_management_api_the_rest_is_said_to_be_unknown(
     engine: Engine, vhost: VirtualHost, management_url: str | None, reason: str
 ) -> None:
-    standings = queue_statuses(engine, vhost.url, management_url, QUEUES)
-    found = standing(standings, "webhooks")
+    statuses = queue_statuses(engine, vhost.url, management_url, QUEUES)
+    found = status_of(statuses, "webhooks")
     assert (found.ready, found.consumers, found.dead) == (3, 0, 0)
     unknown = (found.in_work, found.delayed, found.arrivals_per_second, found.mean_seconds, found.clear_seconds)
     assert unknown == (None,) * 5
-    assert standing(standings, "videos").ready is None
-    [note] = standings.notes
+    assert status_of(statuses, "videos").ready is None
+    [note] = statuses.notes
     assert reason in note
 
 
@@ -132,13 +132,13 @@ def test_a_user_whom_the_management_api_refuses_is_told_the_fix(
     node.control("add_user", "plain", "secret")
     node.control("set_permissions", "-p", vhost.name, "plain", ".*", ".*", ".*")
     url = vhost.url.replace(vhost.url.split("//")[1].split("@")[0], "plain:secret")
-    standings = queue_statuses(engine, url, address(node), QUEUES)
+    statuses = queue_statuses(engine, url, address(node), QUEUES)
     node.control("delete_user", "plain")
-    assert standings.notes == [
+    assert statuses.notes == [
         "In work, delayed, rates and times are not known: the management API refuses 'plain': give that user the tag "
         "`management`."
     ]
-    assert standing(standings, "webhooks").ready == 3
+    assert status_of(statuses, "webhooks").ready == 3
 
 
 @pytest.mark.usefixtures("declared")
@@ -148,7 +148,7 @@ def test_dead_letters_in_the_database_and_pauses_are_shown(engine: Engine, vhost
     vhost.publish("webhooks.XQ", b"dead too")
     wait_until(lambda: vhost.ready("webhooks.XQ") == 1)
     pause(engine, "webhooks", who="an operator")
-    found = standing(queue_statuses(engine, vhost.url, address(node), QUEUES), "webhooks")
+    found = status_of(queue_statuses(engine, vhost.url, address(node), QUEUES), "webhooks")
     assert found.dead == 2
     assert found.paused_by == "an operator"
 
@@ -156,9 +156,9 @@ def test_dead_letters_in_the_database_and_pauses_are_shown(engine: Engine, vhost
 @pytest.mark.usefixtures("declared")
 def test_without_postgresql_the_queues_are_shown_all_the_same(vhost: VirtualHost, node: RabbitMq) -> None:
     away = build_engine("postgresql://nobody:nothing@127.0.0.1:1/none")
-    standings = queue_statuses(away, vhost.url, address(node), QUEUES)
-    assert standing(standings, "webhooks").dead is None
-    assert "PostgreSQL is away" in standings.notes[0]
+    statuses = queue_statuses(away, vhost.url, address(node), QUEUES)
+    assert status_of(statuses, "webhooks").dead is None
+    assert "PostgreSQL is away" in statuses.notes[0]
 
 
 def test_without_rabbitmq_there_is_nothing_to_show(engine: Engine) -> None:
@@ -183,9 +183,9 @@ def test_the_command_shows_the_table_and_lets_queues_rest(
     }
     paused = nouba(settings, "queues", "pause", "webhooks", "--actor-name", "ops", "--reason", "a move")
     assert paused.strip() == "Queue webhooks is paused."
-    told = json.loads(nouba(settings, "queues", "--json"))
-    webhooks = next(one for one in told["queues"] if one["queue"] == "webhooks")
-    assert (webhooks["ready"], webhooks["paused_by"], told["notes"]) == (3, "ops", [])
+    reported = json.loads(nouba(settings, "queues", "--json"))
+    webhooks = next(one for one in reported["queues"] if one["queue"] == "webhooks")
+    assert (webhooks["ready"], webhooks["paused_by"], reported["notes"]) == (3, "ops", [])
     assert "paused for 0 min" in nouba(settings | {"COLUMNS": "200"}, "queues")
     assert "is not paused" in nouba(settings, "queues", "resume", "videos")
     assert "is resumed" in nouba(settings, "queues", "resume", "webhooks")
@@ -268,6 +268,6 @@ def test_a_watch_for_programs_goes_on_while_rabbitmq_is_away_and_says_so_elsewhe
     for _ in range(2):
         assert "RabbitMQ is unavailable" in complaints.readline()
     watch.send_signal(signal.SIGINT)
-    told, _ = watch.communicate(timeout=20)
-    assert told == ""
+    reported, _ = watch.communicate(timeout=20)
+    assert reported == ""
     assert watch.returncode == 0

@@ -23,9 +23,9 @@ def test_a_reference_and_a_reason_are_no_markup(database_url: str, words: str) -
     engine.dispose()
 
     # When events are listed
-    told = CliRunner().invoke(main, ["events", "list"], env={"NOUBA_DATABASE_URL": database_url, "COLUMNS": "200"})
+    reported = CliRunner().invoke(main, ["events", "list"], env={"NOUBA_DATABASE_URL": database_url, "COLUMNS": "200"})
 
     # Then both are there, sign by sign
-    assert told.exit_code == 0, told.output
-    assert f"a{words} " in told.output
-    assert f"b{words}" in told.output
+    assert reported.exit_code == 0, reported.output
+    assert f"a{words} " in reported.output
+    assert f"b{words}" in reported.output

@@ -49,13 +49,13 @@ class School:
             250_000,
         )
 
-    def tell(self, amount_minor: int, what: str = "paid", **fields: Any) -> int:
+    def report(self, amount_minor: int, what: str = "paid", **fields: Any) -> int:
         payment = Payment(**{"reference": "t-1", "amount_minor": amount_minor, "user_id": 7, **fields})
         with httpx.Client(base_url=self._gateway.url) as client:
             return int(deliver(client, signed("generic", [SECRETS["generic"]], payment, what)).json()["event_id"])
 
     def quarantine(self, amount_minor: int = 230_000, **fields: Any) -> int:
-        event_id = self.tell(amount_minor, **fields)
+        event_id = self.report(amount_minor, **fields)
         wait_until(lambda: self.state(event_id)[0] == "quarantined")
         return event_id
 
@@ -73,9 +73,9 @@ def school(database: Database, gateway: RunningGateway) -> School:
 
 
 def nouba(database: Database, *arguments: str, status: int = 0) -> str:
-    told = CliRunner().invoke(main, arguments, env={"NOUBA_DATABASE_URL": database.url, "COLUMNS": "200"})
-    assert told.exit_code == status, told.output
-    return told.output
+    reported = CliRunner().invoke(main, arguments, env={"NOUBA_DATABASE_URL": database.url, "COLUMNS": "200"})
+    assert reported.exit_code == status, reported.output
+    return reported.output
 
 
 def resolve(database: Database, event_id: int, how: str, status: int = 0, *more: str) -> dict[str, Any]:
@@ -104,11 +104,11 @@ def test_what_is_accepted_is_booked_as_the_provider_told_it_with_the_registered_
     assert count_undecided(database) == 1
 
     # When an operator accepts it, and once more
-    told = resolve(database, event_id, "--accept")["decided"][0]
+    reported = resolve(database, event_id, "--accept")["decided"][0]
     resolve(database, event_id, "--accept")
 
     # Then the worker has booked it, once, the subscription is paid, the amount is corrected, and the audit knows why
-    assert (told["state"], told["resolution"]) == ("applied", "accepted")
+    assert (reported["state"], reported["resolution"]) == ("applied", "accepted")
     assert school.balance() == 30_000
     assert database.rows("SELECT amount_minor, status, credited_minor FROM payments") == [
         (230_000, "completed", 230_000)
@@ -123,7 +123,7 @@ def test_a_correction_of_an_amount_that_was_booked_already_moves_the_difference(
     database: Database, school: School, worker: RunningWorker
 ) -> None:
     # Given a payment that was booked, and the provider's word that it was less
-    school.tell(250_000)
+    school.report(250_000)
     wait_until(lambda: school.balance() == 50_000)
     event_id = school.quarantine(240_000)
 
@@ -168,7 +168,7 @@ def test_an_acceptance_can_be_taken_back_as_long_as_no_worker_has_booked_it(
     resolve(database, event_id, "--undo")
     with RunningWorker(tmp_path / "second", database_url, rabbitmq_url):
         wait_until(lambda: database.counts()["outbox"] == 0)
-        school.tell(10, what="failed")
+        school.report(10, what="failed")
         wait_until(lambda: database.rows("SELECT count(*) FROM webhook_events WHERE state = 'received'") == [(0,)])
 
     # Then it was not booked
@@ -188,9 +188,9 @@ def test_what_cannot_be_accepted_is_quarantined_again_and_says_why(
 ) -> None:
     event_id = school.quarantine(250_000, **fields)
 
-    told = resolve(database, event_id, "--accept", 1)["decided"][0]
+    reported = resolve(database, event_id, "--accept", 1)["decided"][0]
 
-    assert (told["state"], told["resolution"], told["reason"]) == ("quarantined", None, reason)
+    assert (reported["state"], reported["resolution"], reported["reason"]) == ("quarantined", None, reason)
     assert (count_undecided(database), school.balance()) == (1, 0)
 
 

@@ -155,8 +155,8 @@ def test_an_event_signed_with_a_test_key_is_never_settled_as_a_real_one(bench: B
     inbox = PostgresInbox(build_engine(bench.database_url, pool_size=1, autocommit=True))
     receipt = accept(Chargily([secret]), Request("POST", headers, live), inbox, lambda: None, NoRateLimit())
     assert receipt.event_id is not None
-    told, refused = replay_events(bench.engine, EventFilter(ids=(receipt.event_id,)), who="ops")
-    assert (told, list(refused)) == ([], [receipt.event_id])
+    reported, refused = replay_events(bench.engine, EventFilter(ids=(receipt.event_id,)), who="ops")
+    assert (reported, list(refused)) == ([], [receipt.event_id])
     assert state_of(bench, receipt.event_id) == "quarantined"
 
 
@@ -223,8 +223,8 @@ def test_the_command_shows_no_body_unless_asked(bench: Bench) -> None:
 def test_the_command_finds_events_by_what_is_known_of_them(bench: Bench, options: list[str], expected: int) -> None:
     for state, reason in (("dead", "waited in vain"), ("applied", "booked"), ("quarantined", "EUR")):
         bury(bench, bench.pay(bench.add_user(), 100), state, reason)
-    told = json.loads(nouba(bench, "events", "list", "--json", *options))
-    assert told["count"] == len(told["events"]) == expected
+    reported = json.loads(nouba(bench, "events", "list", "--json", *options))
+    assert reported["count"] == len(reported["events"]) == expected
 
 
 def test_the_command_replays_what_it_is_told_to_and_no_more(bench: Bench) -> None:
@@ -234,8 +234,8 @@ def test_the_command_replays_what_it_is_told_to_and_no_more(bench: Bench) -> Non
     assert json.loads(nouba(bench, "events", "replay", "--since", "1h", "--dry-run", "--json"))["would_be"] == 2
     assert "Say which events" in nouba(bench, "events", "replay", status=2)
     assert "is settled" in nouba(bench, "events", "replay", "--state", "applied", status=2)
-    told = json.loads(nouba(bench, "events", "replay", "--state", "dead", "--actor-name", "ops", "--json"))
-    assert told == {"replayed": [dead], "refused": {}}
+    reported = json.loads(nouba(bench, "events", "replay", "--state", "dead", "--actor-name", "ops", "--json"))
+    assert reported == {"replayed": [dead], "refused": {}}
     assert (state_of(bench, dead), state_of(bench, quarantined)) == ("received", "quarantined")
     assert [act.who for act in list_entries(bench.engine)] == ["ops"]
 

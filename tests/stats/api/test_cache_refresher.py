@@ -40,10 +40,10 @@ def silent_seconds() -> float:
 
 def test_a_look_that_hangs_is_told_while_it_hangs(begin: Begin) -> None:
     answered, released = SnapshotCache(), threading.Event()
-    looks: Iterator[Callable[[], object]] = iter([lambda: None, lambda: released.wait(30)])
+    checks: Iterator[Callable[[], object]] = iter([lambda: None, lambda: released.wait(30)])
 
     def load(before: SnapshotCache) -> SnapshotCache:
-        next(looks, lambda: None)()
+        next(checks, lambda: None)()
         return answered
 
     watch = begin(load)

@@ -91,8 +91,8 @@ def test_the_plain_numbers_of_the_newest_day_are_shown_and_go_with_it(start: Sta
     assert {key: number(*key) for key in plain} == pytest.approx(plain)
     assert number("users", "by_role") is None
     shown = httpx.get(api.metrics_url).text
-    told = sum(shown.count(f"\nnouba_stats_{gauge}{{") for gauge in {gauge for gauge, _ in gauges.values()})
-    assert told == len(plain), "no process has its own"
+    reported = sum(shown.count(f"\nnouba_stats_{gauge}{{") for gauge in {gauge for gauge, _ in gauges.values()})
+    assert reported == len(plain), "no process has its own"
 
     # another version, in which a number is left out
     keep_version(database_url, LAST, 2, without=("subscriptions", "nrr_30"))
@@ -120,9 +120,9 @@ def test_the_database_is_asked_once_a_second_however_many_read(start: Start, dat
             client.get("/api/stats/latest")
 
     shown = httpx.get(api.metrics_url).text
-    looks = sum(float(number) for number in re.findall(r"cache_refreshes_total\{.*\} (\S+)", shown))
+    checks = sum(float(number) for number in re.findall(r"cache_refreshes_total\{.*\} (\S+)", shown))
     # one at the start, one a second from then on, and the time that the start itself took
-    assert looks <= time.monotonic() - began + 12
+    assert checks <= time.monotonic() - began + 12
 
 
 def test_a_killed_apis_folder_goes_with_the_next_start(start: Start, database_url: str, tmp_path: Path) -> None:

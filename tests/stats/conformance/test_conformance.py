@@ -165,7 +165,7 @@ def test_a_worked_case(connection: Connection, case: Row) -> None:
             day = date.fromisoformat(text)
             found = count(connection, Days(day, day, ZONE))[day]
             assert {name: found.get(name) for name in expected} == expected, text
-            told: dict[str, Any] = oracle.numbers(school, day, ZONE, "DZD")
-            assert {name: told.get(name) for name in expected} == expected, f"the oracle on {text}"
+            reported: dict[str, Any] = oracle.numbers(school, day, ZONE, "DZD")
+            assert {name: reported.get(name) for name in expected} == expected, f"the oracle on {text}"
     finally:
         connection.rollback()

@@ -24,10 +24,10 @@ SELECT id, kind, 0, 'done', now(), '{"files": {"a": 300, "b": 40}}' FROM job,
 """
 
 
-@pytest.mark.parametrize(("stored_bytes", "told"), [(5000, 5000), (0, 0), (None, 680)])
-def test_what_a_lesson_stores_is_said_once(connection: Connection, stored_bytes: int | None, told: int) -> None:
+@pytest.mark.parametrize(("stored_bytes", "reported"), [(5000, 5000), (0, 0), (None, 680)])
+def test_what_a_lesson_stores_is_said_once(connection: Connection, stored_bytes: int | None, reported: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO users (created_at) VALUES ('2026-03-01')")
         cursor.execute(_JOB, (stored_bytes,))
 
-    assert count(connection, DAYS)[DAY]["content.video_bytes"] == told
+    assert count(connection, DAYS)[DAY]["content.video_bytes"] == reported

@@ -63,17 +63,17 @@ def test_there_is_no_network(address: str, film: Callable[[str], Path], ffmpeg: 
 
 
 def test_cancelling_ends_it_within_two_seconds(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    told = threading.Event()
+    reported = threading.Event()
     seen: list[Progress] = []
 
     def note(progress: Progress) -> None:
         seen.append(progress)
-        told.set()
+        reported.set()
 
     asked: list[float] = []
 
     def cancelled() -> bool:
-        if told.is_set() and not asked:
+        if reported.is_set() and not asked:
             asked.append(time.monotonic())
         return bool(asked)
 

@@ -72,7 +72,7 @@ class Bench:
         course_id = course_id or self.add_course()
         return course_id, submit(self.database, self.storage, film, course_id)
 
-    def tell(self, *messages: Message) -> None:
+    def report(self, *messages: Message) -> None:
         """Promise messages, as often as they are named."""
         with self.engine.begin() as connection:
             for message in messages:

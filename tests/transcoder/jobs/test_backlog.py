@@ -7,13 +7,13 @@ from tests.transcoder.jobs.test_postgres_jobs import School
 from tests.transcoder.jobs.test_postgres_jobs import school as school  # a fixture
 
 
-def told(school: School) -> tuple[float, float]:
+def reported(school: School) -> tuple[float, float]:
     measure_backlog(school.engine)
     return OPEN_JOBS._value.get(), PENDING_TASKS._value.get()
 
 
 def test_without_jobs_nothing_waits(school: School) -> None:
-    assert told(school) == (0, 0)
+    assert reported(school) == (0, 0)
     assert OLDEST_JOB_AGE_SECONDS._value.get() == 0
 
 
@@ -23,16 +23,16 @@ def test_a_lesson_is_open_until_it_is_whole_and_its_parts_wait_until_somebody_ta
     school.scalar("UPDATE transcode_jobs SET created_at = now() - interval '1 hour' RETURNING id")
 
     # Then its plan waits, and after the plan its parts
-    assert told(school) == (1, 1)
+    assert reported(school) == (1, 1)
     assert 3600 <= OLDEST_JOB_AGE_SECONDS._value.get() < 3700
     school.plan(job_id)
-    waiting = told(school)[1]
+    waiting = reported(school)[1]
     assert waiting > 1
 
     # And who takes one leaves one less
     school.claim(job_id, TaskKind.AUDIO)
-    assert told(school) == (1, waiting - 1)
+    assert reported(school) == (1, waiting - 1)
 
     # And a lesson that is over is not open
     school.scalar("UPDATE transcode_jobs SET finished_at = now(), state = 'failed' RETURNING id")
-    assert told(school) == (0, 0)
+    assert reported(school) == (0, 0)

@@ -29,14 +29,14 @@ def test_submit_follows_a_file_until_it_can_be_watched(bench: Bench, film: Path)
         done = nouba(bench, "submit", str(film), "--course", str(course_id), "--follow", "--json")
 
     assert done.returncode == 0, done.stderr
-    told, *standings = [json.loads(line) for line in done.stdout.splitlines()]
-    assert told["course_id"] == course_id
-    percents = [one["percent"] for one in standings]
+    reported, *statuses = [json.loads(line) for line in done.stdout.splitlines()]
+    assert reported["course_id"] == course_id
+    percents = [one["percent"] for one in statuses]
     assert percents == sorted(percents), "progress does not go back"
     assert percents[-1] == 100
-    assert standings[-1]["state"] == "completed"
-    assert standings[-1]["master"] == bench.course(course_id)[1]
-    assert any(one["speed"] for one in standings)
+    assert statuses[-1]["state"] == "completed"
+    assert statuses[-1]["master"] == bench.course(course_id)[1]
+    assert any(one["speed"] for one in statuses)
     assert [one["state"] for one in read_jobs(bench)] == ["completed"]
 
 

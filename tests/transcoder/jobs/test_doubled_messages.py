@@ -14,15 +14,15 @@ def test_ten_copies_of_each_message_at_once_are_one_encode_and_one_publish(
     bench: Bench, film: Path, alone: Files
 ) -> None:
     course_id, key = bench.submit(film)
-    bench.tell(*[TranscodeVideo(course_id=course_id, source_key=key)] * COPIES)
+    bench.report(*[TranscodeVideo(course_id=course_id, source_key=key)] * COPIES)
 
     with bench.worker(), bench.worker():
         bench.wait(lambda: bench.job(course_id), "there is no job")
         job_id = bench.scalar("SELECT id FROM transcode_jobs")
         parts = [EncodeChunk(job_id=job_id, chunk=number) for number in range(4)]
-        bench.tell(*[EncodeAudio(job_id=job_id), PublishLesson(job_id=job_id), *parts] * COPIES)
+        bench.report(*[EncodeAudio(job_id=job_id), PublishLesson(job_id=job_id), *parts] * COPIES)
         bench.wait_for(course_id)
-        bench.tell(
+        bench.report(
             *[PublishLesson(job_id=job_id), *parts] * COPIES, TranscodeVideo(course_id=course_id, source_key=key)
         )
         bench.wait_until_quiet(60)

@@ -51,5 +51,5 @@ def test_a_worker_that_is_slow_once_at_every_place_makes_the_same_lesson(
 
 
 def assert_all_passed(bench: Bench) -> None:
-    told = bench.log.read_text()
-    assert [place for place in TRANSCODER if f"failpoint {place}: " not in told] == []
+    reported = bench.log.read_text()
+    assert [place for place in TRANSCODER if f"failpoint {place}: " not in reported] == []

@@ -176,12 +176,12 @@ def test_what_a_job_left_is_kept_for_another_that_makes_the_same(
 def test_parts_that_are_due_are_told_of_once(school: School, sweep_with: Callable[[timedelta], Maintenance]) -> None:
     job_id = school.open("a")
     school.plan(job_id)
-    sweep, before = sweep_with(WEEK), len(school.told())
+    sweep, before = sweep_with(WEEK), len(school.reported())
     assert sweep.release_due() == 0
     school.scalar("UPDATE transcode_chunks SET due_at = now() WHERE kind IN ('audio', 'stills') RETURNING 1")
     assert sweep.release_due() == 1, "one message is for both"
     assert sweep.release_due() == 0
-    assert school.told()[before:] == ["encode_audio"]
+    assert school.reported()[before:] == ["encode_audio"]
 
     school.scalar("UPDATE transcode_chunks SET due_at = now() WHERE kind IN ('audio', 'stills') RETURNING 1")
     school.scalar(

@@ -29,9 +29,9 @@ def player(bench: Bench, hls_js: bytes, tmp_path: Path) -> Iterator[Player]:
 
 
 def assert_plays(player: Player, master: str, seconds: float, levels: int, seeks: int = SEEKS) -> None:
-    told = player.open(master)
-    assert told["duration"] == pytest.approx(seconds, abs=0.1)
-    assert told["levels"] == levels
+    reported = player.open(master)
+    assert reported["duration"] == pytest.approx(seconds, abs=0.1)
+    assert reported["levels"] == levels
     dice = random.Random(3)
     for number in range(seeks):
         player.seek(dice.uniform(0, seconds - 1), number % levels)

@@ -80,7 +80,7 @@ class School:
             row = connection.execute(text("SELECT transcoding_status, video_ref FROM courses")).one()
             return row.transcoding_status, row.video_ref
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         with self.engine.connect() as connection:
             found = connection.execute(text("SELECT message->>'actor_name' AS name FROM outbox ORDER BY id"))
             return [row.name.removeprefix("videos.").removesuffix(".v1") for row in found]
@@ -150,7 +150,7 @@ def test_a_job_that_was_superseded_while_it_published_does_not_touch_the_course(
 
     assert not school.jobs.complete(publishing, "hls/old/master.m3u8", TODAY)
     assert school.course() == ("pending", None)
-    assert "ready" not in school.told()
+    assert "ready" not in school.reported()
 
 
 def test_a_course_moves_from_pending_over_processing_to_completed(school: School) -> None:
@@ -164,17 +164,17 @@ def test_a_course_moves_from_pending_over_processing_to_completed(school: School
     assert school.jobs.complete(lease, "hls/1/k/master.m3u8", TODAY), "an answer that was lost is asked for again"
     seen.append(school.course())
     assert seen == [("pending", None), ("processing", None), ("completed", "hls/1/k/master.m3u8")]
-    assert school.told().count("ready") == 1
-    assert school.told().count("publish") == 1
+    assert school.reported().count("ready") == 1
+    assert school.reported().count("publish") == 1
 
 
 def test_only_so_many_chunks_are_in_the_queue_at_once(school: School) -> None:
     job_id = school.open("a")
     plan = school.plan(job_id, seconds=3600)
     assert len(plan.chunks) > WINDOW
-    assert school.told().count("encode_chunk") == WINDOW
+    assert school.reported().count("encode_chunk") == WINDOW
     school.jobs.finish(school.claim(job_id, TaskKind.VIDEO, 3), TaskResult({}), 60.0)
-    assert school.told().count("encode_chunk") == WINDOW + 1
+    assert school.reported().count("encode_chunk") == WINDOW + 1
 
 
 def test_of_two_last_parts_that_end_at_once_one_tells_of_publishing(school: School) -> None:
@@ -184,7 +184,7 @@ def test_of_two_last_parts_that_end_at_once_one_tells_of_publishing(school: Scho
     leases = [school.claim(job_id, kind, number) for kind, number in parts]
     with ThreadPoolExecutor(len(leases)) as pool:
         assert all(pool.map(lambda lease: school.jobs.finish(lease, TaskResult({}), 1.0), leases))
-    assert school.told().count("publish") == 1
+    assert school.reported().count("publish") == 1
     assert school.state(job_id) == State.PUBLISHING
 
 
@@ -245,7 +245,7 @@ def test_parts_whose_objects_are_gone_are_made_again_before_publishing(school: S
     assert school.jobs.waiting(job_id, (TaskKind.VIDEO, TaskKind.AUDIO)) == [(TaskKind.VIDEO, 1)]
     school.make_all(job_id)
     assert school.state(job_id) == State.PUBLISHING
-    assert school.told().count("publish") == 2
+    assert school.reported().count("publish") == 2
     assert school.claim(job_id, TaskKind.PUBLISH).attempts == 2, "a store that always loses them is not asked for ever"
 
 

@@ -91,7 +91,7 @@ def test_an_upload_that_is_not_there_fails_its_course(bench: Bench) -> None:
     course_id = bench.add_course()
     with bench.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE courses SET transcoding_status = 'pending'")
-    bench.tell(TranscodeVideo(course_id=course_id, source_key="uploads/1/nothing"))
+    bench.report(TranscodeVideo(course_id=course_id, source_key="uploads/1/nothing"))
 
     with bench.worker():
         bench.wait(lambda: bench.course(course_id)[0] == "failed", "the course is not failed")
@@ -116,7 +116,7 @@ def test_a_message_for_a_course_that_does_not_exist_is_dead_at_once(bench: Bench
     _, key = bench.submit(path, course_id)
     with bench.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
-    bench.tell(TranscodeVideo(course_id=course_id + 1, source_key=key))
+    bench.report(TranscodeVideo(course_id=course_id + 1, source_key=key))
 
     with bench.worker():
         dead = "SELECT count(*) FROM dead_letters WHERE queue = 'videos' AND cause = 'permanent'"

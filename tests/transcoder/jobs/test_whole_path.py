@@ -24,20 +24,20 @@ def test_two_workers_make_the_same_bytes_as_one_process_without_a_server(
     assert bench.course(course_id) == ("completed", job.master)
     assert bench.lesson(course_id) == alone
     assert job.master
-    assert_told_what_they_are(bench, job.master)
+    assert_content_types(bench, job.master)
     assert job.chunks == job.chunks_done == 4
     assert bench.scalar("SELECT max(attempts) FROM transcode_chunks") == 1
     wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
 
 
-def assert_told_what_they_are(bench: Bench, master: str) -> None:
+def assert_content_types(bench: Bench, master: str) -> None:
     """Every object has its type, and says that it never changes."""
-    told = {}
+    reported = {}
     for key in bench.storage.list(master.removesuffix("master.m3u8")):
         answer = bench.storage.client.head_object(Bucket=bench.storage.bucket, Key=key)
         assert answer["CacheControl"] == IMMUTABLE
-        told[key.rpartition(".")[2]] = (answer["ContentType"], answer.get("ContentEncoding", ""))
-    assert told == {
+        reported[key.rpartition(".")[2]] = (answer["ContentType"], answer.get("ContentEncoding", ""))
+    assert reported == {
         "m3u8": ("application/vnd.apple.mpegurl", "gzip"),
         "vtt": ("text/vtt; charset=utf-8", "gzip"),
         "m4s": ("video/iso.segment", ""),

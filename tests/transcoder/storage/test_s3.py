@@ -39,15 +39,15 @@ def unfinished(storage: Storage) -> list[str]:
 def test_a_large_file_goes_there_and_comes_back_through_a_network_that_fails(
     s3_keys: S3, storage: Storage, large: Path, tmp_path: Path
 ) -> None:
-    told: list[int] = []
+    reported: list[int] = []
     with FlakyS3(s3_keys.url, share=0.2) as flaky:
         shaky = Storage(BUCKET, flaky.url)
-        send_file(shaky, large, "uploads/1/a", told.append)
+        send_file(shaky, large, "uploads/1/a", reported.append)
         stored = shaky.head("uploads/1/a")
         shaky.download("uploads/1/a", stored.etag, stored.size_bytes, tmp_path / "back")
         assert sum(flaky.spoilt.values()) > 0
     assert (tmp_path / "back").read_bytes() == large.read_bytes()
-    assert sum(told) == large.stat().st_size
+    assert sum(reported) == large.stat().st_size
     assert unfinished(storage) == []
 
 

@@ -67,9 +67,9 @@ def _judged(ffmpeg: Ffmpeg, number: int) -> Figures | None:
 
 def _row(one: Figures, colour: bool) -> str:
     frames = f"{one.frames} → {one.lesson_frames}" if one.frames else "–"
-    looks = (f"{one.shape:.3f}", str(one.colour) if colour else "–") if one.frames else ("–", "–")
+    pictures = (f"{one.shape:.3f}", str(one.colour) if colour else "–") if one.frames else ("–", "–")
     length = f"{one.seconds:.3f} {one.longer_ms:+d}"
-    cells = (one.name, one.writer, one.ending, frames, length, f"{one.moved_ms:+d}", *looks)
+    cells = (one.name, one.writer, one.ending, frames, length, f"{one.moved_ms:+d}", *pictures)
     return f"| {' | '.join(cells)} |\n"
 
 

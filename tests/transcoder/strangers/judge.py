@@ -13,7 +13,7 @@ from tests.transcoder.strangers.recipes import Recipe
 #: Steps in which a picture track of any rate is sampled.
 STEP_SECONDS = 0.01
 #: The middle of the second mark, in a film whose picture begins at once: one process measures marks and looks.
-_LOOK_SECONDS = 2.25
+_POLL_SECONDS = 2.25
 #: What x264 makes of a flat colour at this quality.
 MAX_COLOUR = 12
 #: A strip inside the white square, as shares of the picture.
@@ -23,7 +23,7 @@ DRAWN: list[Colour] = [(int(one[2:4], 16), int(one[4:6], 16), int(one[6:8], 16))
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Picture:
     """One frame in which the square is white: the square's width by its height, and the patches' colours."""
 
     shape: float
@@ -38,7 +38,7 @@ class Seen:
     beeps: list[float]
     frames: int
     seconds: float
-    look: Look | None
+    picture: Picture | None
 
     @property
     def offsets(self) -> list[float | None]:
@@ -69,7 +69,7 @@ def film(path: Path, folder: Path) -> Seen:
     # filters that begin anew where a film changes its size would count some steps twice
     whole = "scale=320:320"
     steps = f"fps={round(1 / STEP_SECONDS)}:start_time=0"
-    number = round(_LOOK_SECONDS / STEP_SECONDS)
+    number = round(_POLL_SECONDS / STEP_SECONDS)
     call = ["-reinit_filter:v", "0", "-i", str(path)]
     if has_picture:
         call += ["-map", "0:V:0", "-vf", f"{steps},{whole},{_STRIP},scale=1:1,format=gray", "-f", "rawvideo", str(grey)]
@@ -86,10 +86,10 @@ def film(path: Path, folder: Path) -> Seen:
     pixels = grey.read_bytes()
     flashes = oracle.flashes_of(pixels, STEP_SECONDS)
     if _is_white(pixels, number):
-        return Seen(flashes, beeps, frames, seconds, next(_looks(still.read_bytes()), None))
+        return Seen(flashes, beeps, frames, seconds, next(_pictures(still.read_bytes()), None))
     # a transport stream that is read for its picture alone begins with that
     both = ["-i", str(path), *(["-map", "0:a:0", "-f", "null", "/dev/null"] if has_sound else [])]
-    return Seen(flashes, beeps, frames, seconds, _film_look(both, steps, flashes))
+    return Seen(flashes, beeps, frames, seconds, _film_picture(both, steps, flashes))
 
 
 def lesson(folder: Path) -> tuple[dict[str, Seen], float]:
@@ -135,7 +135,7 @@ def compare(recipe: Recipe, film: Seen, made: dict[str, Seen], rate: float) -> V
         if _apart(seen.flashes, film.flashes) > frame + 0.011:
             faults.append(f"{name} flashes at {seen.flashes}, the film at {film.flashes}")
         _compare_sync(verdict, name, seen, frame, recipe.sync_seconds)
-        _compare_looks(verdict, name, seen, colour=recipe.colour)
+        _compare_pictures(verdict, name, seen, colour=recipe.colour)
     return verdict
 
 
@@ -154,8 +154,8 @@ def _compare_sync(verdict: Verdict, name: str, seen: Seen, frame: float, slack: 
         verdict.faults.append(f"{name} moves sound by {[round(one * 1000) for one in moved]} ms")
 
 
-def _compare_looks(verdict: Verdict, name: str, seen: Seen, *, colour: bool) -> None:
-    film, lesson = verdict.film.look, seen.look
+def _compare_pictures(verdict: Verdict, name: str, seen: Seen, *, colour: bool) -> None:
+    film, lesson = verdict.film.picture, seen.picture
     if film is None or lesson is None:
         return
     shape = lesson.shape / film.shape
@@ -195,32 +195,32 @@ def _square_pixels(steps: str, number: int) -> str:
     return f"{steps},select=eq(n\\,{number}),scale=trunc(iw*sar/2)*2:ih,setsar=1"
 
 
-def _film_look(call: list[str], steps: str, flashes: list[float]) -> Look | None:
+def _film_picture(call: list[str], steps: str, flashes: list[float]) -> Picture | None:
     if len(flashes) < 2:
         return None
     picked = _square_pixels(steps, round((flashes[1] + 0.03) / STEP_SECONDS))
-    return next(_looks(_decoded([*call, "-map", "0:V:0", "-vf", picked, "-frames:v", "1", *_PPM])), None)
+    return next(_pictures(_decoded([*call, "-map", "0:V:0", "-vf", picked, "-frames:v", "1", *_PPM])), None)
 
 
 def _rendition(folder: Path, sounds: list[Path], rate: float) -> Seen:
     still, wave = folder / "judge.ppm", folder / "judge.s16"
     data = [_joined(one) for one in (folder, *sounds)]
     inputs = [word for one in data for word in ("-i", str(one))]
-    number = round(_LOOK_SECONDS * rate)
+    number = round(_POLL_SECONDS * rate)
     call = ["-map", "0:v", "-vf", f"select=eq(n\\,{number})", "-frames:v", "1", *_PPM, "-y", str(still)]
     call += ["-map", "1:a", *_WAVE, "-y", str(wave)] if sounds else []
     grey = _decoded([*inputs, *call, "-map", "0:v", "-vf", f"{_STRIP},scale=1:1,format=gray", *_RAW])
     flashes = oracle.flashes_of(grey, 1 / rate)
-    look = None
+    picture = None
     if _is_white(grey, number):
-        look = next(_looks(still.read_bytes()), None)
+        picture = next(_pictures(still.read_bytes()), None)
     elif len(flashes) > 1:
         picked = ["-vf", f"select=eq(n\\,{round(flashes[1] * rate)})", "-frames:v", "1", *_PPM]
-        look = next(_looks(_decoded(["-i", str(data[0]), *picked])), None)
+        picture = next(_pictures(_decoded(["-i", str(data[0]), *picked])), None)
     beeps = oracle.beeps_of(wave) if sounds else []
     for made in (*data, still, wave):
         made.unlink(missing_ok=True)
-    return Seen(flashes, beeps, len(grey), len(grey) / rate, look)
+    return Seen(flashes, beeps, len(grey), len(grey) / rate, picture)
 
 
 def _sound(folder: Path) -> Seen:
@@ -243,22 +243,22 @@ _RAW = ("-f", "rawvideo", "-fps_mode", "passthrough")
 _PPM = ("-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe")
 
 
-def _looks(data: bytes) -> Iterator[Look]:
+def _pictures(data: bytes) -> Iterator[Picture]:
     """The looks of the frames that ffmpeg wrote, told by their size in a PPM."""
     while data:
         header = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
         assert header, "ffmpeg writes PPM"
         width, height = int(header[1]), int(header[2])
         pixels, data = data[header.end() : header.end() + 3 * width * height], data[header.end() + 3 * width * height :]
-        yield _look(pixels, width, height)
+        yield _picture(pixels, width, height)
 
 
-def _look(pixels: bytes, width: int, height: int) -> Look:
+def _picture(pixels: bytes, width: int, height: int) -> Picture:
     green = pixels[1::3]
     columns = [x for x in range(width * 9 // 16, width) if green[height // 2 * width + x] > 128]
     rows = [y for y in range(height) if green[y * width + width * 3 // 4] > 128]
     centres = [(width * x // 8, height * y // 4) for y in (1, 3) for x in (1, 3)]
-    return Look(len(columns) / max(1, len(rows)), [_mean(pixels, width, height, x, y) for x, y in centres])
+    return Picture(len(columns) / max(1, len(rows)), [_mean(pixels, width, height, x, y) for x, y in centres])
 
 
 def _mean(pixels: bytes, width: int, height: int, x: int, y: int) -> Colour:

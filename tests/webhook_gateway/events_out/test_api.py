@@ -159,10 +159,10 @@ def test_a_route_opens_for_its_scope_alone(gateway: RunningGateway, method: str,
 def test_the_command_line_does_the_same(database: Database) -> None:
     def nouba(*arguments: str) -> dict[str, object]:
         settings = {"NOUBA_DATABASE_URL": database.url, "NOUBA_EVENTS_ALLOW_PRIVATE": "true"}
-        told = subprocess.run(
+        reported = subprocess.run(
             [NOUBA, "endpoints", *arguments], env=settings, capture_output=True, text=True, check=True
         ).stdout
-        return dict(json.loads(told)) if "--json" in arguments else {"text": told}
+        return dict(json.loads(reported)) if "--json" in arguments else {"text": reported}
 
     made = nouba("add", "http://127.0.0.1:9/", "--type", "lesson.ready", "--json")
     number = str(made["id"])

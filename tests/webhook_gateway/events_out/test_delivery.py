@@ -34,7 +34,7 @@ def test_an_endpoint_gets_the_types_that_it_asked_for(database: Database) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
         (500, {"status": 500}),
         (302, {"status": 302}),
@@ -43,7 +43,7 @@ def test_an_endpoint_gets_the_types_that_it_asked_for(database: Database) -> Non
     ],
 )
 def test_a_failed_attempt_is_logged_and_tried_again(
-    database: Database, answer: object, told: dict[str, object]
+    database: Database, answer: object, reported: dict[str, object]
 ) -> None:
     # Given an endpoint that fails once, in its way
     with Receiver.listening(lambda number, _: answer if number == 1 else 200) as school:
@@ -59,7 +59,7 @@ def test_a_failed_attempt_is_logged_and_tried_again(
         assert school.ids() == [event_id, event_id]
         assert {one.path for one in school.received} == {"/hooks?school=1"}
         ((first, second),) = logs(database, endpoint_id)
-        assert {name: first.get(name) for name in told} == told
+        assert {name: first.get(name) for name in reported} == reported
         assert second["status"] == 200
 
 

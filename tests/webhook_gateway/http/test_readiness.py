@@ -43,8 +43,8 @@ def keep_event(engine: Engine) -> Keep:
 
 
 @pytest.fixture
-def promise(engine: Engine) -> Keep:
-    def promise(service: str, age_seconds: int, queue: str = "webhooks") -> None:
+def enqueue(engine: Engine) -> Keep:
+    def enqueue(service: str, age_seconds: int, queue: str = "webhooks") -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql(
                 "INSERT INTO outbox (service, message, created_at) "
@@ -52,7 +52,7 @@ def promise(engine: Engine) -> Keep:
                 (service, queue, age_seconds),
             )
 
-    return promise
+    return enqueue
 
 
 def test_it_is_ready_with_nothing_to_do(engine: Engine) -> None:
@@ -67,21 +67,21 @@ def test_it_is_ready_with_nothing_to_do(engine: Engine) -> None:
     }
 
 
-def test_it_is_ready_while_young_work_waits(engine: Engine, keep_event: Keep, promise: Keep) -> None:
+def test_it_is_ready_while_young_work_waits(engine: Engine, keep_event: Keep, enqueue: Keep) -> None:
     keep_event("received", 5)
-    promise("gateway", 5)
+    enqueue("gateway", 5)
 
     assert check(engine).is_ready
 
 
-def test_it_is_ready_while_a_message_for_another_queue_waits(engine: Engine, promise: Keep) -> None:
-    promise("gateway", 3600, "videos")
+def test_it_is_ready_while_a_message_for_another_queue_waits(engine: Engine, enqueue: Keep) -> None:
+    enqueue("gateway", 3600, "videos")
     assert check(engine).is_ready
 
 
-def test_it_is_not_ready_when_a_message_waits_long_for_rabbitmq(engine: Engine, promise: Keep) -> None:
-    promise("gateway", 1)
-    promise("gateway", OLD)
+def test_it_is_not_ready_when_a_message_waits_long_for_rabbitmq(engine: Engine, enqueue: Keep) -> None:
+    enqueue("gateway", 1)
+    enqueue("gateway", OLD)
 
     found = check(engine)
 
@@ -89,8 +89,8 @@ def test_it_is_not_ready_when_a_message_waits_long_for_rabbitmq(engine: Engine, 
     assert OLD <= (found.unpublished_seconds or 0) < OLD + 60
 
 
-def test_another_services_messages_are_not_its_work(engine: Engine, promise: Keep) -> None:
-    promise("stats", OLD)
+def test_another_services_messages_are_not_its_work(engine: Engine, enqueue: Keep) -> None:
+    enqueue("stats", OLD)
 
     assert check(engine).is_ready
 
@@ -124,11 +124,11 @@ def test_it_is_not_ready_without_the_database() -> None:
     assert not check(engine).is_ready
 
 
-def test_the_page_says_so_with_its_status(database_url: str, promise: Keep, tmp_path: Path) -> None:
+def test_the_page_says_so_with_its_status(database_url: str, enqueue: Keep, tmp_path: Path) -> None:
     gateway = RunningGateway(tmp_path / "log", database_url, NOUBA_GATEWAY_PROCESSES="1")
     try:
         ready = httpx.get(f"{gateway.url}/readyz")
-        promise("gateway", OLD)
+        enqueue("gateway", OLD)
         not_ready = httpx.get(f"{gateway.url}/readyz")
     finally:
         gateway.kill()

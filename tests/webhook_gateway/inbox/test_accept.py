@@ -39,7 +39,7 @@ class RecordingInbox:
     def reasons(self) -> list[str | None]:
         return [entry.reason for entry in self._kept]
 
-    def promised(self) -> list[int]:
+    def enqueued(self) -> list[int]:
         return [number for number, entry in enumerate(self._kept, 1) if entry.state is EventState.RECEIVED]
 
 
@@ -57,7 +57,7 @@ class ReadablePostgresInbox(PostgresInbox):
     def reasons(self) -> list[str | None]:
         return [row[0] for row in self._database.rows("SELECT reason FROM webhook_events ORDER BY id")]
 
-    def promised(self) -> list[int]:
+    def enqueued(self) -> list[int]:
         rows = self._database.rows("SELECT message -> 'kwargs' FROM outbox WHERE service = 'gateway' ORDER BY id")
         return [WebhookReceived.load(row[0]).event_id for row in rows]
 
@@ -111,7 +111,7 @@ def test_a_new_event_is_kept_promised_and_told_to_the_relay(inbox: Shown) -> Non
 
     assert receipt.status is AcceptStatus.ACCEPTED
     assert [(state, body) for _, state, body in inbox.states()] == [(EventState.RECEIVED, news.body)]
-    assert inbox.promised() == [receipt.event_id]
+    assert inbox.enqueued() == [receipt.event_id]
     assert intake.woken == 1
 
 
@@ -123,7 +123,7 @@ def test_the_same_event_again_is_a_duplicate_with_the_same_id_and_no_second_prom
 
     assert again == Receipt(AcceptStatus.DUPLICATE, first.event_id)
     assert len(inbox.states()) == 1
-    assert inbox.promised() == [first.event_id]
+    assert inbox.enqueued() == [first.event_id]
     assert intake.woken == 1
 
 
@@ -141,7 +141,7 @@ def test_the_same_id_with_another_body_is_put_aside_beside_the_first(inbox: Show
         (EventState.RECEIVED, news.body),
         (EventState.QUARANTINED, other.body),
     ]
-    assert inbox.promised() == [first.event_id]
+    assert inbox.enqueued() == [first.event_id]
     assert str(first.event_id) in (inbox.reasons()[1] or "")
 
 
@@ -174,7 +174,7 @@ def test_an_event_in_two_versions_of_the_providers_api_is_kept_and_settled_in_bo
     receipts = [intake.take(one) for one in versions[::turn]]
 
     assert [receipt.status for receipt in receipts] == [AcceptStatus.ACCEPTED] * 2
-    assert inbox.promised() == [receipt.event_id for receipt in receipts]
+    assert inbox.enqueued() == [receipt.event_id for receipt in receipts]
     # each again is a duplicate, and another body of one version is put aside
     assert [intake.take(one) for one in versions[::turn]] == [
         Receipt(AcceptStatus.DUPLICATE, receipt.event_id) for receipt in receipts
@@ -211,7 +211,7 @@ def test_what_is_signed_but_unreadable_is_put_aside_with_its_exact_bytes(inbox: 
     assert receipt.status is AcceptStatus.QUARANTINED
     assert [(state, kept) for _, state, kept in inbox.states()] == [(EventState.QUARANTINED, body)]
     assert inbox.reasons()[0]
-    assert inbox.promised() == []
+    assert inbox.enqueued() == []
     assert intake.woken == 0
 
 
@@ -226,7 +226,7 @@ def test_an_event_of_another_mode_than_its_key_is_put_aside(inbox: Shown) -> Non
     assert receipt.status is AcceptStatus.QUARANTINED
     assert "test" in (inbox.reasons()[0] or "")
     assert "live" in (inbox.reasons()[0] or "")
-    assert inbox.promised() == []
+    assert inbox.enqueued() == []
 
 
 def test_a_refusal_keeps_nothing(inbox: Shown) -> None:
@@ -235,7 +235,7 @@ def test_a_refusal_keeps_nothing(inbox: Shown) -> None:
         intake.take(replace(news, body=news.body + b" "))
 
     assert inbox.states() == []
-    assert inbox.promised() == []
+    assert inbox.enqueued() == []
     assert intake.woken == 0
 
 

@@ -101,12 +101,12 @@ def test_the_command_checks_every_anchor(engine: Engine, database: Database, tmp
     heads.write(ChainHead(1, b"x" * 32), datetime.now(UTC))
     settings = {"NOUBA_DATABASE_URL": database.url, "NOUBA_LEDGER_ANCHOR": f"file://{tmp_path}/heads"}
 
-    told = subprocess.run(
+    reported = subprocess.run(
         [NOUBA, "ledger", "verify", "--anchors", "--json"], env=settings, capture_output=True, text=True, check=False
     )
 
-    assert told.returncode == 1
-    assert [fault["fault"] for fault in json.loads(told.stdout)["faults"]] == [
+    assert reported.returncode == 1
+    assert [fault["fault"] for fault in json.loads(reported.stdout)["faults"]] == [
         "is not the one that was noted: the chain was made anew"
     ]
 

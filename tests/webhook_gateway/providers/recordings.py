@@ -26,44 +26,44 @@ class Recording:
 
     provider: str
     name: str
-    told: Mapping[str, Any]
+    reported: Mapping[str, Any]
 
     @cached_property
     def psp(self) -> Provider:
         """The provider as the recorded settings make it, on the recorded day."""
-        return self.psp_with(self.told["settings"])
+        return self.psp_with(self.reported["settings"])
 
     def psp_with(self, settings: Mapping[str, Any]) -> Provider:
         """The provider with other settings, on the recorded day."""
-        return build(self.provider, settings, self.told["now"])
+        return build(self.provider, settings, self.reported["now"])
 
     @property
     def day(self) -> datetime:
         """When the provider's clock stands still."""
-        return datetime.fromisoformat(self.told["now"])
+        return datetime.fromisoformat(self.reported["now"])
 
     @cached_property
     def request(self) -> Request:
-        return request_of(self.told["request"])
+        return request_of(self.reported["request"])
 
     @cached_property
     def proof(self) -> Proof:
-        told = self.told["proof"]
-        kept = told.get("body")
+        reported = self.reported["proof"]
+        kept = reported.get("body")
         body = None if kept is None else str(kept).encode()
-        return Proof(told["signed"], told["secret"], told["mode"] and Mode(told["mode"]), body)
+        return Proof(reported["signed"], reported["secret"], reported["mode"] and Mode(reported["mode"]), body)
 
     @cached_property
     def notice(self) -> PaymentNotice:
-        told = dict(self.told["notice"])
+        reported = dict(self.reported["notice"])
         for name, read in (("stage", Stage.__getitem__), ("mode", Mode)):
-            if name in told:
-                told[name] = read(told[name])
-        told["disputes"] = tuple(_dispute(one) for one in told.get("disputes", ()))
-        told["payers"] = tuple(told.get("payers", ()))
-        if "occurred_at" in told:
-            told["occurred_at"] = datetime.fromisoformat(told["occurred_at"])
-        return PaymentNotice(**told)
+            if name in reported:
+                reported[name] = read(reported[name])
+        reported["disputes"] = tuple(_dispute(one) for one in reported.get("disputes", ()))
+        reported["payers"] = tuple(reported.get("payers", ()))
+        if "occurred_at" in reported:
+            reported["occurred_at"] = datetime.fromisoformat(reported["occurred_at"])
+        return PaymentNotice(**reported)
 
     @property
     def secrets_setting(self) -> str:
@@ -73,7 +73,7 @@ class Recording:
     @property
     def secrets(self) -> list[str]:
         """The active secrets, in their order; none for a request that came where nothing is signed."""
-        return [secret for secret in self.told["settings"].get(self.secrets_setting, "").split(",") if secret]
+        return [secret for secret in self.reported["settings"].get(self.secrets_setting, "").split(",") if secret]
 
     def signed_anew(self, body: bytes, secret: str) -> Request:
         """A genuine request that carries `body`, made with `secret` at the recorded time."""
@@ -86,17 +86,17 @@ class Recording:
         return replace(self.request, headers={name.lower(): value for name, value in headers.items()}, body=body)
 
 
-def _dispute(told: Mapping[str, Any]) -> Dispute:
+def _dispute(reported: Mapping[str, Any]) -> Dispute:
     closed_at, reported_at = (
-        at and datetime.fromisoformat(at) for at in (told.get("closed_at"), told.get("reported_at"))
+        at and datetime.fromisoformat(at) for at in (reported.get("closed_at"), reported.get("reported_at"))
     )
-    return Dispute(told["id"], told["amount_minor"], DisputeState[told["state"]], closed_at, reported_at)
+    return Dispute(reported["id"], reported["amount_minor"], DisputeState[reported["state"]], closed_at, reported_at)
 
 
-def request_of(told: Mapping[str, Any]) -> Request:
+def request_of(reported: Mapping[str, Any]) -> Request:
     """The request that a file describes, its body as text or in base64."""
-    body = base64.b64decode(told["body_base64"]) if "body_base64" in told else told["body"].encode()
-    return Request(told["method"], told["headers"], body)
+    body = base64.b64decode(reported["body_base64"]) if "body_base64" in reported else reported["body"].encode()
+    return Request(reported["method"], reported["headers"], body)
 
 
 def build(provider: str, settings: Mapping[str, Any], now: str | None) -> Provider:

@@ -44,7 +44,7 @@ def with_proof(recording: Recording, value: str | None) -> Request:
         return replace(
             request, body=rest if value is None else rest + b"&checksum=" + value.encode("latin-1", "ignore")
         )
-    headers = {key: told for key, told in request.headers.items() if key != name}
+    headers = {key: reported for key, reported in request.headers.items() if key != name}
     return replace(request, headers=headers if value is None else {**headers, name: value})
 
 
@@ -150,9 +150,9 @@ def test_two_secrets_are_active_and_the_proof_says_which_one_matched(recording: 
 
     assert recording.psp.verify(by_first).secret == 0
     assert recording.psp.verify(by_second).secret == 1
-    rotated = recording.psp_with({**recording.told["settings"], recording.secrets_setting: f"{second},{first}"})
+    rotated = recording.psp_with({**recording.reported["settings"], recording.secrets_setting: f"{second},{first}"})
     assert rotated.verify(by_first).secret == 1
-    retired = recording.psp_with({**recording.told["settings"], recording.secrets_setting: second})
+    retired = recording.psp_with({**recording.reported["settings"], recording.secrets_setting: second})
     assert retired.verify(by_second).secret == 0
     with pytest.raises(InvalidSignatureError):
         retired.verify(by_first)

@@ -18,7 +18,7 @@ def test_a_clock_five_minutes_off_either_way_is_forgiven(recording: Recording, s
     request = recording.signed_anew(recording.request.body, recording.secrets[0])
     now = recording.day + timedelta(seconds=seconds)
 
-    assert build(recording.provider, recording.told["settings"], now.isoformat()).verify(request).signed
+    assert build(recording.provider, recording.reported["settings"], now.isoformat()).verify(request).signed
 
 
 @every_timed_provider
@@ -28,7 +28,7 @@ def test_a_replay_after_that_is_refused(recording: Recording, seconds: int) -> N
     now = recording.day + timedelta(seconds=seconds)
 
     with pytest.raises(InvalidSignatureError):
-        build(recording.provider, recording.told["settings"], now.isoformat()).verify(request)
+        build(recording.provider, recording.reported["settings"], now.isoformat()).verify(request)
 
 
 @every_timed_provider

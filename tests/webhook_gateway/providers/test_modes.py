@@ -90,9 +90,9 @@ def keep(request: pytest.FixtureRequest, engine: Engine, database: Database, tmp
 
 def event(key: str, *, live: bool, user_id: int, **headers: str) -> Request:
     """A payment's success, signed with `key`."""
-    told = paid("chargily", user_id=user_id).body
-    body = told.replace(b'"livemode":false', b'"livemode":true') if live else told
-    assert (body != told) is live
+    reported = paid("chargily", user_id=user_id).body
+    body = reported.replace(b'"livemode":false', b'"livemode":true') if live else reported
+    assert (body != reported) is live
     return Request("POST", {**headers, "signature": hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}, body)
 
 
@@ -164,9 +164,9 @@ def test_an_event_of_the_other_mode_than_the_installations_books_nothing_when_it
     verdict = replay(engine, event_id, mode)
 
     # Then it stays aside with both values, and is booked once the setting is right
-    told = "live" if live else "test"
-    assert verdict == SettlementResult(EventState.QUARANTINED, f"a {told} payment, NOUBA_PAYMENTS_MODE is {mode}")
+    reported = "live" if live else "test"
+    assert verdict == SettlementResult(EventState.QUARANTINED, f"a {reported} payment, NOUBA_PAYMENTS_MODE is {mode}")
     assert database.counts()["ledger_entries"] == 0
-    verdict = replay(engine, event_id, Mode(told))
+    verdict = replay(engine, event_id, Mode(reported))
     assert verdict is not None
     assert verdict.state is EventState.APPLIED

@@ -188,9 +188,9 @@ def test_an_answer_that_moves_money_must_be_whole(serve: Serve, changes: dict[st
         asked(serve, PAID | changes)
 
 
-@pytest.mark.parametrize(("told", "currency"), [("012", "DZD"), (12, "DZD"), ("DZD", "DZD"), ("978", "EUR")])
-def test_a_currency_may_be_told_by_number(serve: Serve, told: Any, currency: str) -> None:
-    assert asked(serve, PAID | {"currency": told}).currency == currency
+@pytest.mark.parametrize(("reported", "currency"), [("012", "DZD"), (12, "DZD"), ("DZD", "DZD"), ("978", "EUR")])
+def test_a_currency_may_be_told_by_number(serve: Serve, reported: Any, currency: str) -> None:
+    assert asked(serve, PAID | {"currency": reported}).currency == currency
 
 
 @pytest.mark.parametrize("refusal", [{"ErrorCode": "2", "ErrorMessage": "Already confirmed"}, {"ErrorCode": 7}, {}])

@@ -153,8 +153,8 @@ class Bench:
 
     def _begin_there(self, provider: str, amount_minor: int, user_id: int) -> str:
         if provider == "stripe":
-            told = {"id": f"pi_{uuid.uuid4().hex}", "amount": amount_minor, "currency": "dzd"}
-            made = httpx.post(f"{self.simulator_url}/simulator/stripe/payments", json=told).raise_for_status().json()
+            payment = {"id": f"pi_{uuid.uuid4().hex}", "amount": amount_minor, "currency": "dzd"}
+            made = httpx.post(f"{self.simulator_url}/simulator/stripe/payments", json=payment).raise_for_status().json()
             return str(made["id"])
         if provider == "satim":
             return self.orders.open(uuid.uuid4().hex[:10].upper(), amount_minor)
@@ -190,10 +190,10 @@ class Begun:
     def at_stripe(self, path: str) -> dict[str, Any]:
         """Something happens at the simulated Stripe; what it is about afterwards."""
         answer = httpx.post(f"{self.bench.simulator_url}/simulator/stripe/{path}").raise_for_status()
-        told: dict[str, Any] = answer.json()
-        return told
+        reported: dict[str, Any] = answer.json()
+        return reported
 
-    def tell(self, what: str = "paid") -> None:
+    def report(self, what: str = "paid") -> None:
         """The provider's webhook, or the payer's return, arrives and is kept."""
         payment = Payment(reference=self.reference, amount_minor=self.amount_minor, user_id=self.user_id)
         secrets = {"chargily": [KEY], "stripe": [STRIPE_SECRET]}.get(self.provider, [])

@@ -16,7 +16,7 @@ from services.webhook_gateway.reconciliation.reconcile import Due, Outcome, Reco
 from tests.webhook_gateway.fakes import FakeSchool
 from tests.webhook_gateway.reconciliation.harness import Tallied
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
-from tests.webhook_gateway.settlement.harness import Desk, FakePsp
+from tests.webhook_gateway.settlement.harness import FakePsp, Harness
 
 AMOUNT_MINOR = 1000
 #: What a payment goes through at its provider; each step is told by a webhook, which may be lost.
@@ -38,8 +38,10 @@ class AskedPsp(FakePsp):
 
     def enquire(self, reference: str) -> ProviderReply | None:
         key = f"answer:{reference}:{self.stage.name}"
-        told = PaymentNotice(key=key, kind="answer", reference=reference, stage=self.stage, amount_minor=AMOUNT_MINOR)
-        return ProviderReply(Request(ANSWER, {}, self.write(told)), Proof(signed=True))
+        reported = PaymentNotice(
+            key=key, kind="answer", reference=reference, stage=self.stage, amount_minor=AMOUNT_MINOR
+        )
+        return ProviderReply(Request(ANSWER, {}, self.write(reported)), Proof(signed=True))
 
 
 @dataclass
@@ -50,12 +52,12 @@ class Case:
     planned: bool = True
 
     def __post_init__(self) -> None:
-        self.desk = Desk(self.school)
-        self.psp = self.desk.psp = AskedPsp("psp")
-        self.desk.settlement.providers["psp"] = self.psp  # type: ignore[index]
+        self.harness = Harness(self.school)
+        self.psp = self.harness.psp = AskedPsp("psp")
+        self.harness.settlement.providers["psp"] = self.psp  # type: ignore[index]
         self.user_id = self.school.add_user()
         self.subscription_id = self.school.add_subscription(self.user_id, 600)
-        self.payment_id = self.desk.check_out(self.user_id, AMOUNT_MINOR, reference="R1")
+        self.payment_id = self.harness.check_out(self.user_id, AMOUNT_MINOR, reference="R1")
         self.kept: dict[str, int] = {}
         self.tallied = Tallied()
         self.reconciliation = Reconciliation(
@@ -64,7 +66,7 @@ class Case:
             schedule=self,
             inbox=self,
             tally=self.tallied,
-            now=self.desk.clock,
+            now=self.harness.clock,
             wake=lambda: None,
         )
 
@@ -80,15 +82,15 @@ class Case:
         if entry.dedupe_key in self.kept:
             return InsertResult(self.kept[entry.dedupe_key], False, digest)
         body = entry.request.body
-        self.kept[entry.dedupe_key] = self.school.add_event("psp", entry.reference, body, self.desk.clock())
+        self.kept[entry.dedupe_key] = self.school.add_event("psp", entry.reference, body, self.harness.clock())
         return InsertResult(self.kept[entry.dedupe_key], True, digest)
 
-    def tell(self, stage: Stage) -> None:
-        self.desk.tell(stage=stage, amount_minor=AMOUNT_MINOR)
+    def receive(self, stage: Stage) -> None:
+        self.harness.receive(stage=stage, amount_minor=AMOUNT_MINOR)
 
     def settle_all(self) -> None:
         for row in self.school.events():
-            self.desk.settle(row.id)
+            self.harness.settle(row.id)
 
     @property
     def payment(self) -> Payment:
@@ -108,10 +110,10 @@ class Case:
 def test_questions_and_webhooks_in_any_order_end_as_all_webhooks_in_order(
     life: tuple[Stage, ...], data: st.DataObject
 ) -> None:
-    told = Case()
+    reported = Case()
     for stage in life:
-        told.tell(stage)
-        told.settle_all()
+        reported.receive(stage)
+        reported.settle_all()
 
     case, ahead = Case(), list(life)
     acts = st.lists(st.sampled_from(["live", "ask", "webhook", "settle", "wait"]), max_size=14)
@@ -123,17 +125,17 @@ def test_questions_and_webhooks_in_any_order_end_as_all_webhooks_in_order(
         elif act == "ask":
             case.reconciliation.ask_next()
         elif act == "webhook" and lived:
-            case.tell(data.draw(st.sampled_from(lived)))
+            case.receive(data.draw(st.sampled_from(lived)))
         elif act == "settle":
             case.settle_all()
         else:
-            case.desk.pass_time(timedelta(minutes=1))
+            case.harness.pass_time(timedelta(minutes=1))
     case.psp.stage = life[-1]
     case.settle_all()
     case.reconciliation.ask_next()
     case.settle_all()
 
-    assert case.outcome() == told.outcome()
+    assert case.outcome() == reported.outcome()
     assert case.reconciliation.ask_next() is None
     assert case.tallied.ended <= 1
     assert set(case.tallied.outcomes) <= {Outcome.RECORDED, Outcome.KNOWN, Outcome.PENDING}

@@ -31,7 +31,7 @@ def run(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProces
     return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=60)
 
 
-def told(settings: dict[str, str], *arguments: str) -> dict[str, Any]:
+def reported(settings: dict[str, str], *arguments: str) -> dict[str, Any]:
     found = run(settings, "--json", *arguments)
     assert found.returncode == 0, found.stderr
     answer: dict[str, Any] = json.loads(found.stdout)
@@ -48,24 +48,24 @@ def test_it_asks_about_what_is_old_enough_and_was_given_up_too(bench: Bench, set
             id=one.payment_id,
         )
 
-    previewed = told(settings, "--dry-run")
+    previewed = reported(settings, "--dry-run")
     assert [row["payment_id"] for row in previewed["payments"]] == [given_up.payment_id, old.payment_id]
     assert (previewed["outcomes"], bench.states()) == ({}, {})
 
-    assert told(settings, "--provider", "cib")["outcomes"] == {"recorded": 1}
-    assert told(settings)["outcomes"] == {"recorded": 1, "known": 1}
+    assert reported(settings, "--provider", "cib")["outcomes"] == {"recorded": 1}
+    assert reported(settings)["outcomes"] == {"recorded": 1, "known": 1}
     bench.settle_all()
     for one in (old, given_up):
         one.assert_credited_once()
     assert young.status == "pending"
-    assert told(settings)["payments"] == []
+    assert reported(settings)["payments"] == []
 
 
 def test_what_the_worker_is_asking_about_is_left_to_it(bench: Bench, settings: dict[str, str]) -> None:
     bench.begin("chargily")
     bench.schedule.take("chargily")
 
-    assert told(settings, "--older-than", "0s")["outcomes"] == {"busy": 1}
+    assert reported(settings, "--older-than", "0s")["outcomes"] == {"busy": 1}
 
 
 def test_a_provider_that_fails_is_an_exit_status_and_people_see_a_table(bench: Bench, settings: dict[str, str]) -> None:

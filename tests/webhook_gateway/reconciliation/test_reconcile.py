@@ -47,13 +47,13 @@ def test_a_webhook_before_after_or_meanwhile_makes_no_second_credit(bench: Bench
     assert due is not None
 
     if order != "answer first":
-        begun.tell()
+        begun.report()
     if order in ("webhook first", "webhook twice"):
         bench.settle_all()
     assert bench.reconciliation(provider).ask(due) is Outcome.RECORDED
     if order in ("answer first", "webhook twice"):
         bench.settle_all()
-        begun.tell()
+        begun.report()
     bench.settle_all()
 
     begun.assert_credited_once()
@@ -65,7 +65,7 @@ def test_a_webhook_before_after_or_meanwhile_makes_no_second_credit(bench: Bench
 def test_a_payment_that_a_webhook_ended_is_not_asked_about(bench: Bench, provider: str) -> None:
     begun = bench.begin(provider)
     begun.end()
-    begun.tell()
+    begun.report()
     bench.settle_all()
     asked = bench.asked(provider)
 
@@ -120,7 +120,7 @@ def test_asking_confirms_a_satim_order_that_nobody_came_back_from(engine: Engine
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("reported", "reason"),
     [
         ({"amount": 1}, "registered 250000 DZD, told 100"),
         ({"currency": "eur"}, "currency"),
@@ -132,7 +132,7 @@ def test_asking_confirms_a_satim_order_that_nobody_came_back_from(engine: Engine
     ids=str,
 )
 def test_an_answer_about_another_amount_currency_mode_or_user_is_put_aside(
-    bench: Bench, told: dict[str, object], reason: str
+    bench: Bench, reported: dict[str, object], reason: str
 ) -> None:
     begun = bench.begin("chargily")
     begun.end()
@@ -143,7 +143,7 @@ def test_an_answer_about_another_amount_currency_mode_or_user_is_put_aside(
         def enquire(self, reference: str) -> ProviderReply | None:
             reply = super().enquire(reference)
             assert reply is not None
-            body = json.dumps({**json.loads(reply.request.body), **told}).encode()
+            body = json.dumps({**json.loads(reply.request.body), **reported}).encode()
             return replace(reply, request=replace(reply.request, body=body))
 
     changed = Changed([KEY], bench.simulator_url)

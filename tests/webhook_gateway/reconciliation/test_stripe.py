@@ -52,7 +52,7 @@ def test_a_payment_whose_webhook_was_lost_is_booked_with_its_fee(bench: Bench) -
         "psp_fees": -FEE_MINOR,
     }
     # and the webhook that comes late finds nothing new
-    begun.tell()
+    begun.report()
     bench.settle_all()
     assert bench.states() == {"applied": 1, "ignored": 1}
     assert balance(begun) == AMOUNT_MINOR
@@ -62,7 +62,7 @@ def test_a_fee_that_no_webhook_told_is_asked_for_once_the_payment_is_collected(b
     # Given a payment whose webhook has come: it has no fee
     begun = bench.begin("stripe")
     begun.end()
-    begun.tell()
+    begun.report()
     bench.settle_all()
     assert "psp_fees" not in accounts(bench)
 
@@ -109,8 +109,8 @@ def test_a_cumulative_figure_of_a_webhook_and_the_refunds_of_an_answer_are_not_a
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
     form = {"payment_intent": begun.reference}
     httpx.post(f"{bench.simulator_url}/v1/refunds", headers=headers, data=form).raise_for_status()
-    begun.tell("paid")
-    begun.tell("refunded")
+    begun.report("paid")
+    begun.report("refunded")
     bench.settle_all()
     assert balance(begun) == 0
 
@@ -136,7 +136,7 @@ def test_a_payment_that_was_declined_and_is_paid_later_is_booked_though_no_webho
     # Given a payment whose card was declined, as a webhook told
     begun = bench.begin("stripe")
     begun.at_stripe(f"payments/{begun.reference}/decline")
-    begun.tell("failed")
+    begun.report("failed")
     bench.settle_all()
     assert begun.status == "failed"
     assert bench.ask("stripe") is Outcome.PENDING
@@ -164,8 +164,8 @@ def test_a_declined_payment_is_left_alone_after_three_days(bench: Bench) -> None
 def check_out(bench: Bench) -> Begun:
     """The school sends a payer to Stripe's page, and registers the payment under the session's id."""
     session = f"cs_test_{uuid.uuid4().hex}"
-    told = {"id": session, "amount": AMOUNT_MINOR, "currency": "dzd"}
-    httpx.post(f"{bench.simulator_url}/simulator/stripe/sessions", json=told).raise_for_status()
+    reported = {"id": session, "amount": AMOUNT_MINOR, "currency": "dzd"}
+    httpx.post(f"{bench.simulator_url}/simulator/stripe/sessions", json=reported).raise_for_status()
     return bench.begin("stripe", reference=session)
 
 
@@ -271,10 +271,14 @@ def test_a_charge_without_an_intent_is_asked_about_too(bench: Bench) -> None:
     assert isinstance(psp, PollingStripe)
     reply = psp.enquire(charge)
     assert reply is not None
-    told = psp.parse(reply.request)
+    notice = psp.parse(reply.request)
     # events of the payment meet on its intent
-    assert (told.reference, told.stage, told.amount_minor) == (begun.reference, Stage.COMPLETED, AMOUNT_MINOR)
-    assert [fee.amount_minor for fee in told.fees] == [FEE_MINOR]
+    assert (notice.reference, notice.stage, notice.amount_minor) == (
+        begun.reference,
+        Stage.COMPLETED,
+        AMOUNT_MINOR,
+    )
+    assert [fee.amount_minor for fee in notice.fees] == [FEE_MINOR]
 
 
 def test_without_an_api_key_stripe_is_not_asked() -> None:

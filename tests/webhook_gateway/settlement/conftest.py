@@ -8,14 +8,14 @@ from sqlalchemy import Engine
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.fakes import FakeSchool
 from tests.webhook_gateway.settlement.factories import School
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 
 @pytest.fixture
-def desk() -> Desk:
+def harness() -> Harness:
     """A desk at a school in memory."""
-    return Desk(FakeSchool())
+    return Harness(FakeSchool())
 
 
 @pytest.fixture

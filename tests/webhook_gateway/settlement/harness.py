@@ -66,7 +66,7 @@ class Clock:
 
 
 @dataclass
-class Desk:
+class Harness:
     """One provider's notices to one school."""
 
     school: School
@@ -84,23 +84,23 @@ class Desk:
             terms=WalletPolicy("DZD", ZoneInfo(self.zone), now=self.clock),
         )
 
-    def tell(self, **told: Any) -> int:
+    def receive(self, **reported: Any) -> int:
         """Keep an event that tells this, and return its id."""
-        notice = PaymentNotice(**{"key": "", "kind": "told", "reference": "R1", **told})
+        notice = PaymentNotice(**{"key": "", "kind": "told", "reference": "R1", **reported})
         return self.school.add_event(self.provider, notice.reference, self.psp.write(notice), self.clock())
 
     def settle(self, event_id: int) -> SettlementResult | None:
         return self.settlement.settle(event_id)
 
-    def book(self, **told: Any) -> SettlementResult:
+    def book(self, **reported: Any) -> SettlementResult:
         """Keep an event that tells this, and settle it."""
-        verdict = self.settle(self.tell(**told))
+        verdict = self.settle(self.receive(**reported))
         assert verdict is not None
         return verdict
 
     def check_out(self, user_id: int, amount_minor: int, **known: Any) -> int:
         """The row that the school's checkout makes before the payer goes to the provider."""
-        row = {"reference": None, "order_number": None, "currency": "DZD", "standing": PaymentState(), **known}
+        row = {"reference": None, "order_number": None, "currency": "DZD", "state": PaymentState(), **known}
         return self.school.add_payment(
             Payment(id=0, provider=self.provider, user_id=user_id, amount_minor=amount_minor, **row)
         )

@@ -15,10 +15,10 @@ from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.settlement.settle import MIN_TRIES
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 
 #: What an event may tell beside its payment; an amount of 0 stands for the payment's own.
-Told = dict[str, Any]
+Reported = dict[str, Any]
 
 _AMOUNT_MINOR = st.integers(0, 300)
 #: Which of the user's subscriptions an event says that the payment is for.
@@ -34,7 +34,7 @@ class Story:
     order_number: str | None
     amount_minor: int
     has_checkout: bool
-    events: tuple[Told, ...]
+    events: tuple[Reported, ...]
     #: no event names the user: only the provider's customer says who pays
     is_by_customer: bool = False
 
@@ -59,13 +59,13 @@ class Outcome:
 
 
 @st.composite
-def _captures(draw: st.DrawFn, amount: int) -> list[Told]:
+def _captures(draw: st.DrawFn, amount: int) -> list[Reported]:
     """One payment as a provider with objects tells of it: captured in parts, refunded, disputed; all at its own times.
 
     First it happens, second by second, as it may happen to a real payment; then some or all of it is told.
     """
     at = OPENED_AT - timedelta(hours=2)
-    captured, refunded, refunds, told = 0, 0, list[Refund](), list[Told]()
+    captured, refunded, refunds, reported = 0, 0, list[Refund](), list[Reported]()
     for number in range(draw(st.integers(1, 5))):
         at += timedelta(seconds=1)
         live = sum(refund.amount_minor for refund in refunds if not refund.is_ended)
@@ -73,17 +73,17 @@ def _captures(draw: st.DrawFn, amount: int) -> list[Told]:
         if what == "refund" and captured > live:
             state = draw(st.sampled_from([RefundState.PENDING, RefundState.SUCCEEDED]))
             refunds.append(Refund(f"re_{number}", draw(st.integers(1, captured - live)), state, at))
-            told.append({"refunds": (refunds[-1],), "occurred_at": at})
+            reported.append({"refunds": (refunds[-1],), "occurred_at": at})
         elif what == "fail" and live:
             place = draw(st.sampled_from([place for place, one in enumerate(refunds) if not one.is_ended]))
             state = draw(st.sampled_from([RefundState.CANCELED, RefundState.FAILED]))
             refunds[place] = replace(refunds[place], state=state, ended_at=at)
-            told.append({"refunds": (refunds[place],), "occurred_at": at})
+            reported.append({"refunds": (refunds[place],), "occurred_at": at})
         else:
             captured = draw(st.integers(captured, amount))
         total = sum(refund.amount_minor for refund in refunds if not refund.is_ended)
         fee = Fee(f"txn_{number}", draw(st.integers(-3, 9)))
-        figure: Told = {
+        figure: Reported = {
             "stage": Stage.COMPLETED,
             "amount_minor": captured,
             "authorized_minor": amount,
@@ -93,16 +93,16 @@ def _captures(draw: st.DrawFn, amount: int) -> list[Told]:
             "occurred_at": at,
         }
         refunded = total
-        told.append(figure)
+        reported.append(figure)
         if draw(st.integers(0, 3)) == 0:
             # an invoice or a session, which knows less of what was collected
             billed = {"amount_minor": draw(st.integers(0, amount)), "refunded_minor": None, "is_billed": True}
-            told.append({**figure, **billed})
-    return draw(st.lists(st.sampled_from(told), min_size=1, max_size=7))
+            reported.append({**figure, **billed})
+    return draw(st.lists(st.sampled_from(reported), min_size=1, max_size=7))
 
 
 @st.composite
-def _disputes(draw: st.DrawFn, amount: int) -> Told:
+def _disputes(draw: st.DrawFn, amount: int) -> Reported:
     """What is told of one of two disputes of a payment."""
     number = draw(st.integers(1, 2))
     state = draw(st.sampled_from(DisputeState))
@@ -156,7 +156,7 @@ def _stories(draw: st.DrawFn, number: int) -> Story:
         order_number=f"O{number}" if is_of_order else None,
         amount_minor=amount,
         has_checkout=is_of_order and draw(st.booleans()),
-        events=tuple({**told, "purpose": draw(_PURPOSE)} for told in draw(st.one_of(events, objects))),
+        events=tuple({**reported, "purpose": draw(_PURPOSE)} for reported in draw(st.one_of(events, objects))),
         is_by_customer=draw(st.integers(0, 4)) == 0,
     )
 
@@ -169,8 +169,12 @@ def histories(draw: st.DrawFn) -> History:
         # a second try for the same order, which has no row of its own; nothing is refunded of it one by one
         amount = stories[0].amount_minor
         again = tuple(
-            {**told, "refunds": (), **({"amount_minor": amount, "authorized_minor": None} if "stage" in told else {})}
-            for told in stories[1].events
+            {
+                **reported,
+                "refunds": (),
+                **({"amount_minor": amount, "authorized_minor": None} if "stage" in reported else {}),
+            }
+            for reported in stories[1].events
         )
         first = stories[0]
         stories[1] = replace(
@@ -186,12 +190,12 @@ def histories(draw: st.DrawFn) -> History:
     return History(tuple(stories), tuple(subscriptions))
 
 
-class Telling:
+class Reporting:
     """One history told to one school."""
 
     def __init__(self, history: History, school: School, provider: str) -> None:
         self.school = school
-        self.desk = Desk(school, provider=provider)
+        self.harness = Harness(school, provider=provider)
         self.user_id = school.add_user()
         self.subscription_ids = [
             school.add_subscription(
@@ -205,18 +209,18 @@ class Telling:
         ]
         for story in history.stories:
             if story.has_checkout:
-                self.desk.check_out(
+                self.harness.check_out(
                     self.user_id,
                     story.amount_minor,
                     order_number=story.order_number,
                     method=self._method(story, history),
                 )
-        self.event_ids = [self._tell(story, told) for story in history.stories for told in story.events]
+        self.event_ids = [self._report(story, reported) for story in history.stories for reported in story.events]
 
     def repeat(self, index: int) -> int:
         """The event of that index told again under an id of its own."""
         row = self.school.event(self.event_ids[index])
-        body = self.desk.psp.write(self.desk.psp.written(row.body))
+        body = self.harness.psp.write(self.harness.psp.written(row.body))
         return self.school.add_event(row.provider, row.reference, body, row.received_at)
 
     def settle_all(self, event_ids: Iterable[int]) -> list[EventState | None]:
@@ -227,7 +231,7 @@ class Telling:
             verdicts += [self._settle(event_id) for event_id in self._waiting()]
             if len(self._waiting()) == before:
                 break
-        self.desk.pass_time(timedelta(hours=25))
+        self.harness.pass_time(timedelta(hours=25))
         for _ in range(MIN_TRIES):
             verdicts += [self._settle(event_id) for event_id in self._waiting()]
         assert not self._waiting()
@@ -236,17 +240,17 @@ class Telling:
     def settle_together(self, event_ids: Sequence[int], size: int) -> None:
         """The same in batches of so many, each understood before any of it is booked."""
         for first in range(0, len(event_ids), size):
-            understood = [self.desk.settlement.understand(number) for number in event_ids[first : first + size]]
-            self.desk.settlement.book_all([one for one in understood if one])
+            understood = [self.harness.settlement.understand(number) for number in event_ids[first : first + size]]
+            self.harness.settlement.book_all([one for one in understood if one])
             self.check()
         self.settle_all([])
 
     def outcome(self) -> Outcome:
-        mine = [payment for payment in self.school.payments() if payment.provider == self.desk.provider]
+        mine = [payment for payment in self.school.payments() if payment.provider == self.harness.provider]
         rows = [
             tuple(str(value) for value in (
                 payment.reference, payment.order_number, payment.user_id == self.user_id, payment.amount_minor,
-                payment.currency, payment.status, _sorted(payment.standing), payment.credited_minor, payment.fee_minor,
+                payment.currency, payment.status, _sorted(payment.state), payment.credited_minor, payment.fee_minor,
                 payment.method, payment.failure_reason, payment.completed_at, payment.registered_minor,
                 payment.amount_told_at, self._place(payment.subscription_id),
             ))
@@ -263,19 +267,19 @@ class Telling:
             refused=tuple(self._refused(event_id) for event_id in self.event_ids),
         )
 
-    def _tell(self, story: Story, told: Told) -> int:
+    def _report(self, story: Story, reported: Reported) -> int:
         # only what tells the amount tells the payer, as with a provider that sends its metadata with the payment alone
-        names_user = "amount_minor" in told and not story.has_checkout and not story.is_by_customer
-        told = {**told}
-        purpose = told.pop("purpose")
+        names_user = "amount_minor" in reported and not story.has_checkout and not story.is_by_customer
+        reported = {**reported}
+        purpose = reported.pop("purpose")
         if purpose is not None and purpose < len(self.subscription_ids):
-            told["subscription_id"] = self.subscription_ids[purpose]
-        return self.desk.tell(
+            reported["subscription_id"] = self.subscription_ids[purpose]
+        return self.harness.receive(
             reference=story.reference,
             order_number=story.order_number,
             user_id=self.user_id if names_user else None,
             payers=(f"cus_{self.user_id}",),
-            **told,
+            **reported,
         )
 
     def _place(self, subscription_id: int | None) -> int | None:
@@ -293,7 +297,7 @@ class Telling:
         return None if state in (EventState.APPLIED, EventState.IGNORED) else state
 
     def _settle(self, event_id: int) -> EventState | None:
-        verdict = self.desk.settle(event_id)
+        verdict = self.harness.settle(event_id)
         self.check()
         return None if verdict is None else verdict.state
 
@@ -301,11 +305,11 @@ class Telling:
         return [
             row.id
             for row in self.school.events()
-            if row.provider == self.desk.provider and row.state is EventState.RECEIVED
+            if row.provider == self.harness.provider and row.state is EventState.RECEIVED
         ]
 
     def _lines(self) -> list[Any]:
-        mine = {row.id for row in self.school.events() if row.provider == self.desk.provider}
+        mine = {row.id for row in self.school.events() if row.provider == self.harness.provider}
         return [line for line in self.school.lines() if line.event_id in mine]
 
     def check(self) -> None:

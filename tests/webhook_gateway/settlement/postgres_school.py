@@ -192,7 +192,7 @@ def _payment(row: Any, objects: Sequence[Any]) -> Payment:
     """Read by hand and not through the books, which are what is tested."""
     unfinished = {stage.name.lower(): stage for stage in Stage if stage is not Stage.COMPLETED}
     mine = [one for one in objects if one.payment_id == row.id]
-    standing = PaymentState(
+    state = PaymentState(
         stage=unfinished.get(row.status, Stage.COMPLETED),
         refunded=Total(row.refunded_total_minor or 0, row.refunded_told_at, row.refunded_fell_minor or 0),
         refunds={
@@ -227,7 +227,7 @@ def _payment(row: Any, objects: Sequence[Any]) -> Payment:
         subscription_id=row.subscription_id,
         registered_subscription_id=row.registered_subscription_id,
         currency=row.currency,
-        standing=standing,
+        state=state,
         credited_minor=row.credited_minor,
         fee_minor=row.fee_minor or 0,
         method=row.method,
@@ -235,7 +235,7 @@ def _payment(row: Any, objects: Sequence[Any]) -> Payment:
         completed_at=row.completed_at,
     )
     assert payment.status == row.status
-    assert row.refunded_minor == standing.refunded_minor
+    assert row.refunded_minor == state.refunded_minor
     return payment
 
 
@@ -243,6 +243,6 @@ def _settled(message: dict[str, Any]) -> list[PaymentSettled]:
     """The payments of a message of either version."""
     if message["actor_name"] == PaymentSettled.wire_name():
         return [PaymentSettled.load(message["kwargs"])]
-    told = PaymentsSettled.load(message["kwargs"])
-    pairs = zip(told.payment_ids, told.days, strict=True)
+    reported = PaymentsSettled.load(message["kwargs"])
+    pairs = zip(reported.payment_ids, reported.days, strict=True)
     return [PaymentSettled(payment_id=payment_id, day=day) for payment_id, day in pairs]

@@ -7,7 +7,7 @@ from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 
 
 def a_payment(user_id: int, amount_minor: int = 1000, **known: object) -> Payment:
-    row = {"reference": "R1", "order_number": None, "currency": "DZD", "standing": PaymentState(), **known}
+    row = {"reference": "R1", "order_number": None, "currency": "DZD", "state": PaymentState(), **known}
     return Payment(id=0, provider="psp", user_id=user_id, amount_minor=amount_minor, **row)  # type: ignore[arg-type]
 
 

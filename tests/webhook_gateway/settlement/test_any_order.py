@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.webhook_gateway.fakes import FakeSchool
-from tests.webhook_gateway.settlement.histories import History, Telling, histories, schedules
+from tests.webhook_gateway.settlement.histories import History, Reporting, histories, schedules
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 _PROVIDERS = itertools.count()
@@ -24,15 +24,15 @@ def reordered(draw: st.DrawFn) -> tuple[History, list[int], list[int]]:
 @given(reordered())
 def test_any_order_and_repetition_of_the_events_ends_the_same(case: tuple[History, list[int], list[int]]) -> None:
     history, order, again = case
-    told = Telling(history, FakeSchool(), "psp")
-    told.settle_all(told.event_ids)
+    reported = Reporting(history, FakeSchool(), "psp")
+    reported.settle_all(reported.event_ids)
 
-    reordered = Telling(history, FakeSchool(), "psp")
+    reordered = Reporting(history, FakeSchool(), "psp")
     ids = [reordered.event_ids[index] for index in order]
     repeats = [reordered.repeat(index) for index in again]
     reordered.settle_all([*repeats[:1], *ids, *repeats[1:]])
 
-    assert reordered.outcome() == told.outcome()
+    assert reordered.outcome() == reported.outcome()
 
 
 @settings(
@@ -48,15 +48,15 @@ def test_postgresql_goes_every_step_as_the_books_in_memory_do(
     history, order, again = case
     # every history has a provider of its own, so that one database serves them all
     provider = f"psp-{next(_PROVIDERS)}"
-    in_memory, in_postgresql = Telling(history, FakeSchool(), provider), Telling(history, sql_school, provider)
+    in_memory, in_postgresql = Reporting(history, FakeSchool(), provider), Reporting(history, sql_school, provider)
     steps = []
-    for telling in (in_memory, in_postgresql):
-        ids = [telling.event_ids[index] for index in order]
-        steps.append(telling.settle_all([*ids, *(telling.repeat(index) for index in again)]))
+    for reporting in (in_memory, in_postgresql):
+        ids = [reporting.event_ids[index] for index in order]
+        steps.append(reporting.settle_all([*ids, *(reporting.repeat(index) for index in again)]))
 
     assert steps[0] == steps[1]
     assert in_memory.outcome() == in_postgresql.outcome()
-    in_order = Telling(history, FakeSchool(), provider)
+    in_order = Reporting(history, FakeSchool(), provider)
     in_order.settle_all(in_order.event_ids)
     assert in_postgresql.outcome() == in_order.outcome()
 
@@ -73,7 +73,7 @@ def test_many_in_one_transaction_end_as_one_after_the_other(
 ) -> None:
     history, order, again = case
     provider = f"psp-{next(_PROVIDERS)}"
-    together, alone = Telling(history, sql_school, provider), Telling(history, FakeSchool(), provider)
+    together, alone = Reporting(history, sql_school, provider), Reporting(history, FakeSchool(), provider)
     ids = [together.event_ids[index] for index in order]
     together.settle_together([*ids, *(together.repeat(index) for index in again)], size)
     alone.settle_all(alone.event_ids)

@@ -14,43 +14,43 @@ from services.webhook_gateway.settlement.settle import Understood
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
 
 
-def together(desk: Desk, sql_school: SqlSchool) -> BatchedSettlement:
+def together(harness: Harness, sql_school: SqlSchool) -> BatchedSettlement:
     """As a worker process has it."""
     short_wait = partial(open_store, sql_school.engine, timedelta(days=30), MAX_LOCK_MS)
     read = partial(read_events, sql_school.engine)
-    return BatchedSettlement(replace(desk.settlement, books=short_wait), desk.settlement, read)
+    return BatchedSettlement(replace(harness.settlement, books=short_wait), harness.settlement, read)
 
 
-def understand(desk: Desk, sql_school: SqlSchool, event_ids: Sequence[int]) -> list[Understood]:
+def understand(harness: Harness, sql_school: SqlSchool, event_ids: Sequence[int]) -> list[Understood]:
     events = read_events(sql_school.engine, event_ids)
-    return [Understood(event, desk.psp.written(event.body)) for event in events if event]
+    return [Understood(event, harness.psp.written(event.body)) for event in events if event]
 
 
 def test_an_event_that_is_in_a_batch_twice_is_settled_once(sql_school: SqlSchool) -> None:
-    desk, user_id = Desk(sql_school), sql_school.add_user()
-    event_id = desk.tell(**PAID, user_id=user_id)
-    verdicts = desk.settlement.book_all(understand(desk, sql_school, [event_id, event_id]))
+    harness, user_id = Harness(sql_school), sql_school.add_user()
+    event_id = harness.receive(**PAID, user_id=user_id)
+    verdicts = harness.settlement.book_all(understand(harness, sql_school, [event_id, event_id]))
     assert [verdict and verdict.state for verdict in verdicts] == [EventState.APPLIED, None]
     assert sql_school.balance(user_id) == 1000
 
 
 def test_a_refund_below_zero_in_the_batch_that_activated_gives_the_subscription_back(sql_school: SqlSchool) -> None:
     """What the batch itself wrote is what the refund finds."""
-    desk, user_id = Desk(sql_school), sql_school.add_user()
+    harness, user_id = Harness(sql_school), sql_school.add_user()
     first, second = sql_school.add_subscription(user_id, 900), sql_school.add_subscription(user_id, 900)
-    told = [
-        desk.tell(**PAID, reference="R1", user_id=user_id),
-        desk.tell(reference="R1", refunded_minor=1000),
-        desk.tell(**PAID, reference="R2", user_id=user_id),
-        desk.tell(**PAID, reference="R3", user_id=user_id),
+    reported = [
+        harness.receive(**PAID, reference="R1", user_id=user_id),
+        harness.receive(reference="R1", refunded_minor=1000),
+        harness.receive(**PAID, reference="R2", user_id=user_id),
+        harness.receive(**PAID, reference="R3", user_id=user_id),
     ]
-    verdicts = desk.settlement.book_all(understand(desk, sql_school, told))
+    verdicts = harness.settlement.book_all(understand(harness, sql_school, reported))
     assert [verdict and verdict.state for verdict in verdicts] == [EventState.APPLIED] * 4
     assert [sql_school.subscription(number).status for number in (first, second)] == ["active", "active"]
     assert sql_school.balance(user_id) == 200
@@ -58,22 +58,22 @@ def test_a_refund_below_zero_in_the_batch_that_activated_gives_the_subscription_
 
 
 def test_one_that_cannot_be_booked_leaves_the_others_of_its_batch_their_money(sql_school: SqlSchool) -> None:
-    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(6)]
-    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
-    broken = desk.tell(stage=Stage.COMPLETED, amount_minor=2**63, reference="too much", user_id=users[0])
-    outcomes = settle_in_one_batch(desk, sql_school, events[0], [*events[1:], broken])
+    harness, users = Harness(sql_school), [sql_school.add_user() for _ in range(6)]
+    events = [harness.receive(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    broken = harness.receive(stage=Stage.COMPLETED, amount_minor=2**63, reference="too much", user_id=users[0])
+    outcomes = settle_in_one_batch(harness, sql_school, events[0], [*events[1:], broken])
     assert [one and one.state for one in outcomes] == [*[EventState.APPLIED] * 6, EventState.RECEIVED]
     assert {sql_school.balance(user_id) for user_id in users} == {1000}
     assert sql_school.event(broken).state is EventState.RECEIVED
 
 
 def test_a_wallet_that_is_held_for_long_keeps_no_other_waiting(sql_school: SqlSchool) -> None:
-    desk, held, free = Desk(sql_school), sql_school.add_user(), sql_school.add_user()
-    waiting = desk.tell(**PAID, reference="held", user_id=held)
-    others = [desk.tell(**PAID, reference=f"R{number}", user_id=free) for number in range(4)]
-    work = together(desk, sql_school)
+    harness, held, free = Harness(sql_school), sql_school.add_user(), sql_school.add_user()
+    waiting = harness.receive(**PAID, reference="held", user_id=held)
+    others = [harness.receive(**PAID, reference=f"R{number}", user_id=free) for number in range(4)]
+    work = together(harness, sql_school)
     with ThreadPoolExecutor(5) as threads:
-        with desk.school.books() as school:
+        with harness.school.books() as school:
             school.balance(held)
             first = threads.submit(work.settle, [waiting])
             rest = [threads.submit(work.settle, [event_id]) for event_id in others]
@@ -86,38 +86,38 @@ def test_a_wallet_that_is_held_for_long_keeps_no_other_waiting(sql_school: SqlSc
 
 
 def settle_in_one_batch(
-    desk: Desk, sql_school: SqlSchool, first: int, others: Sequence[int]
+    harness: Harness, sql_school: SqlSchool, first: int, others: Sequence[int]
 ) -> list[SettlementResult | None]:
     """What becomes of each; all come while `first` is waited for, and go together after that."""
-    work = together(desk, sql_school)
+    work = together(harness, sql_school)
 
     lock = "SELECT FROM webhook_events WHERE id = %s FOR UPDATE"
     with ThreadPoolExecutor(1 + len(others)) as threads, sql_school.engine.connect() as connection:
         with connection.begin():
             connection.exec_driver_sql(lock, (first,))
             outcomes = [threads.submit(work.settle, [event_id]) for event_id in (first, *others)]
-            wait_until(lambda: len(desk.psp.parsed) == 1 + len(others))
+            wait_until(lambda: len(harness.psp.parsed) == 1 + len(others))
         return [outcome.result(20).get(event_id) for outcome, event_id in zip(outcomes, (first, *others), strict=True)]
 
 
 def test_the_events_of_one_message_are_settled_in_one_transaction_and_announced_once(sql_school: SqlSchool) -> None:
-    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(5)]
-    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    harness, users = Harness(sql_school), [sql_school.add_user() for _ in range(5)]
+    events = [harness.receive(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
 
-    verdicts = together(desk, sql_school).settle(events)
+    verdicts = together(harness, sql_school).settle(events)
 
     assert [verdicts[event_id].state for event_id in events] == [EventState.APPLIED] * 5
     with sql_school.engine.connect() as connection:
         transactions = connection.exec_driver_sql("SELECT DISTINCT xmin::text FROM payments").all()
-        told = connection.exec_driver_sql("SELECT message -> 'kwargs' -> 'payment_ids' FROM outbox").scalars().all()
+        reported = connection.exec_driver_sql("SELECT message -> 'kwargs' -> 'payment_ids' FROM outbox").scalars().all()
     assert len(transactions) == 1
-    assert [sorted(ids) for ids in told] == [sorted(verdict.payment_id or 0 for verdict in verdicts.values())]
+    assert [sorted(ids) for ids in reported] == [sorted(verdict.payment_id or 0 for verdict in verdicts.values())]
 
 
 def test_a_message_that_comes_again_settles_what_is_left_of_it(sql_school: SqlSchool) -> None:
-    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(4)]
-    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
-    work = together(desk, sql_school)
+    harness, users = Harness(sql_school), [sql_school.add_user() for _ in range(4)]
+    events = [harness.receive(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    work = together(harness, sql_school)
     work.settle(events[:2])
 
     assert set(work.settle(events)) == set(events[2:])
@@ -127,10 +127,10 @@ def test_a_message_that_comes_again_settles_what_is_left_of_it(sql_school: SqlSc
 
 
 def test_an_event_that_raises_when_it_is_read_keeps_no_other_of_its_message_waiting(sql_school: SqlSchool) -> None:
-    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(3)]
-    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
-    work = together(desk, sql_school)
-    parse = desk.psp.parse
+    harness, users = Harness(sql_school), [sql_school.add_user() for _ in range(3)]
+    events = [harness.receive(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    work = together(harness, sql_school)
+    parse = harness.psp.parse
     poisoned = sql_school.read(events[1])
     assert poisoned is not None
 
@@ -139,7 +139,7 @@ def test_an_event_that_raises_when_it_is_read_keeps_no_other_of_its_message_wait
             raise ZeroDivisionError
         return parse(request)
 
-    desk.psp.parse = parse_or_raise  # type: ignore[method-assign]
+    harness.psp.parse = parse_or_raise  # type: ignore[method-assign]
     verdicts = work.settle(events)
 
     states = [verdicts[event_id].state for event_id in events]

@@ -20,7 +20,7 @@ from services.webhook_gateway.payments.model import Subscription
 from services.webhook_gateway.payments.payment_state import Stage
 from shared.schema.tables import ledger_accounts, ledger_entries, ledger_transactions
 from tests.webhook_gateway.settlement.factories import OPENED_AT
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 
@@ -123,7 +123,7 @@ def test_history_is_never_changed_or_deleted(engine: Engine, table: str, change:
 def test_rows_that_can_not_be_are_refused(sql_school: SqlSchool, statement: str) -> None:
     user_id = sql_school.add_user()
     sql_school.add_subscription(user_id, 10)
-    Desk(sql_school).book(stage=Stage.COMPLETED, amount_minor=100, user_id=user_id, fee_minor=1)
+    Harness(sql_school).book(stage=Stage.COMPLETED, amount_minor=100, user_id=user_id, fee_minor=1)
     with pytest.raises(IntegrityError), sql_school.engine.begin() as connection:
         connection.execute(text(statement))
 
@@ -136,13 +136,13 @@ def test_an_end_that_the_activation_set_goes_whatever_the_databases_zone(engine:
     engine.dispose()
     # Paris and New York change their clocks within these thirty days
     school = SqlSchool(engine, timedelta(days=30))
-    desk = Desk(school)
+    harness = Harness(school)
     user_id = school.add_user()
     number = school.add_subscription(user_id, 100)
-    desk.clock.at = OPENED_AT + timedelta(days=4, microseconds=123456)
-    desk.book(stage=Stage.COMPLETED, amount_minor=100, user_id=user_id)
-    assert school.subscription(number).ends_at == desk.clock() + timedelta(days=30)
-    desk.book(refunded_minor=100)
+    harness.clock.at = OPENED_AT + timedelta(days=4, microseconds=123456)
+    harness.book(stage=Stage.COMPLETED, amount_minor=100, user_id=user_id)
+    assert school.subscription(number).ends_at == harness.clock() + timedelta(days=30)
+    harness.book(refunded_minor=100)
     row = school.subscription(number)
     assert (row.status, row.activated_at, row.ends_at) == ("pending_payment", None, None)
 

@@ -8,13 +8,13 @@ from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.settlement.book import LATEST_DELIVERY
 from tests.webhook_gateway.fakes import FakeSchool
 from tests.webhook_gateway.settlement.factories import OPENED_AT
-from tests.webhook_gateway.settlement.harness import Clock, Desk
+from tests.webhook_gateway.settlement.harness import Clock, Harness
 
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 100}
 
 
-def days(desk: Desk) -> list[str]:
-    return [message.day.isoformat() for message in desk.school.messages()]
+def days(harness: Harness) -> list[str]:
+    return [message.day.isoformat() for message in harness.school.messages()]
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def days(desk: Desk) -> list[str]:
     ],
 )
 def test_a_day_ends_at_the_schools_midnight(zone: str, instant: str, day: str) -> None:
-    desk = Desk(FakeSchool(), zone=zone, clock=Clock(datetime.fromisoformat(instant)))
-    desk.book(**PAID, user_id=desk.school.add_user())
-    assert days(desk) == [day]
+    harness = Harness(FakeSchool(), zone=zone, clock=Clock(datetime.fromisoformat(instant)))
+    harness.book(**PAID, user_id=harness.school.add_user())
+    assert days(harness) == [day]
 
 
 @pytest.mark.parametrize(
@@ -53,39 +53,39 @@ def test_a_day_ends_at_the_schools_midnight(zone: str, instant: str, day: str) -
     ],
 )
 def test_a_providers_time_is_believed_up_to_the_longest_delivery_and_never_the_future(
-    desk: Desk, before_receipt: timedelta, believed: bool
+    harness: Harness, before_receipt: timedelta, believed: bool
 ) -> None:
-    told = OPENED_AT - before_receipt
-    desk.book(**PAID, user_id=desk.school.add_user(), occurred_at=told)
-    assert desk.school.payments()[0].completed_at == (told if believed else OPENED_AT)
+    reported = OPENED_AT - before_receipt
+    harness.book(**PAID, user_id=harness.school.add_user(), occurred_at=reported)
+    assert harness.school.payments()[0].completed_at == (reported if believed else OPENED_AT)
 
 
-def test_the_receipt_counts_and_not_the_settlement_hours_later(desk: Desk) -> None:
-    event_id = desk.tell(**PAID, user_id=desk.school.add_user())
-    desk.pass_time(timedelta(hours=20))
-    desk.settle(event_id)
-    assert desk.school.payments()[0].completed_at == OPENED_AT
+def test_the_receipt_counts_and_not_the_settlement_hours_later(harness: Harness) -> None:
+    event_id = harness.receive(**PAID, user_id=harness.school.add_user())
+    harness.pass_time(timedelta(hours=20))
+    harness.settle(event_id)
+    assert harness.school.payments()[0].completed_at == OPENED_AT
 
 
-def test_a_refund_changes_the_numbers_of_the_day_of_the_payment(desk: Desk) -> None:
-    desk.book(**PAID, user_id=desk.school.add_user())
-    desk.pass_time(timedelta(days=10))
-    desk.book(refunded_minor=100)
-    assert days(desk) == ["2026-03-01", "2026-03-01"]
+def test_a_refund_changes_the_numbers_of_the_day_of_the_payment(harness: Harness) -> None:
+    harness.book(**PAID, user_id=harness.school.add_user())
+    harness.pass_time(timedelta(days=10))
+    harness.book(refunded_minor=100)
+    assert days(harness) == ["2026-03-01", "2026-03-01"]
 
 
-def test_without_completion_it_is_the_day_of_the_receipt(desk: Desk) -> None:
-    desk.clock.at = datetime(2026, 3, 5, 23, 30, tzinfo=UTC)
-    desk.book(stage=Stage.FAILED, amount_minor=100, user_id=desk.school.add_user())
-    assert days(desk) == ["2026-03-06"]
+def test_without_completion_it_is_the_day_of_the_receipt(harness: Harness) -> None:
+    harness.clock.at = datetime(2026, 3, 5, 23, 30, tzinfo=UTC)
+    harness.book(stage=Stage.FAILED, amount_minor=100, user_id=harness.school.add_user())
+    assert days(harness) == ["2026-03-06"]
 
 
-def test_an_earlier_time_of_completion_changes_the_numbers_of_both_days(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.book(**PAID, user_id=user_id)
-    desk.book(**PAID, user_id=user_id, occurred_at=OPENED_AT - timedelta(days=1))
-    assert desk.school.payments()[0].completed_at == OPENED_AT - timedelta(days=1)
-    assert [message.day for message in desk.school.messages()] == [
+def test_an_earlier_time_of_completion_changes_the_numbers_of_both_days(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.book(**PAID, user_id=user_id)
+    harness.book(**PAID, user_id=user_id, occurred_at=OPENED_AT - timedelta(days=1))
+    assert harness.school.payments()[0].completed_at == OPENED_AT - timedelta(days=1)
+    assert [message.day for message in harness.school.messages()] == [
         date(2026, 3, 1),
         date(2026, 2, 28),
         date(2026, 3, 1),

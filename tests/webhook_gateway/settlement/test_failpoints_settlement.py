@@ -69,5 +69,5 @@ def test_an_event_is_booked_once_and_wholly_whatever_happens_there(place: str, a
         ("activation", 2),
         ("payment", 1),
     ]
-    told = "SELECT count(*) FROM outbox WHERE message->>'actor_name' = 'payments.settled.v1'"
-    assert school.rows(told) == [(1,)]
+    reported = "SELECT count(*) FROM outbox WHERE message->>'actor_name' = 'payments.settled.v1'"
+    assert school.rows(reported) == [(1,)]

@@ -11,7 +11,7 @@ from services.webhook_gateway.payments.objects import Dispute, DisputeState, Fee
 from services.webhook_gateway.payments.payment_state import Stage
 from tests.webhook_gateway.fakes import FakeSchool
 from tests.webhook_gateway.settlement.factories import OPENED_AT
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "money.md"
 _PAID: Final = {"stage": Stage.COMPLETED, "amount_minor": 10000}
@@ -67,14 +67,14 @@ EXAMPLES: Final[dict[str, list[tuple[str, dict[str, Any]]]]] = {
 
 def rows(name: str) -> list[str]:
     """The lines of the page's table for one example, one for each ledger transaction."""
-    desk = Desk(FakeSchool())
-    user_id = desk.school.add_user()
+    harness = Harness(FakeSchool())
+    user_id = harness.school.add_user()
     written: list[str] = []
-    for number, (words, told) in enumerate(EXAMPLES[name]):
-        before = len(desk.school.lines())
-        desk.book(user_id=user_id if number == 0 else None, **told)
+    for number, (words, reported) in enumerate(EXAMPLES[name]):
+        before = len(harness.school.lines())
+        harness.book(user_id=user_id if number == 0 else None, **reported)
         transactions: dict[str, dict[AccountKind, int]] = {}
-        for line in desk.school.lines()[before:]:
+        for line in harness.school.lines()[before:]:
             transactions.setdefault(line.kind, {})[line.account.kind] = line.amount_minor
         for kind, entries in transactions.items() or [("", dict[AccountKind, int]())]:
             shown = [_amount(entries.pop(account, 0)) for account in (AccountKind.WALLET, AccountKind.CLEARING)]

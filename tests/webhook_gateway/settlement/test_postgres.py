@@ -15,7 +15,7 @@ from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.settlement.factories import OPENED_AT
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 from tests.webhook_gateway.settlement.samples import a_payment, an_event
 
@@ -82,11 +82,11 @@ def test_a_connection_that_did_not_roll_back_is_not_used_again(sql_school: SqlSc
 def test_a_connection_prepares_the_statements_once_and_a_new_one_again(sql_school: SqlSchool) -> None:
     texts: list[str] = []
     event.listen(sql_school.engine, "before_cursor_execute", lambda _c, _k, statement, *_rest: texts.append(statement))
-    desk, user_id = Desk(sql_school), sql_school.add_user()
+    harness, user_id = Harness(sql_school), sql_school.add_user()
 
     def pay(reference: str) -> None:
-        told = {"stage": Stage.COMPLETED, "amount_minor": 1000, "user_id": user_id}
-        assert desk.book(reference=reference, **told).state is EventState.APPLIED
+        reported = {"stage": Stage.COMPLETED, "amount_minor": 1000, "user_id": user_id}
+        assert harness.book(reference=reference, **reported).state is EventState.APPLIED
 
     pay("R1")
     pay("R2")
@@ -107,7 +107,7 @@ def test_a_payment_that_comes_between_the_lock_and_the_look_is_not_taken_for_a_l
     sql_school.read(1)  # the connection knows the statements now
     with sql_school.engine.connect() as connection:
 
-        def lock_and_look() -> tuple[object, int]:
+        def lock_and_read() -> tuple[object, int]:
             connection.exec_driver_sql(sql.LOCK_PAYMENTS.execute(2), (key, []))
             between()
             row = connection.exec_driver_sql(sql.READ_PAYMENTS.execute(2), ([], key)).one()
@@ -120,16 +120,16 @@ def test_a_payment_that_comes_between_the_lock_and_the_look_is_not_taken_for_a_l
             if not committed:
                 committed.append(SqlSchool(other).add_payment(a_payment(user_id)))
 
-        assert lock_and_look() == (None, 0), "neither known nor new"
-        assert lock_and_look() == (committed[0], 0)
+        assert lock_and_read() == (None, 0), "neither known nor new"
+        assert lock_and_read() == (committed[0], 0)
         connection.exec_driver_sql("ROLLBACK")
     other.dispose()
 
 
 def test_a_payment_that_came_so_is_found_by_the_second_try(sql_school: SqlSchool, database_url: str) -> None:
-    other, desk = build_engine(database_url, pool_size=1, autocommit=True), Desk(sql_school)
+    other, harness = build_engine(database_url, pool_size=1, autocommit=True), Harness(sql_school)
     user_id = sql_school.add_user()
-    event_id = desk.tell(stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id)
+    event_id = harness.receive(stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id)
     tries: list[int] = []
 
     def overtake(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
@@ -137,7 +137,7 @@ def test_a_payment_that_came_so_is_found_by_the_second_try(sql_school: SqlSchool
             tries.append(SqlSchool(other).add_payment(a_payment(user_id, 1000)))
 
     event.listen(sql_school.engine, "before_cursor_execute", overtake)
-    verdict = desk.settle(event_id)
+    verdict = harness.settle(event_id)
     event.remove(sql_school.engine, "before_cursor_execute", overtake)
     other.dispose()
 

@@ -8,19 +8,19 @@ import pytest
 from services.webhook_gateway.payments.objects import DisputeState
 from services.webhook_gateway.payments.payment_state import Stage, Status
 from shared.contracts.webhooks import EventState
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.samples import disputed
 
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 2500}
 
 
-def test_refunds_are_totals_and_are_booked_as_they_grow(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.book(**PAID, user_id=user_id)
+def test_refunds_are_totals_and_are_booked_as_they_grow(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.book(**PAID, user_id=user_id)
     seen = []
     for total in (400, 1000, 400, 2500, 2500):
-        verdict = desk.book(refunded_minor=total)
-        seen.append((verdict.state, desk.school.payments()[0].status, desk.school.balance(user_id)))
+        verdict = harness.book(refunded_minor=total)
+        seen.append((verdict.state, harness.school.payments()[0].status, harness.school.balance(user_id)))
     assert seen == [
         (EventState.APPLIED, Status.PARTIALLY_REFUNDED, 2100),
         (EventState.APPLIED, Status.PARTIALLY_REFUNDED, 1500),
@@ -30,12 +30,12 @@ def test_refunds_are_totals_and_are_booked_as_they_grow(desk: Desk) -> None:
     ]
 
 
-def test_the_fee_of_a_refunded_payment_stays_booked(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.book(**PAID, user_id=user_id, fee_minor=63)
-    desk.book(refunded_minor=2500)
+def test_the_fee_of_a_refunded_payment_stays_booked(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.book(**PAID, user_id=user_id, fee_minor=63)
+    harness.book(refunded_minor=2500)
     sums = dict.fromkeys(("user_wallet", "psp_clearing", "psp_fees"), 0)
-    for line in desk.school.lines():
+    for line in harness.school.lines():
         sums[line.account.kind] += line.amount_minor
     assert sums == {"user_wallet": 0, "psp_clearing": 63, "psp_fees": -63}
 
@@ -56,23 +56,23 @@ OPEN, WON, LOST = (disputed(state) for state in (DisputeState.OPEN, DisputeState
     ],
 )
 def test_disputed_money_is_withheld_until_the_dispute_is_won(
-    desk: Desk, news: Sequence[dict[str, Any]], balances: list[int], status: Status
+    harness: Harness, news: Sequence[dict[str, Any]], balances: list[int], status: Status
 ) -> None:
-    user_id = desk.school.add_user()
-    desk.book(**PAID, user_id=user_id)
+    user_id = harness.school.add_user()
+    harness.book(**PAID, user_id=user_id)
     seen = []
-    for told in news:
-        desk.book(**told)
-        seen.append(desk.school.balance(user_id))
-    assert (seen, desk.school.payments()[0].status) == (balances, status)
+    for reported in news:
+        harness.book(**reported)
+        seen.append(harness.school.balance(user_id))
+    assert (seen, harness.school.payments()[0].status) == (balances, status)
 
 
-def test_a_dispute_says_why_and_a_later_failure_does_not_take_its_place(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.book(**PAID, user_id=user_id)
-    desk.book(**OPEN, failure_reason="fraudulent")
-    desk.book(stage=Stage.FAILED, amount_minor=2500, failure_reason="no funds")
-    assert desk.school.payments()[0].failure_reason == "fraudulent"
+def test_a_dispute_says_why_and_a_later_failure_does_not_take_its_place(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.book(**PAID, user_id=user_id)
+    harness.book(**OPEN, failure_reason="fraudulent")
+    harness.book(stage=Stage.FAILED, amount_minor=2500, failure_reason="no funds")
+    assert harness.school.payments()[0].failure_reason == "fraudulent"
 
 
 @pytest.mark.parametrize(
@@ -84,18 +84,18 @@ def test_a_dispute_says_why_and_a_later_failure_does_not_take_its_place(desk: De
     ],
 )
 def test_news_that_outran_the_payment_of_a_checkout_count_when_it_comes(
-    desk: Desk, early: dict[str, Any], balance: int, status: Status
+    harness: Harness, early: dict[str, Any], balance: int, status: Status
 ) -> None:
-    user_id = desk.school.add_user()
-    desk.check_out(user_id, 2500, reference="R1")
-    desk.book(**early)
-    assert desk.school.payments()[0].status is Status.PENDING
-    assert desk.school.lines() == []
-    desk.book(**PAID)
-    assert (desk.school.balance(user_id), desk.school.payments()[0].status) == (balance, status)
+    user_id = harness.school.add_user()
+    harness.check_out(user_id, 2500, reference="R1")
+    harness.book(**early)
+    assert harness.school.payments()[0].status is Status.PENDING
+    assert harness.school.lines() == []
+    harness.book(**PAID)
+    assert (harness.school.balance(user_id), harness.school.payments()[0].status) == (balance, status)
 
 
-def test_a_refund_told_with_the_payment_credits_the_rest(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.book(**PAID, user_id=user_id, refunded_minor=700)
-    assert desk.school.balance(user_id) == 1800
+def test_a_refund_told_with_the_payment_credits_the_rest(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.book(**PAID, user_id=user_id, refunded_minor=700)
+    assert harness.school.balance(user_id) == 1800

@@ -25,7 +25,7 @@ def an_event(school: SqlSchool, name: str, due_in: timedelta | None, state: Even
     return event_id
 
 
-def told(engine: Engine) -> list[dict[str, object]]:
+def reported(engine: Engine) -> list[dict[str, object]]:
     with engine.connect() as connection:
         query = text("SELECT message FROM outbox WHERE service = 'gateway' ORDER BY id")
         return [row.message for row in connection.execute(query)]
@@ -40,7 +40,7 @@ def test_only_due_events_are_told_of_and_then_not_for_a_while(sql_school: SqlSch
     assert release_due(sql_school.engine) == 2
     assert release_due(sql_school.engine) == 0
 
-    messages = told(sql_school.engine)
+    messages = reported(sql_school.engine)
     events = [WebhookReceived.load(message["kwargs"]).event_id for message in messages]  # type: ignore[arg-type]
     assert sorted(events) == due
     assert {message["actor_name"] for message in messages} == {"webhooks.received.v1"}
@@ -57,7 +57,7 @@ def test_those_of_a_batch_that_are_not_settled_are_enqueued_each_alone(sql_schoo
 
     enqueue_alone(sql_school.engine, [*waiting, settled])
 
-    messages = told(sql_school.engine)
+    messages = reported(sql_school.engine)
     assert [message["kwargs"] for message in messages] == [{"event_id": event_id} for event_id in waiting]
     assert len({message["message_id"] for message in messages}) == 3
 
@@ -96,7 +96,7 @@ def test_of_many_workers_one_tells_of_an_event(sql_school: SqlSchool) -> None:
     with ThreadPoolExecutor(8) as threads:
         counts = list(threads.map(lambda _: release_due(sql_school.engine), range(8)))
     assert sum(counts) == 40
-    assert len(told(sql_school.engine)) == 40
+    assert len(reported(sql_school.engine)) == 40
 
 
 def test_the_thread_tells_of_due_events_and_wakes_the_relay(sql_school: SqlSchool) -> None:
@@ -106,7 +106,7 @@ def test_the_thread_tells_of_due_events_and_wakes_the_relay(sql_school: SqlSchoo
     try:
         event_id = an_event(sql_school, "due", timedelta(milliseconds=1))
         wait_until(woken.is_set)
-        assert told(sql_school.engine)[0]["kwargs"] == {"event_id": event_id}
+        assert reported(sql_school.engine)[0]["kwargs"] == {"event_id": event_id}
     finally:
         waiting.stop()
 
@@ -155,7 +155,7 @@ def test_an_event_whose_message_is_lost_is_enqueued_after_45_seconds_where_the_q
     # When the queue is short, then it is enqueued, and once
     assert release_lost(sql_school.engine, lambda: True) == 1
     assert release_lost(sql_school.engine, lambda: True) == 0
-    assert [message["kwargs"] for message in told(sql_school.engine)] == [{"event_id": lost}]
+    assert [message["kwargs"] for message in reported(sql_school.engine)] == [{"event_id": lost}]
 
 
 def test_rabbitmq_is_asked_only_where_an_event_waits_too_long(sql_school: SqlSchool) -> None:

@@ -10,7 +10,7 @@ from services.webhook_gateway.settlement.postgres import read_events
 from services.webhook_gateway.settlement.settle import Understood
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 
@@ -31,14 +31,14 @@ def questions(sql_school: SqlSchool, settle: Callable[[], list[SettlementResult 
 
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_payment_takes_three_round_trips_known_or_new(sql_school: SqlSchool, is_known: bool) -> None:
-    desk = Desk(sql_school)
+    harness = Harness(sql_school)
     user_id = sql_school.add_user()
     sql_school.add_subscription(user_id, 10)
     if is_known:
-        desk.check_out(user_id, 1000, reference="R1")
-    told = desk.tell(stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id)
+        harness.check_out(user_id, 1000, reference="R1")
+    reported = harness.receive(stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id)
 
-    texts = questions(sql_school, lambda: [desk.settle(told)])
+    texts = questions(sql_school, lambda: [harness.settle(reported)])
 
     assert len(texts) == 3
     assert sql_school.balance(user_id) == 990
@@ -48,19 +48,19 @@ def test_a_payment_takes_three_round_trips_known_or_new(sql_school: SqlSchool, i
 
 
 def test_so_do_ten_events_of_several_payments_and_users(sql_school: SqlSchool) -> None:
-    desk = Desk(sql_school)
+    harness = Harness(sql_school)
     users = [sql_school.add_user() for _ in range(3)]
     for user_id in users:
         sql_school.add_subscription(user_id, 10)
-    told = [
-        desk.tell(stage=Stage.COMPLETED, amount_minor=1000, user_id=users[number % 3], reference=f"R{number % 6}")
+    reported = [
+        harness.receive(stage=Stage.COMPLETED, amount_minor=1000, user_id=users[number % 3], reference=f"R{number % 6}")
         for number in range(10)
     ]
 
     def settle_together() -> list[SettlementResult | None]:
-        events = read_events(sql_school.engine, told)
-        understood = [Understood(one, desk.psp.written(one.body)) for one in events if one]
-        return list(desk.settlement.book_all(understood))
+        events = read_events(sql_school.engine, reported)
+        understood = [Understood(one, harness.psp.written(one.body)) for one in events if one]
+        return list(harness.settlement.book_all(understood))
 
     assert len(questions(sql_school, settle_together)) == 3
     assert [sql_school.balance(user_id) for user_id in users] == [1990, 1990, 1990]

@@ -38,19 +38,19 @@ def test_the_rest_of_a_hold_that_was_not_captured_is_no_refund(
     sql_school: SqlSchool, amount: int, captured: int, with_intent: bool, counts_the_rest: bool
 ) -> None:
     rest = amount - captured if counts_the_rest else 0
-    told = [charge("captured", 5, amount, amount_captured=captured, amount_refunded=rest)]
+    reported = [charge("captured", 5, amount, amount_captured=captured, amount_refunded=rest)]
     if with_intent:
-        told.append(intent(amount=amount, amount_received=captured, metadata={"user_id": "USER"}))
-    check(sql_school, told, ("completed", captured, captured))
+        reported.append(intent(amount=amount, amount_received=captured, metadata={"user_id": "USER"}))
+    check(sql_school, reported, ("completed", captured, captured))
 
 
 def test_a_refund_after_a_capture_of_less_takes_what_was_refunded(sql_school: SqlSchool) -> None:
     known: Body = {"amount_captured": 20300}
-    told = [
+    reported = [
         charge("captured", 5, 20675, amount_refunded=375, **known),
         charge("refunded", 9, 20675, amount_refunded=1375, **known),
     ]
-    check(sql_school, told, ("partially_refunded", 20300, 19300))
+    check(sql_school, reported, ("partially_refunded", 20300, 19300))
 
 
 def release(amount: int, name: str = "re_1") -> Body:
@@ -63,23 +63,23 @@ def release(amount: int, name: str = "re_1") -> Body:
 @pytest.mark.parametrize(("amount", "captured"), [(20675, 20300), (9000, 4000)])
 def test_a_refund_object_of_the_rest_of_a_hold_is_no_refund(school: School, amount: int, captured: int) -> None:
     rest = amount - captured
-    told = [charge("captured", 5, amount, amount_captured=captured, amount_refunded=rest), release(rest)]
-    check(school, told, ("completed", captured, captured))
+    reported = [charge("captured", 5, amount, amount_captured=captured, amount_refunded=rest), release(rest)]
+    check(school, reported, ("completed", captured, captured))
 
 
 def test_a_charge_refunded_by_its_capture_gives_nothing_back(school: School) -> None:
     known: Body = {"amount_captured": 20300, "amount_refunded": 375}
-    told = charge("refunded", 5, 20675, **known)
-    told["data"]["previous_attributes"] = {"captured": False, "amount_captured": 0, "amount_refunded": 0}
-    check(school, [told], ("completed", 20300, 20300))
+    reported = charge("refunded", 5, 20675, **known)
+    reported["data"]["previous_attributes"] = {"captured": False, "amount_captured": 0, "amount_refunded": 0}
+    check(school, [reported], ("completed", 20300, 20300))
 
 
 def test_a_refund_of_as_much_as_the_rest_counts_beside_it(school: School) -> None:
     rest, real = release(375), refund("refund.created", 12, "succeeded", 375, "re_2")
     real["data"]["object"]["balance_transaction"] = "txn_2"
     listed = {"data": [rest["data"]["object"], real["data"]["object"]]}
-    told = [charge("refunded", 12, 20675, amount_captured=20300, amount_refunded=750, refunds=listed), rest, real]
-    check(school, told, ("partially_refunded", 20300, 19925))
+    reported = [charge("refunded", 12, 20675, amount_captured=20300, amount_refunded=750, refunds=listed), rest, real]
+    check(school, reported, ("partially_refunded", 20300, 19925))
 
 
 GONE = charge("refunded", 20, amount_refunded=10000)
@@ -91,9 +91,11 @@ BACK = {
 }
 
 
-@pytest.mark.parametrize("told", [*([name] for name in BACK), ["refund.failed", "charge.updated"]], ids=str)
-def test_a_refund_that_failed_gives_the_money_and_the_subscription_back(sql_school: SqlSchool, told: list[str]) -> None:
-    for order in orders(PAID, GONE, *(BACK[name] for name in told)):
+@pytest.mark.parametrize("reported", [*([name] for name in BACK), ["refund.failed", "charge.updated"]], ids=str)
+def test_a_refund_that_failed_gives_the_money_and_the_subscription_back(
+    sql_school: SqlSchool, reported: list[str]
+) -> None:
+    for order in orders(PAID, GONE, *(BACK[name] for name in reported)):
         books = Books(sql_school)
         subscriptions = books.subscribe(10000)
         books.settle(order)
@@ -110,13 +112,13 @@ def test_the_ledger_says_that_a_refund_was_reversed(sql_school: SqlSchool) -> No
 
 
 def test_two_refunds_of_which_one_failed(sql_school: SqlSchool) -> None:
-    told = [
+    reported = [
         PAID,
         refund("refund.created", 11, "succeeded", 4000, "re_1"),
         refund("refund.created", 12, "succeeded", 5000, "re_2"),
         refund("refund.failed", 40, "failed", 4000, "re_1"),
     ]
-    check(sql_school, told, ("partially_refunded", 10000, 5000))
+    check(sql_school, reported, ("partially_refunded", 10000, 5000))
 
 
 OPENED = dispute("created", 20, "needs_response", 2000, fee=150)
@@ -141,9 +143,9 @@ def test_a_dispute_of_a_part_leaves_the_rest_and_its_subscription(sql_school: Sq
 
 
 def test_what_is_withheld_is_seen_while_the_dispute_is_open(sql_school: SqlSchool) -> None:
-    told = [PAID, OPENED]
+    reported = [PAID, OPENED]
     withheld = {"dispute_withheld": 2000, "dispute_contested": -2000, "dispute_fees": -150, "psp_clearing": -7850}
-    check(sql_school, told, ("disputed", 10000, 8000), **withheld)
+    check(sql_school, reported, ("disputed", 10000, 8000), **withheld)
 
 
 def test_an_inquiry_takes_nothing(sql_school: SqlSchool) -> None:
@@ -151,19 +153,19 @@ def test_an_inquiry_takes_nothing(sql_school: SqlSchool) -> None:
 
 
 def test_a_second_dispute_withholds_its_own_amount(sql_school: SqlSchool) -> None:
-    told = [
+    reported = [
         PAID,
         dispute("created", 20, "needs_response", 2000),
         dispute("closed", 30, "won", 2000),
         dispute("created", 40, "needs_response", 3000, "dp_2"),
     ]
     withheld = {"dispute_withheld": 3000, "dispute_contested": -3000}
-    check(sql_school, told, ("disputed", 10000, 7000), **withheld)
+    check(sql_school, reported, ("disputed", 10000, 7000), **withheld)
 
 
 def test_a_dispute_of_what_was_refunded_before_is_the_schools_loss(sql_school: SqlSchool) -> None:
-    told = [PAID, charge("refunded", 10, amount_refunded=10000), dispute("closed", 30, "lost", 10000)]
-    check(sql_school, told, ("charged_back", 10000, 0), psp_clearing=10000, dispute_losses=-10000)
+    reported = [PAID, charge("refunded", 10, amount_refunded=10000), dispute("closed", 30, "lost", 10000)]
+    check(sql_school, reported, ("charged_back", 10000, 0), psp_clearing=10000, dispute_losses=-10000)
 
 
 def test_an_attempt_registers_nothing(sql_school: SqlSchool) -> None:
@@ -172,14 +174,14 @@ def test_an_attempt_registers_nothing(sql_school: SqlSchool) -> None:
         "failed", 1, id="ch_9", payment_intent=None, status="failed", captured=False, amount_captured=0, metadata=order
     )
     paid = charge("succeeded", 2, 8000, id="ch_8", payment_intent=None, metadata=order)
-    for told in orders(failed, paid):
+    for reported in orders(failed, paid):
         books = Books(sql_school)
-        books.settle(told)
+        books.settle(reported)
         assert books.rows == [("completed", 8000, 8000), ("failed", 10000, 0)]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         [event("invoice.paid", 3, {**INVOICE, **NAMED, "payment_intent": "pi_1"})],
         [event("invoice.paid", 3, {**INVOICE, **NAMED}), INVOICE_PAYMENT, intent(customer="cus_1")],
@@ -190,9 +192,9 @@ def test_an_attempt_registers_nothing(sql_school: SqlSchool) -> None:
     ids=["named by the invoice", "newer form", "named by the checkout", "renewal", "expanded"],
 )
 def test_an_invoice_is_booked_for_the_user_that_it_or_an_earlier_checkout_names(
-    sql_school: SqlSchool, told: list[Body]
+    sql_school: SqlSchool, reported: list[Body]
 ) -> None:
-    check(sql_school, told, ("completed", 10000, 10000))
+    check(sql_school, reported, ("completed", 10000, 10000))
 
 
 def test_a_customer_of_two_users_pays_for_neither_unnamed(sql_school: SqlSchool) -> None:
@@ -207,16 +209,16 @@ def test_a_customer_of_two_users_pays_for_neither_unnamed(sql_school: SqlSchool)
 
 def test_the_fee_of_a_charge_is_booked_once_where_the_event_holds_it(sql_school: SqlSchool) -> None:
     moved = {"object": "balance_transaction", "id": "txn_1", "fee": 320, "net": 9680, "currency": "dzd"}
-    told = [PAID, charge("updated", 2, balance_transaction=moved), intent(latest_charge="ch_1", customer="cus_1")]
-    check(sql_school, told, ("completed", 10000, 10000), psp_clearing=-9680, psp_fees=-320)
+    reported = [PAID, charge("updated", 2, balance_transaction=moved), intent(latest_charge="ch_1", customer="cus_1")]
+    check(sql_school, reported, ("completed", 10000, 10000), psp_clearing=-9680, psp_fees=-320)
 
 
 def test_expanded_objects_are_read(sql_school: SqlSchool) -> None:
     expanded = {"id": "pi_1", "object": "payment_intent", "metadata": {"user_id": "USER"}}
-    told = [
+    reported = [
         charge("succeeded", 1, payment_intent=expanded, metadata={}, customer={"id": "cus_1", "object": "customer"})
     ]
-    check(sql_school, told, ("completed", 10000, 10000))
+    check(sql_school, reported, ("completed", 10000, 10000))
 
 
 def test_an_order_paid_twice_is_booked_and_shown(sql_school: SqlSchool) -> None:
@@ -234,7 +236,7 @@ def test_a_fee_is_no_flag(sql_school: SqlSchool) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         charge("succeeded", 1, balance_transaction=movement(28, "eur")),
         dispute("closed", 30, "lost", 2000, fee=15, fee_currency="eur"),
@@ -242,14 +244,14 @@ def test_a_fee_is_no_flag(sql_school: SqlSchool) -> None:
     ],
     ids=["charge", "dispute", "refund"],
 )
-def test_a_fee_in_another_currency_is_left_out_and_the_reason_says_so(school: School, told: Body) -> None:
-    for order in orders(PAID, told):
+def test_a_fee_in_another_currency_is_left_out_and_the_reason_says_so(school: School, reported: Body) -> None:
+    for order in orders(PAID, reported):
         before = Books(school).sums()
         books = Books(school)
         known = {row.id for row in school.events()}
         books.settle(order)
         assert set(books.states) <= {EventState.APPLIED, EventState.IGNORED}
-        balance = 10000 - (0 if told["type"].startswith("charge.s") else 2000)
+        balance = 10000 - (0 if reported["type"].startswith("charge.s") else 2000)
         # no fee moves
         assert (books.balance, books.sums(before)) == (balance, {"user_wallet": balance, "psp_clearing": -balance})
         reasons = [row.reason or "" for row in school.events() if row.id not in known]
@@ -578,8 +580,8 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
 
 @pytest.mark.parametrize("name", HARD)
 def test_what_is_rare_ends_in_the_same_books_in_every_order(sql_school: SqlSchool, name: str) -> None:
-    told, row, sums = HARD[name]
-    check(sql_school, told, row, **sums)
+    reported, row, sums = HARD[name]
+    check(sql_school, reported, row, **sums)
 
 
 def test_a_figure_that_may_hold_what_was_not_captured_is_left_out_and_the_reason_says_so(school: School) -> None:
@@ -652,8 +654,8 @@ def test_a_refund_above_the_payment_waits_and_is_booked_once_it_is_accepted(scho
 
 
 def test_refunds_above_the_payment_are_said_in_the_reason(sql_school: SqlSchool) -> None:
-    told = [PAID, refund("refund.created", 11, "succeeded", 6000), SECOND]
-    check(sql_school, told, ("refunded", 10000, 0))
+    reported = [PAID, refund("refund.created", 11, "succeeded", 6000), SECOND]
+    check(sql_school, reported, ("refunded", 10000, 0))
     reasons = [row.reason or "" for row in sql_school.events()]
     assert any("its refunds of 12000 are above the 10000 that were paid" in reason for reason in reasons)
 

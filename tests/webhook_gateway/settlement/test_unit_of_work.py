@@ -54,7 +54,7 @@ def test_pending_payments_are_found_by_their_user_and_the_beginning_of_their_ref
     school.add_payment(a_payment(another, reference="cs_2"))
     done = school.add_payment(a_payment(user_id, reference="cs_3"))
     with school.books() as books:
-        books.save(replace(school.payment(done), standing=PaymentState(Stage.FAILED)))
+        books.save(replace(school.payment(done), state=PaymentState(Stage.FAILED)))
     with school.books() as books:
         found = sorted(books.registered("psp", user_id, "cs_"), key=lambda one: one.id)
         assert found == [school.payment(wanted), school.payment(by_order)]
@@ -115,7 +115,7 @@ def test_everything_that_settlement_changes_of_a_payment_is_kept(school: School)
         id=payment_id,
         reference="R7",
         order_number="O7",
-        standing=PaymentState(
+        state=PaymentState(
             Stage.COMPLETED,
             Total(300, OPENED_AT),
             {"re_1": Refund("re_1", 100, RefundState.FAILED, OPENED_AT, LATER)},
@@ -141,7 +141,7 @@ def test_everything_that_settlement_changes_of_a_payment_is_kept(school: School)
 
 def test_every_standing_is_read_as_it_was_written(school: School) -> None:
     user_id = school.add_user()
-    standings = [
+    statuses = [
         PaymentState(
             stage,
             Total(refunded, OPENED_AT if refunded else None),
@@ -150,16 +150,16 @@ def test_every_standing_is_read_as_it_was_written(school: School) -> None:
         )
         for stage, refunded, dispute, refund in itertools.product(Stage, (0, 1000), DisputeState, RefundState)
     ]
-    for number, standing in enumerate(standings):
+    for number, state in enumerate(statuses):
         for amount_minor in (0, 300, 1000):
             reference = f"{number} of {amount_minor}"
             with school.books() as books:
                 opened = books.open(a_payment(user_id, amount_minor, reference=reference))
                 assert opened is not None
-                books.save(replace(opened, standing=standing))
+                books.save(replace(opened, state=state))
                 found = books.find("psp", reference, None)
             assert found is not None
-            assert found.standing == standing
+            assert found.state == state
 
 
 def test_no_payment_is_opened_for_a_user_who_is_not_there(school: School) -> None:
@@ -333,7 +333,7 @@ def test_nothing_is_kept_when_anything_is_raised(school: School) -> None:
                 payment_id=payment.id, user_id=user_id, provider="psp", credit_minor=1000, fee_minor=0, currency="DZD"
             )
             books.post(moved, event_id)
-            books.save(replace(payment, standing=PaymentState(Stage.COMPLETED), credited_minor=1000))
+            books.save(replace(payment, state=PaymentState(Stage.COMPLETED), credited_minor=1000))
             books.post(subscription_paid(Subscription(subscription_id, 10, OPENED_AT), user_id, "DZD"), event_id)
             books.activate(subscription_id, LATER)
             books.park(parked_id, "not yet", LATER)

@@ -19,7 +19,7 @@ from shared.contracts.webhooks import EventState
 from shared.runtime.database import build_engine
 from shared.runtime.migrations import migrate
 from tests.webhook_gateway.settlement.factories import OPENED_AT
-from tests.webhook_gateway.settlement.harness import Clock, Desk
+from tests.webhook_gateway.settlement.harness import Clock, Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 #: What an earlier release wrote of each payment: status, refunded, dispute, credited, amount_is_final, fee.
@@ -42,25 +42,25 @@ _COLLECTED = [name for name, row in _KEPT.items() if row[0] not in ("authorized"
 class Upgraded:
     """The school after the upgrade, and what its books were before it."""
 
-    desk: Desk
+    harness: Harness
     users: dict[str, int]
     before: list[Any]
 
     def books(self) -> list[Any]:
-        assert isinstance(self.desk.school, SqlSchool)
-        return _books(self.desk.school.engine)
+        assert isinstance(self.harness.school, SqlSchool)
+        return _books(self.harness.school.engine)
 
     def row(self, name: str) -> tuple[str, int, int]:
         (row,) = (one for one in self.books()[0] if one.provider_reference == name)
         return row.status, row.amount_minor, row.credited_minor
 
     def balance(self, name: str) -> int:
-        return self.desk.school.balance(self.users[name])
+        return self.harness.school.balance(self.users[name])
 
     def check(self) -> None:
         """No invariant is broken."""
-        assert isinstance(self.desk.school, SqlSchool)
-        with self.desk.school.engine.connect() as connection:
+        assert isinstance(self.harness.school, SqlSchool)
+        with self.harness.school.engine.connect() as connection:
             found = InvariantChecker(connection, settle_seconds=10**6).check()
         assert found.drift_minor == 0
 
@@ -169,7 +169,7 @@ def upgraded(postgres_server: Postgres) -> Iterator[Upgraded]:
         before = _books(plain)
         plain.dispose()
         migrate(postgres_server.url_of(name))
-        yield Upgraded(Desk(SqlSchool(engine), clock=Clock(OPENED_AT)), users, before)
+        yield Upgraded(Harness(SqlSchool(engine), clock=Clock(OPENED_AT)), users, before)
     finally:
         engine.dispose()
         plain.dispose()
@@ -185,18 +185,18 @@ def test_the_upgrade_changes_no_book_and_what_is_told_again_changes_none_either(
     known: dict[str, Any] = {"stage": Stage.COMPLETED, "amount_minor": 10000, "occurred_at": at}
     for name in _COLLECTED:
         refunded = _KEPT[name][1]
-        upgraded.desk.book(reference=name, refunded_minor=refunded, **known)
+        upgraded.harness.book(reference=name, refunded_minor=refunded, **known)
         if refunded:
             refund = Refund(f"re_{name}", refunded, RefundState.SUCCEEDED, began_at=at)
-            upgraded.desk.book(reference=name, refunds=(refund,), occurred_at=at)
-    upgraded.desk.book(reference="held", stage=Stage.AUTHORIZED, amount_minor=10000)
-    upgraded.desk.book(reference="failed", stage=Stage.FAILED, amount_minor=10000)
+            upgraded.harness.book(reference=name, refunds=(refund,), occurred_at=at)
+    upgraded.harness.book(reference="held", stage=Stage.AUTHORIZED, amount_minor=10000)
+    upgraded.harness.book(reference="failed", stage=Stage.FAILED, amount_minor=10000)
     assert upgraded.books() == upgraded.before
     upgraded.check()
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "row"),
+    ("name", "reported", "row"),
     [
         ("whole", {"refunded_minor": 1000}, ("partially_refunded", 10000, 9000)),
         ("part", {"refunded_minor": 5000}, ("partially_refunded", 10000, 5000)),
@@ -222,11 +222,11 @@ def test_the_upgrade_changes_no_book_and_what_is_told_again_changes_none_either(
     ids=str,
 )
 def test_news_after_the_upgrade_move_what_is_new(
-    upgraded: Upgraded, name: str, told: dict[str, Any], row: tuple[str, int, int]
+    upgraded: Upgraded, name: str, reported: dict[str, Any], row: tuple[str, int, int]
 ) -> None:
     before = upgraded.balance(name)
     credited = upgraded.row(name)[2]
-    verdict = upgraded.desk.book(reference=name, occurred_at=OPENED_AT - timedelta(minutes=1), **told)
+    verdict = upgraded.harness.book(reference=name, occurred_at=OPENED_AT - timedelta(minutes=1), **reported)
     assert verdict.state in (EventState.APPLIED, EventState.IGNORED), verdict
     assert upgraded.row(name) == row
     assert upgraded.balance(name) == before + row[2] - credited
@@ -235,11 +235,11 @@ def test_news_after_the_upgrade_move_what_is_new(
 
 def test_what_the_earlier_release_writes_beside_the_new_one_is_read(upgraded: Upgraded) -> None:
     """While workers are replaced one by one, a row may be written by either of them."""
-    assert isinstance(upgraded.desk.school, SqlSchool)
-    upgraded.desk.book(reference="part", refunded_minor=4000, occurred_at=OPENED_AT - timedelta(minutes=3))
-    with upgraded.desk.school.engine.connect() as connection:
+    assert isinstance(upgraded.harness.school, SqlSchool)
+    upgraded.harness.book(reference="part", refunded_minor=4000, occurred_at=OPENED_AT - timedelta(minutes=3))
+    with upgraded.harness.school.engine.connect() as connection:
         connection.execute(text("UPDATE payments SET refunded_minor = 5000 WHERE provider_reference = 'part'"))
-    with upgraded.desk.school.books() as books:
+    with upgraded.harness.school.books() as books:
         payment = books.find("psp", "part", None)
     assert payment is not None
-    assert payment.standing.refunded_minor == 5000
+    assert payment.state.refunded_minor == 5000

@@ -11,144 +11,148 @@ from services.webhook_gateway.settlement.settle import MIN_TRIES, Settlement
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
-from tests.webhook_gateway.settlement.harness import Desk
+from tests.webhook_gateway.settlement.harness import Harness
 
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 2500}
 ANSWER = PaymentNotice(key="", kind="redirect", reference="R1", order_number="O1", **PAID)  # type: ignore[arg-type]
 
 
-def assert_nothing_moved(desk: Desk) -> None:
-    assert (desk.school.payments(), desk.school.lines(), desk.school.messages()) == ([], [], [])
+def assert_nothing_moved(harness: Harness) -> None:
+    assert (harness.school.payments(), harness.school.lines(), harness.school.messages()) == ([], [], [])
 
 
 @pytest.mark.parametrize(
-    ("told", "word"),
+    ("reported", "word"),
     [
         ({**PAID, "user_id": 7}, "user 7 is not known yet"),
         ({**PAID, "order_number": "O1"}, "no payment has this reference or order number"),
         ({"refunded_minor": 100, "user_id": 1}, "the payment that this is about is not known yet"),
     ],
 )
-def test_an_unknown_user_order_or_payment_is_waited_for(desk: Desk, told: dict[str, object], word: str) -> None:
-    desk.school.add_user()
-    event_id = desk.tell(**told)
-    verdict = desk.settle(event_id)
+def test_an_unknown_user_order_or_payment_is_waited_for(
+    harness: Harness, reported: dict[str, object], word: str
+) -> None:
+    harness.school.add_user()
+    event_id = harness.receive(**reported)
+    verdict = harness.settle(event_id)
     assert verdict is not None
     assert verdict.state is EventState.RECEIVED
-    event = desk.school.event(event_id)
+    event = harness.school.event(event_id)
     assert (event.state, event.attempts) == (EventState.RECEIVED, 1)
     assert word in (event.reason or "")
-    assert_nothing_moved(desk)
+    assert_nothing_moved(harness)
 
 
-def test_the_waits_double_up_to_a_quarter_of_an_hour_and_end_after_a_day(desk: Desk) -> None:
-    event_id = desk.tell(**PAID, user_id=7)
+def test_the_waits_double_up_to_a_quarter_of_an_hour_and_end_after_a_day(harness: Harness) -> None:
+    event_id = harness.receive(**PAID, user_id=7)
     waits = []
-    while desk.settle(event_id) is not None:
-        if (due := desk.school.event(event_id).next_attempt_at) is None:
+    while harness.settle(event_id) is not None:
+        if (due := harness.school.event(event_id).next_attempt_at) is None:
             break
-        waits.append((due - desk.clock()).total_seconds())
-        desk.clock.at = due
+        waits.append((due - harness.clock()).total_seconds())
+        harness.clock.at = due
     assert waits[:9] == [5, 10, 20, 40, 80, 160, 320, 640, 900]
     assert set(waits[9:]) == {900}
-    event = desk.school.event(event_id)
+    event = harness.school.event(event_id)
     assert (event.state, event.next_attempt_at) == (EventState.DEAD, None)
     assert event.reason == "waited 24 hours in vain: user 7 is not known yet"
-    assert timedelta(hours=24) <= desk.clock() - OPENED_AT < timedelta(hours=24, minutes=15)
-    assert_nothing_moved(desk)
+    assert timedelta(hours=24) <= harness.clock() - OPENED_AT < timedelta(hours=24, minutes=15)
+    assert_nothing_moved(harness)
 
 
-def test_what_fails_for_a_fault_of_our_own_waits_like_any_other_and_is_dead_after_a_day(desk: Desk) -> None:
-    event_id = desk.tell(stage=Stage.COMPLETED, amount_minor=100, user_id=desk.school.add_user())
+def test_what_fails_for_a_fault_of_our_own_waits_like_any_other_and_is_dead_after_a_day(
+    harness: Harness,
+) -> None:
+    event_id = harness.receive(stage=Stage.COMPLETED, amount_minor=100, user_id=harness.school.add_user())
 
-    verdict = desk.settlement.postpone(event_id, "DataError: out of range")
+    verdict = harness.settlement.postpone(event_id, "DataError: out of range")
 
     assert verdict == SettlementResult(EventState.RECEIVED, "DataError: out of range")
-    assert desk.school.event(event_id).attempts == 1
+    assert harness.school.event(event_id).attempts == 1
     # two days in which no worker ran are no tries
-    desk.pass_time(timedelta(days=2))
+    harness.pass_time(timedelta(days=2))
     for _ in range(MIN_TRIES - 2):
-        waits = desk.settlement.postpone(event_id, "DataError: out of range")
+        waits = harness.settlement.postpone(event_id, "DataError: out of range")
         assert waits is not None
         assert waits.state is EventState.RECEIVED
-    dead = desk.settlement.postpone(event_id, "DataError: out of range")
+    dead = harness.settlement.postpone(event_id, "DataError: out of range")
     assert dead is not None
     assert dead.state is EventState.DEAD
-    assert desk.settlement.postpone(event_id, "again") is None
+    assert harness.settlement.postpone(event_id, "again") is None
 
 
-def test_old_events_that_wait_for_a_turn_do_not_die_of_it(desk: Desk) -> None:
+def test_old_events_that_wait_for_a_turn_do_not_die_of_it(harness: Harness) -> None:
     # Given sixteen events a day old, that an operator replays, of a provider that may be asked about four at once
-    events = [desk.tell(hint=True, reference=f"R{number}") for number in range(16)]
-    desk.pass_time(timedelta(hours=25))
-    desk.psp.answer = ProviderBusyError()
+    events = [harness.receive(hint=True, reference=f"R{number}") for number in range(16)]
+    harness.pass_time(timedelta(hours=25))
+    harness.psp.answer = ProviderBusyError()
     # When each of them waits for its turn, again and again for two days
     for _ in range(5):
         for event_id in events:
-            desk.settle(event_id)
-        desk.pass_time(timedelta(hours=10))
+            harness.settle(event_id)
+        harness.pass_time(timedelta(hours=10))
     # Then none is dead, and none was tried
-    rows = [desk.school.event(event_id) for event_id in events]
+    rows = [harness.school.event(event_id) for event_id in events]
     assert {(row.state, row.tries, row.taken_up_at) for row in rows} == {(EventState.RECEIVED, 0, None)}
 
 
-def test_an_old_event_has_its_full_patience_when_it_is_first_tried(desk: Desk) -> None:
-    event_id = desk.tell(**PAID, user_id=7)
-    desk.pass_time(timedelta(days=3))
-    verdict = desk.settle(event_id)
+def test_an_old_event_has_its_full_patience_when_it_is_first_tried(harness: Harness) -> None:
+    event_id = harness.receive(**PAID, user_id=7)
+    harness.pass_time(timedelta(days=3))
+    verdict = harness.settle(event_id)
     assert verdict is not None
     assert verdict.state is EventState.RECEIVED
-    assert desk.school.event(event_id).taken_up_at == desk.clock()
+    assert harness.school.event(event_id).taken_up_at == harness.clock()
 
 
-def test_it_is_settled_when_its_user_appears(desk: Desk) -> None:
-    event_id = desk.tell(**PAID, user_id=1)
-    desk.settle(event_id)
-    assert desk.school.add_user() == 1
-    desk.pass_time(timedelta(seconds=4))
-    assert desk.settle_due() == 0
-    desk.pass_time(timedelta(seconds=1))
-    assert desk.settle_due() == 1
-    assert desk.school.event(event_id).state is EventState.APPLIED
-    assert desk.school.balance(1) == 2500
+def test_it_is_settled_when_its_user_appears(harness: Harness) -> None:
+    event_id = harness.receive(**PAID, user_id=1)
+    harness.settle(event_id)
+    assert harness.school.add_user() == 1
+    harness.pass_time(timedelta(seconds=4))
+    assert harness.settle_due() == 0
+    harness.pass_time(timedelta(seconds=1))
+    assert harness.settle_due() == 1
+    assert harness.school.event(event_id).state is EventState.APPLIED
+    assert harness.school.balance(1) == 2500
 
 
-def test_it_is_settled_when_its_order_appears(desk: Desk) -> None:
-    event_id = desk.tell(**PAID, order_number="O1")
-    desk.settle(event_id)
-    user_id = desk.school.add_user()
-    desk.check_out(user_id, 2500, order_number="O1")
-    desk.pass_time(timedelta(hours=24))
-    desk.settle_due()
-    assert desk.school.event(event_id).state is EventState.APPLIED, "a day old, but known now"
-    assert desk.school.balance(user_id) == 2500
+def test_it_is_settled_when_its_order_appears(harness: Harness) -> None:
+    event_id = harness.receive(**PAID, order_number="O1")
+    harness.settle(event_id)
+    user_id = harness.school.add_user()
+    harness.check_out(user_id, 2500, order_number="O1")
+    harness.pass_time(timedelta(hours=24))
+    harness.settle_due()
+    assert harness.school.event(event_id).state is EventState.APPLIED, "a day old, but known now"
+    assert harness.school.balance(user_id) == 2500
 
 
-def test_a_refund_that_came_first_is_released_by_its_payment(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    refund_id = desk.tell(refunded_minor=1000)
+def test_a_refund_that_came_first_is_released_by_its_payment(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    refund_id = harness.receive(refunded_minor=1000)
     for _ in range(8):
-        desk.settle(refund_id)
-    desk.book(**PAID, user_id=user_id)
-    assert desk.school.event(refund_id).next_attempt_at == desk.clock(), "at once, not in ten minutes"
-    assert desk.settle_due() == 1
-    assert desk.school.balance(user_id) == 1500
+        harness.settle(refund_id)
+    harness.book(**PAID, user_id=user_id)
+    assert harness.school.event(refund_id).next_attempt_at == harness.clock(), "at once, not in ten minutes"
+    assert harness.settle_due() == 1
+    assert harness.school.balance(user_id) == 1500
 
 
-def test_a_hint_asks_the_provider_and_never_believes_the_request(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.check_out(user_id, 2500, order_number="O1")
-    desk.psp.answer = ANSWER
+def test_a_hint_asks_the_provider_and_never_believes_the_request(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.check_out(user_id, 2500, order_number="O1")
+    harness.psp.answer = ANSWER
     lie = {"stage": Stage.COMPLETED, "amount_minor": 9_999_999, "user_id": user_id + 1, "currency": "EUR"}
-    verdict = desk.book(hint=True, **lie)
+    verdict = harness.book(hint=True, **lie)
     assert verdict.state is EventState.APPLIED
-    assert desk.psp.asked == ["R1"]
-    assert desk.school.balance(user_id) == 2500
+    assert harness.psp.asked == ["R1"]
+    assert harness.school.balance(user_id) == 2500
 
 
-def test_a_hint_about_no_payment_asks_nobody(desk: Desk) -> None:
-    assert desk.book(hint=True, reference=None).state is EventState.IGNORED
-    assert desk.psp.asked == []
+def test_a_hint_about_no_payment_asks_nobody(harness: Harness) -> None:
+    assert harness.book(hint=True, reference=None).state is EventState.IGNORED
+    assert harness.psp.asked == []
 
 
 @pytest.mark.parametrize(
@@ -176,48 +180,50 @@ def test_a_hint_about_no_payment_asks_nobody(desk: Desk) -> None:
     ],
 )
 def test_a_hint_is_worth_what_the_provider_answers(
-    desk: Desk, answer: PaymentNotice | Exception, state: EventState, word: str
+    harness: Harness, answer: PaymentNotice | Exception, state: EventState, word: str
 ) -> None:
-    user_id = desk.school.add_user()
-    desk.check_out(user_id, 2500, order_number="O1")
-    desk.psp.answer = answer
-    event_id = desk.tell(hint=True, **PAID)
-    verdict = desk.settle(event_id)
+    user_id = harness.school.add_user()
+    harness.check_out(user_id, 2500, order_number="O1")
+    harness.psp.answer = answer
+    event_id = harness.receive(hint=True, **PAID)
+    verdict = harness.settle(event_id)
     assert verdict is not None
     assert verdict.state is state
     assert word in verdict.reason
-    event = desk.school.event(event_id)
+    event = harness.school.event(event_id)
     assert (event.state, event.next_attempt_at is not None) == (state, state is EventState.RECEIVED)
-    assert desk.school.balance(user_id) == 0
-    assert (desk.school.lines(), desk.school.messages()) == ([], [])
+    assert harness.school.balance(user_id) == 0
+    assert (harness.school.lines(), harness.school.messages()) == ([], [])
 
 
-def test_the_provider_is_asked_again_until_it_has_decided(desk: Desk) -> None:
-    user_id = desk.school.add_user()
-    desk.check_out(user_id, 2500, order_number="O1")
-    desk.psp.answer = ProviderUnavailableError("not yet")
-    desk.book(hint=True)
-    desk.psp.answer = ANSWER
-    desk.pass_time(timedelta(seconds=5))
-    desk.settle_due()
-    assert desk.psp.asked == ["R1", "R1"]
-    assert desk.school.balance(user_id) == 2500
+def test_the_provider_is_asked_again_until_it_has_decided(harness: Harness) -> None:
+    user_id = harness.school.add_user()
+    harness.check_out(user_id, 2500, order_number="O1")
+    harness.psp.answer = ProviderUnavailableError("not yet")
+    harness.book(hint=True)
+    harness.psp.answer = ANSWER
+    harness.pass_time(timedelta(seconds=5))
+    harness.settle_due()
+    assert harness.psp.asked == ["R1", "R1"]
+    assert harness.school.balance(user_id) == 2500
 
 
-def test_what_only_waits_for_its_turn_to_be_asked_about_is_tried_again_within_half_a_minute(desk: Desk) -> None:
-    desk.psp.answer = ProviderBusyError()
-    event_id = desk.tell(hint=True)
+def test_what_only_waits_for_its_turn_to_be_asked_about_is_tried_again_within_half_a_minute(
+    harness: Harness,
+) -> None:
+    harness.psp.answer = ProviderBusyError()
+    event_id = harness.receive(hint=True)
     waits = []
     for _ in range(6):
-        desk.settle(event_id)
-        due = desk.school.event(event_id).next_attempt_at
+        harness.settle(event_id)
+        due = harness.school.event(event_id).next_attempt_at
         assert due is not None
-        waits.append((due - desk.clock()).total_seconds())
-        desk.clock.at = due
+        waits.append((due - harness.clock()).total_seconds())
+        harness.clock.at = due
     assert waits == [5, 10, 20, 30, 30, 30]
 
 
-def test_no_transaction_is_open_while_the_provider_is_asked(desk: Desk) -> None:
+def test_no_transaction_is_open_while_the_provider_is_asked(harness: Harness) -> None:
     steps: list[str] = []
 
     class Bank:
@@ -227,16 +233,16 @@ def test_no_transaction_is_open_while_the_provider_is_asked(desk: Desk) -> None:
 
     def books() -> object:
         steps.append("opened")
-        return desk.school.books()
+        return harness.school.books()
 
-    settlement = desk.settlement
+    settlement = harness.settlement
     settlement = Settlement(settlement.read, books, settlement.providers, {"psp": Bank()}, settlement.terms)  # type: ignore[arg-type]
-    settlement.settle(desk.tell(hint=True))
+    settlement.settle(harness.receive(hint=True))
     assert steps == ["asked", "opened"]
 
 
-def test_an_event_of_a_provider_that_was_switched_off_waits_for_its_secrets(desk: Desk) -> None:
-    event_id = desk.school.add_event("switched-off", "R1", b"whatever", desk.clock())
-    verdict = desk.settle(event_id)
+def test_an_event_of_a_provider_that_was_switched_off_waits_for_its_secrets(harness: Harness) -> None:
+    event_id = harness.school.add_event("switched-off", "R1", b"whatever", harness.clock())
+    verdict = harness.settle(event_id)
     assert verdict == SettlementResult(EventState.RECEIVED, "provider switched-off is switched off: set its secrets")
-    assert desk.school.event(event_id).next_attempt_at == OPENED_AT + timedelta(seconds=5)
+    assert harness.school.event(event_id).next_attempt_at == OPENED_AT + timedelta(seconds=5)

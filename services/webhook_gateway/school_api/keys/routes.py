@@ -21,7 +21,7 @@ class Keys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyDesk:
+class KeyDelivery:
     """What the route is given; kept in `app.extensions["keys"]`."""
 
     keys: Keys
@@ -57,7 +57,7 @@ class KeyDesk:
     },
 )
 def give_key(course_id: int, key_id: str) -> Response:
-    given: KeyDesk = current_app.extensions["keys"]
+    given: KeyDelivery = current_app.extensions["keys"]
     # a text that PostgreSQL cannot hold is no key's name
     secret = given.keys.secret(course_id, key_id.replace("\0", "?"))
     # whoever stands between would hand it to the next who asks

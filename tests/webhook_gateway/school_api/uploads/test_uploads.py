@@ -59,7 +59,7 @@ def execute(database_url: str, statement: str) -> list[Any]:
     return rows
 
 
-def promised(database_url: str) -> list[TranscodeVideo]:
+def enqueued(database_url: str) -> list[TranscodeVideo]:
     """What the transcoder will be told; RabbitMQ is away in these tests, so that it stays in the outbox."""
     rows = execute(database_url, "DELETE FROM outbox RETURNING message")
     return [TranscodeVideo.load(row[0]["kwargs"]) for row in rows]
@@ -74,60 +74,60 @@ def test_a_small_video_is_put_in_one_piece_and_its_transcoding_promised(teacher:
 
     ticket = teacher.post(f"/api/courses/{COURSE}/video", json=wish(len(video)))
     assert ticket.status_code == 201
-    told = ticket.json()
-    assert "parts" not in told
-    assert told["key"].endswith(".mp4")
-    assert httpx.put(told["url"], content=video, headers=told["headers"]).status_code == 200
+    upload = ticket.json()
+    assert "parts" not in upload
+    assert upload["key"].endswith(".mp4")
+    assert httpx.put(upload["url"], content=video, headers=upload["headers"]).status_code == 200
     done = teacher.post(
-        f"/api/courses/{COURSE}/video/complete", json={"upload_id": told["upload_id"], "key": told["key"]}
+        f"/api/courses/{COURSE}/video/complete", json={"upload_id": upload["upload_id"], "key": upload["key"]}
     )
 
     assert done.status_code == 202
-    assert promised(database) == [TranscodeVideo(course_id=COURSE, source_key=told["key"])]
+    assert enqueued(database) == [TranscodeVideo(course_id=COURSE, source_key=upload["key"])]
 
 
 def test_a_large_video_is_put_in_parts_and_completing_twice_is_harmless(teacher: httpx.Client, database: str) -> None:
     size = MULTIPART_FROM_BYTES + 1000
 
-    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
-    assert "url" not in told
-    assert [part["part_number"] for part in told["parts"]] == [1, 2, 3, 4, 5]
+    upload = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
+    assert "url" not in upload
+    assert [part["part_number"] for part in upload["parts"]] == [1, 2, 3, 4, 5]
     parts = []
-    for part in told["parts"]:
-        length = min(told["part_size"], size - told["part_size"] * (part["part_number"] - 1))
+    for part in upload["parts"]:
+        length = min(upload["part_size"], size - upload["part_size"] * (part["part_number"] - 1))
         answer = httpx.put(part["url"], content=bytes(length), timeout=60)
         parts.append({"part_number": part["part_number"], "etag": answer.headers["etag"]})
-    body = {"upload_id": told["upload_id"], "key": told["key"], "parts": parts[::-1]}
+    body = {"upload_id": upload["upload_id"], "key": upload["key"], "parts": parts[::-1]}
     answers = [teacher.post(f"/api/courses/{COURSE}/video/complete", json=body).status_code for _ in range(2)]
 
     assert answers == [202, 202]
-    assert set(promised(database)) == {TranscodeVideo(course_id=COURSE, source_key=told["key"])}
+    assert set(enqueued(database)) == {TranscodeVideo(course_id=COURSE, source_key=upload["key"])}
 
 
 def test_an_upload_that_outlived_its_addresses_goes_on_where_it_was(teacher: httpx.Client, database: str) -> None:
     # Given an upload of five parts, of which S3 has two, and a teacher who has lost everything but its name
     size = MULTIPART_FROM_BYTES + 1000
-    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
-    for part in (told["parts"][0], told["parts"][2]):
-        assert httpx.put(part["url"], content=bytes(told["part_size"]), timeout=60).status_code == 200
+    upload = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
+    for part in (upload["parts"][0], upload["parts"][2]):
+        assert httpx.put(part["url"], content=bytes(upload["part_size"]), timeout=60).status_code == 200
 
     # When it is to go on
-    name = {"upload_id": told["upload_id"], "key": told["key"], "size": size}
+    name = {"upload_id": upload["upload_id"], "key": upload["key"], "size": size}
     rest = teacher.post(f"/api/v1/courses/{COURSE}/video/parts", json=name)
 
     # Then there are addresses for what is missing, and the names of what is there
     assert rest.status_code == 200, rest.text
-    assert rest.json()["part_size"] == told["part_size"]
+    assert rest.json()["part_size"] == upload["part_size"]
     assert [part["part_number"] for part in rest.json()["parts"]] == [2, 4, 5]
     parts = rest.json()["received"]
     assert [part["part_number"] for part in parts] == [1, 3]
     for part in rest.json()["parts"]:
-        length = min(told["part_size"], size - told["part_size"] * (part["part_number"] - 1))
+        length = min(upload["part_size"], size - upload["part_size"] * (part["part_number"] - 1))
         answer = httpx.put(part["url"], content=bytes(length), timeout=60)
         parts.append({"part_number": part["part_number"], "etag": answer.headers["etag"]})
-    body = {"upload_id": told["upload_id"], "key": told["key"], "parts": parts}
+    body = {"upload_id": upload["upload_id"], "key": upload["key"], "parts": parts}
     assert teacher.post(f"/api/courses/{COURSE}/video/complete", json=body).status_code == 202
-    assert promised(database) == [TranscodeVideo(course_id=COURSE, source_key=told["key"])]
+    assert enqueued(database) == [TranscodeVideo(course_id=COURSE, source_key=upload["key"])]
 
     # And one that is completed, of another course or unknown does not go on
     for other, course_id in ((name, COURSE), (name, 8), ({**name, "upload_id": "unknown"}, COURSE)):
@@ -136,48 +136,48 @@ def test_an_upload_that_outlived_its_addresses_goes_on_where_it_was(teacher: htt
 
 
 def test_an_address_takes_neither_another_size_nor_another_type(teacher: httpx.Client) -> None:
-    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+    upload = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
 
-    assert httpx.put(told["url"], content=bytes(2000), headers=told["headers"]).status_code == 403
-    assert httpx.put(told["url"], content=bytes(1000), headers={"Content-Type": "text/html"}).status_code == 403
+    assert httpx.put(upload["url"], content=bytes(2000), headers=upload["headers"]).status_code == 403
+    assert httpx.put(upload["url"], content=bytes(1000), headers={"Content-Type": "text/html"}).status_code == 403
 
 
 def test_an_address_takes_one_upload(teacher: httpx.Client, database: str) -> None:
     # Given a video that was put and completed
-    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
-    assert httpx.put(told["url"], content=bytes(1000), headers=told["headers"]).status_code == 200
-    complete = {"upload_id": told["upload_id"], "key": told["key"]}
+    upload = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+    assert httpx.put(upload["url"], content=bytes(1000), headers=upload["headers"]).status_code == 200
+    complete = {"upload_id": upload["upload_id"], "key": upload["key"]}
     assert teacher.post(f"/api/courses/{COURSE}/video/complete", json=complete).status_code == 202
 
     # When the address is used once more, with the condition or without it
-    again = httpx.put(told["url"], content=b"x" * 1000, headers=told["headers"])
-    without = httpx.put(told["url"], content=b"x" * 1000, headers={"Content-Type": "video/mp4"})
+    again = httpx.put(upload["url"], content=b"x" * 1000, headers=upload["headers"])
+    without = httpx.put(upload["url"], content=b"x" * 1000, headers={"Content-Type": "video/mp4"})
 
     # Then neither replaces the video
     assert (again.status_code, without.status_code) == (412, 403)
-    promised(database)
+    enqueued(database)
 
 
 def test_parts_have_to_be_what_the_ticket_was_for(teacher: httpx.Client, database: str) -> None:
     # Given a ticket of several parts
     size = MULTIPART_FROM_BYTES + 1000
-    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
-    first, second, *_, last = told["parts"]
+    upload = teacher.post(f"/api/courses/{COURSE}/video", json=wish(size)).json()
+    first, second, *_, last = upload["parts"]
 
     # When a part is larger or smaller than it was announced, then it is not taken
-    for content in (bytes(told["part_size"] + 1), bytes(1000)):
+    for content in (bytes(upload["part_size"] + 1), bytes(1000)):
         assert httpx.put(first["url"], content=content, timeout=60).status_code == 403
-    assert httpx.put(last["url"], content=bytes(told["part_size"]), timeout=60).status_code == 403
+    assert httpx.put(last["url"], content=bytes(upload["part_size"]), timeout=60).status_code == 403
 
     # When one of five parts is there, and completed as if it were all
-    put = httpx.put(second["url"], content=bytes(told["part_size"]), timeout=60)
+    put = httpx.put(second["url"], content=bytes(upload["part_size"]), timeout=60)
     parts = [{"part_number": 2, "etag": put.headers["etag"]}]
-    body = {"upload_id": told["upload_id"], "key": told["key"], "parts": parts}
+    body = {"upload_id": upload["upload_id"], "key": upload["key"], "parts": parts}
     answers = [teacher.post(f"/api/courses/{COURSE}/video/complete", json=body) for _ in range(2)]
 
     # Then it is refused, is not transcoded, and stays refused
     assert [(answer.status_code, answer.json()["error"]) for answer in answers] == [(409, "upload_missing")] * 2
-    assert promised(database) == []
+    assert enqueued(database) == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_without_a_token_of_the_school_nothing_is_given(
 
     assert [answer.status_code for answer in answers] == [401, 401]
     assert answers[0].headers["WWW-Authenticate"] == "Bearer"
-    assert promised(database) == []
+    assert enqueued(database) == []
 
 
 def test_the_second_token_is_as_good_as_the_first(gateway: RunningGateway) -> None:
@@ -208,31 +208,33 @@ def test_the_second_token_is_as_good_as_the_first(gateway: RunningGateway) -> No
 
 
 def test_what_was_not_uploaded_is_not_transcoded(teacher: httpx.Client, database: str) -> None:
-    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+    upload = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
     large = teacher.post(f"/api/courses/{COURSE}/video", json=wish(MULTIPART_FROM_BYTES)).json()
     missing_part = {"part_number": 1, "etag": '"0123"'}
 
     answers = [
         teacher.post(f"/api/courses/{COURSE}/video/complete", json=body)
         for body in (
-            {"upload_id": told["upload_id"], "key": told["key"]},
+            {"upload_id": upload["upload_id"], "key": upload["key"]},
             {"upload_id": large["upload_id"], "key": large["key"], "parts": [missing_part]},
             {"upload_id": large["upload_id"], "key": large["key"]},
         )
     ]
 
     assert [answer.status_code for answer in answers] == [409, 409, 409]
-    assert promised(database) == []
+    assert enqueued(database) == []
 
 
 def test_a_ticket_of_one_course_does_not_start_another(teacher: httpx.Client, database: str) -> None:
-    told = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
-    httpx.put(told["url"], content=bytes(1000), headers=told["headers"])
+    upload = teacher.post(f"/api/courses/{COURSE}/video", json=wish(1000)).json()
+    httpx.put(upload["url"], content=bytes(1000), headers=upload["headers"])
 
-    answer = teacher.post("/api/courses/8/video/complete", json={"upload_id": told["upload_id"], "key": told["key"]})
+    answer = teacher.post(
+        "/api/courses/8/video/complete", json={"upload_id": upload["upload_id"], "key": upload["key"]}
+    )
 
     assert answer.status_code == 409
-    assert promised(database) == []
+    assert enqueued(database) == []
 
 
 @pytest.mark.parametrize("key", ["uploads/7/../7/x", "uploads/7/", "uploads/7/" + "A" * 32, "hls/7/master.m3u8"])
@@ -296,7 +298,7 @@ def test_a_video_that_is_too_large_is_refused_with_both_sizes(teacher: httpx.Cli
     assert answer.json()["error"] == "upload_too_large"
     assert "53687091201 bytes" in answer.text
     assert "at most 53687091200" in answer.text
-    assert promised(database) == []
+    assert enqueued(database) == []
 
 
 def test_an_s3_that_does_not_answer_is_given_up_before_the_request_is(
