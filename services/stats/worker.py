@@ -9,15 +9,16 @@ from sqlalchemy import Engine
 
 from services.stats.errors import SectionFailedError
 from services.stats.metrics import CLOSED_DAYS_CHANGED, COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
+from services.stats.morning_mail.send import is_sent, mail_and_mark
 from services.stats.sections.catalogue import SETTLE_LATER
-from services.stats.settings import StatsSettings
+from services.stats.settings import MailSettings, StatsSettings
 from services.stats.snapshots.compute import Computation, Outcome
 from services.stats.snapshots.dirty_days import note_day, note_payments
 from services.stats.snapshots.nightly_verification import prove_share
 from services.stats.snapshots.wiring import build_computation
 from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.routes import STATS
-from shared.contracts.stats import ComputeDay
+from shared.contracts.stats import ComputeDay, MailDay
 from shared.contracts.videos import VideoReady
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
@@ -48,6 +49,7 @@ def run(settings: StatsSettings) -> int:
     noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
     declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
+    declare_mail(broker, noting, settings)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # publishes what a scheduler that has ended has enqueued
@@ -92,6 +94,17 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
         report(outcome)
         # these messages come every hour at least; a share is proved once a night, when the new day is there
         prove_share(engine, computation)
+
+
+def declare_mail(broker: Broker, engine: Engine, settings: MailSettings) -> None:
+    """The actor that mails a day. A mail server that is away for a day costs no mail; it may send one twice."""
+    recipients = settings.mail_recipients()
+
+    @actor(broker, MailDay, max_retries=RETRIES, min_backoff_ms=5_000, max_backoff_ms=900_000, time_limit_ms=120_000)
+    def mail_day(message: MailDay) -> None:
+        if not recipients or is_sent(engine, message.day):
+            return
+        mail_and_mark(engine, settings, message.day)
 
 
 def report(outcome: Outcome) -> None:
