@@ -1,6 +1,8 @@
 """The statistics worker: the actors on queue `default`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -9,9 +11,9 @@ from sqlalchemy import Engine
 
 from services.stats.errors import SectionFailedError
 from services.stats.metrics import CLOSED_DAYS_CHANGED, COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
-from services.stats.morning_mail.send import is_sent, mail_and_mark
+from services.stats.morning_mail.send import mail_once
 from services.stats.sections.catalogue import SETTLE_LATER
-from services.stats.settings import MailSettings, StatsSettings
+from services.stats.settings import StatsSettings
 from services.stats.snapshots.compute import Computation, Outcome
 from services.stats.snapshots.dirty_days import note_day, note_payments
 from services.stats.snapshots.nightly_verification import prove_share
@@ -48,8 +50,10 @@ def run(settings: StatsSettings) -> int:
     background = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
     noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
-    declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
-    declare_mail(broker, noting, settings)
+    # a mail without a mail server is refused at the start
+    settings.mail_recipients()
+    mail = partial(mail_once, noting, settings)
+    declare(broker, engine, noting, build_computation(engine, settings), settings.zone, mail)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # publishes what a scheduler that has ended has enqueued
@@ -60,7 +64,14 @@ def run(settings: StatsSettings) -> int:
     )
 
 
-def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computation, zone: ZoneInfo) -> None:
+def declare(
+    broker: Broker,
+    engine: Engine,
+    noting: Engine,
+    computation: Computation,
+    zone: ZoneInfo,
+    mail: Callable[[date], None],
+) -> None:
     """The actors of this service. What changed is noted some day, however long the database is away."""
 
     def note_all(settled: Sequence[PaymentsSettled]) -> Sequence[None]:
@@ -95,16 +106,10 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
         # these messages come every hour at least; a share is proved once a night, when the new day is there
         prove_share(engine, computation)
 
-
-def declare_mail(broker: Broker, engine: Engine, settings: MailSettings) -> None:
-    """The actor that mails a day. A mail server that is away for a day costs no mail; it may send one twice."""
-    recipients = settings.mail_recipients()
-
+    # a mail server that is away for a day costs no mail
     @actor(broker, MailDay, max_retries=RETRIES, min_backoff_ms=5_000, max_backoff_ms=900_000, time_limit_ms=120_000)
     def mail_day(message: MailDay) -> None:
-        if not recipients or is_sent(engine, message.day):
-            return
-        mail_and_mark(engine, settings, message.day)
+        mail(message.day)
 
 
 def report(outcome: Outcome) -> None:

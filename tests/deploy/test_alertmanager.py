@@ -119,7 +119,7 @@ def test_an_alert_is_mailed_and_posted_and_watchdog_is_the_heartbeat(
         print((tmp_path / "log").read_text())
 
 
-def test_without_settings_nobody_is_told_and_it_runs(tmp_path: Path) -> None:
+def test_without_settings_it_runs_and_sends_nothing(tmp_path: Path) -> None:
     process, url = start(tmp_path, {})
     try:
         assert httpx.get(f"{url}/api/v2/receivers").json() == [{"name": "school"}, {"name": "watchdog"}]

@@ -16,18 +16,17 @@ from shared.schema.tables import mailed_days
 log = structlog.get_logger(__name__)
 
 
-def is_sent(engine: Engine, day: date) -> bool:
-    """Whether the mail server has taken the mail of `day`."""
-    with engine.connect() as connection:
-        return connection.scalar(select(mailed_days.c.sent_at).where(mailed_days.c.day == day)) is not None
-
-
-def mail_and_mark(engine: Engine, settings: MailSettings, day: date) -> None:
-    """Mail `day` and mark it as sent. `engine` has to commit by itself.
+def mail_once(engine: Engine, settings: MailSettings, day: date) -> None:
+    """Mail `day` and mark it as sent, unless it is. `engine` has to commit by itself.
 
     Who dies between the two sends it again. Raises MailError and NoStatisticsError.
     """
-    refused = send(render(engine, settings, day, settings.mail_recipients()), settings.mail_url.get_secret_value())
+    recipients = settings.mail_recipients()
+    with engine.connect() as connection:
+        is_sent = connection.scalar(select(mailed_days.c.sent_at).where(mailed_days.c.day == day)) is not None
+    if is_sent or not recipients:
+        return
+    refused = send(render(engine, settings, day, recipients), settings.mail_url.get_secret_value())
     with engine.connect() as connection:
         connection.execute(update(mailed_days).where(mailed_days.c.day == day).values(sent_at=func.now()))
     MAILS_SENT.inc()
