@@ -11,7 +11,10 @@ import os
 import secrets
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 VOLUME = Path("/run/secrets")
 #: Volumes that are made empty, and whose they are.
@@ -30,6 +33,7 @@ READERS = {
     "grafana": 10010,
     "console": 10011,
     "playback": 10012,
+    "alertmanager": 10013,
 }
 #: Each has a role in PostgreSQL and a user of RabbitMQ with its own few rights.
 SERVICES = ("gateway", "transcoder", "stats", "console")
@@ -54,6 +58,8 @@ def main() -> None:
     add_rabbitmq(folders, made)
     add_s3(folders, made)
     add_providers(folders, made)
+    if server := os.environ.get("NOUBA_MAIL_URL"):
+        folders["stats"]["NOUBA_MAIL_URL"] = server
     folders["grafana"]["admin_password"] = made["grafana"]
     for role in ("VIEWER", "OPERATOR"):
         setting = f"NOUBA_CONSOLE_{role}_TOKENS"
@@ -61,12 +67,63 @@ def main() -> None:
     signing = os.environ.get("NOUBA_PLAYBACK_SECRETS") or made["playback"]
     for reader in ("gateway", "playback"):
         folders[reader]["NOUBA_PLAYBACK_SECRETS"] = signing
+    # JSON is YAML, too
+    folders["alertmanager"]["alertmanager.yml"] = json.dumps(alertmanager_config(os.environ), indent=1)
     made.keep()
     for reader, files in folders.items():
         write(VOLUME / reader, files, READERS[reader])
     for path, owner in OWNERS.items():
         os.chown(path, READERS[owner], READERS[owner])
     print("The secrets are there.")
+
+
+def alertmanager_config(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Alertmanager's configuration: alerts go wherever a setting says, pages again every hour and tickets every day.
+
+    Watchdog fires always, and says to NOUBA_ALERT_HEARTBEAT_URL that the path to it works. Raises SystemExit.
+    """
+    school: dict[str, Any] = {"name": "school"}
+    if recipients := environment.get("NOUBA_ALERT_MAIL_TO"):
+        server, sender = urlsplit(environment.get("NOUBA_MAIL_URL", "")), environment.get("NOUBA_MAIL_FROM")
+        if server.scheme not in ("smtp", "smtps") or not server.hostname or not sender:
+            raise SystemExit("NOUBA_ALERT_MAIL_TO is set: set NOUBA_MAIL_URL and NOUBA_MAIL_FROM as well, or unset it.")
+        mail = {
+            "to": recipients,
+            "from": sender,
+            "smarthost": f"{server.hostname}:{server.port or (465 if server.scheme == 'smtps' else 587)}",
+            "require_tls": server.scheme == "smtp",
+            "send_resolved": True,
+        }
+        if server.username:
+            mail |= {"auth_username": unquote(server.username), "auth_password": unquote(server.password or "")}
+        school["email_configs"] = [mail]
+    if url := environment.get("NOUBA_ALERT_SLACK_URL"):
+        text = "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.runbook_url }}\n{{ end }}"
+        school["slack_configs"] = [{"api_url": url, "send_resolved": True, "text": text}]
+    if url := environment.get("NOUBA_ALERT_WEBHOOK_URL"):
+        school["webhook_configs"] = [{"url": url, "send_resolved": True}]
+    watchdog: dict[str, Any] = {"name": "watchdog"}
+    if url := environment.get("NOUBA_ALERT_HEARTBEAT_URL"):
+        watchdog["webhook_configs"] = [{"url": url, "send_resolved": False}]
+    return {
+        "route": {
+            "receiver": "school",
+            "group_by": ["alertname"],
+            "group_wait": "10s",
+            "group_interval": "1m",
+            "repeat_interval": "1d",
+            "routes": [
+                {
+                    "matchers": ['alertname="Watchdog"'],
+                    "receiver": "watchdog",
+                    "group_wait": "0s",
+                    "repeat_interval": "1m",
+                },
+                {"matchers": ['severity="page"'], "receiver": "school", "repeat_interval": "1h"},
+            ],
+        },
+        "receivers": [school, watchdog],
+    }
 
 
 class Made:

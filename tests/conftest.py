@@ -11,6 +11,7 @@ pytest_plugins = (
     "tests.suite.start_up",
     "tests.suite.run_folder",
     "tests.suite.servers",
+    "tests.mail_server",
     "tests.suite.budget",
     "tests.suite.selection",
     "tests.suite.summary",

@@ -1,4 +1,4 @@
-"""Which promtool to run: one that a setting names, else the machine's, which is installed where that is possible."""
+"""Which promtool and Alertmanager to run: a setting's, else the machine's, installed where that is possible."""
 
 import os
 import shutil
@@ -14,23 +14,39 @@ PACKAGE = SystemPackage(
     brew=("prometheus",),
     by_hand="install it, for example with `sudo apt-get install prometheus`, or name one in NOUBA_LOCAL_PROMTOOL_BIN",
 )
+ALERTMANAGER = SystemPackage(
+    name="Alertmanager",
+    apt_script=stopped_apt_script("prometheus-alertmanager"),
+    brew=("alertmanager",),
+    by_hand="install it, for example with `sudo apt-get install prometheus-alertmanager`, or name one in "
+    "NOUBA_LOCAL_ALERTMANAGER_BIN",
+)
 
 
 def find_promtool() -> Path:
     """promtool, which tests rules. Installs it if missing; raises NotInstalledError where that is not possible."""
-    found = _find()
+    return _find_or_install(PACKAGE, "NOUBA_LOCAL_PROMTOOL_BIN", "promtool")
+
+
+def find_alertmanager() -> Path:
+    """Alertmanager, which tests send alerts to; as `find_promtool`. Debian's program has a name of its own."""
+    return _find_or_install(ALERTMANAGER, "NOUBA_LOCAL_ALERTMANAGER_BIN", "prometheus-alertmanager", "alertmanager")
+
+
+def _find_or_install(package: SystemPackage, setting: str, *programs: str) -> Path:
+    found = _find(setting, *programs)
     if found is None:
-        PACKAGE.install()
-        found = _find()
+        package.install()
+        found = _find(setting, *programs)
     if found is None:
-        raise NotInstalledError("promtool was installed, but is not on PATH; name it in NOUBA_LOCAL_PROMTOOL_BIN.")
+        raise NotInstalledError(f"{package.name} was installed, but is not on PATH; name it in {setting}.")
     return found
 
 
-def _find() -> Path | None:
-    if named := os.environ.get("NOUBA_LOCAL_PROMTOOL_BIN"):
+def _find(setting: str, *programs: str) -> Path | None:
+    if named := os.environ.get(setting):
         if not Path(named).exists():
-            raise NotInstalledError(f"NOUBA_LOCAL_PROMTOOL_BIN names {named}, which does not exist.")
+            raise NotInstalledError(f"{setting} names {named}, which does not exist.")
         return Path(named)
-    on_path = shutil.which("promtool")
+    on_path = next(filter(None, map(shutil.which, programs)), None)
     return Path(on_path) if on_path else None

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from services.stats.api.cli import api
 from services.stats.errors import StatsError
-from services.stats.settings import CountSettings, StatsSettings
+from services.stats.settings import CountSettings, MailSettings, StatsSettings
 from shared.runtime import logs
 from shared.runtime.database import build_engine
 from shared.runtime.settings import read_settings
@@ -40,6 +40,7 @@ def stats() -> None:
       nouba stats definitions payments            what the numbers mean
       nouba stats rows revenue.net 2026-11-22     the rows that a number is made of
       nouba stats close 2026-10                   close a month
+      nouba stats mail --print                    what the head of school is mailed
       nouba stats scheduler                       enqueue due days
       nouba stats worker                          compute due days
     """
@@ -324,6 +325,36 @@ def seed(size: str, number: int, until: date | None) -> None:
     with cli_output.seeding() as show_progress:
         done = run(_engine(), SIZES[size], number, end, settings.zone, show_progress)
     click.echo(f"{done.rows:,} rows in {done.seconds:.1f} s: {done.rows_per_second:,} rows/s")
+
+
+@stats.command()
+@click.argument("day", type=Day(), required=False)
+@click.option("--to", "recipients", multiple=True, metavar="ADDRESS", help="[default: NOUBA_STATS_MAIL_TO]")
+@click.option("--print", "only_print", is_flag=True, help="Print its text and send nothing.")
+def mail(day: date | None, recipients: tuple[str, ...], only_print: bool) -> None:
+    """Mail a day's six numbers now, or those of the last day.
+
+    The scheduler does it every morning where NOUBA_STATS_MAIL_TO is set; this tries the settings.
+
+    \b
+    Examples:
+      nouba stats mail --print
+      nouba stats mail yesterday --to head@school.example
+    """
+    from services.stats.morning_mail.send import render
+    from services.stats.morning_mail.smtp import send
+
+    settings = read_settings(MailSettings)
+    recipients = recipients or settings.mail_recipients()
+    message = render(_engine(), settings, day, recipients)
+    if only_print:
+        text = message.get_body(("plain",))
+        click.echo(f"{message['Subject']}\n\n{text.get_content() if text else ''}", nl=False)
+        return
+    if not recipients:
+        raise click.UsageError("Say to whom: --to ADDRESS, or set NOUBA_STATS_MAIL_TO.")
+    refused = send(message, settings.mail_url.get_secret_value())
+    click.echo(f"The mail server took it for {len(recipients) - refused} of {len(recipients)} recipients.")
 
 
 @stats.command()

@@ -3,6 +3,7 @@
 StatsError
 +-- DayNotOverError a day can be counted when it is over: tried again
 +-- SectionFailedError the other sections are kept, and the day is due again
++-- MailError     the mail server did not take a mail: tried again
 +-- NoStatisticsError nothing is kept for the day that was asked for
 +-- MonthNotClosableError  a day of the month is not counted yet
 +-- RefusedError   what was asked for makes no sense here; the message says what does
@@ -40,3 +41,7 @@ class RefusedDayError(StatsError):
 
 class MonthNotClosableError(StatsError):
     """The month cannot be closed yet; the message says what has to be done before."""
+
+
+class MailError(StatsError):
+    """The mail server did not take a mail; the message says what to change, and holds no address of a person."""

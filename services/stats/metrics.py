@@ -32,6 +32,7 @@ CLOSED_DAYS_CHANGED = Counter(
     "nouba_stats_closed_days_changed_total",
     "Closed days whose facts changed: they stay, and the open month is corrected.",
 )
+MAILS_SENT = Counter("nouba_stats_mails_sent_total", "Morning mails that the mail server has taken.")
 SECTIONS_FAILED = Counter("nouba_stats_sections_failed_total", "Sections that could not be computed.", ["section"])
 
 

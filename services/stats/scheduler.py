@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.stats.metrics import SWEEP_FAILURES, SWEEPS, days_due, heartbeat
+from services.stats.morning_mail import due as morning_mail
 from services.stats.settings import StatsSettings
 from services.stats.snapshots.closing import close_due
 from services.stats.snapshots.due_days import sweep
@@ -52,9 +53,16 @@ def run(settings: StatsSettings) -> int:
         first_day=settings.stats_first_day,
     )
     close = partial(close_due, engine, settings.zone, closing_day=settings.stats_closing_day)
+    mail = partial(morning_mail.enqueue_due, engine, settings.zone, send_at=settings.stats_mail_at)
     scheduler = Scheduler(
         settings.stats_schedule,
-        partial(_enqueue_due, enqueue_due, relay.wake, close if settings.stats_closing_day else None),
+        partial(
+            _enqueue_due,
+            enqueue_due,
+            relay.wake,
+            close if settings.stats_closing_day else None,
+            mail if settings.mail_recipients() else None,
+        ),
     )
     relay.start()
     log.info("scheduler started", schedule=settings.stats_schedule, zone=settings.timezone)
@@ -65,13 +73,17 @@ def run(settings: StatsSettings) -> int:
 
 
 def _enqueue_due(
-    enqueue_due: Callable[..., list[date]], wake: Callable[[], None], close: Callable[..., list[date]] | None = None
+    enqueue_due: Callable[..., list[date]],
+    wake: Callable[[], None],
+    close: Callable[..., list[date]] | None = None,
+    mail: Callable[..., date | None] | None = None,
 ) -> None:
-    """Sweep once, and close months; the database may be away, and will be asked again at the next fire."""
+    """Sweep, close months and mail once; the database may be away, and will be asked again at the next fire."""
     try:
         due = enqueue_due(now=datetime.now(UTC))
         if close:
             close(now=datetime.now(UTC))
+        mailed = mail(now=datetime.now(UTC)) if mail else None
     except SQLAlchemyError as error:
         SWEEP_FAILURES.inc()
         log.warning("could not look for due days, trying again at the next fire", error=describe(error))
@@ -81,6 +93,7 @@ def _enqueue_due(
     days_due(len(due))
     if due:
         log.info("days are due", days=len(due), first=str(due[0]), last=str(due[-1]))
+    if due or mailed:
         wake()
 
 

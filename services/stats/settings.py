@@ -1,12 +1,14 @@
 """Settings of the statistics."""
 
-from datetime import date
-from typing import Annotated
+from datetime import date, time
+from email.utils import parseaddr
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from services.stats.days import FIRST_DAY
-from shared.runtime.settings import CurrencyCode, RabbitMqUrl, Settings
+from shared.runtime.settings import CurrencyCode, RabbitMqUrl, Settings, SettingsError
 
 
 def _is_cron(spec: str) -> str:
@@ -32,7 +34,58 @@ class CountSettings(Settings):
     stats_grace_days: Annotated[int, Field(ge=0, le=90)] = 7
 
 
-class StatsSettings(CountSettings):
+def split_addresses(addresses: str) -> tuple[str, ...]:
+    """The mail addresses between the commas."""
+    return tuple(filter(None, (address.strip() for address in addresses.split(","))))
+
+
+def _are_mail_addresses(addresses: str) -> str:
+    for address in split_addresses(addresses):
+        name, _, domain = parseaddr(address)[1].rpartition("@")
+        if not name or not domain or not address.isprintable():
+            raise ValueError("has to be one or more mail addresses, such as head@school.example")
+    return addresses
+
+
+def _is_mail_server(url: SecretStr) -> SecretStr:
+    try:
+        server = urlsplit(url.get_secret_value())
+        is_right = server.scheme in ("smtp", "smtps") and server.hostname and (server.port or 1)
+    except ValueError:
+        is_right = False
+    if not is_right and url.get_secret_value():
+        raise ValueError("has to be an address such as smtp://user:password@mail.school.example:587")
+    return url
+
+
+MailAddresses = Annotated[str, AfterValidator(_are_mail_addresses)]
+
+
+class MailSettings(CountSettings):
+    """The morning mail."""
+
+    #: smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465.
+    mail_url: Annotated[SecretStr, AfterValidator(_is_mail_server)] = SecretStr("")
+    mail_from: MailAddresses = ""
+    #: Who gets a mail about each day, separated by commas; empty: nobody does.
+    stats_mail_to: MailAddresses = ""
+    #: When yesterday's is sent, in the school's zone.
+    stats_mail_at: time = time(7)
+    stats_mail_language: Literal["en", "fr", "ar"] = "fr"
+    #: Where the recipients find the page: https://stats.school.example
+    stats_page_url: str = ""
+
+    def mail_recipients(self) -> tuple[str, ...]:
+        """Who gets the mail; empty where nobody does. Raises SettingsError where nothing says how to send it."""
+        found = split_addresses(self.stats_mail_to)
+        if found and not (self.mail_url.get_secret_value() and self.mail_from):
+            raise SettingsError(
+                "NOUBA_STATS_MAIL_TO is set: set NOUBA_MAIL_URL and NOUBA_MAIL_FROM as well, or unset it."
+            )
+        return found
+
+
+class StatsSettings(MailSettings):
     """The statistics worker and scheduler."""
 
     rabbitmq_url: RabbitMqUrl

@@ -1,6 +1,8 @@
 """The statistics worker: the actors on queue `default`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -9,6 +11,7 @@ from sqlalchemy import Engine
 
 from services.stats.errors import SectionFailedError
 from services.stats.metrics import CLOSED_DAYS_CHANGED, COMPUTE_SECONDS, DAYS_COMPUTED, SECTIONS_FAILED, VERSIONS
+from services.stats.morning_mail.send import mail_once
 from services.stats.sections.catalogue import SETTLE_LATER
 from services.stats.settings import StatsSettings
 from services.stats.snapshots.compute import Computation, Outcome
@@ -17,7 +20,7 @@ from services.stats.snapshots.nightly_verification import prove_share
 from services.stats.snapshots.wiring import build_computation
 from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.routes import STATS
-from shared.contracts.stats import ComputeDay
+from shared.contracts.stats import ComputeDay, MailDay
 from shared.contracts.videos import VideoReady
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker
@@ -47,7 +50,10 @@ def run(settings: StatsSettings) -> int:
     background = build_engine(url, pool_size=2 + connections_of(STATS), application="nouba stats relay")
     noting = build_engine(url, pool_size=2, application="nouba stats changes", autocommit=True)
     broker = build_broker(rabbitmq_url)
-    declare(broker, engine, noting, build_computation(engine, settings), settings.zone)
+    # a mail without a mail server is refused at the start
+    settings.mail_recipients()
+    mail = partial(mail_once, noting, settings)
+    declare(broker, engine, noting, build_computation(engine, settings), settings.zone, mail)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
     # publishes what a scheduler that has ended has enqueued
@@ -58,7 +64,14 @@ def run(settings: StatsSettings) -> int:
     )
 
 
-def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computation, zone: ZoneInfo) -> None:
+def declare(
+    broker: Broker,
+    engine: Engine,
+    noting: Engine,
+    computation: Computation,
+    zone: ZoneInfo,
+    mail: Callable[[date], None],
+) -> None:
     """The actors of this service. What changed is noted some day, however long the database is away."""
 
     def note_all(settled: Sequence[PaymentsSettled]) -> Sequence[None]:
@@ -92,6 +105,11 @@ def declare(broker: Broker, engine: Engine, noting: Engine, computation: Computa
         report(outcome)
         # these messages come every hour at least; a share is proved once a night, when the new day is there
         prove_share(engine, computation)
+
+    # a mail server that is away for a day costs no mail
+    @actor(broker, MailDay, max_retries=RETRIES, min_backoff_ms=5_000, max_backoff_ms=900_000, time_limit_ms=120_000)
+    def mail_day(message: MailDay) -> None:
+        mail(message.day)
 
 
 def report(outcome: Outcome) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shared.contracts.events import DeliverEvents
 from shared.contracts.message import Message
 from shared.contracts.payments import PaymentSettled, PaymentsSettled
-from shared.contracts.stats import ComputeDay
+from shared.contracts.stats import ComputeDay, MailDay
 from shared.contracts.videos import EncodeAudio, EncodeChunk, PublishLesson, TranscodeVideo, VideoReady
 from shared.contracts.webhooks import WebhookReceived, WebhooksReceived
 
@@ -35,6 +35,7 @@ ROUTES: tuple[Route, ...] = (
     Route(VideoReady, publisher=TRANSCODER, queue="default", handler="services.stats.worker"),
     Route(DeliverEvents, publisher=GATEWAY, queue="events", handler="services.webhook_gateway.events_out.worker"),
     Route(ComputeDay, publisher=STATS, queue="default", handler="services.stats.worker"),
+    Route(MailDay, publisher=STATS, queue="default", handler="services.stats.worker"),
 )
 
 QUEUES: tuple[str, ...] = tuple(sorted({route.queue for route in ROUTES}))

@@ -13,3 +13,11 @@ class ComputeDay(Message):
 
     name: ClassVar[str] = "stats.compute_day"
     day: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailDay(Message):
+    """Mail the six numbers of `day` to the head of school."""
+
+    name: ClassVar[str] = "stats.mail_day"
+    day: date

@@ -146,6 +146,16 @@ chapter_teachers = Table(
     info={"writer": "stats"},
 )
 
+# Of which day a mail was enqueued, and when the mail server took it; to whom is a setting and is not kept.
+mailed_days = Table(
+    "mailed_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("enqueued_at", INSTANT, nullable=False, server_default=sql("now()")),
+    Column("sent_at", INSTANT),
+    info={"writer": "stats"},
+)
+
 # Facts are written in the order of time, so a few kilobytes a table say where a day's rows are.
 for _column in (
     attendances.c.checked_in_at,

@@ -36,6 +36,7 @@ from shared.schema.stats import (
     daily_stats,
     daily_stats_newest,
     late_days,
+    mailed_days,
     subscription_terms,
 )
 from shared.schema.videos import captions, course_keys, lesson_views, transcode_chunks, transcode_jobs
@@ -65,6 +66,7 @@ __all__ = [
     "ledger_entries",
     "ledger_transactions",
     "lesson_views",
+    "mailed_days",
     "metadata",
     "office_payments",
     "operator_acts",

@@ -18,7 +18,7 @@ LESSON_SECONDS = 400
 SERVERS = ("postgres", "rabbitmq", "s3")
 OTHERS = (
     "gateway", "payments-worker", "events-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api",
-    "console", "playback", "prometheus", "grafana",
+    "console", "playback", "prometheus", "alertmanager", "grafana",
 )  # fmt: skip
 
 

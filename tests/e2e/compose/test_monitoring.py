@@ -107,6 +107,11 @@ def test_every_alert_is_evaluated_and_none_fires_without_a_reason(prometheus: Pr
     wait_until(lambda: "Watchdog" in prometheus.firing() <= EXPECTED, 600, "something fires that should not")
 
 
+def test_alertmanager_is_sent_what_fires(containers: Containers, prometheus: Prometheus) -> None:
+    ask = ("exec", "-T", "alertmanager", "amtool", "--alertmanager.url=http://127.0.0.1:9093", "alert", "query")
+    wait_until(lambda: "Watchdog" in containers.run(*ask), 120, "Alertmanager misses an alert")
+
+
 def test_grafana_has_read_its_provisioning(containers: Containers) -> None:
     # it does not start where a file cannot be read
     assert httpx.get(f"{containers.grafana_url}/api/health").json()["database"] == "ok"

@@ -174,6 +174,7 @@ GRANT SELECT ON dead_letter_times TO nouba_stats;
 GRANT INSERT ON daily_stats, closed_months, closed_day_corrections TO nouba_stats;
 GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;
 GRANT INSERT, UPDATE, DELETE ON changed_days TO nouba_stats;
+GRANT SELECT, INSERT (day), UPDATE (sent_at) ON mailed_days TO nouba_stats;
 -- these, subscription_terms and chapter_teachers are put in by triggers, with the rights of the tables' owner
 GRANT DELETE ON late_days TO nouba_stats;
 

@@ -1,0 +1,1 @@
+"""The morning mail: a day's six numbers to the head of school."""
