@@ -37,6 +37,10 @@ async function open(url) { await player.attach(video); await player.load(url); a
 async function seek(second) {
   video.currentTime = second;
   await until(() => !video.seeking && video.currentTime > second + 0.2, 20) }
+async function choose(height) {
+  const from = video.currentTime;
+  player.selectVariantTrack(player.getVariantTracks().find(one => one.height === height), true);
+  await until(() => video.videoHeight === height && video.currentTime > from + 0.2, 20) }
 </script>"""
 
 
@@ -53,7 +57,8 @@ class Page:
     def do(self, script: str) -> Any:
         done = self._browser.execute_async_script(
             "const done = arguments[arguments.length - 1];"
-            f"(async () => ({{value: await {script}}}))().then(done, error => done({{error: error.code || `${{error}}`}}))"
+            f"(async () => ({{value: await {script}}}))()"
+            ".then(done, error => done({error: `${error.code || error}`}))"
         )
         assert "error" not in done, done["error"]
         return done.get("value")
@@ -102,9 +107,8 @@ def test_shaka_plays_a_private_lesson_and_its_arabic_captions_from_a_signed_addr
     assert len(heights) == 2
     page.do("player.configure('abr.enabled', false)")
     for height, second in zip(heights * 2, (12.5, 3.0, 17.0, 0.5), strict=True):
-        page.do(f"player.selectVariantTrack(player.getVariantTracks().find(one => one.height === {height}), true)")
         page.do(f"seek({second})")
-        page.do(f"until(() => video.videoHeight === {height}, 20)")
+        page.do(f"choose({height})")
 
     # and shows its captions
     assert page.do("player.getTextTracks().map(track => track.language)") == ["ar"]
