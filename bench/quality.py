@@ -28,7 +28,9 @@ class Meter:
         """The mean over all frames; `made` is a playlist or a file of the film's size."""
         # one frame after the other: an edit list or a first time stamp moves none
         measure = "libvmaf=n_threads=2" if self.metric == "VMAF" else "ssim"
-        graph = f"[0:v]setpts=N/25/TB[a];[1:v]setpts=N/25/TB[b];[a][b]{measure}"
+        # ffmpeg converts one of two inputs whose colours are named differently, and none is what nobody names
+        same = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709,setpts=N/25/TB"
+        graph = f"[0:v]{same}[a];[1:v]{same}[b];[a][b]{measure}"
         call = [self.program, "-nostdin", "-nostats", "-i", made, "-i", film, "-lavfi", graph, "-f", "null", "-"]
         done = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
         found = re.search(_SCORES[self.metric], done.stderr)
