@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import psycopg2
 
-from bench import films
+from bench import films, ladders
 from bench.figures import Measure, Options, Show, alternate
 from bench.films import PICTURES_PER_SECOND
 from bench.rivals import ladder
@@ -35,7 +35,7 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
         yield Measure(part=PART, name=f"CPU, {title}", unit="s", samples=cpu, goal=goal)
         wall = {who: [one.wall_seconds for one in found] for who, found in costs.items()}
         yield Measure(part=PART, name=f"wall time, {title}", unit="s", samples=wall, goal=goal)
-        yield _sizes(options, film, title, partial(_with_kind, show, kind))
+    yield from ladders.measure(PART, options, show)
     yield _growth(options, height, show)
     yield from _together(options, options.folder / "natural.mp4", seconds, show)
 
@@ -76,20 +76,6 @@ def _costs(options: Options, film: Path, height: int, show: Show) -> dict[str, l
         _EACH: each,
     }
     return alternate(options.rounds, {who: partial(with_folder, make) for who, make in makers.items()}, show)
-
-
-def _sizes(options: Options, film: Path, title: str, show: Show) -> Measure:
-    """Bytes of all renditions of the picture, with the ladder that measures the lesson and with the fixed one."""
-    sizes = {}
-    for number, ladder_name in enumerate(("auto", "fixed")):
-        show(f"ladder {ladder_name}", number, 2)
-        lesson = options.folder / f"ladder {ladder_name}"
-        settings = {"NOUBA_TRANSCODER_LADDER": ladder_name}
-        run([NOUBA, "transcoder", "run", film, "--out", lesson, "--json"], settings)
-        sizes[f"ladder {ladder_name}"] = [sum(file.stat().st_size for file in lesson.glob("*p/*.m4s")) / 1e6]
-        shutil.rmtree(lesson)
-    goal = "slides at most 0.7 of the fixed ladder, at equal quality"
-    return Measure(part=PART, name=f"bytes of the picture, {title}", unit="MB", samples=sizes, goal=goal)
 
 
 def _growth(options: Options, height: int, show: Show) -> Measure:

@@ -48,7 +48,10 @@ def play(picture: Path | None) -> None:
         _save(console, picture)
     console.print(f"Everything is still running: {environment['GATEWAY_URL']}/docs. `make down` stops it.")
     if "PLAYER_URL" in environment:
-        console.print(f"Watch the lesson in a browser: {environment['PLAYER_URL']}/courses/{lesson.course_id}")
+        address = f"{environment['PLAYER_URL']}/courses/{lesson.course_id}?captions={lesson.captions[0]}"
+        console.print(f"Watch the lesson in a browser: {address}", soft_wrap=True)
+        if _has_browser():
+            click.launch(address)
     if any(drift.values()) or not all(scene.as_expected for scene in scenes):
         sys.exit("Something did not end as it must: see the lines without a tick.")
 
@@ -60,9 +63,16 @@ def _show_lesson(console: Console, environment: dict[str, str], story: Story) ->
     console.print(
         f"{FILM_SECONDS} seconds of film ({lesson.film_bytes / 1e6:.1f} MB) went into S3 by a presigned address; it "
         f"could be watched after {lesson.first_seconds:.1f} s, and in full ({', '.join(lesson.renditions)}) after "
-        f"{lesson.whole_seconds:.1f} s: {lesson.master_key} [green]✓[/green]"
+        f"{lesson.whole_seconds:.1f} s, with captions ({', '.join(lesson.captions)}): "
+        f"{lesson.master_key} [green]✓[/green]"
     )
     return lesson
+
+
+def _has_browser() -> bool:
+    """Whether a person sits before a screen."""
+    has_screen = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.stdout.isatty() and has_screen
 
 
 def _add(table: Table, scene: Scene, story: Story) -> None:

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.by import By
+
+from tests.e2e.browser import Browser
+from tests.playback.test_captions import SHOWN
+from tests.waiting import wait_until
 
 PROJECT = Path(__file__).parents[2]
 #: The first command makes the environment and may install a server.
@@ -29,6 +34,13 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             shutil.copy2(PROJECT / name, folder / name)
     yield folder
     run("make down", folder)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "profile")
+    yield browser
+    browser.driver.quit()
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -67,6 +79,7 @@ def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
     assert demo.count("✓") >= 11
     assert "in full (640x360, 426x240)" in demo.replace("\n", " ")
     assert "wrong" not in demo.split("The whole ledger")[0]
+    assert "with captions (ar, fr)" in demo.replace("\n", " ")
     assert "GATEWAY_URL=http://127.0.0.1:" in done["make env"].stdout
 
     # the first webhook: answered as shown, whatever its number, and on the wallet
@@ -75,6 +88,27 @@ def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
     assert json.loads(sent.stdout) == json.loads(shown_answer) | {"event_id": json.loads(sent.stdout)["event_id"]}
     assert "2,500.00" in done["bin/nouba wallet 1"].stdout
     assert "generic" in done["bin/nouba events list --since 10m"].stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(MAX_SECONDS)
+def test_the_demonstration_ends_with_a_captioned_lesson_on_the_screen(copy: Path, browser: Browser) -> None:
+    demo = run("make demo", copy)
+    assert demo.returncode == 0, demo.stdout[-3000:] + demo.stderr[-3000:]
+    (address,) = re.findall(r"Watch the lesson in a browser: (\S+)", demo.stdout)
+
+    # the address is all that a person needs: its captions are on
+    browser.open(address)
+    browser.driver.find_element(By.CSS_SELECTOR, ".big").click()
+    wait_until(lambda: browser.ask(f"({SHOWN}).includes('مرحبا بكم في درس البصريات.')"), 30, "no caption is shown")
+    browser.ask("void (video.currentTime = 6)")
+    wait_until(lambda: browser.ask(f"({SHOWN}).join().startsWith('ينكسر الضوء')"), 30, "captions do not follow")
+    assert browser.ask("video.videoWidth > 0 && video.currentTime > 5")
+
+    # and French is one choice away
+    browser.ask("(() => { const one = find('[name=captions]'); one.value = '1'; one.onchange({target: one}) })()")
+    wait_until(lambda: browser.ask(f"({SHOWN}).join().includes('réfract')"), 30, "French is not shown")
+    assert browser.ask("seen.errors") == []
 
 
 @pytest.mark.slow

@@ -19,6 +19,11 @@ from tests.transcoder.jobs.test_encrypted import add_paid_course
 from tests.transcoder.jobs.test_playback import hls_js as hls_js  # a fixture
 
 ARABIC = "1\n00:00:01,000 --> 00:00:04,000\nمرحبا بكم في الدرس 1\n\n2\n00:00:05,000 --> 00:00:13,000\nانكسار الضوء\n"
+#: The texts of the captions that a page shows now.
+SHOWN = (
+    "[...video.textTracks].filter(track => track.mode === 'showing')"
+    ".flatMap(track => [...(track.activeCues || [])]).map(cue => cue.text)"
+)
 FRENCH = "WEBVTT\n\n00:01.000 --> 00:04.000\nBonjour\n"
 
 
@@ -54,8 +59,7 @@ def test_arabic_captions_of_an_encrypted_lesson_are_shown_in_chromium(
         player._do("void (hls.subtitleTrack = 0, hls.subtitleDisplay = true)")
         for second, text in ((2.0, "مرحبا بكم في الدرس 1"), (11.0, "انكسار الضوء")):
             player.seek(second, 0)
-            active = "[...video.textTracks].flatMap(track => [...(track.activeCues || [])]).map(cue => cue.text)"
-            player._do(f"until(() => ({active}).includes({json.dumps(text)}), 20)")
+            player._do(f"until(() => ({SHOWN}).includes({json.dumps(text)}), 20)")
         assert player.seen()["errors"] == []
 
         # When another language comes, the first is corrected, and one is taken away

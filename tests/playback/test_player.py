@@ -17,6 +17,7 @@ from local.player.site import create_site
 from tests.e2e.browser import Browser
 from tests.playback.test_browser import TOKEN, School
 from tests.playback.test_browser import school as school  # a fixture
+from tests.playback.test_captions import ARABIC, FRENCH, SHOWN, captions
 from tests.transcoder.conftest import s3_keys as s3_keys  # a fixture
 from tests.transcoder.jobs.conftest import bench as bench  # a fixture
 from tests.transcoder.jobs.harness import Bench, make_film
@@ -58,17 +59,20 @@ def first_frame_ms(browser: Browser) -> float:
 
 
 def test_the_page_plays_previews_resumes_and_renews(
-    bench: Bench, page: str, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, school: School, page: str, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a course without a lesson, which the page says
     course_id = bench.add_course()
     browser.open(f"{page}/{course_id}")
     assert "no lesson yet" in state(browser)["message"]
 
-    # When it has one
+    # When it has one, with captions
     bench.submit(make_film(tmp_path / "film.mp4", seconds=60), course_id)
+    assert captions(school, course_id, "PUT", "ar", ARABIC).status_code == 200
+    assert captions(school, course_id, "PUT", "fr", FRENCH).status_code == 200
     with bench.worker():
         bench.wait_for(course_id, timeout_seconds=120)
+        bench.wait(lambda: "/master-" in (bench.course(course_id)[1] or ""), "no captions are shown")
     monkeypatch.setattr(player_site, "TTL_SECONDS", 30)
     browser.open(f"{page}/{course_id}")
     click(browser)
@@ -85,6 +89,13 @@ def test_the_page_plays_previews_resumes_and_renews(
     browser.ask("(() => { const one = find('[name=speed]'); one.value = '1.5'; one.onchange({target: one}) })()")
     assert state(browser)["rate"] == 1.5
 
+    # and with captions in the language that its viewer chooses
+    assert browser.ask("[...find('[name=captions]').options].map(one => one.text)") == ["off", "العربية", "Français"]
+    assert browser.ask(SHOWN) == []
+    browser.ask("(() => { const one = find('[name=captions]'); one.value = '0'; one.onchange({target: one}) })()")
+    browser.ask("video.currentTime = 2")
+    wait_until(lambda: browser.ask(SHOWN) == ["مرحبا بكم في الدرس 1"], 20, "no caption is shown")
+
     # And after its address has ended, it gets another one and goes on
     browser.ask("video.pause()")
     address = browser.ask("master")
@@ -95,10 +106,15 @@ def test_the_page_plays_previews_resumes_and_renews(
     assert state(browser)["renewed"] == 1
     assert state(browser)["message"] == ""
 
-    # And another visit resumes it
+    # And another visit resumes it, with the same captions; an address can name others
     browser.open(f"{page}/{course_id}")
     wait_until(lambda: state(browser)["time"] > 40, 20, "it does not resume")
     assert browser.texts(".resumed")[0].startswith("Resumed at 0:")
+    assert browser.ask("hls.subtitleTracks[hls.subtitleTrack].lang") == "ar"
+    browser.open(f"{page}/{course_id}?captions=fr")
+    wait_until(lambda: browser.ask("hls.subtitleTrack") == 1, 20, "the captions are not chosen")
+    browser.ask("video.currentTime = 2")
+    wait_until(lambda: browser.ask(SHOWN) == ["Bonjour"], 20, "no French is shown")
 
 
 def click_play(browser: Browser) -> None:

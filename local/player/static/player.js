@@ -43,7 +43,11 @@ function open(url, position) {
 function openWithHls(position) {
   if (hls) hls.destroy();
   // no more ahead than half a minute, however small the lesson is: most viewers do not see its end
-  hls = new Hls({ startPosition: position, maxBufferLength: 30, maxMaxBufferLength: 30, capLevelToPlayerSize: true });
+  hls = new Hls({
+    startPosition: position, maxBufferLength: 30, maxMaxBufferLength: 30, capLevelToPlayerSize: true,
+    subtitlePreference: language ? { lang: language } : undefined,
+  });
+  hls.subtitleDisplay = true;
   hls.on(Hls.Events.ERROR, (_, data) => {
     if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED) seen.errors.push(data.details);
     if (data.response && data.response.code === 403) renew();
@@ -53,6 +57,7 @@ function openWithHls(position) {
   hls.on(Hls.Events.MANIFEST_PARSED, () => fill('quality', hls.levels.map((level, i) => [i, `${Math.min(level.width, level.height)}p`])));
   hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => fill('sound', hls.audioTracks.map((track, i) => [i, track.name]), 1));
   hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, () => fill('captions', hls.subtitleTracks.map((track, i) => [i, track.name])));
+  hls.on(Hls.Events.SUBTITLE_TRACK_SWITCH, () => { find('[name=captions]').value = String(hls.subtitleTrack); });
   hls.on(Hls.Events.MANIFEST_LOADED, (_, data) => loadChapters(data.sessionData));
   hls.loadSource(master);
   hls.attachMedia(video);
@@ -78,6 +83,9 @@ function fill(name, choices, least = 0) {
   choices.forEach(([value, text]) => select.add(new Option(text, value)));
   select.parentElement.hidden = choices.length <= least;
 }
+
+// The language of the captions: that of the page's address, else the one that the viewer chose last.
+let language = new URLSearchParams(location.search).get('captions') || localStorage.getItem('nouba.captions') || '';
 
 async function loadChapters(session) {
   const told = session && session['com.apple.hls.chapters'];
@@ -164,7 +172,11 @@ find('[name=speed]').onchange = event => { video.playbackRate = Number(event.tar
 find('[name=quality]').onchange = event => { hls.nextLevel = Number(event.target.value); };
 find('[name=sound]').onchange = event => { hls.audioTrack = Number(event.target.value); };
 find('[name=chapter]').onchange = event => { if (event.target.value !== '-1') video.currentTime = Number(event.target.value); event.target.value = '-1'; };
-find('[name=captions]').onchange = event => { hls.subtitleTrack = Number(event.target.value); hls.subtitleDisplay = true; };
+find('[name=captions]').onchange = event => {
+  hls.subtitleTrack = Number(event.target.value);
+  language = hls.subtitleTrack < 0 ? '' : hls.subtitleTracks[hls.subtitleTrack].lang;
+  localStorage.setItem('nouba.captions', language);
+};
 find('.full').onclick = () => find('.stage').requestFullscreen();
 
 const from = resumeAt();

@@ -31,7 +31,8 @@ class Outcome:
     quality: float
 
 
-TRIALS = (Trial(0, 3), Trial(0, 1), Trial(2, 1), Trial(4, 1), Trial(6, 1))
+TRIALS = (Trial(0, 3), *(Trial(offset, 1) for offset in (-4, -2, 0, 2, 4, 6)))
+_LONGER = TRIALS.index(Trial(0, 1))
 
 
 def samples_of(plan: Plan) -> list[Chunk]:
@@ -48,18 +49,24 @@ def samples_of(plan: Plan) -> list[Chunk]:
 def chosen(recipe: EncodingProfile, metric: str, measured: Sequence[Sequence[Outcome]]) -> EncodingProfile:
     """`recipe` as the lesson is to be encoded; `measured` has the outcomes of `TRIALS` for each sample."""
     columns = list(zip(*measured, strict=True))
-    fixed, longer = columns[0], columns[1]
     sizes = [sum(one.size_bytes for one in column) for column in columns]
-    if sizes[1] <= WORTH_LONGER_GROUPS * sizes[0] and _same(fixed, longer, metric):
-        recipe = replace(recipe, groups_per_segment=1)
-    kept = 0
-    for trial, column in zip(TRIALS[2:], columns[2:], strict=True):
-        # against the fixed ladder where groups are longer too, so that both losses together are bounded
-        reference = fixed if recipe.groups_per_segment == 1 else longer
+    # later frames of a long group look a little worse: a lower rate factor makes up for it, at less than they save
+    longer = _last_same(columns[0], columns[1:], metric)
+    if longer is not None and sizes[1 + longer] <= WORTH_LONGER_GROUPS * sizes[0]:
+        return replace(recipe, groups_per_segment=1, crf_offset=TRIALS[1 + longer].crf_offset or None)
+    # the same rate factor loses as much in groups of any length
+    kept = _last_same(columns[_LONGER], columns[_LONGER:], metric)
+    return replace(recipe, crf_offset=TRIALS[_LONGER + (kept or 0)].crf_offset or None)
+
+
+def _last_same(reference: Sequence[Outcome], columns: Sequence[Sequence[Outcome]], metric: str) -> int | None:
+    """The last of `columns` before the first that loses too much; None where that is the first one."""
+    kept = None
+    for number, column in enumerate(columns):
         if not _same(reference, column, metric):
             break
-        kept = trial.crf_offset
-    return replace(recipe, crf_offset=kept or None)
+        kept = number
+    return kept
 
 
 def _same(reference: Sequence[Outcome], other: Sequence[Outcome], metric: str) -> bool:

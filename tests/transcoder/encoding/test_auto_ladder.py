@@ -69,7 +69,8 @@ def test_a_natural_film_keeps_the_quality_of_the_fixed_ladder(tmp_path: Path, ff
     assert _likeness(auto, film) >= _likeness(fixed, film) - 0.0015
 
 
-_SAME = [Outcome(100, 96.0), Outcome(60, 96.0), Outcome(50, 95.8), Outcome(45, 95.4), Outcome(40, 95.6)]
+_SAME = [Outcome(100, 96.0), Outcome(75, 96.6), Outcome(67, 96.3)]
+_SAME += [Outcome(60, 96.0), Outcome(50, 95.8), Outcome(45, 95.4), Outcome(40, 95.6)]
 
 
 def test_the_worst_sample_decides() -> None:
@@ -77,9 +78,27 @@ def test_the_worst_sample_decides() -> None:
     # the step that loses too much ends the search, whatever comes after it
     assert (easy.groups_per_segment, easy.crf_offset) == (1, 2)
 
-    busy = [Outcome(1000, 90.0), Outcome(990, 90.0), Outcome(900, 88.9), Outcome(800, 88.0), Outcome(700, 87.0)]
+    busy = [Outcome(1000, 90.0), Outcome(1200, 92.0), Outcome(1100, 91.0)]
+    busy += [Outcome(990, 90.0), Outcome(900, 88.9), Outcome(800, 88.0), Outcome(700, 87.0)]
     mixed = chosen(EncodingProfile(), "vmaf", [_SAME, busy])
     assert (mixed.groups_per_segment, mixed.crf_offset) == (3, None)
+
+
+def test_what_long_groups_lose_a_lower_rate_factor_makes_up_for() -> None:
+    # six seconds of a slide, as they were measured
+    sizes = (100_726, 44_000, 39_000, 34_580, 31_834, 29_053, 26_425)
+    scores = (93.95, 94.9, 93.8, 92.13, 91.05, 88.55, 85.93)
+    slides = [Outcome(size, score) for size, score in zip(sizes, scores, strict=True)]
+
+    best = chosen(EncodingProfile(), "vmaf", [slides])
+    assert (best.groups_per_segment, best.crf_offset) == (1, -2)
+
+    # where even the lowest one loses too much, or saves nothing, key frames stay where they are
+    worse = [slides[0], *(replace(one, quality=one.quality - 3) for one in slides[1:])]
+    larger = [slides[0], *(replace(one, size_bytes=3 * one.size_bytes) for one in slides[1:])]
+    for film in (worse, larger):
+        kept = chosen(EncodingProfile(), "vmaf", [film])
+        assert (kept.groups_per_segment, kept.crf_offset) == (3, None)
 
 
 def test_the_name_of_a_fixed_lesson_does_not_depend_on_choices_that_it_does_not_make() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from local.installers.whisper import find_whisper
 from shared.runtime.webvtt import parse_captions
 from tests.transcoder.jobs.conftest import bench as bench  # a fixture
 from tests.transcoder.jobs.harness import Bench
-from tests.transcoder.speech.environment import whisper_environment
 from tests.transcoder.strangers.makers import require
 
 FIRST = "Welcome to the lesson. We will talk about the speed of light."
@@ -39,7 +39,7 @@ def test_a_spoken_lesson_is_captioned_by_a_worker_that_goes_on_where_another_was
     bench: Bench, tmp_path: Path
 ) -> None:
     # Given a school whose lessons are encrypted, and a worker that dies when it has heard the first task
-    python, model = whisper_environment()
+    python, model = find_whisper()
     settings = {
         "NOUBA_TRANSCODER_CAPTIONS_MODEL": str(model),
         "NOUBA_TRANSCODER_CAPTIONS_PYTHON": str(python),
