@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,10 +23,13 @@ from bench.figures import Measure, Options, Show, alternate
 from bench.load import Outcome, request, send
 from bench.running import NOUBA, environment, postgres, rabbitmq, run, running
 from local.ports import accepts, free_port
+from services.stats.api.server import ROW_SECONDS
 from services.stats.days import ONE_DAY, Days, day_of, midnight
+from services.stats.rows import has_rows
+from services.stats.sections.base import OTHERS
 from services.stats.seeding.seeder import HISTORY_DAYS, SIZES, counts
 from services.stats.settings import CountSettings
-from services.stats.snapshots.compute import KEPT_DAYS
+from services.stats.snapshots.compute import KEPT_DAYS, flatten
 from services.stats.snapshots.dirty_days import mark
 from services.stats.snapshots.wiring import build_computation
 from shared.contracts.routes import STATS
@@ -221,6 +225,7 @@ def _api(options: Options, url: str, show: Show) -> Iterator[Measure]:
         send(port, [whole, known] * 500, connections=CONNECTIONS)
         asking = {"200, gzip": partial(ask, whole, 200), "304, If-None-Match": partial(ask, known, 304)}
         outcomes = alternate(options.rounds, asking, show)
+        yield from _rows(options, url, f"http://127.0.0.1:{port}/api/stats", show)
     for share, goal in ((0.5, ""), (0.99, "at most 5 ms")):
         yield Measure(
             part=PART,
@@ -229,6 +234,65 @@ def _api(options: Options, url: str, show: Show) -> Iterator[Measure]:
             samples={what: [one.percentile_ms(share) for one in found] for what, found in outcomes.items()},
             goal=goal,
         )
+
+
+def _rows(options: Options, url: str, api: str, show: Show) -> Iterator[Measure]:
+    """The first, and one of the last, pages of rows behind every number and key, on a late, a middle and an early day.
+
+    A breakdown is asked for as a whole, and by its largest and its smallest key and the rest of the keys.
+    """
+    back = (1,) if options.quick else (1, HISTORY_DAYS // 2, HISTORY_DAYS - 8)
+    found: dict[str, dict[str, float]] = {}
+    with httpx.Client(timeout=120) as client:
+        for day in (_today() - ONE_DAY * number for number in back):
+            numbers = flatten(client.get(f"{api}/{day}").raise_for_status().json())
+            for done, (number, value) in enumerate(numbers.items()):
+                show(f"rows of {number} of {day}", done, len(numbers))
+                for key in _keys(value) if has_rows(number) else []:
+                    times = found.setdefault(number.split(".")[0], {})
+                    asked = {"number": number} if key is None else {"number": number, "key": key}
+                    for page, seconds in _pages(client, f"{api}/{day}/rows", asked, url):
+                        times[f"{number}, {f'key {key}, ' if key else ''}{page} page of {day}"] = seconds
+    for section, times in found.items():
+        slowest = max(times, key=lambda name: times[name])
+        yield Measure(
+            part=PART,
+            name=f"{len(times)} pages of rows of {section}; the slowest: {slowest}",
+            unit="s",
+            samples={"GET /api/stats/<day>/rows": list(times.values())},
+            goal="each at most 1 s",
+            digits=3,
+        )
+
+
+def _pages(client: httpx.Client, address: str, asked: dict[str, str], url: str) -> Iterator[tuple[str, float]]:
+    """Seconds for the first page, and for one that begins nine tenths through the table where there is one."""
+    for page in ("first", "far"):
+        began = time.monotonic()
+        answer = client.get(address, params=asked)
+        yield page, time.monotonic() - began
+        if answer.status_code != HTTPStatus.OK:
+            raise click.ClickException(f"{answer.url} was answered {answer.status_code} after {ROW_SECONDS} s.")
+        found = answer.json()
+        if found["next"] is None:
+            return
+        asked = {**asked, "after": str(max(found["next"], _far(url, found["rows"][-1]["source"])))}
+
+
+def _far(url: str, table: str) -> int:
+    """An id nine tenths through the table."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT max(id) * 9 / 10 FROM {}").format(sql.Identifier(table)))
+        (number,) = cursor.fetchone() or (0,)
+    return int(number)
+
+
+def _keys(value: Any) -> list[str | None]:
+    """No key, and of a breakdown its largest, its smallest, and the rest where there is one."""
+    if not isinstance(value, dict):
+        return [None]
+    ordered = sorted((key for key in value if key != OTHERS), key=lambda key: value[key])
+    return [None, *dict.fromkeys([*ordered[-1:], *ordered[:1]]), *(key for key in value if key == OTHERS)]
 
 
 def _today() -> date:
