@@ -53,7 +53,12 @@ _ACCOUNTS = {"billed": "revenue", "returned": "revenue", "clearing": "clearing",
 
 
 def by_id(
-    ask: Query, text: str, values: Mapping[str, Any], table: str, limit: int | None, at: str | None = None
+    ask: Query,
+    text: str,
+    values: Mapping[str, Any],
+    table: str,
+    limit: int | None,
+    at: str | None = None,
 ) -> Sequence[Any]:
     """The first rows of a query whose %(after)s and %(until)s are ids of `table`, in their order.
 
@@ -146,8 +151,10 @@ def _kinds(what: Sequence[str]) -> list[str]:
 
 
 #: So many transactions are added up by wallet at once; where there are more, it is done wallet by wallet.
-_FEW = 100_000
-_COUNTED = "SELECT count(*) AS number FROM (SELECT FROM ledger_transactions WHERE {when} LIMIT %(few)s) AS some"
+_FEW = 20_000
+#: Then a page is over after so many looks at a quarter as many wallets as it may have rows.
+_LOOKS = 4
+_COUNTED = "SELECT count(*) AS number FROM (SELECT FROM ledger_transactions WHERE {when} LIMIT %(few)s) AS booked"
 _SUMS = """
 SELECT account.user_id, sum(entry.amount_minor) AS amount_minor
 FROM (SELECT id FROM ledger_transactions WHERE {when} OFFSET 0) AS booked
@@ -169,11 +176,17 @@ SELECT owner.id, owner.balance_minor - coalesce((
     JOIN ledger_transactions AS booked ON booked.id = entry.transaction_id
     WHERE account.kind = 'user_wallet' AND account.user_id = owner.id AND booked.{_LATER}
 ), 0) AS balance FROM users AS owner WHERE owner.id > %(after)s AND owner.id <= %(until)s
+OFFSET 0
 """  # noqa: S608
 
 
-def of_balances(ask: Query, text: str, values: Mapping[str, Any], tests: str, limit: int | None) -> Sequence[Any]:
-    """Rows of wallets as they were at the day's end, which the query `text` calls `{held}`."""
+def of_balances(
+    ask: Query, text: str, values: Mapping[str, Any], tests: str, limit: int | None
+) -> tuple[Sequence[Any], int | None]:
+    """Rows of wallets as they were at the day's end, which the query `text` calls `{held}`.
+
+    With them, where so many wallets were looked at that a page has enough of it, the last of these.
+    """
 
     def few(when: str) -> bool:
         (row,) = ask(_COUNTED.format(when=when), **{**values, "few": _FEW + 1})
@@ -184,7 +197,24 @@ def of_balances(ask: Query, text: str, values: Mapping[str, Any], tests: str, li
     elif few(_EARLIER):
         held = _FORTH
     else:
-        pieces = f"SELECT * FROM ({text.format(held=_ONE_BY_ONE)}) AS found WHERE {tests}"  # noqa: S608
-        return by_id(ask, pieces, values, "users", limit)
+        return _one_by_one(ask, text.format(held=_ONE_BY_ONE), values, tests, limit)
     found = f"SELECT * FROM ({text.format(held=held)}) AS found WHERE {tests} ORDER BY id"  # noqa: S608
-    return ask(found if limit is None else f"{found} LIMIT {int(limit)}", **values)
+    return ask(found if limit is None else f"{found} LIMIT {int(limit)}", **values), None
+
+
+def _one_by_one(
+    ask: Query, text: str, values: Mapping[str, Any], tests: str, limit: int
+) -> tuple[Sequence[Any], int | None]:
+    query = f"SELECT * FROM ({text}) AS found WHERE {tests} ORDER BY id"  # noqa: S608
+    found: list[Any] = []
+    after, width = values["after"], limit // 4 + 1
+    for _ in range(_LOOKS):
+        last = ask(_LAST_ID.format(table="users"), after=after, skipped=width - 1)
+        until = last[0].id if last else _NO_END
+        found += ask(query, **{**values, "after": after, "until": until})
+        if len(found) >= limit:
+            return found[:limit], None
+        if not last:
+            return found, None
+        after = until
+    return found, after

@@ -28,6 +28,14 @@ class NoRowsError(StatsError):
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a number, and after which id the next page begins; None where this one is the last."""
+
+    rows: list[Row]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Rows of one table, each of which has a time of its own."""
 
@@ -333,17 +341,23 @@ def rows(
     named: Sequence[str] = (),
     after: int = 0,
     limit: int | None = PAGE,
-) -> list[Row]:
+) -> Page:
     """The rows of a number of one day, or of one key of it, in the order of their ids, from the one after `after` on.
 
-    `named` are the keys that the day names; `~others` is all that is none of them.
+    `named` are the keys that the day names; `~others` is all that is none of them. A page may have fewer rows than it
+    is allowed to, and be followed by others.
     """
     if number.startswith(CORRECTIONS):
-        return _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit)
-    found = _facts(ask, days, rules, number, key, named, after, limit)
+        found, looked = _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit), None
+    else:
+        found, looked = _facts(ask, days, rules, number, key, named, after, limit)
+    if looked is not None:
+        return Page(found, looked)
     if limit is not None and len(found) >= limit:
-        return found
-    return found + _taken_off(ask, days, number, key, named)
+        return Page(found, found[-1].id)
+    # what is taken off a closed number stands on its last page
+    taken_off = [] if number.startswith(CORRECTIONS) else _taken_off(ask, days, number, key, named)
+    return Page(found + taken_off, None)
 
 
 def _facts(
@@ -355,11 +369,11 @@ def _facts(
     named: Sequence[str],
     after: int,
     limit: int | None,
-) -> list[Row]:
+) -> tuple[list[Row], int | None]:
     if number in SOURCES:
         return _read(ask, days, rules, SOURCES[number], key, named, after, limit)
     if number in term_rows.OF_TERMS:
-        return term_rows.rows(ask, days, rules, number, key, named, after, limit)
+        return term_rows.rows(ask, days, rules, number, key, named, after, limit), None
     definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
     if definition is None:
         raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
@@ -399,7 +413,7 @@ def _read(
     named: Sequence[str],
     after: int,
     limit: int | None,
-) -> list[Row]:
+) -> tuple[list[Row], int | None]:
     values = {**span(days), "currency": rules.currency, "after": after, "key": key, "named": list(named)}
     values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
     back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
@@ -411,18 +425,19 @@ def _read(
         if isinstance(source, Entries) and source.to_date:
             values["begins_at"] = _LONG_AGO
     tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
-    found = _pages(ask, source, values, tests, limit)
+    if isinstance(source, Balances):
+        found, looked = row_pages.of_balances(ask, source.text, values, tests, limit)
+    else:
+        found, looked = _pages(ask, source, values, tests, limit), None
     return [
         Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
         for row in found
-    ]
+    ], looked
 
 
 def _pages(
     ask: Query, source: Facts | Entries | Together | Written, values: dict[str, Any], tests: str, limit: int | None
 ) -> Sequence[Any]:
-    if isinstance(source, Balances):
-        return row_pages.of_balances(ask, source.text, values, tests, limit)
     text = f"SELECT * FROM ({source.sql()}) AS found WHERE {tests}"  # noqa: S608
     if isinstance(source, Written) and source.by_user:
         return row_pages.by_id(ask, text, values, "users", limit)
@@ -437,14 +452,6 @@ def _pages(
         found = [row for part in source.parts for row in _pages(ask, part, values, tests, limit)]
         return row_pages.with_ties(sorted(found, key=lambda row: row.id), limit)
     return ask(f"{text} ORDER BY id FETCH FIRST {int(limit)} ROWS WITH TIES", **values)
-
-
-def following(found: Sequence[Row], number: str, limit: int) -> int | None:
-    """After which id the next page begins; None where this one is the last."""
-    if len(found) < limit or (found[-1].source == _TABLE and not number.startswith(CORRECTIONS)):
-        # what is taken off a closed number stands on its last page
-        return None
-    return found[-1].id
 
 
 def has_rows(number: str) -> bool:
