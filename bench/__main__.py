@@ -35,10 +35,21 @@ PLOT = "performance-{}.svg"
 @click.option(
     "--stats-size", type=click.Choice(["small", "medium", "10m"]), help="The school; else the largest that fits."
 )
+@click.option(
+    "--stats-folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the school and its server here, and measure it again where it is kept.",
+)
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
 @click.option("--write-docs", is_flag=True, help="Put the table and the plots into docs/.")
 def bench(
-    parts: Sequence[str], quick: bool, rounds: int | None, stats_size: str | None, path: Path | None, write_docs: bool
+    parts: Sequence[str],
+    quick: bool,
+    rounds: int | None,
+    stats_size: str | None,
+    stats_folder: Path | None,
+    path: Path | None,
+    write_docs: bool,
 ) -> None:
     """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats.
 
@@ -57,7 +68,11 @@ def bench(
     for part in parts or PARTS:
         with tempfile.TemporaryDirectory(prefix="nouba-bench-") as folder, _bar(console, part) as show:
             options = Options(
-                folder=Path(folder), quick=quick, rounds=rounds or (1 if quick else ROUNDS), stats_size=stats_size
+                folder=Path(folder),
+                quick=quick,
+                rounds=rounds or (1 if quick else ROUNDS),
+                stats_size=stats_size,
+                stats_folder=stats_folder,
             )
             measure: Callable[[Options, Show], Iterator[Measure]] = import_module(f"bench.{part}").measure
             measures += measure(options, show)

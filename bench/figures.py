@@ -22,6 +22,8 @@ class Options:
     rounds: int
     #: How large the school of the part `stats` is; None for the largest that fits.
     stats_size: str | None = None
+    #: Where it is kept with its server; None for one that is removed afterwards.
+    stats_folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

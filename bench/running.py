@@ -35,15 +35,21 @@ class Cost:
 
 
 @contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
-    """A PostgreSQL as safe as in production, with the newest schema in its database `nouba`."""
+def postgres(folder: Path, *, keep: bool = False) -> Iterator[Postgres]:
+    """A PostgreSQL as safe as in production, with the newest schema in its database `nouba`.
+
+    It is removed afterwards, or stopped if what it has is to be kept.
+    """
     server = Postgres(folder / "postgres")
     try:
         server.start()
         migrate(server.url)
         yield server
     finally:
-        server.destroy()
+        if keep:
+            server.stop()
+        else:
+            server.destroy()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cache, partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,16 +23,20 @@ from bench.figures import Measure, Options, Show, alternate
 from bench.load import Outcome, request, send
 from bench.running import NOUBA, environment, postgres, rabbitmq, run, running
 from local.ports import accepts, free_port
+from services.stats.api.server import ROW_SECONDS
 from services.stats.days import ONE_DAY, Days, day_of, midnight
+from services.stats.rows import has_rows
+from services.stats.sections.base import OTHERS
 from services.stats.seeding.seeder import HISTORY_DAYS, SIZES, counts
 from services.stats.settings import CountSettings
-from services.stats.snapshots.compute import KEPT_DAYS
+from services.stats.snapshots.compute import KEPT_DAYS, flatten
 from services.stats.snapshots.dirty_days import mark
 from services.stats.snapshots.wiring import build_computation
 from shared.contracts.routes import STATS
 from shared.contracts.stats import ComputeDay
 from shared.messaging import outbox
 from shared.runtime.database import build_engine
+from shared.runtime.migrations import migrate
 
 PART = "stats"
 ZONE = ZoneInfo("Africa/Algiers")
@@ -52,19 +57,20 @@ _FACTS = {
 
 def measure(options: Options, show: Show) -> Iterator[Measure]:
     """Seed, one more day beside a scan, rebuild everything, read the API."""
-    with postgres(options.folder) as server:
-        size, rate, why = _seed(options, server, show)
-        url = server.url_of(size)
-        students, payments = SIZES[size], counts(SIZES[size])["payments"]
-        school = f"{students:,} users, {payments:,} payments, {counts(students)['attendances']:,} check-ins"
-        yield Measure(
-            part=PART,
-            name=f"seeding {size}, {why} ({school})",
-            unit="rows/s",
-            samples={"nouba stats seed": [rate]},
-            goal="at least 200,000",
-            digits=0,
-        )
+    with postgres(options.stats_folder or options.folder, keep=options.stats_folder is not None) as server:
+        size = _kept(options, server, show)
+        if size is None:
+            size, rate, why = _seed(options, server, show)
+            rows = f"{SIZES[size]:,} users, {counts(SIZES[size])['payments']:,} payments"
+            yield Measure(
+                part=PART,
+                name=f"seeding {size}, {why} ({rows}, {counts(SIZES[size])['attendances']:,} check-ins)",
+                unit="rows/s",
+                samples={"nouba stats seed": [rate]},
+                goal="at least 200,000",
+                digits=0,
+            )
+        url, payments = server.url_of(size), counts(SIZES[size])["payments"]
         yield from _increment(options, url, show)
         seconds = _rebuild(url, show)
         yield Measure(
@@ -77,6 +83,34 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
         yield _growth(options, server, {payments: seconds}, show)
         yield _worker(options, url, show)
         yield from _api(options, url, show)
+
+
+def _kept(options: Options, server: Any, show: Show) -> str | None:
+    """The name of the largest school that the server has already, without the days that were computed of it."""
+    if options.stats_folder is None:
+        return None
+    for size in [options.stats_size] if options.stats_size else reversed(SIZES):
+        if _exists(server, size) and _has_users(server.url_of(size)):
+            show(f"preparing the school {size}", 0, 1)
+            _forget_days(server.url_of(size))
+            return size
+    return None
+
+
+def _has_users(url: str) -> bool:
+    """Whether a school was seeded to its end: users are written last."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM users LIMIT 1")
+        return cursor.rowcount > 0
+
+
+def _forget_days(url: str) -> None:
+    migrate(url)
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        # what was computed is never changed, says a trigger
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("TRUNCATE daily_stats, daily_stats_newest, changed_days, closed_months CASCADE")
+        connection.commit()
 
 
 def _seed(options: Options, server: Any, show: Show) -> tuple[str, float, str]:
@@ -106,7 +140,7 @@ def _seed_one(server: Any, size: str, show: Show) -> tuple[float, float]:
         cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nouba").format(sql.Identifier(size)))
     began = time.monotonic()
     settings = {"NOUBA_DATABASE_URL": server.url_of(size)}
-    command: list[str | Path] = [NOUBA, "stats", "seed", "--size", size, "--until", _today().isoformat()]
+    command: list[str | Path] = [NOUBA, "stats", "seed", "--size", size, "--until", _this_day().isoformat()]
     answer = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
     found = re.search(r"([\d,]+) rows/s", answer.stdout)
     if answer.returncode != 0 or found is None:
@@ -121,10 +155,10 @@ def _increment(options: Options, url: str, show: Show) -> Iterator[Measure]:
     computation = build_computation(engine, settings)
     rounds = max(options.rounds, 3)
     # one more, which pays for what the server has to read from disk
-    first = _today() - ONE_DAY * (rounds + 1)
+    first = _today(url) - ONE_DAY * (rounds + 1)
     show("computing the days before", 0, 1)
     computation.compute(first - ONE_DAY * KEPT_DAYS, first - ONE_DAY)
-    days = iter(Days(first, _today() - ONE_DAY, ZONE))
+    days = iter(Days(first, _today(url) - ONE_DAY, ZONE))
 
     def compute() -> float:
         day, began = next(days), time.monotonic()
@@ -137,8 +171,8 @@ def _increment(options: Options, url: str, show: Show) -> Iterator[Measure]:
         connection.autocommit = True
         contenders: dict[str, Callable[[], float]] = {
             "nouba, one more day": compute,
-            "one sequential scan of the tables": partial(_read_day, connection, "off"),
-            "reading the day's rows by their indexes": partial(_read_day, connection, "on"),
+            "one sequential scan of the tables": partial(_read_day, connection, _today(url) - ONE_DAY, "off"),
+            "reading the day's rows by their indexes": partial(_read_day, connection, _today(url) - ONE_DAY, "on"),
         }
         for contender in contenders.values():
             contender()
@@ -147,9 +181,8 @@ def _increment(options: Options, url: str, show: Show) -> Iterator[Measure]:
     yield Measure(part=PART, name="one day's increment", unit="s", samples=found, goal="at most 2 s", digits=3)
 
 
-def _read_day(connection: Any, indexes: str) -> float:
-    """Seconds to find yesterday's rows of all tables, with indexes `on` or `off`."""
-    day = _today() - ONE_DAY
+def _read_day(connection: Any, day: date, indexes: str) -> float:
+    """Seconds to find a day's rows of all tables, with indexes `on` or `off`."""
     began = time.monotonic()
     with connection.cursor() as cursor:
         for setting in ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"):
@@ -163,7 +196,7 @@ def _read_day(connection: Any, indexes: str) -> float:
 
 def _rebuild(url: str, show: Show) -> float:
     show("rebuilding all days", 0, 1)
-    first, last = _today() - ONE_DAY * HISTORY_DAYS, _today() - ONE_DAY
+    first, last = _today(url) - ONE_DAY * HISTORY_DAYS, _today(url) - ONE_DAY
     command: list[str | Path] = [NOUBA, "stats", "backfill", first.isoformat(), last.isoformat()]
     return run(command, {"NOUBA_DATABASE_URL": url}).wall_seconds
 
@@ -174,7 +207,10 @@ def _growth(options: Options, server: Any, found: dict[int, float], show: Show) 
         payments = counts(SIZES[size])["payments"]
         if payments < max(found):
             if not _exists(server, size):
+                if options.stats_folder is not None:
+                    continue
                 _seed_one(server, size, show)
+            _forget_days(server.url_of(size))
             found[payments] = _rebuild(server.url_of(size), show)
     samples = {f"{payments:,} payments": [seconds] for payments, seconds in sorted(found.items())}
     name, goal = "full rebuild, with more and more payments", "linear, above what 731 days cost by themselves"
@@ -190,7 +226,7 @@ def _exists(server: Any, name: str) -> bool:
 def _worker(options: Options, url: str, show: Show) -> Measure:
     """The worker's memory while it computes a day, and proves a night's share of those that are kept."""
     show("computing a day in the worker", 0, 1)
-    engine, day = build_engine(url, pool_size=1, application="nouba bench"), _today() - ONE_DAY
+    engine, day = build_engine(url, pool_size=1, application="nouba bench"), _today(url) - ONE_DAY
     with engine.begin() as connection:
         mark(connection, [day])
         outbox.enqueue(connection, STATS, ComputeDay(day=day))
@@ -221,6 +257,7 @@ def _api(options: Options, url: str, show: Show) -> Iterator[Measure]:
         send(port, [whole, known] * 500, connections=CONNECTIONS)
         asking = {"200, gzip": partial(ask, whole, 200), "304, If-None-Match": partial(ask, known, 304)}
         outcomes = alternate(options.rounds, asking, show)
+        yield from _rows(options, url, f"http://127.0.0.1:{port}/api/stats", show)
     for share, goal in ((0.5, ""), (0.99, "at most 5 ms")):
         yield Measure(
             part=PART,
@@ -231,5 +268,73 @@ def _api(options: Options, url: str, show: Show) -> Iterator[Measure]:
         )
 
 
-def _today() -> date:
+def _rows(options: Options, url: str, api: str, show: Show) -> Iterator[Measure]:
+    """The first, and one of the last, pages of rows behind every number and key, on a late, a middle and an early day.
+
+    A breakdown is asked for as a whole, and by its largest and its smallest key and the rest of the keys.
+    """
+    back = (1,) if options.quick else (1, HISTORY_DAYS // 2, HISTORY_DAYS - 8)
+    found: dict[str, dict[str, float]] = {}
+    with httpx.Client(timeout=120) as client:
+        for day in (_today(url) - ONE_DAY * number for number in back):
+            numbers = flatten(client.get(f"{api}/{day}").raise_for_status().json())
+            for done, (number, value) in enumerate(numbers.items()):
+                show(f"rows of {number} of {day}", done, len(numbers))
+                for key in _keys(value) if has_rows(number) else []:
+                    times = found.setdefault(number.split(".")[0], {})
+                    asked = {"number": number} if key is None else {"number": number, "key": key}
+                    for page, seconds in _pages(client, f"{api}/{day}/rows", asked, url):
+                        times[f"{number}, {f'key {key}, ' if key else ''}{page} page of {day}"] = seconds
+    for section, times in found.items():
+        slowest = max(times, key=lambda name: times[name])
+        yield Measure(
+            part=PART,
+            name=f"a page of the rows behind a number of {section}",
+            unit="s",
+            samples={"GET /api/stats/<day>/rows": list(times.values())},
+            goal=f"all {len(times)} at most 1 s; the slowest is {slowest}",
+            digits=3,
+        )
+
+
+def _pages(client: httpx.Client, address: str, asked: dict[str, str], url: str) -> Iterator[tuple[str, float]]:
+    """Seconds for the first page, and for one that begins nine tenths through the table where there is one."""
+    for page in ("first", "far"):
+        began = time.monotonic()
+        answer = client.get(address, params=asked)
+        yield page, time.monotonic() - began
+        if answer.status_code != HTTPStatus.OK:
+            raise click.ClickException(f"{answer.url} was answered {answer.status_code} after {ROW_SECONDS} s.")
+        found = answer.json()
+        if found["next"] is None:
+            return
+        asked = {**asked, "after": str(max(found["next"], _far(url, found["rows"][-1]["source"])))}
+
+
+def _far(url: str, table: str) -> int:
+    """An id nine tenths through the table."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT max(id) * 9 / 10 FROM {}").format(sql.Identifier(table)))
+        (number,) = cursor.fetchone() or (0,)
+    return int(number)
+
+
+def _keys(value: Any) -> list[str | None]:
+    """No key, and of a breakdown its largest, its smallest, and the rest where there is one."""
+    if not isinstance(value, dict):
+        return [None]
+    ordered = sorted((key for key in value if key != OTHERS), key=lambda key: value[key])
+    return [None, *dict.fromkeys([*ordered[-1:], *ordered[:1]]), *(key for key in value if key == OTHERS)]
+
+
+@cache
+def _today(url: str) -> date:
+    """The day after the school's last one."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT created_at FROM payments ORDER BY id DESC LIMIT 1")
+        (last,) = cursor.fetchone() or (None,)
+    return day_of(last, ZONE) + ONE_DAY
+
+
+def _this_day() -> date:
     return day_of(datetime.now(UTC), ZONE)

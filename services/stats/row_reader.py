@@ -25,8 +25,8 @@ class RowReader:
 
     def read(
         self, day: date, number: str, key: str | None, named: Sequence[str], after: int, limit: int | None
-    ) -> list[rows.Row]:
-        """The rows of a number of `day`; see `rows.rows`."""
+    ) -> rows.Page:
+        """A page of the rows of a number of `day`; see `rows.rows`."""
         reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with reading.begin() as connection:
             days = Days(day, day, self.zone)

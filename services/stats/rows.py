@@ -1,17 +1,18 @@
 """The rows behind a number: who, what, when and how much; the rows of a number always add up to it."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from services.stats.copy_binary import EPOCH
+from services.stats import row_pages, term_rows
 from services.stats.days import ONE_DAY, Days, midnight
 from services.stats.errors import StatsError
-from services.stats.sections import ledger, subscriptions
+from services.stats.row import Row as Row
+from services.stats.row import first_page, tests_of
+from services.stats.sections import ledger
 from services.stats.sections.active_users import AGES
-from services.stats.sections.base import NONE, OTHERS, Query, Rules, span
+from services.stats.sections.base import Query, Rules, span
 from services.stats.sections.catalogue import find
 from services.stats.sections.lessons import FINISHED_PARTS
 from services.stats.snapshots.compute import CORRECTIONS
@@ -19,8 +20,6 @@ from services.stats.snapshots.compute import CORRECTIONS
 _TABLE = "closed_day_corrections"
 #: So many rows are sent at once.
 PAGE = 1000
-#: Finds the rows of a number that is counted from terms.
-Reading = Callable[[Query, Days, Rules], Iterator["Row"]]
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -29,17 +28,11 @@ class NoRowsError(StatsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One fact. `amount` is what it adds to the number: an amount in minor units, or 1."""
+class Page:
+    """Some rows of a number, and after which id the next page begins; None where this one is the last."""
 
-    source: str
-    id: int
-    user_id: int | None
-    at: datetime | None
-    key: str | None
-    amount: int
-    #: Of a correction: the closed day.
-    day: date | None = None
+    rows: list[Row]
+    next: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +51,11 @@ class Facts:
     def sql(self) -> str:
         begins = "" if self.to_date else f"{self.at} >= %(begins_at)s AND "
         return (
-            f"SELECT '{self.table}' AS source, id, {self.user} AS user_id, {self.at} AS at, {self.key} AS key, "  # noqa: S608
+            f"SELECT '{self.table}' AS source, id, 0 AS transaction_id,"  # noqa: S608
+            f" {self.user} AS user_id, {self.at} AS at, {self.key} AS key, "
             f"{self.value} AS amount FROM {self.table} WHERE {begins}{self.at} < %(ends_at)s AND {self.where}"
+            # a day's rows are few beside all those that are in the order of their ids
+            f"{'' if self.to_date else ' OFFSET 0'}"
         )
 
 
@@ -72,11 +68,11 @@ class Entries:
     key: str = "NULL"
     to_date: bool = False
 
-    def sql(self) -> str:
+    def sql(self, entries: str = ledger.ENTRIES) -> str:
         names = ", ".join(f"'{one}'" for one in self.what)
         return (
-            f"SELECT 'ledger_entries' AS source, id, user_id, at, {self.key} AS key, "  # noqa: S608
-            f"{self.sign} * amount_minor AS amount FROM ({ledger.ENTRIES}) AS moved WHERE what IN ({names})"
+            f"SELECT 'ledger_entries' AS source, id, transaction_id, user_id, at, {self.key} AS key, "  # noqa: S608
+            f"{self.sign} * amount_minor AS amount FROM ({entries}) AS moved WHERE what IN ({names})"
         )
 
 
@@ -86,9 +82,16 @@ class Written:
 
     text: str
     days_back: int = 0
+    #: It reads the users after one and until another.
+    by_user: bool = False
 
     def sql(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Balances(Written):
+    """Wallets at the day's end, which the text calls `{held}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +117,14 @@ _bought = Facts("subscriptions", "created_at", user="user_id", to_date=True)
 _CAME = """
 SELECT 'users' AS source, user_id AS id, user_id, min(at) AS at, NULL AS key, 1 AS amount FROM (
     SELECT user_id, checked_in_at AS at FROM attendances
-    WHERE checked_in_at >= %(since)s AND checked_in_at < %(ends_at)s
+    WHERE checked_in_at >= %(since)s AND checked_in_at < %(ends_at)s AND user_id > %(after)s AND user_id <= %(until)s
     UNION ALL
     SELECT user_id, completed_at FROM payments
-    WHERE completed_at >= %(since)s AND completed_at < %(ends_at)s
+    WHERE completed_at >= %(since)s AND completed_at < %(ends_at)s AND user_id > %(after)s AND user_id <= %(until)s
     UNION ALL
     SELECT users.id, last_at FROM lesson_views JOIN users ON users.id = lesson_views.user_id
     WHERE lesson_views.day >= %(since_day)s AND lesson_views.day <= %(day)s
+      AND lesson_views.user_id > %(after)s AND lesson_views.user_id <= %(until)s
 ) AS came GROUP BY user_id
 """
 _REGISTERED = """
@@ -128,13 +132,12 @@ SELECT 'users' AS source, id, id AS user_id, created_at AS at, NULL AS key, 1 AS
 WHERE created_at >= %(since)s AND created_at < %(since_ends)s
 """
 _RETAINED = f"""
-SELECT * FROM ({_REGISTERED}) AS cohort WHERE EXISTS (
-    SELECT FROM attendances AS came WHERE came.user_id = cohort.id
-      AND came.checked_in_at >= %(begins_at)s AND came.checked_in_at < %(ends_at)s)
-OR EXISTS (
-    SELECT FROM payments AS came WHERE came.user_id = cohort.id
-      AND came.completed_at >= %(begins_at)s AND came.completed_at < %(ends_at)s)
-OR EXISTS (SELECT FROM lesson_views AS came WHERE came.user_id = cohort.id AND came.day = %(day)s)
+SELECT * FROM ({_REGISTERED}) AS cohort WHERE id IN (
+    SELECT user_id FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s
+    UNION ALL
+    SELECT user_id FROM payments WHERE completed_at >= %(begins_at)s AND completed_at < %(ends_at)s
+    UNION ALL
+    SELECT user_id FROM lesson_views WHERE day = %(day)s)
 """  # noqa: S608
 _VISITS = """
 SELECT 'attendances' AS source, min(came.id) AS id, came.user_id, min(came.checked_in_at) AS at,
@@ -202,15 +205,8 @@ SELECT 'users' AS source, user_id AS id, user_id, min(checked_in_at) AS at, NULL
 FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY user_id
 """
 _BALANCES = """
-SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS key, {value} AS amount FROM (
-    SELECT owner.id, owner.balance_minor - coalesce(later.amount_minor, 0) AS balance FROM users AS owner
-    LEFT JOIN (
-        SELECT account.user_id, sum(entry.amount_minor) AS amount_minor
-        FROM ledger_transactions AS booked JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
-        JOIN ledger_accounts AS account ON account.id = entry.account_id AND account.kind = 'user_wallet'
-        WHERE booked.created_at >= %(ends_at)s GROUP BY account.user_id
-    ) AS later ON later.user_id = owner.id
-) AS held WHERE {where}
+SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS key, {value} AS amount
+FROM ({{held}}) AS held WHERE {where}
 """
 
 # A transcoding is what its lesson shows until the next one of the lesson is completed.
@@ -274,9 +270,9 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "payments.credited": replace(_finished, where="state = 'applied' AND payment_id IS NOT NULL"),
     "wallets.total": Entries(ledger.OF_WALLETS, to_date=True),
     "wallets.adjusted": Entries(("adjusted",)),
-    "wallets.credit": Written(_BALANCES.format(value="balance", where="balance > 0")),
-    "wallets.debt": Written(_BALANCES.format(value="-balance", where="balance < 0")),
-    "wallets.debtors": Written(_BALANCES.format(value="1", where="balance < 0")),
+    "wallets.credit": Balances(_BALANCES.format(value="balance", where="balance > 0")),
+    "wallets.debt": Balances(_BALANCES.format(value="-balance", where="balance < 0")),
+    "wallets.debtors": Balances(_BALANCES.format(value="1", where="balance < 0")),
     "subscriptions.total": _bought,
     "subscriptions.new": replace(_bought, to_date=False),
     "subscriptions.expired": Written(_EXPIRED),
@@ -299,13 +295,13 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "teachers.active": Written(_TAUGHT),
     "teachers.own": Written(_OWN_TEACHERS),
     "teachers.regular": Written(_REGULAR, 27),
-    "engagement.daily": Written(_CAME),
-    "engagement.weekly": Written(_CAME, 6),
-    "engagement.monthly": Written(_CAME, 29),
+    "engagement.daily": Written(_CAME, by_user=True),
+    "engagement.weekly": Written(_CAME, 6, by_user=True),
+    "engagement.monthly": Written(_CAME, 29, by_user=True),
     **{f"engagement.cohort_{age}": Written(_REGISTERED, age) for age in AGES},
     **{f"engagement.retained_{age}": Written(_RETAINED, age) for age in AGES},
     "engagement.converted_30": Written(_CONVERTED, 30),
-    "users.active": Written(_CAME),
+    "users.active": Written(_CAME, by_user=True),
     "users.total": _users,
     "users.new": replace(_users, to_date=False),
     "users.by_role": replace(_users, key="role"),
@@ -345,17 +341,23 @@ def rows(
     named: Sequence[str] = (),
     after: int = 0,
     limit: int | None = PAGE,
-) -> list[Row]:
+) -> Page:
     """The rows of a number of one day, or of one key of it, in the order of their ids, from the one after `after` on.
 
-    `named` are the keys that the day names; `~others` is all that is none of them.
+    `named` are the keys that the day names; `~others` is all that is none of them. A page may have fewer rows than it
+    is allowed to, and be followed by others.
     """
     if number.startswith(CORRECTIONS):
-        return _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit)
-    found = _facts(ask, days, rules, number, key, named, after, limit)
+        found, looked = _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit), None
+    else:
+        found, looked = _facts(ask, days, rules, number, key, named, after, limit)
+    if looked is not None:
+        return Page(found, looked)
     if limit is not None and len(found) >= limit:
-        return found
-    return found + _taken_off(ask, days, number, key, named)
+        return Page(found, found[-1].id)
+    # what is taken off a closed number stands on its last page
+    taken_off = [] if number.startswith(CORRECTIONS) else _taken_off(ask, days, number, key, named)
+    return Page(found + taken_off, None)
 
 
 def _facts(
@@ -367,12 +369,11 @@ def _facts(
     named: Sequence[str],
     after: int,
     limit: int | None,
-) -> list[Row]:
+) -> tuple[list[Row], int | None]:
     if number in SOURCES:
         return _read(ask, days, rules, SOURCES[number], key, named, after, limit)
-    if number in _OF_TERMS:
-        found = [row for row in _OF_TERMS[number](ask, days, rules) if row.id > after and _matches(row, key, named)]
-        return _page(sorted(found, key=lambda row: row.id), limit)
+    if number in term_rows.OF_TERMS:
+        return term_rows.rows(ask, days, rules, number, key, named, after, limit), None
     definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
     if definition is None:
         raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
@@ -393,14 +394,14 @@ def _booked(
         after=after,
     )
     rows = [Row(_TABLE, row.id, None, row.found_at, row.key, row.amount, row.day) for row in found]
-    return _page([row for row in rows if _matches(row, key, named)], limit)
+    return first_page([row for row in rows if row.matches(key, named)], limit)
 
 
 def _taken_off(ask: Query, days: Days, number: str, key: str | None, named: Sequence[str]) -> list[Row]:
     """Of a closed day: what its facts say now, and did not when it was closed."""
     found = ask(f"{_CORRECTIONS} day = %(day)s ORDER BY id", number=number, day=days.first)
     rows = [Row(_TABLE, row.id, None, row.found_at, row.key, -row.amount, row.day) for row in found]
-    return [row for row in rows if _matches(row, key, named)]
+    return [row for row in rows if row.matches(key, named)]
 
 
 def _read(
@@ -412,12 +413,7 @@ def _read(
     named: Sequence[str],
     after: int,
     limit: int | None,
-) -> list[Row]:
-    tests = ["id > %(after)s"]
-    if key == OTHERS:
-        tests.append(f"coalesce(key::text, '{NONE}') <> ALL (%(named)s)")
-    elif key is not None:
-        tests.append(f"coalesce(key::text, '{NONE}') = %(key)s")
+) -> tuple[list[Row], int | None]:
     values = {**span(days), "currency": rules.currency, "after": after, "key": key, "named": list(named)}
     values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
     back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
@@ -426,141 +422,41 @@ def _read(
     values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
     if isinstance(source, Entries | Together):
         values |= ledger.accounts(ask)
-    if isinstance(source, Entries) and source.to_date:
-        values["begins_at"] = _LONG_AGO
-    text = f"SELECT * FROM ({source.sql()}) AS found WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608
-    if limit is not None:
-        text += f" FETCH FIRST {int(limit)} ROWS WITH TIES"
-    found = ask(text, **values)
+        if isinstance(source, Entries) and source.to_date:
+            values["begins_at"] = _LONG_AGO
+    tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
+    if isinstance(source, Balances):
+        found, looked = row_pages.of_balances(ask, source.text, values, tests, limit)
+    else:
+        found, looked = _pages(ask, source, values, tests, limit), None
     return [
         Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
         for row in found
-    ]
+    ], looked
 
 
-def _page(found: list[Row], limit: int | None) -> list[Row]:
-    """The first rows. Two terms of one subscription have one id, and stay on one page."""
-    if limit is None or len(found) <= limit:
-        return found
-    return [row for row in found if row.id <= found[limit - 1].id]
-
-
-def _matches(row: Row, key: str | None, named: Sequence[str]) -> bool:
-    name = NONE if row.key is None else row.key
-    if key == OTHERS:
-        # what was `~others` in a day's own numbers stands so in its corrections
-        return name == OTHERS or name not in named
-    return key is None or name == key
-
-
-def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
-    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-        for one in read_terms(ask, days, rules):
-            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), None, one.amount)
-
-    return read
-
-
-def _access(key: str) -> Reading:
-    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-        for one in subscriptions.with_access(ask, days):
-            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), getattr(one, key, None), 1)
-
-    return read
-
-
-def _students_by_year(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-    students = list(_students(ask, days, rules))
-    found = ask(
-        "SELECT id, year_of_study AS year FROM users WHERE id = ANY (%(ids)s)", ids=[one.id for one in students]
-    )
-    years = {row.id: row.year for row in found}
-    return (replace(one, key=years[one.id]) for one in students)
-
-
-def _monthly(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-    for one in subscriptions.with_mrr(ask, days, rules.grace_days):
-        yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), one.chapter, one.amount)
-
-
-def _subscribers(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-    found = subscriptions.with_mrr(ask, days, rules.grace_days)
-    # a term whose month rounds to nothing brings nothing
-    for user_id in sorted({one.user_id for one in found if one.amount}):
-        yield Row("users", user_id, user_id, None, None, 1)
-
-
-def _students(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-    for user_id in sorted({one.user_id for one in subscriptions.with_access(ask, days)}):
-        yield Row("users", user_id, user_id, None, None, 1)
-
-
-def _moved(test: Callable[[subscriptions.UserMove], int]) -> Reading:
-    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-        for one in subscriptions.user_moves(ask, days, rules.grace_days):
-            if amount := test(one):
-                yield Row("users", one.user_id, one.user_id, None, None, amount)
-
-    return read
-
-
-def _expected(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
-    subscribed = Counter(one.chapter for one in subscriptions.with_access(ask, days))
-    for row in ask(_PLANNED, **span(days)):
-        if amount := subscribed[row.chapter]:
-            yield Row("sessions", row.id, None, row.starts_at, row.chapter, amount)
-
-
-def _instant(microseconds: int) -> datetime | None:
-    try:
-        return EPOCH + timedelta(microseconds=microseconds)
-    except OverflowError:
-        return None
-
-
-_OF_TERMS: Mapping[str, Reading] = {
-    "revenue.earned": _of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=False)),
-    "revenue.deferred": _of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=True)),
-    "subscriptions.activated": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "activated")),
-    "subscriptions.begun": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "begun")),
-    "subscriptions.ended": _of(lambda ask, days, rules: subscriptions.turned(ask, days, "ended")),
-    "subscriptions.expiring_7": _of(lambda ask, days, rules: subscriptions.due_within(ask, days, 7)),
-    "subscriptions.expiring_30": _of(lambda ask, days, rules: subscriptions.due_within(ask, days, 30)),
-    "subscriptions.renewals_due": _of(
-        lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=False)
-    ),
-    "subscriptions.renewals": _of(
-        lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=True)
-    ),
-    "subscriptions.active": _access(""),
-    "subscriptions.active_by_level": _access("level"),
-    "subscriptions.popular_chapters": _access("chapter"),
-    "attendance.expected": _expected,
-    "subscriptions.students": _students,
-    "subscriptions.students_by_year": _students_by_year,
-    "subscriptions.mrr": _monthly,
-    "subscriptions.subscribers": _subscribers,
-    "subscriptions.mrr_new": _moved(lambda one: 0 if one.before or one.had_paid else one.after),
-    "subscriptions.mrr_reactivation": _moved(lambda one: one.after if one.had_paid and not one.before else 0),
-    "subscriptions.mrr_expansion": _moved(lambda one: max(one.after - one.before, 0) if one.before else 0),
-    "subscriptions.mrr_contraction": _moved(lambda one: max(one.before - one.after, 0) if one.after else 0),
-    "subscriptions.mrr_churn": _moved(lambda one: 0 if one.after else one.before),
-    "subscriptions.subscribers_gained": _moved(lambda one: int(one.after > 0 == one.before)),
-    "subscriptions.subscribers_lost": _moved(lambda one: int(one.before > 0 == one.after)),
-}
-
-
-def following(found: Sequence[Row], number: str, limit: int) -> int | None:
-    """After which id the next page begins; None where this one is the last."""
-    if len(found) < limit or (found[-1].source == _TABLE and not number.startswith(CORRECTIONS)):
-        # what is taken off a closed number stands on its last page
-        return None
-    return found[-1].id
+def _pages(
+    ask: Query, source: Facts | Entries | Together | Written, values: dict[str, Any], tests: str, limit: int | None
+) -> Sequence[Any]:
+    text = f"SELECT * FROM ({source.sql()}) AS found WHERE {tests}"  # noqa: S608
+    if isinstance(source, Written) and source.by_user:
+        return row_pages.by_id(ask, text, values, "users", limit)
+    if limit is None:
+        return ask(f"{text} ORDER BY id", **values)
+    if isinstance(source, Facts) and source.to_date:
+        return row_pages.by_id(ask, f"{text} AND id <= %(until)s", values, source.table, limit, source.at)
+    if isinstance(source, Entries):
+        entries_of = row_pages.of_entries if source.to_date else row_pages.of_entries_of_day
+        return entries_of(ask, source.what, source.sql(ledger.ENTRIES_OF), tests, values, limit)
+    if isinstance(source, Together):
+        found = [row for part in source.parts for row in _pages(ask, part, values, tests, limit)]
+        return row_pages.with_ties(sorted(found, key=lambda row: row.id), limit)
+    return ask(f"{text} ORDER BY id FETCH FIRST {int(limit)} ROWS WITH TIES", **values)
 
 
 def has_rows(number: str) -> bool:
     """Whether the number is a sum of rows."""
-    return number in SOURCES or number in _OF_TERMS
+    return number in SOURCES or number in term_rows.OF_TERMS
 
 
 def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:

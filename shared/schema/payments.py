@@ -261,7 +261,7 @@ ledger_entries = Table(
     Column("currency", Text, nullable=False),
     CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
     Index(None, "transaction_id"),
-    Index(None, "account_id"),
+    Index(None, "account_id", "transaction_id"),
     info={"writer": "gateway"},
 )
 

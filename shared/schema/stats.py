@@ -133,6 +133,7 @@ subscription_terms = Table(
     # cancelled without an end, expired before its end, or returned because the wallet could not pay any more
     Column("stopped_at", INSTANT),
     Column("is_returned", Boolean, nullable=False, server_default=sql("false")),
+    Index("ix_subscription_terms_returned", "user_id", postgresql_where=sql("is_returned")),
     info={"writer": "stats"},
 )
 
@@ -171,6 +172,16 @@ for _column in (
 ):
     Index(
         f"brin_{_column.table.name}_{_column.name}",
+        _column,
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+    )
+
+# The same beside ids: the last rows of a page are not looked for among all later ones.
+for _column in (ledger_transactions.c.created_at, payments.c.completed_at, subscriptions.c.created_at):
+    Index(
+        f"brin_{_column.table.name}_id_{_column.name}",
+        _column.table.c.id,
         _column,
         postgresql_using="brin",
         postgresql_with={"pages_per_range": 32, "autosummarize": "on"},

@@ -94,6 +94,22 @@ EXPECTED = {
         ("full rebuild of 731 days", {"nouba stats backfill"}),
         ("full rebuild, with more and more payments", {"10,000 payments"}),
         ("memory of a process", {"stats worker"}),
+        *(
+            (f"a page of the rows behind a number of {section}", {"GET /api/stats/<day>/rows"})
+            for section in (
+                "attendance",
+                "content",
+                "engagement",
+                "lessons",
+                "payments",
+                "platform",
+                "revenue",
+                "subscriptions",
+                "teachers",
+                "users",
+                "wallets",
+            )
+        ),
         ("API p50 at 1,000/s", READERS),
         ("API p99 at 1,000/s", READERS),
     ],

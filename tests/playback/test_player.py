@@ -2,10 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
+import psycopg2
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -14,14 +18,19 @@ from werkzeug.serving import make_server
 from local.installers.hls_js import find_hls_js
 from local.player import site as player_site
 from local.player.site import create_site
+from services.stats.days import ONE_DAY, Days
+from services.stats.sections.lessons import compute as count_lessons
 from tests.e2e.browser import Browser
 from tests.playback.test_browser import TOKEN, School
 from tests.playback.test_browser import school as school  # a fixture
 from tests.playback.test_captions import ARABIC, FRENCH, SHOWN, captions
+from tests.stats.school import RULES, query_of
 from tests.transcoder.conftest import s3_keys as s3_keys  # a fixture
 from tests.transcoder.jobs.conftest import bench as bench  # a fixture
 from tests.transcoder.jobs.harness import Bench, make_film
 from tests.waiting import wait_until
+
+ZONE = ZoneInfo("Africa/Algiers")
 
 
 @pytest.fixture
@@ -115,6 +124,48 @@ def test_the_page_plays_previews_resumes_and_renews(
     wait_until(lambda: browser.ask("hls.subtitleTrack") == 1, 20, "the captions are not chosen")
     browser.ask("video.currentTime = 2")
     wait_until(lambda: browser.ask(SHOWN) == ["Bonjour"], 20, "no French is shown")
+
+
+def test_what_the_page_played_is_counted_as_a_lesson_watched(
+    bench: Bench, page: str, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a student who opens a lesson of 20 seconds
+    with closing(psycopg2.connect(bench.environment["NOUBA_DATABASE_URL"])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO users DEFAULT VALUES RETURNING id")
+            (student,) = cursor.fetchone() or (0,)
+        monkeypatch.setattr(player_site, "VIEWER", str(student))
+        course_id, _ = bench.submit(make_film(tmp_path / "film.mp4", seconds=20))
+        with bench.worker():
+            bench.wait_for(course_id, timeout_seconds=120)
+        browser.open(f"{page}/{course_id}")
+
+        # When its first seconds play, then a jump is made, and the last ones play to the end
+        click(browser)
+        wait_until(lambda: state(browser)["time"] > 3, 30, "it does not play")
+        played = browser.ask("(() => { const before = video.currentTime; video.currentTime = 12; return before })()")
+        wait_until(lambda: browser.ask("video.ended"), 40, "it does not end")
+
+        # Then the address took the report for this student, and the statistics count what was played, and no more
+        def counted() -> list[tuple[date, dict[str, Any]]]:
+            today = datetime.now(UTC).date()
+            # a test may run over midnight
+            days = count_lessons(query_of(connection), Days(today - ONE_DAY, today + ONE_DAY, ZONE), RULES)
+            return [(day, numbers) for day, numbers in days.items() if course_id in keys(numbers["by_course"])]
+
+        (day, numbers), *more = wait_until(counted, 30, "no view is counted")
+        if not more:
+            assert numbers["by_course"][str(course_id)] == numbers["finished_by_course"].get(str(course_id), 0) + 1
+            seconds = numbers["watch_time_by_course"][str(course_id)] / 1000
+            assert abs(seconds - (played + 8)) < 1.5, "what was played before the jump, and 8 seconds to the end"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT user_id, viewer, bit_count(parts) FROM lesson_views WHERE day = %s", (day,))
+            assert [row[:2] for row in cursor] == [(student, str(student))]
+
+
+def keys(by_course: Any) -> set[int]:
+    return {int(key) for key in by_course}
 
 
 def click_play(browser: Browser) -> None:

@@ -35,7 +35,7 @@ from services.stats.api.periods import periods
 from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
 from services.stats.row_reader import RowReader
-from services.stats.rows import PAGE, NoRowsError, as_json, following
+from services.stats.rows import PAGE, NoRowsError, as_json
 from services.stats.snapshots.compute import value_of
 from shared.runtime.health import healthy
 from shared.runtime.logs import describe
@@ -105,7 +105,7 @@ def show_rows(day: str) -> ResponseReturnValue:
         log.warning("rows could not be read", number=number, error=describe(error))
         raise NoSnapshotError from error
     if _wants_csv():
-        return _answer(rows_as_csv(found))
+        return _answer(rows_as_csv(found.rows))
     figure = value.get(key) if isinstance(value, dict) and key is not None else value
     return _answer(
         json_document(
@@ -114,8 +114,8 @@ def show_rows(day: str) -> ResponseReturnValue:
                 "number": number,
                 "key": key,
                 "value": figure,
-                "rows": as_json(found),
-                "next": following(found, number, limit),
+                "rows": as_json(found.rows),
+                "next": found.next,
             }
         )
     )

@@ -86,6 +86,14 @@ class Query:
         self._copy = copy
         self._kept = kept or {}
         self._shared = shared or OncePerRun()
+        #: Of these users alone terms are read; None means all.
+        self.users: Sequence[int] | None = None
+
+    def of_users(self, users: Sequence[int]) -> "Query":
+        """The same, where terms are read of these users alone."""
+        some = Query(self._run, self._copy)
+        some.users = users
+        return some
 
     def __call__(self, query: str, /, **values: Any) -> Sequence[Any]:
         return self._run(query, values)

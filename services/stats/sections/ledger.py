@@ -72,15 +72,16 @@ CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[])
 # Wallets are many and the school's own accounts few, so what belongs to none of those is a wallet's. OFFSET 0 keeps the
 # planner from looking up the day of each entry instead of each transaction; in the order of their numbers, transactions
 # meet their entries without a table of all of them.
-ENTRIES = f"""
-SELECT entry.id, booked.created_at AS at, coalesce(subscription.user_id, account.user_id) AS user_id, booked.bucket,
-       entry.amount_minor, {_CASE} AS what, subscription.chapter_id,
+_ENTRIES = """
+SELECT entry.id, entry.transaction_id, booked.created_at AS at, booked.bucket,
+       coalesce(subscription.user_id, account.user_id) AS user_id, entry.amount_minor, {case} AS what,
+       subscription.chapter_id,
        CASE WHEN taught.chapter_id IS NULL THEN chapter.teacher_id ELSE taught.teacher_id END AS teacher_id,
        payment.provider, payment.method, account.provider AS account_provider
 FROM (
     SELECT id, kind, created_at, subscription_id, payment_id, width_bucket(created_at, %(edges)s) AS bucket
     FROM ledger_transactions
-    WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s ORDER BY id OFFSET 0
+    WHERE {booked} AND created_at < %(ends_at)s ORDER BY id OFFSET 0
 ) AS booked
 JOIN ledger_entries AS entry ON entry.transaction_id = booked.id AND entry.currency = %(currency)s
 LEFT JOIN ledger_accounts AS account ON account.id = entry.account_id
@@ -93,7 +94,10 @@ LEFT JOIN (
 ) AS taught ON taught.chapter_id = subscription.chapter_id
            AND booked.created_at >= taught.since AND booked.created_at < taught.until
 LEFT JOIN payments AS payment ON payment.id = booked.payment_id AND booked.kind = 'payment'
-"""  # noqa: S608
+"""
+ENTRIES = _ENTRIES.format(case=_CASE, booked="created_at >= %(begins_at)s")
+#: The same of these transactions alone.
+ENTRIES_OF = _ENTRIES.format(case=_CASE, booked="id = ANY (%(transactions)s::bigint[])")
 
 _MOVED = f"""
 SELECT bucket, what, chapter_id, teacher_id, provider, method, account_provider,

@@ -4,7 +4,7 @@ A term is as it was sold: `subscription_terms` (the table) has the price and the
 and those that were returned.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 
@@ -75,13 +75,13 @@ FROM (
            0::bigint AS returned
     FROM subscriptions AS one
     LEFT JOIN subscription_terms AS kept ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
-    WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s
+    WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s {whose}
       AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
     UNION ALL
     SELECT subscription_id, user_id, chapter_id, access_level, activated_at, amount_minor, ends_at, ends_at, stopped_at,
            is_returned::integer
     FROM subscription_terms AS kept
-    WHERE is_returned AND activated_at < %(ends_at)s AND NOT EXISTS (
+    WHERE is_returned AND activated_at < %(ends_at)s {kept_whose} AND NOT EXISTS (
         SELECT FROM subscriptions AS one
         WHERE one.id = kept.subscription_id AND one.activated_at = kept.activated_at
           AND one.status <> 'pending_payment')
@@ -100,10 +100,27 @@ _PART = "user_id %% 16"
 
 def read_terms(ask: Query, days: Days, take: Callable[[SubscriptionTerms], None]) -> None:
     """Give `take`, part by part and in order, the terms that run in some moment of `days`, or end in their first."""
-    limits = {"begins_at": days.begins_at, "ends_at": days.ends_at}
-    ask.parts(
-        _TERMS, _NAMES, _PART, lambda found: take(SubscriptionTerms(*found).in_order()), none=NONE_GIVEN, **limits
+
+    def take_part(found: list[Integers]) -> None:
+        take(SubscriptionTerms(*found).in_order())
+
+    limits = {"begins_at": days.begins_at, "ends_at": days.ends_at, "none": NONE_GIVEN}
+    if ask.users is None:
+        ask.parts(_TERMS.format(whose="", kept_whose=""), _NAMES, _PART, take_part, **limits)
+        return
+    some = _TERMS.format(
+        whose="AND one.user_id = ANY (%(users)s::bigint[])", kept_whose="AND kept.user_id = ANY (%(users)s::bigint[])"
     )
+    take_part(ask.columns(some, _NAMES, **limits, users=list(ask.users)))
+
+
+def running_columns(ask: Query, days: Days, chapters: Sequence[int]) -> list[Integers]:
+    """Chapter and user of each term of these chapters that runs at the end of `days`."""
+    whose = "AND one.chapter_id = ANY (%(chapters)s::bigint[])"
+    text = _TERMS.format(whose=whose, kept_whose=whose.replace("one.", "kept."))
+    limits = {"begins_at": days.begins_at, "ends_at": days.ends_at, "none": NONE_GIVEN}
+    running = f"SELECT chapter, user_id FROM ({text}) AS one WHERE ends_at >= %(ends_at)s"  # noqa: S608
+    return ask.columns(running, ("chapter", "user_id"), **limits, chapters=list(chapters))
 
 
 # those that ANALYZE saw, and then all: a scan for a handful of words costs as much as one for the terms

@@ -1,6 +1,6 @@
 """Subscriptions: who has access, which terms begin and end, and what they bring a month."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -33,6 +33,7 @@ from services.stats.sections.subscription_terms import (
     buckets,
     level_names,
     read_terms,
+    running_columns,
 )
 
 NUMBERS = (
@@ -220,6 +221,17 @@ def with_access(ask: Query, days: Days) -> list[RunningTerm]:
         return _ones(terms.take(_now(cut(terms.pairs(), terms.begins_at, terms.ends_at), days)))
 
     return _chosen(ask, days, choose)
+
+
+def subscribed(ask: Query, days: Days, chapters: Sequence[int]) -> dict[int, int]:
+    """How many subscriptions to each of these chapters somebody has access by at the end of `days`."""
+    whose, users = running_columns(ask, days, sorted(set(chapters)))
+    # of one user and chapter one term counts at a moment
+    order = np.lexsort((users, whose))
+    whose, users = whose[order], users[order]
+    is_first = np.append(True, (np.diff(whose) != 0) | (np.diff(users) != 0))[: whose.size]
+    found, counts = np.unique(whose[is_first], return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def due_within(ask: Query, days: Days, within: int) -> list[RunningTerm]:

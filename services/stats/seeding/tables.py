@@ -97,20 +97,43 @@ FROM (SELECT i, 1 + pg_temp.pick(i, 24, greatest(1, i * {courses} / {views})) AS
 ON CONFLICT DO NOTHING
 """
 
+# Every second one renews an earlier one of the same length, up to three days early or five days late.
 _SUBSCRIPTIONS = """
 INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor, status, access_level, activated_at, ends_at,
                            created_at) OVERRIDING SYSTEM VALUE
-SELECT i, 1 + pg_temp.pick(i, 8, greatest(1, i * {users} / {subscriptions})), 1 + pg_temp.pick(i, 9, {chapters}),
-       months * (100000 + 50000 * pg_temp.pick(i, 10, 5)),
+SELECT i, 1 + pg_temp.pick(first, 8, greatest(1, first * {users} / {subscriptions})),
+       1 + pg_temp.pick(first, 9, {chapters}), months * (100000 + 50000 * pg_temp.pick(first, 10, 5)),
        CASE WHEN fate < 8 THEN 'pending_payment' WHEN fate < 10 THEN 'cancelled'
             WHEN created_at + term < '{ends_at}' THEN 'expired' ELSE 'active' END,
        (ARRAY['full', 'live', 'recorded'])[1 + i %% 3],
        CASE WHEN fate >= 8 THEN created_at + interval '5 minutes' END,
        CASE WHEN fate >= 8 THEN created_at + interval '5 minutes' + term END, created_at
-FROM (SELECT *, make_interval(days => CASE months WHEN 12 THEN 365 ELSE 30 * months END) AS term
-      FROM (SELECT i, pg_temp.at(i, {subscriptions}) AS created_at, pg_temp.pick(i, 11, 100) AS fate,
-                   (ARRAY[1, 1, 1, 1, 3, 3, 12])[1 + pg_temp.pick(i, 12, 7)] AS months
-            FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made) AS timed
+FROM (
+    SELECT *, make_interval(days => days) AS term,
+           CASE WHEN i %% 2 = 1 AND share > 0
+                THEN greatest(1, 14 * floor({subscriptions} * share ^ 2 / 14)::bigint + i %% 14 - 1) ELSE i END AS first
+    FROM (
+        SELECT *, sqrt((i - 0.5::float8) / {subscriptions})
+                  - 86400 * (days + pg_temp.pick(i, 26, 9) - 5) / {seconds} AS share
+        FROM (
+            SELECT *, CASE months WHEN 12 THEN 365 ELSE 30 * months END::integer AS days
+            FROM (SELECT i, pg_temp.at(i, {subscriptions}) AS created_at, pg_temp.pick(i, 11, 100) AS fate,
+                         (ARRAY[1, 1, 1, 1, 3, 3, 12])[1 + i %% 14 / 2] AS months
+                  FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
+        ) AS long
+    ) AS shifted
+) AS timed
+"""
+
+# A term that somebody changed later: it was sold for more, or its money went back after a week.
+_TERMS = """
+INSERT INTO subscription_terms (subscription_id, activated_at, user_id, chapter_id, access_level, amount_minor, ends_at,
+                                stopped_at, is_returned)
+SELECT id, activated_at, user_id, chapter_id, access_level, amount_minor + 50000, ends_at,
+       CASE WHEN id %% 3 = 0 THEN activated_at + interval '7 days' END, id %% 3 = 0
+FROM subscriptions
+WHERE id BETWEEN %(first)s AND %(last)s AND activated_at < '{ends_at}'::timestamptz - interval '8 days'
+  AND pg_temp.pick(id, 27, 100) = 0
 """
 
 _PAYMENTS = """
@@ -145,38 +168,99 @@ FROM (SELECT id, provider, coalesce(completed_at, created_at + interval '5 minut
       FROM payments WHERE id BETWEEN %(first)s AND %(last)s) AS heard
 """
 
-# The accounts: a wallet has its user's number, and the school's own three come after them.
+# The accounts: a wallet has its user's number, and the school's own come after them.
 _ACCOUNTS = """
 INSERT INTO ledger_accounts (id, kind, user_id, provider) OVERRIDING SYSTEM VALUE
 SELECT i, 'user_wallet', i, NULL FROM generate_series(%(first)s::bigint, least(%(last)s::bigint, {users})) AS i
 UNION ALL
 SELECT {users} + own.ordinality, own.kind, NULL, own.provider
-FROM unnest(ARRAY['psp_clearing', 'psp_clearing', 'subscription_revenue'], ARRAY['chargily', 'satim', NULL])
+FROM unnest(ARRAY['psp_clearing', 'psp_clearing', 'subscription_revenue', 'psp_fees', 'psp_fees', 'dispute_withheld',
+                  'dispute_withheld', 'adjustments'],
+            ARRAY['chargily', 'satim', NULL, 'chargily', 'satim', 'chargily', 'satim', NULL])
      WITH ORDINALITY AS own (kind, provider, ordinality) WHERE %(first)s = 1
 """
 
-_CREDITS = """
-WITH booked AS (
-    INSERT INTO ledger_transactions (id, kind, payment_id, created_at) OVERRIDING SYSTEM VALUE
-    SELECT id, 'payment', id, completed_at + interval '1 second' FROM payments
-    WHERE id BETWEEN %(first)s AND %(last)s AND credited_minor > 0
+# What is booked: the number and kind of each transaction, when, of what, and its entries. The account of a provider is
+# the first of its kind for Chargily and the next one for SATIM.
+_BOOKINGS = """
+WITH found AS MATERIALIZED ({found}), booked AS (
+    INSERT INTO ledger_transactions (id, kind, payment_id, subscription_id, created_at) OVERRIDING SYSTEM VALUE
+    SELECT id, kind, payment_id, subscription_id, at FROM found
 )
 INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
-SELECT id, account, amount, currency FROM payments, LATERAL (VALUES
-    (user_id, credited_minor), ({users} + CASE provider WHEN 'satim' THEN 2 ELSE 1 END, -credited_minor)
-) AS side (account, amount) WHERE id BETWEEN %(first)s AND %(last)s AND credited_minor > 0
+SELECT id, side.account, side.amount, 'DZD' FROM found, LATERAL (VALUES
+    (user_id, to_wallet), ({{users}} + account, -to_wallet - fee), ({{users}} + account + 3, fee)
+) AS side (account, amount) WHERE side.amount <> 0
 """
 
-_ACTIVATIONS = """
-WITH booked AS (
-    INSERT INTO ledger_transactions (id, kind, subscription_id, created_at) OVERRIDING SYSTEM VALUE
-    SELECT {payments} + id, 'activation', id, activated_at FROM subscriptions
-    WHERE id BETWEEN %(first)s AND %(last)s AND activated_at IS NOT NULL
-)
-INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
-SELECT {payments} + id, account, amount, 'DZD' FROM subscriptions, LATERAL (VALUES
-    (user_id, -amount_minor), ({users} + 3, amount_minor)
-) AS side (account, amount) WHERE id BETWEEN %(first)s AND %(last)s AND activated_at IS NOT NULL
+
+def _bookings(found: str) -> str:
+    return _BOOKINGS.format(found=found)
+
+
+_CREDITS = _bookings("""
+    SELECT id, 'payment' AS kind, id AS payment_id, NULL::bigint AS subscription_id,
+           completed_at + interval '1 second' AS at, user_id, amount_minor AS to_wallet, -fee_minor AS fee,
+           CASE provider WHEN 'satim' THEN 2 ELSE 1 END AS account
+    FROM payments WHERE id BETWEEN %(first)s AND %(last)s AND completed_at IS NOT NULL
+""")
+
+_ACTIVATIONS = _bookings("""
+    SELECT {payments} + id AS id, 'activation' AS kind, NULL::bigint AS payment_id, id AS subscription_id,
+           activated_at AS at, user_id, -amount_minor AS to_wallet, 0 AS fee, 3 AS account
+    FROM subscriptions WHERE id BETWEEN %(first)s AND %(last)s AND activated_at IS NOT NULL
+""")
+
+# Up to twenty days after the payment.
+_REFUNDS = _bookings("""
+    SELECT {payments} + {subscriptions} + id AS id, 'refund' AS kind, id AS payment_id,
+           NULL::bigint AS subscription_id,
+           least(completed_at + make_interval(secs => pg_temp.pick(id, 28, 1728000)), '{ends_at}'::timestamptz
+                 - interval '1 minute') AS at,
+           user_id, -refunded_minor AS to_wallet, 0 AS fee, CASE provider WHEN 'satim' THEN 2 ELSE 1 END AS account
+    FROM payments WHERE id BETWEEN %(first)s AND %(last)s AND refunded_minor > 0
+""")
+
+# One payment of five hundred is disputed on the day after it; every other dispute is won a month later.
+_DISPUTES = _bookings("""
+    SELECT 2 * {payments} + {subscriptions} + 2 * payment.id + won AS id,
+           CASE won WHEN 0 THEN 'dispute_withheld' ELSE 'dispute_released' END AS kind, payment.id AS payment_id,
+           NULL::bigint AS subscription_id, completed_at + make_interval(days => 1 + 30 * won) AS at, user_id,
+           CASE won WHEN 0 THEN -amount_minor ELSE amount_minor END AS to_wallet, 0 AS fee,
+           CASE provider WHEN 'satim' THEN 7 ELSE 6 END AS account
+    FROM payments AS payment, generate_series(0, 1) AS won
+    WHERE payment.id BETWEEN %(first)s AND %(last)s AND status = 'completed' AND pg_temp.pick(payment.id, 29, 500) = 0
+      AND (won = 0 OR payment.id %% 2 = 0)
+      AND completed_at + make_interval(days => 1 + 30 * won) < '{ends_at}'::timestamptz
+""")
+
+_RETURNS = _bookings("""
+    SELECT 4 * {payments} + 2 * {subscriptions} + subscription_id AS id, 'deactivation' AS kind,
+           NULL::bigint AS payment_id, subscription_id, stopped_at AS at, user_id, amount_minor AS to_wallet, 0 AS fee,
+           3 AS account
+    FROM subscription_terms WHERE subscription_id BETWEEN %(first)s AND %(last)s AND is_returned
+""")
+
+_ADJUSTMENTS = _bookings("""
+    SELECT 4 * {payments} + 4 * {subscriptions} + i AS id, 'adjustment' AS kind, NULL::bigint AS payment_id,
+           NULL::bigint AS subscription_id, pg_temp.at(i, {users}) + interval '10 minutes' AS at, i AS user_id,
+           CASE WHEN i %% 400 = 0 THEN -20000 ELSE 10000 END AS to_wallet, 0 AS fee, 8 AS account
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i WHERE i %% 200 = 0
+""")
+
+_OFFICE = """
+INSERT INTO office_payments (user_id, method, amount_minor, received_at)
+SELECT 1 + pg_temp.pick(i, 30, greatest(1, i * {users} / {office})), method,
+       CASE WHEN i %% 50 = 0 THEN -1 ELSE 1 END * (100000 + 50000 * pg_temp.pick(i, 31, 10)), pg_temp.at(i, {office})
+FROM (SELECT i, (ARRAY['cash', 'cash', 'cash', 'transfer', 'cheque'])[1 + i %% 5] AS method
+      FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
+"""
+
+_CHAPTER_TEACHERS = """
+INSERT INTO chapter_teachers (chapter_id, since, teacher_id)
+SELECT id, since, CASE WHEN since = created_at THEN teacher_id ELSE 1 + pg_temp.pick(id, 32, {teachers}) END
+FROM chapters, LATERAL (VALUES (created_at), (created_at + interval '200 days')) AS taught (since)
+WHERE id BETWEEN %(first)s AND %(last)s AND id %% 5 = 0
 """
 
 _USERS = """
@@ -198,11 +282,18 @@ TABLES = (
     Rows("sessions", "sessions", _SESSIONS),
     Rows("attendances", "attendances", _ATTENDANCES),
     Rows("lesson_views", "views", _VIEWS),
+    Rows("chapter_teachers", "chapters", _CHAPTER_TEACHERS, 0.4),
     Rows("subscriptions", "subscriptions", _SUBSCRIPTIONS),
+    Rows("subscription_terms", "subscriptions", _TERMS, 0.01),
     Rows("payments", "payments", _PAYMENTS),
     Rows("webhook_events", "payments", _EVENTS),
     Rows("ledger_accounts", "users", _ACCOUNTS),
-    Rows("ledger_entries", "payments", _CREDITS, 2.67),
+    Rows("ledger_entries", "payments", _CREDITS, 3.6),
     Rows("ledger_entries", "subscriptions", _ACTIVATIONS, 2.76),
+    Rows("ledger_entries", "payments", _REFUNDS, 0.09),
+    Rows("ledger_entries", "payments", _DISPUTES, 0.01),
+    Rows("ledger_entries", "subscriptions", _RETURNS, 0.01),
+    Rows("ledger_entries", "users", _ADJUSTMENTS, 0.015),
+    Rows("office_payments", "office", _OFFICE),
     Rows("users", "users", _USERS),
 )

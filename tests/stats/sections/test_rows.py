@@ -7,9 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from services.stats import row_pages
 from services.stats.days import Days
-from services.stats.rows import NoRowsError, Row, has_rows, rows
+from services.stats.rows import NoRowsError, Page, Row, has_rows, rows
 from services.stats.sections.base import OTHERS
 from services.stats.sections.catalogue import find
 from tests.stats.histories import History, schools
@@ -49,36 +51,45 @@ def identity(row: Row) -> tuple[int, str, str]:
 
 def pages(read: Any) -> Iterator[Row]:
     """All rows, two at a time."""
-    after = 0
-    while found := read(after=after, limit=2):
-        yield from found
-        after = found[-1].id
+    after: int | None = 0
+    while after is not None:
+        page = read(after=after, limit=2)
+        yield from page.rows
+        assert page.next is None or page.next > after
+        after = page.next
 
 
 @slowly
-@given(history=schools)
-def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: History) -> None:
+@given(history=schools, few=st.sampled_from([100_000, 2, -1]))
+def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: History, few: int) -> None:
+    """Wallets are added up from the end, from the beginning, or one by one, by how `few` transactions are to read."""
     school, zone, day = history
     days = Days(day, day, zone)
+    monkey = pytest.MonkeyPatch()
     try:
         load(connection, school)
         ask = query_of(connection)
+        monkey.setattr(row_pages, "_FEW", few)
         for number, value in count(connection, days)[day].items():
             if not has_rows(number):
                 continue
 
-            def read(key: str | None = None, number: str = number, **more: Any) -> list[Row]:
+            def page(key: str | None = None, number: str = number, **more: Any) -> Page:
                 return rows(ask, days, RULES, number, key, **{"limit": None, **more})
+
+            def read(key: str | None = None, **more: Any) -> list[Row]:
+                return page(key, **more).rows
 
             every = read()
             assert total(every) == (sum(value.values()) if isinstance(value, dict) else value), number
-            assert sorted(pages(read), key=identity) == sorted(every, key=identity), number
+            assert sorted(pages(page), key=identity) == sorted(every, key=identity), number
             if isinstance(value, dict):
                 assert {key: total(read(key)) for key in value} == value, number
                 named = tuple(value)[1:]
                 rest = read(OTHERS, named=named)
                 assert total(rest) == sum(value.values()) - sum(value[key] for key in named), number
     finally:
+        monkey.undo()
         connection.rollback()
 
 

@@ -134,16 +134,16 @@ def test_the_rows_of_a_closed_number_and_of_a_correction_add_up_to_them(school: 
     school.compute_due()
     rows = RowReader(school.engine, RULES, ALGIERS)
 
-    closed = rows.read(day, "revenue.net", None, (), 0, 10)
+    closed = rows.read(day, "revenue.net", None, (), 0, 10).rows
     assert [(row.source, row.amount) for row in closed] == [
         ("ledger_entries", 2_500),
         ("ledger_entries", 1_000),
         ("closed_day_corrections", -1_000),
     ]
-    assert sum(row.amount for row in rows.read(day, "wallets.total", None, (), 0, None)) == 6_500
-    corrected = rows.read(APRIL, "corrections.revenue.net", None, (), 0, 10)
+    assert sum(row.amount for row in rows.read(day, "wallets.total", None, (), 0, None).rows) == 6_500
+    corrected = rows.read(APRIL, "corrections.revenue.net", None, (), 0, 10).rows
     assert [(row.source, row.day, row.amount) for row in corrected] == [("closed_day_corrections", day, 1_000)]
-    by_chapter = rows.read(APRIL, "corrections.revenue.by_chapter", "~none", (), 0, 10)
+    by_chapter = rows.read(APRIL, "corrections.revenue.by_chapter", "~none", (), 0, 10).rows
     assert [row.amount for row in by_chapter] == [1_000]
 
 

@@ -1,0 +1,43 @@
+"""A row behind a number, and the choice of rows by a key of a breakdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from services.stats.sections.base import NONE, OTHERS
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fact. `amount` is what it adds to the number: an amount in minor units, or 1."""
+
+    source: str
+    id: int
+    user_id: int | None
+    at: datetime | None
+    key: str | None
+    amount: int
+    #: Of a correction: the closed day.
+    day: date | None = None
+
+    def matches(self, key: str | None, named: Sequence[str]) -> bool:
+        """Whether it counts for `key`; `named` are the keys that the day names."""
+        name = NONE if self.key is None else self.key
+        if key == OTHERS:
+            # what was `~others` in a day's own numbers stands so in its corrections
+            return name == OTHERS or name not in named
+        return key is None or name == key
+
+
+def tests_of(column: str, key: str | None) -> list[str]:
+    """The same in SQL, with %(key)s and %(named)s."""
+    if key == OTHERS:
+        return [f"coalesce({column}::text, '{NONE}') <> ALL (%(named)s)"]
+    return [] if key is None else [f"coalesce({column}::text, '{NONE}') = %(key)s"]
+
+
+def first_page(found: list[Row], limit: int | None) -> list[Row]:
+    """The first rows. Two terms of one subscription have one id, and stay on one page."""
+    if limit is None or len(found) <= limit:
+        return found
+    return [row for row in found if row.id <= found[limit - 1].id]

@@ -1,0 +1,230 @@
+"""The rows of numbers that are counted from terms: a page reads the terms of its own users alone."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from services.stats.copy_binary import EPOCH, Integers
+from services.stats.days import Days
+from services.stats.row import Row, first_page, tests_of
+from services.stats.sections import subscriptions
+from services.stats.sections.base import Query, Rules, span
+
+#: Finds the rows of a number that is counted from terms.
+Reading = Callable[[Query, Days, Rules], Iterator[Row]]
+
+# A term that runs at the day's end, with the grace of MRR, or earns something later than the day's start. Those of
+# `subscription_terms` may have ended otherwise than their subscription says.
+_RUNS = """
+activated_at < %(ends_at)s AND (ends_at IS NULL OR ends_at >= %(begins_at)s - %(grace)s * interval '24 hours' {stopped})
+"""
+# One of those that is due to end within so many days.
+_EXPIRES = "ends_at < %(ends_at)s + interval '{days} days' AND " + _RUNS
+# A term that begins or ends in the day, or whose grace does.
+_TURNS = """
+(activated_at >= %(begins_at)s AND activated_at < %(ends_at)s
+ OR ends_at >= %(begins_at)s - %(grace)s * interval '24 hours' AND ends_at < %(ends_at)s {stopped})
+"""
+_STOPPED = "OR stopped_at >= %(begins_at)s"
+# More may be found than have a say in the number, and none may be missing.
+_CANDIDATES = """
+SELECT id, user_id FROM (
+    SELECT id, user_id, chapter_id, access_level FROM subscriptions
+    WHERE status <> 'pending_payment' AND {condition}
+    UNION ALL
+    SELECT subscription_id, user_id, chapter_id, access_level FROM subscription_terms WHERE {kept_condition}
+) AS term WHERE {cursor} > %(after)s {tests}
+"""
+_OF_YEAR = " AND EXISTS (SELECT FROM users WHERE users.id = term.user_id AND {test})"
+_PLANNED = """
+SELECT id, chapter_id::text AS chapter, chapter_id, starts_at FROM sessions
+WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s AND chapter_id IS NOT NULL AND id > %(after)s ORDER BY id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the rows of a number are found."""
+
+    read: Reading
+    #: Which terms may have a say in it.
+    condition: str = _RUNS
+    #: The rows are users, and not subscriptions.
+    of_users: bool = False
+    #: The column that its key is.
+    key: str | None = None
+
+    def candidates(self, ask: Query, days: Days, rules: Rules, key: str | None, **values: Any) -> list[Integers]:
+        """The ids and users of the terms that may have a say in it, in the order of the rows."""
+        tests = tests_of(self.key, key) if self.key else []
+        clause = "".join((_OF_YEAR.format(test=test) if self.key == _YEAR else f" AND {test}") for test in tests)
+        cursor = "user_id" if self.of_users else "id"
+        found = ask.columns(
+            _CANDIDATES.format(
+                condition=self.condition.format(stopped=""),
+                kept_condition=self.condition.format(stopped=_STOPPED),
+                cursor=cursor,
+                tests=clause,
+            ),
+            ("id", "user_id"),
+            **span(days),
+            **values,
+            key=key,
+            grace=rules.grace_days,
+        )
+        rows = found[1] if self.of_users else found[0]
+        order = np.argsort(rows, kind="stable")
+        return [rows[order], found[1][order]]
+
+
+_YEAR = "users.year_of_study"
+
+
+def rows(
+    ask: Query,
+    days: Days,
+    rules: Rules,
+    number: str,
+    key: str | None,
+    named: Sequence[str],
+    after: int,
+    limit: int | None,
+) -> list[Row]:
+    """The rows of one of `OF_TERMS`; see `rows.rows`."""
+    if number == "attendance.expected":
+        return first_page([row for row in _expected(ask, days, after) if row.matches(key, named)], limit)
+    terms = OF_TERMS[number]
+    if limit is None:
+        return sorted(_matching(terms.read(ask, days, rules), key, named, after, None), key=lambda row: row.id)
+    ids, users = terms.candidates(ask, days, rules, key, named=list(named), after=after)
+    found: list[Row] = []
+    begin, width = 0, 2 * limit
+    while begin < ids.size and len(found) < limit:
+        last = int(ids[min(begin + width, ids.size) - 1])
+        # all terms of one id are read together
+        end = int(np.searchsorted(ids, last, side="right"))
+        some = ask.of_users(np.unique(users[begin:end]).tolist())
+        found += sorted(_matching(terms.read(some, days, rules), key, named, after, last), key=lambda row: row.id)
+        begin, after, width = end, last, 2 * width
+    return first_page(found, limit)
+
+
+def _matching(
+    found: Iterator[Row], key: str | None, named: Sequence[str], after: int, last: int | None
+) -> Iterator[Row]:
+    return (row for row in found if after < row.id and (last is None or row.id <= last) and row.matches(key, named))
+
+
+def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
+    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+        for one in read_terms(ask, days, rules):
+            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), None, one.amount)
+
+    return read
+
+
+def _access(key: str) -> Reading:
+    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+        for one in subscriptions.with_access(ask, days):
+            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), getattr(one, key, None), 1)
+
+    return read
+
+
+def _students_by_year(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    students = list(_students(ask, days, rules))
+    found = ask(
+        "SELECT id, year_of_study AS year FROM users WHERE id = ANY (%(ids)s)", ids=[one.id for one in students]
+    )
+    years = {row.id: row.year for row in found}
+    return (replace(one, key=years[one.id]) for one in students)
+
+
+def _monthly(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    for one in subscriptions.with_mrr(ask, days, rules.grace_days):
+        yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), one.chapter, one.amount)
+
+
+def _subscribers(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    found = subscriptions.with_mrr(ask, days, rules.grace_days)
+    # a term whose month rounds to nothing brings nothing
+    for user_id in sorted({one.user_id for one in found if one.amount}):
+        yield Row("users", user_id, user_id, None, None, 1)
+
+
+def _students(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+    for user_id in sorted({one.user_id for one in subscriptions.with_access(ask, days)}):
+        yield Row("users", user_id, user_id, None, None, 1)
+
+
+def _moved(test: Callable[[subscriptions.UserMove], int]) -> Terms:
+    def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
+        for one in subscriptions.user_moves(ask, days, rules.grace_days):
+            if amount := test(one):
+                yield Row("users", one.user_id, one.user_id, None, None, amount)
+
+    return Terms(read, _TURNS, of_users=True)
+
+
+def _expected(ask: Query, days: Days, after: int) -> Iterator[Row]:
+    planned = ask(_PLANNED, **span(days), after=after)
+    subscribed = Counter(subscriptions.subscribed(ask, days, [row.chapter_id for row in planned]))
+    for row in planned:
+        if amount := subscribed[row.chapter_id]:
+            yield Row("sessions", row.id, None, row.starts_at, row.chapter, amount)
+
+
+def _instant(microseconds: int) -> datetime | None:
+    try:
+        return EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return None
+
+
+def _renewals(*, is_renewed: bool) -> Terms:
+    return Terms(
+        _of(lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=is_renewed)), _TURNS
+    )
+
+
+def _turned(what: str) -> Terms:
+    return Terms(_of(lambda ask, days, rules: subscriptions.turned(ask, days, what)), _TURNS)
+
+
+def _expiring(within: int) -> Terms:
+    # a day has up to 25 hours
+    condition = _EXPIRES.replace("{days}", str(within + 1))
+    return Terms(_of(lambda ask, days, rules: subscriptions.due_within(ask, days, within)), condition)
+
+
+#: By number; `attendance.expected` is found by its sessions.
+OF_TERMS: Mapping[str, Terms] = {
+    "revenue.earned": Terms(_of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=False))),
+    "revenue.deferred": Terms(_of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=True))),
+    "subscriptions.activated": _turned("activated"),
+    "subscriptions.begun": _turned("begun"),
+    "subscriptions.ended": _turned("ended"),
+    "subscriptions.expiring_7": _expiring(7),
+    "subscriptions.expiring_30": _expiring(30),
+    "subscriptions.renewals_due": _renewals(is_renewed=False),
+    "subscriptions.renewals": _renewals(is_renewed=True),
+    "subscriptions.active": Terms(_access("")),
+    "subscriptions.active_by_level": Terms(_access("level"), key="access_level"),
+    "subscriptions.popular_chapters": Terms(_access("chapter"), key="chapter_id"),
+    "attendance.expected": Terms(lambda ask, days, rules: _expected(ask, days, 0)),
+    "subscriptions.students": Terms(_students, of_users=True),
+    "subscriptions.students_by_year": Terms(_students_by_year, of_users=True, key=_YEAR),
+    "subscriptions.mrr": Terms(_monthly, key="chapter_id"),
+    "subscriptions.subscribers": Terms(_subscribers, of_users=True),
+    "subscriptions.mrr_new": _moved(lambda one: 0 if one.before or one.had_paid else one.after),
+    "subscriptions.mrr_reactivation": _moved(lambda one: one.after if one.had_paid and not one.before else 0),
+    "subscriptions.mrr_expansion": _moved(lambda one: max(one.after - one.before, 0) if one.before else 0),
+    "subscriptions.mrr_contraction": _moved(lambda one: max(one.before - one.after, 0) if one.after else 0),
+    "subscriptions.mrr_churn": _moved(lambda one: 0 if one.after else one.before),
+    "subscriptions.subscribers_gained": _moved(lambda one: int(one.after > 0 == one.before)),
+    "subscriptions.subscribers_lost": _moved(lambda one: int(one.before > 0 == one.after)),
+}
