@@ -1,4 +1,4 @@
-"""The school of the part `day1000`: three years of every service, written a table a statement as the statistics' seeder does.
+"""The school of the part `day1000`: three years of every service, a table a statement as the seeder writes them.
 
 Indexes and constraints are the schema's. Nearly all that is old has ended; a little is open. Digests of the hash chain
 are made up: nothing that is measured recomputes them.
@@ -31,13 +31,14 @@ SELECT id, id, 'uploads/' || id, 'seed', 150000 * seconds, created_at, transcodi
        seconds, created_at, created_at + interval '5 seconds', created_at + make_interval(secs => 20 + seconds / 4),
        CASE transcoding_status WHEN 'completed' THEN 120000 * seconds END,
        CASE transcoding_status WHEN 'failed' THEN created_at + interval '1 day' END,
-       CASE WHEN created_at < timestamptz '{ends_at}' - interval '30 days' THEN created_at + interval '30 days' END
+       CASE WHEN created_at < timestamptz '{ends_at}' - interval '29 days' THEN created_at + interval '29 days' END
 FROM (SELECT *, 600 + pg_temp.pick(id, 22, 4800) AS seconds FROM courses
       WHERE id BETWEEN %(first)s AND %(last)s AND transcoding_status IN ('completed', 'failed')) AS filmed
 """
 _PARTS = """
 INSERT INTO transcode_chunks (job_id, kind, number, state, due_at, done_seconds, result, finished_at)
-SELECT id, kind, number, 'done', created_at, CASE kind WHEN 'video' THEN 60 WHEN 'audio' THEN duration_seconds ELSE 0 END,
+SELECT id, kind, number, 'done', created_at,
+       CASE kind WHEN 'video' THEN 60 WHEN 'audio' THEN duration_seconds ELSE 0 END,
        jsonb_build_object('files', jsonb_build_object('1080/' || number || '.m4s', 7000000, '720/' || number || '.m4s',
                           4000000, '480/' || number || '.m4s', 2000000, '360/' || number || '.m4s', 1000000),
                           'parts', (SELECT jsonb_agg(jsonb_build_array(number * 10 + part, 6.0, 700000 + part))
@@ -53,13 +54,15 @@ INSERT INTO webhook_events (id, provider, dedupe_key, state, reason, body, body_
     OVERRIDING SYSTEM VALUE
 SELECT id, provider, 'seed-' || id, state,
        CASE WHEN state IN ('quarantined', 'dead') THEN 'The amount is not the one of the checkout.' END,
-       CASE WHEN is_erased THEN '' ELSE body END, sha256(body), CASE WHEN is_erased THEN heard_at + interval '400 days' END,
+       CASE WHEN is_erased THEN '' ELSE body END, sha256(body),
+       CASE WHEN is_erased THEN heard_at + interval '399 days' END,
        provider_reference, CASE WHEN state = 'applied' THEN id END, heard_at,
-       CASE WHEN state <> 'received' THEN heard_at + make_interval(secs => (20 + pg_temp.pick(id, 19, 400)) / 1000.0) END,
+       CASE WHEN state <> 'received'
+            THEN heard_at + make_interval(secs => (20 + pg_temp.pick(id, 19, 400)) / 1000.0) END,
        CASE WHEN state = 'received' THEN now() + interval '3 hours' END, CASE WHEN state = 'received' THEN 1 ELSE 0 END,
        CASE WHEN state IN ('quarantined', 'dead') AND pg_temp.pick(id, 31, 100) > 0 THEN 'dismissed' END
 FROM (SELECT id, provider, provider_reference, heard_at,
-             heard_at < timestamptz '{ends_at}' - interval '400 days' AS is_erased,
+             heard_at < timestamptz '{ends_at}' - interval '399 days' AS is_erased,
              convert_to('{{"transaction_id":"seed-' || id || '","amount":' || amount_minor || ',"currency":"DZD",'
                         || '"status":"' || status || '","user_id":' || user_id || '}}', 'UTF8') AS body,
              CASE WHEN id > {payments} - 40 THEN 'received' WHEN fate < 2 THEN 'quarantined' WHEN fate < 3 THEN 'dead'
@@ -69,13 +72,13 @@ FROM (SELECT id, provider, provider_reference, heard_at,
             FROM payments WHERE id BETWEEN %(first)s AND %(last)s) AS heard) AS judged
 """
 _LETTERS = """
-INSERT INTO dead_letters (id, queue, message_id, state, cause, error, actor, arguments, attempts, message, death, died_at,
-                          collected_at, replayed_at, replays, decided_by, decided_why, decided_at) OVERRIDING SYSTEM VALUE
+INSERT INTO dead_letters (id, queue, message_id, state, cause, error, actor, arguments, attempts, message, death,
+                          died_at, collected_at, replayed_at, replays, decided_by, decided_why, decided_at) OVERRIDING SYSTEM VALUE
 SELECT i, (ARRAY['webhooks', 'videos', 'default', 'events'])[1 + pg_temp.pick(i, 32, 4)], 'message-' || i, state,
        (ARRAY['retries', 'permanent', 'contract', 'delivery_limit'])[1 + pg_temp.pick(i, 33, 4)],
        'OperationalError: the server closed the connection unexpectedly',
        (ARRAY['settle', 'encode_chunk', 'compute_day'])[1 + pg_temp.pick(i, 34, 3)], jsonb_build_object('id', i), 5,
-       CASE WHEN died_at < timestamptz '{ends_at}' - interval '180 days' AND state <> 'dead' THEN ''::bytea
+       CASE WHEN died_at < timestamptz '{ends_at}' - interval '179 days' AND state <> 'dead' THEN ''::bytea
             ELSE convert_to(repeat('x', 300), 'UTF8') END, 'death-' || i, died_at, died_at + interval '1 second',
        CASE state WHEN 'replayed' THEN died_at + interval '1 hour' END, CASE state WHEN 'replayed' THEN 1 ELSE 0 END,
        CASE WHEN state <> 'dead' THEN 'operator' END, CASE WHEN state <> 'dead' THEN 'known outage' END,
@@ -87,7 +90,8 @@ FROM (SELECT i, pg_temp.at(i, {letters}) AS died_at,
 """
 _ACTS = """
 INSERT INTO operator_acts (id, who, what, why, ids, chosen_by, acted_at) OVERRIDING SYSTEM VALUE
-SELECT i, 'operator', (ARRAY['dead.replay', 'dead.discard', 'event.resolve', 'lesson.retry'])[1 + pg_temp.pick(i, 36, 4)],
+SELECT i, 'operator',
+       (ARRAY['dead.replay', 'dead.discard', 'event.resolve', 'lesson.retry'])[1 + pg_temp.pick(i, 36, 4)],
        'known outage', jsonb_build_array(i), jsonb_build_object('state', 'dead'), pg_temp.at(i, {acts})
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
 """
@@ -121,8 +125,10 @@ SELECT i, 'https://school.example/hooks/' || i, 'whsec_c2VlZA==' FROM generate_s
 _DELIVERIES = """
 INSERT INTO webhook_deliveries (endpoint_id, event_id, key, state, attempts, due_at, log, began_at, ended_at)
 SELECT endpoint, id, key, CASE WHEN pg_temp.pick(id, 37, 1000) = 0 THEN 'failed' ELSE 'delivered' END, 1, occurred_at,
-       jsonb_build_array(jsonb_build_object('at', occurred_at, 'status', 200, 'milliseconds', 40)), occurred_at, occurred_at
-FROM events, generate_series(1, 3) AS endpoint WHERE id BETWEEN %(first)s AND %(last)s
+       jsonb_build_array(jsonb_build_object('at', occurred_at, 'status', 200, 'milliseconds', 40)), occurred_at,
+       occurred_at
+FROM events, generate_series(1, 3) AS endpoint
+WHERE id BETWEEN %(first)s AND %(last)s
 """
 _CHECKOUTS = """
 INSERT INTO checkouts (payment_id, provider, order_number, return_url, token_name, begun_at, provider_checkout_id,
@@ -138,16 +144,16 @@ FROM courses WHERE id BETWEEN %(first)s AND %(last)s AND transcoding_status = 'c
 """
 _KEPT_DAYS = """
 INSERT INTO daily_stats (day, version, payload, etag, body_gzip, complete, watermark, computed_at)
-SELECT day, version, payload || jsonb_build_object('day', to_char(day, 'YYYY-MM-DD')), md5(day::text || version), body_gzip,
-       true, watermark, (day + 1) + interval '10 minutes' * version
-FROM daily_stats AS computed, generate_series(computed.day - %(days)s::integer, computed.day - 1, interval '1 day') AS each,
-     LATERAL (SELECT each::date AS day) AS dated, generate_series(1, 3) AS version
-WHERE computed.day = %(last)s AND (version = 1 OR dated.day >= computed.day - 400 OR version = 3)
-ON CONFLICT DO NOTHING
+SELECT copy.day, number, payload || jsonb_build_object('day', to_char(copy.day, 'YYYY-MM-DD')),
+       md5(copy.day::text || number), body_gzip, true, watermark, copy.day + 1 + interval '10 minutes' * number
+FROM daily_stats AS computed,
+     LATERAL (SELECT computed.day - ago AS day FROM generate_series(1, %(days)s) AS ago) AS copy,
+     generate_series(1, 3) AS number
+WHERE computed.day = %(last)s AND (number = 3 OR copy.day >= computed.day - 400)
 """
 _NEWEST_DAYS = """
 INSERT INTO daily_stats_newest (day, version, failed, checked_at, verified_at, differences)
-SELECT day, max(version), false, max(computed_at), max(computed_at), 0 FROM daily_stats GROUP BY day
+SELECT day, max(version), false, least(now(), day + interval '10 days'), max(computed_at), 0 FROM daily_stats GROUP BY day
 ON CONFLICT DO NOTHING
 """
 #: A little of everything is open: lessons in work, payments whose end nobody knows.
@@ -174,7 +180,9 @@ def _changed(statement: str, old: str, new: str) -> str:
 
 
 _ORDERED_PAYMENTS = _changed(
-    _changed(tables._PAYMENTS, "provider, provider_reference, user_id", "provider, provider_reference, order_number, user_id"),
+    _changed(
+        tables._PAYMENTS, "provider, provider_reference, user_id", "provider, provider_reference, order_number, user_id"
+    ),
     "'seed-' || i, 1 +",
     "'seed-' || i, 'ORDER-' || i, 1 +",
 )
@@ -224,14 +232,12 @@ def describe(scale: float) -> str:
     """What the school of this scale has, in words."""
     found = counts(students(scale)) | _more(students(scale))
     return (
-        f"{found['payments']:,} payments and events, {found['attendances']:,} check-ins, {found['letters']:,} dead letters, "
-        f"{found['courses']:,} lessons"
+        f"{found['payments']:,} payments and events, {found['attendances']:,} check-ins, "
+        f"{found['letters']:,} dead letters, {found['courses']:,} lessons"
     )
 
 
-def write(
-    engine: Engine, scale: float, until: date, zone: ZoneInfo, progress: Callable[[str, int, int], None]
-) -> int:
+def write(engine: Engine, scale: float, until: date, zone: ZoneInfo, progress: Callable[[str, int, int], None]) -> int:
     """Fill an empty database; how many rows a second were written."""
     of = students(scale)
     done = seed(engine, of, 1, until, zone, progress, days=DAYS, tables=ALL, more_counts=_more(of))
@@ -248,7 +254,9 @@ def finish(url: str, last: date) -> None:
             cursor.execute(_NEWEST_DAYS)
             cursor.execute(_OPEN)
             cursor.execute("RESET session_replication_role")
-            cursor.execute("VACUUM (ANALYZE) daily_stats, daily_stats_newest, payments, transcode_jobs, transcode_chunks")
+            cursor.execute(
+                "VACUUM (ANALYZE) daily_stats, daily_stats_newest, payments, transcode_jobs, transcode_chunks"
+            )
             cursor.execute("CHECKPOINT")
 
 

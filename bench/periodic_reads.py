@@ -136,13 +136,14 @@ def _erase(engine: Engine) -> None:
 def _maintain(do: Callable[[Maintenance], object]) -> Callable[[Engine], Round]:
     """A round of one of the transcoder's duties; nothing is there to be removed, so no S3 is asked."""
 
+    week, month = timedelta(days=7), timedelta(days=30)
+
     def run(engine: Engine) -> None:
-        week = timedelta(days=7)
         with contextlib.closing(ScratchSpace(reserve_bytes=0)) as scratch:
             with scratch.upload(1, 1, lambda folder: (Path(folder) / "upload").touch()):
                 pass
             nothing: Any = _Nothing()
-            do(Maintenance(engine, nothing, scratch, orphan_age=week, upload_age=week, upload_retention=week))
+            do(Maintenance(engine, nothing, scratch, orphan_age=week, upload_age=week, upload_retention=month))
 
     return _each(run)
 
@@ -191,7 +192,9 @@ READS: Mapping[str, PeriodicRead] = {
     "payments: invariants": PeriodicRead(_check_invariants, ("invariants",), 60),
     "payments: anchoring": PeriodicRead(_each(_read_head), ("anchoring",), 60),
     "payments: retention": PeriodicRead(_each(_erase), ("retention",), 600),
-    "events: fan-out": PeriodicRead(_each(lambda engine: PostgresDeliveries(engine).fan_out()), ("event fan-out",), 0.2),
+    "events: fan-out": PeriodicRead(
+        _each(lambda engine: PostgresDeliveries(engine).fan_out()), ("event fan-out",), 0.2
+    ),
     "events: due": PeriodicRead(_each(lambda engine: PostgresDeliveries(engine).enqueue_due()), ("events due",)),
     "events: ended terms": PeriodicRead(
         _each(lambda engine: PostgresDeliveries(engine).record_expired_terms()), ("ended terms",), 60

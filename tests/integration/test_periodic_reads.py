@@ -210,7 +210,9 @@ def _name(argument: ast.expr) -> set[str]:
         return {str(argument.value)}
     if isinstance(argument, ast.JoinedStr):
         parts = (
-            str(part.value) if isinstance(part, ast.Constant) else ast.unparse(part.value).upper().removeprefix("SELF._")
+            str(part.value)
+            if isinstance(part, ast.Constant)
+            else ast.unparse(part.value).upper().removeprefix("SELF._")
             for part in argument.values
         )
         return {"".join(parts)}
