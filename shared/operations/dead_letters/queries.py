@@ -100,10 +100,11 @@ def find_dead(engine: Engine, letter_id: int) -> DeadLetter | None:
     return None if row is None else _letter(row)
 
 
-def count_dead(engine: Engine, chosen: DeadFilter) -> int:
-    """How many letters are meant."""
+def count_dead(engine: Engine, chosen: DeadFilter, *, at_most: int | None = None) -> int:
+    """How many letters are meant; counted up to `at_most`, so that a page need not count all that were ever kept."""
+    meant = select(dead_letters.c.id).where(*chosen.conditions()).limit(at_most).subquery()
     with engine.connect() as connection:
-        return connection.scalar(select(func.count()).select_from(dead_letters).where(*chosen.conditions())) or 0
+        return connection.scalar(select(func.count()).select_from(meant)) or 0
 
 
 def count_by_state(
