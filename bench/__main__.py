@@ -17,7 +17,7 @@ from bench import machine, plot, report
 from bench.figures import Measure, Options, Show
 
 #: Each is a module of this package with `measure(options, show)`.
-PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats")
+PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "day1000")
 ROUNDS = 3
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "bench" / "results.json"
@@ -40,6 +40,11 @@ PLOT = "performance-{}.svg"
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the school and its server here, and measure it again where it is kept.",
 )
+@click.option(
+    "--scale",
+    type=click.FloatRange(0.0001, 1),
+    help="The school of day1000, as a share of its three years.  [default: 1]",
+)
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
 @click.option("--write-docs", is_flag=True, help="Put the table and the plots into docs/.")
 def bench(
@@ -48,10 +53,11 @@ def bench(
     rounds: int | None,
     stats_size: str | None,
     stats_folder: Path | None,
+    scale: float | None,
     path: Path | None,
     write_docs: bool,
 ) -> None:
-    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats.
+    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats, day1000.
 
     Real servers and processes are started on this machine for each part and removed after it. Subject and rivals take
     turns in one run, so compare the ratios; the figures themselves are this machine's, and only while it is idle.
@@ -73,6 +79,7 @@ def bench(
                 rounds=rounds or (1 if quick else ROUNDS),
                 stats_size=stats_size,
                 stats_folder=stats_folder,
+                scale=scale,
             )
             measure: Callable[[Options, Show], Iterator[Measure]] = import_module(f"bench.{part}").measure
             measures += measure(options, show)

@@ -35,12 +35,12 @@ class Cost:
 
 
 @contextlib.contextmanager
-def postgres(folder: Path, *, keep: bool = False) -> Iterator[Postgres]:
+def postgres(folder: Path, settings: Mapping[str, object] | None = None, *, keep: bool = False) -> Iterator[Postgres]:
     """A PostgreSQL as safe as in production, with the newest schema in its database `nouba`.
 
     It is removed afterwards, or stopped if what it has is to be kept.
     """
-    server = Postgres(folder / "postgres")
+    server = Postgres(folder / "postgres", settings=settings)
     try:
         server.start()
         migrate(server.url)

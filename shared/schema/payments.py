@@ -133,6 +133,14 @@ payments = Table(
     Index("ix_payments_order_number", "order_number", postgresql_where=text("completed_at IS NOT NULL")),
     Index(None, "user_id"),
     Index(
+        "ix_payments_rare_states",
+        "status",
+        "id",
+        postgresql_where=text(
+            "status IN ('pending', 'authorized', 'disputed', 'charged_back', 'refunded', 'partially_refunded')"
+        ),
+    ),
+    Index(
         "ix_payments_unfinished",
         "provider",
         "next_ask_at",

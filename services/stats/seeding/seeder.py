@@ -1,6 +1,6 @@
 """Seeds a made-up school with two years of history."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from services.stats.days import ONE_DAY, midnight
 from services.stats.errors import RefusedDayError
-from services.stats.seeding.tables import FUNCTIONS, TABLES
+from services.stats.seeding.tables import FUNCTIONS, TABLES, Rows
 
 HISTORY_DAYS = 731
 
@@ -52,14 +52,24 @@ def counts(users: int) -> dict[str, int]:
 
 
 def seed(
-    engine: Engine, users: int, number: int, until: date, zone: ZoneInfo, progress: Callable[[str, int, int], None]
+    engine: Engine,
+    users: int,
+    number: int,
+    until: date,
+    zone: ZoneInfo,
+    progress: Callable[[str, int, int], None],
+    *,
+    days: int = HISTORY_DAYS,
+    tables: Sequence[Rows] = TABLES,
+    more_counts: Mapping[str, int] | None = None,
 ) -> Seeded:
     """Write the school number `number` of so many users, whose last day is the one before `until`.
 
-    `progress` is told a table, how many of its rows are made, and how many it will have.
+    `progress` is told a table, how many of its rows are made, and how many it will have. `tables` are other statements
+    than those of the statistics, whose numbers of rows are in `more_counts`.
     """
-    rows_of = counts(users)
-    begins_at, ends_at = midnight(until - ONE_DAY * HISTORY_DAYS, zone), midnight(until, zone)
+    rows_of = {**counts(users), **(more_counts or {})}
+    begins_at, ends_at = midnight(until - ONE_DAY * days, zone), midnight(until, zone)
     names: dict[str, object] = {
         **rows_of,
         "seed": number,
@@ -70,8 +80,8 @@ def seed(
         "seconds": (ends_at - begins_at).total_seconds() - 3600,
     }
     begun, written = monotonic(), 0
-    with engine.connect() as connection, _without_triggers(connection, names), _indexes_last(connection):
-        for rows in TABLES:
+    with engine.connect() as connection, _without_triggers(connection, names), _indexes_last(connection, tables):
+        for rows in tables:
             total = rows_of[rows.of]
             statement = rows.statement.format(**names)
             for first in range(1, total + 1, _PIECE):
@@ -80,7 +90,7 @@ def seed(
                 written += result.rowcount
                 connection.commit()
                 progress(rows.table, last, total)
-        _set_counters(connection)
+        _set_counters(connection, tables)
         written += connection.exec_driver_sql("SELECT count(*) FROM ledger_transactions").scalar_one()
     seconds = monotonic() - begun
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -111,9 +121,9 @@ def _without_triggers(connection: Connection, names: dict[str, object]) -> Itera
 
 
 @contextmanager
-def _indexes_last(connection: Connection) -> Iterator[None]:
+def _indexes_last(connection: Connection, seeded: Sequence[Rows]) -> Iterator[None]:
     """Make the indexes when the rows are there: sorted at once, where each row would find its place in them."""
-    tables = sorted({rows.table for rows in TABLES} | {"ledger_transactions"})
+    tables = sorted({rows.table for rows in seeded} | {"ledger_transactions"})
     found = connection.execute(_INDEXES, {"tables": tables}).all()
     for index in found:
         connection.exec_driver_sql(f"DROP INDEX {index.name}")
@@ -138,11 +148,16 @@ ORDER BY name
 """)
 
 
-def _set_counters(connection: Connection) -> None:
-    """The next row of each table gets the next number."""
-    numbered = {rows.table for rows in TABLES} - {"chapter_teachers", "subscription_terms"}
-    for table in sorted(numbered | {"ledger_transactions"}):
-        connection.execute(
-            text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}")  # noqa: S608
-        )
+def _set_counters(connection: Connection, tables: Sequence[Rows]) -> None:
+    """The next row of each table gets the next number, where rows have one."""
+    for table in sorted({rows.table for rows in tables} | {"ledger_transactions"}):
+        counter = connection.execute(
+            text(
+                "SELECT pg_get_serial_sequence(:table, attname) FROM pg_attribute"
+                " WHERE attrelid = to_regclass(:table) AND attname = 'id' AND attidentity <> ''"
+            ),
+            {"table": table},
+        ).scalar_one_or_none()
+        if counter is not None:
+            connection.execute(text(f"SELECT setval('{counter}', max(id)) FROM {table}"))  # noqa: S608
     connection.commit()
