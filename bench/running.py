@@ -32,6 +32,7 @@ class Cost:
 
     wall_seconds: float
     cpu_seconds: float
+    output: str
 
 
 @contextlib.contextmanager
@@ -90,7 +91,7 @@ def run(command: Sequence[str | Path], settings: Mapping[str, str], *, folder: P
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if result.returncode != 0:
         raise click.ClickException(f"`{_shown(command)}` failed: {(result.stderr or result.stdout)[-2000:].strip()}")
-    return Cost(wall_seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return Cost(wall_seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result.stdout)
 
 
 @contextlib.contextmanager

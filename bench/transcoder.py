@@ -67,7 +67,7 @@ def _costs(options: Options, film: Path, height: int, show: Show) -> dict[str, l
 
     def each(folder: Path) -> Cost:
         costs = [run(call, {}, folder=folder) for call in ladder.process_each(str(film), height, rate)]
-        return Cost(sum(one.wall_seconds for one in costs), sum(one.cpu_seconds for one in costs))
+        return Cost(sum(one.wall_seconds for one in costs), sum(one.cpu_seconds for one in costs), "")
 
     makers: dict[str, Callable[[Path], Cost]] = {
         "nouba transcoder run": nouba,

@@ -37,6 +37,9 @@ from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
 from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, MAX_CAPTIONS_BYTES, Videos
 from services.webhook_gateway.settings import GatewaySettings, Serves
 from services.webhook_gateway.settlement.postgres import open_store
+from shared.contracts.routes import route_of
+from shared.contracts.videos import TranscodeVideo
+from shared.contracts.webhooks import WebhooksReceived
 from shared.operations.api_tokens.tokens import StoredTokens
 from shared.operations.webhook_endpoints.endpoints import Endpoints
 from shared.runtime.api_tokens import TokenVerifier
@@ -49,7 +52,7 @@ def create_app(
     settings: GatewaySettings,
     providers: Mapping[str, Provider],
     engine: Engine,
-    wake: Callable[[], None],
+    wake: Callable[[str], None],
     return_urls: Mapping[str, str],
     objects: Objects | None = None,
     inbox: Inbox | None = None,
@@ -57,7 +60,8 @@ def create_app(
     is_database_unavailable: Callable[[], bool] = lambda: False,
     school_engine: Engine | None = None,
 ) -> Flask:
-    """The WSGI application. `engine` has to commit by itself; `wake` is called when a message was enqueued.
+    """The WSGI application. `engine` has to commit by itself; `wake` is called with
+    the queue of a message that was enqueued.
 
     `engine` serves strangers; the routes that ask for a token use `school_engine`, unless it is None.
 
@@ -79,7 +83,7 @@ def create_app(
             settings.gateway_unsigned_per_second,
             lambda provider, reference: not is_database_unavailable() and is_registered(engine, provider, reference),
         ),
-        wake=wake,
+        wake=partial(wake, route_of(WebhooksReceived).queue),
         return_urls=return_urls,
         client_of=client_address(settings.gateway_proxies),
         payments_mode=settings.payments_mode,
@@ -87,7 +91,8 @@ def create_app(
     app.wsgi_app = WebhookFastPath(app.wsgi_app, app.extensions["gateway"])  # type: ignore[method-assign]
     if serves is not Serves.WEBHOOKS:
         school = school_engine or engine
-        _add_school_api(app, settings, objects, PostgresCourses(school, wake), school, providers)
+        wake_videos = partial(wake, route_of(TranscodeVideo).queue)
+        _add_school_api(app, settings, objects, PostgresCourses(school, wake_videos), school, providers)
     app.wsgi_app = with_hsts(app.wsgi_app, settings.https)  # type: ignore[method-assign]
     return app
 

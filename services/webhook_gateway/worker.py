@@ -37,7 +37,8 @@ from services.webhook_gateway.settlement.retry_due import (
     release_lost,
 )
 from services.webhook_gateway.settlement.settle import Settlement
-from shared.contracts.routes import GATEWAY
+from shared.contracts.payments import PaymentsSettled
+from shared.contracts.routes import GATEWAY, route_of
 from shared.contracts.webhooks import WebhookReceived, WebhooksReceived
 from shared.messaging.actors import actor, was_delivered_before
 from shared.messaging.broker import QuorumBroker, build_broker
@@ -185,9 +186,13 @@ def declare(
     broker: Broker,
     settlement: BatchedSettlement,
     enqueue_alone: Callable[[Sequence[int]], None],
-    wake: Callable[[], None],
+    wake: Callable[[str], None],
 ) -> None:
-    """The service's actors. An event that fails for good is not lost: its row is still there and due again."""
+    """The service's actors. An event that fails for good is not lost: its row is still there and due again.
+
+    `wake` is called with the queue for which messages were enqueued.
+    """
+    announced = route_of(PaymentsSettled).queue
 
     @actor(
         broker, WebhooksReceived, max_retries=16, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000
@@ -197,14 +202,13 @@ def declare(
             # a worker died of one of them: the others are not tried with it again
             enqueue_alone(message.event_ids)
             log.info("webhooks delivered again, each is settled alone", events=len(message.event_ids))
+            wake(QUEUE)
         else:
             settle_all(message.event_ids)
-        wake()
 
     @actor(broker, WebhookReceived, max_retries=16, min_backoff_ms=500, max_backoff_ms=5 * 60_000, time_limit_ms=60_000)
     def settle_one(message: WebhookReceived) -> None:
         settle_all([message.event_id])
-        wake()
 
     def settle_all(event_ids: Sequence[int]) -> None:
         verdicts = settlement.settle(event_ids)
@@ -213,3 +217,4 @@ def declare(
             SETTLED.labels(state).inc(count)
         if verdicts:
             log.info("webhooks settled", event_ids=list(verdicts), **states)
+        wake(announced)

@@ -91,10 +91,14 @@ class Relay:
             lane.start()
         self._counting.start()
 
-    def wake(self) -> None:
-        """Publish now, because a row has been committed. Cheap, and many calls may lead to one round."""
-        for lane in tuple(self._lanes.values()):
-            lane.wake()
+    def wake(self, *queues: str) -> None:
+        """Publish now, because a row has been committed for `queues`, or for any queue where none is named.
+
+        Cheap, and many calls may lead to one round; a lane that is woken for nothing costs a round trip.
+        """
+        lanes = self._lanes
+        for queue in queues or lanes:
+            lanes[queue].wake()
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
         """Finish the batches in hand; other rows stay for the next process."""

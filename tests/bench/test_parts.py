@@ -26,6 +26,7 @@ GATEWAY = {
 WORKERS = {
     "nouba gateway worker, one process",
     "pgbench, as many connections",
+    "pgbench, 32 events in a transaction",
     "a Celery worker, statement by statement",
     "two worker processes",
 }
@@ -48,6 +49,10 @@ EXPECTED = {
     ],
     "payments": [
         ("events settled", WORKERS),
+        (
+            "CPU of an event settled, of all processes",
+            {one for one in WORKERS if "one process" in one or "pgbench" in one},
+        ),
         ("events settled", {"all events of one user"}),
         ("p99 from accept to balance at 200/s", {"one worker process"}),
         ("memory of a process", {"payments worker"}),

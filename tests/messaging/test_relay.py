@@ -4,12 +4,12 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, text
+from sqlalchemy import Engine, event, func, insert, select, text
 
 from local.postgres import Postgres
 from shared.contracts.payments import PaymentSettled
@@ -103,6 +103,28 @@ def test_a_woken_relay_publishes_within_milliseconds(engine: Engine, vhost: Virt
     print(f"\ncommit to confirmed and deleted: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
     # far below the second that a poll takes, and wide enough for a busy machine
     assert p50 < 100
+
+
+def test_a_relay_that_is_woken_for_one_queue_asks_for_the_others_by_time_alone(
+    engine: Engine, vhost: VirtualHost
+) -> None:
+    asked: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_connection: object, _cursor: object, statement: str, values: Sequence[str], *_: object) -> None:
+        if "DELETE" in statement:
+            asked.append(values[1])
+
+    began = time.monotonic()
+    with relaying(engine, vhost) as running:
+
+        def is_asked_often() -> bool:
+            running.wake("webhooks")
+            return asked.count("webhooks") > 20
+
+        wait_until(is_asked_often, timeout_seconds=30)
+    seconds = time.monotonic() - began
+    assert asked.count("videos") <= seconds / relay.POLL_SECONDS + 2
 
 
 def test_a_row_that_nobody_announced_is_found_by_polling(engine: Engine, vhost: VirtualHost) -> None:

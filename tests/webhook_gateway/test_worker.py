@@ -21,20 +21,17 @@ class RecordingSettlement:
 
     settled: list[list[int]] = field(default_factory=list)
     alone: list[int] = field(default_factory=list)
-    woken: int = 0
+    woken: list[str] = field(default_factory=list)
 
     def settle(self, event_ids: Sequence[int]) -> Mapping[int, SettlementResult]:
         self.settled.append(list(event_ids))
         return {event_id: SettlementResult(EventState.APPLIED, "") for event_id in event_ids}
 
-    def wake(self) -> None:
-        self.woken += 1
-
 
 def deliver(message: Message, deliveries_before: int = 0) -> RecordingSettlement:
     """What the worker does with `message`."""
     recorded, broker = RecordingSettlement(), build_broker(NO_RABBITMQ)
-    declare(broker, recorded, recorded.alone.extend, recorded.wake)  # type: ignore[arg-type]
+    declare(broker, recorded, recorded.alone.extend, recorded.woken.append)  # type: ignore[arg-type]
     delivered = dramatiq.MessageProxy(dramatiq.Message(**{**encode_message(message), "args": ()}))
     delivered.delivery_count = deliveries_before  # type: ignore[attr-defined]  # as the broker's consumer does
     current = CurrentMessage()
@@ -48,13 +45,13 @@ def deliver(message: Message, deliveries_before: int = 0) -> RecordingSettlement
 
 def test_events_of_one_message_are_settled_together() -> None:
     recorded = deliver(WebhooksReceived(event_ids=(4, 5, 6)))
-    assert (recorded.settled, recorded.alone, recorded.woken) == ([[4, 5, 6]], [], 1)
+    assert (recorded.settled, recorded.alone, recorded.woken) == ([[4, 5, 6]], [], ["default"])
 
 
 def test_events_whose_message_comes_again_are_enqueued_each_alone() -> None:
     """One of them may have killed the worker: none of the others is tried with it."""
     recorded = deliver(WebhooksReceived(event_ids=(4, 5, 6)), deliveries_before=1)
-    assert (recorded.settled, recorded.alone, recorded.woken) == ([], [4, 5, 6], 1)
+    assert (recorded.settled, recorded.alone, recorded.woken) == ([], [4, 5, 6], ["webhooks"])
 
 
 def test_an_event_that_comes_again_alone_is_settled() -> None:
