@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from services.console.overview import read_overview
 from services.playback.views import PostgresViews, View
-from services.stats.api.cache import SnapshotCache, refresh
+from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.days import Days
 from services.stats.sections import engagement, lessons, subscriptions
 from services.stats.sections.base import Query, Rules
