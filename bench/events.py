@@ -22,7 +22,7 @@ EVENTS, EVENTS_PER_SECOND = 100_000, 100
 TYPES = ("payment.completed", "payment.refunded", "subscription.activated", "lesson.ready", "wallet.changed")
 #: A batch of events is recorded at once, as payments that are settled together are.
 _BATCHES_PER_SECOND = 20
-_WHO = "nouba gateway events, five endpoints fail"
+_WHO = "nouba gateway events-worker, five endpoints fail"
 
 
 def measure(options: Options, show: Show) -> Iterator[Measure]:
@@ -48,7 +48,7 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
     yield Measure(part=PART, name=f"p99 {name}", unit="s", samples={_WHO: [percentile(delays, 0.99)]}, goal=goal)
     yield Measure(part=PART, name=f"p50 {name}", unit="s", samples={_WHO: [percentile(delays, 0.5)]})
     name = "deliveries after the five have recovered"
-    yield Measure(part=PART, name=name, unit="/s", samples={"nouba gateway events": [per_second]}, digits=0)
+    yield Measure(part=PART, name=name, unit="/s", samples={"nouba gateway events-worker": [per_second]}, digits=0)
     memory = {"events worker, at most": [largest_mb], "events worker, when it was warm": [before_mb]}
     yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
 
@@ -79,7 +79,7 @@ class _Run:
             **settings,
         }
         self.worker: Process = stack.enter_context(
-            running([NOUBA, "gateway", "events"], settings, folder / "events.log")
+            running([NOUBA, "gateway", "events-worker"], settings, folder / "events.log")
         )
         self.worker.wait(lambda: "worker started" in self.worker.log, "it does not start")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import psycopg2
 
 from bench.load import request
-from local.psp.events import sign
+from local.psp.signed_webhooks import sign
 
 SECRET = "generic-bench"  # noqa: S105
 SETTINGS = {"NOUBA_PSP_GENERIC_SECRETS": SECRET}

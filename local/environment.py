@@ -34,7 +34,7 @@ _NOT_FOR_ALL = {"NOUBA_HOME", "NOUBA_INSTANCE", "NOUBA_LOCAL_PROCFILE", "NOUBA_M
 def shared_environment(
     given: Mapping[str, str], servers: Mapping[str, str], processes: Collection[str], remembered: SavedSettings
 ) -> dict[str, str]:
-    """What all processes are told; what the caller's own environment `given` says, wins."""
+    """The settings of all processes; what the caller's own environment `given` says, wins."""
     settings = {
         "NOUBA_TIMEZONE": "Africa/Algiers",
         "NOUBA_PAYMENTS_MODE": "test",
@@ -78,7 +78,7 @@ def wishes_of(given: Mapping[str, str]) -> dict[str, str]:
 def own_environments(
     given: Mapping[str, str], processes: Collection[str], remembered: SavedSettings
 ) -> dict[str, dict[str, str]]:
-    """What each process is told besides."""
+    """Further settings of each process."""
     own = {
         process: {} if process in _STAND_INS else {"NOUBA_METRICS_PORT": str(remembered.port(f"{process} metrics"))}
         for process in processes

@@ -103,7 +103,7 @@ class Stack:
                 self._stop_all()
 
     def run_processes(self, *, keep: bool) -> int:
-        """Run the processes with the settings that were kept, until told to stop. `keep` brings fallen ones back."""
+        """Run the processes with the settings that were kept, until asked to stop. `keep` brings fallen ones back."""
         kept = read_private(self._file)
         return run_processes(read_procfile(self.procfile), kept["shared"], kept["own"], PROJECT, keep=keep)
 

@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 def make_virtual_host(server: RabbitMq) -> str:
     """The AMQP address of a new virtual host, whose queues no other test sees."""
     name = f"test-{uuid.uuid4().hex[:12]}"
-    # whoever makes one may do everything in it
+    # anyone who makes one may do everything in it
     httpx.put(f"{server.management_url}/api/vhosts/{name}").raise_for_status()
     return server.url_of(name)
 

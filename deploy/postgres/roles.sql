@@ -37,7 +37,7 @@ GRANT CONNECT ON DATABASE nouba TO nouba_intake, nouba_gateway, nouba_transcoder
 GRANT USAGE ON SCHEMA public TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
     nouba_playback, nouba_school;
 
--- Whoever runs `nouba doctor` asks which version the tables are of.
+-- `nouba doctor` reads which version the tables are of.
 GRANT SELECT ON alembic_version TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console;
 
 -- Every service writes its own rows of the outbox and sees no others. To lock a row needs the right to change one of
@@ -56,7 +56,7 @@ DROP POLICY IF EXISTS own_queues ON dead_letters;
 CREATE POLICY own_queues ON dead_letters TO nouba_gateway, nouba_transcoder, nouba_stats USING (
     CASE queue WHEN 'webhooks' THEN 'nouba_gateway' WHEN 'events' THEN 'nouba_gateway' WHEN 'videos' THEN 'nouba_transcoder' WHEN 'default' THEN 'nouba_stats'
     END = current_user);
--- the API shows all of them to whoever has the scope, and changes none of another service
+-- the API shows all of them to a token with the scope, and changes none of another service
 DROP POLICY IF EXISTS api_reads_letters ON dead_letters;
 CREATE POLICY api_reads_letters ON dead_letters FOR SELECT TO nouba_gateway USING (true);
 DROP POLICY IF EXISTS operators_letters ON dead_letters;
@@ -134,7 +134,7 @@ GRANT SELECT ON dead_letters, queue_pauses, operator_acts, outbox, transcode_job
     daily_stats_newest, changed_days, payments, payment_objects, ledger_accounts, ledger_transactions, ledger_entries,
     ledger_adjustments, refund_requests, subscriptions TO nouba_console;
 GRANT INSERT ON refund_requests TO nouba_console;
--- an e-mail address is looked for, and never shown
+-- an e-mail address is searched for, and never shown
 GRANT SELECT (id, email, balance_minor) ON users TO nouba_console;
 GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resolution, payment_id, received_at, drained_at,
     processed_at, next_attempt_at, body_erased_at), UPDATE (state, attempts, tries, taken_up_at, resolution, processed_at, next_attempt_at)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 
 from local.psp.bodies import digest
-from local.psp.events import Delivery, Payment, signed
+from local.psp.signed_webhooks import Delivery, Payment, signed
 
 AMOUNT_MINOR = 10_000
 _EVERY_SECONDS = 0.05

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import httpx
 
 from local.demo.school import School, Student
-from local.psp.events import Delivery, Payment, late, signed, tampered
 from local.psp.orders import Orders
+from local.psp.signed_webhooks import Delivery, Payment, late, signed, tampered
 
 #: How long a webhook may take from its answer to its end.
 SETTLED_WITHIN_SECONDS = 15

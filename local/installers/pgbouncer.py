@@ -1,4 +1,4 @@
-"""Which PgBouncer to run: one that a setting names, else the machine's, which is installed where that is possible."""
+"""Finds or installs PgBouncer for the tests; the local stack runs none."""
 
 import os
 import shutil

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from local.psp.payment import Json, Payment, digest
-from local.psp.stripe_events import KINDS, stripe_event
+from local.psp.stripe_event_bodies import KINDS, stripe_event
 
 __all__ = ["BODIES", "WORDS", "Json", "Payment", "digest"]
 

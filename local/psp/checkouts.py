@@ -5,8 +5,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template_string, request
 
+from local.psp.api_faults import Faults
 from local.psp.bodies import digest
-from local.psp.faults import Faults
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated payment page</title>
 <h1>{{ checkout.amount }} DZD</h1><p>No card, no money: choose how it ends.</p>

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from local.psp import events
+from local.psp import signed_webhooks
 from local.psp.bodies import Payment, digest
 
 HAPPY, DUPLICATE, TAMPERED, LATE = "happy", "duplicate", "tampered", "late"
@@ -27,7 +27,7 @@ SIGN_THE_TIME = ("standard_webhooks", "stripe")
 class Parcel:
     """A delivery, and what it is there to show."""
 
-    delivery: events.Delivery
+    delivery: signed_webhooks.Delivery
     scenario: str
     what: str
 
@@ -74,16 +74,16 @@ class Traffic:
                 if source.random() < self.duplicate:
                     parcels.append(replace(parcel, scenario=DUPLICATE))
                 if source.random() < self.tamper:
-                    parcels.append(Parcel(events.tampered(parcel.delivery, source), TAMPERED, what))
+                    parcels.append(Parcel(signed_webhooks.tampered(parcel.delivery, source), TAMPERED, what))
                 if source.random() < self.late:
-                    late = events.late(self.provider, self.secrets, payment, what, at=at, header=self.header)
+                    late = signed_webhooks.late(self.provider, self.secrets, payment, what, at=at, header=self.header)
                     parcels.append(Parcel(late, LATE, what))
         if self.shuffle:
             source.shuffle(parcels)
         return parcels
 
-    def _signed(self, payment: Payment, what: str, at: datetime, occurred_at: datetime) -> events.Delivery:
-        delivery = events.signed(
+    def _signed(self, payment: Payment, what: str, at: datetime, occurred_at: datetime) -> signed_webhooks.Delivery:
+        delivery = signed_webhooks.signed(
             self.provider,
             self.secrets,
             payment,

@@ -1,4 +1,4 @@
-"""The simulator's HTTP face: SATIM's calls as they are documented, and a payer who does what a test tells it to."""
+"""The simulator's HTTP face: SATIM's calls as they are documented, and a payer who does what a test asks for."""
 
 import hmac
 from collections.abc import Callable, Mapping
@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, jsonify, redirect, render_template_string, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from local.psp.api_faults import Faults
 from local.psp.bank import ACTIONS, DECLINED, PAID, REFUNDED, REVERSED, Bank, Order, RefusedError
 from local.psp.checkouts import checkouts
-from local.psp.faults import Faults
 from local.psp.stripe_api import StripeAccount, stripe_api
 from shared.runtime.currency import format_minor
 from shared.runtime.health import healthy

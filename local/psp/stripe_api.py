@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify, request
 
+from local.psp.api_faults import Faults
 from local.psp.bodies import Json, digest
-from local.psp.faults import Faults
 
 #: What Stripe keeps of a payment of 100, and of a dispute.
 FEE_PERCENT: Final = 3

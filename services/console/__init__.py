@@ -1,1 +1,1 @@
-"""The operators' pages: what runs, what waits, what died, and the few things that a person decides."""
+"""The operators' web console: queues, dead letters, webhooks, lessons, payments, and the actions on them."""

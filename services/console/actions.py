@@ -9,10 +9,18 @@ from urllib.parse import urlsplit
 from flask import abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from services.console import lessons
+from services.console import lesson_queries
 from services.console.auth import Authenticator, TooManyAttemptsError, for_operators
 from services.console.dead_letter_selection import SnapshotFilter, preview
-from services.console.pages import FILTERS, LARGEST_ID, MAX_BULK_ACTION, console, console_context, dead_filter, row_id
+from services.console.read_routes import (
+    FILTERS,
+    LARGEST_ID,
+    MAX_BULK_ACTION,
+    console,
+    console_context,
+    dead_filter,
+    row_id,
+)
 from shared.operations.dead_letters import replay
 from shared.operations.dead_letters.queries import DeadFilter
 from shared.operations.dead_letters.replay import Decided, Decision
@@ -132,11 +140,11 @@ def resolve_event(event_id: int) -> ResponseReturnValue:
 @console.post(f"/lessons/<int(max={LARGEST_ID}):job_id>/ask")
 @for_operators
 def ask_of_lesson(job_id: int) -> ResponseReturnValue:
-    if (what := request.form.get("what", "")) not in lessons.POSSIBLE:
+    if (what := request.form.get("what", "")) not in lesson_queries.POSSIBLE:
         abort(400, "The form does not say what is asked. Load its page again, and repeat it.")
     if not (why := _why()):
         abort(400, "Give a reason: it is stored in the audit log.")
-    asked = lessons.ask(console_context().engine, job_id, what, who=g.visitor.name, why=why)
+    asked = lesson_queries.ask(console_context().engine, job_id, what, who=g.visitor.name, why=why)
     flash(f"Asked: {what}. A worker does it within seconds." if asked else "Its state does not allow that now.")
     return redirect(url_for("console.show_lesson", job_id=job_id))
 

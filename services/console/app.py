@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.console.auth import guard
 from services.console.endpoints import console
-from services.console.pages import ConsoleContext
+from services.console.read_routes import ConsoleContext
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
 from services.console.template_filters import teach

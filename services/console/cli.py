@@ -1,4 +1,4 @@
-"""`nouba console`: serves the operators' web console."""
+"""`nouba console`: one command, serves the operators' web console; its users are settings."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Credentials of the console's people: `name:token` entries, their roles, and the id that the audit keeps of each."""
+"""Console credentials: `name:token` entries, their roles, and each one's id in the audit log."""
 
 import hashlib
 import hmac

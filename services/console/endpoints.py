@@ -1,4 +1,4 @@
-"""Endpoints of events: how each stands, its deliveries with their attempts, enabling, disabling and replays."""
+"""Pages of webhook endpoints: state, deliveries and attempts; enable, disable and replay."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from services.console.auth import for_operators, for_visitors
 from services.console.money import console
-from services.console.pages import LARGEST_ID, PAGE_ROWS, SPANS, asked, console_context, row_id
+from services.console.read_routes import LARGEST_ID, PAGE_ROWS, SPANS, asked, console_context, row_id
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_endpoints.endpoints import (
     DELIVERY_STATES,

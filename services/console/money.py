@@ -1,4 +1,4 @@
-"""Support's pages: a payment with all that happened to it, and a wallet with what its balance is made of."""
+"""Pages for support: a payment with its history, a wallet with its statement, refunds and corrections."""
 
 import uuid
 from datetime import datetime
@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from services.console.actions import console
 from services.console.auth import for_operators, for_visitors
-from services.console.pages import LARGEST_ID, PAGE_ROWS, asked, console_context, row_id
+from services.console.read_routes import LARGEST_ID, PAGE_ROWS, asked, console_context, row_id
 from shared.operations.payments.queries import PaymentFilter, find_payments, find_users, show_payment
 from shared.operations.payments.refund import REFUNDING, CannotRefundError, Refund, request_refund
 from shared.operations.payments.statement import ENTRIES, read_wallet

@@ -1,4 +1,4 @@
-"""Figures of the overview page, read from the tables of all services."""
+"""Figures of the console's overview page, read from the tables of all services."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -67,7 +67,7 @@ class Overview:
 
 
 def read_overview(engine: Engine) -> Overview:
-    """Look now."""
+    """Check now."""
     with engine.connect() as connection:
         figures = dict(connection.execute(_FIGURES).mappings().one())
         now: datetime = connection.scalar(text("SELECT now()"))

@@ -1,4 +1,4 @@
-"""Sessions of the console, kept in PostgreSQL: a session ends at "Leave", after its hours, or with its credential.
+"""Console sessions in PostgreSQL: one ends at sign-out, after its hours, or with its credential.
 
 The browser holds a random id, the table its SHA-256, so that reading the table opens no session.
 """

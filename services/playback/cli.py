@@ -1,4 +1,4 @@
-"""`nouba playback`: lessons for players, by signed addresses."""
+"""`nouba playback`: one command, serves lessons to players by signed addresses."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""What can go wrong in playback, told apart by whose fault it is.
+"""Errors of playback, by whose fault they are.
 
 PlaybackError
 +-- UnknownFile           404: the lesson has no such file, the course no such key

@@ -1,4 +1,4 @@
-"""What playback counts."""
+"""Metrics of the playback service."""
 
 from prometheus_client import Counter
 

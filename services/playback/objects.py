@@ -105,4 +105,4 @@ class S3Files:
 def _fault(code: str) -> UnknownFileError | StorageUnavailableError:
     if code in _MISSING:
         return UnknownFileError()
-    return StorageUnavailableError(f"S3 refused: {code}; look at NOUBA_S3_* and the rights of the key")
+    return StorageUnavailableError(f"S3 refused: {code}; check NOUBA_S3_* and the rights of the key")

@@ -1,4 +1,4 @@
-"""What the playback service is told by its environment."""
+"""Settings of the playback service."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Records who watched which lesson: adds reports up in memory and writes them every few seconds.
+"""Records lesson views: adds reports up in memory and writes them every few seconds.
 
 One row a viewer, lesson and day, whatever number of reports. A crash loses what was not written yet: the last seconds.
 While the database is away, reports wait in memory.

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from services.stats.readable import scaled
+from services.stats.humanize import scaled
 from services.stats.rows import Row
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit

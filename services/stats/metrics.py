@@ -5,12 +5,12 @@ from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
-SWEEPS = Counter("nouba_stats_sweeps_total", "Looks for due days that succeeded.")
-SWEEP_FAILURES = Counter("nouba_stats_sweep_failures_total", "Looks for due days that failed; the next one may not.")
+SWEEPS = Counter("nouba_stats_sweeps_total", "Searches for due days that succeeded.")
+SWEEP_FAILURES = Counter("nouba_stats_sweep_failures_total", "Searches for due days that failed; the next one may not.")
 _HEARTBEAT = Gauge(
-    "nouba_stats_scheduler_heartbeat_timestamp_seconds", "When the scheduler last looked for due days with success."
+    "nouba_stats_scheduler_heartbeat_timestamp_seconds", "When the scheduler last searched for due days with success."
 )
-_DUE = Gauge("nouba_stats_days_due", "Days that were due at the last look.")
+_DUE = Gauge("nouba_stats_days_due", "Days that were due at the last scan.")
 _TOO_OLD = Gauge(
     "nouba_stats_users_too_old", "Users whose created_at is before the school's first day; no day is computed for them."
 )

@@ -1,4 +1,4 @@
-"""The rows behind a number: who, what, when and how much; the rows of a number always add up to it."""
+"""The rows behind a number: user, object, time and amount; they add up to the number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +78,7 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A query that stands for itself; it may look so many days back."""
+    """A query that stands for itself; it may read so many days back."""
 
     text: str
     days_back: int = 0

@@ -29,7 +29,7 @@ from shared.runtime.logs import describe
 from shared.runtime.metrics import serve_metrics
 
 _MINUTE = timedelta(minutes=1)
-#: After a longer sleep than this it fires without looking which minutes were missed.
+#: After a longer sleep than this it fires without checking which minutes were missed.
 _MAX_LOOKBACK = timedelta(days=1)
 
 log = structlog.get_logger(__name__)
@@ -86,7 +86,7 @@ def _enqueue_due(
         mailed = mail(now=datetime.now(UTC)) if mail else None
     except SQLAlchemyError as error:
         SWEEP_FAILURES.inc()
-        log.warning("could not look for due days, trying again at the next fire", error=describe(error))
+        log.warning("could not search for due days, trying again at the next fire", error=describe(error))
         return
     SWEEPS.inc()
     heartbeat()

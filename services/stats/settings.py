@@ -91,7 +91,7 @@ class StatsSettings(MailSettings):
     rabbitmq_url: RabbitMqUrl
     #: Messages handled at once: what so many payments changed is noted together. Days are computed one after the other.
     worker_threads: int = Field(32, ge=1, le=64)
-    #: When the scheduler looks for due days. The zone is no matter: a multiple of a quarter of an hour is midnight in
+    #: When the scheduler finds due days. The zone is no matter: a multiple of a quarter of an hour is midnight in
     #: each of them.
     stats_schedule: Annotated[str, AfterValidator(_is_cron)] = "*/5 * * * *"
     #: So many of the last days are compared with the facts every hour, even if nobody said that they changed. What is

@@ -79,7 +79,7 @@ class UnknownCourseError(TranscoderError):
     """A message names a course that does not exist; trying again cannot help."""
 
     def __init__(self, course_id: int) -> None:
-        super().__init__(f"There is no course {course_id}: look at the number.")
+        super().__init__(f"There is no course {course_id}: check the number.")
 
 
 class UnknownJobError(TranscoderError):

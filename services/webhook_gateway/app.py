@@ -23,8 +23,8 @@ from services.webhook_gateway.school_api.auth import Authorizer
 from services.webhook_gateway.school_api.checkouts.checkouts import ReturnUrls
 from services.webhook_gateway.school_api.checkouts.postgres import PostgresCheckouts
 from services.webhook_gateway.school_api.checkouts.routes import CheckoutApi
-from services.webhook_gateway.school_api.keys.postgres import PostgresKeys
-from services.webhook_gateway.school_api.keys.routes import KeyDelivery
+from services.webhook_gateway.school_api.content_keys.postgres import PostgresKeys
+from services.webhook_gateway.school_api.content_keys.routes import KeyDelivery
 from services.webhook_gateway.school_api.payments.reading import Reading
 from services.webhook_gateway.school_api.payments.routes import Payments
 from services.webhook_gateway.school_api.playback.playback import Signer

@@ -30,7 +30,7 @@ def gateway() -> None:
     Examples:
       nouba gateway serve               the web process, on 127.0.0.1:8080
       nouba gateway worker              the payments worker
-      nouba gateway events              the events worker
+      nouba gateway events-worker       the events worker
       nouba gateway providers --json    which providers are enabled
       nouba gateway reconcile           poll providers for pending payments
     """
@@ -66,8 +66,8 @@ def worker() -> None:
     raise SystemExit(run(read_settings(GatewaySettings), read_psp_settings()))
 
 
-@gateway.command()
-def events() -> None:
+@gateway.command("events-worker")
+def events_worker() -> None:
     """Run the events worker (queue `events`).
 
     It delivers events to the endpoints that `nouba endpoints list` shows.

@@ -305,7 +305,7 @@ class PaymentPendingError(ProviderUnavailableError):
 
 
 class PaymentUnknownToProviderError(ProviderUnavailableError):
-    """The provider answered, but did not tell of the payment: about others it may answer well."""
+    """The provider answered, but did not report the payment: about others it may answer well."""
 
 
 class ProviderRateLimitedError(ProviderUnavailableError):
@@ -328,7 +328,7 @@ class PlaybackOffError(ServerError):
 
 
 class ConcurrentInsertError(ServerError):
-    """Another transaction opened the same payment first; it is there for whoever tries again."""
+    """Another transaction opened the same payment first; it is there for the next attempt."""
 
 
 class StorageUnavailableError(ServerError):

@@ -11,7 +11,7 @@ from services.webhook_gateway.api.openapi import build
 from services.webhook_gateway.api.operations import documented
 from services.webhook_gateway.http.routes import gateway
 from services.webhook_gateway.school_api.checkouts.routes import checkouts
-from services.webhook_gateway.school_api.keys.routes import keys
+from services.webhook_gateway.school_api.content_keys.routes import keys
 from services.webhook_gateway.school_api.operators.routes import operators
 from services.webhook_gateway.school_api.payments.reading import reading
 from services.webhook_gateway.school_api.payments.routes import payments

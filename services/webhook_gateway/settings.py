@@ -93,7 +93,7 @@ class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
     events_allow_private: bool = False
 
     worker_threads: int = Field(16, ge=1, le=64)
-    #: How often the worker on watch looks at the invariants, and how old an event may be before a worker has tried it.
+    #: How often the worker on watch checks the invariants, and how old an event may be before a worker has tried it.
     integrity_check_seconds: float = Field(60.0, gt=0)
     integrity_settle_seconds: float = Field(300.0, gt=0)
     #: Whether real money moves here: an event of the other mode is quarantined, whatever key signed it.

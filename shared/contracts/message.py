@@ -1,4 +1,4 @@
-"""What a contract is: a frozen value with a name and a version, read tolerantly and written exactly.
+"""The base of every contract: a frozen value with name and version, read tolerantly and written exactly.
 
 A newer sender may add fields (they are ignored), an older one may lack fields that have a default.
 Renaming, removing or retyping a field is a new version: both are handled until no old message is left.

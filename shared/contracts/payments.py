@@ -1,4 +1,4 @@
-"""Messages of the payments worker."""
+"""Messages from the payments worker to the statistics: payments were settled."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""Messages of the statistics scheduler."""
+"""Messages from the statistics scheduler to its worker: days to compute or verify."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""Messages of the gateway about webhook events."""
+"""Messages from the gateway to the payments worker: webhook events were received."""
 
 from dataclasses import dataclass
 from enum import StrEnum

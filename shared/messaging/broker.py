@@ -110,7 +110,7 @@ class Consumer(_RabbitmqConsumer):
         for method, properties, body in iterator:
             if method is not None:
                 self._headers = (properties and properties.headers) or {}
-                # in hand until the server is told, even one that cannot be read; only the connection's thread knows
+                # in hand until the server is answered, even one that cannot be read; only the connection's thread knows
                 self.known_tags.add(method.delivery_tag)
             yield method, properties, body
 

@@ -1,1 +1,1 @@
-"""What operators see and do."""
+"""Operations: what operators see and do, for the command line and the console."""

@@ -83,9 +83,9 @@ def operators_database(application: str) -> Iterator[Engine]:
 
 
 def watch_until_interrupted(read: Callable[[], T], every_seconds: float, known: type[E]) -> Iterator[T | E]:
-    """Yield what `look` returns, or its error of the type `known`, every `every_seconds` until Ctrl-C or SIGTERM.
+    """Yield what `check` returns, or its error of the type `known`, every `every_seconds` until Ctrl-C or SIGTERM.
 
-    Looks in a thread, so that Ctrl-C ends it at once even while a server does not answer. A KeyboardInterrupt would
+    Checks in a thread, so that Ctrl-C ends it at once even while a server does not answer. A KeyboardInterrupt would
     be raised anywhere in a library, and may be swallowed there.
     """
     # a signal handler may write to no other queue: it could wait for a lock that this thread holds

@@ -1,8 +1,8 @@
-"""The answer of every `/healthz`: this process answers, and which start it belongs to."""
+"""`/healthz` of every server: the process answers, with the id of its start."""
 
 import os
 
-#: Names the start in whose environment it is: two stacks that fight for a port are told apart by it.
+#: Names the start in whose environment it is: two stacks that fight for a port are distinguished by it.
 SETTING = "NOUBA_INSTANCE"
 HEADER = "Nouba-Instance"
 

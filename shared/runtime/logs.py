@@ -1,4 +1,4 @@
-"""Log lines that a person and a machine can read, and that quote no data: one renderer for our code and for libraries.
+"""Structured logs for people and machines: one renderer for our code and libraries, no personal data.
 
 Call `configure("gateway")` once, first thing. NOUBA_LOG_FORMAT=json gives a JSON object a line.
 """

@@ -1,4 +1,4 @@
-"""What the plumbing counts, in Prometheus' terms: seconds, names with `nouba_`, no label that a stranger can choose.
+"""Metrics of the shared runtime: in seconds, prefixed `nouba_`, without labels that a stranger can choose.
 
 A service with one process serves its registry. Processes that share a port (gunicorn) share a directory instead:
 set PROMETHEUS_MULTIPROC_DIR before Python starts them, empty it first, and serve the directory from one of them.

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema; safe to run from many processes at once, and beside live traffic.
+"""Migrates a database to the newest schema, beside live traffic and from many processes at once.
 
 Each migration is a transaction of its own. A statement that cannot have its table lock within LOCK_TIMEOUT_MS, or would
 deadlock, is given up and tried again: while it waited, every later statement on that table would queue up behind it.

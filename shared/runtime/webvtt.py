@@ -87,7 +87,7 @@ def _cue(timing: str, text: str, number: int, *, is_webvtt: bool) -> Cue:
     if not is_webvtt:
         text = _FOREIGN_TAG.sub("", text)
         text = _BARE_LESS_THAN.sub("&lt;", _BARE_AMPERSAND.sub("&amp;", text))
-    # no line of a cue's text may look like a time
+    # no line of a cue's text may resemble a time
     text = "\n".join(line.strip() for line in text.replace("-->", "--&gt;").split("\n") if line.strip())
     return Cue(start, end, text, settings)
 

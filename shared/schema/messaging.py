@@ -30,7 +30,7 @@ dead_letters = Table(
     Column("state", Text, nullable=False, server_default="dead"),
     # retries, contract, permanent, unknown_actor, undecodable; else RabbitMQ's word: delivery_limit, expired, maxlen
     Column("cause", Text, nullable=False),
-    # a sentence for the operator, without personal data; empty until the worker that gave it up has told
+    # a sentence for the operator, without personal data; empty until the worker that gave it up has reported
     Column("error", Text),
     Column("actor", Text),
     Column("arguments", JSONB),

@@ -65,7 +65,7 @@ webhook_events = Table(
     ),
     Index("ix_webhook_events_kept_bodies", "received_at", postgresql_where=text("body_erased_at IS NULL")),
     Index("ix_webhook_events_waiting", "next_attempt_at", postgresql_where=text("state = 'received'")),
-    # "waiting" is said in other words, so that nobody who means to look there goes through all that wait instead
+    # "waiting" is said in other words, so that no query for these rows goes through all that wait instead
     Index(
         "ix_webhook_events_parked",
         "reference",
@@ -146,7 +146,7 @@ payments = Table(
         "next_ask_at",
         postgresql_where=text("status IN ('pending', 'authorized')"),
     ),
-    # a provider whose answers about what is collected tell more than its webhooks
+    # a provider whose answers about what is collected report more than its webhooks
     Index(
         "ix_payments_follow_ups",
         "provider",
@@ -310,7 +310,7 @@ refund_requests = Table(
     Column("reason", Text, nullable=False),
     Column("actor_name", Text, nullable=False),
     created_at_column(),
-    # sending: an attempt may have reached the provider; unknown: nobody can tell, and a person has to look
+    # sending: an attempt may have reached the provider; unknown: nobody knows, and a person has to check
     Column("state", Text, nullable=False, server_default="requested"),
     # why it is where it is, in words without personal data
     Column("note", Text),

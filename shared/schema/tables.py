@@ -1,4 +1,4 @@
-"""Every table, in one place to import from."""
+"""Every table of the schema, in one place to import from."""
 
 from shared.schema.api import api_idempotency_keys, api_tokens, checkouts
 from shared.schema.events import events, webhook_deliveries, webhook_endpoints

@@ -32,7 +32,7 @@ transcode_jobs = Table(
     Column("source_etag", Text, nullable=False),
     Column("source_bytes", BigInteger, nullable=False),
     # S3's time of the upload (Amazon takes the beginning of one in pieces): of two uploads for one course the later one
-    # counts, whichever was told of first
+    # counts, whichever was reported first
     Column("uploaded_at", INSTANT, nullable=False),
     Column("state", Text, nullable=False, server_default="queued"),
     # why the job failed or was cancelled: one sentence that a teacher understands
@@ -99,7 +99,7 @@ captions = Table(
     info={"writer": "gateway"},
 )
 
-# One row is what one worker does at one time. Whoever moved `lease_until` into the future as `lease_owner` does it.
+# One row is what one worker does at one time. Anyone who moved `lease_until` into the future as `lease_owner` does it.
 transcode_chunks = Table(
     "transcode_chunks",
     metadata,

@@ -66,9 +66,9 @@ EXPECTED = {
         ("messages taken, nothing done", {"nouba's worker", "dramatiq as it comes", "celery, threads", "taskiq"}),
     ],
     "events": [
-        ("p99 delay of an event at 100/s to 15 of 20 endpoints", {"nouba gateway events, five endpoints fail"}),
-        ("p50 delay of an event at 100/s to 15 of 20 endpoints", {"nouba gateway events, five endpoints fail"}),
-        ("deliveries after the five have recovered", {"nouba gateway events"}),
+        ("p99 delay of an event at 100/s to 15 of 20 endpoints", {"nouba gateway events-worker, five endpoints fail"}),
+        ("p50 delay of an event at 100/s to 15 of 20 endpoints", {"nouba gateway events-worker, five endpoints fail"}),
+        ("deliveries after the five have recovered", {"nouba gateway events-worker"}),
         ("memory of a process", {"events worker, at most", "events worker, when it was warm"}),
     ],
     "transcoder": [

@@ -118,7 +118,12 @@ def _folder(logs: Path | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Notify]:
-    columns = (TextColumn("{task.description:34}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:34}"),
+        BarColumn(),
+        TextColumn("{task.fields[reported]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", reported="", total=1.0)
 

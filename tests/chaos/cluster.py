@@ -87,7 +87,7 @@ class House:
             "gateway-2": ("gateway", "serve"),
             "payments-worker-1": ("gateway", "worker"),
             "payments-worker-2": ("gateway", "worker"),
-            "events-worker": ("gateway", "events"),
+            "events-worker": ("gateway", "events-worker"),
             "transcoder": ("transcoder", "worker"),
             "stats-worker": ("stats", "worker"),
             "stats-scheduler": ("stats", "scheduler"),

@@ -13,7 +13,7 @@ from tests.chaos.cluster import TOKEN, House
 from tests.chaos.lessons import Viewer
 from tests.chaos.oracle import Expected
 
-#: Of each kind of difference, so many are told one by one.
+#: Of each kind of difference, so many are reported one by one.
 _SHOWN = 10
 
 

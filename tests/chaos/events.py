@@ -1,4 +1,4 @@
-"""What the providers will tell, chosen by a seed before anything runs: payments, their events, copies and forgeries."""
+"""What the providers will send, chosen by a seed before anything runs: payments, events, copies and forgeries."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from local.psp.bodies import BODIES, Payment, digest
-from local.psp.events import checksum, sign
+from local.psp.signed_webhooks import checksum, sign
 
 DUPLICATED, OUT_OF_ORDER, TAMPERED = 0.30, 0.20, 0.05
 #: How far, in events, a copy follows its original, and an event that is out of order strays from its place.
@@ -53,7 +53,7 @@ _LIVES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One payment: who tells of it, what all is told, and when it was paid by the provider's clock."""
+    """One payment: who reports it, what all is reported, and when it was paid by the provider's clock."""
 
     route: str
     payment: Payment
@@ -123,7 +123,7 @@ def plan(seed: int, events: int, now: datetime) -> Plan:
     while reported < events:
         lives.append(life := _life(dice, len(lives), users, noon))
         reported += len(life.reported)
-    # Which subscriptions run depends on when each payment was made, and some providers tell no time: so those of one
+    # Which subscriptions run depends on when each payment was made, and some providers report no time: so those of one
     # user have one price, and it is the oldest so many that run.
     prices = [100 * dice.randint(200, 4000) for _ in range(users)]
     buyers = [dice.randint(1, users) for _ in range(users * 3)]
@@ -146,7 +146,7 @@ def _life(dice: random.Random, number: int, users: int, noon: datetime) -> Life:
         captured_minor=payment.amount_minor * 2 // 3 if "captured" in reported else 0,
         disputed_minor=payment.amount_minor // 2 if "disputed" in reported and dice.random() < 0.5 else 0,
     )
-    # a third of what is told about was paid on one of the two days before, which changes their statistics
+    # a third of the payments was paid on one of the two days before, which changes their statistics
     ago = dice.choice((0, 0, 0, 0, 1, 2))
     return Life(route, payment, reported, noon - timedelta(days=ago))
 

@@ -150,7 +150,7 @@ def _forge(port: int, count: int, rate: float, sender: Any) -> None:
 
 @contextlib.contextmanager
 def _dripping(port: int, found: Withstood) -> Iterator[None]:
-    """Sockets that send a head and then a byte a second; whoever is cut off comes again."""
+    """Sockets that send a head and then a byte a second; anyone who is cut off comes again."""
     stop = threading.Event()
     head = b"POST /webhooks/generic HTTP/1.1\r\nHost: slow\r\nContent-Length: 5000\r\nX-Signature: 0\r\n\r\n"
 
@@ -195,7 +195,7 @@ def _is_silent(one: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def _measuring(processes: list[psutil.Process], found: Withstood) -> Iterator[None]:
-    """Look at the gateway's memory all the while."""
+    """Check the gateway's memory all the while."""
     stop = threading.Event()
     found.memory_before_bytes = found.memory_most_bytes = _memory(processes)
 

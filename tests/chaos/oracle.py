@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from tests.chaos.events import Life, Plan
 
-#: Of what was told of a payment that was never collected, the furthest counts.
+#: Of what was reported about a payment that was never collected, the furthest counts.
 _FURTHEST = {
     "failed": "failed", "session_failed": "failed", "canceled": "canceled", "expired": "expired",
     "authorized": "authorized", "pending": "pending",
@@ -62,7 +62,7 @@ def expect(plan: Plan, zone: ZoneInfo) -> Expected:
         balances={user_id: wallets[user_id] - spent[user_id] for user_id in range(1, plan.users + 1)},
         active=active,
         earned_minor=sum(spent.values()),
-        # what came today may be of any time of it, and a provider that tells no time is booked when it is heard
+        # what came today may be of any time of it, and a provider that reports no time is booked when it is heard
         days={day: (len(amounts), sum(amounts)) for day, amounts in days.items()},
     )
 

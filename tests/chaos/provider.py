@@ -1,4 +1,4 @@
-"""Behaves as the payment providers do: tells each event, and tells it again until somebody answers 2xx.
+"""Behaves as the payment providers do: reports each event, and reports it again until somebody answers 2xx.
 
 One thread and plain sockets, since what the sender costs is taken from the cores that the tested processes need.
 """
@@ -163,7 +163,7 @@ class Provider:
             self._resend(news, line.attempt)
 
     def _fail(self, line: _Line, waiting: "deque[_Line]") -> None:
-        """Nothing came back: the event may have been kept or not, and so it is told again."""
+        """Nothing came back: the event may have been kept or not, and so it is sent again."""
         assert line.news is not None
         self._count(line.news, 0)
         line.close()

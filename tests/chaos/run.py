@@ -28,12 +28,12 @@ from tests.chaos.storm import KILL, OUTAGE, PAUSE, RESTART, Blow, Storm, Struck,
 #: their work, so a long one leaves much to do; what an outage leaves has to be done in the first of these two.
 REST_SECONDS = 300.0
 REST_SECONDS_PER_EVENT = 0.01
-#: An event that is refused for ever is told for ever: a run gives up after so many times the time it was meant to take.
+#: An event that is refused for ever is sent for ever: a run gives up after so many times its planned duration.
 PATIENCE, PATIENCE_SECONDS = 3.0, 300.0
 #: An event whose message was lost with its broker is due again after a quarter of an hour. Where nothing has moved
 #: for so long, that time is let pass at once, and the events that needed it are counted.
 _STILL_SECONDS = 12.0
-#: The tables and queues are not looked at in one instant, and the API shows a new day a second later: so nothing may
+#: The tables and queues are not checked in one instant, and the API shows a new day a second later: so nothing may
 #: have waited anywhere for so long.
 _SURE_SECONDS = 4.0
 _POLL_SECONDS = 0.25
@@ -237,7 +237,7 @@ class _Run:
         return [(self._plan.today - timedelta(days=ago)).date() for ago in range(self._wish.days, 0, -1)]
 
     def _wait_for_rest(self, watching: "list[Future[None]]") -> None:
-        """Until nothing waits anywhere; or tell what still does when the time is over."""
+        """Until nothing waits anywhere; or report what still does when the time is over."""
         began, moved_at, before = time.monotonic(), time.monotonic(), dict[str, int]()
         longest = REST_SECONDS if self._wish.outage else REST_SECONDS + self._wish.events * REST_SECONDS_PER_EVENT
         while time.monotonic() < began + longest:

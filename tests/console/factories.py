@@ -80,7 +80,7 @@ INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor, b
 INSERT INTO webhook_events (id, provider, dedupe_key, reference, state, reason, payment_id, body, body_sha256)
     OVERRIDING SYSTEM VALUE VALUES
     (11, 'stripe', 'evt_1', 'pi_1', 'applied', 'payment 1 is completed', 1, '{}', sha256('{}')),
-    (12, 'stripe', 'evt_2', 'pi_2', 'quarantined', 'registered 260000 DZD, told 200000 (minor units)', 2, '{}',
+    (12, 'stripe', 'evt_2', 'pi_2', 'quarantined', 'registered 260000 DZD, reported 200000 (minor units)', 2, '{}',
      sha256('{}'));
 INSERT INTO ledger_accounts (id, kind, user_id, provider) OVERRIDING SYSTEM VALUE VALUES
     (1, 'user_wallet', 7, NULL), (2, 'psp_clearing', NULL, 'stripe'), (3, 'psp_fees', NULL, 'stripe'),
@@ -96,13 +96,13 @@ SELECT setval(pg_get_serial_sequence(name, 'id'), 100) FROM unnest(ARRAY['paymen
 INSERT INTO webhook_endpoints (id, url, description, secret, failures, failing_since_at) OVERRIDING SYSTEM VALUE VALUES
     (3, 'https://school.example/a/long/address/of/the/program/that/gets/events/of/nouba', 'the website', 'whsec_hidden',
      2, now());
-WITH told AS (
+WITH given AS (
     INSERT INTO events (type, key, payload, fanned_out_at) SELECT kind, 1, '{}', now()
     FROM unnest(ARRAY['payment.completed', 'payment.refunded', 'lesson.ready']) AS kind RETURNING id, type)
 INSERT INTO webhook_deliveries (endpoint_id, event_id, key, state, attempts, log)
 SELECT 3, id, 'payment:1', CASE type WHEN 'lesson.ready' THEN 'pending' WHEN 'payment.refunded' THEN 'failed' ELSE
     'delivered' END, 2, '[{"at": "2026-11-03T10:00:00.123+00:00", "error": "The connection was refused.",
-    "milliseconds": 3}, {"at": "2026-11-03T10:00:05.123+00:00", "status": 204, "milliseconds": 12}]' FROM told;
+    "milliseconds": 3}, {"at": "2026-11-03T10:00:05.123+00:00", "status": 204, "milliseconds": 12}]' FROM given;
 """
 
 

@@ -74,7 +74,9 @@ def test_letters_are_given_up_only_with_a_reason(operator: Person, database: Dat
     assert "a test of the provider" in operator.read(f"/dead/{letter}")
 
 
-def test_a_replay_of_many_that_no_worker_can_read_is_told_in_few_words(operator: Person, database: Database) -> None:
+def test_a_replay_of_many_that_no_worker_can_read_is_reported_in_few_words(
+    operator: Person, database: Database
+) -> None:
     # Given more letters that cannot be sent again than a cookie could name, and one that can
     bury_nonsense(database, 60)
     bury(database, 99)
@@ -82,7 +84,7 @@ def test_a_replay_of_many_that_no_worker_can_read_is_told_in_few_words(operator:
     # When all are sent again
     answer = operator.send("/dead", "/dead/replay", which="all")
 
-    # Then what is told fits into the session, and counts those it does not name
+    # Then what is reported fits into the session, and counts those it does not name
     assert max(len(cookie) for cookie in answer.headers.getlist("Set-Cookie")) <= MAX_COOKIE_BYTES
     page = operator.read("/dead")
     assert "1 replayed." in page
@@ -102,7 +104,7 @@ def test_a_letter_shows_what_was_done_to_it_and_not_to_a_webhook_of_its_number(
         letter,
     )
 
-    # When the letter is looked at, then only its own are there
+    # When the letter is checked, then only its own are there
     page = operator.read(f"/dead/{letter}")
     assert "dead.discard" in page
     assert "of the webhook" not in page
@@ -124,7 +126,7 @@ def test_a_link_chooses_nothing_for_the_operator(operator: Person, database: Dat
         bury(database, number)
     page = operator.read(link)
 
-    # When its form is looked at, then nothing of that address is in it
+    # When its form is checked, then nothing of that address is in it
     for name in ("which", "id", "why"):
         assert f'type="hidden" name="{name}"' not in page
 
@@ -136,7 +138,7 @@ def test_a_quarantined_webhook_is_booked_again(operator: Person, database: Datab
     # When the operator has it booked again
     operator.send(f"/webhooks/{event}", f"/webhooks/{event}/replay", why="the school corrected the order")
 
-    # Then it is received once more, its message is in the outbox, and its page tells who did it
+    # Then it is received once more, its message is in the outbox, and its page reports who did it
     assert database.rows("SELECT state FROM webhook_events") == [("received",)]
     assert database.rows("SELECT message #>> '{kwargs,event_id}' FROM outbox") == [(str(event),)]
     assert WHO in operator.read(f"/webhooks/{event}")

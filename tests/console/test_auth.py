@@ -123,7 +123,7 @@ def test_behind_https_a_browser_enters_and_decides(database_url: str, rabbitmq_u
 
 
 @pytest.mark.parametrize("referer", [None, "https://elsewhere.example/enter"])
-def test_behind_https_a_form_of_nowhere_is_refused_and_the_reason_told(
+def test_behind_https_a_form_of_nowhere_is_refused_and_the_reason_reported(
     database_url: str, rabbitmq_url: str, referer: str | None
 ) -> None:
     # Given a form whose page is not named, or one of another host
@@ -163,7 +163,7 @@ def test_a_wrong_token_opens_nothing_and_nobody_tries_for_long(app: Flask) -> No
     # When he has tried as often as one may
     answers = {person.enter(f"wrong-{number}").status_code for number in range(WRONG_TOKENS_PER_MINUTE)}
 
-    # Then the next is not even looked at, right as it may be
+    # Then the next is not even checked, right as it may be
     assert answers == {401}
     assert person.enter(OPERATOR).status_code == 429
     assert person.get("/").status_code == 302
@@ -182,13 +182,13 @@ def test_behind_a_proxy_who_tries_tokens_locks_out_nobody_else(database_url: str
         stranger.headers = {"X-Forwarded-For": f"203.0.113.{number}, 198.51.100.9"}
         assert stranger.enter(f"wrong-{number}").status_code == 401
 
-    # Then he may not try on, and somebody whom the proxy tells from him enters
+    # Then he may not try on, and somebody whom the proxy reports from him enters
     assert stranger.enter(OPERATOR).status_code == 429
     assert Person(app, headers={"X-Forwarded-For": "192.0.2.7"}).enter(OPERATOR).status_code == 302
 
 
 def test_without_a_proxy_no_visitor_says_his_own_address(app: Flask) -> None:
-    # Given a console that browsers reach themselves, and somebody who tells another address each time
+    # Given a console that browsers reach themselves, and somebody who reports another address each time
     stranger = Person(app)
 
     # When he has tried as often as one may

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.console.pages import MAX_BULK_ACTION
+from services.console.read_routes import MAX_BULK_ACTION
 from tests.console.clients import Person, hidden_fields
 from tests.console.factories import bury, bury_nonsense
 from tests.webhook_gateway.processes import Database

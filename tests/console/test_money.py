@@ -12,7 +12,7 @@ from tests.webhook_gateway.processes import Database
 
 @pytest.fixture
 def support(database_url: str, rabbitmq_url: str, database: Database) -> Person:
-    """Somebody who may look, and not decide."""
+    """Somebody who may check, and not decide."""
     open_school(database)
     person = Person(console_of(database_url, rabbitmq_url))
     person.enter(VIEWER)
@@ -34,13 +34,13 @@ def test_a_payment_is_found_by_its_reference_its_order_and_its_number(support: P
 
 
 def test_a_student_is_found_by_number_and_by_email_whose_address_is_never_shown(support: Person) -> None:
-    # When a user's number is looked for, then the payments and the wallet are there
+    # When a user's number is searched for, then the payments and the wallet are there
     page = support.read(support.send("/payments", "/payments/search", words="7").location)
     assert all(f'href="{path}"' in page for path in ("/payments/1", "/payments/2", "/wallets/7"))
     # and a user who has paid nothing yet has a wallet, too
     assert 'href="/wallets/8"' in support.read("/payments?words=8")
 
-    # When an e-mail address is looked for, in whatever case, then it leads to the wallet, and is in no address
+    # When an e-mail address is searched for, in whatever case, then it leads to the wallet, and is in no address
     answer = support.send("/payments", "/payments/search", words="amina@SCHOOL.example")
     assert answer.location == "/wallets/7"
     assert "@" not in support.read("/wallets/7")
@@ -76,7 +76,7 @@ def test_where_a_payment_is_is_one_page(support: Person) -> None:
 def test_a_payment_that_waits_for_a_person_says_so_and_leads_there(support: Person) -> None:
     page = support.read("/payments/2")
 
-    assert "Event 12 is quarantined, and nobody has decided: registered 260000 DZD, told 200000" in words(page)
+    assert "Event 12 is quarantined, and nobody has decided: registered 260000 DZD, reported 200000" in words(page)
     assert 'href="/webhooks/12"' in page
     assert 'href="/payments/2"' in support.read("/webhooks/12")
     assert 'href="/payments/2"' in support.read("/webhooks")

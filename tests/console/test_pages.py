@@ -43,7 +43,7 @@ def test_what_is_not_there_is_a_page_that_says_so(operator: Person, path: str) -
 
 
 @pytest.mark.parametrize("path", [f"/dead/{TOO_LARGE}", f"/webhooks/{TOO_LARGE}"])
-def test_a_number_that_no_row_can_have_is_not_looked_for(rabbitmq_url: str, path: str) -> None:
+def test_a_number_that_no_row_can_have_is_not_searched_for(rabbitmq_url: str, path: str) -> None:
     # Given a database that is away
     person = Person(console_of("postgresql://nobody@127.0.0.1:1/nothing", rabbitmq_url))
     person.enter()

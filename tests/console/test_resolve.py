@@ -6,7 +6,7 @@ from tests.console.clients import VIEWER, WHO, Person, console_of
 from tests.console.factories import acts, keep_event, open_school
 from tests.webhook_gateway.processes import Database
 
-REASON = "registered 250000 DZD, told 230000 (minor units)"
+REASON = "registered 250000 DZD, reported 230000 (minor units)"
 
 
 def decide(person: Person, event: int, decision: str, why: str = "as agreed by phone") -> int:
@@ -27,7 +27,7 @@ def test_what_is_accepted_is_enqueued_once_and_audited(operator: Person, databas
     assert "Accepted, and enqueued for settlement." in operator.read(f"/webhooks/{event}")
     decide(operator, event, "accept")
 
-    # Then its message is enqueued once, nobody has to look at it any more, and the audit has the reason
+    # Then its message is enqueued once, nobody has to check it any more, and the audit has the reason
     assert decision_of(database, event) == ("received", "accepted")
     assert database.rows("SELECT message #>> '{kwargs,event_id}' FROM outbox") == [(str(event),)]
     assert acts(database) == [(WHO, "event.accept", "as agreed by phone", [event])]

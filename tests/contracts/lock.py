@@ -1,4 +1,4 @@
-"""What every contract looked like when it was shipped: `python -m tests.contracts.lock` writes down what was added."""
+"""The form of every contract when it was shipped: `python -m tests.contracts.lock` writes down what was added."""
 
 import dataclasses
 import inspect
@@ -22,12 +22,12 @@ MESSAGES = tuple(route.message for route in ROUTES)
 
 
 def shapes(messages: Iterable[type[Message]] = MESSAGES) -> Shapes:
-    """What the contracts look like now."""
+    """The form of the contracts now."""
     return {message.wire_name(): _fields(message) for message in messages}
 
 
 def locked() -> Shapes:
-    """What they looked like when they were shipped."""
+    """Their form when they were shipped."""
     found: Shapes = json.loads(PATH.read_text())
     return found
 
@@ -42,9 +42,9 @@ def breaks(before: Shapes, now: Shapes) -> list[str]:
             elif now[name][field]["type"] != shape["type"]:
                 faults.append(f"{name}.{field} has another type: make a new version")
             elif now[name][field]["required"] and not shape["required"]:
-                faults.append(f"{name}.{field} is required now: older senders do not tell it")
+                faults.append(f"{name}.{field} is required now: older senders do not report it")
         faults += [
-            f"{name}.{field} is new and has no default: older senders do not tell it"
+            f"{name}.{field} is new and has no default: older senders do not report it"
             for field, shape in now[name].items()
             if field not in before[name] and shape["required"]
         ]

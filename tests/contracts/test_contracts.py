@@ -26,7 +26,7 @@ _VALUES: dict[object, st.SearchStrategy[Any]] = {
     date: st.dates(),
     datetime: st.datetimes(timezones=st.just(UTC)),
 }
-#: What each type is not; a value that only looks like it is the dangerous kind.
+#: What each type is not; a value that only resembles it is the dangerous kind.
 _WRONG: dict[object, list[Any]] = {
     int: ["7", 7.0, True, None, [], {}],
     str: [7, True, None, [], {}, b"7"],
@@ -150,7 +150,7 @@ BEFORE = shapes([Sample])
         ("text", {"type": "str", "required": False}, None),
     ],
 )
-def test_the_lock_tells_a_change_that_breaks_from_one_that_does_not(
+def test_the_lock_reports_a_change_that_breaks_from_one_that_does_not(
     field: str, shape: dict[str, Any] | None, fault: str | None
 ) -> None:
     fields = {**BEFORE["tests.sample.v2"], field: shape}

@@ -61,7 +61,7 @@ MONEY = (
                 "    kept = InsertResult(1, True, entry.body_sha256)\n",
             ),
         ),
-        (f"{TESTS}/inbox/test_accept.py::test_a_new_event_is_kept_promised_and_told_to_the_relay[recording]",),
+        (f"{TESTS}/inbox/test_accept.py::test_a_new_event_is_kept_enqueued_and_wakes_the_relay[recording]",),
     ),
     Defect(
         "read before it is verified",
@@ -99,7 +99,7 @@ MONEY = (
     ),
     Defect(
         "signatures compared as text",
-        "How long the comparison takes tells a stranger how much of the signature is right.",
+        "How long the comparison takes shows a stranger how much of the signature is right.",
         (
             Change(
                 f"{GATEWAY}/providers/signatures.py",

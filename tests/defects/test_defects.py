@@ -105,7 +105,7 @@ def copy(
 
 
 def test_the_copys_tests_import_the_copys_code(copy: Copy) -> None:
-    """Else a defect would be put into one tree and looked for in the other."""
+    """Else a defect would be put into one tree and searched for in the other."""
     show = "import services, shared, local, tests; print(*(m.__path__[0] for m in (services, shared, local, tests)))"
     reported = subprocess.run(
         [sys.executable, "-c", show], cwd=copy.folder, env=copy.environment, capture_output=True, text=True, check=True

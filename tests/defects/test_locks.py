@@ -1,4 +1,4 @@
-"""What one process reads to decide by, no other may change meanwhile; and whoever comes second is told so."""
+"""What one process reads to decide by, no other may change meanwhile; and the second one is refused."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from local.psp.events import Payment, signed
+from local.psp.signed_webhooks import Payment, signed
 from services.webhook_gateway.inbox.accept import WebhookEvent, read_entry
 from services.webhook_gateway.inbox.postgres import ConnectionInbox, PostgresInbox
 from services.webhook_gateway.providers.base import Request
@@ -25,7 +25,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """Whoever waits for a lock gives up soon."""
+    """A transaction that waits for a lock gives up soon."""
     engine = build_engine(database_url, autocommit=True, statement_timeout_ms=500)
     yield engine
     engine.dispose()

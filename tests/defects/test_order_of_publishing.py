@@ -34,7 +34,7 @@ class RecordingObjects:
         return {key: ObjectInfo(1, "", datetime.now(UTC)) for key in self.put_keys if key.startswith(prefix)}
 
     def head(self, key: str) -> ObjectInfo:
-        raise AssertionError("publishing looks at no single object")
+        raise AssertionError("publishing reads no single object")
 
     def read(self, key: str) -> bytes:
         raise AssertionError("publishing reads nothing")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from local.psp.events import Payment, sign, signed
+from local.psp.signed_webhooks import Payment, sign, signed
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.inbox.accept import AcceptStatus, InsertResult, WebhookEvent, accept
 from services.webhook_gateway.payments.payment_state import Stage

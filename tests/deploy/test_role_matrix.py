@@ -349,7 +349,7 @@ def test_the_worker_books_seals_and_corrects_with_the_gateways_role(
         ) as worker,
         httpx.Client(base_url=gateway.url) as client,
     ):
-        # When a payment is told of
+        # When a payment is reported
         payment = paid(user_id=1)
         assert deliver(client, payment).status_code == 200
 

@@ -27,7 +27,7 @@ def test_a_broken_link_would_fail(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text("# Page\n\n[nowhere](nowhere.md) and [no part](#nowhere)\n")
     settings = (PROJECT / "mkdocs.yml").read_text().partition("\nnav:")[0]
-    (tmp_path / "mkdocs.yml").write_text(settings.replace("hooks: [deploy/docs_site.py]\n", ""))
+    (tmp_path / "mkdocs.yml").write_text(settings.replace("hooks: [deploy/mkdocs_hooks.py]\n", ""))
 
     result = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, check=False

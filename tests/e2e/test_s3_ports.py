@@ -31,7 +31,7 @@ PORTS = ("master", "volume", "filer", "s3")
 
 @dataclass(frozen=True)
 class Server:
-    """A running SeaweedFS, its ports by name, and whoever listens."""
+    """A running SeaweedFS, its ports by name, and what listens on them."""
 
     process: "subprocess.Popen[bytes]"
     ports: dict[str, int]
@@ -107,7 +107,7 @@ def test_nothing_but_s3_answers_beyond_the_container(server: Server) -> None:
 
     wait_until(keeps, 30, "the server does not keep objects")
 
-    # When another container looks for its ports
+    # When another container searches for its ports
     outside = {port for address, port in server.listening() if address != "127.0.0.1"}
 
     # Then S3 answers, which asks for a signature, and its gRPC port, which asks for a certificate that nobody has

@@ -14,8 +14,8 @@ from standardwebhooks import Webhook
 
 from local.postgres import Postgres
 from local.psp.bank import Bank
-from local.psp.events import Payment, signed
 from local.psp.server import simulator
+from local.psp.signed_webhooks import Payment, signed
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
 from tests.examples.programs import PROGRAMS, Example

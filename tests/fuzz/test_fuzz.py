@@ -72,7 +72,7 @@ def database(migrated_server: Postgres) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def gateway(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    # the limits on strangers are not what is looked at here
+    # the limits on strangers are not what is checked here
     limits = {"NOUBA_GATEWAY_UNVERIFIED_PER_SECOND": "100000", "NOUBA_GATEWAY_UNSIGNED_PER_SECOND": "100000"}
     log = tmp_path_factory.mktemp("fuzz") / "log"
     with RunningGateway(log, database.url, NOUBA_API_TOKENS=TOKEN, **limits) as running:

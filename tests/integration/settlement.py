@@ -108,11 +108,11 @@ class Bench:
         worker.terminate()
         assert worker.wait(30) == 0
         if self.waiting_messages():
-            # a message that was told twice came back unread: there is nothing left to do for it
+            # a message that was sent twice came back unread: there is nothing left to do for it
             self.work_until_settled(count)
 
     def wait_until_settled(self, count: int, timeout_seconds: float = 30.0) -> None:
-        """All events are applied, what they promised has been told, and no message waits for a worker."""
+        """All events are applied, what they enqueued has been reported, and no message waits for a worker."""
         self._wait(lambda: self.settled() == count, timeout_seconds, f"{count} events are applied")
         self._wait(lambda: self.scalar("SELECT count(*) FROM outbox") == 0, timeout_seconds, "the outbox is empty")
         self._wait(lambda: self.waiting_messages() == 0, timeout_seconds, "the queues are empty")

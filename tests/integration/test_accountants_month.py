@@ -48,7 +48,7 @@ KINDS: Final = {
 
 @dataclass
 class Month:
-    """The providers' own bookkeeping: every movement of their balances, and what they told of it."""
+    """The providers' own bookkeeping: every movement of their balances, and what they reported of it."""
 
     dice: random.Random
     #: provider to what it pays out
@@ -250,8 +250,8 @@ class _Stripe:
 
 
 def keep(engine: Engine, month: Month) -> list[int]:
-    """The inbox with all that was told, some of it twice, in any order; returns the events' ids."""
-    # a webhook comes within a day, and so not in the order of what it tells
+    """The inbox with all that was reported, some of it twice, in any order; returns the events' ids."""
+    # a webhook comes within a day, and so not in the order of what it reports
     reported = sorted(month.reported, key=lambda _: month.dice.random())
     again = [(*one[:1], f"{one[1]}-again", *one[2:]) for one in reported if month.dice.random() < 0.1]
     raw = engine.raw_connection()

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from local.psp.events import Payment, signed
+from local.psp.signed_webhooks import Payment, signed
 from shared.cli import main
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, RunningWorker, deliver

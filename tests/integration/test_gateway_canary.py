@@ -12,7 +12,7 @@ import httpx
 import pika
 
 from local.postgres import Postgres
-from local.psp.events import Delivery, Payment, sign, signed
+from local.psp.signed_webhooks import Delivery, Payment, sign, signed
 from local.rabbitmq import RabbitMq
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, RunningGateway, RunningWorker
@@ -34,7 +34,7 @@ SETTINGS = {
     "NOUBA_PSP_SATIM_BASE_URL": "http://127.0.0.1:1/payment/rest",
     # every second settlement fails in the middle of it, the first time
     "NOUBA_FAILPOINTS": "settlement.after_payment=raise*2",
-    # with all that an exception can tell
+    # with all that an exception can say
     "NOUBA_LOG_FORMAT": "json",
 }
 #: Headers of a sender's own, known and unknown.
@@ -97,10 +97,10 @@ def test_no_canary_and_no_secret_leaves_the_inbox(
     database = Database(own_postgres.url)
     database.execute("INSERT INTO users (id, name) VALUES (7, '')")
     # the outbox is empty a moment later, so what ever stood in it is written down
-    database.execute("CREATE TABLE promised (message jsonb)")
+    database.execute("CREATE TABLE enqueued (message jsonb)")
     database.execute(
         "CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS "
-        "'BEGIN INSERT INTO promised VALUES (NEW.message); RETURN NULL; END'"
+        "'BEGIN INSERT INTO enqueued VALUES (NEW.message); RETURN NULL; END'"
     )
     database.execute("CREATE TRIGGER remember AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION remember()")
     seen: list[str] = []
@@ -154,7 +154,7 @@ def test_no_canary_and_no_secret_leaves_the_inbox(
             seen += [httpx.get(process.metrics_url).text for process in (gateway, worker)]
 
             # And when the database goes away
-            enqueued = database.rows("SELECT message FROM promised")
+            enqueued = database.rows("SELECT message FROM enqueued")
             kept = database.events()
             own_postgres.kill()
             assert send(news("generic", "unavailable")) == "unavailable"

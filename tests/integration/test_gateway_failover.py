@@ -89,7 +89,7 @@ def test_moved_to_a_standby_and_back_everything_is_settled_and_nothing_was_resta
         assert readiness(gateway)["spool_events"] == 20
         assert "postgresql is back" not in gateway.log
 
-        # And to the primary again, for whoever connects from now on
+        # And to the primary again, for anyone who connects from now on
         proxy.target = port_of(own_postgres)
         if not options:
             proxy.cut()

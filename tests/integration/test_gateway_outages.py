@@ -94,7 +94,7 @@ def test_without_the_database_the_answer_is_503_and_with_it_again_200_at_once(
             # When the server is killed
             own_postgres.kill()
 
-            # Then every request is told soon to come again
+            # Then every request is asked to come again soon
             for answer, seconds in pool.map(timed, range(4 * CONNECTIONS)):
                 assert answer.status_code == 503
                 assert int(answer.headers["Retry-After"]) > 0
@@ -182,7 +182,7 @@ def test_a_gateway_that_is_killed_under_load_loses_nothing_that_it_answered(
         finally:
             gateway.kill()
 
-    # what it had promised, its successor delivers
+    # what it had enqueued, its successor delivers
     gateway = RunningGateway(log, database_url, rabbitmq_url)
     try:
         wait_until(lambda: database.counts()["outbox"] == 0)

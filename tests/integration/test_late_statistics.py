@@ -83,7 +83,7 @@ def test_a_refund_has_the_day_counted_again_in_which_its_subscription_had_begun_
     harness.pass_time(timedelta(days=10))
     harness.book(reference="R1", refunded_minor=600)
 
-    # Then the gateway tells of the payment's day, and the database of the subscription's
+    # Then the gateway reports the payment's day, and the database the subscription's
     assert harness.school.subscription(subscription_id).activated_at is None
     changed = harness.school.messages()[reported:]
     assert {message.day for message in changed} == {FIRST}

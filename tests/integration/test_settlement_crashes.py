@@ -41,7 +41,7 @@ def test_a_worker_that_is_killed_there_leaves_nothing_undone_and_nothing_done_tw
 
     bench.assert_booked_once(event_id, user_id, balance_minor=100)
     bench.assert_books_balance()
-    assert bench.ready("default") >= settled + 1, "the day's statistics were told of"
+    assert bench.ready("default") >= settled + 1, "the day's statistics were reported"
 
 
 def pay_many(bench: Bench) -> dict[int, int]:
@@ -70,7 +70,7 @@ def test_a_server_that_is_killed_under_load_costs_no_event_and_books_none_twice(
         server.kill()
         server.start()
         bench.engine.dispose()
-        assert bench.settled() < len(events), "the crash came too late to tell anything"
+        assert bench.settled() < len(events), "the crash came too late to prove anything"
         wait_until_led(own_rabbitmq, own_rabbitmq.url, "webhooks", "webhooks.DQ", "webhooks.XQ", "default")
         bench.finish(worker, len(events))
 

@@ -97,7 +97,7 @@ def test_a_scheduler_that_was_stopped_over_the_minute_fires_again(settings: dict
         )
     begun = time.monotonic()
     try:
-        wait_until(lambda: sweeps(settings) == 1, 20, "it did not look at the start")
+        wait_until(lambda: sweeps(settings) == 1, 20, "it did not check at the start")
 
         # When it is stopped over the minute
         scheduler.send_signal(signal.SIGSTOP)
@@ -144,5 +144,5 @@ def test_a_watch_ends_at_ctrl_c_whatever_it_waits_for(
 
 
 def handles_ctrl_c(pid: int) -> bool:
-    """Whether the process is past its start: its thread that looks runs."""
+    """Whether the process is past its start: its thread that checks runs."""
     return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1

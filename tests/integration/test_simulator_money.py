@@ -18,7 +18,7 @@ import stripe
 
 from local.psp.bodies import WORDS, Payment
 from local.psp.command import send as send_command
-from local.psp.events import Delivery, signed
+from local.psp.signed_webhooks import Delivery, signed
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, RunningWorker, deliver
 

@@ -1,4 +1,4 @@
-"""What settlement books, the statistics tell apart: top-ups, revenue, refunds, open disputes and chargebacks."""
+"""What settlement books, the statistics report apart: top-ups, revenue, refunds, open disputes and chargebacks."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

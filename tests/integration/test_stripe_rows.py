@@ -1,4 +1,4 @@
-"""What Stripe tells of a payment, over HTTP in every order to the real gateway and worker, ends in the same books."""
+"""What Stripe reports of a payment, over HTTP in every order to the real gateway and worker, ends in the same books."""
 
 import itertools
 import json
@@ -42,7 +42,7 @@ _FEE: Final = {"object": "balance_transaction", "id": "txn_1", "fee": 320, "net"
 
 @dataclass(frozen=True)
 class Case:
-    """What is told, and what must be booked in every order of it."""
+    """What is reported, and what must be booked in every order of it."""
 
     reported: Sequence[Body]
     #: (status, amount, what the wallet holds of it) of each payment
@@ -79,7 +79,7 @@ CASES: Final[dict[str, Case]] = {
     "charge.updated with nothing refunded": Case(
         [PAID, REFUNDED, charge("updated", 30)], [("completed", 10000, 10000)], [(10000, True)]
     ),
-    "a refund that fails, told by everything": Case(
+    "a refund that fails, reported by everything": Case(
         [PAID, REFUNDED, refund("refund.failed", 30, "failed"), charge("updated", 30)],
         [("completed", 10000, 10000)],
         [(10000, True)],
@@ -183,7 +183,7 @@ CASES: Final[dict[str, Case]] = {
 
 @dataclass
 class Reporting:
-    """One order of one case, told about a user of its own."""
+    """One order of one case, reported about a user of its own."""
 
     name: str
     order: Sequence[Body]
@@ -250,7 +250,7 @@ def test_every_order_of_the_events_of_a_payment_ends_in_the_same_books(
             row = (number, user_id, price, created_at)
             database.execute("INSERT INTO subscriptions (id, user_id, amount_minor, created_at) VALUES %s", row)
 
-    # When all of it is told, the first event of each twice
+    # When all of it is reported, the first event of each twice
     for reporting in tellings:
         for body in reporting.bodies():
             assert send(client, body) == "accepted"

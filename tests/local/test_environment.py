@@ -1,4 +1,4 @@
-"""What the processes of a stack are told."""
+"""Settings of a stack's processes."""
 
 from pathlib import Path
 

@@ -49,7 +49,7 @@ def test_without_rights_or_tools_there_is_no_way_to_install_rabbitmq() -> None:
 def test_the_installation_starts_no_node_of_the_system_and_leaves_a_policy_that_was_there_alone(
     tmp_path: Path, present: bool
 ) -> None:
-    # Given the script that would run, with its one path in a folder of ours and an apt-get that tells what it sees
+    # Given the script that would run, with its one path in a folder of ours and an apt-get that reports what it sees
     policy = tmp_path / "policy-rc.d"
     if present:
         policy.write_text("theirs")
@@ -79,7 +79,7 @@ def test_the_installation_starts_no_node_of_the_system_and_leaves_a_policy_that_
         assert not policy.exists()
 
 
-def test_a_named_rabbitmq_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_named_rabbitmq_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NOUBA_LOCAL_RABBITMQ_BIN", str(tmp_path / "nowhere"))
 
     with pytest.raises(NotInstalledError, match="NOUBA_LOCAL_RABBITMQ_BIN names"):
@@ -94,7 +94,7 @@ def test_promtool_comes_with_prometheus_of_which_no_server_is_started() -> None:
     assert "exit 101" in command[2]
 
 
-def test_a_named_promtool_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_named_promtool_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NOUBA_LOCAL_PROMTOOL_BIN", str(tmp_path / "nowhere"))
 
     with pytest.raises(NotInstalledError, match="NOUBA_LOCAL_PROMTOOL_BIN names"):

@@ -125,7 +125,7 @@ def test_a_process_that_falls_comes_back_and_a_killed_supervisor_leaves_nothing_
     psycopg2.connect(database_url).close()
 
 
-def test_a_process_that_never_stands_is_told_with_its_last_words(
+def test_a_process_that_never_stands_is_reported_with_its_last_words(
     local: Local, tmp_path: Path, database_url: str, rabbitmq_url: str
 ) -> None:
     # Given a gateway that refuses to start
@@ -180,7 +180,7 @@ if not took.exists():
                     process.kill()
 
 
-def test_settings_of_another_stack_in_the_environment_are_told(
+def test_settings_of_another_stack_in_the_environment_are_reported(
     local: Local, database_url: str, rabbitmq_url: str
 ) -> None:
     up = local(

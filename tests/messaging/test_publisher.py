@@ -94,7 +94,7 @@ def test_a_crash_of_rabbitmq_in_the_middle_loses_nothing_that_was_confirmed(
     node.kill()
     publishing.join(5)
     assert not publishing.is_alive(), "a lost connection ends the wait at once"
-    assert len(confirmed) < total, "the crash came too late to tell anything"
+    assert len(confirmed) < total, "the crash came too late to prove anything"
     assert publisher.publish(messages(1), timeout_seconds=0.2) == set()
     node.start()
 

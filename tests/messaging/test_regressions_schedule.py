@@ -62,7 +62,7 @@ def test_a_computation_that_fails_is_tried_again_however_old(
 
 
 @pytest.mark.parametrize("zone", ["Africa/Algiers", "Europe/Paris", "Asia/Kathmandu", "America/St_Johns", "UTC"])
-def test_every_midnight_of_a_week_is_a_time_to_look_in_every_zone(zone: str) -> None:
+def test_every_midnight_of_a_week_is_a_time_to_check_in_every_zone(zone: str) -> None:
     schedule = periodiq.cron(StatsSettings.model_fields["stats_schedule"].default)
     for start in (datetime(2026, 3, 23), datetime(2026, 10, 19)):  # noqa: DTZ001 clocks change in both weeks
         for number in range(7):

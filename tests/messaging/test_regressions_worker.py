@@ -12,8 +12,8 @@
 | | `transcoder/test_ffmpeg.py`: `test_a_time_limit_ends_it`, `test_a_stall_ends_it` |
 | sig: SIGTERM with jobs in hand | `test_worker.test_a_stopped_worker_finishes_its_jobs_...` |
 | sig: a job that takes longer than a stop may | `test_a_job_that_outlasts_the_stop_...` here |
-| sig: to be told of the stop counts as an attempt | `transcoder/jobs/test_crashes.py`: |
-| | `test_a_worker_that_is_told_to_stop_gives_its_part_back_at_once` |
+| sig: a stop that counts as an attempt | `transcoder/jobs/test_crashes.py`: |
+| | `test_a_worker_that_is_reported_to_stop_gives_its_part_back_at_once` |
 """
 
 import json
@@ -160,7 +160,7 @@ def done(journal: Path) -> set[int]:
     return {int(line.split()[1]) for line in journal.read_text().splitlines() if line.startswith("end ")}
 
 
-def test_a_time_limit_ends_what_runs_in_python_and_what_looks_at_its_child(
+def test_a_time_limit_ends_what_runs_in_python_and_what_checks_its_child(
     vhost: VirtualHost, run: Run, journal: Path
 ) -> None:
     run("stubborn", vhost.url, str(journal), "5")
@@ -171,7 +171,7 @@ def test_a_time_limit_ends_what_runs_in_python_and_what_looks_at_its_child(
     took = {int(line.split()[1]): float(line.split()[2]) for line in journal.read_text().split("\n") if "Limit" in line}
     assert took[1] < 8
     assert took[3] < 8
-    # why nobody of ours waits in one long call: it is only told when the call has returned
+    # why nobody of ours waits in one long call: it only learns when the call has returned
     assert took[2] >= 9.5
     wait_until(lambda: vhost.ready("webhooks.XQ") == 3)
 

@@ -95,7 +95,7 @@ def test_a_worker_that_never_reached_rabbitmq_stops_as_well(run: Run, journal: P
     assert worker.wait(10) == 0
 
 
-def test_a_worker_tells_prometheus_what_became_of_its_jobs(vhost: VirtualHost, run: Run, journal: Path) -> None:
+def test_a_worker_reports_prometheus_what_became_of_its_jobs(vhost: VirtualHost, run: Run, journal: Path) -> None:
     run("worker", vhost.url, str(journal), "1", "0")
     wait_until(lambda: vhost.consumers("webhooks"))
     port = journal.read_text().split()[1]
@@ -119,7 +119,7 @@ def test_a_worker_tells_prometheus_what_became_of_its_jobs(vhost: VirtualHost, r
     assert 'nouba_worker_threads{queue="webhooks"} 1.0' in reported()
 
 
-def test_a_process_tells_prometheus_what_it_is_and_when_it_started(vhost: VirtualHost, run: Run, journal: Path) -> None:
+def test_a_process_exports_what_it_is_and_when_it_started(vhost: VirtualHost, run: Run, journal: Path) -> None:
     run("worker", vhost.url, str(journal), "1", "0")
     wait_until(lambda: "metrics" in journal.read_text())
     port = journal.read_text().split()[1]

@@ -64,7 +64,7 @@ def test_a_metric_has_our_prefix_and_a_base_unit(metric: Metric) -> None:
 
 
 @pytest.mark.parametrize("server", ["services.webhook_gateway.server", "services.stats.api.server"])
-def test_a_gauge_that_several_processes_tell_says_how_they_are_put_together(server: str, tmp_path: Path) -> None:
+def test_a_gauge_that_several_processes_report_says_how_they_are_put_together(server: str, tmp_path: Path) -> None:
     # without a mode each process' value appears by itself, with its id as a label, and for ever
     reported = subprocess.run(
         [sys.executable, "-c", _GAUGES.format(server=server)],

@@ -195,7 +195,7 @@ def measured(browser: Browser, url: str, line: tuple[int, int] | None) -> float:
     browser.driver.execute_cdp_cmd("Network.enable", {})
     browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
     emulate(browser, None)
-    # hls.js is in the cache, as it is for whoever has watched before
+    # hls.js is in the cache, as it is for anyone who has watched before
     browser.open(url)
     browser.ask("localStorage.clear()")
     emulate(browser, line)

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.bucket import Bucket
 from local.ports import free_port
 from local.postgres import Postgres
-from local.psp.events import Payment, signed
+from local.psp.signed_webhooks import Payment, signed
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
 from tests.waiting import wait_until

@@ -56,7 +56,7 @@ def test_an_entry_may_name_scopes_and_hold_a_digest() -> None:
     ],
 )
 def test_what_is_no_token_is_refused_and_not_repeated(setting: str) -> None:
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is what is looked at
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is what is checked
         parse_tokens(setting)
 
     assert TOKEN not in str(refused.value)

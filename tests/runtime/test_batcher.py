@@ -131,7 +131,7 @@ def _lines_of(*functions: Any) -> list[tuple[CodeType, int]]:
     )
 
 
-#: What runs in the callers' threads and in the batches' thread. The loop around the latter is left out: it is told
+#: What runs in the callers' threads and in the batches' thread. The loop around the latter is left out: it is reported
 #: apart by the thread's end, which `test_a_thread_that_ended_is_started_again` has.
 CALLERS = _lines_of(Batcher.__call__, batcher._Call.__init__)
 BATCHES = _lines_of(batcher._round, batcher._take)

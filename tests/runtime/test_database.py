@@ -79,7 +79,7 @@ def test_one_refused_write_drops_every_connection_to_the_standby(own_postgres: P
         for connection in connections:
             assert connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one() is True
             connection.close()
-        # and an address that leads to the primary for whoever connects from now on
+        # and an address that leads to the primary for anyone who connects from now on
         proxy.target = port_of(own_postgres)
 
         with pytest.raises(DBAPIError) as refused:

@@ -80,7 +80,7 @@ def test_libraries_that_repeat_themselves_are_heard_once() -> None:
     ]
 
 
-def test_an_exception_is_told_by_type_and_place_and_its_text_is_withheld() -> None:
+def test_an_exception_is_reported_by_type_and_place_and_its_text_is_withheld() -> None:
     ours, theirs = [json.loads(line) for line in lines(NOUBA_LOG_FORMAT="json")][-2:]
     assert ours["error"] == theirs["error"] == "ValueError"
     assert ours["at"] == theirs["at"]

@@ -10,7 +10,7 @@ from shared.runtime.process_tempdir import ProcessTempDir
 from tests.waiting import wait_until
 
 PREFIX = "nouba-test-"
-#: Makes its folder, forks a child that lives on, tells the child's id and is killed.
+#: Makes its folder, forks a child that lives on, reports the child's id and is killed.
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`pytest tests/stats --hypothesis-profile thorough` tells thousands of histories instead of a hundred."""
+"""`pytest tests/stats --hypothesis-profile thorough` reports thousands of histories instead of a hundred."""
 
 from collections.abc import Iterator
 from contextlib import closing

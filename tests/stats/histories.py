@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.stats.oracle_day import Row, School
 
-#: Zones, and days in them whose neighbourhood is worth a look: both clock changes, a leap day, a turn of the year.
+#: Zones, and days in them whose neighbourhood is worth a test: both clock changes, a leap day, a turn of the year.
 PLACES = (
     (ZoneInfo("Africa/Algiers"), date(2026, 3, 29)),
     (ZoneInfo("Africa/Algiers"), date(2028, 2, 29)),
@@ -24,7 +24,7 @@ STATUSES = (
 #: Those that mean that the money was collected.
 COLLECTED = STATUSES[5:]
 
-#: An instant is told by days from the day in question, hours from that midnight, and microseconds from that.
+#: An instant is given by days from the day in question, hours from that midnight, and microseconds from that.
 Moment = tuple[int, int, int]
 History = tuple[School, ZoneInfo, date]
 

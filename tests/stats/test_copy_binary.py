@@ -1,4 +1,4 @@
-"""Columns of very many numbers come as they are in the database, and a NULL among them is told."""
+"""Columns of very many numbers come as they are in the database, and a NULL among them is reported."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def test_a_query_without_rows_has_empty_columns(connection: Connection) -> None:
     assert [column.size for column in found] == [0, 0]
 
 
-def test_a_missing_value_is_told_rather_than_left_out(connection: Connection) -> None:
+def test_a_missing_value_is_reported_rather_than_left_out(connection: Connection) -> None:
     with pytest.raises(ValueError, match="one of them is NULL in some rows"):
         asking(connection).columns(
             "SELECT * FROM (VALUES (1::bigint, 2::bigint), (3, NULL)) AS rows (one, two)", ("one", "two")

@@ -48,7 +48,7 @@ def start(database_url: str, rabbitmq_url: str, tmp_path: Path) -> Iterator[Star
             "NOUBA_DATABASE_URL": database_url,
             "NOUBA_RABBITMQ_URL": rabbitmq_url,
             "NOUBA_TIMEZONE": PARIS.key,
-            # periodiq looks at the zone of the process, which must be no matter
+            # periodiq checks the zone of the process, which must be no matter
             "TZ": "America/New_York",
             "NOUBA_STATS_SCHEDULE": "* * * * *",
             **settings,
@@ -100,7 +100,9 @@ NIGHTS = (
 )
 
 
-def test_every_day_is_counted_once_whoever_is_killed_at_whichever_step(start: Start, rows: Callable[..., Any]) -> None:
+def test_every_day_is_counted_once_no_matter_who_is_killed_at_whichever_step(
+    start: Start, rows: Callable[..., Any]
+) -> None:
     for number, steps in enumerate(NIGHTS):
         # both run when midnight comes
         processes = {}
@@ -130,7 +132,7 @@ def test_two_schedulers_and_a_week_of_sleep_give_each_day_once(
     assert versions(rows) == {FIRST + timedelta(days=number): 1 for number in range(7)}
 
 
-def test_a_scheduler_without_rabbitmq_keeps_its_promise_until_it_is_back(
+def test_a_scheduler_without_rabbitmq_keeps_its_outbox_row_until_it_is_back(
     start: Start, rows: Callable[..., Any], rabbitmq_url: str
 ) -> None:
     at = datetime.combine(FIRST + timedelta(days=1), datetime.min.time(), tzinfo=PARIS).astimezone(UTC)

@@ -99,7 +99,7 @@ def _file_of(item: pytest.Item) -> str:
 
 
 def _use_own_ports(number: int, count: int) -> None:
-    # two processes that look for a free port at the same time must not find the same one
+    # two processes that search for a free port at the same time must not find the same one
     lowest, highest = port_range()
     size = (highest - lowest + 1) // count
     os.environ["NOUBA_LOCAL_PORTS"] = f"{lowest + number * size}-{lowest + (number + 1) * size - 1}"

@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-#: When the picture is white and the sound beeps, in seconds; irregular, so that no shift looks like another.
+#: When the picture is white and the sound beeps, in seconds; irregular, so that no shift resembles another.
 MARKS = (0.6, 2.2, 3.1, 5.4, 6.0, 8.3, 9.1, 11.2, 12.9, 13.4, 15.7, 16.3, 18.8)
 MARK_SECONDS = 0.08
 #: Steps in which a picture track of any rate is sampled.

@@ -1,4 +1,4 @@
-"""The gateway as it runs: real processes, with the settings of a test, and what they told the log."""
+"""The gateway as it runs: real processes, with the settings of a test, and what they reported to the log."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ import psycopg2
 
 from local.ports import free_port
 from local.postgres import Postgres
-from local.psp.events import Delivery, Payment, signed
+from local.psp.signed_webhooks import Delivery, Payment, signed
 from tests.waiting import wait_until
 
 #: Nobody listens there: RabbitMQ is away.
@@ -31,7 +31,7 @@ SECRETS: Final = {
     "generic": "generic-gateway-tests",
 }
 SETTINGS: Final = {
-    # the simulator tells of test payments
+    # the simulator describes test payments
     "NOUBA_PAYMENTS_MODE": "test",
     **{f"NOUBA_PSP_{name.upper()}_SECRETS": secret for name, secret in SECRETS.items()},
     "NOUBA_PSP_SATIM_USERNAME": "school",
@@ -193,7 +193,7 @@ def new_database(server: Postgres) -> Iterator[Database]:
 
 
 def paid(provider: str = "generic", **fields: Any) -> Delivery:
-    """A genuine request, new at every call, that tells of a paid payment."""
+    """A genuine request, new at every call, that describes a paid payment."""
     payment = Payment(**{"reference": f"pi_{uuid.uuid4().hex}", "amount_minor": 250_000, **fields})
     return signed(provider, [SECRETS[provider]], payment)
 

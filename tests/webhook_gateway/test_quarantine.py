@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
-from local.psp.events import Delivery, Payment, sign, signed
+from local.psp.signed_webhooks import Delivery, Payment, sign, signed
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, deliver, new_database, paid
 
 ACCOUNT = "acct_1SchoolNouba"
@@ -76,7 +76,7 @@ def test_an_event_of_a_live_payment_is_quarantined_in_test_mode_and_taken_in_liv
     assert outcome(live, database, changed(paid("stripe"), livemode=True)) == ("accepted", None, 1)
 
 
-def test_a_test_key_beside_a_live_one_vouches_for_no_money_even_where_the_body_tells_no_mode(
+def test_a_test_key_beside_a_live_one_vouches_for_no_money_even_where_the_body_reports_no_mode(
     live: RunningGateway, database: Database
 ) -> None:
     body = json.loads(paid("chargily").body)

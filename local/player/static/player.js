@@ -18,9 +18,9 @@ const beside = name => new URL(name, master).href;
 
 async function address() {
   const answer = await fetch(`/courses/${course}/address`);
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.detail || answer.statusText);
-  return told.master_url;
+  const lesson = await answer.json();
+  if (!answer.ok) throw new Error(lesson.detail || answer.statusText);
+  return lesson.master_url;
 }
 
 // A stored position counts unless the lesson was nearly over.
@@ -88,8 +88,8 @@ function fill(name, choices, least = 0) {
 let language = new URLSearchParams(location.search).get('captions') || localStorage.getItem('nouba.captions') || '';
 
 async function loadChapters(session) {
-  const told = session && session['com.apple.hls.chapters'];
-  const answer = told && await fetch(beside(told.URI)).catch(() => null);
+  const chapters = session && session['com.apple.hls.chapters'];
+  const answer = chapters && await fetch(beside(chapters.URI)).catch(() => null);
   const chapters = answer && answer.ok ? await answer.json() : [];
   fill('chapter', chapters.map(chapter => [chapter['start-time'], `${clock(chapter['start-time'])} ${chapter.titles[0].title}`]));
   seen.chapters = chapters.length;

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.stats.api import metrics
-from services.stats.api.cache import SnapshotCache
+from services.stats.api.snapshot_cache import SnapshotCache
 from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
 

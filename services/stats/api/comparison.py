@@ -4,7 +4,7 @@ import calendar
 from datetime import date, timedelta
 from typing import Any
 
-from services.stats.api.cache import Day, SnapshotCache
+from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.sections.base import rounded
 from services.stats.snapshots.compute import Payload, flatten
 

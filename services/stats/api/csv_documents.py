@@ -1,11 +1,11 @@
-"""Days as CSV: one line for every day, number and key, for whoever counts on in a spreadsheet."""
+"""Days as CSV: one line for every day, number and key, for spreadsheets."""
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
 
-from services.stats.api.cache import Day
 from services.stats.api.responses import CachedResponse, document
+from services.stats.api.snapshot_cache import Day
 from services.stats.rows import Row, as_json
 from services.stats.sections.catalogue import find
 from services.stats.snapshots.compute import CORRECTIONS, flatten

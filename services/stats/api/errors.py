@@ -17,7 +17,7 @@ from services.stats.errors import StatsError
 
 
 class ReaderError(StatsError):
-    """The root of what a reader is told; `code` names it for programs."""
+    """The base of the API's errors; `code` names each for programs."""
 
     status = 400
     code = "malformed"
@@ -84,7 +84,7 @@ class DayNotStoredError(ReaderError):
         if first is None:
             message = "No day is kept yet; the first one is when it is over and computed."
         elif day is not None and first < day < (last or day):
-            message = f"{day} is not kept, though days from {first} to {last} are; it is computed at the next look."
+            message = f"{day} is not kept, though days from {first} to {last} are; it is computed at the next sweep."
         else:
             message = f"{day} is not kept; the days from {first} to {last} are."
         super().__init__(message)

@@ -11,10 +11,10 @@ from typing import Any
 
 from services.stats.api import metrics
 from services.stats.api.auth import ReadAccess
-from services.stats.api.cache import Day
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.responses import held
+from services.stats.api.snapshot_cache import Day
 
 _PREFIX = "/api/stats/"
 _STATUS = {200: "200 OK", 304: "304 NOT MODIFIED"}

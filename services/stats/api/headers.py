@@ -1,11 +1,11 @@
 """Response headers of a document."""
 
-from services.stats.api.cache import Day
 from services.stats.api.cache_refresher import UNAVAILABLE_SECONDS
 from services.stats.api.openapi import POLICY
 from services.stats.api.responses import CachedResponse
+from services.stats.api.snapshot_cache import Day
 
-#: A new version comes a few times a day at most; a reader who is a minute behind is told no lie.
+#: A new version comes a few times a day at most; a reader who is a minute behind is not misled.
 CACHE_CONTROL = "private, max-age=60, stale-while-revalidate=86400"
 #: On every answer that does not say more.
 ALWAYS = {
@@ -16,7 +16,7 @@ ALWAYS = {
 
 
 def headers_of(document: CachedResponse, zipped: bool, day: Day | None, silent_seconds: float) -> dict[str, str]:
-    """Of `document`, zipped or plain, whether it is sent or the reader has it; `day` is what it tells of."""
+    """Of `document`, zipped or plain, whether it is sent or the reader has it; `day` is what it describes."""
     headers = {"ETag": document.tag(zipped), "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
     if day is not None:
         headers["Nouba-Day"] = day.day.isoformat()

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.stats.api.cache import SnapshotCache
+from services.stats.api.snapshot_cache import SnapshotCache
 from services.stats.days import ONE_DAY, midnight
 from services.stats.sections.base import Unit
 from services.stats.sections.catalogue import find
@@ -107,7 +107,7 @@ def count(route: str, status: int, began: float) -> None:
 
 @cache
 def _of(route: str, status: int) -> tuple[Counter, Histogram]:
-    # to look them up by their labels takes longer than to count
+    # finding them by their labels takes longer than counting
     return REQUESTS.labels(route, status), REQUEST_SECONDS.labels(route)
 
 

@@ -193,7 +193,7 @@ DOCUMENT: dict[str, Any] = {
             [
                 _parameter("day", "The newest one unless it is given.", _DATE, example=_EXAMPLE),
                 _parameter(
-                    "view", "What the school looks at, or what its operators do.", {"enum": ["school", "operations"]}
+                    "view", "The numbers of the school, or of its operators.", {"enum": ["school", "operations"]}
                 ),
                 _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"}),
             ],

@@ -1,11 +1,11 @@
-"""Weeks, months and years of days: what adds up is added up, and of what stands at a day's end the last day counts."""
+"""Weeks, months and years: sums of days, and for balances the last day's value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from services.stats.api.cache import Day
 from services.stats.api.series import closed_until, failures, generated_at
+from services.stats.api.snapshot_cache import Day
 from services.stats.sections.base import OTHERS
 from services.stats.sections.catalogue import Over, find, over
 

@@ -28,7 +28,7 @@ class Readiness:
 
 
 def check(watch: CacheRefresher, zone: ZoneInfo, ready_hours: float) -> Readiness:
-    """Look now."""
+    """Check now."""
     reached = watch.silent_seconds <= UNAVAILABLE_SECONDS
     newest = watch.cache.newest if watch.cache else None
     age = None if newest is None else (datetime.now(UTC) - midnight(newest.day + ONE_DAY, zone)).total_seconds()
@@ -38,5 +38,5 @@ def check(watch: CacheRefresher, zone: ZoneInfo, ready_hours: float) -> Readines
     elif newest is None or age is None:
         reason = "No day has been computed yet."
     elif age > ready_hours * 3600:
-        reason = f"The newest day ended {age / 3600:.1f} hours ago; look at the scheduler and the worker."
+        reason = f"The newest day ended {age / 3600:.1f} hours ago; check the scheduler and the worker."
     return Readiness(reached, newest.day.isoformat() if newest else None, age and round(age, 1), reason)

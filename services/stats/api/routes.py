@@ -13,7 +13,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from services.stats.api import auth, metrics, openapi, readiness
-from services.stats.api.cache import Day, SnapshotCache
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.comparison import compared
 from services.stats.api.csv_documents import csv_of, rows_as_csv
@@ -34,6 +33,7 @@ from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.periods import periods
 from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.series import series
+from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.row_reader import RowReader
 from services.stats.rows import PAGE, NoRowsError, as_json
 from services.stats.snapshots.compute import value_of

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date
 from typing import Any
 
-from services.stats.api.cache import Day
+from services.stats.api.snapshot_cache import Day
 from services.stats.sections.base import OTHERS
 
 Values = list[int | None]

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from services.stats.api.app import create_app
-from services.stats.api.cache import refresh
 from services.stats.api.cache_refresher import LOAD_SECONDS, CacheRefresher
 from services.stats.api.settings import ApiSettings
+from services.stats.api.snapshot_cache import refresh
 from services.stats.row_reader import RowReader
 from services.stats.sections.base import Rules
 from shared.runtime import metrics
@@ -21,7 +21,7 @@ from shared.runtime.gunicorn import GunicornServer
 GRACE_SECONDS = 10
 #: A request has to be read and answered within this.
 REQUEST_SECONDS = 10.0
-#: Rows that take longer to find are given up; so many readers of a process look for some at once.
+#: Rows that take longer to find are given up; so many readers of a process search for some at once.
 ROW_SECONDS, ROW_READERS = 8, 2
 #: A worker that does not report to gunicorn for so long is replaced.
 HANG_SECONDS = 30

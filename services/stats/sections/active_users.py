@@ -1,4 +1,4 @@
-"""Which users came in the day, the week and the month, found in one walk over the days.
+"""Active users of each day, week and month, found in one pass over the days.
 
 `users.last_login_at` is overwritten at every login, so it does not say who was there on a day in the past. An order
 that nobody paid is no activity.
@@ -27,7 +27,7 @@ AGES = (1, 7, 30)
 #: The longest window and age; days before the first one that have a say in it.
 _BACK = 30
 #: Up to here an id is its user's place in the tables of the walk, which have three bytes for each; the places of
-#: larger ones are looked up, which is slower.
+#: larger ones are read, which is slower.
 LARGEST_PLACE = 16_000_000
 
 

@@ -1,4 +1,4 @@
-"""What a number is: a name, a unit, a written definition, and what else depends on its day."""
+"""The base of every section: numbers with name, unit and definition, and the days that depend on them."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,7 +127,7 @@ class Query:
 
 
 class OncePerRun:
-    """What is found once for all who ask, by whoever asks first."""
+    """What is found once for all who ask, by the first who asks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What every number means, by its id; the reference page docs/statistics.md is written from here."""
+"""The catalogue of all numbers by id; docs/statistics.md is generated from it."""
 
 from enum import StrEnum
 from functools import cache

@@ -1,4 +1,4 @@
-"""Content: chapters and lessons, and how far their videos are."""
+"""Content: chapters and lessons, and the states of their videos."""
 
 from services.stats.days import Days
 from services.stats.sections import videos

@@ -1,4 +1,4 @@
-"""What the ledger booked in each day, read once for all sections that tell of it.
+"""Reads what the ledger booked on each day, once for all sections that use it.
 
 Money counts on the day on which it was booked: what is taken back later is taken off that later day.
 """
@@ -54,7 +54,7 @@ class Movements:
     due_before: Mapping[str, int] = field(default_factory=dict)
 
 
-# Releases that did not tell refunds and disputes apart booked both as negative payments.
+# Releases that did not distinguish refunds and disputes booked both as negative payments.
 _CASE = """
 CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[])
           THEN CASE WHEN booked.kind = 'deactivation' THEN 'returned' ELSE 'billed' END
@@ -70,7 +70,7 @@ CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[])
 """
 
 # Wallets are many and the school's own accounts few, so what belongs to none of those is a wallet's. OFFSET 0 keeps the
-# planner from looking up the day of each entry instead of each transaction; in the order of their numbers, transactions
+# planner from reading the day of each entry instead of each transaction; in the order of their numbers, transactions
 # meet their entries without a table of all of them.
 _ENTRIES = """
 SELECT entry.id, entry.transaction_id, booked.created_at AS at, booked.bucket,

@@ -1,4 +1,4 @@
-"""How long terms are: in whole days of the school's zone, and in months."""
+"""Lengths of subscription terms: in whole days of the school's zone, and in months."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cache

@@ -1,4 +1,4 @@
-"""Monthly recurring revenue: what the paid terms bring a month, how it moves, and how much of it stays.
+"""Monthly recurring revenue: its amount, its movements and its retention.
 
 The terms of one user and chapter are one run, which goes on for a while after a term's end: who renews a few days late
 was never lost.
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from services.stats.copy_binary import Integers
 from services.stats.days import Days
 from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, rounded
+from services.stats.sections.disjoint_terms import cut
 from services.stats.sections.lengths import monthly
-from services.stats.sections.pieces import cut
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
 
 #: What churn, retention and renewals are measured over.
@@ -131,7 +131,7 @@ WHERE (%(everybody)s OR user_id = ANY (%(users)s::bigint[])) AND is_returned
   AND activated_at < %(begins_at)s AND amount_minor > 0 AND coalesce(least(ends_at, stopped_at) > activated_at, true)
 """
 
-#: A list of more users is slower to look through than all terms.
+#: A list of more users is slower to read than all terms.
 MAX_LISTED = 10_000
 _DAY = 86_400_000_000
 

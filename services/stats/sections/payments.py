@@ -54,7 +54,7 @@ NUMBERS = (
         "refunded",
         Unit.MINOR,
         "Refunds, booked in the day: what went back to payers, less refunds that were reversed. Disputes of the time "
-        "before the ledger told them apart are here too.",
+        "before the ledger distinguished them are here too.",
         source=_LEDGER,
     ),
     MetricDefinition(

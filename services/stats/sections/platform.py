@@ -1,4 +1,4 @@
-"""Platform: what became of the webhooks, and which messages of the queues were given up."""
+"""Platform: outcomes of webhooks, and dead letters of the queues."""
 
 from services.stats.days import Days
 from services.stats.sections.base import (

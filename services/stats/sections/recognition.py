@@ -1,4 +1,4 @@
-"""Revenue over the time that it was paid for: what is earned in each day, and what is still to be earned."""
+"""Revenue recognition: what subscriptions earned each day, and what is deferred."""
 
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""The terms of subscriptions that reach into a run of days: very many, so they come in columns, a part at a time.
+"""Reads the subscription terms that overlap a range of days, in columns, one batch at a time.
 
 A term is as it was sold: `subscription_terms` (the table) has the price and the end of those that were changed later,
 and those that were returned.

@@ -24,8 +24,8 @@ from services.stats.sections.base import (
     running,
     span,
 )
+from services.stats.sections.disjoint_terms import Pieces, cut
 from services.stats.sections.lengths import day_number, monthly
-from services.stats.sections.pieces import Pieces, cut
 from services.stats.sections.recognition import Recognition, Spread
 from services.stats.sections.subscription_terms import (
     NONE_GIVEN,
@@ -110,7 +110,7 @@ NUMBERS = (
     *mrr.NUMBERS,
 )
 
-# What lies before the days is one group: PostgreSQL then counts in parallel, and has no day to look up for each row.
+# What lies before the days is one group: PostgreSQL then counts in parallel, and has no day to read for each row.
 _CREATED = """
 SELECT 0 AS bucket, count(*) AS subscriptions, count(*) FILTER (WHERE status = 'pending_payment') AS pending
 FROM subscriptions WHERE created_at < %(begins_at)s
@@ -131,7 +131,7 @@ _YEARS = """
 SELECT year_of_study AS year, count(*)::bigint AS users FROM users WHERE id = ANY (%(users)s::bigint[]) GROUP BY year
 """
 
-#: For how many days ahead it is told what expires.
+#: How many days ahead expiring subscriptions are counted.
 _AHEAD = (7, 30)
 
 

@@ -1,4 +1,4 @@
-"""The lessons' videos: how many are ready, how long and how large they are, and what became of the transcodings."""
+"""Videos of lessons: how many are ready, their length and size, and outcomes of transcoding."""
 
 from services.stats.days import Days
 from services.stats.sections.base import (
@@ -53,14 +53,14 @@ FROM (
     SELECT width_bucket(finished_at, %(edges)s) AS begins,
            coalesce(width_bucket(lead(finished_at) OVER (PARTITION BY course_id ORDER BY finished_at, id), %(edges)s),
                     %(never)s) AS ends,
-           round(duration_seconds * 1000)::bigint AS duration_ms, coalesce(stored_bytes, told.bytes) AS bytes
+           round(duration_seconds * 1000)::bigint AS duration_ms, coalesce(stored_bytes, given.bytes) AS bytes
     FROM transcode_jobs AS job
     -- a transcoder of an older release does not say it of the whole lesson
     LEFT JOIN LATERAL (
         SELECT sum(size::bigint) AS bytes
         FROM transcode_chunks, jsonb_each_text(result -> 'files') AS file (name, size)
         WHERE job_id = job.id AND kind IN ('video', 'audio', 'stills') AND job.stored_bytes IS NULL
-    ) AS told ON true
+    ) AS given ON true
     WHERE state = 'completed' AND finished_at < %(ends_at)s
 ) AS shown GROUP BY begins, ends
 """

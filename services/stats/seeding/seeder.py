@@ -65,7 +65,7 @@ def seed(
 ) -> Seeded:
     """Write the school number `number` of so many users, whose last day is the one before `until`.
 
-    `progress` is told a table, how many of its rows are made, and how many it will have. `tables` are other statements
+    `progress` is given a table, how many of its rows are made, and how many it will have. `tables` are other statements
     than those of the statistics, whose numbers of rows are in `more_counts`.
     """
     rows_of = {**counts(users), **(more_counts or {})}
@@ -94,14 +94,14 @@ def seed(
         written += connection.exec_driver_sql("SELECT count(*) FROM ledger_transactions").scalar_one()
     seconds = monotonic() - begun
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        # also tells the block indexes where each time lies
+        # also fills the block indexes with where each time lies
         connection.exec_driver_sql("VACUUM ANALYZE")
     return Seeded(written, seconds)
 
 
 @contextmanager
 def _without_triggers(connection: Connection, names: dict[str, object]) -> Iterator[None]:
-    """The rows are right by construction; a look at each foreign key would cost more than writing them."""
+    """The rows are right by construction; checking each foreign key would cost more than writing them."""
     if connection.exec_driver_sql("SELECT EXISTS (SELECT FROM users)").scalar_one():
         raise RefusedDayError("The database already has users; seed an empty one, so that no real number is spoilt.")
     try:

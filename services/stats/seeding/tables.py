@@ -1,4 +1,4 @@
-"""How a made-up school is written, a table a statement: PostgreSQL counts from 1 and derives every column by hashing.
+"""SQL that seeds a made-up school, one statement a table: columns are hashes of row numbers.
 
 So the same seed gives the same school, whatever writes it and in whichever pieces. Rows come in the order of time, and
 the school grows evenly: of `n` rows in a span, row `i` lies at sqrt(i / n) of it. Users of a row are among those that
@@ -272,7 +272,7 @@ LEFT JOIN (SELECT account_id, sum(amount_minor) AS amount_minor FROM ledger_entr
            WHERE account_id BETWEEN %(first)s AND %(last)s GROUP BY account_id) AS held ON held.account_id = i
 """
 
-#: In this order: what a later statement reads is there, and foreign keys are not looked at meanwhile.
+#: In this order: what a later statement reads is there, and foreign keys are not checked meanwhile.
 TABLES = (
     Rows("teachers", "teachers", _TEACHERS),
     Rows("chapters", "chapters", _CHAPTERS),

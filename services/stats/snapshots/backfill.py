@@ -78,7 +78,7 @@ def verify(
 ) -> VerificationReport:
     """Compare the kept days with a rebuild from the facts; all of them where no limit is given.
 
-    Whoever changes a fact says so by a message that comes a moment later: where days differ, `wait` lets that moment
+    Anyone who changes a fact says so by a message that comes a moment later: where days differ, `wait` lets that moment
     pass, and those that turn out to be due did not differ.
     """
     reach = snapshots.reach()

@@ -22,7 +22,7 @@ Payload = dict[str, Any]
 CORRECTIONS = "corrections."
 #: So many days are computed in one pass over the tables: what lies before them is read once a pass.
 CHUNK_DAYS = 732
-#: So many days before those that are computed are looked up: what churned in a month, and what has added up.
+#: So many days before those that are computed are read: what churned in a month, and what has added up.
 KEPT_DAYS = 30
 #: What keeps no history is believed for so long after the day's end.
 OBSERVED_WITHIN = timedelta(hours=24)

@@ -35,7 +35,7 @@ def sweep(engine: Engine, zone: ZoneInfo, now: datetime, lookback_days: int, fir
         if begun_at is None:
             return []
         failpoint("sweep.before_scan")
-        # what was kept before the first fact is looked at too: the user who was the first may be gone
+        # what was kept before the first fact is checked too: the user who was the first may be gone
         first_kept = connection.scalar(select(func.min(daily_stats_newest.c.day)))
         first = max(first_day, min(day_of(begun_at, zone), first_kept or date.max))
         # of a day that nobody counts, such as the one before the first fact, no computation takes the mark away
@@ -64,7 +64,7 @@ def runs(days: list[date]) -> list[date]:
 def _not_compared_lately(connection: Connection, last: date, lookback_days: int, zone: ZoneInfo) -> list[date]:
     """The last days, once an hour; and each older one until it was compared when it was no longer one of them.
 
-    What was written into it while it was, nobody else tells of, and we may have been away for all of that time.
+    What was written into it while it was, nobody else reports, and we may have been away for all of that time.
     """
     table = daily_stats_newest
     first = last - ONE_DAY * (lookback_days - 1)

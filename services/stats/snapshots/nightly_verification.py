@@ -31,7 +31,7 @@ EVERY = timedelta(hours=20)
 LOCK = 0x4E4F55424156
 #: Days this far apart are compared in one pass.
 _BRIDGED = timedelta(days=7)
-#: More than what is told of one night is for `nouba stats verify`.
+#: More than what is reported of one night is for `nouba stats verify`.
 _LOGGED = 10
 
 

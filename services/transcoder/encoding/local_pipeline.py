@@ -73,7 +73,7 @@ def make_lesson(
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".nouba-", dir=scratch or folder.parent))
     try:
-        on_progress(EncodingProgress("looking at the file", 0.0, 0.0))
+        on_progress(EncodingProgress("checking the file", 0.0, 0.0))
         chosen = recipe or EncodingProfile()
         prepared = prepare(path, work, ffmpeg, chosen, cancelled=cancelled)
         plan = plan_lesson(prepared, chosen, work, ffmpeg, cancelled=cancelled)

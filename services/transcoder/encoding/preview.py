@@ -1,4 +1,4 @@
-"""Use case: something to watch before the whole lesson is made: the upload's own bytes, or the first minute, small.
+"""Use case: the preview before the lesson is complete: the upload itself, or its first minute.
 
 It has a master playlist of its own, because its segments may be cut elsewhere than the lesson's.
 """

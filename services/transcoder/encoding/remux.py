@@ -1,4 +1,4 @@
-"""Use case: the fast first picture. An upload that is already H.264 and AAC is cut as it is, within seconds.
+"""Use case: a fast first rendition: H.264 and AAC are segmented without encoding, within seconds.
 
 It gets a master of its own: its cuts lie where the source's key frames do, not where the ladder's do, and players
 show holes when they switch between the two. The ladder's master replaces it in one step.

@@ -22,9 +22,9 @@ from services.transcoder.ffmpeg.diagnosis import diagnose
 from services.transcoder.ffmpeg.progress import Meter, Progress
 from services.transcoder.ffmpeg.sandbox import Confinement
 
-#: How often cancellation, deadline and stall are looked at.
+#: How often cancellation, deadline and stall are checked.
 TICK_SECONDS = 0.2
-#: How often the end of a process is looked for that has closed its streams; it comes within a millisecond.
+#: How often the end of a process is searched for that has closed its streams; it comes within a millisecond.
 END_SECONDS = 0.005
 #: ffmpeg may complain about every packet; the first words name the cause.
 KEPT_ERROR_BYTES = 16_384

@@ -14,7 +14,7 @@ class Progress:
 
 
 class Meter:
-    """Collects the lines of one report and tells it when it is whole."""
+    """Collects the lines of one report and reports it when it is whole."""
 
     def __init__(self, on_progress: Callable[[Progress], None]) -> None:
         self._on_progress = on_progress

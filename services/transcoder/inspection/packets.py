@@ -177,7 +177,7 @@ class PacketIndex:
         }
 
     def _begin(self, names: str, start: str = "N/A", *_: str) -> None:
-        # where a clock may jump, ffmpeg looks for the beginning itself, in the tracks that it reads
+        # where a clock may jump, ffmpeg searches for the beginning itself, in the tracks that it reads
         if names.split(",")[0] in ("mov", "matroska") and start != "N/A":
             self._origin = float(start)
 

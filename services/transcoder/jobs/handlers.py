@@ -32,7 +32,7 @@ from shared.runtime.failpoints import failpoint
 
 GONE = "The uploaded file is no longer there: upload it again."
 OUR_FAULT = (
-    "The video could not be converted because of a fault on our side: tell the school's operators, or try again."
+    "The video could not be converted because of a fault on our side: write to the school's operators, or try again."
 )
 WRONG_OUTPUT = (
     "The video could not be converted, because its pictures or their times do not fit together:"
@@ -83,7 +83,7 @@ class MessageHandlers:
         self.stopping = threading.Event()
 
     def transcode(self, course_id: int, source_key: str) -> None:
-        """An upload is complete: look at it, plan its tasks, and show something soon."""
+        """An upload is complete: check it, plan its tasks, and show something soon."""
         try:
             found = self._objects.head(source_key)
         except NoSuchObjectError:
@@ -120,7 +120,7 @@ class MessageHandlers:
         if lease is None:
             return
         if self.stopping.is_set():
-            # its message ends here; given back, it is due now, and not only when it is told again
+            # its message ends here; given back, it is due now, and not only when it is enqueued again
             self._jobs.release(lease, "The worker was stopped.", 0.0, counted=False)
             return
         failpoint("transcoder.after_claim")

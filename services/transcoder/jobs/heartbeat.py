@@ -25,7 +25,7 @@ class LeaseStore(Protocol):
 
 
 class LeaseHeartbeat:
-    """A thread that renews one lease, tells how far the task is, and notices when it is lost."""
+    """A thread that renews one lease, reports how far the task is, and notices when it is lost."""
 
     def __init__(self, jobs: LeaseStore, lease: Lease, stopping: threading.Event, beat_seconds: float) -> None:
         self._jobs = jobs

@@ -56,7 +56,7 @@ class Maintenance:
         self._put_off: dict[int, float] = {}
 
     def release_due(self) -> int:
-        """Promise a message for every task that is due: its lease is over, its wait is over, its message was lost."""
+        """Enqueue a message for every task that is due: its lease is over, its wait is over, its message was lost."""
         # while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it already
         full = select(outbox_rows.c.id).where(
             outbox_rows.c.service == TRANSCODER,

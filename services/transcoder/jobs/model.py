@@ -137,13 +137,13 @@ class JobStore(Protocol):
         ...
 
     def started(self, lease: Lease) -> None:
-        """The upload is being looked at."""
+        """The upload is being checked."""
         ...
 
     def planned(
         self, lease: Lease, plan: Plan, rewrapped: bool, *, show_preview: bool, captions: Sequence[Captions] = ()
     ) -> bool:
-        """Keep the plan, its tasks and the upload's captions, and tell of them; false where the lease was lost."""
+        """Keep the plan, its tasks and the upload's captions, and report them; false where the lease was lost."""
         ...
 
     def finish(self, lease: Lease, done: TaskResult, done_seconds: float) -> bool:

@@ -250,7 +250,7 @@ class PostgresJobStore(PostgresTaskStore):
             if not _end(connection, [job_id], state, reason, detail):
                 return False
             shown = connection.scalar(select(courses.c.video_ref).where(courses.c.id == course_id))
-            # a lesson that was whole before goes on being shown; the status tells of the newest upload
+            # a lesson that was whole before goes on being shown; the status describes the newest upload
             kept = state is State.CANCELLED and shown is not None
             set_course(connection, course_id, transcoding_status="completed" if kept else "failed")
             return True

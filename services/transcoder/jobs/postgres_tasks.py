@@ -33,7 +33,7 @@ from shared.schema.tables import courses
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
-#: When a task is told of again that nobody has touched: its message was lost, or stands behind many others.
+#: When a task is enqueued again that nobody has touched: its message was lost, or stands behind many others.
 REANNOUNCE_AFTER = timedelta(minutes=5)
 #: Chunks of one job that are in the queue at once: enough for every worker, few enough that the next upload's
 #: message is not behind an hour of work.
@@ -190,7 +190,7 @@ class PostgresTaskStore:
         self._database.run(work)
 
     def _until(self) -> dict[str, Any]:
-        # told of again as soon as the lease is over
+        # enqueued again as soon as the lease is over
         return {"lease_until": func.now() + self._lease, "due_at": func.now() + self._lease}
 
     def _end(self, connection: Connection, lease: Lease, done: TaskResult | None, done_seconds: float) -> bool:
@@ -249,7 +249,7 @@ class PostgresTaskStore:
 
 
 def message_for(job_id: int, course_id: int, source_key: str, kind: TaskKind, number: int) -> Message:
-    """What tells a worker that a task is due."""
+    """The message that makes a worker run a task that is due."""
     if kind is TaskKind.VIDEO:
         return EncodeChunk(job_id=job_id, chunk=number)
     if kind in (TaskKind.AUDIO, TaskKind.STILLS):

@@ -13,7 +13,7 @@ from shared.runtime.database import RetryingEngine
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
-#: Looking at the upload, and publishing, are the rest of the way.
+#: Checking the upload, and publishing, are the rest of the way.
 _ENCODING_SHARE = 0.96
 
 

@@ -62,7 +62,7 @@ def merged(damages: Iterable[Damage]) -> list[Damage]:
 
 
 def warning_of(damage: Damage) -> LessonWarning:
-    """What the teacher reads: how much, and where to look."""
+    """What the teacher reads: how much, and where."""
     places = [clock(start) for start, _ in _places(damage.spans)]
     shown = ", ".join(places[:MAX_PLACES]) + (" and later" if len(places) > MAX_PLACES else "")
     subject = "picture" if damage.track == "picture" else "sound"

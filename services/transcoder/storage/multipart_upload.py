@@ -24,12 +24,12 @@ _SENDERS = 4
 
 
 def upload_key(course_id: int) -> str:
-    """A name that no other upload has, and that tells nothing of the file's own name."""
+    """A name that no other upload has, and that discloses nothing of the file's own name."""
     return f"{UPLOADS}{course_id}/{uuid.uuid4().hex}"
 
 
 def send_file(storage: Storage, path: Path, key: str, advance: Callable[[int], None] = lambda _: None) -> None:
-    """Make `path` the object `key`; `advance` is told of each piece's bytes. Raises ObjectStoreUnavailableError."""
+    """Make `path` the object `key`; `advance` gets each piece's bytes. Raises ObjectStoreUnavailableError."""
     size = path.stat().st_size
     if size <= PIECE_BYTES:
         data = path.read_bytes()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import PutObjectRequestTypeDef
 
-#: Names tell the content, so what once was there never changes.
+#: Names are derived from the content, so what once was there never changes.
 IMMUTABLE = "public, max-age=31536000, immutable"
 CONTENT_TYPES = {
     ".m3u8": "application/vnd.apple.mpegurl",
@@ -211,7 +211,7 @@ def retrying(call: Callable[[], T]) -> T:
                 raise NoSuchObjectError(f"S3 has no such object ({code}).") from error
             if code in _OURS or attempt + 1 == _ATTEMPTS:
                 raise ObjectStoreUnavailableError(
-                    f"S3 refused the request ({code}): look at NOUBA_S3_* and the key's rights."
+                    f"S3 refused the request ({code}): check NOUBA_S3_* and the key's rights."
                 ) from error
         except (BotoCoreError, HTTPClientError, ObjectStoreUnavailableError) as error:
             if attempt + 1 == _ATTEMPTS:

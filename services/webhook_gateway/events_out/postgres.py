@@ -67,7 +67,7 @@ SELECT id FROM webhook_endpoints AS endpoint WHERE enabled AND (held_until_at IS
         WHERE delivery.endpoint_id = endpoint.id AND state = 'pending' AND due_at <= now())
 """
 
-# First: whoever makes a delivery after this look enqueues a message of its own.
+# First: a transaction that makes a delivery after this scan enqueues a message of its own.
 _TAKE_MESSAGE: Final = "UPDATE webhook_endpoints SET queued_at = NULL WHERE id = %s AND queued_at IS NOT NULL"
 _CLAIM: Final = f"""
 WITH due AS MATERIALIZED (
@@ -95,12 +95,12 @@ ORDER BY leased.event_id
 """  # noqa: S608
 
 _RECORD: Final = f"""
-UPDATE webhook_deliveries AS delivery SET state = told.state, attempts = delivery.attempts + 1,
-    due_at = coalesce(told.due_at, delivery.due_at), ended_at = CASE WHEN told.state <> 'pending' THEN now() END,
+UPDATE webhook_deliveries AS delivery SET state = given.state, attempts = delivery.attempts + 1,
+    due_at = coalesce(given.due_at, delivery.due_at), ended_at = CASE WHEN given.state <> 'pending' THEN now() END,
     log = CASE WHEN jsonb_array_length(delivery.log) >= {LOG_ENTRIES} THEN delivery.log - 0 ELSE delivery.log END
-        || jsonb_build_array(told.entry)
-FROM jsonb_to_recordset(%s) AS told(id bigint, state text, due_at timestamptz, entry jsonb)
-WHERE delivery.id = told.id AND delivery.state = 'pending'
+        || jsonb_build_array(given.entry)
+FROM jsonb_to_recordset(%s) AS given(id bigint, state text, due_at timestamptz, entry jsonb)
+WHERE delivery.id = given.id AND delivery.state = 'pending'
 """  # noqa: S608
 _GIVE_BACK: Final = "UPDATE webhook_deliveries SET due_at = clock_timestamp() WHERE id = ANY(%s) AND state = 'pending'"
 _HEALTH: Final = """

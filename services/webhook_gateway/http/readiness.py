@@ -77,7 +77,7 @@ class Readiness:
 
 
 def check(engine: Engine, spool: Spool | None = None, drain: Drain | None = None) -> Readiness:
-    """Look now. A database that cannot be written to is away, whatever it answers: the drain knows."""
+    """Check now. A database that cannot be written to is away, whatever it answers: the drain knows."""
     state, usage = _spool_state(spool)
     events = usage.events if usage else 0
     if drain is not None and drain.is_database_unavailable:

@@ -24,7 +24,7 @@ from shared.runtime.failpoints import failpoint
 
 
 class AcceptStatus(StrEnum):
-    """What the provider is told; for each of them it need not send the webhook again."""
+    """What the provider is answered; for each of them it need not send the webhook again."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -188,7 +188,7 @@ def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mod
     except UnreadableEventError as error:
         return replace(entry, reason=str(error))
     if fault := notice_fault(payments_mode, proof.mode, notice):
-        # under a key of its own: whoever has a test key must not take the place of a genuine event
+        # under a key of its own: anyone who has a test key must not take the place of a genuine event
         return replace(entry, reason=fault)
     if notice.api_version:
         needed[API_VERSION] = notice.api_version
@@ -206,7 +206,7 @@ def read_entry(psp: Provider, request: Request, proof: Proof, payments_mode: Mod
 
 
 def _keep_conflict(entry: WebhookEvent, event_id: int | None, inbox: Inbox) -> tuple[InsertResult, WebhookEvent]:
-    """The same id with another body, and both are signed: an operator has to look, so this one is kept apart."""
+    """The same id with another body, and both are signed: an operator has to check, so this one is kept apart."""
     conflict = replace(
         entry,
         dedupe_key=f"{entry.dedupe_key}#{entry.body_sha256.hex()}",

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 #: Any number that no other lock of ours has.
 ANCHOR_LOCK = 0x4E4F554259
-#: How often the thread looks whether it is elected and whether an anchor is due.
+#: How often the thread checks whether it is elected and whether an anchor is due.
 _POLL_SECONDS = 5.0
 _LINE = re.compile(r"\S+ (\d+):([0-9a-f]{64})")
 

@@ -84,7 +84,7 @@ class HashChainWriter:
         return sum(map(len, rows.values()))
 
     def _unsealed(self, what: SealedRowKind) -> list[Any]:
-        # a row may be committed after others with higher numbers, so this looks a little back; not an anti-join, which
+        # a row may be committed after others with higher numbers, so this reads a little back; not an anti-join, which
         # the planner may do by reading all seals
         query = f"""
             SELECT r.id, {DIGESTS[what]} AS digest FROM {TABLES[what]} r
@@ -112,7 +112,7 @@ class HashChainWriter:
         self._connection.exec_driver_sql(_APPEND, values)
 
     def _advance(self, what: SealedRowKind, oldest_running: int) -> None:
-        """Look no further back than to what was seen before every transaction that runs now began."""
+        """Read no further back than to what was seen before every transaction that runs now began."""
         seen = self._seen[what]
         while seen and seen[0].next_transaction <= oldest_running and time.monotonic() - seen[0].at >= SETTLED_SECONDS:
             self._settled[what] = seen.popleft().row_id

@@ -1,9 +1,9 @@
 """Checks every invariant once a minute, at a cost that does not grow with the ledger.
 
-The first look is at everything. Each later one is at what the last ten minutes have touched, at the next stretch of a
+The first scan is at everything. Each later one is at what the last ten minutes have touched, at the next stretch of a
 slow walk over all users and transactions, at what was broken before, and at one number: all balances together against
-all wallets' entries together. Where that number is off, some balance was changed behind our back, and this look is at
-every user. A balance that is known to be off explains its part of that number: no later look is at every user for it.
+all wallets' entries together. Where that number is off, some balance was changed behind our back, and this scan is at
+every user. A balance that is known to be off explains its part of that number: no later scan is at every user for it.
 """
 
 import time
@@ -25,13 +25,13 @@ from services.webhook_gateway.settlement.settle import MAX_WAIT, PATIENCE
 
 #: Entries younger than this may still get neighbours with lower numbers from transactions that are not over.
 RECENT_SECONDS = 600.0
-#: The slow walk's stretch of one look.
+#: The slow walk's stretch of one scan.
 USERS_A_CHECK = 5_000
 TRANSACTIONS_A_CHECK = 50_000
 #: What waits beyond the settlement's own patience and its longest wait was forgotten.
 DECIDE_SECONDS = (PATIENCE + 4 * MAX_WAIT).total_seconds()
 PUBLISH_SECONDS = 60.0
-#: A look at every user may take this share of the time, however much there is to find.
+#: A check of every user may take this share of the time, however much there is to find.
 FULL_CHECK_SHARE = 0.02
 
 _TOUCHED = """
@@ -50,7 +50,7 @@ _WALLETS = """
 # both sums in one statement: one snapshot
 _DRIFT = f"SELECT (SELECT coalesce(sum(balance_minor), 0) FROM users) - ({_WALLETS})"  # noqa: S608
 _END_OF_ALL = 2**63 - 1
-# where the first look begins to remember: the last entry of the newest transaction that is no longer recent
+# where the first scan begins to remember: the last entry of the newest transaction that is no longer recent
 _SETTLED = f"""
     SELECT coalesce(max(id), 0) FROM ledger_entries WHERE transaction_id = (
         SELECT id FROM ledger_transactions WHERE created_at < now() - interval '{RECENT_SECONDS} seconds'
@@ -60,7 +60,7 @@ _SETTLED = f"""
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What one look found."""
+    """What one scan found."""
 
     broken: dict[Invariant, Sequence[Broken]]
     unsettled: int
@@ -73,7 +73,7 @@ class Findings:
 
 
 class InvariantChecker:
-    """Looks through one connection, and remembers where it was."""
+    """Checks through one connection, and remembers where it was."""
 
     def __init__(
         self, connection: Connection, settle_seconds: float, clock: Callable[[], float] = time.monotonic
@@ -88,12 +88,12 @@ class InvariantChecker:
         self._next_user = self._next_transaction = 0
         self._broken_transactions: list[Broken] = []
         self._broken_users: list[Broken] = []
-        #: How far the balances together were off when every user was last looked at, and when that may be again.
+        #: How far the balances together were off when every user was last checked, and when that may be again.
         self._explained_minor = 0
         self._next_full_check = float("-inf")
 
     def check(self) -> Findings:
-        """Look now."""
+        """Check now."""
         with self._connection.begin():
             if self._settled is None:
                 self._check_everything()
@@ -149,7 +149,7 @@ class InvariantChecker:
     def _advance(self, newest_entry: int) -> None:
         now = self._clock()
         self._ends.append((now, newest_entry))
-        assert self._settled is not None, "after the first look"
+        assert self._settled is not None, "after the first scan"
         settled = self._settled
         while self._ends and now - self._ends[0][0] >= RECENT_SECONDS:
             settled = self._ends.popleft()[1]

@@ -1,6 +1,6 @@
 """The invariants of ledger, balances and inbox, and the queries that find violations.
 
-Each query names the rows that break it, a thousand at most. Those over the ledger take a range, so that a look can be
+Each query names the rows that break it, a thousand at most. Those over the ledger take a range, so that a scan can be
 small.
 """
 
@@ -50,7 +50,7 @@ _DIFFERENT = """
     WHERE {condition} AND u.balance_minor <> coalesce(held.total, 0)
     ORDER BY u.id LIMIT 1000
 """
-# all users at once: one pass over the entries instead of one look into an index for each user
+# all users at once: one pass over the entries instead of one index scan for each user
 _ALL_DIFFERENT = """
     WITH held AS (
         SELECT a.user_id, sum(e.amount_minor) AS total FROM ledger_accounts a
@@ -99,7 +99,7 @@ class Unsettled:
 
 
 def unsettled(connection: Connection, settle_seconds: float, decide_seconds: float) -> Unsettled:
-    """Look at the events that are not final."""
+    """Check the events that are not final."""
     values = {"settle_seconds": settle_seconds, "decide_seconds": decide_seconds}
     row = connection.exec_driver_sql(_UNSETTLED, values).one()
     late, undecided = ([Broken(identity) for identity in ids or ()] for ids in (row.late, row.undecided))

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 LOCK = 0x4E4F554257
 SEALING_LOCK = 0x4E4F554258
 SEAL_EVERY_SECONDS = 2.0
-#: The first look is at the whole ledger.
+#: The first scan is at the whole ledger.
 MAX_STATEMENT_MS = 10 * 60_000
 #: Rows of a log line; the metric has their number.
 MAX_NAMED = 20
@@ -45,7 +45,7 @@ CHAIN_ROWS = Gauge("nouba_integrity_chain_rows", "Rows of inbox and ledger in th
 
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
-    """How often the invariants are looked at, and how old an event may become before a worker tries it."""
+    """How often the invariants are checked, and how old an event may become before a worker tries it."""
 
     check_every_seconds: float = 60.0
     settle_seconds: float = 300.0

@@ -32,7 +32,7 @@ _UNSEALED = """
       AND (SELECT s.position FROM seals s WHERE s.what = '{what}' AND s.row_id = r.id) IS NULL
     ORDER BY r.id LIMIT 1000
 """
-# the newest record of a row tells its state; a row whose state has to be recorded has a record
+# the newest record of a row reports its state; a row whose state has to be recorded has a record
 _ALTERED_STATES = """
     SELECT r.id, v.digest IS NULL AS is_unrecorded FROM {table} r
     LEFT JOIN LATERAL (
@@ -82,7 +82,7 @@ def verify(
     """Compare every row with its seal from position `start` on, and the balances with the entries.
 
     `noted` is a seal that was written down elsewhere: it must be in the chain. So must each of `anchors` from `start`
-    on. `tell` is told how far it is, and how far it has to go.
+    on. `report` is given how far it is, and how far it has to go.
     """
     report = VerificationReport()
     heads = [*([noted] if noted else []), *(anchor for anchor in anchors if anchor.position >= max(start, 1))]
@@ -167,7 +167,7 @@ def _batches(engine: Engine, positions: range) -> Iterator[Sequence[Any]]:
 
 
 class _Chain:
-    """The walk: tells a row that does not fit its seal from a seal that does not fit its neighbours."""
+    """The walk: reports a row that does not fit its seal from a seal that does not fit its neighbours."""
 
     def __init__(self, head: ChainHead) -> None:
         self.head = head

@@ -26,7 +26,7 @@ class Event:
     attempts: int = 0
     tries: int = 0
     taken_up_at: datetime | None = None
-    #: An operator has accepted it as it is: what it tells replaces what was registered.
+    #: An operator has accepted it as it is: what it reports replaces what was registered.
     accepted: bool = False
 
 
@@ -35,7 +35,7 @@ class Payment:
     """One row of `payments`. `fee_minor` is what the ledger has booked of the provider's fee for collecting it.
 
     `amount_minor` is what was collected, and before that what is to be: `amount_is_final` is false while only a hold or
-    a failed attempt told it, for less may be collected. `registered_minor` is what the school's checkout registered,
+    a failed attempt reported it, for less may be collected. `registered_minor` is what the checkout registered,
     kept when something else was collected; `amount_told_at` is the provider's time of the collection that counts.
     `subscription_id` is the subscription that it was made for, where somebody named one: the school's checkout
     (`registered_subscription_id`), else the provider's events.
@@ -103,7 +103,7 @@ class Payment:
 
     @property
     def reported_fee_minor(self) -> int:
-        """The part of the fee that was told as one figure, and not as fees of their own."""
+        """The part of the fee that was reported as one figure, and not as fees of their own."""
         return self.fee_minor - self.state.fee_minor(FeeKind.PAYMENT)
 
     @property

@@ -1,6 +1,6 @@
 """Turns the state of a payment into ledger amounts, and a change of state into transactions.
 
-The amounts on the accounts are a function of the payment's standing. What is booked is always the difference to what
+The amounts on the accounts are a function of the payment's state. What is booked is always the difference to what
 was booked before, one transaction for each reason, so that an accountant reads why the money moved.
 """
 
@@ -26,7 +26,7 @@ class Money:
 
     @classmethod
     def of(cls, payment: Payment) -> "Money":
-        """The money of `payment` as its standing has it."""
+        """The money of `payment` as its state has it."""
         state = payment.state
         if state.stage is not Stage.COMPLETED:
             return cls()

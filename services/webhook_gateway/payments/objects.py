@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final, Protocol, Self, TypeVar
 
-#: Stands for a time that nobody told: older than any that is.
+#: Stands for a time that nobody reported: older than any that is.
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 #: How much younger the event of a refund that ended may be than that of the figure which fell because of it.
 _ENDS_WITHIN: Final = timedelta(minutes=1)
@@ -62,7 +62,7 @@ class Total:
 class Refund:
     """One refund. It takes its amount from the payment until it fails or is canceled: then the money is back.
 
-    `ended_at` is when the provider told that it failed or was canceled.
+    `ended_at` is when the provider reported that it failed or was canceled.
     """
 
     id: str
@@ -90,7 +90,7 @@ class Refund:
 class Dispute:
     """One dispute of a part or all of a payment.
 
-    `closed_at` is when the provider told that it was won or lost, `reported_at` when it told the amount.
+    `closed_at` is when the provider reported that it was won or lost, `reported_at` when it reported the amount.
     """
 
     id: str
@@ -142,8 +142,8 @@ def refunded_minor(total: Total, refunds: Iterable[Refund]) -> int:
     """All that is refunded now, from the newest cumulative figure and from the refunds that are known one by one.
 
     Where refunds are known they rule: the figure counts only for what they do not explain. A refund explains a part of
-    the figure if it had begun and had not ended when the figure was told; where the times do not say which of the two
-    was first, it does so if the figure is large enough. A figure that fell was told because refunds ended, and does not
+    the figure if it had begun and had not ended when that was reported; where the times do not say which of the two
+    was first, it does so if the figure is large enough. A figure that fell was sent because refunds ended, and does not
     hold them, even if their own events are some seconds younger.
     """
     reported_at, fell_minor = total.reported_at, total.fell_minor
@@ -167,7 +167,7 @@ def refunded_minor(total: Total, refunds: Iterable[Refund]) -> int:
 
 
 def _ends_with(refund: Refund, reported_at: datetime | None) -> bool:
-    """Whether the figure that was told at that time can have fallen because this refund ended."""
+    """Whether the figure that was reported at that time can have fallen because this refund ended."""
     if reported_at is None or refund.ended_at is None:
         return False
     return timedelta() <= refund.ended_at - reported_at <= _ENDS_WITHIN

@@ -29,7 +29,7 @@ UNIDENTIFIED: Final = ""
 class Stage(IntEnum):
     """How far the collection of the money came; a later line outranks an earlier one.
 
-    `COMPLETED` stands last, so that nothing told later or earlier undoes money that was collected.
+    `COMPLETED` stands last, so that nothing reported later or earlier undoes money that was collected.
     """
 
     PENDING = 0
@@ -57,7 +57,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PaymentState:
-    """All that is known of a payment's progress. `refunded` is the cumulative figure, where a provider tells one."""
+    """All that is known of a payment's progress. `refunded` is the cumulative figure, where a provider reports one."""
 
     stage: Stage = Stage.PENDING
     refunded: Total = field(default_factory=Total)
@@ -66,7 +66,7 @@ class PaymentState:
     fees: Mapping[str, Fee] = field(default_factory=dict)
 
     def merge(self, news: "PaymentState") -> "PaymentState":
-        """The standing after `news`; the same whichever of the two came first."""
+        """The state after `news`; the same whichever of the two came first."""
         return PaymentState(
             max(self.stage, news.stage),
             self.refunded.merge(news.refunded),
@@ -76,7 +76,7 @@ class PaymentState:
         )
 
     def status(self, amount_minor: int) -> Status:
-        """The word for this standing of a payment of `amount_minor`."""
+        """The word for this state of a payment of `amount_minor`."""
         if self.stage is not Stage.COMPLETED:
             return Status[self.stage.name]
         if self.dispute is DisputeState.LOST:

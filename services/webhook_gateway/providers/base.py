@@ -52,11 +52,11 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentNotice:
-    """What a request tells about one payment, in our words: integers of minor units, ISO 4217 codes, aware instants.
+    """What a request reports about one payment, in our words: integers of minor units, ISO 4217 codes, aware instants.
 
     `key` is what makes the event the same event when it comes again. `kind` is the provider's own word.
-    `reference` is the provider's id of the payment, `order_number` ours. `None` means that it was not told.
-    `hint` means that the provider has to be asked before any of it is believed. A notice without a `reference` tells
+    `reference` is the provider's id of the payment, `order_number` ours. `None` means that it was not reported.
+    `hint` means that the provider has to be asked before any of it is believed. A notice without a `reference` reports
     nothing about a payment and is ignored, unless it says who pays (`payers`).
 
     `amount_minor` is what was collected (or held, or tried); `authorized_minor` is what that was a part of, where a
@@ -181,7 +181,7 @@ class Provider(Protocol):
         ...
 
     def parse(self, request: Request) -> PaymentNotice:
-        """Say what `request` tells; called only on what `verify` let pass.
+        """Say what `request` reports; called only on what `verify` let pass.
 
         Raises UnreadableEventError where it does not have the provider's form.
         """
@@ -281,7 +281,7 @@ class CountsRefunds(Protocol):
     """A provider that makes a refund of every request, and says how much was refunded."""
 
     def refunded_minor(self, reference: str) -> int | None:
-        """How much of the payment is refunded now; None where the provider does not tell.
+        """How much of the payment is refunded now; None where the provider does not report.
 
         Raises ProviderUnavailableError where it gives no answer that can be used.
         """

@@ -83,7 +83,7 @@ def description(value: Any) -> str | None:
 
 
 def amount_minor(value: Any, name: str, minor_units: int = 1) -> int:
-    """An amount told in units of `minor_units` minor units.
+    """An amount reported in units of `minor_units` minor units.
 
     Raises UnreadableEventError for a bool, float, text or overflow.
     """
@@ -95,7 +95,7 @@ def amount_minor(value: Any, name: str, minor_units: int = 1) -> int:
 
 
 def user_id(value: Any) -> int | None:
-    """The id of a user or a subscription, told as an integer or as decimal text.
+    """The id of a user or a subscription, reported as an integer or as decimal text.
 
     None for anything else, also for a number that none of them can have: such a payment waits for its payer to be found
     by reference or order number.
@@ -115,7 +115,7 @@ def currency(value: Any) -> str:
 
 
 def instant(value: Any) -> datetime | None:
-    """When something happened, told in Unix seconds or in ISO 8601 with an offset; None for anything else."""
+    """When something happened, reported in Unix seconds or in ISO 8601 with an offset; None for anything else."""
     if isinstance(value, bool):
         return None
     try:

@@ -34,7 +34,7 @@ class Generic:
     def parse(self, request: Request) -> PaymentNotice:
         """One status of one transaction. Without an event_id, the same status of it again is the same event.
 
-        A refund tells all that was given back so far, so another total, or the same at another time, is another event.
+        A refund has all that was given back so far, so another total, or the same at another time, is another event.
         """
         body = fields.json_object(request.body)
         status = payload.status_word(body.get("status"))

@@ -32,7 +32,7 @@ _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 def matching_secret(secrets: Sequence[bytes], message: bytes, signatures: Sequence[bytes]) -> int:
     """The place of the secret whose HMAC-SHA256 of `message` is one of `signatures`.
 
-    Every secret and signature is tried even after a match, so that the time taken does not tell which one it was.
+    Every secret and signature is tried even after a match, so that the time taken does not disclose which one it was.
     Raises InvalidSignatureError where none matches.
     """
     matched = None

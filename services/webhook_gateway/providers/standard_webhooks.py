@@ -50,7 +50,7 @@ class StandardWebhooks:
         return Proof(signed=True, secret=signatures.matching_secret(self._secrets, message, candidates))
 
     def parse(self, request: Request) -> PaymentNotice:
-        """An event `payment.<status>`; one of any other type tells nothing about a payment."""
+        """An event `payment.<status>`; one of any other type reports nothing about a payment."""
         key = fields.identifier(request.headers.get(f"{_prefix(request.headers)}-id"), "webhook-id")
         body = fields.json_object(request.body)
         kind = fields.identifier(body.get("type"), "type")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from services.webhook_gateway.providers.stripe_api import StripeApi
 
 _PENDING_WEBHOOKS: Final = re.compile(rb'("pending_webhooks"\s*:\s*)[0-9]+')
-#: A part of a notice that one kind of object tells; the rest is the same for all.
+#: A part of a notice that one kind of object reports; the rest is the same for all.
 Part = Mapping[str, Any]
 
 
@@ -74,7 +74,7 @@ class Stripe:
         return _PENDING_WEBHOOKS.sub(rb"\1", body)
 
     def parse(self, request: Request) -> PaymentNotice:
-        """One event; a kind that is nothing about money tells nothing about a payment (see `stripe_events`)."""
+        """One event; a kind that is nothing about money reports nothing about a payment (see `stripe_events`)."""
         if request.method == ANSWER:
             return stripe_answers.read_answer(request)
         event = fields.json_object(request.body)

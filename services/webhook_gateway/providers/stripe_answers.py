@@ -1,7 +1,7 @@
 """What Stripe's answer to a question says about a payment, by the same readers that read its events.
 
 An answer holds the payment intent (or the charge) with all of its refunds and disputes, or the one refund that was
-begun. It is told at the time of the question: nothing in it says when each object changed.
+begun. It is reported at the time of the question: nothing in it says when each object changed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers import fields, stripe_events
 from services.webhook_gateway.providers.base import ASKED_AT, Mode, PaymentNotice, Request
 
-#: What an intent's status says, as the event that tells the same. One that was declined may still be paid.
+#: What an intent's status says, as the event that reports the same. One that was declined may still be paid.
 _INTENT_KINDS: Final = {
     "succeeded": "payment_intent.succeeded",
     "requires_capture": "payment_intent.amount_capturable_updated",
@@ -26,13 +26,13 @@ _PENDING: Final = "payment_intent.processing"
 _CHARGE: Final = "charge.updated"
 _REFUND: Final = "refund.updated"
 _DISPUTE: Final = "charge.dispute.updated"
-#: What a checkout session's status says, as the event that tells the same.
+#: What a checkout session's status says, as the event that reports the same.
 _SESSION_KINDS: Final = {"expired": "checkout.session.expired"}
 _OPEN_SESSION: Final = "checkout.session.completed"
 
 
 def read_answer(request: Request) -> PaymentNotice:
-    """What the answer tells. Raises UnreadableEventError where it does not have the form of `stripe_api`."""
+    """What the answer reports. Raises UnreadableEventError where it does not have the form of `stripe_api`."""
     answer = fields.json_object(request.body)
     asked_at = fields.instant(int(request.headers[ASKED_AT]))
     if isinstance(answer.get("refund"), dict):

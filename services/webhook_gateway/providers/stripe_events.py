@@ -16,7 +16,7 @@ from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers import fields
 
 Json = Mapping[str, Any]
-#: A part of a notice that one kind of object tells; the rest is the same for all.
+#: A part of a notice that one kind of object reports; the rest is the same for all.
 Part = Mapping[str, Any]
 
 
@@ -279,7 +279,7 @@ _DISPUTE_STATES: Final = {
     "under_review": DisputeState.OPEN,
     "won": DisputeState.WON,
     "lost": DisputeState.LOST,
-    # the school refunded it instead: the refund tells where the money went
+    # the school refunded it instead: the refund reports where the money went
     "charge_refunded": DisputeState.WON,
     # an inquiry takes no money
     "warning_needs_response": DisputeState.INQUIRY,
@@ -363,7 +363,7 @@ def _invoice_payment(payment: Json, context: Context) -> Part:
 
 def _subscription(subscription: Json, context: Context) -> Part:
     """It collects nothing itself; its metadata say who pays its invoices."""
-    return {"failure_reason": "its invoices tell what it costs"}
+    return {"failure_reason": "its invoices report what it costs"}
 
 
 READERS: Final[Mapping[str, Reader]] = {
@@ -441,7 +441,7 @@ MONEY: Final = (
 )
 
 _NOT_COLLECTED: Final = "nothing is collected by it yet"
-_BILL: Final = "a bill is not a payment: invoice.paid tells when it is paid"
+_BILL: Final = "a bill is not a payment: invoice.paid reports when it is paid"
 _WARNING: Final = "a warning moves no money: a refund or a dispute has events of its own"
 _CREDIT_NOTE: Final = "what it refunds has events of its own, and what it credits lowers a later invoice"
 _RESERVE: Final = "the provider keeps a part of its balance back for a while, and owes it to the school all the same"

@@ -13,7 +13,7 @@ from services.webhook_gateway.reconciliation.reconcile import LEASE, Due
 _CHECKOUT = "SELECT provider_checkout_id FROM checkouts WHERE payment_id = payments.id"
 _ASKABLE = f"(provider_reference IS NOT NULL OR ({_CHECKOUT}) IS NOT NULL)"
 _REFERENCE = f"coalesce(provider_reference, ({_CHECKOUT})) AS reference"
-# the row that is updated is looked at again under its lock, so that two workers never lease the same payment
+# the row that is updated is checked again under its lock, so that two workers never lease the same payment
 _TAKE = f"""
 UPDATE payments SET asks = asks + 1, asked_at = now(), next_ask_at = now() + %(lease)s
 WHERE id = (
@@ -29,7 +29,7 @@ WHERE id = %(payment_id)s AND status IN ('pending', 'authorized') AND {_ASKABLE}
   AND (asked_at IS NULL OR asked_at < now() - %(lease)s OR next_ask_at IS DISTINCT FROM asked_at + %(lease)s)
 RETURNING id AS payment_id, {_REFERENCE}, created_at, asks
 """  # noqa: S608
-#: The providers whose answers about a collected payment tell more than the webhooks: in the words of the index.
+#: The providers whose answers about a collected payment report more than the webhooks: in the words of the index.
 FOLLOWED = ("stripe",)
 # what is due for longer was collected before this provider could be asked
 _TAKE_COLLECTED = f"""
@@ -42,7 +42,7 @@ WHERE id = (
     ORDER BY next_ask_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id AS payment_id, provider_reference AS reference, created_at, asks, completed_at
 """  # noqa: S608
-# a payer whose card was declined may try another one, of which a lost webhook would tell
+# a payer whose card was declined may try another one, which a lost webhook would report
 _TAKE_FAILED = f"""
 UPDATE payments SET asks = asks + 1, asked_at = now(), next_ask_at = now() + %(lease)s
 WHERE id = (
@@ -79,7 +79,7 @@ RETURNING payments.id
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A payment that nobody has told the end of."""
+    """A payment that nobody has reported the end of."""
 
     payment_id: int
     provider: str

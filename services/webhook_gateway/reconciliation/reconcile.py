@@ -143,7 +143,7 @@ class Reconciliation:
         return outcome
 
     def _keep(self, reply: ProviderReply) -> tuple[Outcome, PaymentNotice | None]:
-        """What the answer comes to, and what it tells where it tells more than that the payment is pending."""
+        """What the answer comes to, and what it reports where it reports more than that the payment is pending."""
         try:
             notice = self.psp.parse(reply.request)
         except UnreadableEventError:

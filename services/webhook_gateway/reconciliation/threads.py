@@ -17,14 +17,14 @@ from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconcili
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
 from services.webhook_gateway.settlement.postgres_wallets import users_covered
-from services.webhook_gateway.settlement.wallets import pay_waiting
+from services.webhook_gateway.settlement.subscription_activation import pay_waiting
 from shared.runtime.periodic_thread import PeriodicThread
 
 #: Threads of one worker that ask the same provider: a slow one holds these, and nobody else's.
 AT_ONCE: Final = 2
-#: How often a thread with nothing to do looks for a payment that has become due, in seconds.
+#: How often a thread with nothing to do searches for a payment that has become due, in seconds.
 ASK_EVERY_SECONDS: Final = 1.0
-#: How often wallets are looked at, and the metrics of what is due are set.
+#: How often wallets are checked, and the metrics of what is due are set.
 MEASURE_SECONDS: Final = 10.0
 #: A checkout whose request was lost is expired after this; until then the same request may try again.
 LOST_CHECKOUT: Final = timedelta(days=1)

@@ -2,7 +2,7 @@
 
 The answer is kept like a webhook, and settled by the same code. A crash between any two steps leaves a row that is
 tried again: a provider with idempotency keys makes one refund of both, and another one is asked first how much is
-refunded. Where it cannot tell, a person has to look, and nothing is sent again.
+refunded. Where it does not know, a person has to check, and nothing is sent again.
 """
 
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class RefundRequests(Protocol):
         ...
 
     def leave_unknown(self, refund: DueRefund, reason: str) -> None:
-        """Nobody can tell whether the provider has it: a person has to look."""
+        """Nobody knows whether the provider has it: a person has to check."""
         ...
 
     def put_off(self, refund: DueRefund, until: datetime, reason: str) -> None:
@@ -82,7 +82,7 @@ class RefundRequests(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refunding:
-    """The use case with what it is given; `watch` is the provider's circuit breaker, `wake` tells of a new event."""
+    """The use case with what it is given; `watch` is the provider's circuit breaker, `wake` announces a new event."""
 
     providers: dict[str, Provider]
     requests: RefundRequests
@@ -136,7 +136,7 @@ class Refunding:
         before_minor = refund.refunded_before_minor
         if counted is not None and before_minor is not None and counted == before_minor + refund.amount_minor:
             return _counted(psp.refund_made(refund.reference, refund.amount_minor, refund.key), before_minor)
-        reason = f"refunded before it: {before_minor}, now: {counted} (minor units); look at the provider's own pages"
+        reason = f"refunded before it: {before_minor}, now: {counted} (minor units); check the provider's own pages"
         self.requests.leave_unknown(refund, reason)
         return None
 
@@ -159,7 +159,7 @@ class Refunding:
     def _give_up(self, refund: DueRefund, reason: str | None) -> None:
         hours = f"not begun within {GIVE_UP_AFTER // timedelta(hours=1)} hours: {reason or 'no worker ran'}"
         if refund.was_sent:
-            self.requests.leave_unknown(refund, f"{hours}; look at the provider's own pages")
+            self.requests.leave_unknown(refund, f"{hours}; check the provider's own pages")
         else:
             self.requests.refuse(refund, hours)
 

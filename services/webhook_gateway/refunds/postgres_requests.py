@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED
 from services.webhook_gateway.refunds.begin import LEASE, DueRefund
 
-# One of a payment at a time: what the provider says was refunded before it and after it tells whether it was made.
+# One of a payment at a time: what the provider says was refunded before it and after it shows whether it was made.
 _TAKE = """
 UPDATE refund_requests AS refund SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
 FROM payments AS payment

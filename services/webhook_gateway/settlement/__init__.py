@@ -1,1 +1,1 @@
-"""From an accepted event to booked money."""
+"""Settlement: books accepted events to payments, ledger, wallets and subscriptions."""

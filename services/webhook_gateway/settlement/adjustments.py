@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from services.webhook_gateway.payments.ledger import Account, AccountKind, Transaction, adjusted
 from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.subscription_activation import pay_subscriptions
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore
-from services.webhook_gateway.settlement.wallets import pay_subscriptions
 from shared.runtime.failpoints import failpoint
 
 #: Corrections of one round; there are few in a day.

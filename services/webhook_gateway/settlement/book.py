@@ -10,12 +10,12 @@ from services.webhook_gateway.payments.money import Money, transactions
 from services.webhook_gateway.payments.objects import DisputeState, FeeKind
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
 from services.webhook_gateway.providers.base import PaymentNotice
+from services.webhook_gateway.settlement.subscription_activation import pay_subscriptions
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult, SettlementStore
-from services.webhook_gateway.settlement.wallets import pay_subscriptions
 from shared.contracts.webhooks import EventState
 from shared.runtime.failpoints import failpoint
 
-#: Stands for a time that nobody told: older than any that is.
+#: Stands for a time that nobody reported: older than any that is.
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 #: How often an event waits for the event of a checkout that may be its own: half a minute.
@@ -284,18 +284,18 @@ def _mismatch(payment: Payment, notice: PaymentNotice, terms: WalletPolicy, *, i
     if payment.currency != terms.currency:
         return f"the school's wallets are in {terms.currency}, the payment is in {payment.currency}"
     if notice.currency is not None and notice.currency != payment.currency:
-        return f"registered in {payment.currency}, told {notice.currency}"
+        return f"registered in {payment.currency}, reported {notice.currency}"
     if notice.user_id is not None and notice.user_id != payment.user_id:
-        return f"registered for user {payment.user_id}, told user {notice.user_id}"
+        return f"registered for user {payment.user_id}, reported user {notice.user_id}"
     if payment.reference not in _references(notice):
         return None  # another payment of the same order: what it collected says nothing about this one
     if fault := _amount_fault(payment, notice):
         return fault
-    # a collection tells its own amount; without one, what is known counts
+    # a collection reports its own amount; without one, what is known counts
     collected = notice.amount_minor if notice.stage is Stage.COMPLETED else None
     paid = payment.amount_minor if collected is None and payment.amount_is_final else collected
     if paid is not None and (notice.refunded_minor or 0) > paid and not is_accepted:
-        return f"paid {paid}, told {notice.refunded_minor} refunded (minor units)"
+        return f"paid {paid}, reported {notice.refunded_minor} refunded (minor units)"
     return None
 
 
@@ -312,24 +312,24 @@ def _amount_fault(payment: Payment, notice: PaymentNotice) -> str | None:
         known = notice.authorized_minor if payment.registered is None else payment.registered
         is_same = notice.authorized_minor == known and (payment.registered is None or reported <= known)
         reported = reported if notice.authorized_minor == known else notice.authorized_minor
-    return None if is_same else f"registered {known} {payment.currency}, told {reported} (minor units)"
+    return None if is_same else f"registered {known} {payment.currency}, reported {reported} (minor units)"
 
 
 def _excess(moved: Payment, notice: PaymentNotice) -> str | None:
-    """Why a refund has to wait: it is more than is known to be paid, and more may be told to be collected."""
+    """Why a refund has to wait: it is more than is known to be paid, and more may be reported as collected."""
     if not moved.amount_is_final:
         return None
     for refund in (moved.state.refunds[one.id] for one in notice.refunds):
         if not refund.is_ended and refund.amount_minor > moved.amount_minor:
-            return f"paid {moved.amount_minor}, told {refund.amount_minor} refunded (minor units)"
+            return f"paid {moved.amount_minor}, reported {refund.amount_minor} refunded (minor units)"
     return None
 
 
 def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Payment:
     """The payment after `notice`; equal to `payment` where there is nothing new.
 
-    Every field takes the larger (or earlier) of what is known and what is told, or merges by the provider's own time
-    (see `PaymentState`), so that the order of events is no matter. Only the news that money was collected tells when
+    Every field takes the larger (or earlier) of what is known and what is new, or merges by the provider's own time
+    (see `PaymentState`), so that the order of events is no matter. Only the news that money was collected reports when
     that was, how it came and what it cost.
     """
     state = payment.state.merge(notice.state)
@@ -365,7 +365,7 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
 
 
 def _is_repetition(before: Payment, moved: Payment) -> bool:
-    """Whether nothing but the time changed at which a figure was told."""
+    """Whether nothing but the time changed at which a figure was reported."""
 
     def timeless(payment: Payment) -> Payment:
         refunded = replace(payment.state.refunded, reported_at=None, fell_minor=0)
@@ -380,7 +380,7 @@ def _amount(payment: Payment, notice: PaymentNotice) -> tuple[int, datetime | No
     """The amount after `notice`, and the provider's time of it: a figure of what was collected, the newest of which
     counts; before that the largest that was held or tried, where nobody registered another. What a bill says has no
     time, so that it is older than every figure of the payment itself; of two bills the smaller figure counts, because
-    an invoice that several payments paid tells the sum of them."""
+    an invoice that several payments paid reports the sum of them."""
     reported, known = notice.amount_minor, payment.amount_minor
     reported_at = None if notice.is_billed else notice.occurred_at
     if reported is None:

@@ -36,7 +36,7 @@ from shared.contracts.routes import GATEWAY
 from shared.messaging.actors import encode_message
 
 _ONE_REFERENCE = "uq_payments_provider_provider_reference"
-#: What a connection is marked with that has prepared the statements: when it was last told to plan them anew.
+#: What a connection is marked with that has prepared the statements: when it last planned them anew.
 _PLANNED_AT = "statements of the books planned at"
 PLANS_KEPT_SECONDS = 10.0
 
@@ -73,14 +73,14 @@ def open_store(
 
 @contextmanager
 def _prepared(engine: Engine) -> Iterator[Connection]:
-    """A connection that knows the statements: it is told them once, and to plan them anew as the tables grow."""
+    """A connection that knows the statements: it gets them once, and plans them anew as the tables grow."""
     with engine.connect() as connection:
         now = time.monotonic()
         if _PLANNED_AT not in connection.info:
             try:
                 connection.exec_driver_sql(sql.PREPARE)
             except BaseException:
-                # it may know some of them, and can be told none of those again
+                # it may know some of them, and must not get those again
                 connection.invalidate()
                 raise
             connection.info[_PLANNED_AT] = now
@@ -91,7 +91,7 @@ def _prepared(engine: Engine) -> Iterator[Connection]:
 
 
 class _Key(NamedTuple):
-    """What payments are looked for by: the reference or the order number."""
+    """What payments are searched for by: the reference or the order number."""
 
     provider: str
     reference: str | None
@@ -190,7 +190,7 @@ class PostgresSettlementStore:
         if payment.user_id not in self._wallets:
             return None
         if not self._new_ids:
-            # it was committed between our lock and our look
+            # it was committed between our lock and our read
             raise ConcurrentInsertError
         opened = replace(payment, id=self._new_ids.pop(0))
         self._payments[opened.id] = opened
@@ -274,7 +274,7 @@ class PostgresSettlementStore:
 
     def deactivate(self, subscription_id: int) -> None:
         self._write(sql.DEACTIVATE, id=subscription_id, seconds=self._period.total_seconds())
-        # one more waits for some wallet: whoever asks next has to look again
+        # one more waits for some wallet: the next caller has to check again
         self._wallets.clear()
 
     def close(self, event_id: int, verdict: SettlementResult) -> None:

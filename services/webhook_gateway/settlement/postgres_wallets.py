@@ -4,7 +4,7 @@ from sqlalchemy import Engine, exists, func, or_, select
 
 from shared.schema.tables import subscriptions, users
 
-#: A round looks again at once where it found so many.
+#: A round checks again at once where it found so many.
 AT_ONCE = 100
 
 

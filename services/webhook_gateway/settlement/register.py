@@ -5,8 +5,8 @@ from datetime import datetime
 
 from services.webhook_gateway.errors import ConflictingPaymentError, UnknownUserError
 from services.webhook_gateway.payments.model import Payment
+from services.webhook_gateway.settlement.subscription_activation import pay_subscriptions
 from services.webhook_gateway.settlement.unit_of_work import SettlementStore
-from services.webhook_gateway.settlement.wallets import pay_subscriptions
 
 
 def register_payment(payment: Payment, books: SettlementStore, now: datetime) -> Payment:
@@ -17,7 +17,7 @@ def register_payment(payment: Payment, books: SettlementStore, now: datetime) ->
     assert payment.reference is not None
     found = books.find(payment.provider, payment.reference, payment.order_number)
     if found is None or found.reference not in (None, payment.reference):
-        # a checkout whose payment an event has told
+        # a checkout whose payment an event has reported
         references = [link.reference for link in books.links(payment.provider, [payment.reference]) if link.reference]
         if references:
             payment = replace(payment, reference=min(references))
@@ -39,7 +39,7 @@ def register_payment(payment: Payment, books: SettlementStore, now: datetime) ->
         books.save(known)
     if known.subscription_id != found.subscription_id and known.completed_at is not None:
         pay_subscriptions(known.user_id, known.currency, books, now, None)
-    # what a webhook told before now has a payment to be about
+    # what a webhook reported before now has a payment to be about
     books.release(payment.provider, payment.reference, now)
     return known
 

@@ -15,13 +15,13 @@ from shared.runtime.periodic_thread import PeriodicThread
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-#: How often lost messages are looked for, and how old the first attempt of an event has to be for that.
+#: How often lost messages are searched for, and how old the first attempt of an event has to be for that.
 LOST_MESSAGES_POLL_SECONDS = 10.0
 LOST_AFTER_SECONDS = 45
 #: A queue of so few messages is worked off within a second: an event that still waits is not in it.
 SHORT_QUEUE_MESSAGES = 100
 
-# Many workers may look at once. The next look at the same event is put off, so that it is enqueued once in a while and
+# Many workers may check at once. The next check of the same event is put off, so that it is enqueued now and then, and
 # not every second; and while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it
 # already. Other queues say nothing about this one.
 _ENQUEUE = """
@@ -32,7 +32,7 @@ WITH due AS (
           SELECT FROM outbox WHERE service = %(service)s AND message ->> 'queue_name' = %(queue)s
               AND created_at < now() - interval '10 seconds')
     ORDER BY next_attempt_at LIMIT 500 FOR UPDATE SKIP LOCKED
-), told AS (
+), enqueued AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
         jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
@@ -91,7 +91,7 @@ def _enqueue(engine: Engine, statement: str) -> int:
 
 
 class DueEventScheduler(PeriodicThread):
-    """A thread of the worker that looks for due events every second and wakes the relay."""
+    """A thread of the worker that searches for due events every second and wakes the relay."""
 
     def __init__(self, engine: Engine, wake: Callable[[], None]) -> None:
         super().__init__("due events", self._release, POLL_SECONDS)

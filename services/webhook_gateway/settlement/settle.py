@@ -45,7 +45,7 @@ MAX_WAIT_FOR_A_TURN = timedelta(seconds=30)
 
 
 class Understood(NamedTuple):
-    """An event that is not final, and what it tells; or what becomes of it where it tells nothing."""
+    """An event that is not final, and what it reports; or what becomes of it where it reports nothing."""
 
     event: Event
     notice: PaymentNotice | SettlementResult
@@ -70,12 +70,12 @@ class Settlement:
         return None if understood is None else self.book(understood)
 
     def understand(self, event_id: int) -> "Understood | None":
-        """What the event tells, which may mean to ask the provider for seconds; None where it was settled before."""
+        """What the event reports, which may mean to ask the provider for seconds; None where it was settled before."""
         event = self.read(event_id)
         return None if event is None else self.read_notice(event)
 
     def read_notice(self, event: Event) -> "Understood":
-        """What an event tells that was read already."""
+        """What an event reports that was read already."""
         return Understood(event, self._understand(event))
 
     def book(self, understood: "Understood") -> SettlementResult | None:
@@ -109,7 +109,7 @@ class Settlement:
             )
 
     def _understand(self, event: Event) -> PaymentNotice | SettlementResult:
-        """What the event tells, from the provider itself where the event is only a hint; or why that is not known."""
+        """What the event reports, from the provider itself where the event is only a hint; or why that is not known."""
         psp = self.providers.get(event.provider)
         if psp is None:
             return SettlementResult(EventState.RECEIVED, f"provider {event.provider} is switched off: set its secrets")

@@ -125,7 +125,7 @@ _OF_PAYMENT: Final = """(
     amount_told_at timestamptz, refunded_total_minor bigint, refunded_told_at timestamptz,
     refunded_fell_minor bigint, subscription_id bigint, registered_subscription_id bigint)"""
 
-# in one order for all: whoever opens the same payments waits, and does not wait for us
+# in one order for all: a transaction that opens the same payments waits, and does not wait for us
 OPEN: Final = Statement(
     "open_payments",
     f"""
@@ -139,15 +139,15 @@ SELECT * FROM jsonb_to_recordset($1) AS payment{_OF_PAYMENT} ORDER BY provider, 
 SAVE: Final = Statement(
     "save_payments",
     f"""
-UPDATE payments SET provider_reference = told.provider_reference, order_number = told.order_number,
-    amount_minor = told.amount_minor, amount_is_final = told.amount_is_final, status = told.status,
-    refunded_minor = told.refunded_minor, dispute = told.dispute, credited_minor = told.credited_minor,
-    fee_minor = told.fee_minor, method = told.method, failure_reason = told.failure_reason,
-    completed_at = told.completed_at, registered_minor = told.registered_minor, amount_told_at = told.amount_told_at,
-    refunded_total_minor = told.refunded_total_minor, refunded_told_at = told.refunded_told_at,
-    refunded_fell_minor = told.refunded_fell_minor,
-    subscription_id = told.subscription_id, registered_subscription_id = told.registered_subscription_id
-FROM jsonb_to_recordset($1) AS told{_OF_PAYMENT} WHERE payments.id = told.id
+UPDATE payments SET provider_reference = given.provider_reference, order_number = given.order_number,
+    amount_minor = given.amount_minor, amount_is_final = given.amount_is_final, status = given.status,
+    refunded_minor = given.refunded_minor, dispute = given.dispute, credited_minor = given.credited_minor,
+    fee_minor = given.fee_minor, method = given.method, failure_reason = given.failure_reason,
+    completed_at = given.completed_at, registered_minor = given.registered_minor, amount_told_at = given.amount_told_at,
+    refunded_total_minor = given.refunded_total_minor, refunded_told_at = given.refunded_told_at,
+    refunded_fell_minor = given.refunded_fell_minor,
+    subscription_id = given.subscription_id, registered_subscription_id = given.registered_subscription_id
+FROM jsonb_to_recordset($1) AS given{_OF_PAYMENT} WHERE payments.id = given.id
 """,  # noqa: S608
 )
 
@@ -155,14 +155,14 @@ SAVE_OBJECTS: Final = Statement(
     "save_objects",
     """
 INSERT INTO payment_objects (payment_id, kind, object_id, state, amount_minor, began_at, ended_at, reported_at)
-SELECT * FROM jsonb_to_recordset($1) AS told(payment_id bigint, kind text, object_id text, state text,
+SELECT * FROM jsonb_to_recordset($1) AS given(payment_id bigint, kind text, object_id text, state text,
     amount_minor bigint, began_at timestamptz, ended_at timestamptz, reported_at timestamptz)
 ON CONFLICT (payment_id, kind, object_id) DO UPDATE SET state = excluded.state, amount_minor = excluded.amount_minor,
     began_at = excluded.began_at, ended_at = excluded.ended_at, reported_at = excluded.reported_at
 """,
 )
 
-# A row of the school's checkout that nothing was told of; read and not locked: the event that waits changes nothing.
+# A row of the school's checkout without any event; read and not locked: the event that waits changes nothing.
 REGISTERED: Final = Statement(
     "find_registered",
     f"""
@@ -182,16 +182,16 @@ SAVE_LINKS: Final = Statement(
     "save_links",
     """
 INSERT INTO payment_links (provider, object_id, user_id, reference)
-SELECT DISTINCT told.provider, told.object_id, told.user_id, told.reference
-FROM jsonb_to_recordset($1) AS told(provider text, object_id text, user_id bigint, reference text)
-WHERE told.user_id IS NULL OR EXISTS (SELECT FROM users WHERE id = told.user_id)
+SELECT DISTINCT given.provider, given.object_id, given.user_id, given.reference
+FROM jsonb_to_recordset($1) AS given(provider text, object_id text, user_id bigint, reference text)
+WHERE given.user_id IS NULL OR EXISTS (SELECT FROM users WHERE id = given.user_id)
 ORDER BY 1, 2, 3, 4
 ON CONFLICT DO NOTHING
 """,
 )
 
 _ENTRY: Final = "entry(kind text, user_id bigint, provider text, amount_minor bigint)"
-_ENTRIES: Final = f"jsonb_to_recordset($1) AS told(entries jsonb), jsonb_to_recordset(told.entries) AS {_ENTRY}"
+_ENTRIES: Final = f"jsonb_to_recordset($1) AS given(entries jsonb), jsonb_to_recordset(given.entries) AS {_ENTRY}"
 # `=` and `IS NULL`, unlike `IS NOT DISTINCT FROM`, find by an index
 _ACCOUNT: Final = """CASE
     WHEN entry.user_id IS NOT NULL THEN (
@@ -212,16 +212,16 @@ ON CONFLICT DO NOTHING
 POST: Final = Statement(
     "post",
     f"""
-WITH told AS MATERIALIZED (
+WITH given AS MATERIALIZED (
     SELECT nextval('ledger_transactions_id_seq') AS id, *
-    FROM jsonb_to_recordset($1) AS told(
+    FROM jsonb_to_recordset($1) AS given(
         kind text, currency text, event_id bigint, payment_id bigint, subscription_id bigint, entries jsonb)
 ), entry AS MATERIALIZED (
-    SELECT told.id AS transaction_id, told.currency, entry.*
-    FROM told, jsonb_to_recordset(told.entries) AS {_ENTRY}
+    SELECT given.id AS transaction_id, given.currency, entry.*
+    FROM given, jsonb_to_recordset(given.entries) AS {_ENTRY}
 ), booked AS (
     INSERT INTO ledger_transactions (id, kind, event_id, payment_id, subscription_id)
-    SELECT id, kind, event_id, payment_id, subscription_id FROM told
+    SELECT id, kind, event_id, payment_id, subscription_id FROM given
 ), credited AS (
     UPDATE users SET balance_minor = balance_minor + moved.amount_minor
     FROM (
@@ -237,55 +237,55 @@ SELECT transaction_id, {_ACCOUNT}, amount_minor, currency FROM entry ORDER BY tr
 ACTIVATE: Final = Statement(
     "activate",
     """
-UPDATE subscriptions SET status = 'active', activated_at = told.at, ends_at = coalesce(ends_at, told.until),
-    granted_until = CASE WHEN ends_at IS NULL THEN told.until END
-FROM jsonb_to_recordset($1) AS told(id bigint, at timestamptz, until timestamptz) WHERE subscriptions.id = told.id
+UPDATE subscriptions SET status = 'active', activated_at = given.at, ends_at = coalesce(ends_at, given.until),
+    granted_until = CASE WHEN ends_at IS NULL THEN given.until END
+FROM jsonb_to_recordset($1) AS given(id bigint, at timestamptz, until timestamptz) WHERE subscriptions.id = given.id
 """,
 )
 # An end that the school had set stays; the one that the activation set goes, whatever the period is by now. An older
-# release did not write down which one it was: it is the period that tells then. In seconds: the database's zone would
+# release did not write down which one it was: then the period decides. In seconds: the database's zone would
 # make another instant of days, where a clock was changed in between.
 DEACTIVATE: Final = Statement(
     "deactivate",
     """
 UPDATE subscriptions SET status = 'pending_payment', activated_at = NULL,
-    ends_at = nullif(ends_at, coalesce(granted_until, activated_at + make_interval(secs => told.seconds))),
+    ends_at = nullif(ends_at, coalesce(granted_until, activated_at + make_interval(secs => given.seconds))),
     granted_until = NULL
-FROM jsonb_to_recordset($1) AS told(id bigint, seconds float) WHERE subscriptions.id = told.id
+FROM jsonb_to_recordset($1) AS given(id bigint, seconds float) WHERE subscriptions.id = given.id
 """,
 )
 
 CLOSE: Final = Statement(
     "close_events",
     """
-UPDATE webhook_events SET state = told.state, reason = told.reason, payment_id = told.payment_id,
+UPDATE webhook_events SET state = given.state, reason = given.reason, payment_id = given.payment_id,
     processed_at = clock_timestamp(), next_attempt_at = NULL,
-    -- an operator has to look at it once more
-    resolution = CASE WHEN told.state NOT IN ('quarantined', 'dead') THEN resolution END
-FROM jsonb_to_recordset($1) AS told(id bigint, state text, reason text, payment_id bigint)
-WHERE webhook_events.id = told.id
+    -- an operator has to check it once more
+    resolution = CASE WHEN given.state NOT IN ('quarantined', 'dead') THEN resolution END
+FROM jsonb_to_recordset($1) AS given(id bigint, state text, reason text, payment_id bigint)
+WHERE webhook_events.id = given.id
 """,
 )
 PARK: Final = Statement(
     "park_events",
     """
-UPDATE webhook_events SET reason = told.reason, attempts = attempts + 1, next_attempt_at = told.until,
-    tries = tries + (told.tried_at IS NOT NULL)::integer, taken_up_at = coalesce(taken_up_at, told.tried_at)
-FROM jsonb_to_recordset($1) AS told(id bigint, reason text, until timestamptz, tried_at timestamptz)
-WHERE webhook_events.id = told.id
+UPDATE webhook_events SET reason = given.reason, attempts = attempts + 1, next_attempt_at = given.until,
+    tries = tries + (given.tried_at IS NOT NULL)::integer, taken_up_at = coalesce(taken_up_at, given.tried_at)
+FROM jsonb_to_recordset($1) AS given(id bigint, reason text, until timestamptz, tried_at timestamptz)
+WHERE webhook_events.id = given.id
 """,
 )
-# One that is being settled right now is left to that: it may hold its row while it waits for this payment. Looked up
+# One that is being settled right now is left to that: it may hold its row while it waits for this payment. Read
 # once for each payment, by an index of its own: PostgreSQL expects few events to wait, and would rather go through all
 # of them each time, which it does after an outage.
 RELEASE: Final = Statement(
     "release_events",
     """
 UPDATE webhook_events SET next_attempt_at = due.at FROM (
-    SELECT event.id, told.at FROM jsonb_to_recordset($1) AS told(provider text, reference text, at timestamptz)
+    SELECT event.id, given.at FROM jsonb_to_recordset($1) AS given(provider text, reference text, at timestamptz)
     CROSS JOIN LATERAL (
         SELECT id FROM webhook_events
-        WHERE reference = told.reference AND provider = told.provider AND next_attempt_at > told.at
+        WHERE reference = given.reference AND provider = given.provider AND next_attempt_at > given.at
             AND attempts > 0 AND processed_at IS NULL
         FOR UPDATE SKIP LOCKED
     ) AS event
@@ -295,7 +295,7 @@ UPDATE webhook_events SET next_attempt_at = due.at FROM (
 ANNOUNCE: Final = Statement(
     "announce",
     "INSERT INTO outbox (service, message) "
-    "SELECT service, message FROM jsonb_to_recordset($1) AS told(service text, message jsonb)",
+    "SELECT service, message FROM jsonb_to_recordset($1) AS given(service text, message jsonb)",
 )
 
 #: What is written, in the order in which it has to be: a payment before what is booked of it, and so on.
@@ -324,5 +324,5 @@ _BY_KEYS: Final = "SET jit = off; SET enable_seqscan = off; SET enable_hashjoin 
 PREPARE: Final = ";".join([_BY_KEYS, *(f"PREPARE {one.name} AS {one.text}" for one in ALL)])
 
 #: Makes it plan them anew. A plan that was made for a small table stays in use while the table grows a thousandfold,
-#: until the table is analyzed: it may look for a payment among all of its provider's.
+#: until the table is analyzed: it may search for a payment among all of its provider's.
 FORGET_PLANS: Final = "DISCARD PLANS"

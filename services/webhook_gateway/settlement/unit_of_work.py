@@ -25,7 +25,7 @@ class SettlementResult:
 
 
 class SettlementKeys(NamedTuple):
-    """The payment that an event tells of, and the user it names."""
+    """The payment that an event describes, and the user it names."""
 
     provider: str
     reference: str

@@ -1,1 +1,1 @@
-"""`nouba doctor`: looks for everything that keeps work from flowing here, and says what to do about each."""
+"""`nouba doctor`: checks everything that can keep work from flowing here, and says what to do about each."""

@@ -16,7 +16,7 @@ from shared.operations.doctor.postgres import check_database
 from shared.operations.doctor.rabbitmq import check_rabbitmq
 
 #: Every service may have a module of this name, with its own CHECKS.
-MODULE = "checks"
+MODULE = "doctor_checks"
 _SIGNS = {
     CheckResult.FINE: ("✓", "green"),
     CheckResult.NOTE: ("•", "yellow"),

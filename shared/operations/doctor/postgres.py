@@ -47,7 +47,7 @@ _REFUSALS = (
         "See that PostgreSQL runs, and raise PgBouncer's default_pool_size and max_client_conn.",
     ),
     ("starting up|shutting down|recovery mode", "the server is starting or stopping", "Wait a moment, and ask again."),
-    ("SSL|certificate", "the server and NOUBA_DATABASE_URL do not agree on TLS", "Look at sslmode in it."),
+    ("SSL|certificate", "the server and NOUBA_DATABASE_URL do not agree on TLS", "Check sslmode in it."),
     ("", "nobody answers at the address of NOUBA_DATABASE_URL", "Start PostgreSQL (`make up`), or correct it."),
 )
 
@@ -74,7 +74,7 @@ def check_database(clock: Callable[[], float] = time.time) -> Iterator[Finding]:
         yield fault(
             SUBJECT,
             f"PostgreSQL cannot be asked ({describe(error)}).",
-            "Correct NOUBA_DATABASE_URL, or look at PostgreSQL's log.",
+            "Correct NOUBA_DATABASE_URL, or check PostgreSQL's log.",
         )
     finally:
         engine.dispose()
@@ -142,7 +142,7 @@ def _compared(seconds: float) -> Finding:
     return fault(
         "clock",
         f"The database's clock is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine's:"
-        " signatures look too old, and days end at different instants.",
+        " signatures appear too old, and days end at different instants.",
         "Run an NTP client (chrony, systemd-timesyncd) on both.",
     )
 
@@ -204,7 +204,7 @@ def _undecided(connection: Connection) -> Iterator[Finding]:
         yield rows
     elif rows:
         counts = ", ".join(f"{count} of queue {queue}" for queue, count in rows)
-        yield note("dead letters", f"Nobody has decided about {counts}.", "Look at `nouba dead list`.")
+        yield note("dead letters", f"Nobody has decided about {counts}.", "Check `nouba dead list`.")
     else:
         yield fine("dead letters", "All are decided about.")
 
@@ -236,4 +236,4 @@ def _read(connection: Connection, subject: str, query: str) -> Sequence[Any] | F
     except ProgrammingError:
         return unknown(subject, "this role may not read it")
     except SQLAlchemyError as error:
-        return fault(subject, f"It cannot be read ({type(error).__name__}).", "Look at PostgreSQL's log.")
+        return fault(subject, f"It cannot be read ({type(error).__name__}).", "Check PostgreSQL's log.")

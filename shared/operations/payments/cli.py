@@ -70,7 +70,7 @@ def find(limit: int, as_json: bool, **given: str | int | None) -> None:
     """
     wanted = PaymentFilter(**given)  # type: ignore[arg-type]
     if wanted.is_empty():
-        raise click.UsageError("Say what to look for: WORDS, --reference, --order, --user, --email or --status.")
+        raise click.UsageError("Say what to search for: WORDS, --reference, --order, --user, --email or --status.")
     with operators_database(APPLICATION) as engine:
         found = find_payments(engine, wanted, limit=limit)
     if as_json:

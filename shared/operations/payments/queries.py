@@ -1,6 +1,6 @@
 """Payment queries for support: by reference, order or user, with their history.
 
-Nothing here names a person: an e-mail address is looked for, never shown.
+Nothing here names a person: an e-mail address is searched for, never shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _COLUMNS = """payment.id, payment.provider, payment.provider_reference AS refere
     payment.user_id, payment.amount_minor, payment.currency, payment.status, payment.method, payment.refunded_minor,
     payment.credited_minor, coalesce(payment.fee_minor, 0) AS fee_minor, payment.failure_reason, payment.created_at,
     payment.completed_at, payment.next_ask_at, payment.registered_minor, payment.subscription_id"""
-# The indexes begin with the provider, of which there are few: each is looked up once, whatever the size of the table.
+# The indexes begin with the provider, of which there are few: each is read once, whatever the size of the table.
 _NAMES = """WITH RECURSIVE names AS (
     (SELECT provider FROM payments ORDER BY provider LIMIT 1)
     UNION ALL
@@ -309,11 +309,9 @@ def _state_note(payment: PaymentLine) -> str:
     credited = f"{format_minor(payment.credited_minor, payment.currency)} of it are in the wallet of user"
     match payment.status:
         case "pending" | "authorized" if payment.next_ask_at is not None:
-            return (
-                "Not paid yet: the provider has not told the end. Where it can be asked, it is asked again by itself."
-            )
+            return "Not paid yet: the provider has not reported the end. Where it can be polled, it is polled again."
         case "pending" | "authorized":
-            return "Not paid: the provider has not told the end, and is not asked any more."
+            return "Not paid: the provider has not reported the end, and is not asked any more."
         case "failed" | "canceled" | "expired":
             return f"Not paid: the provider says {payment.status}. {payment.failure_reason or ''}".strip()
         case _:

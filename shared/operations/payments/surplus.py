@@ -1,4 +1,4 @@
-"""Orders that were paid more than once, at one provider or at several: the school owes the payer the surplus."""
+"""Orders that were paid more than once, at one provider or several, and the surplus to refund."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,1 +1,1 @@
-"""The queues as an operator sees them: how they stand, and which of them rest."""
+"""The queues as an operator sees them: status, pause and resume."""

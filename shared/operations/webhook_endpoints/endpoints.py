@@ -28,7 +28,7 @@ MAX_COUNTED: Final = 10_000
 ROTATION: Final = timedelta(hours=24)
 #: Events that one replay of the API takes up, at least; the command line goes on to the end.
 MAX_REPLAYED: Final = 100_000
-#: Ids of events, and deliveries, that one statement looks at: it takes milliseconds, whatever there is.
+#: Ids of events, and deliveries, that one statement checks: it takes milliseconds, whatever there is.
 BATCH: Final = 5_000
 
 _SHOWN = (
@@ -324,7 +324,7 @@ class Endpoints:
                 "url leads to a private address: set NOUBA_EVENTS_ALLOW_PRIVATE=true where that is meant."
             ) from None
         except (OSError, UnicodeError):
-            # its name may be there tomorrow: a delivery looks again
+            # its name may be there tomorrow: a delivery checks again
             return
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from bench.figures import percentile
-from local.psp.events import Delivery, Payment, signed
+from local.psp.signed_webhooks import Delivery, Payment, signed
 from tests.e2e.cluster.cluster import Cluster
 from tests.waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""Real faults, each with the alerts that have to tell of it and with its repair."""
+"""Real faults, each with the alerts that have to report it and with its repair."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from local.psp.events import Delivery, Payment, sign, signed, tampered
+from local.psp.signed_webhooks import Delivery, Payment, sign, signed, tampered
 from tests.e2e.compose.containers import Containers
 from tests.e2e.compose.prometheus import Alert
 
@@ -24,7 +24,7 @@ def nothing(_: Containers) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is broken, how, and how it is mended; `go_on` is done every few seconds until they tell."""
+    """What is broken, how, and how it is mended; `go_on` is done every few seconds until they report."""
 
     name: str
     alerts: tuple[Alert, ...]

@@ -9,7 +9,7 @@ from tests.e2e.compose.containers import Containers, engine_or_reason
 
 #: The images are built within it too, which takes a few minutes the first time.
 UP_SECONDS = 1200
-#: These break things, and what they broke is told of for minutes: they come after those that want all to be well.
+#: These break things, and what they broke is reported for minutes: they come after those that want all to be well.
 LAST = ("test_alerts", "test_faults")
 
 

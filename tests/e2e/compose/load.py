@@ -17,7 +17,7 @@ def count_yesterday(containers: Containers) -> httpx.Response:
         "nouba_school", "INSERT INTO users (name, created_at) VALUES ('Student', now() - interval '1 day')"
     )
     assert registered.returncode == 0, registered.stderr
-    # a scheduler looks at once for what is due
+    # a scheduler checks once for what is due
     containers.run("restart", "stats-scheduler")
     client = httpx.Client(base_url=containers.stats_url, headers={"Authorization": f"Bearer {containers.token}"})
 

@@ -10,7 +10,7 @@ import httpx
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One of the alerts, by name and, where it is needed to tell it from others, by a label."""
+    """One of the alerts, by name and, where it is needed to distinguish it from others, by a label."""
 
     name: str
     label: str = ""

@@ -1,4 +1,4 @@
-"""Real faults are told by the real Prometheus within two minutes, and no longer than they last."""
+"""The real Prometheus reports real faults within two minutes, and no longer than they last."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ GO_ON_EVERY_SECONDS = 3
 @pytest.mark.parametrize(
     "faults", [SERVICES_AND_DATA, SERVERS], ids=["services and data", "database, broker and spool"]
 )
-def test_a_fault_is_told_within_two_minutes_and_no_longer_than_it_lasts(
+def test_a_fault_is_reported_within_two_minutes_and_no_longer_than_it_lasts(
     containers: Containers, faults: Sequence[Fault]
 ) -> None:
     prometheus = Prometheus(containers.prometheus_url)
@@ -57,5 +57,5 @@ def break_and_wait(containers: Containers, prometheus: Prometheus, faults: Seque
             if prometheus.fires(alert):
                 print(f"\n{fault.name}: {alert} fires after {lasted_seconds:.0f} s", end="")
                 del silent[alert]
-            assert lasted_seconds < NOTIFIED_WITHIN_SECONDS, f"{fault.name}, and nobody tells: {alert}"
+            assert lasted_seconds < NOTIFIED_WITHIN_SECONDS, f"{fault.name}, and nobody reports: {alert}"
         time.sleep(GO_ON_EVERY_SECONDS)

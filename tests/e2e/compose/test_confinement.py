@@ -121,7 +121,7 @@ def test_a_role_may_do_nothing_but_its_work(containers: Containers, role: str, s
     assert "permission denied" in result.stderr or "row-level security policy" in result.stderr
 
 
-def test_a_service_sees_its_own_promises_alone(containers: Containers) -> None:
+def test_a_service_sees_its_own_enqueues_alone(containers: Containers) -> None:
     check = (
         "BEGIN; INSERT INTO outbox (service, message) VALUES ('stats', '{}'); SET LOCAL ROLE %s; "
         "SELECT count(*) FROM outbox"

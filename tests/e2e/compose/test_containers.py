@@ -52,7 +52,7 @@ def test_an_operator_enters_the_console_sees_the_queues_and_lets_one_rest(contai
         works = report("/queues", "/queues/videos/resume", why="test")
         audit = operator.get("/audit")
 
-    # Then every page is there, with what RabbitMQ tells, and the audit knows who it was
+    # Then every page is there, with what RabbitMQ reports, and the audit knows who it was
     assert {page: answer.status_code for page, answer in pages.items()} == dict.fromkeys(pages, httpx.codes.OK)
     assert "management" not in pages["/queues"].text, "RabbitMQ's management API does not answer the console"
     assert "Queue videos is paused" in rests.text

@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 
 HEALTHY_WITHIN_SECONDS = 30
 PAUSE_SECONDS = 8
-#: What was told to a worker that went is told again after five minutes.
+#: What was given to a worker that went is enqueued again after five minutes.
 LESSON_SECONDS = 400
 SERVERS = ("postgres", "rabbitmq", "s3")
 OTHERS = (
@@ -45,7 +45,7 @@ def await_healthy(containers: Containers, service: str, since: float) -> float:
         states = [container["State"] for container in containers.inspect(service)]
         if all(state["Running"] and state["Health"]["Status"] == "healthy" for state in states):
             return True
-        # each look starts two processes, and many look at once
+        # each scan starts two processes, and many check at once
         time.sleep(0.5)
         return False
 

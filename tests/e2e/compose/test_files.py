@@ -39,7 +39,7 @@ def test_each_user_of_rabbitmq_has_the_rights_of_its_rows_in_the_routes() -> Non
             for name in (one.name for one in declarations(queue)):
                 assert bool(re.search(permission["read"], name)) == (queue in own), (user, name)
                 assert bool(re.search(permission["configure"], name)) == (queue in own | others), (user, name)
-        # the default exchange, for those who tell anybody anything; and that of events, whose rows are the gateway's
+        # the default exchange, for those who publish to any queue; and that of events, whose rows are the gateway's
         write = r"^(amq\.default|nouba\.events)$" if user == "gateway" else r"^amq\.default$" if own | others else "^$"
         assert permission["write"] == write
 
@@ -88,7 +88,7 @@ def test_only_open_connections_to_the_port_count() -> None:
     assert healthcheck.open_connections(TCP, 5432) == 0
 
 
-def test_the_oldest_promise_of_all_services_is_found() -> None:
+def test_the_oldest_outbox_row_of_all_services_is_found() -> None:
     metrics = 'nouba_outbox_oldest_age_seconds{service="a"} 1.5\nnouba_outbox_oldest_age_seconds{service="b"} 61\n'
 
     assert healthcheck.oldest_unpublished_seconds(metrics) == 61

@@ -28,7 +28,7 @@ OURS = (
     "playback",
 )
 OTHERS = ("rabbitmq", "rabbitmq-queues", "prometheus")
-#: The demonstration pays a wrong amount, and that is told to a person.
+#: The demonstration pays a wrong amount, and that is reported to a person.
 EXPECTED = {"Watchdog", "EventsQuarantined"}
 
 
@@ -103,7 +103,7 @@ def test_every_alert_is_evaluated_and_none_fires_without_a_reason(prometheus: Pr
     assert set(loaded) == {alert["alert"] for alert in alerts()}
     assert {name: rule["lastError"] for name, rule in loaded.items() if rule.get("lastError")} == {}
 
-    # what an earlier test broke on purpose may still be told of for a moment
+    # what an earlier test broke on purpose may still be reported for a moment
     wait_until(lambda: "Watchdog" in prometheus.firing() <= EXPECTED, 600, "something fires that should not")
 
 

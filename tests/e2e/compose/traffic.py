@@ -1,4 +1,4 @@
-"""A steady small load of signed payments, each told again until it is taken, and what has to come of them."""
+"""A steady small load of signed payments, each sent again until it is taken, and what has to come of them."""
 
 import threading
 import time
@@ -7,13 +7,13 @@ from collections import Counter
 
 import httpx
 
-from local.psp.events import Delivery, Payment, signed
+from local.psp.signed_webhooks import Delivery, Payment, signed
 from tests.e2e.compose.containers import Containers
 from tests.waiting import wait_until
 
 PER_SECOND = 4
 STUDENTS = 5
-#: Every so many is told twice, as providers do.
+#: Every so many is sent twice, as providers do.
 TWICE_EVERY = 5
 RETRY_SECONDS = 0.5
 #: How long a payment may be refused before it counts as lost.

@@ -112,7 +112,7 @@ def test_a_gateway_that_is_not_there_is_an_exit_status() -> None:
         (("generic", "--late", "1"), "generic signs no time"),
     ],
 )
-def test_a_mistake_is_told_with_its_fix(arguments: tuple[str, ...], fix: str) -> None:
+def test_a_mistake_is_reported_with_its_fix(arguments: tuple[str, ...], fix: str) -> None:
     result = run(*arguments)
 
     assert result.exit_code == 2
@@ -132,7 +132,7 @@ def test_the_same_seed_sends_the_same_bytes_in_the_same_order(provider: str) -> 
     assert {parcel.scenario for parcel in parcels(1)} == {"happy", "duplicate", "tampered", "late"}
 
 
-def test_events_are_told_in_the_order_asked_for_unless_shuffled(gateway: str) -> None:
+def test_events_are_reported_in_the_order_asked_for_unless_shuffled(gateway: str) -> None:
     result = run("stripe", "--events", "pending,paid,refunded,disputed,won", "--user", "7", "--json")
 
     reported = json.loads(result.stdout)

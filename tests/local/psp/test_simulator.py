@@ -79,7 +79,7 @@ def test_an_order_number_serves_once(bank: httpx.Client) -> None:
     assert register(bank)["errorCode"] == "1"
 
 
-def test_a_paid_order_is_told_in_mixed_case_and_by_the_newer_call_in_lower_camel_case(
+def test_a_paid_order_is_reported_in_mixed_case_and_by_the_newer_call_in_lower_camel_case(
     bank: httpx.Client, bank_url: str
 ) -> None:
     order = register(bank)["orderId"]

@@ -1,7 +1,7 @@
 """A worker whose jobs will not end in time: `stubborn <rabbitmq_url> <journal> <shutdown_timeout_seconds>`.
 
 The event id says how the job spends ten seconds: 1 in Python, 2 in one call of the system, 3 waiting for a child that
-it looks at again and again, as the transcoder waits for ffmpeg. Their time limit is one second.
+it checks again and again, as the transcoder waits for ffmpeg. Their time limit is one second.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""`nouba dead` shows and decides what it is told to, and no more."""
+"""`nouba dead` shows and decides what it is asked for, and no more."""
 
 import json
 from pathlib import Path

@@ -186,7 +186,7 @@ def test_a_collector_killed_around_the_acknowledgement_has_kept_the_message_once
     assert (letter.deaths, letter.error) == (1, "HopelessError")
 
 
-def test_another_process_may_collect_and_the_killer_tells_why_all_the_same(
+def test_another_process_may_collect_and_the_killer_reports_why_all_the_same(
     engine: Engine, database_url: str, vhost: VirtualHost, run: Run, journal: Path
 ) -> None:
     for _ in range(2):
@@ -253,7 +253,7 @@ def test_a_dead_message_stays_however_often_it_comes_back(vhost: VirtualHost) ->
     assert not vhost.policy_of("webhooks.DQ")
 
 
-def test_prometheus_is_told_what_is_dead(
+def test_prometheus_is_shown_what_is_dead(
     engine: Engine, database_url: str, vhost: VirtualHost, run: Run, journal: Path
 ) -> None:
     run("operated", database_url, vhost.url, str(journal))

@@ -1,4 +1,4 @@
-"""A replay sends each letter once, whoever else replays and whoever is killed; every act is written down."""
+"""A replay sends each letter once, no matter who else replays or is killed; every action is in the audit log."""
 
 import hashlib
 import json

@@ -87,7 +87,7 @@ def healthy_school(database_url: str, rabbitmq_url: str, s3: S3) -> Iterator[Sch
 
 
 def keep_day(school: School, day: str) -> None:
-    """Statistics of one day, as far as the doctor looks at them."""
+    """Statistics of one day, as far as the doctor checks them."""
     school.execute(
         "INSERT INTO daily_stats (day, version, payload, etag, body_gzip, complete, watermark)"
         " VALUES (%(day)s, 1, '{}', '', '', true, '');"

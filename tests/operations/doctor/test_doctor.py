@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 
 def test_nothing_is_wrong_in_a_healthy_school(school: School) -> None:
-    # When it is looked at
+    # When it is checked
     status, findings = school.examine()
 
     # Then every line is fine, and each server and service has one
@@ -36,12 +36,12 @@ def test_nothing_is_wrong_in_a_healthy_school(school: School) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_found_and_told_with_its_fix(school: School, name: str) -> None:
+def test_a_fault_is_found_and_reported_with_its_fix(school: School, name: str) -> None:
     # Given one fault
     seed, subject, words = FAULTS[name]
     seed(school)
 
-    # When the school is looked at
+    # When the school is checked
     status, findings = school.examine()
 
     # Then it is blamed on the right part, with what to do, and on no other
@@ -68,21 +68,21 @@ def test_events_that_nobody_removes_are_noted(school: School) -> None:
         " VALUES ('wallet.changed', '7', '{}', now() - interval '40 days', now())"
     )
 
-    # When it is looked at
+    # When it is checked
     status, findings = school.examine()
 
     # Then that is said, and is no fault
     (found,) = (finding for finding in findings if finding["subject"] == "events")
     assert (found["verdict"], status) == ("note", 0)
     assert "The oldest event is 40 days old, and 30 are kept" in found["says"]
-    assert "nouba gateway events" in found["fix"]
+    assert "nouba gateway events-worker" in found["fix"]
 
 
 def test_a_clock_that_is_off_is_found(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a machine whose clock is a minute behind the database's
     monkeypatch.setenv("NOUBA_DATABASE_URL", database_url)
 
-    # When it is looked at
+    # When it is checked
     findings = list(check_database(clock=lambda: time.time() - 60))
 
     # Then that is said, with the difference
@@ -98,7 +98,7 @@ def test_a_queue_with_other_arguments_is_found(school: School) -> None:
         channel.queue_delete("videos")
         channel.queue_declare("videos", durable=True)
 
-    # When the school is looked at
+    # When the school is checked
     faults = school.faults()
 
     # Then that queue is named, and only that
@@ -110,20 +110,20 @@ def test_a_queue_without_a_consumer_is_found(school: School) -> None:
     # Given a queue whose worker is gone
     school.workers["webhooks"].close()
 
-    # When the school is looked at, then it is said who is missing
+    # When the school is checked, then it is said who is missing
     def reported() -> bool:
         return [(fault["subject"], "Nobody works" in fault["says"]) for fault in school.faults()] == [
             ("queue webhooks", True)
         ]
 
-    wait_until(reported, message="the missing consumer was not told")
+    wait_until(reported, message="the missing consumer was not reported")
 
 
 def notes(school: School) -> list[tuple[str, str]]:
     return [(finding["subject"], finding["says"]) for finding in school.examine()[1] if finding["verdict"] == "note"]
 
 
-def test_who_paused_a_queue_and_why_is_told(school: School) -> None:
+def test_who_paused_a_queue_and_why_is_reported(school: School) -> None:
     school.execute(
         "INSERT INTO queue_pauses (queue, who, why, paused_at)"
         " VALUES ('videos', 'amina', 'the disk is full', '2026-11-28 09:30+00')"
@@ -143,7 +143,7 @@ def test_dead_letters_that_nobody_has_decided_about_are_counted_by_queue(school:
     assert notes(school) == [("dead letters", "Nobody has decided about 2 of queue webhooks.")]
 
 
-def test_a_school_without_a_spool_is_told_so(school: School) -> None:
+def test_a_school_without_a_spool_is_reported_so(school: School) -> None:
     del school.settings["NOUBA_GATEWAY_SPOOL_DIR"]
 
     ((subject, says),) = notes(school)
@@ -160,7 +160,7 @@ def test_behind_pgbouncer_with_its_defaults_nothing_is_wrong(school: School, tmp
     assert status == 0
 
 
-def test_a_pgbouncer_whose_pool_is_taken_is_told_apart_from_nobody(school: School, tmp_path: Path) -> None:
+def test_a_pgbouncer_whose_pool_is_taken_is_distinguished_from_nobody(school: School, tmp_path: Path) -> None:
     with (
         pgbouncer_before(school.database_url, tmp_path, default_pool_size=1) as url,
         contextlib.closing(psycopg2.connect(url)) as holder,
@@ -188,11 +188,11 @@ def test_an_alarm_of_rabbitmq_is_found(own_rabbitmq: RabbitMq, school: School) -
     own_rabbitmq.control("set_vm_memory_high_watermark", "0.0001")
     school.settings["NOUBA_RABBITMQ_URL"] = own_rabbitmq.url
 
-    # When the school is looked at, then the alarm is told
+    # When the school is checked, then the alarm is reported
     def reported() -> bool:
         return any("takes no messages" in fault["says"] for fault in school.faults())
 
-    wait_until(reported, message="the alarm was not told")
+    wait_until(reported, message="the alarm was not reported")
 
 
 def test_a_port_that_is_taken_is_found(school: School) -> None:
@@ -201,7 +201,7 @@ def test_a_port_that_is_taken_is_found(school: School) -> None:
         school.settings["NOUBA_GATEWAY_PORT"] = str(taken)
         school.settings["NOUBA_STATS_PORT"] = str(silent.getsockname()[1])
 
-        # When the school is looked at
+        # When the school is checked
         faults = school.faults()
 
     # Then both are named
@@ -215,7 +215,7 @@ def test_a_port_that_is_taken_by_what_does_not_speak_http_is_found(school: Schoo
     with greeting(words) as taken:
         school.settings["NOUBA_GATEWAY_PORT"] = str(taken)
 
-        # When the school is looked at
+        # When the school is checked
         faults = school.faults()
 
     # Then it is named, with the setting that leads away from it
@@ -233,7 +233,7 @@ def test_an_ffmpeg_without_x264_is_found(school: School, tmp_path: Path) -> None
     assert "libx264" not in subprocess.run([program, "-encoders"], capture_output=True, text=True, check=True).stdout
     school.settings["NOUBA_FFMPEG"] = str(program)
 
-    # When the school is looked at
+    # When the school is checked
     faults = school.faults()
 
     # Then it says what is missing
@@ -254,7 +254,7 @@ def test_a_person_reads_a_line_for_each_thing_and_its_fix(school: School) -> Non
     assert reported.exit_code == 1
 
 
-def test_no_secret_is_told(school: School) -> None:
+def test_no_secret_is_reported(school: School) -> None:
     # Given every server refusing us
     for name in ("NOUBA_DATABASE_URL", "NOUBA_RABBITMQ_URL"):
         school.settings[name] = school.settings[name].replace(
@@ -263,5 +263,5 @@ def test_no_secret_is_told(school: School) -> None:
     school.settings["AWS_SECRET_ACCESS_KEY"] = "hush-hush"
     school.settings["NOUBA_PSP_GENERIC_SECRETS"] = "hush-hush"
 
-    # When the school is looked at, then nothing of it is in the answer
+    # When the school is checked, then nothing of it is in the answer
     assert "hush-hush" not in str(school.examine()[1])

@@ -12,7 +12,7 @@ from tests.operations.doctor.school import School
 
 PROJECT = Path(__file__).parents[3]
 
-#: By service, something that its own checks tell of and those of the others do not.
+#: By service, something that its own checks report and those of the others do not.
 OWN = {"webhook_gateway": "providers", "transcoder": "ffmpeg", "stats": "statistics"}
 
 
@@ -24,11 +24,11 @@ def unpack_image(folder: Path, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", OWN)
-def test_the_service_of_the_image_is_looked_at_and_no_other(service: str, school: School, tmp_path: Path) -> None:
+def test_the_service_of_the_image_is_checked_and_no_other(service: str, school: School, tmp_path: Path) -> None:
     # Given an image, which has the entry points of all services
     unpack_image(tmp_path, service)
 
-    # When the school is looked at from it
+    # When the school is checked from it
     reported = subprocess.run(
         [sys.executable, "-c", "from shared.cli import main; main()", "doctor", "--json"],
         cwd=tmp_path,
@@ -37,7 +37,7 @@ def test_the_service_of_the_image_is_looked_at_and_no_other(service: str, school
         text=True,
     )
 
-    # Then the servers and its own things are told, all fine
+    # Then the servers and its own things are reported, all fine
     assert reported.returncode == 0, reported.stderr
     findings = json.loads(reported.stdout)["findings"]
     assert {finding["verdict"] for finding in findings} == {"fine"}, findings

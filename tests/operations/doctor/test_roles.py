@@ -30,7 +30,7 @@ def test_the_role_of_each_service_may_read_what_the_doctor_asks(
     apply_roles(own_postgres, tmp_path)
 
     for service in SERVICES:
-        # When the school is looked at as one of them
+        # When the school is checked as one of them
         become(school, f"nouba_{service}")
         status, findings = school.examine()
 
@@ -40,15 +40,15 @@ def test_the_role_of_each_service_may_read_what_the_doctor_asks(
         assert status == 0
 
 
-def test_a_role_that_may_not_read_the_version_of_the_tables_is_told_which_right_it_lacks(school: School) -> None:
+def test_a_role_that_may_not_read_the_version_of_the_tables_is_reported_which_right_it_lacks(school: School) -> None:
     # Given a role that may do nothing but come in
     school.execute("CREATE ROLE stranger LOGIN PASSWORD %(password)s", {"password": PASSWORD})
     become(school, "stranger")
 
-    # When the school is looked at
+    # When the school is checked
     status, findings = school.examine()
 
-    # Then the right that it lacks is told, and everything else is looked at all the same
+    # Then the right that it lacks is reported, and everything else is checked all the same
     faults = [finding for finding in findings if finding["verdict"] == "fault"]
     assert [fault["subject"] for fault in faults] == ["schema"]
     assert "SELECT on alembic_version" in faults[0]["fix"]

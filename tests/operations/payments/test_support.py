@@ -11,7 +11,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from local.psp.events import Payment, signed
+from local.psp.signed_webhooks import Payment, signed
 from shared.cli import main
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, RunningWorker, deliver
@@ -81,9 +81,9 @@ def test_a_payment_is_found_by_whatever_a_student_knows(
     assert "2,500.00 DZD" in nouba(database, "payments", "find", *how)
 
 
-def test_what_is_not_there_is_said_and_nothing_to_look_for_is_refused(database: Database) -> None:
+def test_what_is_not_there_is_said_and_nothing_to_search_for_is_refused(database: Database) -> None:
     assert "No such payment" in nouba(database, "payments", "find", "'; --", status=1)
-    assert "Say what to look for" in nouba(database, "payments", "find", status=2)
+    assert "Say what to search for" in nouba(database, "payments", "find", status=2)
     assert "There is no payment '9999'" in nouba(database, "payments", "show", "9999", status=1)
     assert "There is no user 9999" in nouba(database, "wallet", "9999", status=1)
     assert nouba_json(database, "payments", "find", "9" * 40) == {"payments": []}
@@ -104,7 +104,7 @@ def test_where_a_payment_is_is_one_command(client: httpx.Client, database: Datab
     assert [one["id"] for one in shown["events"]] == [booked, odd]
     assert [one["account"] for one in shown["postings"][0]["entries"]] == ["user_wallet 7", "psp_clearing generic"]
     assert shown["notes"][0] == "The provider says completed: 2,500.00 DZD of it are in the wallet of user 7."
-    reason = "registered 250000 DZD, told 240000 (minor units)"
+    reason = "registered 250000 DZD, reported 240000 (minor units)"
     assert shown["notes"][1].startswith(f"Event {odd} is quarantined, and nobody has decided: {reason}")
     text = nouba(database, "payments", "show", "t-1")
     assert "+2,500.00 DZD" in text
@@ -134,7 +134,7 @@ def test_an_order_that_was_paid_at_two_providers_is_booked_and_listed_as_a_surpl
     wait_until(lambda: database.rows(state, second) == [("applied",)])
     report(client, database, reference="t-2", order_number="another")
 
-    # When operators look at what was paid twice
+    # When operators check what was paid twice
     (surplus,) = nouba_json(database, "payments", "surplus")["surplus"]
 
     # Then both are in the wallet, and the one order is listed with both payments

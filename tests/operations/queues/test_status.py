@@ -61,7 +61,7 @@ def bury(engine: Engine, queue: str, state: str) -> None:
 
 
 @pytest.mark.usefixtures("declared")
-def test_the_management_api_tells_what_waits_what_is_in_work_and_who_consumes(
+def test_the_management_api_reports_what_waits_what_is_in_work_and_who_consumes(
     engine: Engine, vhost: VirtualHost, node: RabbitMq
 ) -> None:
     channel = vhost.channel()
@@ -126,7 +126,7 @@ def test_without_the_management_api_the_rest_is_said_to_be_unknown(
 
 
 @pytest.mark.usefixtures("declared")
-def test_a_user_whom_the_management_api_refuses_is_told_the_fix(
+def test_a_user_whom_the_management_api_refuses_is_reported_the_fix(
     engine: Engine, vhost: VirtualHost, node: RabbitMq
 ) -> None:
     node.control("add_user", "plain", "secret")
@@ -226,7 +226,7 @@ def test_a_watch_shows_what_changes_until_it_is_interrupted(
 
 
 @pytest.mark.usefixtures("declared")
-def test_a_watch_for_programs_tells_one_document_a_line_until_it_is_interrupted(
+def test_a_watch_for_programs_reports_one_document_a_line_until_it_is_interrupted(
     database_url: str, vhost: VirtualHost, node: RabbitMq
 ) -> None:
     settings = {

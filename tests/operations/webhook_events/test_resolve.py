@@ -1,4 +1,4 @@
-"""A quarantined event has a way out: accepted, it is booked by a worker as the provider told it; dismissed, it ends."""
+"""A quarantined event has a way out: accepted, it is booked by a worker as the provider sent it; dismissed, it ends."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from local.psp.events import Payment, signed
+from local.psp.signed_webhooks import Payment, signed
 from shared.cli import main
 from shared.operations.audit_log import list_entries
 from shared.runtime.database import build_engine
@@ -37,7 +37,7 @@ def gateway(database_url: str, rabbitmq_url: str, tmp_path: Path) -> Iterator[Ru
 
 
 class School:
-    """One student, who has begun a payment of 250,000 centimes, and whose provider tells of another amount."""
+    """One student, who has begun a payment of 250,000 centimes, and whose provider reports another amount."""
 
     def __init__(self, database: Database, gateway: RunningGateway) -> None:
         self._database, self._gateway = database, gateway
@@ -95,12 +95,12 @@ def count_undecided(database: Database) -> int:
     return int(json.loads(nouba(database, "events", "list", "--state", "undecided", "--json"))["count"])
 
 
-def test_what_is_accepted_is_booked_as_the_provider_told_it_with_the_registered_amount_corrected(
+def test_what_is_accepted_is_booked_as_the_provider_reported_it_with_the_registered_amount_corrected(
     database: Database, school: School, worker: RunningWorker
 ) -> None:
-    # Given a payment of which the provider tells another amount than was registered
+    # Given a payment of which the provider reports another amount than was registered
     event_id = school.quarantine()
-    assert school.state(event_id)[2] == "registered 250000 DZD, told 230000 (minor units)"
+    assert school.state(event_id)[2] == "registered 250000 DZD, reported 230000 (minor units)"
     assert count_undecided(database) == 1
 
     # When an operator accepts it, and once more
@@ -139,7 +139,7 @@ def test_what_is_dismissed_needs_nobodys_attention_and_can_be_taken_back(
 ) -> None:
     event_id = school.quarantine()
 
-    # When it is dismissed, then nothing is booked and nobody has to look at it
+    # When it is dismissed, then nothing is booked and nobody has to check it
     assert resolve(database, event_id, "--dismiss")["decided"][0]["resolution"] == "dismissed"
     assert (count_undecided(database), school.balance()) == (0, 0)
     assert "it is dismissed" in nouba(database, "events", "replay", str(event_id), status=1)
@@ -179,8 +179,8 @@ def test_an_acceptance_can_be_taken_back_as_long_as_no_worker_has_booked_it(
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"currency": "EUR"}, "cannot be accepted: registered in DZD, told EUR"),
-        ({"user_id": 8}, "cannot be accepted: registered for user 7, told user 8"),
+        ({"currency": "EUR"}, "cannot be accepted: registered in DZD, reported EUR"),
+        ({"user_id": 8}, "cannot be accepted: registered for user 7, reported user 8"),
     ],
 )
 def test_what_cannot_be_accepted_is_quarantined_again_and_says_why(
@@ -197,7 +197,7 @@ def test_what_cannot_be_accepted_is_quarantined_again_and_says_why(
 def test_a_replay_that_changes_nothing_says_why(database: Database, school: School, worker: RunningWorker) -> None:
     event_id = school.quarantine()
 
-    assert f"{event_id} is quarantined: registered 250000 DZD, told 230000" in nouba(
+    assert f"{event_id} is quarantined: registered 250000 DZD, reported 230000" in nouba(
         database, "events", "replay", str(event_id)
     )
     resolve(database, event_id, "--accept")

@@ -72,7 +72,7 @@ def replaying(bench: Bench, failpoints: str = "") -> "subprocess.Popen[str]":
     )
 
 
-def test_a_timeline_tells_the_way_from_the_arrival_to_the_wallet(bench: Bench) -> None:
+def test_a_timeline_reports_the_way_from_the_arrival_to_the_wallet(bench: Bench) -> None:
     user_id = bench.add_user()
     event_id = bench.pay(user_id, 250_000)
     assert steps(bench, event_id) == ["received", "enqueued"]
@@ -93,7 +93,7 @@ def test_an_event_that_waited_in_the_spool_says_when_it_left_it(bench: Bench) ->
             text("UPDATE webhook_events SET received_at = now() - interval '10 minutes', drained_at = received_at")
         )
 
-    # When its way is looked at, then it left the spool before it was promised, and before it was published
+    # When its way is checked, then it left the spool before it was enqueued, and before it was published
     assert steps(bench, event_id) == ["received", "drained", "enqueued"]
     bench.work_until_settled(1)
     assert steps(bench, event_id)[:3] == ["received", "drained", "published"]
@@ -227,7 +227,7 @@ def test_the_command_finds_events_by_what_is_known_of_them(bench: Bench, options
     assert reported["count"] == len(reported["events"]) == expected
 
 
-def test_the_command_replays_what_it_is_told_to_and_no_more(bench: Bench) -> None:
+def test_the_command_replays_what_it_is_reported_to_and_no_more(bench: Bench) -> None:
     dead, quarantined = (bench.pay(bench.add_user(), 100) for _ in range(2))
     bury(bench, dead)
     bury(bench, quarantined, "quarantined", "EUR is not the school's currency")

@@ -1,4 +1,4 @@
-"""The read API as it runs: real processes, and what they told the log and Prometheus."""
+"""The read API as it runs: real processes, and what they reported to the log and Prometheus."""
 
 import contextlib
 import re

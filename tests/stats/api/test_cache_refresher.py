@@ -1,4 +1,4 @@
-"""Whatever happens to the look for newer days, readers are answered and Prometheus is told how old the answers are."""
+"""Whatever happens to the cache refresher, readers are answered and Prometheus sees how old the answers are."""
 
 import threading
 import time
@@ -10,8 +10,8 @@ import psycopg2
 import pytest
 from prometheus_client import REGISTRY
 
-from services.stats.api.cache import SnapshotCache
 from services.stats.api.cache_refresher import FIRST_LOAD_SECONDS, CacheRefresher
+from services.stats.api.snapshot_cache import SnapshotCache
 from tests.stats.api.conftest import LAST, Start
 from tests.stats.api.snapshots import keep
 from tests.waiting import wait_until
@@ -21,7 +21,7 @@ Begin = Callable[[Callable[[SnapshotCache], SnapshotCache]], CacheRefresher]
 
 @pytest.fixture
 def begin() -> Iterator[Begin]:
-    """`begin(look)`: a watch that looks like this, until the end of the test."""
+    """`begin(check)`: a watch that checks like this, until the end of the test."""
     begun: list[CacheRefresher] = []
 
     def begin(load: Callable[[SnapshotCache], SnapshotCache]) -> CacheRefresher:
@@ -38,7 +38,7 @@ def silent_seconds() -> float:
     return REGISTRY.get_sample_value("nouba_stats_cache_age_seconds") or 0.0
 
 
-def test_a_look_that_hangs_is_told_while_it_hangs(begin: Begin) -> None:
+def test_a_check_that_hangs_is_reported_while_it_hangs(begin: Begin) -> None:
     answered, released = SnapshotCache(), threading.Event()
     checks: Iterator[Callable[[], object]] = iter([lambda: None, lambda: released.wait(30)])
 
@@ -53,7 +53,7 @@ def test_a_look_that_hangs_is_told_while_it_hangs(begin: Begin) -> None:
     wait_until(lambda: silent_seconds() < 2)
 
 
-def test_a_look_that_fails_in_an_unknown_way_is_not_the_last_one(begin: Begin) -> None:
+def test_a_check_that_fails_in_an_unknown_way_is_not_the_last_one(begin: Begin) -> None:
     failures = iter([ValueError("a payload that nobody can read"), KeyError("day")])
 
     def load(before: SnapshotCache) -> SnapshotCache:
@@ -67,7 +67,7 @@ def test_a_look_that_fails_in_an_unknown_way_is_not_the_last_one(begin: Begin) -
     assert REGISTRY.get_sample_value("nouba_stats_cache_refreshes_total", {"outcome": "failed"}) == failed + 2
 
 
-def test_a_process_begins_to_answer_though_its_first_look_hangs(begin: Begin) -> None:
+def test_a_process_begins_to_answer_though_its_first_check_hangs(begin: Begin) -> None:
     released = threading.Event()
 
     def load(before: SnapshotCache) -> SnapshotCache:

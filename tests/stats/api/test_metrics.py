@@ -105,7 +105,7 @@ def test_a_database_that_never_answered_is_seen(start: Start) -> None:
     api = start("postgresql://nobody@127.0.0.1:1/nothing")
 
     assert wait_until(lambda: api.metric('nouba_stats_cache_refreshes_total{outcome="failed"}'))
-    # every process says so, and each only once its own first look has failed
+    # every process says so, and each only once its own first scan has failed
     assert wait_until(lambda: api.metric("nouba_stats_cache_age_seconds") == -1)
     assert api.metric("nouba_stats_cache_days") == 0
 

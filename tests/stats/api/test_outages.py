@@ -108,7 +108,7 @@ def test_a_failed_attempt_changes_nothing_for_readers(database_url: str, start: 
     keep(database_url, LAST, LAST, version=2, complete=False)
     keep(database_url, WEEK, WEEK, version=2)
 
-    # the later one is seen, so the earlier one was looked at
+    # the later one is seen, so the earlier one was checked
     api.wait_for_version(str(WEEK), 2)
     assert api.get("/api/stats/latest").headers["Nouba-Version"] == "1"
 

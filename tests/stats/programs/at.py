@@ -1,6 +1,6 @@
 """`at <instant> <command> ...`: runs `nouba` as if it were `instant` now; the time goes on from there.
 
-Both clocks that the services and periodiq look at are moved (time_machine), those of timeouts are not.
+Both clocks that the services and periodiq check are moved (time_machine), those of timeouts are not.
 """
 
 import sys

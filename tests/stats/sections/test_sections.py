@@ -10,7 +10,7 @@ from tests.stats.histories import History, schools
 from tests.stats.oracle import numbers
 from tests.stats.school import Connection, count, load
 
-#: A year of study keeps no history, so a run tells of its last day alone; no other day could keep it.
+#: A year of study keeps no history, so a run describes its last day alone; no other day could keep it.
 LAST_DAY_ALONE = "subscriptions.students_by_year"
 
 slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)

@@ -38,7 +38,7 @@ def test_two_seedings_until_the_same_day_have_the_same_content(migrated_server: 
             found.append(seeded(database.url, number))
     first, again, other = found
     assert first == again
-    assert first["payments"] != other["payments"], "a hash that tells nothing apart"
+    assert first["payments"] != other["payments"], "a hash that distinguishes nothing"
 
 
 def test_seeding_leaves_no_day_marked(database_url: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from services.stats.api.cache import SnapshotCache, refresh
+from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.days import ONE_DAY
 from services.stats.errors import MonthNotClosableError
 from services.stats.row_reader import RowReader

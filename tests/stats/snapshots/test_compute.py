@@ -189,7 +189,7 @@ def test_sections_that_are_computed_at_the_same_time_see_the_same_moment(
     assert reading.sections == {"later": {LAST: {"total": 2}}, "first": {LAST: {"total": 2}}}
 
 
-def test_what_several_sections_need_is_found_once_and_told_to_all(engine: Engine, computation: Computation) -> None:
+def test_what_several_sections_need_is_found_once_and_reported_to_all(engine: Engine, computation: Computation) -> None:
     found: list[Days] = []
 
     def find(ask: Query, days: Days) -> int:
@@ -209,7 +209,7 @@ def test_what_several_sections_need_is_found_once_and_told_to_all(engine: Engine
     assert found == [days]
 
 
-def test_a_section_that_fails_is_told_and_the_others_are_kept(engine: Engine, computation: Computation) -> None:
+def test_a_section_that_fails_is_reported_and_the_others_are_kept(engine: Engine, computation: Computation) -> None:
     def broken(ask: Query, days: Days, rules: Rules) -> Values:
         ask("SELECT no_such_column FROM users")
         return {}

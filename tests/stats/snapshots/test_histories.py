@@ -115,7 +115,7 @@ def test_days_computed_in_any_order_with_facts_that_come_late_equal_a_rebuild(
 
 @few
 @given(history=schools)
-def test_very_many_users_and_large_ids_are_looked_up_in_another_way(connection: Connection, history: History) -> None:
+def test_very_many_users_and_large_ids_are_read_in_another_way(connection: Connection, history: History) -> None:
     school, zone, day = history
     days = Days(day - timedelta(days=9), day + timedelta(days=9), zone)
     try:

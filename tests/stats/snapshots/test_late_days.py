@@ -36,7 +36,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def impatient(database_url: str) -> Iterator[Engine]:
-    """Whoever waits for a lock here fails."""
+    """A transaction that waits for a lock here fails."""
     engine = build_engine(database_url, statement_timeout_ms=5_000)
     yield engine
     engine.dispose()

@@ -43,7 +43,7 @@ INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, up
     VALUES (1, '-', '-', 1, '2026-03-13 10:00+00', 'failed', '2026-03-13 10:00+00', '2026-03-13 11:00+00');
 """
 
-#: Later days are not looked at: until two days ago, whenever that is.
+#: Later days are not checked: until two days ago, whenever that is.
 END = date(2026, 5, 31)
 
 
@@ -109,7 +109,7 @@ LATE: list[tuple[str, set[date]]] = [
     ("UPDATE subscriptions SET ends_at = '2026-04-20 11:00+00' WHERE id = 2", since("03-08")),
     ("UPDATE subscriptions SET ends_at = '2026-04-20 11:00+00' WHERE id = 3", since("03-08")),
     ("DELETE FROM subscriptions WHERE id = 3", month("03-05") | since("03-08")),
-    # whom a payment for a chapter is counted for is looked up in the chapter
+    # whom a payment for a chapter is counted for is read in the chapter
     ("UPDATE subscriptions SET chapter_id = NULL WHERE id = 1", around("03-15") | since("03-20")),
     ("UPDATE chapters SET teacher_id = 2", around("03-15", "03-20")),
     # an operator has them settled and transcoded again
@@ -137,7 +137,7 @@ LIVE = [
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     engine = build_engine(database_url)
-    # as it has been for long: nobody is told of it now, and one side of each ledger transaction is enough here
+    # as it has been for long: nobody learns of it now, and one side of each ledger transaction is enough here
     run(engine, "SET LOCAL session_replication_role = replica", SCHOOL)
     yield engine
     engine.dispose()
@@ -216,7 +216,7 @@ def test_instants_that_are_no_dates_are_let_through(engine: Engine) -> None:
     assert marks(engine) == {}
 
 
-def test_whoever_may_write_facts_needs_no_right_on_the_marks(engine: Engine) -> None:
+def test_no_matter_who_may_write_facts_needs_no_right_on_the_marks(engine: Engine) -> None:
     role = "writes_attendances"
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role}")

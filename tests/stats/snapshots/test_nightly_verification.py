@@ -1,4 +1,4 @@
-"""Every night a share of the kept days is compared with the facts; what differs is told and left as it is."""
+"""Every night a share of the kept days is compared with the facts; what differs is reported and left as it is."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -193,7 +193,7 @@ def test_days_that_are_not_far_apart_are_compared_in_one_pass() -> None:
     assert runs_of(days) == [(days[1], days[3]), (days[4], days[4]), (days[0], days[0])]
 
 
-def test_a_difference_is_told_and_stands_until_somebody_computes_the_day(
+def test_a_difference_is_reported_and_stands_until_somebody_computes_the_day(
     engine: Engine, computation: Computation
 ) -> None:
     change_untold(engine)

@@ -68,7 +68,7 @@ def test_the_setting_says_which_lessons_are_encrypted(
         assert keys.secret(place.key_id).hex() not in str(plans[course_id].dump())
 
 
-def test_a_key_that_is_gone_is_told_with_what_to_do(keys: PostgresKeyStore) -> None:
+def test_a_key_that_is_gone_is_reported_with_what_to_do(keys: PostgresKeyStore) -> None:
     with pytest.raises(EnvironmentNotReadyError, match="backup"):
         keys.secret("0" * 32)
 

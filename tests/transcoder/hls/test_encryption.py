@@ -1,4 +1,4 @@
-"""An encrypted lesson plays with its key, keeps the rules, and tells nothing without it."""
+"""An encrypted lesson plays with its key, keeps the rules, and discloses nothing without it."""
 
 import http.server
 import subprocess

@@ -36,7 +36,7 @@ Files = dict[str, str]
 
 
 class Bench:
-    """One school on real servers. `environment` is what a worker is told besides."""
+    """One school on real servers. `environment` is a worker's further settings."""
 
     def __init__(
         self, database_url: str, rabbitmq_url: str, s3_url: str, folder: Path, depths: Callable[[], dict[str, int]]
@@ -73,7 +73,7 @@ class Bench:
         return course_id, submit(self.database, self.storage, film, course_id)
 
     def report(self, *messages: Message) -> None:
-        """Promise messages, as often as they are named."""
+        """Enqueue messages, as often as they are named."""
         with self.engine.begin() as connection:
             for message in messages:
                 outbox.enqueue(connection, "transcoder", message)
@@ -128,7 +128,7 @@ class Bench:
             raise
 
     def wait_until_quiet(self, timeout_seconds: float = 30.0) -> None:
-        """Nothing is promised, and nothing queued."""
+        """Nothing is enqueued, and nothing queued."""
         names = ("videos", "videos.DQ")
         self.wait(lambda: self.scalar("SELECT count(*) FROM outbox") == 0, "the outbox is not empty", timeout_seconds)
         self.wait(

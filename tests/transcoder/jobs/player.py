@@ -20,7 +20,7 @@ _PAGE = b"""<!doctype html><title>lesson</title><video muted playsinline width=6
 <script>
 const video = document.querySelector('video'), seen = {errors: [], levels: []};
 const hls = new Hls({enableWorker: false});
-// a seek breaks off what is being loaded, and hls.js tells of that too
+// a seek breaks off what is being loaded, and hls.js reports that too
 hls.on(Hls.Events.ERROR, (_, data) => { if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED)
   seen.errors.push(data.details + ': ' + (data.error || data.reason || ''));
   if (data.fatal) seen.fatal = data.details });
@@ -29,9 +29,9 @@ const until = (ready, seconds) => new Promise((resolve, reject) => {
   const end = performance.now() + 1000 * seconds;
   const fail = what => reject(new Error(what + ': ' + ready + ' at ' + video.currentTime + ' ' +
     JSON.stringify(seen.errors)));
-  const look = () => ready() ? resolve() : seen.fatal ? fail('given up after ' + seen.fatal) :
-    performance.now() > end ? fail('not in time') : setTimeout(look, 20);
-  look() });
+  const check = () => ready() ? resolve() : seen.fatal ? fail('given up after ' + seen.fatal) :
+    performance.now() > end ? fail('not in time') : setTimeout(check, 20);
+  check() });
 async function open(url) {
   hls.loadSource(url); hls.attachMedia(video);
   await until(() => video.readyState >= 3 && video.duration > 0, 30); await video.play();

@@ -1,4 +1,4 @@
-"""What Prometheus is told of lessons that wait."""
+"""Metrics of lessons that wait."""
 
 from services.transcoder.jobs.backlog import measure_backlog
 from services.transcoder.jobs.model import TaskKind

@@ -46,7 +46,7 @@ def test_workers_killed_at_every_step_one_after_the_other_leave_the_same_lesson(
         bench.wait(lambda: not bench.left_in_scratch(), "nobody cleaned up for the dead")
 
     assert bench.lesson(course_id) == alone
-    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not notified once")
 
 
 @pytest.mark.slow
@@ -73,10 +73,10 @@ def test_workers_killed_at_random_instants_leave_the_same_lesson(bench: Bench, f
         bench.wait_until_quiet()
 
     assert bench.lesson(course_id) == alone
-    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not notified once")
 
 
-def test_a_worker_that_is_told_to_stop_gives_its_part_back_at_once(bench: Bench, film: Path, alone: Files) -> None:
+def test_a_worker_that_is_reported_to_stop_gives_its_part_back_at_once(bench: Bench, film: Path, alone: Files) -> None:
     course_id, _ = bench.submit(film)
     with bench.worker(NOUBA_TRANSCODER_LEASE_SECONDS="600") as worker:
         bench.wait(lambda: bench.scalar("SELECT id FROM transcode_chunks WHERE state = 'running'"), "nothing runs")
@@ -130,7 +130,7 @@ def test_s3_that_fails_and_a_database_that_restarts_change_nothing(
             own_postgres.start()
             bench.wait_for(course_id, timeout_seconds=120)
 
-        assert sum(flaky.spoilt.values()) >= 3, "too few requests failed to tell anything"
+        assert sum(flaky.spoilt.values()) >= 3, "too few requests failed to prove anything"
         assert bench.lesson(course_id) == alone
         bench.storage.remove("")
         bench.engine.dispose()

@@ -30,17 +30,17 @@ def test_ten_copies_of_each_message_at_once_are_one_encode_and_one_publish(
     assert bench.lesson(course_id) == alone
     assert bench.scalar("SELECT count(*) FROM transcode_jobs") == 1
     assert bench.rows("SELECT kind, number, attempts FROM transcode_chunks WHERE attempts <> 1") == []
-    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not notified once")
     assert bench.depths().get("videos.XQ", 0) == bench.scalar("SELECT count(*) FROM dead_letters") == 0
 
 
-def test_a_part_whose_message_was_lost_is_told_of_again(bench: Bench, film: Path) -> None:
+def test_a_part_whose_message_was_lost_is_reported_of_again(bench: Bench, film: Path) -> None:
     course_id, _ = bench.submit(film)
     with bench.worker("transcoder.after_finish=kill*1") as worker:
         worker.wait(30)
     assert bench.scalar("SELECT state FROM transcode_jobs") == State.ENCODING
 
-    # RabbitMQ's disk is lost, and the time passes after which leases are over and parts are told of again
+    # RabbitMQ's disk is lost, and the time passes after which leases are over and parts are enqueued again
     with bench.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
         connection.exec_driver_sql(

@@ -44,7 +44,7 @@ def school(bench: Bench, tmp_path: Path) -> Iterator[School]:
 
 @pytest.fixture
 def address(bench: Bench, school: School, hls_js: bytes) -> Iterator[str]:
-    """Where students watch; workers are told that keys are there."""
+    """Where students watch; workers get this as the address of keys."""
     with site(bench.storage, hls_js, school.give_key) as address:
         bench.environment["NOUBA_TRANSCODER_ENCRYPT"] = "paid"
         bench.environment["NOUBA_TRANSCODER_KEY_URL"] = f"{address}/keys/{{course_id}}/{{key_id}}"
@@ -64,7 +64,7 @@ def decode(master: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(call, check=False, capture_output=True, timeout=60)
 
 
-def test_a_paid_lesson_plays_with_its_key_and_tells_nothing_without_it(
+def test_a_paid_lesson_plays_with_its_key_and_reports_nothing_without_it(
     bench: Bench, school: School, address: str, film: Path, tmp_path: Path
 ) -> None:
     paid, _ = bench.submit(film, add_paid_course(bench))

@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_removed_keeps_no_other(
     assert sweep.clean_one() == 0
     assert list(storage.list("hls/")) == [prefixes[0] + "240p/00000.m4s"]
 
-    # And orphans: those behind it go, and the failure is told
+    # And orphans: those behind it go, and the failure is reported
     storage.put("hls/77/unknown/240p/00000.m4s", b"segment")
     stubborn.locked = "hls/76/"
     storage.put("hls/76/unknown/240p/00000.m4s", b"segment")
@@ -173,7 +173,7 @@ def test_what_a_job_left_is_kept_for_another_that_makes_the_same(
     assert (TaskKind.VIDEO, 0) not in school.jobs.waiting(second, (TaskKind.VIDEO,))
 
 
-def test_parts_that_are_due_are_told_of_once(school: School, sweep_with: Callable[[timedelta], Maintenance]) -> None:
+def test_tasks_that_are_due_are_enqueued_once(school: School, sweep_with: Callable[[timedelta], Maintenance]) -> None:
     job_id = school.open("a")
     school.plan(job_id)
     sweep, before = sweep_with(WEEK), len(school.reported())

@@ -62,13 +62,13 @@ def test_a_film_that_is_damaged_all_over_fails_and_what_was_made_of_it_goes(benc
     assert bench.course(course_id) == ("failed", None)
 
 
-def test_what_is_not_what_was_planned_is_made_a_few_times_and_then_told_to_the_teacher(
+def test_what_is_not_what_was_planned_is_made_a_few_times_and_then_reported_to_the_teacher(
     bench: Bench, film: Path
 ) -> None:
     course_id, _ = bench.submit(film)
     with bench.worker("transcoder.after_first=kill*1") as worker:
         worker.wait(60)
-    # as if the header had promised more than there is: every encode comes out alike
+    # as if the header had announced more than there is: every encode comes out alike
     with bench.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE transcode_jobs SET plan = jsonb_set(plan, '{frames}', '501')")
 
@@ -125,7 +125,7 @@ def test_a_message_for_a_course_that_does_not_exist_is_dead_at_once(bench: Bench
 
 
 @pytest.mark.parametrize("attempts", [2])
-def test_a_fault_of_our_own_is_tried_again_and_then_told(bench: Bench, film: Path, attempts: int) -> None:
+def test_a_fault_of_our_own_is_tried_again_and_then_reported(bench: Bench, film: Path, attempts: int) -> None:
     course_id, _ = bench.submit(film)
     with bench.worker("transcoder.after_encode=raise", NOUBA_TRANSCODER_MAX_ATTEMPTS=str(attempts)):
         job = bench.wait_for(course_id, State.FAILED)

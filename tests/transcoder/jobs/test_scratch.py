@@ -1,4 +1,4 @@
-"""Scratch space: an upload is fetched once, and nothing is left, whoever dies."""
+"""Scratch space: an upload is fetched once, and nothing is left, no matter which process dies."""
 
 import shutil
 import subprocess

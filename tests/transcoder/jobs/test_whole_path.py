@@ -27,7 +27,7 @@ def test_two_workers_make_the_same_bytes_as_one_process_without_a_server(
     assert_content_types(bench, job.master)
     assert job.chunks == job.chunks_done == 4
     assert bench.scalar("SELECT max(attempts) FROM transcode_chunks") == 1
-    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not told once")
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not notified once")
 
 
 def assert_content_types(bench: Bench, master: str) -> None:

@@ -12,7 +12,7 @@ from tests.transcoder.strangers.recipes import Recipe
 
 #: Steps in which a picture track of any rate is sampled.
 STEP_SECONDS = 0.01
-#: The middle of the second mark, in a film whose picture begins at once: one process measures marks and looks.
+#: The middle of the second mark, in a film whose picture begins at once: one process measures marks and pictures.
 _POLL_SECONDS = 2.25
 #: What x264 makes of a flat colour at this quality.
 MAX_COLOUR = 12
@@ -244,7 +244,7 @@ _PPM = ("-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe")
 
 
 def _pictures(data: bytes) -> Iterator[Picture]:
-    """The looks of the frames that ffmpeg wrote, told by their size in a PPM."""
+    """The frames that ffmpeg wrote, distinguished by their size in a PPM."""
     while data:
         header = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
         assert header, "ffmpeg writes PPM"

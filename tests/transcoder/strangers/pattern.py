@@ -1,6 +1,6 @@
 """What every film of the corpus shows and sounds: coloured patches, and a white square and a beep at each mark."""
 
-#: When the square is white and the sound beeps, in seconds; irregular, so that no shift looks like another.
+#: When the square is white and the sound beeps, in seconds; irregular, so that no shift resembles another.
 MARKS = (0.6, 2.2, 3.1, 4.6, 5.4)
 MARK_SECONDS = 0.12
 SECONDS = 6.0

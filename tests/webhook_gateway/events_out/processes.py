@@ -14,7 +14,7 @@ from tests.webhook_gateway.processes import Database, Running
 
 
 class RunningEvents(Running):
-    """`nouba gateway events`, taking messages."""
+    """`nouba gateway events-worker`, taking messages."""
 
     def __init__(self, log: Path, database_url: str, rabbitmq_url: str, **settings: str) -> None:
         self.metrics_url = f"http://127.0.0.1:{(port := free_port())}/metrics"
@@ -26,7 +26,7 @@ class RunningEvents(Running):
             "NOUBA_EVENTS_TIMEOUT_SECONDS": "1",
             **settings,
         }
-        super().__init__(["gateway", "events"], log, given)
+        super().__init__(["gateway", "events-worker"], log, given)
         self.ready_when(lambda: "worker started" in self.log)
 
 

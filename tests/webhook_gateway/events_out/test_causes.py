@@ -122,7 +122,7 @@ def test_the_end_of_a_term_is_recorded_once(database: Database) -> None:
     engine = build_engine(database.url)
     store = PostgresDeliveries(engine)
 
-    # When the worker looks twice, and the school sets the status later
+    # When the worker polls twice, and the school sets the status later
     assert (store.record_expired_terms(), store.record_expired_terms()) == (1, 0)
     database.execute("UPDATE subscriptions SET status = 'expired' WHERE id = 9")
 

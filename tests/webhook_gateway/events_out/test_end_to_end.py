@@ -40,7 +40,7 @@ def test_a_settled_payment_is_posted_signed(
         pending = "INSERT INTO subscriptions (id, user_id, chapter_id, amount_minor) VALUES (5, %s, 1, 200000)"
         database.execute(pending, pupil)
 
-        # When a provider tells that a payment is paid
+        # When a provider reports that a payment is paid
         with httpx.Client(base_url=gateway.url) as client:
             assert deliver(client, paid(user_id=pupil)).status_code == 200
 

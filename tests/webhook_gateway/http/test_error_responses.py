@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
-from local.psp.events import Delivery, sign, tampered
+from local.psp.signed_webhooks import Delivery, sign, tampered
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, head, new_database, paid, read_answer
 
 SIGNATURE = {

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
-from local.psp.events import Delivery, sign
+from local.psp.signed_webhooks import Delivery, sign
 from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import (

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
-from local.psp.events import Payment, checksum, signed
+from local.psp.signed_webhooks import Payment, checksum, signed
 from tests.webhook_gateway.processes import Database, RunningGateway, deliver, new_database, paid
 
 KEY = "bank-callback-key"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from local.psp.events import Delivery, Payment, sign, signed
+from local.psp.signed_webhooks import Delivery, Payment, sign, signed
 from services.webhook_gateway.errors import InvalidSignatureError, TooManyUnverifiedError
 from services.webhook_gateway.http.rate_limit import WINDOW_SECONDS, UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import AcceptStatus, Inbox, InsertResult, Receipt, WebhookEvent, accept
@@ -20,7 +20,7 @@ from tests.webhook_gateway.processes import SECRETS, SETTINGS, Database, paid
 
 
 class RecordingInbox:
-    """Keeps in memory, and tells what it kept."""
+    """Keeps in memory, and reports what it kept."""
 
     def __init__(self) -> None:
         self._ids: dict[tuple[str, str], int] = {}
@@ -104,7 +104,7 @@ def with_body(delivery: Delivery, body: bytes) -> Delivery:
 Shown = RecordingInbox | ReadablePostgresInbox
 
 
-def test_a_new_event_is_kept_promised_and_told_to_the_relay(inbox: Shown) -> None:
+def test_a_new_event_is_kept_enqueued_and_wakes_the_relay(inbox: Shown) -> None:
     intake, news = Intake(inbox), paid()
 
     receipt = intake.take(news)
@@ -115,7 +115,7 @@ def test_a_new_event_is_kept_promised_and_told_to_the_relay(inbox: Shown) -> Non
     assert intake.woken == 1
 
 
-def test_the_same_event_again_is_a_duplicate_with_the_same_id_and_no_second_promise(inbox: Shown) -> None:
+def test_the_same_event_again_is_a_duplicate_with_the_same_id_and_no_second_outbox_row(inbox: Shown) -> None:
     intake, news = Intake(inbox), paid()
     first = intake.take(news)
 

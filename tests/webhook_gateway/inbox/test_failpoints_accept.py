@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
-from local.psp.events import Delivery
+from local.psp.signed_webhooks import Delivery
 from tests.failpoint_places import ACTIONS, DELAY, INTAKE, every
 from tests.webhook_gateway.processes import Database, RunningGateway, deliver, new_database, paid
 
@@ -41,7 +41,7 @@ def test_an_event_is_kept_once_whatever_happens_there(
     if action == DELAY:
         assert status == 200
     else:
-        assert status in (0, 500), "the provider was told that all is well"
+        assert status in (0, 500), "the provider was answered that all is well"
         with RunningGateway(tmp_path / "sound.log", database.url) as sound:
             assert answer(sound, delivery) == 200
 

@@ -1,4 +1,4 @@
-"""The inbox in PostgreSQL keeps an event and its promise together, once, whatever happens around it."""
+"""The inbox in PostgreSQL keeps an event and its outbox row together, once, whatever happens around it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def entry(key: str, body: bytes = b"{}", headers: dict[str, str] | None = None) 
     )
 
 
-def test_the_event_and_its_promise_are_one_statement(engine: Engine, database: Database) -> None:
+def test_the_event_and_its_outbox_row_are_one_statement(engine: Engine, database: Database) -> None:
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_rest: statements.append(statement))
 
@@ -56,7 +56,7 @@ def test_the_event_and_its_promise_are_one_statement(engine: Engine, database: D
     assert database.counts()["webhook_events"] == database.counts()["outbox"] == 1
 
 
-def test_without_the_promise_the_event_is_not_kept_either(engine: Engine, database: Database) -> None:
+def test_without_the_outbox_row_the_event_is_not_kept_either(engine: Engine, database: Database) -> None:
     with engine.connect() as connection:
         connection.exec_driver_sql("ALTER TABLE outbox ADD CONSTRAINT closed CHECK (false)")
 
@@ -66,7 +66,7 @@ def test_without_the_promise_the_event_is_not_kept_either(engine: Engine, databa
     assert database.counts()["webhook_events"] == 0
 
 
-def test_without_the_event_no_promise_is_made(engine: Engine, database: Database) -> None:
+def test_without_the_event_no_outbox_row_is_made(engine: Engine, database: Database) -> None:
     with engine.connect() as connection:
         connection.exec_driver_sql("ALTER TABLE webhook_events ADD CONSTRAINT closed CHECK (false)")
 
@@ -76,7 +76,7 @@ def test_without_the_event_no_promise_is_made(engine: Engine, database: Database
     assert database.counts()["outbox"] == 0
 
 
-def test_of_many_deliveries_at_once_one_is_new_and_all_are_told_the_same_id(engine: Engine, database: Database) -> None:
+def test_of_many_deliveries_at_once_one_is_new_and_all_get_the_same_id(engine: Engine, database: Database) -> None:
     inbox, together = PostgresInbox(engine), Barrier(THREADS)
 
     def keep(round_number: int) -> tuple[int | None, bool]:
@@ -115,7 +115,7 @@ def test_connections_that_the_server_has_closed_are_noticed_without_a_failure(
         at_once = list(pool.map(lambda n: inbox.keep(entry(f"at once {n}")), range(THREADS)))
     in_a_row = [inbox.keep(entry(f"in a row {n}")) for n in range(THREADS)]
 
-    # Then nobody was told of it
+    # Then nobody was notified
     assert all(kept.is_new for kept in [*at_once, *in_a_row])
 
 

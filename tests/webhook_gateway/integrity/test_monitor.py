@@ -64,7 +64,7 @@ def broken(findings: Findings) -> dict[Invariant, list[Broken]]:
 
 
 class Clock:
-    """Goes on by eleven minutes at every look, so that nothing is recent any more."""
+    """Goes on by eleven minutes at every check, so that nothing is recent any more."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -81,7 +81,7 @@ def test_a_sound_school_breaks_nothing(connection: Connection, database: Databas
 
 
 @pytest.mark.parametrize("checks_before", [0, 1, 5])
-def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_look(
+def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_check(
     connection: Connection, database: Database, checks_before: int
 ) -> None:
     checker = InvariantChecker(connection, 300, Clock())
@@ -97,7 +97,7 @@ def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_look(
     assert broken(checker.check()) == {}
 
 
-def test_a_balance_that_stays_wrong_costs_one_look_at_everything_not_every_look(
+def test_a_balance_that_stays_wrong_costs_one_check_everything_not_every_check(
     connection: Connection, database: Database
 ) -> None:
     checker = InvariantChecker(connection, 300, Clock())
@@ -203,7 +203,7 @@ def test_of_two_workers_one_is_on_watch_and_the_other_takes_over(
     with start("first") as first:
         wait_until(lambda: "on watch" in first.log)
         with start("second") as second:
-            # a sealed ledger, and a drift of one centime that is told within moments, by id alone
+            # a sealed ledger, and a drift of one centime that is reported within moments, by id alone
             wait_until(lambda: shown(first, "nouba_integrity_chain_rows 5.0"))
             database.execute("UPDATE users SET balance_minor = balance_minor + 1, name = 'canary-name' WHERE id = 3")
             wait_until(lambda: shown(first, "nouba_ledger_drift_minor 1.0"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from local.psp import events
+from local.psp import signed_webhooks
 from services.webhook_gateway.payments.objects import Dispute, DisputeState
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import Mode, PaymentNotice, Proof, Provider, Request
@@ -80,9 +80,9 @@ class Recording:
         if self.provider == "satim":
             parameters = dict(parse_qsl(body.decode(), keep_blank_values=True))
             parameters.pop("checksum", None)
-            parameters["checksum"] = events.checksum(secret, parameters)
+            parameters["checksum"] = signed_webhooks.checksum(secret, parameters)
             return replace(self.request, body=urlencode(parameters).encode())
-        headers = events.sign(self.provider, secret, body, self.day, "msg_anew")
+        headers = signed_webhooks.sign(self.provider, secret, body, self.day, "msg_anew")
         return replace(self.request, headers={name.lower(): value for name, value in headers.items()}, body=body)
 
 

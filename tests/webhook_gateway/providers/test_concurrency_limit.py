@@ -11,7 +11,7 @@ from services.webhook_gateway.providers.concurrency_limit import UNREGISTERED_AT
 
 
 class SlowBank:
-    """Answers when it is told to."""
+    """Answers when it is let."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()

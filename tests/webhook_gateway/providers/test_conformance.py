@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.psp import events
+from local.psp import signed_webhooks
 from services.webhook_gateway.errors import InvalidSignatureError, UnreadableEventError
 from services.webhook_gateway.providers.base import PaymentNotice, Request
 from services.webhook_gateway.providers.registry import NAMES
@@ -252,13 +252,13 @@ NAMES_NO_PAYMENT = ("invoiced", "subscribed", "session_expired")
 NAMES_NO_PAYER = ("invoice_payment", "refund_created", "refund_failed", "refund_updated", "charge_refund_updated")
 
 
-@pytest.mark.parametrize("provider", sorted(events.WORDS))
+@pytest.mark.parametrize("provider", sorted(signed_webhooks.WORDS))
 def test_the_simulator_sends_what_the_gateway_believes(provider: str) -> None:
     recording = next(one for one in SIGNED if one.provider == ("satim" if provider == "cib" else provider))
-    payment = events.Payment(reference="ref1", amount_minor=250000, user_id=42, order_number="A1001")
+    payment = signed_webhooks.Payment(reference="ref1", amount_minor=250000, user_id=42, order_number="A1001")
     psp = recording.psp
-    for what in events.WORDS[provider]:
-        delivery = events.signed(provider, recording.secrets, payment, what, at=recording.day)
+    for what in signed_webhooks.WORDS[provider]:
+        delivery = signed_webhooks.signed(provider, recording.secrets, payment, what, at=recording.day)
         body = delivery.body or delivery.path.partition("?")[2].encode()
         request = Request(delivery.method, {name.lower(): value for name, value in delivery.headers.items()}, body)
 

@@ -37,7 +37,7 @@ PAID: dict[str, Any] = {
 
 
 class ScriptedBank:
-    """A bank that gives the answers it was told to, and remembers how it was asked."""
+    """A bank that gives the answers it was given, and remembers how it was asked."""
 
     def __init__(self, serve: Serve, **answers: Any) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
@@ -189,7 +189,7 @@ def test_an_answer_that_moves_money_must_be_whole(serve: Serve, changes: dict[st
 
 
 @pytest.mark.parametrize(("reported", "currency"), [("012", "DZD"), (12, "DZD"), ("DZD", "DZD"), ("978", "EUR")])
-def test_a_currency_may_be_told_by_number(serve: Serve, reported: Any, currency: str) -> None:
+def test_a_currency_may_be_reported_by_number(serve: Serve, reported: Any, currency: str) -> None:
     assert asked(serve, PAID | {"currency": reported}).currency == currency
 
 
@@ -220,7 +220,7 @@ def test_an_answer_that_is_none_is_our_reason_to_wait(serve: Serve, answer: Any)
         asked(serve, answer)
 
 
-def test_a_bank_that_cannot_be_reached_is_our_reason_to_wait_and_no_secret_is_told() -> None:
+def test_a_bank_that_cannot_be_reached_is_our_reason_to_wait_and_no_secret_is_reported() -> None:
     with pytest.raises(ProviderUnavailableError) as refusal:
         Satim(**MERCHANT, base_url="http://127.0.0.1:9").ask(HINT)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from local.psp import events
+from local.psp.signed_webhooks import Payment, signed
 from services.webhook_gateway.providers.base import Proof, Request
 from services.webhook_gateway.providers.satim.webhooks import Satim
 from tests.webhook_gateway.providers.recordings import build
@@ -59,7 +59,7 @@ def test_a_signed_callback_is_the_same_whatever_is_changed_that_nobody_signed() 
     # Given a callback of the bank's that somebody has captured
     settings = {"satim_username": "a", "satim_password": "b"}
     psp = build("cib", settings | {"satim_checksum_mode": "hmac_sha256", "satim_checksum_keys": "key"}, None)
-    callback = events.signed("satim", ["key"], events.Payment(reference="one", amount_minor=100), "paid")
+    callback = signed("satim", ["key"], Payment(reference="one", amount_minor=100), "paid")
     query = callback.path.partition("?")[2] or callback.body.decode()
     assert "checksum=" in query
 

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import httpx
 from sqlalchemy import Engine, text
 
-from local.psp.events import Delivery, Payment, signed
 from local.psp.orders import Orders
 from local.psp.server import REST
+from local.psp.signed_webhooks import Delivery, Payment, signed
 from services.webhook_gateway.inbox.accept import accept
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import ConfirmsPayments, Mode, PollsPayments, Provider, Request
@@ -52,7 +52,7 @@ class Tallied:
 
 
 class Bench:
-    """One database and one simulator; nothing runs but what a test tells to."""
+    """One database and one simulator; nothing runs but what a test starts."""
 
     def __init__(self, engine: Engine, simulator_url: str, chargily_keys: tuple[str, ...] = (KEY,)) -> None:
         self.engine = engine
@@ -92,7 +92,7 @@ class Bench:
         )
 
     def begin(self, provider: str, *, amount_minor: int = AMOUNT_MINOR, **row: Any) -> "Begun":
-        """A payer is sent to the provider, and the school has told us so; the first question is due."""
+        """A payer is sent to the provider, and the school has registered it; the first question is due."""
         user_id = self.scalar("INSERT INTO users DEFAULT VALUES RETURNING id")
         reference = row.pop("reference", None) or self._begin_there(provider, amount_minor, user_id)
         values = {"provider": provider, "reference": reference, "user_id": user_id, "amount": amount_minor, **row}

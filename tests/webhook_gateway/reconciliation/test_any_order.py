@@ -19,7 +19,7 @@ from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.harness import FakePsp, Harness
 
 AMOUNT_MINOR = 1000
-#: What a payment goes through at its provider; each step is told by a webhook, which may be lost.
+#: What a payment goes through at its provider; each step is reported by a webhook, which may be lost.
 LIVES = st.sampled_from(
     [
         (Stage.COMPLETED,),

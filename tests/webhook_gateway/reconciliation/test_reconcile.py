@@ -1,4 +1,4 @@
-"""What no webhook told is booked by asking the provider, once, whatever comes before, after or meanwhile."""
+"""What no webhook reported is booked by asking the provider, once, whatever comes before, after or meanwhile."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -122,10 +122,10 @@ def test_asking_confirms_a_satim_order_that_nobody_came_back_from(engine: Engine
 @pytest.mark.parametrize(
     ("reported", "reason"),
     [
-        ({"amount": 1}, "registered 250000 DZD, told 100"),
+        ({"amount": 1}, "registered 250000 DZD, reported 100"),
         ({"currency": "eur"}, "currency"),
         ({"livemode": True}, "says it is live"),
-        ({"metadata": {"user_id": 999_999}}, "told user 999999"),
+        ({"metadata": {"user_id": 999_999}}, "reported user 999999"),
         ({"status": "blessed"}, "status"),
         ({"amount": "2500"}, "amount"),
     ],

@@ -1,4 +1,4 @@
-"""Stripe is asked by its official library: what no webhook told is booked, with fees, refunds and disputes."""
+"""Stripe is asked by its official library: what no webhook reported is booked, with fees, refunds and disputes."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -58,7 +58,7 @@ def test_a_payment_whose_webhook_was_lost_is_booked_with_its_fee(bench: Bench) -
     assert balance(begun) == AMOUNT_MINOR
 
 
-def test_a_fee_that_no_webhook_told_is_asked_for_once_the_payment_is_collected(bench: Bench) -> None:
+def test_a_fee_that_no_webhook_reported_is_asked_for_once_the_payment_is_collected(bench: Bench) -> None:
     # Given a payment whose webhook has come: it has no fee
     begun = bench.begin("stripe")
     begun.end()
@@ -66,7 +66,7 @@ def test_a_fee_that_no_webhook_told_is_asked_for_once_the_payment_is_collected(b
     bench.settle_all()
     assert "psp_fees" not in accounts(bench)
 
-    # When the follow-up is due, then the fee is booked, and what is told again changes nothing
+    # When the follow-up is due, then the fee is booked, and what is sent again changes nothing
     assert ask_again(bench) is Outcome.RECORDED
     assert accounts(bench)["psp_fees"] == -FEE_MINOR
     assert ask_again(bench) is Outcome.KNOWN
@@ -75,7 +75,7 @@ def test_a_fee_that_no_webhook_told_is_asked_for_once_the_payment_is_collected(b
     bench.assert_books_balance()
 
 
-def test_refunds_and_disputes_that_no_webhook_told_are_booked_and_taken_back(bench: Bench) -> None:
+def test_refunds_and_disputes_that_no_webhook_reported_are_booked_and_taken_back(bench: Bench) -> None:
     # Given a payment that is booked
     begun = bench.begin("stripe")
     begun.end()
@@ -88,7 +88,7 @@ def test_refunds_and_disputes_that_no_webhook_told_are_booked_and_taken_back(ben
     made = httpx.post(f"{bench.simulator_url}/v1/refunds", headers=headers, data=form).raise_for_status().json()
     dispute = begun.at_stripe(f"payments/{begun.reference}/dispute/20000")
 
-    # Then the next answer tells both, and the dispute's fee
+    # Then the next answer reports both, and the dispute's fee
     assert ask_again(bench) is Outcome.RECORDED
     assert balance(begun) == AMOUNT_MINOR - 50_000 - 20_000
     assert accounts(bench)["dispute_fees"] == -1500
@@ -103,7 +103,7 @@ def test_refunds_and_disputes_that_no_webhook_told_are_booked_and_taken_back(ben
 
 
 def test_a_cumulative_figure_of_a_webhook_and_the_refunds_of_an_answer_are_not_added_up(bench: Bench) -> None:
-    # Given a refund of which a webhook told the cumulative figure
+    # Given a refund of which a webhook reported the cumulative figure
     begun = bench.begin("stripe")
     begun.end()
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
@@ -132,8 +132,8 @@ def test_a_hold_and_a_cancellation_move_no_money(bench: Bench, act: str, status:
     begun.assert_not_credited()
 
 
-def test_a_payment_that_was_declined_and_is_paid_later_is_booked_though_no_webhook_tells(bench: Bench) -> None:
-    # Given a payment whose card was declined, as a webhook told
+def test_a_payment_that_was_declined_and_is_paid_later_is_booked_though_no_webhook_reports(bench: Bench) -> None:
+    # Given a payment whose card was declined, as a webhook reported
     begun = bench.begin("stripe")
     begun.at_stripe(f"payments/{begun.reference}/decline")
     begun.report("failed")
@@ -196,7 +196,7 @@ def test_a_checkout_session_that_expired_ends_its_payment(bench: Bench) -> None:
     assert ask_again(bench) is None
 
 
-def test_more_refunds_than_one_page_has_are_all_told(bench: Bench) -> None:
+def test_more_refunds_than_one_page_has_are_all_reported(bench: Bench) -> None:
     begun = bench.begin("stripe")
     begun.end()
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from local.psp.events import Payment, signed
 from local.psp.server import REST
+from local.psp.signed_webhooks import Payment, signed
 from services.webhook_gateway.inbox.accept import accept
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.generic import Generic

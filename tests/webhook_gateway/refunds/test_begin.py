@@ -161,7 +161,7 @@ def test_a_refund_at_satim_counts_beside_what_was_refunded_in_the_banks_own_page
     harness.bench.assert_books_balance()
 
 
-def test_where_satim_cannot_tell_whether_it_refunded_nothing_is_sent_again(harness: Refunder) -> None:
+def test_where_satim_cannot_report_whether_it_refunded_nothing_is_sent_again(harness: Refunder) -> None:
     # Given a refund whose answer was lost, and another one of another amount made at the bank meanwhile
     begun = harness.paid("satim")
     refund = harness.request(begun)
@@ -174,7 +174,7 @@ def test_where_satim_cannot_tell_whether_it_refunded_nothing_is_sent_again(harne
     # When it is tried again
     harness.work()
 
-    # Then a person has to look, and the payment's page says so
+    # Then a person has to check, and the payment's page says so
     assert harness.status(refund).state == "unknown"
     assert harness.at_provider(begun) == 70_000
     details = show_payment(harness.bench.engine, begun.payment_id)

@@ -45,7 +45,7 @@ def test_a_route_opens_for_its_scope_alone(gateway: RunningGateway, route: tuple
     for name, token in TOKENS.items():
         answer = httpx.request(method, gateway.url + path, headers={"Authorization": f"Bearer {token}"}, json={})
 
-        # with the scope the request is looked at, and is not one of the documented form
+        # with the scope the request is checked, and is not one of the documented form
         assert (answer.status_code == 403) == (name != scope), answer.text
         assert name == scope or answer.json()["error"] == "insufficient_scope"
 

@@ -14,7 +14,7 @@ from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 @pytest.fixture
 def harness() -> Harness:
-    """A desk at a school in memory."""
+    """A harness with a school in memory."""
     return Harness(FakeSchool())
 
 

@@ -1,4 +1,4 @@
-"""A desk at which notices are told and settled: a provider that says what the test wants, a clock, and the school."""
+"""Settlement harness: a provider that sends what the test wants, a clock, and the school."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 
 
 class FakePsp:
-    """A provider whose request means the notice that was given for it, and who answers what it was told to answer."""
+    """A provider whose request means the notice that was given for it, and which answers what it was given."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -85,15 +85,15 @@ class Harness:
         )
 
     def receive(self, **reported: Any) -> int:
-        """Keep an event that tells this, and return its id."""
-        notice = PaymentNotice(**{"key": "", "kind": "told", "reference": "R1", **reported})
+        """Keep an event that reports this, and return its id."""
+        notice = PaymentNotice(**{"key": "", "kind": "reported", "reference": "R1", **reported})
         return self.school.add_event(self.provider, notice.reference, self.psp.write(notice), self.clock())
 
     def settle(self, event_id: int) -> SettlementResult | None:
         return self.settlement.settle(event_id)
 
     def book(self, **reported: Any) -> SettlementResult:
-        """Keep an event that tells this, and settle it."""
+        """Keep an event that reports this, and settle it."""
         verdict = self.settle(self.receive(**reported))
         assert verdict is not None
         return verdict

@@ -17,7 +17,7 @@ from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.harness import Harness
 
-#: What an event may tell beside its payment; an amount of 0 stands for the payment's own.
+#: What an event may report beside its payment; an amount of 0 stands for the payment's own.
 Reported = dict[str, Any]
 
 _AMOUNT_MINOR = st.integers(0, 300)
@@ -28,7 +28,7 @@ _REASON = st.sampled_from([None, "expired card", "no funds"])
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One payment: whether the school's checkout made a row before, and what is told of it."""
+    """One payment: whether the school's checkout made a row before, and what is reported of it."""
 
     reference: str
     order_number: str | None
@@ -60,9 +60,9 @@ class Outcome:
 
 @st.composite
 def _captures(draw: st.DrawFn, amount: int) -> list[Reported]:
-    """One payment as a provider with objects tells of it: captured in parts, refunded, disputed; all at its own times.
+    """One payment as a provider with objects describes it: captured in parts, refunded, disputed; all at its own times.
 
-    First it happens, second by second, as it may happen to a real payment; then some or all of it is told.
+    First it happens, second by second, as it may happen to a real payment; then some or all of it is reported.
     """
     at = OPENED_AT - timedelta(hours=2)
     captured, refunded, refunds, reported = 0, 0, list[Refund](), list[Reported]()
@@ -103,7 +103,7 @@ def _captures(draw: st.DrawFn, amount: int) -> list[Reported]:
 
 @st.composite
 def _disputes(draw: st.DrawFn, amount: int) -> Reported:
-    """What is told of one of two disputes of a payment."""
+    """What is reported of one of two disputes of a payment."""
     number = draw(st.integers(1, 2))
     state = draw(st.sampled_from(DisputeState))
     is_closed = state in (DisputeState.WON, DisputeState.LOST)
@@ -191,7 +191,7 @@ def histories(draw: st.DrawFn) -> History:
 
 
 class Reporting:
-    """One history told to one school."""
+    """One history sent to one school."""
 
     def __init__(self, history: History, school: School, provider: str) -> None:
         self.school = school
@@ -218,7 +218,7 @@ class Reporting:
         self.event_ids = [self._report(story, reported) for story in history.stories for reported in story.events]
 
     def repeat(self, index: int) -> int:
-        """The event of that index told again under an id of its own."""
+        """The event of that index sent again under an id of its own."""
         row = self.school.event(self.event_ids[index])
         body = self.harness.psp.write(self.harness.psp.written(row.body))
         return self.school.add_event(row.provider, row.reference, body, row.received_at)
@@ -268,7 +268,7 @@ class Reporting:
         )
 
     def _report(self, story: Story, reported: Reported) -> int:
-        # only what tells the amount tells the payer, as with a provider that sends its metadata with the payment alone
+        # only what has the amount names the payer, as with a provider that sends its metadata with the payment alone
         names_user = "amount_minor" in reported and not story.has_checkout and not story.is_by_customer
         reported = {**reported}
         purpose = reported.pop("purpose")
@@ -292,7 +292,7 @@ class Reporting:
         return "cib" if len(shares) == 1 else None
 
     def _refused(self, event_id: int) -> EventState | None:
-        """Which of two events that tell the same is applied, and which is ignored, is the order's to say."""
+        """Which of two events that report the same is applied, and which is ignored, is the order's to say."""
         state = self.school.event(event_id).state
         return None if state in (EventState.APPLIED, EventState.IGNORED) else state
 

@@ -16,5 +16,5 @@ def an_event(school: School, name: str = "e1", reference: str = "R1") -> int:
 
 
 def disputed(state: DisputeState, amount_minor: int = 2500, name: str = "dp_1") -> dict[str, tuple[Dispute, ...]]:
-    """What a notice tells of one dispute."""
+    """What a notice reports of one dispute."""
     return {"disputes": (Dispute(name, amount_minor, state),)}

@@ -16,7 +16,7 @@ BEGAN = int(OPENED_AT.timestamp()) - 3600
 
 
 def event(kind: str, at: int, thing: Body, previous: Body | None = None) -> Body:
-    """An event of `kind`, told `at` seconds after the payment began. It must be one that Stripe's library can read."""
+    """An event of `kind`, `at` seconds after the payment began. It must be one that Stripe's library can read."""
     body = {
         "id": f"evt_{next(TURNS)}",
         "object": "event",

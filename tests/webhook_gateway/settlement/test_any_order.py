@@ -14,7 +14,7 @@ _PROVIDERS = itertools.count()
 
 @st.composite
 def reordered(draw: st.DrawFn) -> tuple[History, list[int], list[int]]:
-    """A history, another order of its events with repetitions, and which of them are told again under a new id."""
+    """A history, another order of its events with repetitions, and which of them are enqueued again under a new id."""
     history = draw(histories())
     count = sum(len(story.events) for story in history.stories)
     return history, draw(schedules(count)), draw(st.lists(st.integers(0, count - 1), max_size=3))

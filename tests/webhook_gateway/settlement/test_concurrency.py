@@ -148,7 +148,7 @@ def test_one_event_settled_by_sixteen_at_once_is_settled_by_one(harness: Harness
     assert len(harness.school.messages()) == 1
 
 
-def test_one_payment_told_under_sixteen_event_ids_at_once_is_credited_once(harness: Harness) -> None:
+def test_one_payment_reported_under_sixteen_event_ids_at_once_is_credited_once(harness: Harness) -> None:
     user_id = harness.school.add_user()
     settle_at_once(harness, [harness.receive(**PAID, user_id=user_id) for _ in range(THREADS)])
     assert len(harness.school.payments()) == 1
@@ -182,7 +182,7 @@ def test_a_payment_releases_a_parked_event_without_waiting_for_one_that_is_in_ha
 
 @pytest.mark.parametrize("by", ["claim", "open"])
 def test_a_payment_is_locked_before_its_wallet_is_waited_for(harness: Harness, sql_school: SqlSchool, by: str) -> None:
-    """One order for all: whoever had the wallet and then wanted the payment would wait for ever."""
+    """One order for all: anyone who had the wallet and then wanted the payment would wait for ever."""
     user_id = harness.school.add_user()
     payment_id = harness.check_out(user_id, 1000, reference="R1")
     event_id = harness.receive(**PAID)

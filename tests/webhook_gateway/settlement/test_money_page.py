@@ -26,7 +26,7 @@ def _dispute(state: DisputeState, name: str = "dp_1", amount_minor: int = 2000) 
     return {"disputes": (Dispute(name, amount_minor, state),), "fees": _DISPUTE_FEE if name == "dp_1" else ()}
 
 
-#: The examples: what happens, in the page's words, and what the provider's event tells.
+#: The examples: what happens, in the page's words, and what the provider's event reports.
 EXAMPLES: Final[dict[str, list[tuple[str, dict[str, Any]]]]] = {
     "a payment with a fee": [("100.00 is collected, the fee is 2.50", {**_PAID, "fee_minor": 250})],
     "a capture of less than was held": [

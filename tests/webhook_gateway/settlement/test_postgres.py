@@ -22,7 +22,7 @@ from tests.webhook_gateway.settlement.samples import a_payment, an_event
 
 @pytest.fixture
 def committing_engine(database_url: str) -> Iterator[Engine]:
-    """One connection, which whoever comes next gets as it was left."""
+    """One connection, which anyone who comes next gets as it was left."""
     engine = build_engine(database_url, pool_size=1, autocommit=True)
     yield engine
     engine.dispose()
@@ -98,7 +98,7 @@ def test_a_connection_prepares_the_statements_once_and_a_new_one_again(sql_schoo
     assert sql_school.balance(user_id) == 3000
 
 
-def test_a_payment_that_comes_between_the_lock_and_the_look_is_not_taken_for_a_locked_one(
+def test_a_payment_that_comes_between_the_lock_and_the_check_is_not_taken_for_a_locked_one(
     sql_school: SqlSchool, database_url: str
 ) -> None:
     user_id = sql_school.add_user()
@@ -165,14 +165,14 @@ def kept_plan(connection: Connection, statement: sql.Statement, *values: object)
     return "\n".join(plan.scalars())
 
 
-def test_events_that_wait_for_a_payment_are_looked_for_by_it_and_not_among_all_that_wait(
+def test_events_that_wait_for_a_payment_are_searched_for_by_it_and_not_among_all_that_wait(
     sql_school: SqlSchool,
 ) -> None:
     sql_school.read(1)
     with sql_school.engine.connect() as connection:
         plan = kept_plan(connection, sql.RELEASE, "[]")
     assert "ix_webhook_events_parked" in plan
-    assert "Index Cond: ((reference = told.reference) AND (provider = told.provider))" in plan
+    assert "Index Cond: ((reference = reported.reference) AND (provider = reported.provider))" in plan
 
 
 def test_what_was_planned_for_an_empty_table_is_planned_anew_when_it_has_grown(

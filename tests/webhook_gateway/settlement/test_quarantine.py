@@ -29,7 +29,7 @@ def test_another_amount_than_the_checkout_registered(harness: Harness, amount_mi
     user_id = harness.school.add_user()
     payment_id = harness.check_out(user_id, 2500, order_number="O1")
     verdict = harness.book(stage=Stage.COMPLETED, amount_minor=amount_minor, order_number="O1")
-    assert_put_aside(harness, verdict, "registered 2500", f"told {amount_minor}")
+    assert_put_aside(harness, verdict, "registered 2500", f"reported {amount_minor}")
     assert verdict.payment_id == payment_id
     assert harness.school.balance(user_id) == 0
     assert harness.school.payment(payment_id).reference is None, "the order still waits for its payment"
@@ -73,8 +73,8 @@ def test_a_second_payment_of_an_order_for_another_amount_or_user(harness: Harnes
     user_id = harness.school.add_user()
     harness.check_out(user_id, 2500, reference="R1", order_number="O1")
     for reported, word in (
-        ({"amount_minor": 2400}, "told 2400"),
-        ({"user_id": user_id + 1}, f"told user {user_id + 1}"),
+        ({"amount_minor": 2400}, "reported 2400"),
+        ({"user_id": user_id + 1}, f"reported user {user_id + 1}"),
     ):
         assert_put_aside(harness, harness.book(reference="R2", order_number="O1", **{**PAID, **reported}), word)
     assert len(harness.school.payments()) == 1

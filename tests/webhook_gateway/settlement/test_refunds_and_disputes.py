@@ -95,7 +95,7 @@ def test_news_that_outran_the_payment_of_a_checkout_count_when_it_comes(
     assert (harness.school.balance(user_id), harness.school.payments()[0].status) == (balance, status)
 
 
-def test_a_refund_told_with_the_payment_credits_the_rest(harness: Harness) -> None:
+def test_a_refund_reported_with_the_payment_credits_the_rest(harness: Harness) -> None:
     user_id = harness.school.add_user()
     harness.book(**PAID, user_id=user_id, refunded_minor=700)
     assert harness.school.balance(user_id) == 1800

@@ -127,7 +127,7 @@ def test_amounts_at_the_edges_are_booked_exactly(harness: Harness, amount_minor:
     assert harness.school.payments()[0].fee_minor == amount_minor
 
 
-def test_an_event_that_tells_nothing_about_a_payment_is_ignored(harness: Harness) -> None:
+def test_an_event_that_reports_nothing_about_a_payment_is_ignored(harness: Harness) -> None:
     verdict = harness.book(reference=None, kind="customer.created")
     assert (verdict.state, verdict.payment_id) == (EventState.IGNORED, None)
     assert "customer.created" in verdict.reason

@@ -283,7 +283,7 @@ def test_a_part_of_a_unit_that_the_currency_does_not_have_is_unreadable() -> Non
 @pytest.mark.parametrize("name", ["amount", "amount_captured", "amount_refunded"])
 def test_an_amount_that_is_no_amount_is_unreadable(name: str, amount: object) -> None:
     if amount is None and name != "amount":
-        return  # not told
+        return  # not reported
     known: dict[str, object] = {"amount": 10000, name: amount}
     body = json.dumps({**PAID, "data": {"object": {**PAID["data"]["object"], **known}}}).encode()
     with pytest.raises(UnreadableEventError, match=name):

@@ -139,7 +139,7 @@ def test_everything_that_settlement_changes_of_a_payment_is_kept(school: School)
         assert books.find("psp", "R7", None) == changed
 
 
-def test_every_standing_is_read_as_it_was_written(school: School) -> None:
+def test_every_state_is_read_as_it_was_written(school: School) -> None:
     user_id = school.add_user()
     statuses = [
         PaymentState(

@@ -178,7 +178,7 @@ def upgraded(postgres_server: Postgres) -> Iterator[Upgraded]:
         admin.dispose()
 
 
-def test_the_upgrade_changes_no_book_and_what_is_told_again_changes_none_either(upgraded: Upgraded) -> None:
+def test_the_upgrade_changes_no_book_and_what_is_reported_again_changes_none_either(upgraded: Upgraded) -> None:
     assert upgraded.books() == upgraded.before
     upgraded.check()
     at = OPENED_AT - timedelta(hours=5)

@@ -175,7 +175,7 @@ def test_a_hint_about_no_payment_asks_nobody(harness: Harness) -> None:
                 key="", kind="redirect", reference="R1", order_number="O1", stage=Stage.COMPLETED, amount_minor=2400
             ),
             EventState.QUARANTINED,
-            "told 2400",
+            "reported 2400",
         ),
     ],
 )

@@ -15,7 +15,7 @@ from babel import Locale
 from babel.dates import format_date
 from babel.numbers import NumberPattern, format_decimal, format_percent, parse_pattern
 
-from services.stats.readable import scaled
+from services.stats.humanize import scaled
 from services.stats.sections.base import MetricDefinition, Section, Unit
 from shared.runtime.currency import major_units, minor_digits
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from services.stats.api.cache import Day, SnapshotCache
 from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
 from services.stats.api.periods import begin_of
+from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.rows import has_rows
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import OTHERS, MetricDefinition, Section, Unit, rounded
@@ -29,7 +29,7 @@ OVERVIEW = (
     "engagement.daily",
     "attendance.check_ins",
 )
-#: What operators look at has a page of its own.
+#: The numbers for operators have a page of their own.
 VIEWS = ("school", "operations")
 _OPERATORS_SECTIONS = ("platform",)
 _OPERATORS_NUMBERS = frozenset(

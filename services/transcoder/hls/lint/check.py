@@ -20,7 +20,7 @@ from services.transcoder.hls.lint.rules import (  # noqa: F401
 )
 from services.transcoder.hls.mp4 import Mp4Error
 
-#: One broken segment in a thousand is told once, not a thousand times.
+#: One broken segment in a thousand is reported once, not a thousand times.
 MAX_FINDINGS_A_RULE = 5
 
 

@@ -1,4 +1,4 @@
-"""Use case: what a film and a lesson show and sound, as small series of numbers that can be laid side by side."""
+"""Use case: measures pictures and sound of a film and a lesson as series of numbers to compare."""
 
 import tempfile
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Film:
 
     @property
     def hdr(self) -> bool:
-        """Whether the lesson has to look otherwise."""
+        """Whether the lesson has to differ."""
         with tempfile.TemporaryDirectory() as work:
             video = inspect(self.path, Path(work), self.ffmpeg).video
         return video is not None and video.hdr

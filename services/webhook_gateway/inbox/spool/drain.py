@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.5
 #: Events of one transaction: few enough that a live webhook with the same key does not wait long for it.
 BATCH_SIZE = 100
-#: How long a batch, or a look for the database, may take.
+#: How long a batch, or a search for the database, may take.
 MAX_SECONDS = 10.0
-#: How long a batch waits for that of another gateway, and how often it looks; then it goes on all the same.
+#: How long a batch waits for that of another gateway, and how often it checks; then it goes on all the same.
 TURN_SECONDS, TURN_POLL_SECONDS = 1.0, 0.02
 
 # What keeping an event needs: a row can be written to the table, and a commit reaches the disk and a synchronous
@@ -42,7 +42,7 @@ _TURN = "SELECT pg_try_advisory_xact_lock(85950764077889)"
 
 
 class Drain(PeriodicThread):
-    """A thread of each gateway process. One of them at a time empties the spool. `wake` tells the relay."""
+    """A thread of each gateway process. One of them at a time empties the spool. `wake` wakes the relay."""
 
     def __init__(self, engine: Engine, spool: Spool, presence: Presence, wake: Callable[[], None]) -> None:
         super().__init__("spool drain", self._drain, POLL_SECONDS)
@@ -172,7 +172,7 @@ class Drain(PeriodicThread):
         return usage
 
     def _complain(self, fault: str) -> None:
-        """Say each fault once, not twice a second; an absence was told already."""
+        """Say each fault once, not twice a second; an absence was reported already."""
         if fault != self._complained and not self._presence.unavailable:
             log.warning("the spool was not drained, trying again", error=fault)
         self._complained = fault

@@ -67,12 +67,12 @@ def _judge(events: int, age_seconds: float, refused: int) -> Iterator[Finding]:
             "See that the gateway runs and that the database takes writes; its log says why it does not drain.",
         )
     elif events:
-        yield note(SUBJECT, f"{events} webhooks wait in it.", "Look again in a minute: the gateway drains it.")
+        yield note(SUBJECT, f"{events} webhooks wait in it.", "Check again in a minute: the gateway drains it.")
     if refused:
         yield fault(
             SUBJECT,
             f"The database did not take {refused} webhooks; they stay in it.",
-            "Look for `put aside in the spool` in the gateway's log, and restart the gateway once the cause is mended.",
+            "Search the gateway's log for `put aside in the spool`; mend the cause, then restart the gateway.",
         )
     if not events and not refused:
         yield fine(SUBJECT, "It is empty.")

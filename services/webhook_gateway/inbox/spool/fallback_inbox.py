@@ -27,7 +27,7 @@ class Presence:
         self.unavailable = False
         #: When it was last found there, on the monotonic clock.
         self.found_at = time.monotonic()
-        #: Set when the database was found away, so that whoever looks for it begins.
+        #: Set when the database was found away, so that the thread that polls it begins.
         self.lost = threading.Event()
 
     def lose(self, error: SQLAlchemyError) -> None:

@@ -85,7 +85,7 @@ class Spool:
     def append(self, entry: WebhookEvent) -> bool:
         """Keep `entry`, synced to the disk; False where the spool holds it already. Raises StorageUnavailableError.
 
-        Whoever comes while another is writing is written by the next, with all others that wait: one sync for all.
+        Anyone who comes while another is writing is written by the next, with all others that wait: one sync for all.
         """
         ticket = _Ticket(entry)
         with self._pending_lock:
@@ -166,7 +166,7 @@ class Spool:
         try:
             with self._transaction() as connection:
                 outcomes = [self._insert(connection, ticket.entry) for ticket in tickets]
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody who waits here may be told that it was kept
+        except Exception as error:  # noqa: BLE001 - whatever it is, no caller that waits here may take it as kept
             self.fault = f"{type(error).__name__}: {error}"
             outcomes = [StorageUnavailableError(self.fault)] * len(tickets)
         else:

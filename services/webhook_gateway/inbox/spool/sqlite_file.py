@@ -68,7 +68,7 @@ def prepare(folder: Path, max_bytes: int) -> None:
 
 def row_of(entry: WebhookEvent) -> tuple[Any, ...]:
     """What the file keeps of `entry`, in the order of FIELDS."""
-    assert entry.received_at is not None, "set by whoever spools it"
+    assert entry.received_at is not None, "set by the caller"
     request, proof = entry.request, entry.proof
     what = (entry.provider, entry.dedupe_key, entry.body_sha256, entry.state.value, entry.reason)
     how = (request.method, json.dumps(dict(request.headers)), request.body, entry.reference, proof.signed, proof.secret)

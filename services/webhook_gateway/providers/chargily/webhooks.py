@@ -59,13 +59,13 @@ class Chargily:
         return cls(secrets, settings.chargily_base_url) if secrets else None
 
     def verify(self, request: Request) -> Proof:
-        """The header `signature` is the HMAC of the body; which mode's key made it tells the mode."""
+        """The header `signature` is the HMAC of the body; which mode's key made it reports the mode."""
         signature = signatures.sha256_from_hex(signatures.required_header(request.headers, "signature"))
         place = signatures.matching_secret(self._secrets, request.body, [signature])
         return Proof(signed=True, secret=place, mode=self._modes[place])
 
     def parse(self, request: Request) -> PaymentNotice:
-        """One checkout event; an event of another kind tells nothing about a payment."""
+        """One checkout event; an event of another kind reports nothing about a payment."""
         if request.method == ANSWER:
             return _read_back(request.body)
         event = fields.json_object(request.body)
@@ -106,7 +106,7 @@ class Chargily:
 
 
 def _read_back(body: bytes) -> PaymentNotice:
-    """What a checkout that was read back tells. It has no event's id: the status is what can be told again."""
+    """What a checkout that was read back reports. It has no event's id: the status is what can repeat."""
     checkout = fields.json_object(body)
     reference = fields.identifier(checkout.get("id"), "id")
     stage = STATUSES.get(status := fields.identifier(checkout.get("status"), "status"))
@@ -118,7 +118,7 @@ def _read_back(body: bytes) -> PaymentNotice:
 
 
 def _notice(key: str, kind: str, stage: Stage, checkout: Mapping[str, Any]) -> PaymentNotice:
-    """What a checkout tells, wherever it was found; `data` is its name in an event."""
+    """What a checkout reports, wherever it was found; `data` is its name in an event."""
     if fields.currency(checkout.get("currency") or "dzd") != "DZD":
         raise UnreadableEventError("data.currency is not dzd, the one currency whose unit Chargily documents.")
     metadata = _metadata(checkout.get("metadata"))

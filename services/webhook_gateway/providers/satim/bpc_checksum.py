@@ -84,7 +84,7 @@ def _public_key(pem: str) -> RSAPublicKey:
         is_certificate = b"BEGIN CERTIFICATE" in data
         key = load_pem_x509_certificate(data).public_key() if is_certificate else load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
-        pass  # told below, together with a key of another kind
+        pass  # reported below, together with a key of another kind
     if not isinstance(key, RSAPublicKey):
         raise NotReadyError("NOUBA_PSP_SATIM_CHECKSUM_KEYS must be RSA public keys or certificates in PEM.")
     return key

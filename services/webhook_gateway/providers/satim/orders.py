@@ -133,7 +133,7 @@ class OrderCalls:
         return body
 
     def refunded_minor(self, order_id: str) -> int | None:
-        """What is refunded of the order, where the bank's newer call tells it; None where it does not."""
+        """What is refunded of the order, where the bank's newer call reports it; None where it does not."""
         answer = _object(self._call(_REFUNDED_CALL, {"orderId": order_id})) or {}
         return _integer(_within(answer, "paymentAmountInfo"), "refundedAmount")
 
@@ -191,7 +191,7 @@ def _stage(answer: Mapping[str, Any], status: int) -> Stage:
     if status not in STAGES:
         raise UnreadableEventError(f"SATIM's OrderStatus {status} is not a payment's.")
     if status == REVERSED and _within(answer, "params").get("respcode") == "00":
-        # SATIM's certification wants this one told to the payer as a rejection, though the card's bank said yes
+        # SATIM's certification wants this one reported to the payer as a rejection, though the card's bank said yes
         return Stage.FAILED
     if status not in (PAID, REFUNDED):
         return _ACTIONS.get(_integer(answer, "actionCode") or 0, STAGES[status])

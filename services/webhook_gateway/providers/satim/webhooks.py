@@ -171,7 +171,7 @@ class Satim:
         if REFUND_OF_OURS in answer.headers:
             return _refund_notice(reference, answer.headers, _mode(self._base_url))
         found = self._orders.read(PaymentNotice(key="", kind="answer", reference=reference), answer.body)
-        # the platform numbers no events: the state is what can be told again
+        # the platform numbers no events: the state is what can repeat
         return replace(
             found,
             key=f"answer:{reference}:{found.stage.name.lower()}:{found.amount_minor}:{found.refunded_minor}",
@@ -203,7 +203,7 @@ def _refund_notice(reference: str, headers: Mapping[str, str], mode: Mode | None
 
 
 def _parameters(body: bytes) -> dict[str, str]:
-    """The form or query. What two readers could read differently is refused, before its checksum is looked at."""
+    """The form or query. What two readers could read differently is refused, before its checksum is checked."""
     try:
         pairs: Sequence[tuple[str, str]] = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_PARAMETERS_LIMIT

@@ -1,4 +1,4 @@
-"""Payments as the API shows them."""
+"""Payments as JSON answers of the API."""
 
 from typing import Annotated, Self
 

@@ -46,7 +46,7 @@ class ExpectedBody(BaseModel):
     user_id: int = Field(ge=1, le=BIGINT_MAX)
     amount: int = Field(ge=0, le=LARGEST_AMOUNT_MINOR, description="Minor units.")
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(
-        default=None, description="ISO 4217; the school's own unless told, and no other."
+        default=None, description="ISO 4217; the school's own unless given, and no other."
     )
     subscription_id: int | None = Field(
         default=None, ge=1, le=BIGINT_MAX, description="The subscription that it pays first; else the oldest that fits."

@@ -1,4 +1,4 @@
-"""Wallets and subscriptions as the API shows them."""
+"""Wallets and subscriptions as JSON answers of the API."""
 
 from datetime import datetime
 from typing import Literal, Self

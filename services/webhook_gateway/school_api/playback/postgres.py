@@ -1,4 +1,4 @@
-"""What courses show, in PostgreSQL."""
+"""Reads a course's lesson from PostgreSQL, for playback addresses."""
 
 from sqlalchemy import Engine, select
 

@@ -1,4 +1,4 @@
-"""The HTTP by which the school's back end gets the address of a lesson for one viewer."""
+"""Route by which the school's back end gets the playback address of a lesson for one viewer."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

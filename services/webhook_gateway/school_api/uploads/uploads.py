@@ -105,7 +105,7 @@ class Courses(Protocol):
         ...
 
     def transcode(self, course_id: int, source_key: str) -> None:
-        """Promise to tell the transcoder."""
+        """Enqueue the transcoder's message."""
         ...
 
 
@@ -118,7 +118,7 @@ def issue_ticket(course_id: int, wish: Wish, objects: Objects, courses: Courses,
     key = f"{_folder(course_id)}{uuid.uuid4().hex}{_ending(wish.filename)}"
     if wish.size < MULTIPART_FROM_BYTES:
         url = objects.put_address(key, wish.size, wish.content_type)
-        # the address works once: what was looked at is what is transcoded
+        # the address works once: what was checked is what is transcoded
         headers = {"Content-Type": wish.content_type, "If-None-Match": "*"}
         return Ticket(upload_id=key.rsplit("/", 1)[1], key=key, part_size=wish.size, url=url, headers=headers)
     part_size, numbers = _parts_of(wish.size)
@@ -183,6 +183,6 @@ def _folder(course_id: int) -> str:
 
 
 def _ending(filename: str) -> str:
-    """The file's ending where it is a plain one; it helps a person who looks into the bucket, and decides nothing."""
+    """The file's ending where it is a plain one; it helps a person who opens the bucket, and decides nothing."""
     ending = PurePosixPath(filename).suffix.lower()
     return ending if ending[1:].isascii() and ending[1:].isalnum() and len(ending) <= 6 else ""

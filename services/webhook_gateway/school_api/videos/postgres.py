@@ -1,4 +1,4 @@
-"""How far a course's video is, and what the school asks of it, in PostgreSQL."""
+"""The state of a course's video in PostgreSQL, and the school's requests about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy import Engine, Row, text
 
 from services.webhook_gateway.errors import NothingToDoError, UnknownCaptionsError, UnknownCourseError
 
-#: Looking at the upload, and publishing, are the rest of the way.
+#: Checking the upload, and publishing, are the rest of the way.
 ENCODING_SHARE = 0.96
 #: Which states of a job each request is for.
 POSSIBLE = {

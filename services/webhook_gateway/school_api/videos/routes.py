@@ -1,4 +1,4 @@
-"""The HTTP by which the school's back end follows a course's video, and cancels, retries or deletes it."""
+"""Routes by which the school's back end follows a course's video, and cancels, retries or deletes it."""
 
 import re
 from dataclasses import asdict, dataclass

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from local.postgres import Postgres
-from local.psp.events import Delivery
+from local.psp.signed_webhooks import Delivery
 from services.webhook_gateway.inbox.spool.spool import Spool
 from services.webhook_gateway.inbox.spool.sqlite_file import FILE
 from tests.waiting import wait_until

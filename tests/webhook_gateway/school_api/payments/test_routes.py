@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 
 from local.postgres import Postgres
-from local.psp.events import Payment, signed
+from local.psp.signed_webhooks import Payment, signed
 from services.webhook_gateway import reference
 from services.webhook_gateway.providers.base import Mode
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
@@ -76,7 +76,7 @@ def test_saying_it_again_changes_nothing(school: httpx.Client, database: Databas
 
 
 def test_the_school_says_the_amount_where_a_hold_only_tried_one(school: httpx.Client, database: Database) -> None:
-    # Given a hold of another amount that was told of first
+    # Given a hold of another amount that was reported first
     database.execute(
         "INSERT INTO payments (provider, provider_reference, user_id, amount_minor, amount_is_final, status)"
         " VALUES ('chargily', 'held', 7, 300000, false, 'authorized')"

@@ -1,4 +1,4 @@
-"""A teacher's video goes straight into S3 with a ticket, and its completion is told to the transcoder."""
+"""A teacher's video goes straight into S3 with a ticket, and its completion is enqueued for the transcoder."""
 
 import os
 import socket
@@ -60,7 +60,7 @@ def execute(database_url: str, statement: str) -> list[Any]:
 
 
 def enqueued(database_url: str) -> list[TranscodeVideo]:
-    """What the transcoder will be told; RabbitMQ is away in these tests, so that it stays in the outbox."""
+    """The messages for the transcoder; RabbitMQ is away in these tests, so that it stays in the outbox."""
     rows = execute(database_url, "DELETE FROM outbox RETURNING message")
     return [TranscodeVideo.load(row[0]["kwargs"]) for row in rows]
 
@@ -69,7 +69,7 @@ def wish(size: int, **others: object) -> dict[str, object]:
     return {"filename": "leçon 1.MP4", "size": size, "content_type": "video/mp4", **others}
 
 
-def test_a_small_video_is_put_in_one_piece_and_its_transcoding_promised(teacher: httpx.Client, database: str) -> None:
+def test_a_small_video_is_put_in_one_piece_and_its_transcoding_enqueued(teacher: httpx.Client, database: str) -> None:
     video = os.urandom(300_000)
 
     ticket = teacher.post(f"/api/courses/{COURSE}/video", json=wish(len(video)))
@@ -238,7 +238,7 @@ def test_a_ticket_of_one_course_does_not_start_another(teacher: httpx.Client, da
 
 
 @pytest.mark.parametrize("key", ["uploads/7/../7/x", "uploads/7/", "uploads/7/" + "A" * 32, "hls/7/master.m3u8"])
-def test_a_key_that_no_ticket_gave_is_not_looked_for(teacher: httpx.Client, key: str) -> None:
+def test_a_key_that_no_ticket_gave_is_not_searched_for(teacher: httpx.Client, key: str) -> None:
     answer = teacher.post(f"/api/courses/{COURSE}/video/complete", json={"upload_id": "u", "key": key})
 
     assert (answer.status_code, answer.json()["error"]) == (409, "upload_missing")
@@ -250,7 +250,7 @@ def test_a_compressed_request_is_refused(teacher: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["error"]) == (415, "encoded_body")
 
 
-def test_an_unknown_course_is_told(teacher: httpx.Client) -> None:
+def test_an_unknown_course_is_reported(teacher: httpx.Client) -> None:
     answers = [
         teacher.post("/api/courses/999/video", json=wish(1000)),
         teacher.post("/api/courses/999/video/complete", json={"upload_id": "u", "key": "uploads/999/x"}),

@@ -10,7 +10,7 @@ from services.transcoder.hls.lint.rules import must
 MAX_DIFFERENCE = 0.35
 #: Below this contrast, of 255, a picture has no shape.
 MIN_CONTRAST = 4
-#: Windows in which sync is measured, how far it is looked for, and how much of it is the measure's own coarseness:
+#: Windows in which sync is measured, how far it is searched for, and how much of it is the measure's own coarseness:
 #: half a frame at 25 frames a second, and a step each.
 WINDOW_SECONDS = 10
 FARTHEST_STEPS = 50
@@ -51,7 +51,7 @@ def _signals(lesson: Presentation, variant: Variant) -> Signals:
 
 
 def _other_shapes(was: Signals, made: Signals) -> list[int]:
-    """The seconds at which no neighbouring frame of the film looks like the lesson's."""
+    """The seconds at which no neighbouring frame of the film resembles the lesson's."""
     size = was.width * was.height
     found = []
     for second in range(min(len(was.pictures), len(made.pictures)) // (3 * size)):
@@ -73,7 +73,7 @@ def _frames(data: bytes, size: int) -> list[bytes]:
 
 
 def _lag(was: Sequence[Sequence[int]], made: Sequence[Sequence[int]], start: int) -> int | None:
-    """By how many steps `made` is late in the window from `start`; None where nothing there tells one from another."""
+    """By how many steps `made` is late in the window from `start`; None where nothing there distinguishes them."""
     window = range(start, min(start + WINDOW_SECONDS * STEPS, len(made)), 2)
     costs = {}
     for lag in range(-FARTHEST_STEPS, FARTHEST_STEPS + 1):

@@ -65,7 +65,7 @@ def level_needed(lesson: Presentation) -> Iterator[str]:
             yield f"{variant.media.name}: {_profile_level(track)[1] / 10}, {needed / 10} would do"
 
 
-@must("Apple 9.1", "CODECS tells what the bytes are")
+@must("Apple 9.1", "CODECS describes the bytes")
 def codecs_true(lesson: Presentation) -> Iterator[str]:
     for variant in lesson.variants:
         declared = set(variant.attributes.get("CODECS", "").split(","))
@@ -74,7 +74,7 @@ def codecs_true(lesson: Presentation) -> Iterator[str]:
             yield f"line {variant.line.number}: {sorted(declared)}, the bytes say {sorted(found)}"
 
 
-@must("Apple 9.2", "RESOLUTION tells what the bytes are")
+@must("Apple 9.2", "RESOLUTION describes the bytes")
 def resolution_true(lesson: Presentation) -> Iterator[str]:
     for variant, track in _tracks(lesson):
         if variant.size != (track.width, track.height):
@@ -84,7 +84,7 @@ def resolution_true(lesson: Presentation) -> Iterator[str]:
             yield media.name
 
 
-@must("Apple 9.15", "FRAME-RATE tells what the bytes are")
+@must("Apple 9.15", "FRAME-RATE describes the bytes")
 def rate_true(lesson: Presentation) -> Iterator[str]:
     for variant, track in _tracks(lesson):
         ticks = sum(segment.duration for segment in variant.media.segments)

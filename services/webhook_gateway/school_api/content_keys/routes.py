@@ -1,4 +1,4 @@
-"""Route by which the school's back end fetches the key of an encrypted lesson."""
+"""Route by which the school's back end gets the content key of an encrypted lesson."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -60,5 +60,5 @@ def give_key(course_id: int, key_id: str) -> Response:
     given: KeyDelivery = current_app.extensions["keys"]
     # a text that PostgreSQL cannot hold is no key's name
     secret = given.keys.secret(course_id, key_id.replace("\0", "?"))
-    # whoever stands between would hand it to the next who asks
+    # a proxy would hand it to the next client
     return Response(secret, mimetype="application/octet-stream", headers={"Cache-Control": "private, no-store"})

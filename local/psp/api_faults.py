@@ -1,4 +1,4 @@
-"""What a provider's API can do wrong, switched on by a test: slow, limited, broken, nonsense, about somebody else."""
+"""Faults of the simulated provider's API, switched on over HTTP: slow, limited, broken, nonsense, another order."""
 
 import threading
 import time

@@ -15,7 +15,7 @@ from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
-from shared.operations.doctor.ports import check_port
+from shared.operations.doctor.port_check import check_port
 from shared.operations.doctor.s3 import check_bucket
 from shared.runtime.database import build_engine
 from shared.runtime.settings import DatabaseSettings, read_settings
@@ -29,7 +29,7 @@ def _providers() -> Iterator[Finding]:
         settings = read_psp_settings()
         names = sorted(enabled(settings))
     except NotReadyError as error:
-        yield fault("providers", str(error), "Correct it: docs/providers.md tells of each provider's settings.")
+        yield fault("providers", str(error), "Correct it: docs/providers.md describes each provider's settings.")
         return
     if not names:
         yield fault("providers", "No payment provider is switched on.", "Set the secret of one: docs/providers.md.")
@@ -108,7 +108,7 @@ def _events() -> Iterator[Finding]:
         yield note(
             "webhooks",
             f"{quarantined} wait for a person to decide.",
-            "Look at `nouba events list --state undecided`.",
+            "Check `nouba events list --state undecided`.",
         )
     else:
         yield fine("webhooks", "All that were kept are booked.")
@@ -142,19 +142,19 @@ def _endpoints() -> Iterator[Finding]:
         yield fault(
             "events",
             "Events for the school's own programs have waited for more than 5 minutes, and the table grows.",
-            "See that `nouba gateway events` runs: it delivers them, and removes old ones.",
+            "See that `nouba gateway events-worker` runs: it delivers them, and removes old ones.",
         )
     elif (oldest_days or 0) > keep_days + 1:
         yield note(
             "events",
             f"The oldest event is {oldest_days:.0f} days old, and {keep_days:g} are kept: the table grows.",
-            "See that `nouba gateway events` runs: it removes old events, but none whose delivery is pending.",
+            "See that `nouba gateway events-worker` runs: it removes old events, but none whose delivery is pending.",
         )
     elif disabled:
         yield note(
             "events",
             f"{disabled} endpoints were disabled because they only failed, or are gone.",
-            "Look at `nouba endpoints list`; then `enable` and `replay`, or `remove`.",
+            "Check `nouba endpoints list`; then `enable` and `replay`, or `remove`.",
         )
     else:
         yield fine("events", "No event waits, and no endpoint was disabled.")

@@ -1,4 +1,4 @@
-"""Terms of one user and chapter as one run: cut into pieces, so that at every moment one term counts and no more."""
+"""Cuts overlapping subscription terms of one user and chapter into disjoint intervals."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,16 +1,16 @@
-"""`nouba doctor` looks at playback where it is set up, and says nothing of it elsewhere."""
+"""`nouba doctor` checks playback where it is set up, and says nothing of it elsewhere."""
 
 import pytest
 
 from local.ports import free_port
-from services.playback.checks import CHECKS
+from services.playback.doctor_checks import CHECKS
 
 
 def findings() -> list[tuple[str, str]]:
     return [(finding.verdict.value, finding.subject) for check in CHECKS for finding in check()]
 
 
-def test_playback_is_looked_at_where_it_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_playback_is_checked_where_it_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert findings() == []
 
     # When its secret is short, it is a fault

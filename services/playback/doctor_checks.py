@@ -1,11 +1,11 @@
-"""What playback needs: secrets of addresses, its port, and an S3 key that answers."""
+"""Doctor checks of playback: its settings are valid, and its port is free or its own."""
 
 import os
 from collections.abc import Iterator
 
 from services.playback.settings import PlaybackSettings
 from shared.operations.doctor.findings import Check, Finding, fault, fine
-from shared.operations.doctor.ports import check_port
+from shared.operations.doctor.port_check import check_port
 from shared.runtime.playback_links import split_secrets
 from shared.runtime.settings import SettingsError, read_settings, settings_dir
 
@@ -14,7 +14,7 @@ _SECRETS = "NOUBA_PLAYBACK_SECRETS"
 
 def _playback() -> Iterator[Finding]:
     folder = settings_dir()
-    # whoever plays no lesson through Nouba sets nothing of it
+    # a school that plays no lesson through Nouba sets nothing of it
     if not os.environ.get(_SECRETS) and not (folder and (folder / _SECRETS).exists()):
         return
     try:

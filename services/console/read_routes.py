@@ -1,4 +1,4 @@
-"""The console's read-only pages."""
+"""Routes of the console's read-only pages."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from services.console.auth import for_visitors
 from services.console.dead_letter_selection import count_all
-from services.console.lessons import read_lesson, read_lessons
+from services.console.lesson_queries import read_lesson, read_lessons
 from services.console.overview import read_overview
 from services.console.statistics import read_days
 from shared.contracts.routes import QUEUES

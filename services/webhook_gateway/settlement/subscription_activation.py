@@ -41,7 +41,7 @@ def pay_waiting(
 ) -> int:
     """Activate subscriptions that began to wait when the wallet covered them already: no event will come for them.
 
-    `users` are those who may have one; each is looked at again in a transaction of its own, under the wallet's lock.
+    `users` are those who may have one; each is checked again in a transaction of its own, under the wallet's lock.
     """
     count = 0
     for user_id in users:

@@ -1,4 +1,4 @@
-"""Does what the school asks of a job through the gateway's API: cancel, retry, delete, publish captions.
+"""Carries out requests on jobs: cancel, retry, delete, publish captions.
 
 The gateway writes one word into `transcode_jobs.requested`. A thread of every worker reads it each second, because a
 message would wait behind the tasks of lessons. A request may be done twice, by two workers or after a crash.
@@ -14,8 +14,8 @@ from services.transcoder.hls.captions import captioned_master, captioned_name, f
 from services.transcoder.hls.dash import MANIFEST_NAME, captioned_manifest, captioned_manifest_name
 from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.jobs.postgres_captions import CaptionedLesson, PostgresCaptionStore
+from services.transcoder.jobs.postgres_job_control import PostgresRequestStore, Request
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
-from services.transcoder.jobs.postgres_requests import PostgresRequestStore, Request
 from services.transcoder.metrics import REMOVED
 from services.transcoder.storage.s3 import Storage
 from shared.runtime.periodic_thread import PeriodicThread

@@ -1,4 +1,4 @@
-"""Lesson keys in PostgreSQL, which the transcoder chose."""
+"""Reads content keys of lessons from PostgreSQL; the transcoder wrote them."""
 
 from sqlalchemy import Engine, select
 

@@ -1,4 +1,4 @@
-"""Stripe's events about a payment, as its API documents the objects in them."""
+"""Builds the bodies of Stripe's events about a payment, as its API documents them."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Requests in PostgreSQL: what the school asks of jobs through the API."""
+"""Requests on jobs in PostgreSQL, as the gateway's API and the console store them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

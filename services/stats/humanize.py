@@ -1,4 +1,4 @@
-"""Durations and sizes in the unit that a person would use: 22 min and not 1,309,000 ms, 67 GB and not 66,919.4 MB."""
+"""Formats durations and sizes in a readable unit: 22 min, not 1,309,000 ms; 67 GB, not 66,919.4 MB."""
 
 from decimal import ROUND_HALF_UP, Decimal
 

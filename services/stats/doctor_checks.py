@@ -1,4 +1,4 @@
-"""Doctor checks of the statistics: newest day and port."""
+"""Doctor checks of the statistics: newest day, users before the first day, port."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from services.stats.days import ONE_DAY, midnight
 from services.stats.settings import CountSettings
 from services.stats.snapshots.postgres_store import users_registered_before
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
-from shared.operations.doctor.ports import check_port
+from shared.operations.doctor.port_check import check_port
 from shared.runtime.database import build_engine
 from shared.runtime.settings import read_settings
 

@@ -1,4 +1,4 @@
-"""Transcoding jobs for the console, read from the transcoder's tables, and what operators ask of one."""
+"""Queries of transcoding jobs for the console, and operators' requests: cancel, retry, delete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

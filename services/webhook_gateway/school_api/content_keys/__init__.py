@@ -1,0 +1,1 @@
+"""Content keys of encrypted lessons, for the school's back end."""

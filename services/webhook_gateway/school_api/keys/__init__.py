@@ -1,1 +1,0 @@
-"""Keys of encrypted lessons, for the school back end."""
