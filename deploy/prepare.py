@@ -45,7 +45,9 @@ S3_ACTIONS = {
     # a right to the whole bucket would be one to its settings too
     "gateway": [f"{action}:{BUCKET}/uploads/*" for action in ("Read", "Write")],
     "playback": [f"Read:{BUCKET}/hls/*"],
-    "transcoder": [f"{action}:{BUCKET}" for action in ("Read", "Write", "List", "Tagging")],
+    "transcoder": [
+        f"{action}:{BUCKET}/{folder}/*" for folder in ("hls", "uploads") for action in ("Read", "Write", "List")
+    ],
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask, Response, abort, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -55,6 +55,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     app.after_request(_harden)
     app.register_error_handler(CSRFError, _explain_form)
     app.register_error_handler(HTTPException, _explain)
+    app.register_error_handler(DataError, _refuse_value)
     app.register_error_handler(SQLAlchemyError, _excuse)
     app.wsgi_app = with_hsts(app.wsgi_app, settings.is_https)  # type: ignore[method-assign]
     if settings.console_proxies:
@@ -96,6 +97,10 @@ def _explain_form(error: CSRFError) -> ResponseReturnValue:
         message = "The browser has to send a Referer, and a proxy to pass on the Host that the browser asked for."
         return _fault(400, "Invalid form", message)
     return _fault(400, "The form has expired", "Load its page again, and repeat what you did.")
+
+
+def _refuse_value(_error: DataError) -> ResponseReturnValue:
+    return _fault(400, "A value is out of range", "A field holds a value that the database cannot: correct it.")
 
 
 def _excuse(error: SQLAlchemyError) -> ResponseReturnValue:

@@ -1,7 +1,7 @@
 """Pages for support: a payment with its history, a wallet with its statement, refunds and corrections."""
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from flask import abort, flash, g, redirect, render_template, request, url_for
@@ -127,6 +127,8 @@ def _instant(said: str, zone: ZoneInfo) -> datetime | None:
     """What the browser's field for a day and a time has, of the school's zone; None where that is none."""
     try:
         at = datetime.fromisoformat(said)
-    except ValueError:
+        at = at if at.tzinfo else at.replace(tzinfo=zone)
+        # the first and the last day of the calendar have hours that another zone has no date for
+        return at.astimezone(UTC).astimezone(zone)
+    except (ValueError, OverflowError):
         return None
-    return at if at.tzinfo else at.replace(tzinfo=zone)

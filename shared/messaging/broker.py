@@ -18,6 +18,7 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import CurrentMessage, Middleware, Retries, ShutdownNotifications, TimeLimit
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
+from shared.messaging.message_form import fault_of
 from shared.messaging.topology import Declaration, declarations
 from shared.runtime.logs import BindMessage, describe
 from shared.runtime.metrics import MessageMetrics
@@ -122,6 +123,10 @@ class Consumer(_RabbitmqConsumer):
             self._take_more()
         message = super().__next__()
         if message is not None:
+            if fault := fault_of(message, self.queue_name):
+                self.logger.error("A message is malformed: %s. Moving it to the DLQ.", fault)
+                self._nack(message._tag)
+                return None
             message.delivered_by = self
             message.delivery_count = self._headers.get("x-delivery-count", 0)
             self._is_fresh = not message.delivery_count

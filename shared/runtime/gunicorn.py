@@ -65,6 +65,10 @@ class GunicornServer(BaseApplication):
             "limit_request_line": 4094,
             "limit_request_fields": 64,
             "limit_request_field_size": 8190,
+            # a client may choose neither the address's prefix (SCRIPT_NAME) nor its scheme: gunicorn would believe each
+            # one on this machine; what a proxy says is read by NOUBA_*_PROXIES alone
+            "forwarder_headers": "",
+            "secure_scheme_headers": {},
             "logger_class": PropagatingLogger,
             # the access log would hold a payer's address and a SATIM order in the query
             "accesslog": None,

@@ -102,6 +102,9 @@ def split_secrets(secrets: SecretStr) -> tuple[bytes, ...]:
 
 def normalise_address(address: str) -> str:
     """One form of an IP address, as nginx writes it. Raises ValueError where it is none."""
+    if "%" in address:
+        # Python takes any text as the zone of an IPv6 address, a line break too
+        raise ValueError("an address with a zone is one of this machine's links alone")
     found = ipaddress.ip_address(address)
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return str(mapped or found)

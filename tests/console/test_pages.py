@@ -1,5 +1,7 @@
 """What the console shows: all the rows, page by page, as text, and a word for what is not there."""
 
+from urllib.parse import quote
+
 import pytest
 
 from tests.console.clients import Person, console_of
@@ -94,3 +96,15 @@ def test_a_lesson_says_what_it_lacks(operator: Person, database: Database) -> No
     # When the page of the lessons is read, then the warning stands there once
     page = operator.read("/lessons")
     assert page.count("The picture is damaged at 0:09 &amp; 0:12.") == 1
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00+23:59", "0001-01-01T00:00+14:00", "9999-12-31T23:59-23:59"])
+def test_an_instant_that_the_database_cannot_hold_is_the_askers_fault(
+    operator: Person, database: Database, at: str
+) -> None:
+    database.execute("INSERT INTO users (id, name) VALUES (1, 'a') ON CONFLICT DO NOTHING")
+
+    answer = operator.get(f"/wallets/1?at={quote(at)}")
+
+    assert answer.status_code in (200, 400)
+    assert "database is unavailable" not in answer.text

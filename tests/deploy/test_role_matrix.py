@@ -40,6 +40,16 @@ ATTEMPTS = {
     "insert": 'INSERT INTO {table} ("{column}") VALUES (DEFAULT)',
     "update": 'UPDATE {table} SET "{column}" = DEFAULT WHERE false',
 }
+#: Each would let a role keep what no table of the matrix holds.
+KEEPS = (
+    "CREATE TABLE mine (x int)",
+    "CREATE TEMP TABLE mine (x int)",
+    "CREATE SCHEMA mine",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'x')",
+)
 
 
 @pytest.fixture
@@ -106,13 +116,40 @@ def test_every_cell_of_the_matrix_is_as_it_says(owner: extensions.connection) ->
                 wrong.append((role, "delete", table, "", f"allowed: {not may_delete}"))
             if not is_refused(owner, f"TRUNCATE {table}"):
                 wrong.append((role, "truncate", table, "", "not refused"))
-        for statement in ("CREATE TABLE mine (x int)", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"):
+        for statement in KEEPS:
             if not is_refused(owner, statement):
                 wrong.append((role, statement, "", "", "not refused"))
         with owner.cursor() as cursor:
             cursor.execute("RESET SESSION AUTHORIZATION")
     assert wrong == []
     assert tried > 2000
+
+
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+def test_a_role_reaches_no_other_database_of_the_server(server: Postgres, database: str) -> None:
+    for role in NAMES:
+        own = url_of_role(server.url, role).rpartition("/")[0]
+        with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+            psycopg2.connect(f"{own}/{database}")
+
+
+def test_a_right_that_left_the_file_is_gone_when_it_is_applied_again(
+    server: Postgres, owner: extensions.connection, tmp_path: Path
+) -> None:
+    # Given each role with rights of an older file
+    for role in NAMES:
+        with owner.cursor() as cursor:
+            cursor.execute(f"GRANT SELECT ON users TO {role}")
+            cursor.execute(f"GRANT UPDATE (balance_minor) ON users TO {role}")
+            cursor.execute(f"GRANT USAGE ON SEQUENCE ledger_transactions_id_seq TO {role}")
+            cursor.execute(f"GRANT EXECUTE ON FUNCTION erase_bodies_of_user(bigint) TO {role}")
+
+    # When the file of today is applied, then they have the rights of today
+    apply_roles(server, tmp_path)
+    test_every_cell_of_the_matrix_is_as_it_says(owner)
+    test_only_the_named_roles_may_call_a_function(owner)
+    sequence = "SELECT has_sequence_privilege(%s, 'ledger_transactions_id_seq', 'USAGE')"
+    assert {role for role in NAMES if rows(owner, sequence, role)[0][0]} == {"nouba_gateway"}
 
 
 FUNCTIONS = """

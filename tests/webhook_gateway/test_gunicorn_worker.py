@@ -150,3 +150,20 @@ def test_a_sender_that_closes_its_half_is_answered(gateway: RunningGateway) -> N
         connection.shutdown(socket.SHUT_WR)
 
         assert read_answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "header", [b"SCRIPT_NAME: /health", b"SCRIPT_NAME: /x", b"PATH_INFO: /webhooks/generic", b"X-Forwarded-Ssl: off"]
+)
+def test_a_client_chooses_neither_the_prefix_nor_the_scheme_of_its_address(
+    gateway: RunningGateway, header: bytes
+) -> None:
+    # Given a client on this machine, as a proxy is one, that names a prefix or two schemes
+    asked = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n" + header + b"\r\n\r\n"
+
+    with gateway.connect() as connection:
+        connection.sendall(asked)
+        status, _, body = read_answer(connection)
+
+    # Then the address is the one that it asked for
+    assert (status, json.loads(body)) == (200, {"status": "ok"})

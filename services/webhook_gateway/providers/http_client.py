@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import httpx
 
 from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError
+from shared.runtime.content_coding import ContentCodingError, decoded
 from shared.runtime.socket_deadlines import Deadline, SocketDeadlines
 
 #: For a connection, and between two pieces of an answer.
@@ -44,6 +45,8 @@ def fetch(
     with _Limit(within_seconds) as limit:
         try:
             return _read(client, method, url, name, limit, request)
+        except ContentCodingError as error:
+            raise ProviderUnavailableError(f"{name} gave an answer that cannot be read: {error}.") from None
         except httpx.HTTPError as error:
             if limit.is_passed:
                 raise ProviderUnavailableError(f"{name} answered for too long, past {within_seconds:g} s.") from None
@@ -56,14 +59,14 @@ def _read(
 ) -> Fetched:
     body = bytearray()
     # a connection of its own: httpx does not name the socket of one that it uses again
-    headers = {**request.get("headers", {}), "Connection": "close"}
+    headers = {**request.get("headers", {}), "Connection": "close", "Accept-Encoding": "gzip"}
     given = {**request, "headers": headers, "extensions": {"trace": limit.trace}}
     with client.stream(method, url, **given) as response:
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise ProviderRateLimitedError(_retry_after(response.headers))
         if response.is_server_error:
             raise ProviderUnavailableError(f"{name} answered {response.status_code}.")
-        for piece in response.iter_bytes():
+        for piece in decoded(response.headers.get("Content-Encoding", ""), response.iter_raw(), LIMIT_BYTES):
             body += piece
             if len(body) > LIMIT_BYTES or limit.is_passed:
                 raise ProviderUnavailableError(f"{name} sent more than {LIMIT_BYTES} bytes, or for too long.")

@@ -1,9 +1,11 @@
 """A provider's own API cannot hold us for longer, or hand us more, than we allow."""
 
 import contextlib
+import gzip
 import socket
 import threading
 import time
+import tracemalloc
 
 import httpx
 import pytest
@@ -106,3 +108,45 @@ def test_no_refusal_holds_the_address_or_the_key(client: httpx.Client) -> None:
         fetch(client, "GET", "http://127.0.0.1:9/secret-checkout", name="the call")
 
     assert str(refusal.value) == "the call did not answer (ConnectError)."
+
+
+#: Fills a worker's memory where it is unpacked.
+LARGE_BYTES = 100_000_000
+LARGE = gzip.compress(bytes(LARGE_BYTES), compresslevel=1)
+
+
+BOMBS = {
+    "once": ("gzip", LARGE, f"{LIMIT_BYTES} bytes"),
+    "twice": ("gzip, gzip", gzip.compress(LARGE), "not asked for"),
+    "not asked for": ("br", b"x", "not asked for"),
+    "no gzip": ("gzip", b"no gzip at all", "not the gzip"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_answer_that_unpacks_to_much_takes_no_memory(serve: Serve, name: str) -> None:
+    # Given a provider's server that answers with a bomb
+    coding, body, fault = BOMBS[name]
+    app = Flask("bomb")
+    app.add_url_rule("/", view_func=lambda: Response(body, headers={"Content-Encoding": coding}))
+    client = httpx.Client(base_url=serve(app))
+
+    # When it is asked
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProviderUnavailableError, match=fault):
+            fetch(client, "GET", "/", name="the call")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # Then it was not held; the client itself takes 10 MB the first time
+    assert peak_bytes < LARGE_BYTES / 4
+
+
+def test_an_answer_that_is_compressed_is_read(serve: Serve) -> None:
+    app = Flask("compressed")
+    zipped = Response(gzip.compress(b'{"id": 1}'), headers={"Content-Encoding": "gzip"})
+    app.add_url_rule("/", view_func=lambda: zipped)
+
+    assert fetch(httpx.Client(base_url=serve(app)), "GET", "/", name="the call").body == b'{"id": 1}'

@@ -28,10 +28,19 @@ ALTER ROLE nouba_school PASSWORD :'school_password';
 -- begin from nothing, so that a right that leaves this file is gone
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats,
-    nouba_console, nouba_school;
+    nouba_console, nouba_playback, nouba_school;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats,
-    nouba_console, nouba_school;
+    nouba_console, nouba_playback, nouba_school;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC, nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats,
+    nouba_console, nouba_playback, nouba_school;
 REVOKE ALL ON DATABASE nouba FROM PUBLIC;
+-- the server's other databases: a role would keep bytes there, and what is in template1 is copied into each new one
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database
+WHERE datname IN ('postgres', 'template1') AND pg_has_role(datdba, 'USAGE') \gexec
+-- large objects belong to no table: whoever makes one keeps bytes without a right to anything
+SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND (proname LIKE 'lo\_%' OR proname IN ('loread', 'lowrite'))
+    AND pg_has_role(proowner, 'USAGE') \gexec
 GRANT CONNECT ON DATABASE nouba TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,
     nouba_playback, nouba_school;
 GRANT USAGE ON SCHEMA public TO nouba_intake, nouba_gateway, nouba_transcoder, nouba_stats, nouba_console,

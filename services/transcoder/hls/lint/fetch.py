@@ -7,8 +7,7 @@ public address. Answers are bounded after decompression, too.
 import os
 import stat
 import time
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import httpcore
 import httpx
 
+from shared.runtime.content_coding import ContentCodingError, decoded
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
 
 #: No file of a lesson is larger; a server that sends more is not believed.
@@ -25,6 +25,7 @@ MAX_BYTES = 256 << 20
 MAX_DECOMPRESSED_BYTES = 16 << 20
 #: One file, however slowly it drips.
 MAX_SECONDS = 300.0
+MAX_REDIRECTS = 5
 
 
 class FetchError(Exception):
@@ -52,8 +53,6 @@ class Fetcher:
         )
         self._client = httpx.Client(
             timeout=30,
-            follow_redirects=True,
-            max_redirects=5,
             headers={"Accept-Encoding": "gzip"},
             transport=transport,
             trust_env=False,
@@ -77,19 +76,19 @@ class Fetcher:
     def _over_http(self, address: str) -> Fetched:
         deadline = time.monotonic() + MAX_SECONDS
         try:
-            with self._client.stream("GET", address) as answer:
-                answer.raise_for_status()
-                blocks, limit = _decoded(answer, address)
-                data = bytearray()
-                for block in blocks:
-                    data += block
-                    if len(data) > limit:
-                        raise FetchError(f"{address} is larger than {limit >> 20} MiB.")
-                    if time.monotonic() > deadline:
-                        raise FetchError(f"{address} took longer than {MAX_SECONDS:.0f} s.")
-                return Fetched(bytes(data), {k.lower(): v for k, v in answer.headers.items()}, bool(answer.history))
-        except (httpx.HTTPError, httpx.InvalidURL, zlib.error, UnicodeError) as error:
+            # httpx would read the body of a redirect whole, however large it is
+            asked = self._client.build_request("GET", address)
+            for redirects in range(MAX_REDIRECTS + 1):
+                answer = self._client.send(asked, stream=True)
+                try:
+                    if answer.next_request is None:
+                        return _read(answer, address, deadline, redirected=redirects > 0)
+                    asked = answer.next_request
+                finally:
+                    answer.close()
+        except (httpx.HTTPError, httpx.InvalidURL, ContentCodingError, UnicodeError) as error:
             raise FetchError(f"{address} cannot be fetched: {error}") from error
+        raise FetchError(f"{address} is redirected more than {MAX_REDIRECTS} times.")
 
 
 class _PublicNetwork(httpcore.SyncBackend):
@@ -128,20 +127,18 @@ def _origin(address: str) -> tuple[str, int] | None:
     return parts.hostname.lower(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _decoded(answer: httpx.Response, address: str) -> tuple[Iterator[bytes], int]:
-    """The blocks of the answer as they are meant, none much larger than the limit, and the limit."""
-    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding == "identity":
-        return answer.iter_raw(), MAX_BYTES
-    if coding not in ("gzip", "x-gzip"):
-        raise FetchError(f"{address} is sent as {coding}, which was not asked for.")
-    return _unzipped(answer.iter_raw()), MAX_DECOMPRESSED_BYTES
-
-
-def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    unzip = zlib.decompressobj(wbits=31)
-    for block in blocks:
-        yield unzip.decompress(block, MAX_DECOMPRESSED_BYTES + 1)
+def _read(answer: httpx.Response, address: str, deadline: float, *, redirected: bool) -> Fetched:
+    answer.raise_for_status()
+    coding = answer.headers.get("Content-Encoding", "identity")
+    limit = MAX_BYTES if coding.strip().lower() in ("", "identity") else MAX_DECOMPRESSED_BYTES
+    data = bytearray()
+    for block in decoded(coding, answer.iter_raw(), limit):
+        data += block
+        if len(data) > limit:
+            raise FetchError(f"{address} is larger than {limit >> 20} MiB.")
+        if time.monotonic() > deadline:
+            raise FetchError(f"{address} took longer than {MAX_SECONDS:.0f} s.")
+    return Fetched(bytes(data), {k.lower(): v for k, v in answer.headers.items()}, redirected)
 
 
 def is_http(address: str) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -104,3 +105,33 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
         for path in (str(tmp_path / "fifo"), "/dev/zero", "a\0b"):
             with pytest.raises(FetchError):
                 fetcher.get(path)
+
+
+@pytest.mark.parametrize("coding", [{}, {"Content-Encoding": "gzip"}])
+def test_the_body_of_a_redirect_is_not_read(serve: Serve, coding: dict[str, str]) -> None:
+    # Given a redirect with a body that is large, or unpacks to much
+    plain = bytes(4 * MAX_DECOMPRESSED_BYTES)
+    large = {"Location": "/fine", **coding}
+    answers = {"/redirect": (302, large, gzip.compress(plain) if coding else plain), "/fine": (200, {}, b"#EXTM3U\n")}
+    url = serve(answers)
+
+    # When it is followed
+    with Fetcher(f"{url}/redirect") as fetcher:
+        tracemalloc.start()
+        try:
+            found = fetcher.get(f"{url}/redirect")
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    # Then the file is there, and the body was not held
+    assert (found.data, found.redirected) == (b"#EXTM3U\n", True)
+    assert peak_bytes < MAX_DECOMPRESSED_BYTES
+
+
+def test_redirects_that_lead_in_a_circle_end(serve: Serve) -> None:
+    url = serve({"/a": (302, {"Location": "/a"}, b"")})
+
+    with Fetcher(f"{url}/a") as fetcher, pytest.raises(FetchError, match="redirected more than 5 times"):
+        fetcher.get(f"{url}/a")
+    assert serve.asked.count("/a") == 6  # type: ignore[attr-defined]

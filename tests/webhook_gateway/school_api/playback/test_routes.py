@@ -76,6 +76,9 @@ def test_without_a_token_there_is_no_address(gateway: RunningGateway, headers: d
         (ROUTE, {"viewer": "a", "ttl_seconds": "86401"}, 400, "bad_playback"),
         (ROUTE, {"viewer": "a", "ttl_seconds": "1e3"}, 400, "bad_playback"),
         (ROUTE, {"viewer": "a", "address": "localhost"}, 400, "bad_playback"),
+        (ROUTE, {"viewer": "a", "address": "fe80::1%eth0"}, 400, "bad_playback"),
+        # Python takes this for an IPv6 address, and the text that is signed has lines
+        (ROUTE, {"viewer": "a", "address": "::1%\n7\nkey"}, 400, "bad_playback"),
         (ROUTE, {"viewer": "a", "ttl": "60"}, 400, "bad_playback"),
         ("/api/v1/courses/8/playback", {"viewer": "a"}, 409, "lesson_not_ready"),
         ("/api/v1/courses/9/playback", {"viewer": "a"}, 404, "unknown_course"),
