@@ -1,15 +1,16 @@
 """`python -m local.screenshots`: the pictures of the documentation, of a made-up school in a temporary database.
 
-The pages are real: seeded, computed, served, and shown by Chromium.
+The pages are real: seeded, computed, served, and shown by Chromium. With `--serve` people read them themselves.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -26,16 +27,20 @@ PROJECT = Path(__file__).parent.parent
 IMAGES = PROJECT / "docs" / "images"
 #: The school's zone, whose yesterday is the newest day.
 ZONE = "Africa/Algiers"
-#: So many days are computed: a month before the newest one, and the month that it is compared with.
-DAYS = 62
+#: So many days are computed: the school year until the newest day, and the month that it is compared with.
+DAYS = 400
 _READY_SECONDS = 30
 
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=IMAGES, show_default=True, help="Where they go.")
-def pictures(folder: Path) -> None:
-    """Make statistics.png, and with it the same page in Arabic and on a phone."""
+@click.option("--serve", is_flag=True, help="Take no pictures: serve the page until Ctrl-C.")
+def pictures(folder: Path, serve: bool) -> None:
+    """Make statistics.png, and with it the same page in Arabic."""
     try:
+        if serve:
+            _serve()
+            return
         browser = find_program()
         with tempfile.TemporaryDirectory(prefix="nouba-pictures-") as scratch, _database(Path(scratch)) as url:
             _fill(url)
@@ -45,6 +50,17 @@ def pictures(folder: Path) -> None:
                 _take(browser, f"{address}/?lang=ar", folder / "statistics-ar.png", (1280, 1180), dark=True)
     except LocalError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _serve() -> None:
+    with tempfile.TemporaryDirectory(prefix="nouba-pictures-") as scratch, _database(Path(scratch)) as url:
+        _fill(url)
+        with _served(url) as address:
+            click.echo(f"{address}/  (Ctrl-C ends it)")
+            # SIGTERM ends the server and the database as well
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with suppress(KeyboardInterrupt):
+                signal.pause()
 
 
 @contextmanager

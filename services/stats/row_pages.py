@@ -1,4 +1,4 @@
-"""Pages of rows that are found in pieces: of many ids a page looks through those that it needs."""
+"""Pages of rows that are found in pieces: of many ids a page reads those that it needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -152,8 +152,8 @@ def _kinds(what: Sequence[str]) -> list[str]:
 
 #: So many transactions are added up by wallet at once; where there are more, it is done wallet by wallet.
 _FEW = 20_000
-#: Then a page is over after so many looks at a quarter as many wallets as it may have rows.
-_LOOKS = 4
+#: Then a page ends after so many pieces, each of a quarter as many wallets as it may have rows.
+_PIECES = 4
 _COUNTED = "SELECT count(*) AS number FROM (SELECT FROM ledger_transactions WHERE {when} LIMIT %(few)s) AS booked"
 _SUMS = """
 SELECT account.user_id, sum(entry.amount_minor) AS amount_minor
@@ -185,7 +185,7 @@ def of_balances(
 ) -> tuple[Sequence[Any], int | None]:
     """Rows of wallets as they were at the day's end, which the query `text` calls `{held}`.
 
-    With them, where so many wallets were looked at that a page has enough of it, the last of these.
+    With them, where a page ended because it had read enough wallets, the last of these.
     """
 
     def few(when: str) -> bool:
@@ -208,7 +208,7 @@ def _one_by_one(
     query = f"SELECT * FROM ({text}) AS found WHERE {tests} ORDER BY id"  # noqa: S608
     found: list[Any] = []
     after, width = values["after"], limit // 4 + 1
-    for _ in range(_LOOKS):
+    for _ in range(_PIECES):
         last = ask(_LAST_ID.format(table="users"), after=after, skipped=width - 1)
         until = last[0].id if last else _NO_END
         found += ask(query, **{**values, "after": after, "until": until})

@@ -348,11 +348,11 @@ def rows(
     is allowed to, and be followed by others.
     """
     if number.startswith(CORRECTIONS):
-        found, looked = _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit), None
+        found, read_until = _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit), None
     else:
-        found, looked = _facts(ask, days, rules, number, key, named, after, limit)
-    if looked is not None:
-        return Page(found, looked)
+        found, read_until = _facts(ask, days, rules, number, key, named, after, limit)
+    if read_until is not None:
+        return Page(found, read_until)
     if limit is not None and len(found) >= limit:
         return Page(found, found[-1].id)
     # what is taken off a closed number stands on its last page
@@ -426,13 +426,13 @@ def _read(
             values["begins_at"] = _LONG_AGO
     tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
     if isinstance(source, Balances):
-        found, looked = row_pages.of_balances(ask, source.text, values, tests, limit)
+        found, read_until = row_pages.of_balances(ask, source.text, values, tests, limit)
     else:
-        found, looked = _pages(ask, source, values, tests, limit), None
+        found, read_until = _pages(ask, source, values, tests, limit), None
     return [
         Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
         for row in found
-    ], looked
+    ], read_until
 
 
 def _pages(

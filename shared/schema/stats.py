@@ -177,7 +177,7 @@ for _column in (
         postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
     )
 
-# The same beside ids: the last rows of a page are not looked for among all later ones.
+# The same beside ids: whatever lies after a day is skipped.
 for _column in (ledger_transactions.c.created_at, payments.c.completed_at, subscriptions.c.created_at):
     Index(
         f"brin_{_column.table.name}_id_{_column.name}",

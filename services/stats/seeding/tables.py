@@ -211,12 +211,12 @@ _ACTIVATIONS = _bookings("""
     FROM subscriptions WHERE id BETWEEN %(first)s AND %(last)s AND activated_at IS NOT NULL
 """)
 
-# Up to twenty days after the payment.
+# Up to twenty days after the payment, and before the end.
 _REFUNDS = _bookings("""
     SELECT {payments} + {subscriptions} + id AS id, 'refund' AS kind, id AS payment_id,
            NULL::bigint AS subscription_id,
-           least(completed_at + make_interval(secs => pg_temp.pick(id, 28, 1728000)), '{ends_at}'::timestamptz
-                 - interval '1 minute') AS at,
+           completed_at + make_interval(secs => 1 + pg_temp.pick(id, 28, least(
+               1728000, extract(epoch FROM '{ends_at}'::timestamptz - completed_at)::bigint - 1))) AS at,
            user_id, -refunded_minor AS to_wallet, 0 AS fee, CASE provider WHEN 'satim' THEN 2 ELSE 1 END AS account
     FROM payments WHERE id BETWEEN %(first)s AND %(last)s AND refunded_minor > 0
 """)
