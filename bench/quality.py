@@ -31,7 +31,20 @@ class Meter:
         # ffmpeg converts one of two inputs whose colours are named differently, and none is what nobody names
         same = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709,setpts=N/25/TB"
         graph = f"[0:v]{same}[a];[1:v]{same}[b];[a][b]{measure}"
-        call = [self.program, "-nostdin", "-nostats", "-i", made, "-i", film, "-lavfi", graph, "-f", "null", "-"]
+        call: list[str | Path] = [
+            self.program,
+            "-nostdin",
+            "-nostats",
+            "-i",
+            made,
+            "-i",
+            film,
+            "-lavfi",
+            graph,
+            "-f",
+            "null",
+            "-",
+        ]
         done = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
         found = re.search(_SCORES[self.metric], done.stderr)
         if done.returncode != 0 or not found:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import psycopg2
 
-from bench import films, ladders
+from bench import films, ladders, playing, speech
 from bench.figures import Measure, Options, Show, alternate
 from bench.films import PICTURES_PER_SECOND
 from bench.rivals import ladder
@@ -38,6 +38,7 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
     yield from ladders.measure(PART, options, show)
     yield _growth(options, height, show)
     yield from _together(options, options.folder / "natural.mp4", seconds, show)
+    yield from speech.measure(PART, options, show)
 
 
 def _with_kind(show: Show, kind: str, who: str, done: int, steps: int) -> None:
@@ -103,14 +104,15 @@ def _together(options: Options, film: Path, seconds: int, show: Show) -> Iterato
             "one worker, a part for each processor": partial(school.make_lesson, 1, parts=os.cpu_count() or 1),
         }
         found = alternate(options.rounds, contenders, show)
-    first = {who: [one for one, _ in pairs] for who, pairs in found.items()}
-    name = f"H.264 upload of {seconds} s to first picture"
-    yield Measure(part=PART, name=name, unit="s", samples={"one worker": first["one worker"]}, goal="seconds")
-    whole = {who: [one for _, one in pairs] for who, pairs in found.items()}
-    goal = "two workers at least 1.85 times as fast as one"
-    yield Measure(part=PART, name=f"upload of {seconds} s to whole lesson", unit="s", samples=whole, goal=goal)
-    memory = {"transcoder worker, beside its ffmpeg": [school.worker_mb]}
-    yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
+        first = {who: [one for one, _ in pairs] for who, pairs in found.items()}
+        name = f"H.264 upload of {seconds} s to first picture"
+        yield Measure(part=PART, name=name, unit="s", samples={"one worker": first["one worker"]}, goal="seconds")
+        whole = {who: [one for _, one in pairs] for who, pairs in found.items()}
+        goal = "two workers at least 1.85 times as fast as one"
+        yield Measure(part=PART, name=f"upload of {seconds} s to whole lesson", unit="s", samples=whole, goal=goal)
+        memory = {"transcoder worker, beside its ffmpeg": [school.worker_mb]}
+        yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
+        yield from playing.measure(PART, options, school.settings, school.newest_course_id, show)
 
 
 class _School:
@@ -125,9 +127,11 @@ class _School:
         self._count = 0
         #: The most memory of a worker's own process in any lesson, without the ffmpeg that it starts.
         self.worker_mb = 0.0
+        #: The course of the last lesson.
+        self.newest_course_id = 0
         self._connection = stack.enter_context(contextlib.closing(psycopg2.connect(database.url)))
         self._connection.autocommit = True
-        self._settings = {
+        self.settings = {
             "NOUBA_DATABASE_URL": database.url,
             "NOUBA_RABBITMQ_URL": broker.url,
             "NOUBA_S3_ENDPOINT_URL": storage.url,
@@ -144,9 +148,10 @@ class _School:
     def make_lesson(self, workers: int, parts: int = 1) -> tuple[float, float]:
         """Seconds from the end of an upload to its first picture, and to the lesson; `parts` at once a worker."""
         self._count += 1
-        settings = {**self._settings, "NOUBA_TRANSCODER_CONCURRENCY": str(parts)}
+        settings = {**self.settings, "NOUBA_TRANSCODER_CONCURRENCY": str(parts)}
         film = films.copy(self._film, self._folder / "upload.mp4", f"lesson {self._count}")
         course_id = int(self._ask("INSERT INTO courses DEFAULT VALUES RETURNING id")[0])
+        self.newest_course_id = course_id
         with contextlib.ExitStack() as stack:
             hands = []
             for number in range(workers):
@@ -154,7 +159,7 @@ class _School:
                 hands.append(stack.enter_context(running([NOUBA, "transcoder", "worker"], settings, log)))
             for hand in hands:
                 hand.wait(lambda hand=hand: "worker started" in hand.log, "did not start")  # type: ignore[misc]
-            run([NOUBA, "transcoder", "submit", film, "--course", str(course_id), "--json"], self._settings)
+            run([NOUBA, "transcoder", "submit", film, "--course", str(course_id), "--json"], self.settings)
             began = time.monotonic()
             until = hands[0].most_mb_until
             first_mb = until(lambda: self._course(course_id)[1], "showed no picture", 300)

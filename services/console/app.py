@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.console.auth import guard
 from services.console.endpoints import console
+from services.console.playback import Playback
 from services.console.read_routes import ConsoleContext
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
@@ -19,8 +20,10 @@ from services.console.template_filters import teach
 from shared.runtime.database import build_engine
 from shared.runtime.health import healthy
 from shared.runtime.hsts import with_hsts
+from shared.runtime.playback_links import split_secrets
 
-#: Nothing but the console's own files is loaded, and no other site frames it or takes its forms.
+#: Nothing but the console's own files is loaded (a lesson's page adds playback's films), and no other site frames it or
+#: takes its forms.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -46,6 +49,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
         settings.rabbitmq_management_url,
         settings.currency,
         settings.zone,
+        Playback(settings.playback_url, split_secrets(settings.playback_secrets)),
     )
     guard(app, settings, Sessions(engine))
     teach(app, settings.zone)
@@ -73,9 +77,10 @@ def _refuse_control_characters() -> None:
 
 
 def _harden(answer: Response) -> Response:
+    origin = g.get("media_origin")
     answer.headers.update(
         {
-            "Content-Security-Policy": POLICY,
+            "Content-Security-Policy": f"{POLICY}; media-src {origin}" if origin else POLICY,
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             # not "no-referrer": by HTTPS a form is taken only with the page that it stands on

@@ -28,7 +28,7 @@ GROUP BY job.id, job.course_id, job.state, job.reason, job.detail, job.duration_
 ORDER BY job.id DESC
 """)
 _COURSE = text("""
-SELECT courses.title, job.chapters,
+SELECT courses.title, courses.video_ref, job.chapters,
     (SELECT array_agg(language || CASE WHEN automatic THEN ' (auto)' ELSE '' END ORDER BY language)
      FROM captions WHERE course_id = job.course_id) AS captions
 FROM transcode_jobs AS job JOIN courses ON courses.id = job.course_id WHERE job.id = :id
@@ -106,10 +106,14 @@ def read_lessons(engine: Engine, *, state: str | None = None, limit: int = 50) -
 
 @dataclass(frozen=True, slots=True)
 class LessonDetails:
-    """One job with its course's title, its chapters (`start_seconds`, `title`) and the languages of its captions."""
+    """One job with its course's title, its chapters (`start_seconds`, `title`) and the languages of its captions.
+
+    `master_key` is what the course shows now, which may be another job's lesson.
+    """
 
     lesson: Lesson
     title: str | None
+    master_key: str | None
     chapters: Sequence[dict[str, object]]
     captions: Sequence[str]
 
@@ -121,7 +125,9 @@ def read_lesson(engine: Engine, job_id: int) -> LessonDetails | None:
         if row is None:
             return None
         course = connection.execute(_COURSE, {"id": job_id}).one()
-    return LessonDetails(_lesson(dict(row)), course.title, course.chapters or (), course.captions or ())
+    return LessonDetails(
+        _lesson(dict(row)), course.title, course.video_ref, course.chapters or (), course.captions or ()
+    )
 
 
 def ask(engine: Engine, job_id: int, what: str, *, who: str, why: str) -> bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, abort, current_app, render_template, request
+from flask import Blueprint, abort, current_app, g, render_template, request
 from flask.typing import ResponseReturnValue
 from pika.exceptions import AMQPError
 from sqlalchemy import Engine
@@ -14,6 +14,7 @@ from services.console.auth import for_visitors
 from services.console.dead_letter_selection import count_all
 from services.console.lesson_queries import read_lesson, read_lessons
 from services.console.overview import read_overview
+from services.console.playback import Playback
 from services.console.statistics import read_days
 from shared.contracts.routes import QUEUES
 from shared.operations.audit_log import AuditEntry, list_entries
@@ -51,6 +52,7 @@ class ConsoleContext:
     management_url: str | None
     currency: str
     zone: ZoneInfo
+    playback: Playback
 
     def queue_statuses(self) -> QueueStatuses:
         """The queues; all unknown, with a note, where RabbitMQ is away."""
@@ -160,8 +162,17 @@ def show_lesson(job_id: int) -> ResponseReturnValue:
     if found is None:
         abort(404, f"There is no job {job_id}.")
     acts = list_entries(console_context().engine, of_id=job_id)
+    playback = console_context().playback
+    address = playback.address(found.master_key, g.visitor.name)
+    if address:
+        # the page's policy allows films of this one origin
+        g.media_origin = playback.origin
     return render_template(
-        "lesson.html", found=found, lesson=found.lesson, acts=[act for act in acts if act.what.startswith("lesson.")]
+        "lesson.html",
+        found=found,
+        lesson=found.lesson,
+        address=address,
+        acts=[act for act in acts if act.what.startswith("lesson.")],
     )
 
 

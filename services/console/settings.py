@@ -3,6 +3,7 @@
 from pydantic import Field, SecretStr, model_validator
 
 from services.console.credentials import Credential, Role, parse_credentials
+from shared.runtime.playback_links import PlaybackSecrets
 from shared.runtime.settings import CurrencyCode, Settings
 
 
@@ -23,6 +24,9 @@ class ConsoleSettings(Settings):
     console_proxies: int = Field(0, ge=0, le=10)
     #: RabbitMQ's management API, which knows rates; the user and the password are those of NOUBA_RABBITMQ_URL.
     rabbitmq_management_url: str | None = None
+    #: For the player on a lesson's page, the same as the gateway's; without them the console plays nothing.
+    playback_secrets: PlaybackSecrets = SecretStr("")
+    playback_url: str = Field("", pattern=r"^(https?://[^\s?#;,'\"]+)?$")
 
     @model_validator(mode="after")
     def _somebody_may_enter(self) -> "ConsoleSettings":

@@ -37,6 +37,7 @@ LADDERS = {
     "one bare ffmpeg, threads as it likes",
     "one ffmpeg a rendition",
 }
+PAGES = {"the player's page", "without what it loads before the click"}
 READERS = {"200, gzip", "304, If-None-Match"}
 
 #: By part: every measure, in order, and who takes part in it.
@@ -74,10 +75,18 @@ EXPECTED = {
     "transcoder": [
         ("CPU, natural 360p, 4 s", LADDERS),
         ("wall time, natural 360p, 4 s", LADDERS),
-        ("bytes of the picture, natural 360p, 4 s", {"ladder auto", "ladder fixed"}),
         ("CPU, slides 360p, 4 s", LADDERS),
         ("wall time, slides 360p, 4 s", LADDERS),
-        ("bytes of the picture, slides 360p, 4 s", {"ladder auto", "ladder fixed"}),
+        *(
+            (f"{measured}, {film}", {"ladder auto", "ladder fixed", "bare ffmpeg"})
+            for film in (
+                "slides of text 360p, 6 s",
+                "screen recording 360p, 6 s",
+                "natural 360p, 6 s",
+                "Big Buck Bunny",
+            )
+            for measured in ("bytes of the picture", "VMAF of the largest rendition")
+        ),
         ("CPU, natural 360p, longer and longer", {"2 s of film", "4 s of film", "8 s of film"}),
         ("H.264 upload of 4 s to first picture", {"one worker"}),
         (
@@ -85,6 +94,9 @@ EXPECTED = {
             {"two workers", "one worker", "one worker, a part for each processor"},
         ),
         ("memory of a process", {"transcoder worker, beside its ffmpeg"}),
+        ("click to first frame in Chromium, localhost", PAGES),
+        ("click to first frame in Chromium, 4 Mbit/s and 100 ms", PAGES),
+        ("automatic captions, a minute of speech", {f"Whisper base, int8, {min(4, os.cpu_count() or 1)} threads"}),
     ],
     "stats": [
         ("seeding small, to be quick (1,000 users, 10,000 payments, 50,000 check-ins)", {"nouba stats seed"}),

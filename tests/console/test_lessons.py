@@ -1,7 +1,11 @@
 """The page of a lesson: what it is, and what operators ask of it, with a reason that the audit keeps."""
 
+import re
+import time
+
 import pytest
 
+from shared.runtime.playback_links import parse_path, verify
 from tests.console.clients import VIEWER, WHO, Person, console_of
 from tests.console.factories import acts
 from tests.webhook_gateway.processes import Database
@@ -21,7 +25,8 @@ def lesson(database: Database, state: str) -> int:
 
 def ask(person: Person, job: int, what: str, why: str = "the teacher asked") -> int:
     page = f"/lessons/{job}"
-    return person.send(page, f"{page}/ask", what=what, why=why).status_code
+    # a deletion is confirmed on a page of its own, which sends this again
+    return person.send(page, f"{page}/ask", what=what, why=why, confirmed="yes").status_code
 
 
 def requested(database: Database, job: int) -> object:
@@ -51,6 +56,60 @@ def test_what_its_state_allows_is_asked_once_and_audited(
     # deleted captions are not given to the next upload
     kept = database.rows("SELECT count(*) FROM captions")
     assert kept == [(0 if what == "delete" else 1,)]
+
+
+def test_a_deletion_is_confirmed_first(operator: Person, database: Database) -> None:
+    job = lesson(database, "completed")
+    page = f"/lessons/{job}"
+
+    answer = operator.send(page, f"{page}/ask", what="delete", why="the teacher asked")
+
+    assert answer.status_code == 200
+    for text in (
+        "Nothing has been deleted yet",
+        "Optics &lt;1&gt;",
+        'name="confirmed" value="yes"',
+        "the teacher asked",
+    ):
+        assert text in answer.text
+    assert requested(database, job) is None
+    assert acts(database) == []
+    assert database.rows("SELECT count(*) FROM captions") == [(1,)]
+
+
+def test_the_page_has_a_player_for_what_the_course_shows_and_its_policy_allows_that_origin_alone(
+    database_url: str, rabbitmq_url: str, database: Database
+) -> None:
+    job = lesson(database, "completed")
+    secret = "the-secret-that-signs-addresses-0123456789"
+    settings = {"playback_url": "https://video.school.example/lessons", "playback_secrets": secret}
+    person = Person(console_of(database_url, rabbitmq_url, **settings))
+    person.enter()
+
+    # nothing is shown yet, and the policy is that of every page
+    answer = person.get(f"/lessons/{job}")
+    assert "<video" not in answer.text
+    assert "media-src" not in answer.headers["Content-Security-Policy"]
+
+    master = "hls/7/abc123/master-0123456789abcdef.m3u8"
+    database.execute("UPDATE courses SET video_ref = %s", master)
+    answer = person.get(f"/lessons/{job}")
+
+    (address,) = re.findall(r'<video [^>]*src="([^"]+)"', answer.text)
+    prefix = "https://video.school.example/lessons"
+    assert address.startswith(f"{prefix}/play/")
+    path = parse_path(address.removeprefix(prefix))
+    assert path.object_key == master
+    assert verify(path, [secret.encode()], time.time(), "192.0.2.1").viewer == f"console {WHO}"
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.endswith("; media-src https://video.school.example")
+    assert policy.startswith("default-src 'none'; ")
+    assert "media-src" not in person.get("/lessons").headers["Content-Security-Policy"]
+
+    # without the secrets there is no player
+    other = Person(console_of(database_url, rabbitmq_url))
+    other.enter()
+    assert "<video" not in other.read(f"/lessons/{job}")
 
 
 def test_a_reason_and_a_known_word_are_needed(operator: Person, database: Database) -> None:

@@ -27,7 +27,7 @@ PAGES = ("/", "/queues", "/dead", "/webhooks", "/webhooks/12", "/payments", "/pa
 class RunningConsole(Running):
     """`nouba console`, ready for visitors."""
 
-    def __init__(self, log: Path, database_url: str, rabbitmq: RabbitMq, rabbitmq_url: str) -> None:
+    def __init__(self, log: Path, database_url: str, rabbitmq: RabbitMq, rabbitmq_url: str, **more: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         settings = {
@@ -36,6 +36,7 @@ class RunningConsole(Running):
             "NOUBA_RABBITMQ_MANAGEMENT_URL": "http://" + rabbitmq.management_url.partition("@")[2],
             "NOUBA_CONSOLE_PORT": str(port),
             "NOUBA_CONSOLE_OPERATOR_TOKENS": f"Operator in a browser:{OPERATOR}",
+            **more,
         }
         super().__init__(["console"], log, settings)
         self.ready_when(self._answers)

@@ -29,8 +29,8 @@ TOKEN = "the-schools-own-token"
 class School:
     """The gateway that signs addresses, and the service that they lead to."""
 
-    def __init__(self, gateway: RunningGateway) -> None:
-        self.gateway_url = gateway.url
+    def __init__(self, gateway: RunningGateway, playback_url: str) -> None:
+        self.gateway_url, self.playback_url = gateway.url, playback_url
 
     def address(self, course_id: int, **asked: Any) -> str:
         answer = httpx.get(
@@ -54,7 +54,7 @@ def school(bench: Bench, s3_keys: S3, tmp_path: Path) -> Iterator[School]:
             "NOUBA_PLAYBACK_URL": playback.url,
         }
         gateway = running.enter_context(RunningGateway(tmp_path / "gateway.log", database_url, **settings))
-        yield School(gateway)
+        yield School(gateway, playback.url)
 
 
 @pytest.fixture

@@ -163,9 +163,9 @@ GRANT INSERT ON operator_acts, outbox TO nouba_console;
 GRANT SELECT, INSERT, DELETE ON console_sessions TO nouba_console;
 -- `nouba tokens`: a token is made and revoked, and what it opens is never changed
 GRANT SELECT, INSERT (name, scopes, digest, created_by, expires_at), UPDATE (revoked_at) ON api_tokens TO nouba_console;
--- what operators ask of a lesson, and its title
+-- what operators ask of a lesson, its title, and what is played
 GRANT UPDATE (requested) ON transcode_jobs TO nouba_console;
-GRANT SELECT (id, title) ON courses TO nouba_console;
+GRANT SELECT (id, title, video_ref) ON courses TO nouba_console;
 GRANT SELECT (course_id, language, automatic), DELETE ON captions TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');

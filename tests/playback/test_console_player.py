@@ -1,0 +1,74 @@
+"""The console's page of a lesson in Chromium: it plays, is confirmed before it is deleted, and loads nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+from sqlalchemy import text
+
+from local.rabbitmq import RabbitMq
+from tests.console.clients import OPERATOR
+from tests.e2e.browser import FAINT_TEXTS, Browser
+from tests.e2e.test_console import RunningConsole
+from tests.playback.processes import SECRET
+from tests.playback.test_browser import School
+from tests.playback.test_browser import school as school  # a fixture
+from tests.transcoder.conftest import s3_keys as s3_keys  # a fixture
+from tests.transcoder.jobs.conftest import bench as bench  # a fixture
+from tests.transcoder.jobs.conftest import film as film  # a fixture
+from tests.transcoder.jobs.harness import Bench
+from tests.waiting import wait_until
+
+VIDEO = "document.querySelector('video')"
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "profile")
+    yield browser
+    browser.driver.quit()
+
+
+def test_an_operator_plays_a_lesson_and_deletes_it(
+    bench: Bench, school: School, film: Path, browser: Browser, rabbitmq_server: RabbitMq, tmp_path: Path
+) -> None:
+    # Given a lesson, and an operator who has entered
+    course_id, _ = bench.submit(film)
+    with bench.engine.begin() as connection:
+        connection.execute(text("UPDATE courses SET title = 'Optics' WHERE id = :id"), {"id": course_id})
+    settings = {"NOUBA_PLAYBACK_URL": school.playback_url, "NOUBA_PLAYBACK_SECRETS": SECRET.decode()}
+    urls = bench.environment["NOUBA_DATABASE_URL"], rabbitmq_server, bench.environment["NOUBA_RABBITMQ_URL"]
+    with bench.worker(), RunningConsole(tmp_path / "console.log", *urls, **settings) as console:
+        page = f"{console.url}/lessons/{bench.wait_for(course_id).id}"
+        driver = browser.driver
+        browser.open(console.url)
+        driver.find_element(By.NAME, "token").send_keys(OPERATOR)
+        driver.find_element(By.CSS_SELECTOR, ".door button").click()
+        wait_until(lambda: driver.title.startswith("Overview"), message="the door did not open")
+
+        # When the lesson's page is open, then the film plays, and stays while the rest of the page renews itself
+        browser.complaints()
+        browser.open(page)
+        assert "Optics" in browser.texts("h1")[0]
+        browser.ask(f"void ({VIDEO}.muted = true, {VIDEO}.play())")
+        pulse = browser.texts("#pulse")
+        wait_until(lambda: browser.ask(f"{VIDEO}.currentTime") > 1, 30, "it does not play")
+        wait_until(lambda: browser.texts("#pulse") != pulse, 20, "the page does not renew itself")
+        browser.ask(f"void ({VIDEO}.currentTime = 15)")
+        wait_until(lambda: browser.ask(f"{VIDEO}.currentTime") > 15.5, 30, "it does not go on elsewhere")
+        assert round(browser.ask(f"{VIDEO}.duration")) == 20
+        assert browser.complaints() == []
+        assert driver.execute_script(FAINT_TEXTS) == []  # type: ignore[no-untyped-call]
+        elsewhere = [url for url in browser.requests() if not url.startswith((console.url, school.playback_url))]
+        assert elsewhere == []
+
+        # And a deletion is asked twice, then done by the worker
+        driver.find_element(By.NAME, "why").send_keys("the teacher asked")
+        driver.find_element(By.CSS_SELECTOR, "button.danger").click()
+        wait_until(lambda: browser.texts("h1") == ["Delete the lesson Optics?"], message="nothing was asked again")
+        assert bench.course(course_id)[0] == "completed"
+        driver.find_element(By.CSS_SELECTOR, "button.danger").click()
+        wait_until(lambda: bench.course(course_id)[1] is None, 30, "it was not deleted")
+        browser.open(page)
+        assert driver.find_elements(By.TAG_NAME, "video") == []
