@@ -21,9 +21,9 @@ from bench.periodic_reads import READS, ZONE
 from services.console.app import create_app as create_console
 from services.console.settings import ConsoleSettings
 from services.stats.api.app import create_app as create_stats
-from services.stats.api.cache import refresh
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.settings import ApiSettings
+from services.stats.api.snapshot_cache import refresh
 from services.stats.row_reader import RowReader
 from services.stats.sections.base import Rules
 from services.webhook_gateway.app import create_app as create_gateway

@@ -191,7 +191,21 @@ _CREDITS_OF_EVENTS = _changed(
     "SELECT id, 'payment', id,",
     "SELECT id, 'payment', id, id,",
 )
+#: Orders that nobody paid stay pending, and no wallet covers them.
+_UNPAID_SUBSCRIPTIONS = _changed(
+    tables._SUBSCRIPTIONS, "months * (100000", "CASE WHEN fate < 8 THEN 100 ELSE 1 END * months * (100000"
+)
+#: Retention has removed which lessons were watched more than 400 days ago.
+_FORGOTTEN_VIEWS = _changed(
+    tables._VIEWS,
+    "SELECT i, 1 + pg_temp.pick(i, 23, greatest(1, i * {users} / {views})), course,",
+    "SELECT i, CASE WHEN at < timestamptz '{ends_at}' - interval '399 days' THEN '~' || md5(i::text)"
+    " ELSE (1 + pg_temp.pick(i, 23, greatest(1, i * {users} / {views})))::text END,"
+    " CASE WHEN at < timestamptz '{ends_at}' - interval '399 days' THEN 0 ELSE course END,",
+)
 _INSTEAD = {
+    tables._SUBSCRIPTIONS: _UNPAID_SUBSCRIPTIONS,
+    tables._VIEWS: _FORGOTTEN_VIEWS,
     tables._JOBS: _JOBS,
     tables._PARTS: _PARTS,
     tables._PAYMENTS: _ORDERED_PAYMENTS,

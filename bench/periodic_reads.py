@@ -14,15 +14,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
+from services.transcoder.jobs.postgres_requests import PostgresRequestStore
 from sqlalchemy import Engine, select
 
 from services.console.overview import read_overview
 from services.playback.views import PostgresViews, View
-from services.stats.api.cache import SnapshotCache, refresh
+from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.snapshots.closing import close_due
 from services.stats.snapshots.due_days import sweep
 from services.transcoder.jobs.maintenance import Maintenance
-from services.transcoder.jobs.postgres_requests import PostgresRequestStore
 from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.webhook_gateway.events_out.postgres import PostgresDeliveries
@@ -39,7 +39,7 @@ from services.webhook_gateway.settlement.postgres_wallets import users_covered
 from services.webhook_gateway.settlement.retry_due import release_due, release_lost
 from shared.contracts.routes import GATEWAY, QUEUES
 from shared.messaging.relay import _TAKE_NEWEST, _TAKE_OLDEST, backlogs
-from shared.operations.dead_letters.queries import count_by_state
+from shared.operations.dead_letters.queries import UNDECIDED, count_by_state
 from shared.operations.queues.pauses import list_pauses
 from shared.operations.retention.erase_old import erase_batch, rules
 from shared.operations.retention.settings import RetentionSettings
@@ -206,7 +206,10 @@ READS: Mapping[str, PeriodicRead] = {
     "workers: pauses": PeriodicRead(_each(list_pauses), ("queue pauses",)),
     "workers: dead letters": PeriodicRead(_each(_collect), ("dead letters",), 0.5),
     "workers: count dead letters": PeriodicRead(
-        _each(lambda engine: count_by_state(engine, QUEUES)), ("dead letters",), 15
+        _each(lambda engine: count_by_state(engine, QUEUES, UNDECIDED)), ("dead letters",), 15
+    ),
+    "workers: count decided letters": PeriodicRead(
+        _each(lambda engine: count_by_state(engine, QUEUES)), ("dead letters",), 600
     ),
     "transcoder: due parts": PeriodicRead(_maintain(Maintenance.release_due), ("due parts",)),
     "transcoder: scratch space": PeriodicRead(_maintain(Maintenance.forget_uploads), ("scratch space",)),

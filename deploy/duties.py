@@ -30,7 +30,9 @@ class Duty:
 
 def _relay(service: str, *queues: str) -> tuple[Duty, ...]:
     lanes = tuple(
-        Duty(f"relay {service} {queue}", 121, f"messages for `{queue}` wait in the outbox; other processes publish them")
+        Duty(
+            f"relay {service} {queue}", 121, f"messages for `{queue}` wait in the outbox; other processes publish them"
+        )
         for queue in queues
     )
     return (*lanes, Duty(f"relay {service}", 125, "the outbox's gauges are old"))
@@ -44,7 +46,7 @@ _LETTERS = (
 DUTIES: dict[str, tuple[Duty, ...]] = {
     "gateway": (
         *_relay("gateway", "default", "events", "videos", "webhooks"),
-        Duty("spool drain", 121, "webhooks that were stored while the database was away stay in the spool"),
+        Duty("spool drain", 120.5, "webhooks that were stored while the database was away stay in the spool"),
     ),
     "payments worker": (
         *_relay("gateway", "default", "events", "videos", "webhooks"),
@@ -53,7 +55,11 @@ DUTIES: dict[str, tuple[Duty, ...]] = {
         Duty("corrections", 121, "corrections that operators enter are not booked"),
         *_LETTERS,
         Duty("refunds", 121, "refunds that operators request are not begun"),
-        Duty("asking satim", 121, "pending payments at this provider are not polled; each provider that can be polled has two"),
+        Duty(
+            "asking satim",
+            121,
+            "pending payments at this provider are not polled; each provider that can be polled has two",
+        ),
         Duty("wallets", 130, "subscriptions that a wallet covers in the meantime stay pending"),
         Duty("sealing", 1200, "new rows are not in the hash chain; another worker is elected where the process dies"),
         Duty("invariants", 1200, "a broken invariant is not reported; likewise elected"),
@@ -98,7 +104,12 @@ def page() -> str:
     """docs/duties.md."""
     lines = [_HEAD]
     for process, duties in DUTIES.items():
-        lines += [f"## {process[0].upper()}{process[1:]}", "", "| thread | late after | what waits meanwhile |", "|---|---|---|"]
+        lines += [
+            f"## {process[0].upper()}{process[1:]}",
+            "",
+            "| thread | late after | what waits meanwhile |",
+            "|---|---|---|",
+        ]
         lines += [f"| `{duty.thread}` | {duty.late_after_seconds:,g} s | {duty.waits} |" for duty in duties]
         lines += [
             f"\n`{thread}` exists only {waits}." for thread, (where, waits) in OPTIONAL.items() if where == process

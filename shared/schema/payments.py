@@ -63,6 +63,13 @@ webhook_events = Table(
         "id",
         postgresql_where=text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
     ),
+    Index(
+        "ix_webhook_events_rare_states",
+        "state",
+        "id",
+        postgresql_where=text("state IN ('quarantined', 'dead', 'ignored')"),
+    ),
+    Index("ix_webhook_events_reasons", "id", postgresql_where=text("reason IS NOT NULL")),
     Index("ix_webhook_events_kept_bodies", "received_at", postgresql_where=text("body_erased_at IS NULL")),
     Index("ix_webhook_events_waiting", "next_attempt_at", postgresql_where=text("state = 'received'")),
     # "waiting" is said in other words, so that no query for these rows goes through all that wait instead

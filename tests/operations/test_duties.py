@@ -47,12 +47,15 @@ class Process:
     def read(self, metric: str) -> dict[str, float]:
         """By thread."""
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=10).text
+            answer = httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=10)
         except httpx.TransportError:
+            return {}
+        if answer.status_code != 200:
+            # it is starting
             return {}
         return {
             sample.labels["thread"]: sample.value
-            for family in text_string_to_metric_families(answer)
+            for family in text_string_to_metric_families(answer.text)
             for sample in family.samples
             if sample.name == metric
         }
@@ -69,7 +72,8 @@ class Process:
             self._write("")
 
     def others_succeed(self, but: str, since: float) -> bool:
-        return all(at > since for thread, at in self.read(SUCCESS).items() if thread != but)
+        found = self.read(SUCCESS)
+        return bool(found) and all(at > since for thread, at in found.items() if thread != but)
 
     def _write(self, line: str) -> None:
         draft = self._control.with_suffix(".new")

@@ -7,9 +7,9 @@ from email.utils import parseaddr
 
 import jinja2
 
-from services.stats.api.cache import SnapshotCache
 from services.stats.api.dashboard.i18n import words_of
 from services.stats.api.dashboard.view_model import OVERVIEW, view_of
+from services.stats.api.snapshot_cache import SnapshotCache
 from services.stats.errors import NoStatisticsError
 
 #: The page's first ones; a mail is read on a phone.

@@ -6,7 +6,7 @@ from email.message import EmailMessage
 import structlog
 from sqlalchemy import Engine, func, select, update
 
-from services.stats.api.cache import SnapshotCache, refresh
+from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.metrics import MAILS_SENT
 from services.stats.morning_mail.message import mail_of
 from services.stats.morning_mail.smtp import send

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from services.stats.api.cache import SnapshotCache, refresh
+from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.errors import NoStatisticsError
 from services.stats.morning_mail.message import mail_of
 from shared.runtime.database import build_engine

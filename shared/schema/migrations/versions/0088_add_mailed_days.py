@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0088"
-down_revision = "0064"
+down_revision = "0080"
 
 
 def upgrade() -> None:
