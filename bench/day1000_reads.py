@@ -133,7 +133,7 @@ class Installation:
         settings = GatewaySettings(
             database_url=SecretStr(self.url), rabbitmq_url=SecretStr(_NO_RABBITMQ), api_tokens=SecretStr(_TOKEN)
         )
-        app: Flask = create_gateway(settings, {}, self.committing, lambda: None, {})
+        app: Flask = create_gateway(settings, {}, self.committing, lambda _queue: None, {})
         return app.test_client(), {"Authorization": f"Bearer {_TOKEN}"}
 
     def _visit_stats(self) -> tuple[Client, Mapping[str, str]]:
@@ -245,8 +245,11 @@ def _periodic(name: str, at: Installation) -> Do:
 class _Nobody:
     """Signed requests are not counted."""
 
-    def count(self, provider: str) -> None:
+    def count_refusal(self, provider: str) -> None:
         raise AssertionError(f"a request of {provider} was not believed")
+
+    def count_hint(self, provider: str, reference: str | None, client: str) -> None:
+        raise AssertionError(f"a request of {provider} was taken for a hint")
 
 
 def _accepting(at: Installation) -> Callable[[], int]:
@@ -258,7 +261,9 @@ def _accepting(at: Installation) -> Callable[[], int]:
         raw = json.dumps(body | {"user_id": next(users)}).encode()
         signature = hmac.new(_SECRET.encode(), raw, hashlib.sha256).hexdigest()
         request = Request("POST", {"x-signature": signature}, raw)
-        return accept(psp, request, inbox, lambda: None, _Nobody()).event_id
+        kept = accept(psp, request, inbox, lambda: None, _Nobody()).event_id
+        assert kept is not None
+        return kept
 
     return accept_one
 

@@ -73,7 +73,8 @@ FROM (SELECT id, provider, provider_reference, heard_at,
 """
 _LETTERS = """
 INSERT INTO dead_letters (id, queue, message_id, state, cause, error, actor, arguments, attempts, message, death,
-                          died_at, collected_at, replayed_at, replays, decided_by, decided_why, decided_at) OVERRIDING SYSTEM VALUE
+                          died_at, collected_at, replayed_at, replays, decided_by, decided_why, decided_at)
+    OVERRIDING SYSTEM VALUE
 SELECT i, (ARRAY['webhooks', 'videos', 'default', 'events'])[1 + pg_temp.pick(i, 32, 4)], 'message-' || i, state,
        (ARRAY['retries', 'permanent', 'contract', 'delivery_limit'])[1 + pg_temp.pick(i, 33, 4)],
        'OperationalError: the server closed the connection unexpectedly',
@@ -153,7 +154,8 @@ WHERE computed.day = %(last)s AND (number = 3 OR copy.day >= computed.day - 400)
 """
 _NEWEST_DAYS = """
 INSERT INTO daily_stats_newest (day, version, failed, checked_at, verified_at, differences)
-SELECT day, max(version), false, least(now(), day + interval '10 days'), max(computed_at), 0 FROM daily_stats GROUP BY day
+SELECT day, max(version), false, least(now(), day + interval '10 days'), max(computed_at), 0
+FROM daily_stats GROUP BY day
 ON CONFLICT DO NOTHING
 """
 #: A little of everything is open: lessons in work, payments whose end nobody knows.

@@ -14,7 +14,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
-from services.transcoder.jobs.postgres_requests import PostgresRequestStore
 from sqlalchemy import Engine, select
 
 from services.console.overview import read_overview
@@ -23,6 +22,7 @@ from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.snapshots.closing import close_due
 from services.stats.snapshots.due_days import sweep
 from services.transcoder.jobs.maintenance import Maintenance
+from services.transcoder.jobs.postgres_job_control import PostgresRequestStore
 from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.webhook_gateway.events_out.postgres import PostgresDeliveries

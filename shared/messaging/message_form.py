@@ -7,7 +7,7 @@ foreign as the fields in it.
 import time
 from typing import Any
 
-from shared.messaging.actors import LONGEST_BACKOFF_MS
+from shared.messaging.actors import MAX_BACKOFF_MS
 
 #: What dramatiq, its retries and our replays write into a message.
 _NUMBERS = frozenset({"eta", "retries", "enqueued_at_ms", "requeue_timestamp", "replays"})
@@ -15,7 +15,7 @@ _TEXTS = frozenset({"error", "traceback"})
 #: No number of a message is larger: a JSON document may hold one that no float can.
 _LARGEST = 2**53
 #: A delayed message waits in a worker's memory; the clocks of two machines differ a little.
-_LONGEST_DELAY_MS = 2 * LONGEST_BACKOFF_MS
+_LONGEST_DELAY_MS = 2 * MAX_BACKOFF_MS
 _LONGEST_ID = 255
 
 

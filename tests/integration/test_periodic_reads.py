@@ -209,15 +209,15 @@ def _name(argument: ast.expr) -> set[str]:
     if isinstance(argument, ast.Constant):
         return {str(argument.value)}
     if isinstance(argument, ast.JoinedStr):
-        parts = (
-            str(part.value)
-            if isinstance(part, ast.Constant)
-            else ast.unparse(part.value).upper().removeprefix("SELF._")
-            for part in argument.values
-        )
-        return {"".join(parts)}
+        return {"".join(_text(part) for part in argument.values)}
     # a class between passes the name of its subclasses on
     return set()
+
+
+def _text(part: ast.expr) -> str:
+    if isinstance(part, ast.FormattedValue):
+        return ast.unparse(part.value).upper().removeprefix("SELF._")
+    return str(part.value) if isinstance(part, ast.Constant) else ""
 
 
 def test_a_whole_read_is_found(database_url: str) -> None:

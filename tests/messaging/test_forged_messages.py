@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.actors import LONGEST_BACKOFF_MS, encode_message
+from shared.messaging.actors import MAX_BACKOFF_MS, encode_message
 from shared.messaging.message_form import fault_of
 from tests.messaging.rabbitmq import VirtualHost
 from tests.waiting import wait_until
@@ -107,7 +107,7 @@ class Envelope:
     [
         {},
         {"retries": 3, "error": "OSError: away", "requeue_timestamp": 1, "enqueued_at_ms": 1, "replays": 2},
-        {"eta": time.time() * 1000 + LONGEST_BACKOFF_MS},
+        {"eta": time.time() * 1000 + MAX_BACKOFF_MS},
     ],
 )
 def test_what_our_own_services_publish_is_taken(options: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -74,6 +75,9 @@ class Process:
     def others_succeed(self, but: str, since: float) -> bool:
         found = self.read(SUCCESS)
         return bool(found) and all(at > since for thread, at in found.items() if thread != but)
+
+    def succeeds_after(self, thread: str, since: float) -> bool:
+        return self.read(SUCCESS)[thread] > since
 
     def _write(self, line: str) -> None:
         draft = self._control.with_suffix(".new")
@@ -152,7 +156,7 @@ def test_no_duty_feels_another_that_fails_ends_or_hangs(name: str, settings: dic
                 failures = process.read(FAILURES).get(thread, 0)
                 with process.broken(kind, thread) as since:
                     wait_until(
-                        lambda since=since, thread=thread: process.others_succeed(thread, since),
+                        partial(process.others_succeed, thread, since),
                         30,
                         f"another duty feels that {thread} {kind}",
                     )
@@ -161,9 +165,7 @@ def test_no_duty_feels_another_that_fails_ends_or_hangs(name: str, settings: dic
                     has_failed = process.read(FAILURES).get(thread, 0) > failures
                     assert has_failed == (kind != "hangs")
                 # and it goes on as soon as it can: what hung was only late
-                wait_until(
-                    lambda shown=shown, thread=thread: process.read(SUCCESS)[thread] > shown, 30, f"{thread} has ended"
-                )
+                wait_until(partial(process.succeeds_after, thread, shown), 30, f"{thread} has ended")
 
 
 def test_the_page_of_duties_is_the_generated_one() -> None:

@@ -38,8 +38,12 @@ def test_an_operator_plays_a_lesson_and_deletes_it(
     with bench.engine.begin() as connection:
         connection.execute(text("UPDATE courses SET title = 'Optics' WHERE id = :id"), {"id": course_id})
     settings = {"NOUBA_PLAYBACK_URL": school.playback_url, "NOUBA_PLAYBACK_SECRETS": SECRET.decode()}
-    urls = bench.environment["NOUBA_DATABASE_URL"], rabbitmq_server, bench.environment["NOUBA_RABBITMQ_URL"]
-    with bench.worker(), RunningConsole(tmp_path / "console.log", *urls, **settings) as console:
+    database_url, rabbitmq_url = bench.environment["NOUBA_DATABASE_URL"], bench.environment["NOUBA_RABBITMQ_URL"]
+    console_log = tmp_path / "console.log"
+    with (
+        bench.worker(),
+        RunningConsole(console_log, database_url, rabbitmq_server, rabbitmq_url, **settings) as console,
+    ):
         page = f"{console.url}/lessons/{bench.wait_for(course_id).id}"
         driver = browser.driver
         browser.open(console.url)
@@ -59,7 +63,7 @@ def test_an_operator_plays_a_lesson_and_deletes_it(
         wait_until(lambda: browser.ask(f"{VIDEO}.currentTime") > 15.5, 30, "it does not go on elsewhere")
         assert round(browser.ask(f"{VIDEO}.duration")) == 20
         assert browser.complaints() == []
-        assert driver.execute_script(FAINT_TEXTS) == []  # type: ignore[no-untyped-call]
+        assert driver.execute_script(FAINT_TEXTS) == []
         elsewhere = [url for url in browser.requests() if not url.startswith((console.url, school.playback_url))]
         assert elsewhere == []
 

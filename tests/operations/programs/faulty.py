@@ -21,7 +21,7 @@ _threads: list[PeriodicThread] = []
 _start = PeriodicThread.start
 
 
-class Fault(Exception):
+class InjectedError(Exception):
     """What the file asked for."""
 
 
@@ -46,7 +46,7 @@ def start(self: PeriodicThread) -> None:
     def work() -> bool | None:
         kind = fault_of(name)
         if kind == "fails":
-            raise Fault(f"{name} fails")
+            raise InjectedError(f"{name} fails")
         if kind == "ends":
             raise SystemExit(f"{name} ends")
         again = duty()
