@@ -111,7 +111,7 @@ def _seal(engine: Engine) -> Round:
 
 def _check_invariants(engine: Engine) -> Round:
     checker = InvariantChecker(engine.connect(), 300)
-    # the first look of a worker is at everything
+    # the first check of a worker reads everything
     checker.check()
     return checker.check
 

@@ -37,7 +37,7 @@ REVOKE ALL ON DATABASE nouba FROM PUBLIC;
 -- the server's other databases: a role would keep bytes there, and what is in template1 is copied into each new one
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database
 WHERE datname IN ('postgres', 'template1') AND pg_has_role(datdba, 'USAGE') \gexec
--- large objects belong to no table: whoever makes one keeps bytes without a right to anything
+-- large objects belong to no table: one who makes one keeps bytes without a right to anything
 SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) FROM pg_proc
 WHERE pronamespace = 'pg_catalog'::regnamespace AND (proname LIKE 'lo\_%' OR proname IN ('loread', 'lowrite'))
     AND pg_has_role(proowner, 'USAGE') \gexec

@@ -147,13 +147,13 @@ MEANT = {
     # the newest entries are read by their key where there are rows; empty tables are joined in another way
     "payments: invariants": {"users", "ledger_accounts"},
 }
-#: Functions of the database whose statements are looked into.
+#: Functions of the database whose statements are read, too.
 FUNCTIONS = {rule.function for rule in rules(RetentionSettings(database_url=SecretStr("postgresql://host/name")))}
 
 
 @pytest.mark.parametrize("duty", DUTIES)
 def test_a_duty_reads_no_growing_table_whole(duty: str, engine: Engine, database_url: str) -> None:
-    # the statistics look for days that are due where there is a first fact
+    # the statistics search for days that are due where there is a first fact
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO users (created_at) VALUES (now() - interval '3 days')")
     work = DUTIES[duty](engine)

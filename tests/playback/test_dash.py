@@ -28,11 +28,12 @@ PAGE = """<!doctype html><title>lesson</title><video muted playsinline width=640
 <script>
 const video = document.querySelector('video'), player = new shaka.Player(), errors = [];
 player.addEventListener('error', event => errors.push(event.detail.code));
-const until = (ready, seconds) => new Promise((resolve, reject) => {
-  const end = performance.now() + 1000 * seconds;
-  const look = () => ready() ? resolve() : performance.now() > end ?
-    reject(new Error(`not in time: ${ready} at ${video.currentTime} ${errors}`)) : setTimeout(look, 20);
-  look() });
+async function until(ready, seconds) {
+  for (const end = performance.now() + 1000 * seconds; !ready();) {
+    if (performance.now() > end) throw new Error(`not in time: ${ready} at ${video.currentTime} ${errors}`);
+    await scheduler.postTask(() => {}, {delay: 20});
+  }
+}
 async function open(url) { await player.attach(video); await player.load(url); await video.play() }
 async function seek(second) {
   video.currentTime = second;

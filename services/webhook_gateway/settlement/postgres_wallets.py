@@ -8,8 +8,8 @@ from shared.schema.tables import subscriptions, users
 
 #: A round checks again at once where it found so many.
 AT_ONCE = 100
-#: Orders that nobody ever pays stay pending, so a round looks at the newest, and at so many on each side of a user that
-#: it chooses by chance. A payment itself pays for what its user has waiting, whatever is looked at here.
+#: Orders that nobody ever pays stay pending, so a round checks the newest, and at so many on each side of a user that
+#: it chooses by chance. A payment itself pays for what its user has waiting, whatever is checked here.
 NEWEST, STRETCH = 500, 1_000
 
 
@@ -26,7 +26,7 @@ def users_covered(engine: Engine) -> list[int]:
             pending.where(column.user_id < middle).order_by(*(key.desc() for key in keys)).limit(STRETCH),
         )
         waiting = union_all(*(select(part.subquery()) for part in parts)).subquery()
-        # a look-up for each: joined, the planner may read all users for a few
+        # one subquery each: joined, the planner may read all users for a few
         balance = select(users.c.balance_minor).where(users.c.id == waiting.c.user_id).scalar_subquery()
         covered = (
             select(waiting.c.user_id)
