@@ -1,6 +1,6 @@
 """Publishes the outbox to RabbitMQ: a row is deleted when its message is confirmed, never before.
 
-Each queue has a lane of its own: a thread, a connection to RabbitMQ and a transaction. RabbitMQ stops reading from a
+Each queue has a relay of its own: a thread, a connection to RabbitMQ and a transaction. RabbitMQ stops reading from a
 connection while one queue confirms nothing, so a shared connection would stop every queue.
 Any number of relays, in any number of processes, may run for one service: each claims rows that no other has locked.
 A message may be sent twice (a relay that dies after the confirm); none is ever lost. Handlers are idempotent.
@@ -25,7 +25,7 @@ SHRINK_BY = 10
 POLL_SECONDS = 1.0
 #: How long it waits, once woken, for what is committed at about the same time: a batch costs hardly more than a row.
 GATHER_SECONDS = 0.025
-#: How long a lane waits for the next confirm before it gives the connection up. Long, so that late confirms count:
+#: How long a relay waits for the next confirm before it gives the connection up. Long, so that late confirms count:
 #: only this queue waits. The rows stay locked for four times as long at most.
 CONFIRM_TIMEOUT_SECONDS = 15.0
 STOP_TIMEOUT_SECONDS = 5.0
@@ -73,64 +73,63 @@ def connections_of(service: str) -> int:
 
 
 class Relay:
-    """Publishes the outbox of one service, with a lane for each queue. Make it after the fork.
+    """Publishes the outbox of one service, with a relay for each queue. Make it after the fork.
 
-    `engine` needs `connections_of(service)` connections: a lane keeps one while it waits for confirms.
+    `engine` needs `connections_of(service)` connections: a relay keeps one while it waits for confirms.
     """
 
     def __init__(self, engine: Engine, rabbitmq_url: str, service: str) -> None:
         self._engine = engine
         self._rabbitmq_url = rabbitmq_url
         self._service = service
-        self._lanes = {queue: self._lane(queue) for queue in published_queues(service)}
+        self._queues = {queue: self._queue_relay(queue) for queue in published_queues(service)}
         self._counting = PeriodicThread(f"relay {service}", self._count, COUNT_SECONDS, at_once=True)
 
     def start(self) -> None:
         """Begin, with whatever an earlier process left behind."""
-        for lane in self._lanes.values():
-            lane.start()
+        for relay in self._queues.values():
+            relay.start()
         self._counting.start()
 
     def wake(self, *queues: str) -> None:
         """Publish now, because a row has been committed for `queues`, or for any queue where none is named.
 
-        Cheap, and many calls may lead to one round; a lane that is woken for nothing costs a round trip.
+        Cheap, and many calls may lead to one round; a queue's relay that is woken for nothing costs a round trip.
         """
-        lanes = self._lanes
-        for queue in queues or lanes:
-            lanes[queue].wake()
+        for queue in queues or tuple(self._queues):
+            self._queues[queue].wake()
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
         """Finish the batches in hand; other rows stay for the next process."""
         self._counting.stop(timeout_seconds)
-        lanes = tuple(self._lanes.values())
-        for lane in lanes:
-            lane.request_stop()
-        for lane in lanes:
-            lane.stop(timeout_seconds)
+        relays = tuple(self._queues.values())
+        for relay in relays:
+            relay.request_stop()
+        for relay in relays:
+            relay.stop(timeout_seconds)
 
     @property
     def is_alive(self) -> bool:
         """Whether the threads run."""
-        return self._counting.is_alive and all(lane.is_alive for lane in self._lanes.values())
+        return self._counting.is_alive and all(relay.is_alive for relay in self._queues.values())
 
-    def _lane(self, queue: str) -> "_Lane":
-        return _Lane(self._engine, Publisher(self._rabbitmq_url), self._service, queue)
+    def _queue_relay(self, queue: str) -> "QueueRelay":
+        return QueueRelay(self._engine, Publisher(self._rabbitmq_url), self._service, queue)
 
     def _count(self) -> None:
         found = backlogs(self._engine, self._service)
         # a newer or an older release publishes to a queue of its own
-        for queue in found.keys() - self._lanes.keys():
-            lane = self._lane(queue)
-            lane.start()
-            self._lanes = {**self._lanes, queue: lane}
+        for queue in found.keys() - self._queues.keys():
+            relay = self._queue_relay(queue)
+            relay.start()
+            self._queues = {**self._queues, queue: relay}
         metrics.OUTBOX_PENDING.labels(self._service).set(sum(count for count, _ in found.values()))
         metrics.OUTBOX_AGE_SECONDS.labels(self._service).set(
             max((age_seconds for _, age_seconds in found.values()), default=0.0)
         )
 
 
-class _Lane:
+class QueueRelay:
     """Publishes the rows of one queue."""
 
     def __init__(self, engine: Engine, publisher: Publisher, service: str, queue: str) -> None:
@@ -171,7 +170,7 @@ class _Lane:
         if self._thread.was_woken:
             self._thread.pause(GATHER_SECONDS)
         size = self._size
-        claimed, confirmed = self._carry(size)
+        claimed, confirmed = self.publish_batch(size)
         more = claimed == size
         # More than a batch waits: let the newest not wait for all the old ones, nor the old ones for ever.
         self._newest_first = more and not self._newest_first
@@ -186,7 +185,7 @@ class _Lane:
             return True
         return more
 
-    def _carry(self, size: int) -> tuple[int, int]:
+    def publish_batch(self, size: int) -> tuple[int, int]:
         """Publish one batch, and return how many rows were claimed and how many are gone."""
         with self._engine.connect() as connection:
             rows = self._take(connection, size)

@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -28,6 +30,28 @@ def failpoint(name: str) -> None:
 def hits() -> dict[str, int]:
     """How often each armed place has been passed."""
     return dict(_hits)
+
+
+@contextmanager
+def call_at_every_failpoint(run: Callable[[str], None]) -> Iterator[None]:
+    """Call `run(name)` at every failpoint of this process within the block; for tests."""
+    global _armed
+    before, _armed = _armed, _Everywhere(run)
+    try:
+        yield
+    finally:
+        _armed = before
+
+
+@dataclass(frozen=True, slots=True)
+class _Everywhere:
+    """Stands where the armed actions stand: every name has the same one."""
+
+    run: Callable[[str], None]
+
+    def get(self, name: str) -> "_Everywhere":
+        del name
+        return self
 
 
 @dataclass(slots=True)
@@ -72,4 +96,4 @@ def parse(text: str) -> dict[str, _Action]:
 
 _lock = threading.Lock()
 _hits: Counter[str] = Counter()
-_armed = parse(os.environ.get("NOUBA_FAILPOINTS", ""))
+_armed: dict[str, _Action] | _Everywhere = parse(os.environ.get("NOUBA_FAILPOINTS", ""))

@@ -178,7 +178,7 @@ def test_what_the_bank_answered_is_no_strangers_where_it_is_about_a_checkout(
     assert set(found.differences["events that nobody signed"]) == strangers
 
 
-def test_what_a_receiver_must_be_reported_follows_from_the_plan_and_a_lost_a_strange_and_a_changed_event_are_named(
+def test_what_a_receiver_must_be_sent_follows_from_the_plan_and_a_lost_a_strange_and_a_changed_event_are_named(
     database_url: str,
 ) -> None:
     # Given a school whose every payment, wallet and subscription is as the plan wants it, and the events of that

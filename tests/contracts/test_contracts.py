@@ -150,7 +150,7 @@ BEFORE = shapes([Sample])
         ("text", {"type": "str", "required": False}, None),
     ],
 )
-def test_the_lock_reports_a_change_that_breaks_from_one_that_does_not(
+def test_the_lock_distinguishes_a_change_that_breaks_from_one_that_does_not(
     field: str, shape: dict[str, Any] | None, fault: str | None
 ) -> None:
     fields = {**BEFORE["tests.sample.v2"], field: shape}

@@ -61,7 +61,7 @@ MONEY = (
                 "    kept = InsertResult(1, True, entry.body_sha256)\n",
             ),
         ),
-        (f"{TESTS}/inbox/test_accept.py::test_a_new_event_is_kept_enqueued_and_wakes_the_relay[recording]",),
+        (f"{TESTS}/inbox/test_accept.py::test_a_new_event_is_kept_and_enqueued_and_wakes_the_relay[recording]",),
     ),
     Defect(
         "read before it is verified",

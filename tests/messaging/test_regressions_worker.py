@@ -13,7 +13,7 @@
 | sig: SIGTERM with jobs in hand | `test_worker.test_a_stopped_worker_finishes_its_jobs_...` |
 | sig: a job that takes longer than a stop may | `test_a_job_that_outlasts_the_stop_...` here |
 | sig: a stop that counts as an attempt | `transcoder/jobs/test_crashes.py`: |
-| | `test_a_worker_that_is_reported_to_stop_gives_its_part_back_at_once` |
+| | `test_a_worker_that_is_stopped_gives_its_task_back_at_once` |
 """
 
 import json
@@ -160,7 +160,7 @@ def done(journal: Path) -> set[int]:
     return {int(line.split()[1]) for line in journal.read_text().splitlines() if line.startswith("end ")}
 
 
-def test_a_time_limit_ends_what_runs_in_python_and_what_checks_its_child(
+def test_a_time_limit_ends_what_runs_in_python_and_what_waits_for_its_child(
     vhost: VirtualHost, run: Run, journal: Path
 ) -> None:
     run("stubborn", vhost.url, str(journal), "5")

@@ -95,7 +95,7 @@ def test_a_worker_that_never_reached_rabbitmq_stops_as_well(run: Run, journal: P
     assert worker.wait(10) == 0
 
 
-def test_a_worker_reports_prometheus_what_became_of_its_jobs(vhost: VirtualHost, run: Run, journal: Path) -> None:
+def test_a_worker_exports_what_became_of_its_jobs(vhost: VirtualHost, run: Run, journal: Path) -> None:
     run("worker", vhost.url, str(journal), "1", "0")
     wait_until(lambda: vhost.consumers("webhooks"))
     port = journal.read_text().split()[1]

@@ -30,7 +30,7 @@ from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import enqueue_alone, release_due
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.contracts.routes import GATEWAY
-from shared.messaging.relay import BATCH_SIZE, _Lane
+from shared.messaging.relay import BATCH_SIZE, QueueRelay
 from shared.runtime.database import build_engine
 from shared.runtime.failpoints import FailpointError
 from tests.sim.broker import SimulatedBroker
@@ -203,8 +203,8 @@ class _Play:
             middleware.after_process_message(self._actors, None)
 
     def _add_relay(self, name: str) -> None:
-        lanes = [
-            _Lane(self._servers.engine, self._broker, GATEWAY, queue)  # type: ignore[arg-type]
+        relays = [
+            QueueRelay(self._servers.engine, self._broker, GATEWAY, queue)  # type: ignore[arg-type]
             for queue in QUEUES
         ]
 
@@ -214,9 +214,9 @@ class _Play:
                 if self._is_over:
                     return
                 self._woken.discard(name)
-                for lane in lanes:
+                for relay in relays:
                     try:
-                        claimed, confirmed = lane._carry(BATCH_SIZE)
+                        claimed, confirmed = relay.publish_batch(BATCH_SIZE)
                     except FailpointError:
                         self._woken.add(name)
                     else:

@@ -8,8 +8,8 @@ same seed makes the same choices, so that an interleaving that went wrong can be
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, event
@@ -216,23 +216,6 @@ def watch_statements(engine: Engine) -> None:
             raise
 
 
-class _Failpoints:
-    """Stands where the armed failpoints stand: each of them is a point."""
-
-    def get(self, name: str) -> "_Failpoints":
-        del name
-        return self
-
-    def run(self, name: str) -> None:
-        pause(f"failpoint {name}")
-
-
-@contextmanager
-def watched_failpoints() -> Iterator[None]:
+def watched_failpoints() -> AbstractContextManager[None]:
     """Every failpoint is a point of the scheduler while this is entered."""
-    before = failpoints._armed
-    failpoints._armed = _Failpoints()  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        failpoints._armed = before
+    return failpoints.call_at_every_failpoint(lambda name: pause(f"failpoint {name}"))

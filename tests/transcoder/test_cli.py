@@ -17,7 +17,7 @@ from services.transcoder.encoding.local_pipeline import Lesson
 PROGRAM = "from services.transcoder.cli import transcoder; transcoder()"
 
 
-def test_run_makes_a_lesson_and_reports_programs_about_it(film: Callable[[str], Path], tmp_path: Path) -> None:
+def test_run_makes_a_lesson_and_prints_json_about_it(film: Callable[[str], Path], tmp_path: Path) -> None:
     source = film("three renditions")
 
     result = CliRunner(env={"NOUBA_TRANSCODER_PRESET": "ultrafast"}).invoke(

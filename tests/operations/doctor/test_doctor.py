@@ -143,7 +143,7 @@ def test_dead_letters_that_nobody_has_decided_about_are_counted_by_queue(school:
     assert notes(school) == [("dead letters", "Nobody has decided about 2 of queue webhooks.")]
 
 
-def test_a_school_without_a_spool_is_reported_so(school: School) -> None:
+def test_a_school_without_a_spool_is_reported(school: School) -> None:
     del school.settings["NOUBA_GATEWAY_SPOOL_DIR"]
 
     ((subject, says),) = notes(school)

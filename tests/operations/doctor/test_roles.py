@@ -40,7 +40,7 @@ def test_the_role_of_each_service_may_read_what_the_doctor_asks(
         assert status == 0
 
 
-def test_a_role_that_may_not_read_the_version_of_the_tables_is_reported_which_right_it_lacks(school: School) -> None:
+def test_a_role_that_may_not_read_the_version_of_the_tables_learns_which_right_it_lacks(school: School) -> None:
     # Given a role that may do nothing but come in
     school.execute("CREATE ROLE stranger LOGIN PASSWORD %(password)s", {"password": PASSWORD})
     become(school, "stranger")

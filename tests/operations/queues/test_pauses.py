@@ -107,7 +107,7 @@ def test_a_worker_that_cannot_ask_takes_nothing_until_it_can(
     engine.dispose()
 
 
-def test_prometheus_is_reported(engine: Engine, database_url: str, vhost: VirtualHost, run: Run, journal: Path) -> None:
+def test_prometheus_sees_pauses(engine: Engine, database_url: str, vhost: VirtualHost, run: Run, journal: Path) -> None:
     run("operated", database_url, vhost.url, str(journal))
     wait_until(lambda: vhost.consumers("webhooks"))
     port = journal.read_text().split()[1]

@@ -126,7 +126,7 @@ def test_without_the_management_api_the_rest_is_said_to_be_unknown(
 
 
 @pytest.mark.usefixtures("declared")
-def test_a_user_whom_the_management_api_refuses_is_reported_the_fix(
+def test_a_user_whom_the_management_api_refuses_is_shown_the_fix(
     engine: Engine, vhost: VirtualHost, node: RabbitMq
 ) -> None:
     node.control("add_user", "plain", "secret")

@@ -227,7 +227,7 @@ def test_the_command_finds_events_by_what_is_known_of_them(bench: Bench, options
     assert reported["count"] == len(reported["events"]) == expected
 
 
-def test_the_command_replays_what_it_is_reported_to_and_no_more(bench: Bench) -> None:
+def test_the_command_replays_what_it_is_asked_for_and_no_more(bench: Bench) -> None:
     dead, quarantined = (bench.pay(bench.add_user(), 100) for _ in range(2))
     bury(bench, dead)
     bury(bench, quarantined, "quarantined", "EUR is not the school's currency")

@@ -60,7 +60,7 @@ def test_every_kind_becomes_a_lesson_that_keeps_the_rules(kind: str, lesson_of: 
         of_kind("one picture a second", (160, 90), "5"),
     ],
 )
-def test_the_largest_rendition_checks_as_a_viewer_expects(
+def test_the_largest_rendition_is_what_a_viewer_expects(
     kind: str, size: tuple[int, int], rate: str, lesson_of: Callable[[str], Lesson]
 ) -> None:
     lesson = lesson_of(kind)

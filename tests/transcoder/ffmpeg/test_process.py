@@ -168,7 +168,7 @@ def test_a_missing_program_is_named_with_its_setting() -> None:
         (1, "something nobody has seen before", TransientError),
     ],
 )
-def test_faults_of_the_file_are_reported_from_faults_of_the_machine(
+def test_faults_of_the_file_are_distinguished_from_faults_of_the_machine(
     status: int, errors: str, kind: type[Exception]
 ) -> None:
     assert isinstance(diagnose(status, errors), kind)

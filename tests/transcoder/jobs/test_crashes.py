@@ -76,7 +76,7 @@ def test_workers_killed_at_random_instants_leave_the_same_lesson(bench: Bench, f
     wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not notified once")
 
 
-def test_a_worker_that_is_reported_to_stop_gives_its_part_back_at_once(bench: Bench, film: Path, alone: Files) -> None:
+def test_a_worker_that_is_stopped_gives_its_task_back_at_once(bench: Bench, film: Path, alone: Files) -> None:
     course_id, _ = bench.submit(film)
     with bench.worker(NOUBA_TRANSCODER_LEASE_SECONDS="600") as worker:
         bench.wait(lambda: bench.scalar("SELECT id FROM transcode_chunks WHERE state = 'running'"), "nothing runs")

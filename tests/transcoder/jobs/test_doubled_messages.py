@@ -34,7 +34,7 @@ def test_ten_copies_of_each_message_at_once_are_one_encode_and_one_publish(
     assert bench.depths().get("videos.XQ", 0) == bench.scalar("SELECT count(*) FROM dead_letters") == 0
 
 
-def test_a_part_whose_message_was_lost_is_reported_of_again(bench: Bench, film: Path) -> None:
+def test_a_task_whose_message_was_lost_is_enqueued_again(bench: Bench, film: Path) -> None:
     course_id, _ = bench.submit(film)
     with bench.worker("transcoder.after_finish=kill*1") as worker:
         worker.wait(30)

@@ -177,7 +177,7 @@ def test_only_so_many_chunks_are_in_the_queue_at_once(school: School) -> None:
     assert school.reported().count("encode_chunk") == WINDOW + 1
 
 
-def test_of_two_last_parts_that_end_at_once_one_reports_of_publishing(school: School) -> None:
+def test_of_two_last_tasks_that_end_at_once_one_enqueues_publishing(school: School) -> None:
     job_id = school.open("a")
     school.plan(job_id)
     parts = school.jobs.waiting(job_id, (TaskKind.VIDEO, TaskKind.AUDIO, TaskKind.STILLS))

@@ -79,7 +79,7 @@ def test_an_object_that_was_replaced_is_not_taken_for_the_one_that_was_wanted(st
         storage.download("uploads/1/a", before.etag, 3, tmp_path / "a")
 
 
-def test_a_download_stops_when_it_is_reported_to(storage: Storage, large: Path, tmp_path: Path) -> None:
+def test_a_download_stops_when_it_is_asked_to(storage: Storage, large: Path, tmp_path: Path) -> None:
     send_file(storage, large, "uploads/1/a")
     stored = storage.head("uploads/1/a")
     with pytest.raises(JobCancelledError):
@@ -128,7 +128,7 @@ def page() -> Iterator[str]:
     thread.join()
 
 
-def test_no_such_key_is_reported_from_no_such_bucket_and_from_a_proxys_page(
+def test_no_such_key_is_distinguished_from_no_such_bucket_and_from_a_proxys_page(
     s3_keys: S3, storage: Storage, page: str, tmp_path: Path
 ) -> None:
     with pytest.raises(NoSuchObjectError):

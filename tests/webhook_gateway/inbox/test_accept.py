@@ -104,7 +104,7 @@ def with_body(delivery: Delivery, body: bytes) -> Delivery:
 Shown = RecordingInbox | ReadablePostgresInbox
 
 
-def test_a_new_event_is_kept_enqueued_and_wakes_the_relay(inbox: Shown) -> None:
+def test_a_new_event_is_kept_and_enqueued_and_wakes_the_relay(inbox: Shown) -> None:
     intake, news = Intake(inbox), paid()
 
     receipt = intake.take(news)

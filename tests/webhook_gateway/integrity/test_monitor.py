@@ -97,7 +97,7 @@ def test_a_balance_that_was_changed_by_one_centime_is_named_by_the_next_check(
     assert broken(checker.check()) == {}
 
 
-def test_a_balance_that_stays_wrong_costs_one_check_everything_not_every_check(
+def test_a_balance_that_stays_wrong_costs_one_scan_of_everything_not_every_scan(
     connection: Connection, database: Database
 ) -> None:
     checker = InvariantChecker(connection, 300, Clock())

@@ -132,7 +132,7 @@ def test_a_hold_and_a_cancellation_move_no_money(bench: Bench, act: str, status:
     begun.assert_not_credited()
 
 
-def test_a_payment_that_was_declined_and_is_paid_later_is_booked_though_no_webhook_reports(bench: Bench) -> None:
+def test_a_payment_that_was_declined_and_is_paid_later_is_booked_though_no_webhook_reports_it(bench: Bench) -> None:
     # Given a payment whose card was declined, as a webhook reported
     begun = bench.begin("stripe")
     begun.at_stripe(f"payments/{begun.reference}/decline")

@@ -161,7 +161,7 @@ def test_a_refund_at_satim_counts_beside_what_was_refunded_in_the_banks_own_page
     harness.bench.assert_books_balance()
 
 
-def test_where_satim_cannot_report_whether_it_refunded_nothing_is_sent_again(harness: Refunder) -> None:
+def test_where_satim_does_not_say_whether_it_refunded_nothing_is_sent_again(harness: Refunder) -> None:
     # Given a refund whose answer was lost, and another one of another amount made at the bank meanwhile
     begun = harness.paid("satim")
     refund = harness.request(begun)

@@ -98,7 +98,7 @@ def test_a_connection_prepares_the_statements_once_and_a_new_one_again(sql_schoo
     assert sql_school.balance(user_id) == 3000
 
 
-def test_a_payment_that_comes_between_the_lock_and_the_check_is_not_taken_for_a_locked_one(
+def test_a_payment_that_comes_between_the_lock_and_the_read_is_not_taken_for_a_locked_one(
     sql_school: SqlSchool, database_url: str
 ) -> None:
     user_id = sql_school.add_user()

@@ -31,7 +31,7 @@ def reported(engine: Engine) -> list[dict[str, object]]:
         return [row.message for row in connection.execute(query)]
 
 
-def test_only_due_events_are_reported_of_and_then_not_for_a_while(sql_school: SqlSchool) -> None:
+def test_only_due_events_are_enqueued_and_then_not_for_a_while(sql_school: SqlSchool) -> None:
     due = [an_event(sql_school, name, timedelta(seconds=-1)) for name in ("first", "second")]
     an_event(sql_school, "later", timedelta(minutes=1))
     an_event(sql_school, "never parked", None)
@@ -90,7 +90,7 @@ def test_an_old_message_for_another_queue_stops_no_event(sql_school: SqlSchool) 
     assert release_due(sql_school.engine) == 20
 
 
-def test_of_many_workers_one_reports_of_an_event(sql_school: SqlSchool) -> None:
+def test_of_many_workers_one_enqueues_an_event(sql_school: SqlSchool) -> None:
     for number in range(40):
         an_event(sql_school, f"due-{number}", timedelta(seconds=-1))
     with ThreadPoolExecutor(8) as threads:
@@ -99,7 +99,7 @@ def test_of_many_workers_one_reports_of_an_event(sql_school: SqlSchool) -> None:
     assert len(reported(sql_school.engine)) == 40
 
 
-def test_the_thread_reports_of_due_events_and_wakes_the_relay(sql_school: SqlSchool) -> None:
+def test_the_thread_enqueues_due_events_and_wakes_the_relay(sql_school: SqlSchool) -> None:
     woken = threading.Event()
     waiting = DueEventScheduler(sql_school.engine, woken.set)
     waiting.start()
