@@ -10,9 +10,10 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -42,9 +43,10 @@ class PinError(Exception):
 
 
 def files(project: Path = PROJECT) -> list[Path]:
-    """Compose's file, and every Dockerfile."""
+    """Compose's files, and every Dockerfile."""
     return [
         project / "docker-compose.yml",
+        *sorted(project.glob("deploy/*/docker-compose.yml")),
         *sorted(project.glob("services/*/Dockerfile")),
         *sorted(project.glob("deploy/*/Dockerfile")),
     ]
@@ -69,7 +71,7 @@ def digest_of(name: str, tag: str, registry: str = DOCKER_HUB) -> str:
                 raise
             token = _token(error.headers.get("WWW-Authenticate", ""))
             body, claimed = _fetch(url, {"Accept": _ACCEPT, "Authorization": f"Bearer {token}"})
-    except (URLError, TimeoutError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise PinError(
             f"{name}:{tag}: {url.partition('/v2/')[0]} does not answer ({error}); nothing is changed"
         ) from None

@@ -12,7 +12,7 @@ _HEAD = """\
 # Roles
 
 Who may do what, from [deploy/role_matrix.toml](../deploy/role_matrix.toml); this page is made by `python -m deploy.role_matrix`.
-A test applies [roles.sql](../deploy/postgres/roles.sql) to a real PostgreSQL and tries every cell that has to be refused.
+Tests apply it to a real PostgreSQL, RabbitMQ and S3 server and try every cell that has to be refused; [roles.sql](../deploy/postgres/roles.sql) has the grants.
 
 | role | used by |
 |---|---|

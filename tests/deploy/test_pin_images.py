@@ -1,8 +1,10 @@
 """`bin/pin-images` moves tags to the digests of what a registry sends, asked over HTTP."""
 
+import contextlib
 import hashlib
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,6 +113,35 @@ def test_a_registry_that_lies_is_away_or_has_no_such_tag_changes_nothing(
     assert run(project, registry) == 1
     assert "404" in capsys.readouterr().err
     assert {path: path.read_text() for path in pin_images.files(project)} == before
+
+
+def test_every_file_that_names_an_image_is_pinned_and_every_image_in_it() -> None:
+    # Given all files of the repository that name an image of somebody else's
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    named: dict[Path, list[str]] = {}
+    for path in (PROJECT / name for name in listed.splitlines()):
+        if path.name in ("Dockerfile", "docker-compose.yml", "compose.yaml"):
+            lines = re.findall(r"^\s*(?:image:|FROM)\s+(\S+)", path.read_text(), re.MULTILINE)
+            named[path] = [line for line in lines if not line.strip("\"'").startswith("nouba-")]
+
+    # Then the command knows each of them
+    assert set(pin_images.files()) == set(named)
+    for path, lines in named.items():
+        assert [f"{name}:{tag}" for name, tag, _ in pin_images.images(path.read_text())] == lines, path
+
+
+def test_a_registry_that_breaks_off_changes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Given a registry that closes each connection
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def close() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    server.accept()[0].close()
+
+        Thread(target=close, daemon=True).start()
+        assert run(project, f"http://127.0.0.1:{server.getsockname()[1]}") == 1
+    assert "does not answer" in capsys.readouterr().err
 
 
 def test_the_command_says_what_it_does() -> None:

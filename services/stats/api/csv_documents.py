@@ -10,6 +10,8 @@ from services.stats.rows import Row, as_json
 from services.stats.sections.catalogue import find
 from services.stats.snapshots.compute import CORRECTIONS, flatten
 
+#: How a spreadsheet's formula begins.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 HEADER = ("day", "number", "key", "value", "unit", "currency", "closed")
 
 
@@ -48,5 +50,5 @@ def _values(day: Day) -> Iterator[tuple[str, str, int]]:
 
 
 def _harmless(key: str) -> str:
-    """A spreadsheet takes a text that begins like this for a formula."""
-    return f"'{key}" if key[:1] in ("=", "+", "-", "@", "\t", "\r") else key
+    """A spreadsheet takes a text that begins like this for a formula; the last four are full-width forms."""
+    return f"'{key}" if key.startswith(_FORMULA) else key

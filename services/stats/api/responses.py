@@ -25,6 +25,11 @@ class CachedResponse:
     zipped: bytes
     media_type: str = "application/json"
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of memory."""
+        return len(self.plain) + len(self.zipped)
+
     def tag(self, zipped: bool) -> str:
         """The entity tag of one representation, as a header has it."""
         return f'"{self.etag}-gzip"' if zipped else f'"{self.etag}"'

@@ -21,6 +21,8 @@ from services.stats.snapshots.compute import document_of
 
 #: So many documents that were made of the days (series, comparisons, pages) are kept with them.
 LARGEST_MADE = 256
+#: And so many bytes of them: a year of days is a megabyte, and each pair of dates is another document.
+LARGEST_MADE_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,12 @@ class SnapshotCache:
         """A document made of these days, made once; it goes when they do."""
         found = self._made.get(key)
         if found is None:
-            if len(self._made) >= LARGEST_MADE:
-                self._made.clear()
             # two that make it at once make the same
-            found = self._made[key] = how()
+            found = how()
+            held = sum(one.size_bytes for one in list(self._made.values()))
+            if len(self._made) >= LARGEST_MADE or held + found.size_bytes > LARGEST_MADE_BYTES:
+                self._made.clear()
+            self._made[key] = found
         return found
 
     @cached_property
