@@ -25,9 +25,10 @@ activated_at < %(ends_at)s AND (ends_at IS NULL OR ends_at >= %(begins_at)s - %(
 # One of those that is due to end within so many days.
 _EXPIRES = "ends_at < %(ends_at)s + interval '{days} days' AND " + _RUNS
 # A term that begins or ends in the day, or whose grace does.
-_TURNS = """
-(activated_at >= %(begins_at)s AND activated_at < %(ends_at)s
- OR ends_at >= %(begins_at)s - %(grace)s * interval '24 hours' AND ends_at < %(ends_at)s {stopped})
+_GRACE = "%(grace)s * interval '24 hours'"
+_TURNS = f"""
+(activated_at >= %(begins_at)s AND activated_at < %(ends_at)s OR ends_at >= %(begins_at)s AND ends_at < %(ends_at)s
+ OR ends_at >= %(begins_at)s - {_GRACE} AND ends_at < %(ends_at)s - {_GRACE} {{stopped}})
 """
 _STOPPED = "OR stopped_at >= %(begins_at)s"
 # More may be found than have a say in the number, and none may be missing.
