@@ -50,7 +50,7 @@ def chosen(recipe: EncodingProfile, metric: str, measured: Sequence[Sequence[Out
     """`recipe` as the lesson is to be encoded; `measured` has the outcomes of `TRIALS` for each sample."""
     columns = list(zip(*measured, strict=True))
     sizes = [sum(one.size_bytes for one in column) for column in columns]
-    # later frames of a long group look a little worse: a lower rate factor makes up for it, at less than they save
+    # later frames of a long group are a little worse: a lower rate factor makes up for it, at less than they save
     longer = _last_same(columns[0], columns[1:], metric)
     if longer is not None and sizes[1 + longer] <= WORTH_LONGER_GROUPS * sizes[0]:
         return replace(recipe, groups_per_segment=1, crf_offset=TRIALS[1 + longer].crf_offset or None)
