@@ -85,7 +85,7 @@ def _wait(process: Process, address: str) -> None:
 def _first_frame_ms(browser: webdriver.Chrome, url: str, line: tuple[int, int] | None) -> float:
     wait = WebDriverWait(browser, _WAIT_SECONDS, poll_frequency=0.05)
     browser.execute_cdp_cmd("Network.enable", {})
-    # hls.js is in the cache, as it is for anybody who has watched before; the lesson is not
+    # hls.js is in the cache, as it is after the first lesson; the lesson is not
     browser.execute_cdp_cmd("Network.clearBrowserCache", {})
     _emulate(browser, None)
     browser.get(url.partition("/courses")[0] + "/hls.js")

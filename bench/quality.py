@@ -1,4 +1,4 @@
-"""How close an encoding is to its film: VMAF where an ffmpeg with libvmaf can be had, else SSIM."""
+"""How alike a film and its lesson are to the eye: VMAF where an ffmpeg with libvmaf can be had, else SSIM."""
 
 import re
 import subprocess

@@ -18,6 +18,8 @@ from bench.figures import Measure, alternate
 from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
 
 PROJECT = Path(__file__).parents[2]
+#: Of a part in its quick form: the transcoder's makes twelve lessons and a Python with a speech model.
+LONGEST_SECONDS = 900
 
 GATEWAY = {
     "nouba gateway serve",
@@ -141,6 +143,7 @@ EXPECTED = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LONGEST_SECONDS + 60)
 @pytest.mark.parametrize("part", EXPECTED)
 def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path: Path) -> None:
     # When
@@ -233,7 +236,7 @@ def bench(*arguments: str, folder: Path | None = None) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=LONGEST_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -21,6 +21,7 @@ from tests.transcoder.jobs.conftest import bench as bench  # a fixture
 from tests.transcoder.jobs.conftest import film as film  # a fixture
 from tests.transcoder.jobs.harness import Bench
 from tests.transcoder.jobs.test_encrypted import add_paid_course
+from tests.waiting import wait_until
 
 VERSION = "5.2.12"
 SHA512 = "vEsuVDI3+oLh+yqpjXexQZlg2XMUBI0VrqatDuKWacPaxAud6Uph5uCowUPLhUgNG5XKWCpoM4l1r8qYzWH+zg=="
@@ -28,20 +29,7 @@ PAGE = """<!doctype html><title>lesson</title><video muted playsinline width=640
 <script>
 const video = document.querySelector('video'), player = new shaka.Player(), errors = [];
 player.addEventListener('error', event => errors.push(event.detail.code));
-async function until(ready, seconds) {
-  for (const end = performance.now() + 1000 * seconds; !ready();) {
-    if (performance.now() > end) throw new Error(`not in time: ${ready} at ${video.currentTime} ${errors}`);
-    await scheduler.postTask(() => {}, {delay: 20});
-  }
-}
 async function open(url) { await player.attach(video); await player.load(url); await video.play() }
-async function seek(second) {
-  video.currentTime = second;
-  await until(() => !video.seeking && video.currentTime > second + 0.2, 20) }
-async function choose(height) {
-  const from = video.currentTime;
-  player.selectVariantTrack(player.getVariantTracks().find(one => one.height === height), true);
-  await until(() => video.videoHeight === height && video.currentTime > from + 0.2, 20) }
 </script>"""
 
 
@@ -54,6 +42,20 @@ class Page:
     def open(self, manifest: str) -> None:
         self._browser.get(self._address)
         self.do(f"open({json.dumps(manifest)})")
+
+    def seek(self, second: float) -> None:
+        self.do(f"void (video.currentTime = {second})")
+        self.wait(f"!video.seeking && video.currentTime > {second} + 0.2")
+
+    def choose(self, height: int) -> None:
+        """Switch to one of the qualities, and see that the film goes on in it."""
+        track = f"player.getVariantTracks().find(one => one.height === {height})"
+        second = self.do("video.currentTime")
+        self.do(f"player.selectVariantTrack({track}, true)")
+        self.wait(f"video.videoHeight === {height} && video.currentTime > {second} + 0.2")
+
+    def wait(self, condition: str) -> None:
+        wait_until(lambda: self.do(condition), 30, f"not in time: {condition}")
 
     def do(self, script: str) -> Any:
         done = self._browser.execute_async_script(
@@ -108,14 +110,14 @@ def test_shaka_plays_a_private_lesson_and_its_arabic_captions_from_a_signed_addr
     assert len(heights) == 2
     page.do("player.configure('abr.enabled', false)")
     for height, second in zip(heights * 2, (12.5, 3.0, 17.0, 0.5), strict=True):
-        page.do(f"seek({second})")
-        page.do(f"choose({height})")
+        page.seek(second)
+        page.choose(height)
 
     # and shows its captions
     assert page.do("player.getTextTracks().map(track => track.language)") == ["ar"]
     page.do("player.selectTextTrack(player.getTextTracks()[0])")
-    page.do("seek(11)")
-    page.do(f"until(() => ({SHOWN}).includes('انكسار الضوء'), 20)")
+    page.seek(11)
+    page.wait(f"({SHOWN}).includes('انكسار الضوء')")
     assert page.do("errors") == []
 
     # And no other address opens it: not one of another course, and the encrypted lesson has no manifest

@@ -14,6 +14,8 @@ from services.transcoder.planning.auto_ladder import TRIALS, Outcome, chosen, sa
 from services.transcoder.planning.plan import Chunk, Plan, make_plan
 from services.transcoder.planning.profile import EncodingProfile
 
+#: Encoders of the largest rendition in one ffmpeg: all at once take more memory than one process may use at 1080p.
+AT_ONCE = 2
 _SCORES = {
     "vmaf": re.compile(r"VMAF score: ([0-9.]+)"),
     "ssim": re.compile(r"SSIM .*All:([0-9.]+)"),
@@ -50,12 +52,17 @@ def _measure(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     crf, segment = plan.rungs[0].crf, plan.segment_frames
-    trials = [(crf + trial.crf_offset, segment // trial.groups_per_segment) for trial in TRIALS]
+    trials = {
+        f"{i}.mkv": (crf + trial.crf_offset, segment // trial.groups_per_segment) for i, trial in enumerate(TRIALS)
+    }
     try:
-        words = arguments.encode_sample(plan, sample, source, trials)
-        ffmpeg.encode(words, work, reads=[source], cancelled=cancelled)
+        ffmpeg.encode(arguments.encode_sample(plan, sample, source), work, reads=[source], cancelled=cancelled)
+        names = list(trials)
+        for first in range(0, len(names), AT_ONCE):
+            batch = {name: trials[name] for name in names[first : first + AT_ONCE]}
+            ffmpeg.encode(arguments.encode_trials(plan, batch), work, cancelled=cancelled)
         outcomes = []
-        for name in (f"{i}.mkv" for i in range(len(trials))):
+        for name in trials:
             check_output(work / name, MATROSKA)
             quality = _compare(name, metric, work, ffmpeg, cancelled)
             if quality is None:

@@ -78,23 +78,26 @@ def encode_chunk(plan: Plan, chunk: Chunk, source: Path, *, tolerant: bool = Fal
     return [*words, "%v.m3u8"]
 
 
-def encode_sample(plan: Plan, sample: Chunk, source: Path, trials: Sequence[tuple[int, int]]) -> list[str]:
-    """The largest rendition of `sample` without loss in `reference.mkv`, and in `<n>.mkv` as each trial has it.
-
-    A trial is a constant rate factor and the frames of a group.
-    """
-    largest = plan.rungs[0]
-    seen = replace(plan, rungs=(largest,) * (len(trials) + 1))
+def encode_sample(plan: Plan, sample: Chunk, source: Path) -> list[str]:
+    """The largest rendition of `sample` without loss, in `reference.mkv`."""
+    seen = replace(plan, rungs=plan.rungs[:1])
     words = [*_START, *_input(plan.source, source, seek=seek_of(plan, sample))]
     words += ["-filter_complex", filtergraphs.chunk_graph(seen, sample, _preroll(plan, sample))]
-    for i, (crf, group) in enumerate(trials):
-        words += ["-map", f"[v{i}]", "-c:v", "libx264", "-preset", plan.recipe.preset, "-profile:v", "high"]
+    words += ["-map", "[v0]", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"]
+    return [*words, "-fps_mode", "passthrough", *_PLAIN, "-f", "matroska", "reference.mkv"]
+
+
+def encode_trials(plan: Plan, trials: Mapping[str, tuple[int, int]]) -> list[str]:
+    """`reference.mkv` in other ways: by the name of its file, a constant rate factor and the frames of a group."""
+    largest = plan.rungs[0]
+    words = [*_START, "-threads", _DECODER_THREADS, "-i", "reference.mkv"]
+    for name, (crf, group) in trials.items():
+        words += ["-map", "0:v", "-c:v", "libx264", "-preset", plan.recipe.preset, "-profile:v", "high"]
         words += ["-threads", str(plan.recipe.encoder_threads), "-crf", str(crf), "-g", str(group)]
         words += ["-keyint_min", str(group), "-sc_threshold", "0", "-flags", "+cgop"]
         words += ["-maxrate", f"{largest.max_kbps}k", "-bufsize", f"{largest.max_kbps * 3 // 2}k"]
-        words += ["-fps_mode", "passthrough", *_PLAIN, "-f", "matroska", f"{i}.mkv"]
-    words += ["-map", f"[v{len(trials)}]", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"]
-    return [*words, "-fps_mode", "passthrough", *_PLAIN, "-f", "matroska", "reference.mkv"]
+        words += ["-fps_mode", "passthrough", *_PLAIN, "-f", "matroska", name]
+    return words
 
 
 def compare(trial: str, metric: str) -> list[str]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
+from services.transcoder.encoding.plan_lesson import plan_lesson
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.lint.check import check
+from services.transcoder.inspection.prepare import prepare
 from services.transcoder.planning.auto_ladder import Outcome, chosen
 from services.transcoder.planning.profile import EncodingProfile
 from tests.transcoder.films import QUICK
@@ -19,12 +21,12 @@ FIXED = replace(QUICK, preset="veryfast")
 AUTO = replace(FIXED, ladder="auto")
 
 
-def _slides(folder: Path) -> Path:
-    """Two slides of text and a grid, six seconds each."""
+def _slides(folder: Path, size: str = "640x360", seconds: int = 12) -> Path:
+    """Slides of text and a grid, six seconds each."""
     film = folder / "slides.mp4"
     words = "drawtext=text='Optique %{eif\\:floor(t/6)+1\\:d}':x=40:y=30:fontsize=36,"
     words += "drawtext=text='n1 sin(i) = n2 sin(r)':x=60:y=120:fontsize=48,drawgrid=w=80:h=45:t=1:c=gray@0.4"
-    source = ["-f", "lavfi", "-i", "color=c=white:s=640x360:r=25:d=12", "-vf", words]
+    source = ["-f", "lavfi", "-i", f"color=c=white:s={size}:r=25:d={seconds}", "-vf", words]
     subprocess.run(["ffmpeg", "-v", "error", *source, "-c:v", "libx264", "-crf", "12", str(film)], check=True)
     return film
 
@@ -56,6 +58,15 @@ def test_slides_take_a_third_less_at_the_same_quality(tmp_path: Path, ffmpeg: Ff
     # measuring again gives the same plan
     again = make_lesson(film, tmp_path / "again", ffmpeg, recipe=AUTO)
     assert again.plan == auto.plan
+
+
+@pytest.mark.slow
+def test_a_large_picture_is_measured_within_the_memory_of_one_process(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    film = _slides(tmp_path, "1920x1080", 6)
+    prepared = prepare(film, tmp_path, ffmpeg, AUTO)
+
+    # all trials in one ffmpeg were out of memory, and the lesson had the fixed ladder
+    assert plan_lesson(prepared, AUTO, tmp_path, ffmpeg).recipe.groups_per_segment == 1
 
 
 @pytest.mark.slow
