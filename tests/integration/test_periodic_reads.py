@@ -147,13 +147,13 @@ MEANT = {
     # the newest entries are read by their key where there are rows; empty tables are joined in another way
     "payments: invariants": {"users", "ledger_accounts"},
 }
-#: Functions of the database whose statements are read, too.
+#: Functions of the database whose statements are planned, too.
 FUNCTIONS = {rule.function for rule in rules(RetentionSettings(database_url=SecretStr("postgresql://host/name")))}
 
 
 @pytest.mark.parametrize("duty", DUTIES)
 def test_a_duty_reads_no_growing_table_whole(duty: str, engine: Engine, database_url: str) -> None:
-    # the statistics search for days that are due where there is a first fact
+    # the statistics find days that are due where there is a first fact
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO users (created_at) VALUES (now() - interval '3 days')")
     work = DUTIES[duty](engine)
@@ -221,7 +221,7 @@ def _text(part: ast.expr) -> str:
 
 
 def test_a_whole_read_is_found(database_url: str) -> None:
-    assert whole_reads(database_url, "SELECT count(*) FROM webhook_events WHERE reason = %s", ("x",)) == {
+    assert whole_reads(database_url, "SELECT count(*) FROM webhook_events WHERE method = %s", ("x",)) == {
         "webhook_events"
     }
 
@@ -229,9 +229,9 @@ def test_a_whole_read_is_found(database_url: str) -> None:
 def test_a_whole_read_within_a_function_is_found(database_url: str) -> None:
     with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "CREATE FUNCTION count_reasons(wanted text) RETURNS bigint LANGUAGE plpgsql AS"
-            " $$ BEGIN RETURN (SELECT count(*) FROM webhook_events WHERE reason = wanted); END $$"
+            "CREATE FUNCTION count_methods(wanted text) RETURNS bigint LANGUAGE plpgsql AS"
+            " $$ BEGIN RETURN (SELECT count(*) FROM webhook_events WHERE method = wanted); END $$"
         )
         connection.commit()
 
-    assert whole_reads_within(database_url, "SELECT count_reasons(%s)", ("x",)) == {"webhook_events"}
+    assert whole_reads_within(database_url, "SELECT count_methods(%s)", ("x",)) == {"webhook_events"}
