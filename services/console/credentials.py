@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 #: Shorter tokens can be guessed.
 SHORTEST_TOKEN_BYTES = 16
@@ -31,7 +32,13 @@ class Credential:
     @property
     def id(self) -> str:
         """What the audit keeps. Slow to make, so that nobody guesses a token by it."""
-        return hashlib.scrypt(self.digest, salt=b"nouba console credential", n=2**14, r=8, p=1, dklen=6).hex()
+        return _id_of(self.digest)
+
+
+# each page asks for it
+@lru_cache(maxsize=1000)
+def _id_of(digest: bytes) -> str:
+    return hashlib.scrypt(digest, salt=b"nouba console credential", n=2**14, r=8, p=1, dklen=6).hex()
 
 
 def parse_credentials(setting: str, role: Role) -> tuple[Credential, ...]:

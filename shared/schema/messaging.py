@@ -52,6 +52,13 @@ dead_letters = Table(
     CheckConstraint("state IN ('dead', 'replayed', 'discarded')", name="state_known"),
     Index(None, "state", "queue", "id"),
     Index("ix_dead_letters_died_at", "died_at"),
+    # the letters that name a row, such as {"event_id": 7}
+    Index(
+        "ix_dead_letters_arguments",
+        "arguments",
+        postgresql_using="gin",
+        postgresql_ops={"arguments": "jsonb_path_ops"},
+    ),
     Index(
         "ix_dead_letters_kept_messages",
         "died_at",
@@ -78,6 +85,7 @@ operator_acts = Table(
     Column("erased_at", INSTANT),
     Column("sealed_digest", LargeBinary),
     Index(None, "what", "id"),
+    Index("ix_operator_acts_ids", "ids", postgresql_using="gin", postgresql_ops={"ids": "jsonb_path_ops"}),
     Index("ix_operator_acts_kept", "acted_at", postgresql_where=text("erased_at IS NULL")),
     info={"writer": "runtime"},
 )

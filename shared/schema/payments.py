@@ -63,6 +63,13 @@ webhook_events = Table(
         "id",
         postgresql_where=text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
     ),
+    Index(
+        "ix_webhook_events_rare_states",
+        "state",
+        "id",
+        postgresql_where=text("state IN ('quarantined', 'dead', 'ignored')"),
+    ),
+    Index("ix_webhook_events_reasons", "id", postgresql_where=text("reason IS NOT NULL")),
     Index("ix_webhook_events_kept_bodies", "received_at", postgresql_where=text("body_erased_at IS NULL")),
     Index("ix_webhook_events_waiting", "next_attempt_at", postgresql_where=text("state = 'received'")),
     # "waiting" is said in other words, so that nobody who means to look there goes through all that wait instead
@@ -132,6 +139,14 @@ payments = Table(
     Index(None, "provider", "order_number"),
     Index("ix_payments_order_number", "order_number", postgresql_where=text("completed_at IS NOT NULL")),
     Index(None, "user_id"),
+    Index(
+        "ix_payments_rare_states",
+        "status",
+        "id",
+        postgresql_where=text(
+            "status IN ('pending', 'authorized', 'disputed', 'charged_back', 'refunded', 'partially_refunded')"
+        ),
+    ),
     Index(
         "ix_payments_unfinished",
         "provider",

@@ -84,6 +84,7 @@ subscriptions = Table(
     Index(
         "ix_subscriptions_pending", "user_id", "created_at", "id", postgresql_where=text("status = 'pending_payment'")
     ),
+    Index("ix_subscriptions_pending_id", "id", postgresql_where=text("status = 'pending_payment'")),
     Index("ix_subscriptions_active_ends_at", "ends_at", postgresql_where=text("status = 'active'")),
     info={"writer": "school"},
 )

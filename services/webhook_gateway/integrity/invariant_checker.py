@@ -26,8 +26,8 @@ from services.webhook_gateway.settlement.settle import LONGEST_WAIT, PATIENCE
 #: Entries younger than this may still get neighbours with lower numbers from transactions that are not over.
 RECENT_SECONDS = 600.0
 #: The slow walk's stretch of one look.
-USERS_A_CHECK = 5_000
-TRANSACTIONS_A_CHECK = 50_000
+USERS_A_CHECK = 1_000
+TRANSACTIONS_A_CHECK = 20_000
 #: What waits beyond the settlement's own patience and its longest wait was forgotten.
 DECIDE_SECONDS = (PATIENCE + 4 * LONGEST_WAIT).total_seconds()
 PUBLISH_SECONDS = 60.0

@@ -21,7 +21,7 @@ from shared.messaging.broker import connection_parameters
 from shared.messaging.topology import dead_queue, declarations
 from shared.operations.dead_letters.failure_recorder import DeadLetterKey, FailureRecorder
 from shared.operations.dead_letters.parse import Letter, read_letter, storable
-from shared.operations.dead_letters.queries import count_by_state, keep, record_failure
+from shared.operations.dead_letters.queries import STATES, UNDECIDED, count_by_state, keep, record_failure
 from shared.runtime.failpoints import failpoint
 from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
@@ -30,6 +30,8 @@ from shared.schema.tables import dead_letters
 BATCH_SIZE = 100
 POLL_SECONDS = 0.5
 COUNT_SECONDS = 15.0
+#: Letters that are decided stay for good, so counting them takes the longer the older the installation is.
+COUNT_DECIDED_SECONDS = 600.0
 HEARTBEAT_SECONDS = 60
 
 DEAD_LETTERS = Gauge(
@@ -52,7 +54,7 @@ class Collector(PeriodicThread):
         self._broker = broker
         self._failures = FailureRecorder()
         broker.add_middleware(self._failures)
-        self._counted_at = float("-inf")
+        self._counted_at = self._counted_decided_at = float("-inf")
         # From here on: only the thread's own.
         self._channel: Any = None
         self._held: list[Letter] = []
@@ -128,10 +130,15 @@ class Collector(PeriodicThread):
                 self._failures.forget(death)
 
     def _count(self) -> None:
-        if time.monotonic() - self._counted_at >= COUNT_SECONDS:
-            for (queue, state), count in count_by_state(self._engine, self._queues).items():
+        now = time.monotonic()
+        if now - self._counted_at >= COUNT_SECONDS:
+            has_decided = now - self._counted_decided_at >= COUNT_DECIDED_SECONDS
+            states = STATES if has_decided else UNDECIDED
+            for (queue, state), count in count_by_state(self._engine, self._queues, states).items():
                 DEAD_LETTERS.labels(queue, state).set(count)
             self._counted_at = time.monotonic()
+            if has_decided:
+                self._counted_decided_at = self._counted_at
 
     def _connected(self) -> Any:
         if self._channel is None:

@@ -1,6 +1,6 @@
 """Queries of table `dead_letters`: store once, filter, count."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from shared.operations.dead_letters.parse import Letter, storable
 from shared.schema.tables import dead_letters
 
 STATES = ("dead", "replayed", "discarded")
+UNDECIDED = STATES[:1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,20 +100,25 @@ def find_dead(engine: Engine, letter_id: int) -> DeadLetter | None:
     return None if row is None else _letter(row)
 
 
-def count_dead(engine: Engine, chosen: DeadFilter) -> int:
-    """How many letters are meant."""
+def count_dead(engine: Engine, chosen: DeadFilter, *, at_most: int | None = None) -> int:
+    """How many letters are meant; counted up to `at_most`, so that a page need not count all that were ever kept."""
+    meant = select(dead_letters.c.id).where(*chosen.conditions()).limit(at_most).subquery()
     with engine.connect() as connection:
-        return connection.scalar(select(func.count()).select_from(dead_letters).where(*chosen.conditions())) or 0
+        return connection.scalar(select(func.count()).select_from(meant)) or 0
 
 
-def count_by_state(engine: Engine, queues: Iterable[str]) -> Mapping[tuple[str, str], int]:
-    """How many letters of each queue are in each state; none is 0."""
+def count_by_state(
+    engine: Engine, queues: Iterable[str], states: Sequence[str] = STATES
+) -> Mapping[tuple[str, str], int]:
+    """How many letters of each queue are in each of `states`; none is 0."""
     queues = list(queues)
     column = dead_letters.c
-    query = select(column.queue, column.state, func.count()).where(column.queue.in_(queues))
+    query = select(column.queue, column.state, func.count()).where(
+        column.queue.in_(queues), column.state.in_(list(states))
+    )
     with engine.connect() as connection:
         found = {(row[0], row[1]): row[2] for row in connection.execute(query.group_by(column.queue, column.state))}
-    return {(queue, state): found.get((queue, state), 0) for queue in queues for state in STATES}
+    return {(queue, state): found.get((queue, state), 0) for queue in queues for state in states}
 
 
 def keep(connection: Connection, letter: Letter) -> bool:

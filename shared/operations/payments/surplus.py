@@ -10,12 +10,17 @@ from sqlalchemy import Engine, text
 # The payments of an order that wallets still hold something of; the one that was collected first is what the order
 # cost. A payment that was given back is no surplus.
 _SURPLUS = """
+WITH repeated AS MATERIALIZED (
+    -- by the index of order numbers alone
+    SELECT order_number FROM payments WHERE completed_at IS NOT NULL AND order_number IS NOT NULL
+    GROUP BY order_number HAVING count(*) > 1
+)
 SELECT order_number, user_id, currency, array_agg(id ORDER BY completed_at, id) AS payment_ids,
     array_agg(provider ORDER BY completed_at, id) AS providers,
     (sum(credited_minor) - (array_agg(credited_minor ORDER BY completed_at, id))[1])::bigint AS surplus_minor,
     max(completed_at) AS paid_again_at
-FROM payments
-WHERE order_number IS NOT NULL AND completed_at IS NOT NULL AND credited_minor > 0
+FROM payments JOIN repeated USING (order_number)
+WHERE completed_at IS NOT NULL AND credited_minor > 0
 GROUP BY order_number, user_id, currency HAVING count(*) > 1
 ORDER BY paid_again_at DESC LIMIT :limit
 """

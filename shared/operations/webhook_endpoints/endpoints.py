@@ -240,22 +240,21 @@ class Endpoints:
         self, endpoint_id: int, *, state: str | None = None, before_id: int | None = None, limit: int = 50
     ) -> list[DeliveryDetails]:
         """The newest deliveries first. Raises UnknownEndpointError."""
-        table = webhook_deliveries
-        query = (
-            select(
-                table.c.id, table.c.event_id, events.c.type, table.c.state, table.c.attempts, table.c.due_at,
-                events.c.occurred_at, table.c.ended_at, table.c.log,
-            )
-            .join(events, events.c.id == table.c.event_id)
-            .where(table.c.endpoint_id == endpoint_id)
-        )  # fmt: skip
+        table = webhook_deliveries.c
+        chosen = select(webhook_deliveries).where(table.endpoint_id == endpoint_id)
         if state is not None:
-            query = query.where(table.c.state == state)
+            chosen = chosen.where(table.state == state)
         if before_id is not None:
-            query = query.where(table.c.id < before_id)
+            chosen = chosen.where(table.id < before_id)
+        # the page first: joined with all events, the planner may read them whole
+        page = chosen.order_by(table.id.desc()).limit(limit).subquery()
+        query = select(
+            *page.c["id", "event_id"], events.c.type, *page.c["state", "attempts", "due_at"], events.c.occurred_at,
+            *page.c["ended_at", "log"],
+        ).join(events, events.c.id == page.c.event_id)  # fmt: skip
         with self._engine.connect() as connection:
             _found(connection, endpoint_id)
-            rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).all()
+            rows = connection.execute(query.order_by(page.c.id.desc())).all()
         return [_delivery(row) for row in rows]
 
     def replay(

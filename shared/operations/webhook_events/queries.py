@@ -98,10 +98,11 @@ def list_events(
         return [EventLine(**row._mapping) for row in connection.execute(query)]
 
 
-def count_events(engine: Engine, chosen: EventFilter) -> int:
-    """How many events are meant."""
+def count_events(engine: Engine, chosen: EventFilter, *, at_most: int | None = None) -> int:
+    """How many events are meant; counted up to `at_most`, so that a page need not count all that were ever kept."""
+    meant = select(webhook_events.c.id).where(*chosen.conditions()).limit(at_most).subquery()
     with engine.connect() as connection:
-        return connection.scalar(select(func.count()).select_from(webhook_events).where(*chosen.conditions())) or 0
+        return connection.scalar(select(func.count()).select_from(meant)) or 0
 
 
 def read_body(engine: Engine, event_id: int) -> bytes | None:
