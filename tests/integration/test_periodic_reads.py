@@ -1,32 +1,27 @@
 """No query that runs by itself reads a whole table that grows: day 1,000 is like day 1."""
 
+import ast
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg2
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, event
 
-from services.console.overview import read_overview
-from services.playback.views import PostgresViews, View
-from services.stats.api.cache import SnapshotCache, refresh
+from bench.periodic_reads import READS, WITHOUT_DATABASE, Round
 from services.stats.days import Days
 from services.stats.sections import engagement, lessons, subscriptions
 from services.stats.sections.base import Query, Rules
-from services.stats.snapshots.due_days import sweep
-from services.transcoder.jobs.maintenance import Maintenance
-from services.transcoder.jobs.scratch import ScratchSpace
-from services.webhook_gateway.http.readiness import check
-from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
-from services.webhook_gateway.settlement.postgres_wallets import users_covered
-from services.webhook_gateway.settlement.retry_due import release_due, release_lost
-from shared.contracts.routes import GATEWAY
-from shared.messaging.relay import _TAKE_NEWEST, _TAKE_OLDEST, backlogs
-from shared.operations.queues.pauses import list_pauses
+from shared.operations.retention.erase_old import rules
+from shared.operations.retention.settings import RetentionSettings
+
+PROJECT = Path(__file__).parents[2]
 
 #: Tables that are as large as the school is old; the outbox is empty again as soon as RabbitMQ answers.
 GROWING = {
@@ -45,42 +40,23 @@ GROWING = {
     "lesson_views",
     "daily_stats",
     "seals",
+    "row_versions",
+    "ledger_accounts",
+    "payment_objects",
+    "events",
+    "webhook_deliveries",
+    "checkouts",
+    "refund_requests",
+    "api_idempotency_keys",
+    "courses",
+    "captions",
+    "sessions",
+    "office_payments",
+    "closed_day_corrections",
 }
 
 
-def _take(engine: Engine) -> None:
-    with engine.begin() as connection:
-        for statement in (_TAKE_OLDEST, _TAKE_NEWEST):
-            connection.exec_driver_sql(statement, (GATEWAY, "webhooks", 100))
-
-
-def _sweep(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO users (created_at) VALUES (now() - interval '3 days')")
-    sweep(engine, ZoneInfo("Africa/Algiers"), datetime.now(UTC), lookback_days=3)
-
-
-def _maintain(engine: Engine) -> None:
-    with contextlib.closing(ScratchSpace(reserve_bytes=0)) as scratch:
-        with scratch.upload(1, 1, lambda folder: (folder / "upload").touch()):
-            pass
-        week = timedelta(days=7)
-        # nothing is there to be removed, so no S3 is asked
-        ages = {"orphan_age": week, "upload_age": week, "upload_retention": week}
-        duties = Maintenance(engine, None, scratch, **ages)  # type: ignore[arg-type]
-        duties.release_due()
-        duties.clean_one()
-        duties.forget_uploads()
-        duties.measure_backlog()
-        duties._remove_firsts([])
-        duties.remove_sources()
-
-
-def _write_views(engine: Engine) -> None:
-    PostgresViews(engine).add([View("17", 7, date(2026, 3, 5), 1000, 1)])
-
-
-def _count(find: Callable[[Query, Days], object]) -> Callable[[Engine], None]:
+def _count(find: Callable[[Query, Days], object]) -> Callable[[Engine], Round]:
     """What the statistics of one day ask."""
 
     def ask(engine: Engine) -> None:
@@ -92,30 +68,15 @@ def _count(find: Callable[[Query, Days], object]) -> Callable[[Engine], None]:
 
             find(Query(run, lambda *_: None), Days(day, day, ZoneInfo("Africa/Algiers")))
 
-    return ask
+    return lambda engine: lambda: ask(engine)
 
 
-#: What runs by itself, every few seconds or minutes, in some process.
-DUTIES: dict[str, Callable[[Engine], object]] = {
-    "relay: publish": _take,
-    "relay: count": lambda engine: backlogs(engine, GATEWAY),
-    "gateway: readiness": check,
-    "payments: due events": release_due,
-    "payments: lost messages": lambda engine: release_lost(engine, lambda: True),
-    "payments: wallets": users_covered,
-    "payments: reconciliation": lambda engine: (
-        PostgresPollSchedule(engine).take("satim"),
-        PostgresPollSchedule(engine).count_due("satim"),
-    ),
-    "console: overview": read_overview,
-    "workers: pauses": list_pauses,
-    "transcoder: maintenance": _maintain,
-    "playback: views": _write_views,
+#: Reads that run by themselves, and what the statistics of one day ask when a day is computed.
+DUTIES: dict[str, Callable[[Engine], Round]] = {
+    **{name: read.prepare for name, read in READS.items()},
     "statistics: lessons": _count(lambda ask, days: lessons.compute(ask, days, Rules("DZD"))),
     "statistics: conversion": _count(engagement._converted),
     "statistics: years of students": _count(lambda ask, _: ask(subscriptions._YEARS, users=[1, 2, 3])),
-    "statistics: due days": _sweep,
-    "statistics: cache": lambda engine: refresh(engine, SnapshotCache()),
 }
 
 
@@ -158,22 +119,119 @@ def whole_reads(database_url: str, statement: str, parameters: Any) -> set[str]:
         return set(_read_whole(found[0]["Plan"], partial)) & GROWING
 
 
+def whole_reads_within(database_url: str, statement: str, parameters: Any) -> set[str]:
+    """The same of what the database's own functions run for a statement, which is executed and taken back."""
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT indexrelid::regclass::text FROM pg_index WHERE indpred IS NOT NULL")
+        partial = {name for (name,) in cursor.fetchall()}
+        cursor.execute("LOAD 'auto_explain'")
+        for setting in (
+            "auto_explain.log_min_duration = 0",
+            "auto_explain.log_nested_statements = on",
+            "auto_explain.log_format = json",
+            "auto_explain.log_level = notice",
+            "enable_seqscan = off",
+        ):
+            cursor.execute(f"SET {setting}")
+        del connection.notices[:]
+        cursor.execute(statement, parameters)
+        plans = [json.loads(text[text.index("{") :]) for text in connection.notices if "{" in text]
+        connection.rollback()
+    assert len(plans) > 1, "nothing ran within it"
+    return {table for plan in plans for table in _read_whole(plan["Plan"], partial)} & GROWING
+
+
+#: Whole reads that are meant, and why.
+MEANT = {
+    # one number, once a minute by one worker: whether any balance was changed behind the ledger's back. The accounts of
+    # the newest entries are read by their key where there are rows; empty tables are joined in another way
+    "payments: invariants": {"users", "ledger_accounts"},
+}
+#: Functions of the database whose statements are planned, too.
+FUNCTIONS = {rule.function for rule in rules(RetentionSettings(database_url=SecretStr("postgresql://host/name")))}
+
+
 @pytest.mark.parametrize("duty", DUTIES)
 def test_a_duty_reads_no_growing_table_whole(duty: str, engine: Engine, database_url: str) -> None:
-    with _statements(engine) as sent:
-        DUTIES[duty](engine)
+    # the statistics find days that are due where there is a first fact
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO users (created_at) VALUES (now() - interval '3 days')")
+    work = DUTIES[duty](engine)
 
-    reads = {
-        statement: found
-        for statement, parameters in sent
-        if statement.split()[0].upper() in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
-        if (found := whole_reads(database_url, statement, parameters))
-    }
+    with _statements(engine) as sent:
+        work()
+
+    reads = {}
+    for statement, parameters in sent:
+        if any(function in statement for function in FUNCTIONS):
+            found = whole_reads_within(database_url, statement, parameters)
+        elif statement.split()[0].upper() in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"):
+            found = whole_reads(database_url, statement, parameters)
+        else:
+            continue
+        if found := found - MEANT.get(duty, set()):
+            reads[statement] = found
     assert sent, "it asked nothing"
     assert reads == {}
 
 
+def test_every_background_thread_has_its_reads_here() -> None:
+    listed = {thread for read in READS.values() for thread in read.threads}
+
+    assert listed | WITHOUT_DATABASE.keys() == threads_of_the_code()
+    assert not listed & WITHOUT_DATABASE.keys()
+
+
+#: The class of all background threads, and one between it and others.
+_KINDS = {"PeriodicThread", "ElectedThread"}
+
+
+def threads_of_the_code() -> set[str]:
+    """The names of all background threads that the services start, with what is filled in in capital letters."""
+    found = set()
+    for folder in ("services", "shared"):
+        for path in (PROJECT / folder).rglob("*.py"):
+            text = path.read_text()
+            for node in ast.walk(ast.parse(text)) if any(kind in text for kind in _KINDS) else ():
+                bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+                for call in ast.walk(node) if isinstance(node, ast.ClassDef | ast.Call) else ():
+                    if not isinstance(call, ast.Call) or not call.args:
+                        continue
+                    made = ast.unparse(call.func)
+                    is_thread = call is node and made == "PeriodicThread"
+                    is_kind = _KINDS & set(bases) and made == "super().__init__"
+                    if is_thread or is_kind:
+                        found |= _name(call.args[0])
+    return found
+
+
+def _name(argument: ast.expr) -> set[str]:
+    if isinstance(argument, ast.Constant):
+        return {str(argument.value)}
+    if isinstance(argument, ast.JoinedStr):
+        parts = (
+            str(part.value)
+            if isinstance(part, ast.Constant)
+            else ast.unparse(part.value).upper().removeprefix("SELF._")
+            for part in argument.values
+        )
+        return {"".join(parts)}
+    # a class between passes the name of its subclasses on
+    return set()
+
+
 def test_a_whole_read_is_found(database_url: str) -> None:
-    assert whole_reads(database_url, "SELECT count(*) FROM webhook_events WHERE reason = %s", ("x",)) == {
+    assert whole_reads(database_url, "SELECT count(*) FROM webhook_events WHERE method = %s", ("x",)) == {
         "webhook_events"
     }
+
+
+def test_a_whole_read_within_a_function_is_found(database_url: str) -> None:
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION count_methods(wanted text) RETURNS bigint LANGUAGE plpgsql AS"
+            " $$ BEGIN RETURN (SELECT count(*) FROM webhook_events WHERE method = wanted); END $$"
+        )
+        connection.commit()
+
+    assert whole_reads_within(database_url, "SELECT count_methods(%s)", ("x",)) == {"webhook_events"}
