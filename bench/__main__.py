@@ -17,7 +17,7 @@ from bench import machine, plot, report
 from bench.figures import Measure, Options, Show
 
 #: Each is a module of this package with `measure(options, show)`.
-PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats")
+PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "day1000")
 ROUNDS = 3
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "bench" / "results.json"
@@ -35,12 +35,23 @@ PLOT = "performance-{}.svg"
 @click.option(
     "--stats-size", type=click.Choice(["small", "medium", "10m"]), help="The school; else the largest that fits."
 )
+@click.option(
+    "--scale",
+    type=click.FloatRange(0.0001, 1),
+    help="The school of day1000, as a share of its three years.  [default: 1]",
+)
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
 @click.option("--write-docs", is_flag=True, help="Put the table and the plots into docs/.")
 def bench(
-    parts: Sequence[str], quick: bool, rounds: int | None, stats_size: str | None, path: Path | None, write_docs: bool
+    parts: Sequence[str],
+    quick: bool,
+    rounds: int | None,
+    stats_size: str | None,
+    scale: float | None,
+    path: Path | None,
+    write_docs: bool,
 ) -> None:
-    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats.
+    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats, day1000.
 
     Real servers and processes are started on this machine for each part and removed after it. Subject and rivals take
     turns in one run, so compare the ratios; the figures themselves are this machine's, and only while it is idle.
@@ -57,7 +68,11 @@ def bench(
     for part in parts or PARTS:
         with tempfile.TemporaryDirectory(prefix="nouba-bench-") as folder, _bar(console, part) as show:
             options = Options(
-                folder=Path(folder), quick=quick, rounds=rounds or (1 if quick else ROUNDS), stats_size=stats_size
+                folder=Path(folder),
+                quick=quick,
+                rounds=rounds or (1 if quick else ROUNDS),
+                stats_size=stats_size,
+                scale=scale,
             )
             measure: Callable[[Options, Show], Iterator[Measure]] = import_module(f"bench.{part}").measure
             measures += measure(options, show)

@@ -22,6 +22,8 @@ class Options:
     rounds: int
     #: How large the school of the part `stats` is; None for the largest that fits.
     stats_size: str | None = None
+    #: How large the school of the part `day1000` is, as a share of its whole.
+    scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

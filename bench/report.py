@@ -12,6 +12,7 @@ from rich.table import Table
 from bench.figures import COLUMNS, Measure
 
 BEGIN, END = "<!-- the command writes from here -->", "<!-- to here -->"
+READS_BEGIN, READS_END = "<!-- the command writes day1000 from here -->", "<!-- day1000 to here -->"
 
 
 def show(measures: Sequence[Measure], machine: Mapping[str, str], console: Console) -> None:
@@ -37,12 +38,30 @@ def write_json(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def write_docs(page: Path, measures: Sequence[Measure], machine: Mapping[str, str]) -> None:
-    """Put the table between the page's two markers, in place of the one before. Raises ClickException without them."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise click.ClickException(f"{page} has lost its markers; write these two lines again: {BEGIN} and {END}")
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
-    lines += [f"| {' | '.join(row.cells)} |" for measure in measures for row in measure.rows]
+    """Put the tables between the page's markers, in place of those before. Raises ClickException without them.
+
+    The part `day1000` has a table of its own: it has a line for each read, and no rivals.
+    """
+    # it loads every service
+    from bench import day1000
+
     description = ", ".join(f"{name} {value}" for name, value in machine.items())
-    page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{description}\n\n{END}{after}", encoding="utf-8")
+    reads = [measure for measure in measures if measure.part == day1000.PART]
+    rest = [measure for measure in measures if measure.part != day1000.PART]
+    if rest:
+        lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+        lines += [f"| {' | '.join(row.cells)} |" for measure in rest for row in measure.rows]
+        _write_between(page, BEGIN, END, [*lines, "", description])
+    if reads:
+        _write_between(page, READS_BEGIN, READS_END, [*day1000.table(reads), "", description])
+
+
+def _write_between(page: Path, begin_marker: str, end_marker: str, lines: Sequence[str]) -> None:
+    before, begin, rest = page.read_text(encoding="utf-8").partition(begin_marker)
+    _, end, after = rest.partition(end_marker)
+    if not begin or not end:
+        raise click.ClickException(
+            f"{page} has lost its markers; write these two lines again: {begin_marker} and {end_marker}"
+        )
+    text = "\n".join(lines)
+    page.write_text(f"{before}{begin_marker}\n\n{text}\n\n{end_marker}{after}", encoding="utf-8")

@@ -35,9 +35,9 @@ class Cost:
 
 
 @contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
+def postgres(folder: Path, settings: Mapping[str, object] | None = None) -> Iterator[Postgres]:
     """A PostgreSQL as safe as in production, with the newest schema in its database `nouba`."""
-    server = Postgres(folder / "postgres")
+    server = Postgres(folder / "postgres", settings=settings)
     try:
         server.start()
         migrate(server.url)

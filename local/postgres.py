@@ -4,6 +4,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg2
@@ -24,12 +25,23 @@ class Postgres:
 
     name = "PostgreSQL"
 
-    def __init__(self, folder: Path, *, durable: bool = True, max_connections: int = 200) -> None:
-        """`durable=False` may lose the last commits when the server is killed: for tests that do not kill it."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durable: bool = True,
+        max_connections: int = 200,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """`durable=False` may lose the last commits when the server is killed: for tests that do not kill it.
+
+        `settings` are further ones of the server.
+        """
         #: Where all of it is.
         self.folder = folder.absolute()
         self._durable = durable
         self._max_connections = max_connections
+        self._settings = settings or {}
         self._remembered = SavedSettings(self.folder / "server.json")
         self._process = DaemonProcess(self.folder)
 
@@ -97,6 +109,7 @@ class Postgres:
         }
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= self._settings
         return [f"--{name}={value}" for name, value in settings.items()]
 
     def _initialise(self, program: Path, place: Path, password: str) -> None:

@@ -12,8 +12,10 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
+from bench.day1000_reads import everything
+from bench.day1000_school import describe
 from bench.figures import Measure, alternate
-from bench.report import BEGIN, END, write_docs
+from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
 
 PROJECT = Path(__file__).parents[2]
 
@@ -36,6 +38,7 @@ LADDERS = {
     "one bare ffmpeg, threads as it likes",
     "one ffmpeg a rendition",
 }
+AGES = {"day 1,000", "day 1", "day 1,000, database", "day 1, database"}
 READERS = {"200, gzip", "304, If-None-Match"}
 
 #: By part: every measure, in order, and who takes part in it.
@@ -97,6 +100,10 @@ EXPECTED = {
         ("API p50 at 1,000/s", READERS),
         ("API p99 at 1,000/s", READERS),
     ],
+    "day1000": [
+        (f"seeding at scale 0.0005 ({describe(0.0005)})", {"bench"}),
+        *((f"{one.kind}: {one.name}", AGES) for one in everything()),
+    ],
 }
 
 
@@ -133,6 +140,23 @@ def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> N
     assert "| ours | 3.00 /s | 2.00 to 4.00 |" in text
 
 
+def test_the_reads_of_an_old_installation_have_a_table_of_their_own(tmp_path: Path) -> None:
+    # Given
+    page = tmp_path / "performance.md"
+    page.write_text(f"{BEGIN}\nother parts\n{END}\n{READS_BEGIN}\nold\n{READS_END}\n")
+    samples = {"day 1,000": [30.0], "day 1": [20.0], "day 1,000, database": [3.0], "day 1, database": [2.0]}
+
+    # When
+    measure = Measure(part="day1000", name="console page: /dead", unit="ms", samples=samples, goal="at most 200 ms")
+    write_docs(page, [measure], {"cores": "2"})
+
+    # Then
+    text = page.read_text()
+    assert "other parts" in text
+    assert "old" not in text
+    assert "| console page | `/dead` | 20.0 ms | 30.0 ms | 2.0 ms | 3.0 ms | at most 200 ms |" in text
+
+
 def test_the_plot_has_a_point_for_each_number_of_events_kept(tmp_path: Path) -> None:
     samples = {"1,000 events kept before": [200.0, 100.0, 300.0], "4,000 events kept before": [190.0]}
 
@@ -149,6 +173,7 @@ def test_the_projects_page_has_a_place_for_the_table() -> None:
     text = (PROJECT / "docs" / "performance.md").read_text()
 
     assert 0 < text.index(BEGIN) < text.index(END)
+    assert 0 < text.index(READS_BEGIN) < text.index(READS_END)
 
 
 def test_contenders_take_turns_and_every_second_round_is_reversed() -> None:

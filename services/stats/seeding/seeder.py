@@ -1,6 +1,6 @@
 """Seeds a made-up school with two years of history."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from services.stats.days import ONE_DAY, midnight
 from services.stats.errors import RefusedDayError
-from services.stats.seeding.tables import FUNCTIONS, TABLES
+from services.stats.seeding.tables import FUNCTIONS, TABLES, Rows
 
 HISTORY_DAYS = 731
 
@@ -51,14 +51,24 @@ def counts(users: int) -> dict[str, int]:
 
 
 def seed(
-    engine: Engine, users: int, number: int, until: date, zone: ZoneInfo, progress: Callable[[str, int, int], None]
+    engine: Engine,
+    users: int,
+    number: int,
+    until: date,
+    zone: ZoneInfo,
+    progress: Callable[[str, int, int], None],
+    *,
+    days: int = HISTORY_DAYS,
+    tables: Sequence[Rows] = TABLES,
+    more_counts: Mapping[str, int] | None = None,
 ) -> Seeded:
     """Write the school number `number` of so many users, whose last day is the one before `until`.
 
-    `progress` is told a table, how many of its rows are made, and how many it will have.
+    `progress` is told a table, how many of its rows are made, and how many it will have. `tables` are other statements
+    than those of the statistics, whose numbers of rows are in `more_counts`.
     """
-    rows_of = counts(users)
-    begins_at, ends_at = midnight(until - ONE_DAY * HISTORY_DAYS, zone), midnight(until, zone)
+    rows_of = {**counts(users), **(more_counts or {})}
+    begins_at, ends_at = midnight(until - ONE_DAY * days, zone), midnight(until, zone)
     names: dict[str, object] = {
         **rows_of,
         "seed": number,
@@ -70,7 +80,7 @@ def seed(
     }
     begun, written = monotonic(), 0
     with engine.connect() as connection, _without_triggers(connection, names):
-        for rows in TABLES:
+        for rows in tables:
             total = rows_of[rows.of]
             statement = rows.statement.format(**names)
             for first in range(1, total + 1, _PIECE):
@@ -79,7 +89,7 @@ def seed(
                 written += result.rowcount
                 connection.commit()
                 progress(rows.table, last, total)
-        _set_counters(connection)
+        _set_counters(connection, tables)
         written += connection.exec_driver_sql("SELECT count(*) FROM ledger_transactions").scalar_one()
     seconds = monotonic() - begun
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -109,10 +119,16 @@ def _without_triggers(connection: Connection, names: dict[str, object]) -> Itera
         connection.commit()
 
 
-def _set_counters(connection: Connection) -> None:
-    """The next row of each table gets the next number."""
-    for table in sorted({rows.table for rows in TABLES} | {"ledger_transactions"}):
-        connection.execute(
-            text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}")  # noqa: S608
-        )
+def _set_counters(connection: Connection, tables: Sequence[Rows]) -> None:
+    """The next row of each table gets the next number, where rows have one."""
+    for table in sorted({rows.table for rows in tables} | {"ledger_transactions"}):
+        counter = connection.execute(
+            text(
+                "SELECT pg_get_serial_sequence(:table, attname) FROM pg_attribute"
+                " WHERE attrelid = to_regclass(:table) AND attname = 'id' AND attidentity <> ''"
+            ),
+            {"table": table},
+        ).scalar_one_or_none()
+        if counter is not None:
+            connection.execute(text(f"SELECT setval('{counter}', max(id)) FROM {table}"))  # noqa: S608
     connection.commit()
