@@ -108,6 +108,8 @@ def _print_addresses(environment: Mapping[str, str], stack: Stack) -> None:
         "Gateway": environment.get("GATEWAY_URL"),
         "its documentation": environment.get("GATEWAY_URL") and f"{environment['GATEWAY_URL']}/docs",
         "Statistics": environment.get("STATS_URL"),
+        "Console": environment.get("CONSOLE_URL"),
+        "Playback": environment.get("PLAYBACK_URL"),
         "Lessons (/courses/<id>)": environment.get("PLAYER_URL"),
         "Payment provider simulator": environment.get("PSP_URL"),
         "PostgreSQL": environment.get("NOUBA_DATABASE_URL"),

@@ -1,7 +1,7 @@
 """A school's back end on Django: checkouts, uploads, lessons, and the events that Nouba sends.
 
 pip install django httpx standardwebhooks
-export NOUBA_URL=http://127.0.0.1:8080 NOUBA_TOKEN=... NOUBA_EVENTS_SECRET=whsec_...
+export NOUBA_URL=... NOUBA_TOKEN=... NOUBA_EVENTS_SECRET=whsec_...  # examples/README.md prints them
 python examples/django/manage.py migrate && python examples/django/manage.py runserver 3000
 """
 

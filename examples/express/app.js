@@ -1,7 +1,7 @@
 // A school's back end on Express: checkouts, uploads, lessons, and the events that Nouba sends.
 //
 // npm ci
-// export NOUBA_URL=http://127.0.0.1:8080 NOUBA_TOKEN=... NOUBA_EVENTS_SECRET=whsec_...
+// export NOUBA_URL=... NOUBA_TOKEN=... NOUBA_EVENTS_SECRET=whsec_...  # examples/README.md prints them
 // PORT=3000 npm start
 
 import { DatabaseSync } from "node:sqlite";

@@ -27,8 +27,11 @@ def psp(context: click.Context) -> None:
 @click.option("--username", envvar="NOUBA_PSP_SATIM_USERNAME", default="simulator", show_default=True)
 @click.option("--password", envvar="NOUBA_PSP_SATIM_PASSWORD", default="simulator", show_default="simulator")
 @click.option("--auto-cancel-seconds", default=AUTO_CANCEL_SECONDS, show_default=True, help="For an unconfirmed order.")
-def serve(host: str, port: int, username: str, password: str, auto_cancel_seconds: float) -> None:
-    """Answer SATIM's calls, Chargily's `GET /api/v2/checkouts/<id>` and Stripe's API, until Ctrl-C."""
+@click.option("--gateway", "gateway_url", envvar="GATEWAY_URL", help="Gets Chargily's webhook when a browser pays.")
+def serve(
+    host: str, port: int, username: str, password: str, auto_cancel_seconds: float, gateway_url: str | None
+) -> None:
+    """Answer SATIM's calls, Chargily's checkouts and Stripe's API, until Ctrl-C."""
     keys = split(os.environ.get("NOUBA_PSP_CHARGILY_SECRETS", ""))
     bank = Bank(auto_cancel_seconds=auto_cancel_seconds)
     stripe_keys = split(os.environ.get("NOUBA_PSP_STRIPE_API_KEY", ""))
@@ -38,6 +41,7 @@ def serve(host: str, port: int, username: str, password: str, auto_cancel_second
         password=password,
         chargily_secrets=tuple(keys),
         stripe_keys=tuple(stripe_keys),
+        gateway_url=gateway_url,
     )
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_server(host, port, app, threaded=True)

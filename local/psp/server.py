@@ -33,12 +33,16 @@ def simulator(
     password: str,
     chargily_secrets: tuple[str, ...] = (),
     stripe_keys: tuple[str, ...] = (),
+    gateway_url: str | None = None,
 ) -> Flask:
-    """The web application; SATIM's calls want `username` and `password`, Chargily's and Stripe's one of their keys."""
+    """The web application; SATIM's calls want `username` and `password`, Chargily's and Stripe's one of their keys.
+
+    `gateway_url` gets Chargily's webhook when somebody pays in a browser.
+    """
     app = Flask("local.psp")
     faults = Faults()
     app.register_blueprint(faults.pages())
-    app.register_blueprint(checkouts(chargily_secrets, faults))
+    app.register_blueprint(checkouts(chargily_secrets, faults, gateway_url))
     app.register_blueprint(stripe_api(StripeAccount(), stripe_keys, faults))
     _add_satim(app, bank, faults, (("userName", username), ("password", password)))
     _add_payer(app, bank)

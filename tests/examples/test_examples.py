@@ -1,11 +1,16 @@
 """Each example against the running system, both ways: it calls the API, and it receives events, also after a kill."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
@@ -36,6 +41,7 @@ from tests.webhook_gateway.processes import (
 )
 from tests.webhook_gateway.providers.servers import serving
 
+_PROJECT = Path(__file__).parents[2]
 TOKEN = "the-token-of-the-examples"
 _MERCHANT = {"username": "school", "password": "bank-password"}
 _RECIPE = (
@@ -194,6 +200,27 @@ def test_a_lesson_is_uploaded_and_played(system: System, example: Example) -> No
         playlist = httpx.get(address).raise_for_status().text
         address = urljoin(address, next(line for line in playlist.splitlines() if line and line[0] != "#"))
     assert httpx.get(address).raise_for_status().content
+
+
+def test_the_documented_upload_becomes_a_lesson(system: System, tmp_path: Path) -> None:
+    system.database.execute("INSERT INTO courses (id, title) VALUES (7, 'Limits')")
+    film = film_cache.make(_RECIPE, film_cache.folder_for(" ".join(_RECIPE).encode()) / "example.mp4")
+    (tmp_path / "lesson.mp4").write_bytes(film.read_bytes())
+    (program,) = re.findall(r"```python\n(.*?)```", (_PROJECT / "docs" / "integration.md").read_text(), re.DOTALL)
+
+    uploaded = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"GATEWAY_URL": system.gateway.url, "TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+    )
+
+    assert uploaded.returncode == 0, uploaded.stderr
+    assert "'status': 'accepted'" in uploaded.stdout
+    with system.client() as client:
+        path = "/api/v1/courses/7/video"
+        wait_until(lambda: client.get(path).json()["status"] == "completed", 60, "the lesson is not ready")
 
 
 def test_a_killed_receiver_misses_no_event_and_each_key_keeps_its_order(system: System, example: Example) -> None:

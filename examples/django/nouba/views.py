@@ -91,7 +91,8 @@ def receive_event(request: HttpRequest) -> HttpResponse:
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
         event = Webhook(settings.NOUBA_EVENTS_SECRET).verify(request.body, headers)
-    except WebhookVerificationError:
+    except WebhookVerificationError as error:
+        log.warning("refused an event: %s", error)
         return HttpResponse(status=401)
     # the id and what the event changes are one transaction: a crash in between loses neither
     with transaction.atomic():

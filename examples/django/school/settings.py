@@ -20,6 +20,8 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGGING = {
     "version": 1,
+    # runserver's own lines too
+    "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "loggers": {"nouba": {"handlers": ["console"], "level": "INFO"}},
 }

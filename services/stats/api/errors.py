@@ -82,7 +82,10 @@ class DayNotStoredError(ReaderError):
     def __init__(self, day: date | None, first: date | None, last: date | None) -> None:
         self.day, self.first, self.last = day, first, last
         if first is None:
-            message = "No day is kept yet; the first one is when it is over and computed."
+            message = (
+                "No day is kept yet: each day is computed after its end."
+                " `nouba stats compute DAY` computes a past day now."
+            )
         elif day is not None and first < day < (last or day):
             message = f"{day} is not kept, though days from {first} to {last} are; it is computed at the next sweep."
         else:

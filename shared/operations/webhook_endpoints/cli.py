@@ -203,9 +203,16 @@ def replay(
     with _endpoints() as given:
         chosen = ReplayFilter(types, since, until, only_failed)
         count = given.replay(endpoint_id, chosen, who=actor_name, most=None, report=report).events
+        pending = given.count_pending().get(endpoint_id, "0")
     if is_watched:
         click.echo(err=True)
     click.echo(json.dumps({"events": count}) if as_json else f"{count} events are sent again.")
+    if not as_json and not count and pending != "0":
+        click.echo(
+            f"{pending} deliveries are pending and retried by themselves: "
+            f"`nouba endpoints deliveries {endpoint_id}` shows when.",
+            err=True,
+        )
 
 
 @endpoints.command()
@@ -240,4 +247,6 @@ def _print_secret(endpoint_id: int, secret: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"id": endpoint_id, "secret": secret}))
         return
-    click.echo(f"Endpoint {endpoint_id}. Its secret, which is not shown again:\n{secret}")
+    # the secret alone on standard output, as `tokens create` prints its token: SECRET=$(nouba endpoints add ...)
+    click.echo(f"Endpoint {endpoint_id}. Keep its secret now; it is not shown again.", err=True)
+    click.echo(secret)

@@ -1,5 +1,6 @@
 """The simulated bank answers as SATIM is documented to."""
 
+import hmac
 import json
 import subprocess
 import sys
@@ -7,8 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
+from flask import Flask, request
 
+from local.psp.bank import Bank
+from local.psp.server import simulator
 from tests.local.psp.conftest import Clock
+from tests.webhook_gateway.providers.servers import serving
 
 CREDENTIALS = {"userName": "merchant", "password": "merchant-password"}
 ORDER = {
@@ -175,6 +180,60 @@ def test_chargilys_checkouts_are_made_moved_and_read_back_with_the_key_alone(ban
     assert httpx.get(f"{checkouts}/{made['id']}").status_code == 401
     assert httpx.get(f"{checkouts}/{made['id']}", headers={"Authorization": "Bearer other"}).status_code == 401
     assert httpx.post(checkouts, headers=key, json={"amount": "2500", "currency": "dzd"}).status_code == 422
+
+
+def test_a_payer_in_a_browser_causes_a_signed_webhook_and_returns_to_the_school() -> None:
+    received: list[dict[str, Any]] = []
+    gateway = Flask("gateway")
+
+    @gateway.post("/webhooks/chargily")
+    def receive() -> str:
+        expected = hmac.new(b"test_sk_a", request.get_data(), "sha256").hexdigest()
+        assert request.headers["signature"] == expected
+        received.append(request.get_json())
+        return ""
+
+    def create_checkout(url: str) -> dict[str, Any]:
+        wanted = {
+            "amount": 2500,
+            "currency": "dzd",
+            "metadata": {"user_id": 7},
+            "success_url": "https://school.example/orders/1",
+            "failure_url": "https://school.example/failed/1",
+        }
+        key = {"Authorization": "Bearer test_sk_a"}
+        return dict(httpx.post(f"{url}/test/api/v2/checkouts", headers=key, json=wanted).json())
+
+    with serving(gateway) as gateway_url:
+        app = simulator(Bank(), username="m", password="p", chargily_secrets=("test_sk_a",), gateway_url=gateway_url)
+        with serving(app) as url:
+            # When a payer presses a button of the page, then the browser returns and the webhook is sent
+            first, second = create_checkout(url), create_checkout(url)
+            assert 'name="browser"' in httpx.get(first["checkout_url"]).text
+            paid = httpx.post(f"{first['checkout_url']}/paid", data={"browser": "1"})
+            failed = httpx.post(f"{second['checkout_url']}/failed", data={"browser": "1"})
+            # When a test pays without a browser, then the webhook is lost
+            moved = httpx.post(f"{create_checkout(url)['checkout_url']}/paid")
+
+    assert (paid.status_code, paid.headers["Location"]) == (303, "https://school.example/orders/1")
+    assert (failed.status_code, failed.headers["Location"]) == (303, "https://school.example/failed/1")
+    assert moved.json()["status"] == "paid"
+    assert [(body["type"], body["data"]["id"]) for body in received] == [
+        ("checkout.paid", first["id"]),
+        ("checkout.failed", second["id"]),
+    ]
+
+
+def test_a_payer_returns_though_the_gateway_does_not_answer() -> None:
+    app = simulator(
+        Bank(), username="m", password="p", chargily_secrets=("test_sk_a",), gateway_url="http://127.0.0.1:9"
+    )
+    with serving(app) as url:
+        wanted = {"amount": 2500, "currency": "dzd", "success_url": "https://school.example/orders/1"}
+        key = {"Authorization": "Bearer test_sk_a"}
+        made = httpx.post(f"{url}/api/v2/checkouts", headers=key, json=wanted).json()
+
+        assert httpx.post(f"{made['checkout_url']}/paid", data={"browser": "1"}).status_code == 303
 
 
 def test_the_command_serves_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

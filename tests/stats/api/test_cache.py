@@ -3,6 +3,7 @@
 import os
 
 from services.stats.api.cache import LARGEST_MADE, LARGEST_MADE_BYTES, SnapshotCache
+
 from services.stats.api.responses import CachedResponse, document
 
 

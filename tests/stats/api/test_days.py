@@ -170,6 +170,7 @@ def test_nothing_kept_is_404_with_a_reason(start: Start, database_url: str) -> N
 
     assert answer.status_code == 404
     assert "No day is kept yet" in answer.json()["message"]
+    assert "nouba stats compute" in answer.json()["message"]
     assert api.get("/?lang=en").status_code == 404
     assert "No statistics yet" in api.get("/?lang=en").text
     assert api.get("/readyz").json()["reason"] == "No day has been computed yet."

@@ -1,6 +1,7 @@
 """Endpoints by the API and the command line: what is asked for, what is refused, and what is never shown."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -176,6 +177,26 @@ def test_the_command_line_does_the_same(database: Database) -> None:
     nouba("remove", number)
     assert nouba("list", "--json") == {"endpoints": []}
     assert nouba("types", "--json") == {"types": list(EVENT_TYPES)}
+
+
+def test_the_command_prints_the_secret_alone_and_says_what_a_replay_leaves(database: Database) -> None:
+    def nouba(*arguments: str) -> subprocess.CompletedProcess[str]:
+        settings = {"NOUBA_DATABASE_URL": database.url, "NOUBA_EVENTS_ALLOW_PRIVATE": "true"}
+        return subprocess.run(
+            [NOUBA, "endpoints", *arguments], env=settings, capture_output=True, text=True, check=True
+        )
+
+    # SECRET=$(nouba endpoints add ...) holds the secret, and nothing else
+    made = nouba("add", "http://127.0.0.1:9/", "--type", "lesson.ready")
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/=]+\n", made.stdout)
+    endpoint_id = made.stderr.split()[1].rstrip(".")
+    assert "not shown again" in made.stderr
+    assert "retried by themselves" not in nouba("replay", endpoint_id, "--only-failed").stderr
+
+    # a delivery that waits for its retry is not sent again; the command says so
+    nouba("test", endpoint_id)
+    assert "1 deliveries are pending" in nouba("replay", endpoint_id, "--only-failed").stderr
+    nouba("remove", endpoint_id)
 
 
 def test_private_addresses_are_refused_by_default() -> None:
