@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from local.psp.api_faults import Faults
 from local.psp.bodies import digest
-from local.psp.events import sign
+from local.psp.signed_webhooks import sign
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated payment page</title>
 <h1>{{ checkout.amount }} DZD</h1><p>No card, no money: choose how it ends.</p>

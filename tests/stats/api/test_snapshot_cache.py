@@ -2,9 +2,8 @@
 
 import os
 
-from services.stats.api.cache import LARGEST_MADE, LARGEST_MADE_BYTES, SnapshotCache
-
 from services.stats.api.responses import CachedResponse, document
+from services.stats.api.snapshot_cache import LARGEST_MADE, LARGEST_MADE_BYTES, SnapshotCache
 
 
 def test_a_reader_who_asks_for_every_range_does_not_fill_the_memory() -> None:
