@@ -60,7 +60,7 @@ _OTHER_TRACES = """
 SELECT user_id FROM payments WHERE completed_at >= %(begins_at)s AND completed_at < %(ends_at)s
 -- a viewer is whom the school named when it had the address signed, which may be nobody who is registered
 UNION ALL
-SELECT users.id FROM lesson_views JOIN users ON users.id = lesson_views.user_id WHERE lesson_views.day = %(day)s
+SELECT user_id FROM lesson_views WHERE day = %(day)s AND user_id IS NOT NULL
 """
 
 # of the days before, neither the session nor the kind of trace matters
@@ -170,10 +170,10 @@ class _Walk:
     def go(self, bucket: int, *groups: Integers) -> int:
         """These users came in the day; returns how many of the first group there are."""
         here = np.zeros(self._last_day.size, np.bool_)
-        here[self._places.of(groups[0])] = True
+        here[self._places.of_known(groups[0])] = True
         first = int(np.count_nonzero(here))
         for others in groups[1:]:
-            here[self._places.of(others)] = True
+            here[self._places.of_known(others)] = True
         places = np.flatnonzero(here)
         self._last -= np.bincount(self._last_day[places], minlength=self._last.size)
         self._last[0] = 0
@@ -197,9 +197,21 @@ class _Places:
         largest = ask(_LARGEST)[0].id
         self._users: Integers | None = None
         self.number = largest + 1
+        # read once, which is cheaper than a join for each day
+        registered = ask.columns(_ALL_USERS, ("id",))[0]
+        self._is_known = np.zeros(self.number if largest <= LARGEST_PLACE else 0, np.bool_)
         if largest > LARGEST_PLACE:
-            self._users = np.sort(ask.columns(_ALL_USERS, ("id",))[0])
+            self._users = np.sort(registered)
             self.number = self._users.size
+        else:
+            self._is_known[registered] = True
 
     def of(self, users: Integers) -> Integers:
         return users if self._users is None else np.searchsorted(self._users, users)
+
+    def of_known(self, users: Integers) -> Integers:
+        """The places of those of them who are registered."""
+        if self._users is not None:
+            return self.of(users[np.isin(users, self._users)])
+        users = users[users < self.number]
+        return users[self._is_known[users]]
