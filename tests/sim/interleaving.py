@@ -272,7 +272,7 @@ class _Play:
         broker = StubBroker(middleware=[Retries(), ShutdownNotifications(), TimeLimit()])
         with mock.patch.object(batched, "Batcher", _Inline):
             together = BatchedSettlement(settlement, settlement, read)
-        worker.declare(broker, together, partial(enqueue_alone, servers.engine), lambda: None)
+        worker.declare(broker, together, partial(enqueue_alone, servers.engine), lambda _queue: None)
         return broker
 
     # how it begins and ends
