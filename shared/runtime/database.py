@@ -9,7 +9,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ import psycopg2
 import structlog
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - psycopg2 names its class so
 from psycopg2.extensions import parse_dsn
+from psycopg2.extras import NamedTupleCursor
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import (
     DBAPIError,
@@ -107,6 +108,27 @@ def connect_within(engine: Engine, seconds: float) -> Iterator[Connection]:
         wire = _wire_of(connection.connection.driver_connection)
         with wire, _deadlines.within(wire, left_seconds, socket.SHUT_RDWR):
             yield connection
+
+
+def fetch_all(connection: Connection, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
+    """Execute `statement` with psycopg2's own cursor, and return its rows: for statements that run for every event.
+
+    SQLAlchemy's execution and result objects take as much CPU as psycopg2 itself. Its connection, pool and errors stay:
+    what fails raises what `exec_driver_sql` raises, and drops the same connections.
+    """
+    session = connection.connection
+    if not session.driver_connection.autocommit and not connection.in_transaction():  # type: ignore[union-attr]
+        # SQLAlchemy has to know of the transaction that psycopg2 begins
+        connection.begin()
+    cursor = session.cursor(cursor_factory=NamedTupleCursor)
+    try:
+        connection.dispatch.before_cursor_execute(connection, cursor, statement, values, None, False)
+        cursor.execute(statement, values)
+        rows = list(cursor.fetchall()) if cursor.description else []
+    except BaseException as error:  # noqa: BLE001 - raised again, as SQLAlchemy means it
+        connection._handle_dbapi_exception(error, statement, None, cursor, None)
+    cursor.close()
+    return rows
 
 
 class RetryingEngine:

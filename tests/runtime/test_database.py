@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg2
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from local.postgres import Postgres
-from shared.runtime.database import RetryingEngine, build_engine, connect_within
+from shared.runtime.database import RetryingEngine, build_engine, connect_within, fetch_all
 from tests.standby import port_of, start_standby
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_until
@@ -117,6 +117,68 @@ def test_connections_that_ended_while_they_were_idle_fail_no_request(database_ur
     for _ in range(3):
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 / 0",
+        "SELECT no_such_column",
+        "INSERT INTO schema_that_is_not_there.table_ VALUES (1)",
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+        "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '25006'; END $$",
+    ],
+)
+def test_what_fails_by_psycopg2s_own_cursor_fails_as_by_sqlalchemys(database_url: str, statement: str) -> None:
+    def fail(execute: Callable[[Connection], object]) -> tuple[type[DBAPIError], str | None, bool, int]:
+        engine = build_engine(database_url, pool_size=2, autocommit=True)
+        with engine.connect() as one, engine.connect() as two:
+            two.exec_driver_sql("SELECT 1")
+            with pytest.raises(DBAPIError) as caught:
+                execute(one)
+        # the next caller has a connection that works, whatever became of this one
+        with engine.connect() as connection:
+            (row,) = fetch_all(connection, "SELECT 1 AS one", ())
+            assert row.one == 1
+        left = engine.pool.checkedin()  # type: ignore[attr-defined]
+        engine.dispose()
+        error = caught.value
+        return type(error), getattr(error.orig, "pgcode", None), error.connection_invalidated, left
+
+    raw = fail(lambda connection: fetch_all(connection, statement, ()))
+    assert raw == fail(lambda connection: connection.exec_driver_sql(statement))
+
+
+def test_what_psycopg2s_own_cursor_wrote_in_a_transaction_is_committed_with_it(database_url: str) -> None:
+    engine = build_engine(database_url)
+    with engine.connect() as connection:
+        fetch_all(connection, "CREATE TABLE written_raw (id integer)", ())
+        connection.rollback()
+        fetch_all(connection, "CREATE TABLE written_raw (id integer)", ())
+        connection.commit()
+    with engine.connect() as connection:
+        assert fetch_all(connection, "DROP TABLE written_raw", ()) == []
+        connection.commit()
+    engine.dispose()
+
+
+def test_a_caller_that_is_interrupted_in_a_query_leaves_no_connection_behind(database_url: str) -> None:
+    """dramatiq ends a job that lasts too long by an exception that is not an error, at any line."""
+    engine = build_engine(database_url, autocommit=True)
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    with engine.connect() as connection:
+        event.listen(engine, "before_cursor_execute", interrupt)
+        with pytest.raises(Interrupt):
+            fetch_all(connection, "SELECT 1", ())
+        event.remove(engine, "before_cursor_execute", interrupt)
+        assert connection.invalidated
     engine.dispose()
 
 

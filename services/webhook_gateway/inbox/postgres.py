@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -13,7 +13,7 @@ from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.batcher import Batcher
-from shared.runtime.database import connect_within
+from shared.runtime.database import connect_within, fetch_all
 
 #: An event that was not settled by then is tried again, even if its message was lost with the broker's disk.
 SETTLED_WITHIN = "15 minutes"
@@ -82,6 +82,9 @@ WITH hint AS (
 SELECT id, provider, reference FROM question
 """
 
+#: Messages without their ids, which the statements fill in; to encode them takes longer than to send them.
+_ONE, _SEVERAL = encode_message(WebhookReceived(event_id=0)), encode_message(WebhooksReceived(event_ids=()))
+
 
 class PostgresInbox:
     """Implements `Inbox`. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
@@ -148,7 +151,7 @@ class ConnectionInbox:
     def _keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult]:
         if not entries:
             return []
-        rows = self._connection.exec_driver_sql(_KEEP, _values(entries)).all()
+        rows = fetch_all(self._connection, _KEEP, _values(entries))
         new = {(row.provider, row.dedupe_key): int(row.id) for row in rows}
         first = [new.pop(_key(entry), None) for entry in entries]
         # The first statement cannot see a row that was committed while it waited for it; the second can.
@@ -165,9 +168,9 @@ class ConnectionInbox:
             "provider": [hint.provider for hint in hints],
             "reference": [hint.reference for hint in hints],
             "service": GATEWAY,
-            "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
+            "message": _stamped(_ONE),
         }
-        rows = self._connection.exec_driver_sql(_OPEN_QUESTIONS, values).all()
+        rows = fetch_all(self._connection, _OPEN_QUESTIONS, values)
         return {(row.provider, row.reference): row.id for row in rows}
 
     def _find(self, entries: Sequence[WebhookEvent]) -> dict[tuple[str, str], InsertResult]:
@@ -177,7 +180,7 @@ class ConnectionInbox:
             "provider": [entry.provider for entry in entries],
             "dedupe_key": [entry.dedupe_key for entry in entries],
         }
-        rows = self._connection.exec_driver_sql(_FIND, keys).all()
+        rows = fetch_all(self._connection, _FIND, keys)
         return {
             (row.provider, row.dedupe_key): InsertResult(row.id, False, bytes(row.body_sha256), row.api_version)
             for row in rows
@@ -201,6 +204,10 @@ def _question(entry: WebhookEvent) -> tuple[str, str | None] | None:
     return (entry.provider, entry.reference) if _is_hint(entry) else None
 
 
+def _stamped(message: Mapping[str, Any]) -> str:
+    return json.dumps({**message, "message_timestamp": int(time.time() * 1000)})
+
+
 def _values(entries: Sequence[WebhookEvent]) -> dict[str, Any]:
     return {
         "provider": [entry.provider for entry in entries],
@@ -218,6 +225,6 @@ def _values(entries: Sequence[WebhookEvent]) -> dict[str, Any]:
         "alone": [entry.is_hint or entry.received_at is not None for entry in entries],
         "service": GATEWAY,
         "settled_within": SETTLED_WITHIN,
-        "message": json.dumps(encode_message(WebhookReceived(event_id=0))),
-        "several": json.dumps(encode_message(WebhooksReceived(event_ids=()))),
+        "message": _stamped(_ONE),
+        "several": _stamped(_SEVERAL),
     }

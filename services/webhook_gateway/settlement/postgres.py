@@ -34,6 +34,7 @@ from shared.contracts.message import Message
 from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.routes import GATEWAY
 from shared.messaging.actors import encode_message
+from shared.runtime.database import fetch_all
 
 _ONE_REFERENCE = "uq_payments_provider_provider_reference"
 #: What a connection is marked with that has prepared the statements: when it last planned them anew.
@@ -44,8 +45,8 @@ PLANS_KEPT_SECONDS = 10.0
 def read_events(engine: Engine, event_ids: Sequence[int]) -> Sequence[Event | None]:
     """The events as they were kept; None for each that does not exist or is final. See `open_books` for `engine`."""
     with _prepared(engine) as connection:
-        rows = connection.exec_driver_sql(sql.READ.execute(1), (list(event_ids),)).all()
-    found = {row.id: Event(**{**row._mapping, "body": bytes(row.body)}) for row in rows}
+        rows = fetch_all(connection, sql.READ.execute(1), (list(event_ids),))
+    found = {row.id: Event(**{**row._asdict(), "body": bytes(row.body)}) for row in rows}
     return [found.get(event_id) for event_id in event_ids]
 
 
@@ -305,7 +306,7 @@ class PostgresSettlementStore:
             sql.LOCK_WALLETS.execute(0),
             sql.READ_PAYMENTS.execute(2),
         ]
-        row = self._send(texts, [*values, list(event_ids), wanted, list(users), list(event_ids), wanted]).one()
+        (row,) = self._send(texts, [*values, list(event_ids), wanted, list(users), list(event_ids), wanted])
         self._read_keys.update(keys)
         self._new_ids += row.new_payments
         self._payments.update((payment["id"], read_payment(payment)) for payment in row.payments or ())
@@ -336,11 +337,11 @@ class PostgresSettlementStore:
         texts = [statement.execute(1) for statement, rows in held.items() if rows]
         return texts, [json.dumps(rows, default=datetime.isoformat) for rows in held.values() if rows]
 
-    def _send(self, texts: Sequence[str], values: Sequence[Any]) -> Any:
+    def _send(self, texts: Sequence[str], values: Sequence[Any]) -> list[Any]:
         beginning = [] if self._has_begun else self._beginning
         self._has_begun = True
         try:
-            return self._connection.exec_driver_sql(";".join([*beginning, *texts]), tuple(values))
+            return fetch_all(self._connection, ";".join([*beginning, *texts]), tuple(values))
         except IntegrityError as error:
             is_taken = getattr(getattr(error.orig, "diag", None), "constraint_name", None) == _ONE_REFERENCE
             if is_taken and sql.OPEN.execute(1) in texts:
