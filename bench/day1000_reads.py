@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import click
 from click.testing import CliRunner
 from flask import Flask
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 from werkzeug.test import Client
 
@@ -48,6 +48,11 @@ ROUND_MS = 50.0
 #: A read that is done once a minute or more seldom may take this share of one core.
 RARE_SECONDS, RARE_SHARE = 60.0, 0.005
 COMMAND_MS = 1000.0
+
+
+def _given(url: str, **more: str) -> dict[str, Any]:
+    """Settings of any service."""
+    return {"database_url": url, "rabbitmq_url": _NO_RABBITMQ, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +123,7 @@ class Installation:
         return self._clients[site]
 
     def _visit_console(self) -> tuple[Client, Mapping[str, str]]:
-        settings = ConsoleSettings(
-            database_url=SecretStr(self.url),
-            rabbitmq_url=SecretStr(_NO_RABBITMQ),
-            console_operator_tokens=SecretStr(f"bench:{_TOKEN}"),
-        )
+        settings = ConsoleSettings(**_given(self.url, console_operator_tokens=f"bench:{_TOKEN}"))
         app = create_console(settings)
         app.config["WTF_CSRF_ENABLED"] = False
         client = app.test_client()
@@ -130,14 +131,12 @@ class Installation:
         return client, {}
 
     def _visit_school(self) -> tuple[Client, Mapping[str, str]]:
-        settings = GatewaySettings(
-            database_url=SecretStr(self.url), rabbitmq_url=SecretStr(_NO_RABBITMQ), api_tokens=SecretStr(_TOKEN)
-        )
+        settings = GatewaySettings(**_given(self.url, api_tokens=_TOKEN))
         app: Flask = create_gateway(settings, {}, self.committing, lambda _queue: None, {})
         return app.test_client(), {"Authorization": f"Bearer {_TOKEN}"}
 
     def _visit_stats(self) -> tuple[Client, Mapping[str, str]]:
-        settings = ApiSettings(database_url=SecretStr(self.url))
+        settings = ApiSettings(**_given(self.url))
         watch = CacheRefresher(partial(refresh, self.committing))
         watch.refresh()
         reader = RowReader(self.engine, Rules("DZD", settings.stats_grace_days), ZONE)
@@ -271,7 +270,7 @@ def _accepting(at: Installation) -> Callable[[], int]:
 def _settling(at: Installation) -> Do:
     from datetime import UTC, datetime
 
-    settings = GatewaySettings(database_url=SecretStr(at.url), rabbitmq_url=SecretStr(_NO_RABBITMQ))
+    settings = GatewaySettings(**_given(at.url))
     terms = WalletPolicy("DZD", ZONE, lambda: datetime.now(UTC))
     settlement = _settlement(at.committing, settings, {"generic": Generic([_SECRET])}, {}, terms)
     accept_one = _accepting(at)

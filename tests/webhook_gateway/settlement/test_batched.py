@@ -68,10 +68,10 @@ def test_one_that_cannot_be_booked_leaves_the_others_of_its_batch_their_money(sq
 
 
 def test_a_message_whose_batch_failed_is_done_when_each_event_is_committed(sql_school: SqlSchool) -> None:
-    desk, users = Desk(sql_school), [sql_school.add_user() for _ in range(5)]
-    events = [desk.tell(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
-    broken = desk.tell(stage=Stage.COMPLETED, amount_minor=2**63, reference="too much", user_id=users[0])
-    verdicts = together(desk, sql_school).settle([*events[:2], broken, *events[2:]])
+    harness, users = Harness(sql_school), [sql_school.add_user() for _ in range(5)]
+    events = [harness.receive(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    broken = harness.receive(stage=Stage.COMPLETED, amount_minor=2**63, reference="too much", user_id=users[0])
+    verdicts = together(harness, sql_school).settle([*events[:2], broken, *events[2:]])
     assert [verdicts[event_id].state for event_id in events] == [EventState.APPLIED] * 5
     assert {sql_school.balance(user_id) for user_id in users} == {1000}
     assert {sql_school.event(event_id).state for event_id in events} == {EventState.APPLIED}
