@@ -141,7 +141,9 @@ def settings(database_url: str, rabbitmq_url: str, s3_server: S3, tmp_path: Path
     }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [name if name == "statistics API" else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS]
+)
 def test_no_duty_feels_another_that_fails_ends_or_hangs(name: str, settings: dict[str, str], tmp_path: Path) -> None:
     with started(name, settings, tmp_path) as process:
         listed = {duty.thread: duty for duty in duties.DUTIES[name]}
