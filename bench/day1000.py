@@ -26,11 +26,11 @@ from shared.runtime.database import build_engine
 PART = "day1000"
 #: The first line of each group is the old installation, so that its ratio is what the years cost.
 OLD, NEW, OLD_WORK, NEW_WORK = "day 1,000", "day 1", "day 1,000, database", "day 1, database"
-MOST_TIMES = 1.5
+MAX_TIMES = 1.5
 #: Differences below this many milliseconds are the machine's.
 NOISE_MS = {"periodic": 1.0, "hot": 0.5}
 PAGE_NOISE_MS = 5.0
-LEAST_MS = 0.001
+MIN_MS = 0.001
 #: Of the server, besides its defaults: nothing but what is timed may work meanwhile.
 SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
@@ -84,7 +84,7 @@ def _time_all(
                 do()
                 samples[who].append(1000 * (time.perf_counter() - began))
                 # a page that asks the database nothing has a ratio, too
-                samples[work].append(max(clock.milliseconds(database) - before, LEAST_MS))
+                samples[work].append(max(clock.milliseconds(database) - before, MIN_MS))
         yield Measure(part=PART, name=f"{one.kind}: {one.name}", unit="ms", samples=samples, goal=_judge(one, samples))
 
 
@@ -93,9 +93,9 @@ def _judge(one: Timed, samples: Mapping[str, Sequence[float]]) -> str:
     is_work = one.kind in ("periodic", "hot")
     old, new = (samples[who] for who in ((OLD_WORK, NEW_WORK) if is_work else (OLD, NEW)))
     over = []
-    parts = [f"{MOST_TIMES:g} times day 1"]
+    parts = [f"{MAX_TIMES:g} times day 1"]
     noise_ms = NOISE_MS.get(one.kind, PAGE_NOISE_MS)
-    if median(old) > MOST_TIMES * median(new) and median(old) - median(new) > noise_ms:
+    if median(old) > MAX_TIMES * median(new) and median(old) - median(new) > noise_ms:
         over.append(f"{median(old) / max(median(new), 0.001):.1f} times")
     if one.most_ms is not None:
         found = median(old) if is_work else percentile(old, 0.95)

@@ -28,7 +28,7 @@ console = Blueprint("console", __name__)
 
 PAGE_ROWS = 50
 #: A page says "more than" this where there are more: it does not count all that was ever kept.
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 #: A page answers within seconds; what is left over is named, and the command line has no limit.
 MAX_BULK_ACTION = 5000
 #: A number beyond it is no row's, and is not queried.
@@ -96,8 +96,8 @@ def show_dead() -> ResponseReturnValue:
         "dead.html",
         letters=found[:PAGE_ROWS],
         older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
-        count=count_dead(engine, chosen, at_most=MOST_COUNTED + 1),
-        most_counted=MOST_COUNTED,
+        count=count_dead(engine, chosen, at_most=MAX_COUNTED + 1),
+        most_counted=MAX_COUNTED,
         # what is decided is not decided again
         meant=count_all(engine, chosen) if chosen.state in ("dead", None) else None,
         max_bulk_action=MAX_BULK_ACTION,
@@ -129,8 +129,8 @@ def show_events() -> ResponseReturnValue:
         "webhooks.html",
         events=found[:PAGE_ROWS],
         older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
-        count=queries.count_events(engine, chosen, at_most=MOST_COUNTED + 1),
-        most_counted=MOST_COUNTED,
+        count=queries.count_events(engine, chosen, at_most=MAX_COUNTED + 1),
+        most_counted=MAX_COUNTED,
         asked=asked(),
         states=EVENT_STATES,
         spans=SPANS,

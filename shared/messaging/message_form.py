@@ -15,8 +15,8 @@ _TEXTS = frozenset({"error", "traceback"})
 #: No number of a message is larger: a JSON document may hold one that no float can.
 _LARGEST = 2**53
 #: A delayed message waits in a worker's memory; the clocks of two machines differ a little.
-_LONGEST_DELAY_MS = 2 * MAX_BACKOFF_MS
-_LONGEST_ID = 255
+_MAX_DELAY_MS = 2 * MAX_BACKOFF_MS
+_MAX_ID = 255
 
 
 def fault_of(message: Any, queue_name: str) -> str | None:
@@ -28,7 +28,7 @@ def fault_of(message: Any, queue_name: str) -> str | None:
         return "it names another queue"
     if not isinstance(message.actor_name, str) or not isinstance(message.kwargs, dict):
         return "its actor or its fields have another form"
-    if not isinstance(message.message_id, str) or len(message.message_id) > _LONGEST_ID:
+    if not isinstance(message.message_id, str) or len(message.message_id) > _MAX_ID:
         return "its id is no short text"
     if not _is_number(message.message_timestamp):
         return "its time is no number"
@@ -44,7 +44,7 @@ def _fault_of_options(options: dict[str, Any]) -> str | None:
     for name, value in options.items():
         if not (_is_number(value) if name in _NUMBERS else isinstance(value, str)):
             return f"its option {name} has another form"
-    if options.get("eta", 0) > time.time() * 1000 + _LONGEST_DELAY_MS:
+    if options.get("eta", 0) > time.time() * 1000 + _MAX_DELAY_MS:
         return "it is due later than any retry"
     return None
 

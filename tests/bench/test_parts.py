@@ -19,7 +19,7 @@ from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
 
 PROJECT = Path(__file__).parents[2]
 #: Of a part in its quick form: the transcoder's makes twelve lessons and a Python with a speech model.
-LONGEST_SECONDS = 900
+MAX_SECONDS = 900
 
 GATEWAY = {
     "nouba gateway serve",
@@ -143,7 +143,7 @@ EXPECTED = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LONGEST_SECONDS + 60)
+@pytest.mark.timeout(MAX_SECONDS + 60)
 @pytest.mark.parametrize("part", EXPECTED)
 def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path: Path) -> None:
     # When
@@ -236,7 +236,7 @@ def bench(*arguments: str, folder: Path | None = None) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=LONGEST_SECONDS,
+        timeout=MAX_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr
