@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench import machine, plot, report
 from bench.figures import Measure, Options, Show
+from shared.runtime import logs
 
 #: Each is a module of this package with `measure(options, show)`.
 PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "day1000")
@@ -68,6 +69,8 @@ def bench(
         )
     # to be ended by a signal is as good a reason to stop the servers as Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # standard output is for --json alone
+    logs.configure("bench")
     described = machine.describe()
     console = Console(stderr=True)
     measures: list[Measure] = []

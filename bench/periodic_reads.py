@@ -211,7 +211,7 @@ READS: Mapping[str, PeriodicRead] = {
     "workers: count decided letters": PeriodicRead(
         _each(lambda engine: count_by_state(engine, QUEUES)), ("dead letters",), 600
     ),
-    "transcoder: due parts": PeriodicRead(_maintain(Maintenance.release_due), ("due parts",)),
+    "transcoder: due tasks": PeriodicRead(_maintain(Maintenance.release_due), ("due tasks",)),
     "transcoder: scratch space": PeriodicRead(_maintain(Maintenance.forget_uploads), ("scratch space",)),
     "transcoder: cleaning": PeriodicRead(_maintain(Maintenance.clean_one), ("cleaning",)),
     "transcoder: backlog": PeriodicRead(_maintain(Maintenance.measure_backlog), ("backlog",), 5),

@@ -77,7 +77,7 @@ DUTIES: dict[str, tuple[Duty, ...]] = {
     ),
     "transcoder worker": (
         *_relay("transcoder", "default", "videos"),
-        Duty("due parts", 121, "leases of dead workers are released by the other workers alone"),
+        Duty("due tasks", 121, "leases of dead workers are released by the other workers alone"),
         Duty("scratch space", 121, "uploads of ended jobs take up scratch space"),
         Duty("cleaning", 121, "objects of failed jobs stay in S3"),
         Duty("backlog", 125, "the gauges of jobs are old"),

@@ -45,7 +45,7 @@ def test_the_consoles_role_reads_every_page_and_writes_every_decision(
     person.send("/endpoints/3", "/endpoints/3/replay", since="1d", which="all", why="a test")
     assert database.rows("SELECT DISTINCT state FROM webhook_deliveries") == [("pending",)]
     job = lesson(database, "completed")
-    person.send(f"/lessons/{job}", f"/lessons/{job}/ask", what="delete", why="a test")
+    person.send(f"/lessons/{job}", f"/lessons/{job}/ask", what="delete", why="a test", confirmed="yes")
     assert database.rows("SELECT requested FROM transcode_jobs WHERE id = %s", job) == [("delete",)]
     person.send("/dead", "/dead/discard", which="ticked", id=letter, why="a test")
     assert database.rows("SELECT state FROM dead_letters") == [("discarded",)]

@@ -11,14 +11,14 @@ VERSIONS = "shared/schema/migrations/versions"
 FIRST_NEW_MIGRATION = "0049_erase_old_data.py"
 
 
-def previous_release(folder: Path) -> Path | None:
-    """The packages as they were before FIRST_NEW_MIGRATION; None where the history cannot be had.
+def previous_release(folder: Path, first_new_migration: str = FIRST_NEW_MIGRATION) -> Path | None:
+    """The packages as they were before `first_new_migration`; None where the history cannot be had.
 
     A shallow clone gets the history from where it was cloned.
     """
     if _git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
         _git("fetch", "--unshallow", "--quiet")
-    found = _git("log", "--format=%H", "--diff-filter=A", "--", f"{VERSIONS}/{FIRST_NEW_MIGRATION}")
+    found = _git("log", "--format=%H", "--diff-filter=A", "--", f"{VERSIONS}/{first_new_migration}")
     commits = found.stdout.decode().split()
     if found.returncode != 0 or not commits:
         return None

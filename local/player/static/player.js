@@ -88,8 +88,8 @@ function fill(name, choices, least = 0) {
 let language = new URLSearchParams(location.search).get('captions') || localStorage.getItem('nouba.captions') || '';
 
 async function loadChapters(session) {
-  const chapters = session && session['com.apple.hls.chapters'];
-  const answer = chapters && await fetch(beside(chapters.URI)).catch(() => null);
+  const source = session && session['com.apple.hls.chapters'];
+  const answer = source && await fetch(beside(source.URI)).catch(() => null);
   const chapters = answer && answer.ok ? await answer.json() : [];
   fill('chapter', chapters.map(chapter => [chapter['start-time'], `${clock(chapter['start-time'])} ${chapter.titles[0].title}`]));
   seen.chapters = chapters.length;
