@@ -28,7 +28,7 @@ SUCCESS, LATE, FAILURES = (
 COMMANDS = {
     "gateway": ("gateway", "serve"),
     "payments worker": ("gateway", "worker"),
-    "events worker": ("gateway", "events"),
+    "events worker": ("gateway", "events-worker"),
     "transcoder worker": ("transcoder", "worker"),
     "statistics worker": ("stats", "worker"),
     "statistics API": ("stats", "api"),
