@@ -208,7 +208,8 @@ class PlaybackApp:
         report = parse_report(environ["wsgi.input"].read(int(length)))
         if path.file == _PREVIEW_REPORT_FILE:
             report = replace(report, parts=0)
-        self._recorder.record(grant.viewer, path.course_id, report)
+        if not grant.viewer.startswith(playback_links.CONSOLE_VIEWER):
+            self._recorder.record(grant.viewer, path.course_id, report)
         return Answer(HTTPStatus.NO_CONTENT, [("Cache-Control", "no-store"), *CORS], [], "report")
 
     def _key(self, path: PlaybackPath) -> Answer:
