@@ -143,7 +143,7 @@ def test_mail_without_a_mail_server_is_refused_with_the_fix(settings: dict[str, 
 
 
 def test_no_service_of_ours_reaches_it() -> None:
-    # it asks nobody for a password: whoever reaches it can silence every alert
+    # it asks nobody for a password: each process that reaches it can silence every alert
     services = yaml.safe_load(Path("docker-compose.yml").read_text())["services"]
     own = set(services["alertmanager"]["networks"])
     beside = {name for name, service in services.items() if own & set(service.get("networks", ()))}

@@ -62,7 +62,7 @@ def read_letter(queue: str, properties: pika.BasicProperties, body: bytes, max_r
 
 
 def _x_death(properties: pika.BasicProperties) -> Any:
-    """Where the message died, None where PostgreSQL could not keep it: whoever publishes may have written it."""
+    """Where the message died, None where PostgreSQL could not keep it: the publisher may have written it."""
     x_death = (properties.headers or {}).get("x-death")
     try:
         storable(x_death)
