@@ -1,10 +1,14 @@
 """What lint fetches: nothing of a private network that the operator has not named, and nothing without a bound."""
 
+import contextlib
 import gzip
 import os
+import socket
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -135,3 +139,30 @@ def test_redirects_that_lead_in_a_circle_end(serve: Serve) -> None:
     with Fetcher(f"{url}/a") as fetcher, pytest.raises(FetchError, match="redirected more than 5 times"):
         fetcher.get(f"{url}/a")
     assert serve.asked.count("/a") == 6  # type: ignore[attr-defined]
+
+
+def test_headers_that_drip_end_with_the_time_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a server that sends a header every tenth of a second, and never the last one
+    monkeypatch.setattr("services.transcoder.hls.lint.fetch.MAX_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        ended = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not ended.wait(0.1):
+                    connection.sendall(b"X: y\r\n")
+
+        pool.submit(drip)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/master.m3u8"
+
+        # When lint fetches from it, then it gives the file up
+        guard = threading.Timer(20, ended.set)
+        guard.start()
+        began = time.monotonic()
+        with Fetcher(url) as fetcher, pytest.raises(FetchError, match="longer than 1 s"):
+            fetcher.get(url)
+        assert time.monotonic() - began < 15
+        guard.cancel()
+        ended.set()
