@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetcher, FetchError
+from services.transcoder.hls.lint.presentation import Presentation
+from shared.runtime.content_coding import ContentCodingError
 
 Serve = Callable[..., str]
 
@@ -93,6 +95,21 @@ def test_a_small_answer_that_unpacks_to_much_is_refused(serve: Serve) -> None:
         with pytest.raises(FetchError, match="larger than 16 MiB"):
             fetcher.get(f"{url}/bomb")
         assert fetcher.get(f"{url}/fine").data == b"#EXTM3U\n" * 1000
+
+
+def test_a_gzipped_copy_of_a_playlist_that_unpacks_to_much_is_refused(serve: Serve) -> None:
+    # Given files that are gzipped themselves, as copies of what stands in S3 are: no header says so
+    bomb = gzip.compress(b"#EXTM3U\n" + bytes(MAX_DECOMPRESSED_BYTES * 4))
+    url = serve({"/bomb": (200, {}, bomb), "/fine": (200, {}, gzip.compress(b"#EXTM3U\n"))})
+
+    with Fetcher(f"{url}/bomb") as fetcher:
+        tracemalloc.start()
+        with pytest.raises(ContentCodingError, match="unpacks to more"):
+            Presentation(f"{url}/bomb", fetcher).master  # noqa: B018 - it is read when it is asked for
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < MAX_DECOMPRESSED_BYTES * 3
+        assert Presentation(f"{url}/fine", fetcher).master.uri == f"{url}/fine"
 
 
 def test_a_coding_that_was_not_asked_for_is_refused(serve: Serve) -> None:
