@@ -153,7 +153,8 @@ def test_what_fails_by_psycopg2s_own_cursor_fails_as_by_sqlalchemys(database_url
 @pytest.mark.parametrize("value", ["a\0b", "\ud800"], ids=["NUL", "half of a character"])
 def test_what_psycopg2_refuses_before_it_asks_is_the_same_error_by_either_way(database_url: str, value: str) -> None:
     engine = build_engine(database_url, autocommit=True)
-    for execute in (Connection.exec_driver_sql, fetch_all):
+    ways: tuple[Callable[..., object], ...] = (Connection.exec_driver_sql, fetch_all)
+    for execute in ways:
         with engine.connect() as connection:
             with pytest.raises(ValueError):  # noqa: PT011 - psycopg2's own words
                 execute(connection, "SELECT %s", (value,))
