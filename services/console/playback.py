@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from shared.runtime.playback_links import MAX_VIEWER_BYTES, sign_path
+from shared.runtime.playback_links import CONSOLE_VIEWER, MAX_VIEWER_BYTES, sign_path
 
 #: Long enough to see a lesson; the page has another address each time it is loaded.
 TTL_SECONDS = 4 * 3600
@@ -28,7 +28,7 @@ class Playback:
         """The address of a lesson for one visitor; None where there is nothing to play."""
         if not (self.url and self.secrets and master_key):
             return None
-        viewer = f"console {visitor}".encode()[:MAX_VIEWER_BYTES].decode(errors="ignore")
+        viewer = f"{CONSOLE_VIEWER}{visitor}".encode()[:MAX_VIEWER_BYTES].decode(errors="ignore")
         try:
             path = sign_path(master_key, self.secrets[0], viewer, int(time.time()) + TTL_SECONDS)
         except ValueError:

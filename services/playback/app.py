@@ -4,7 +4,6 @@ A plain WSGI application: one form of path, GET and HEAD, and POST for the repor
 player behind nginx or a CDN.
 """
 
-import gzip
 import json
 import re
 import time
@@ -23,6 +22,7 @@ from services.playback.objects import File, Files
 from services.playback.reports import MAX_BODY_BYTES, InvalidReportError, parse_report
 from services.playback.views import TooFastError, ViewRecorder
 from shared.runtime import playback_links
+from shared.runtime.content_coding import ContentCodingError, unzipped
 from shared.runtime.health import healthy
 from shared.runtime.playback_links import Grant, PlaybackPath
 
@@ -38,6 +38,8 @@ CONTENT_TYPES = {
 }
 #: Kept compressed in S3; sent so to players that accept it.
 TEXTS = ("m3u8", "vtt", "json", "mpd")
+#: A text is held in memory; captions and playlists of a day's film have a few megabytes.
+MAX_TEXT_BYTES = 32 * 1024 * 1024
 RETRY_AFTER_SECONDS = 2
 BLOCK_BYTES = 128 * 1024
 
@@ -189,12 +191,14 @@ class PlaybackApp:
             file.body.close()
             return Answer(HTTPStatus.NOT_MODIFIED, headers, [], "served")
         with closing(Stream(file)) as stream:
+            if file.size_bytes > MAX_TEXT_BYTES:
+                raise StorageUnavailableError(f"{path.object_key} has {file.size_bytes} bytes, too many for a text")
             body = b"".join(stream)
         if file.encoding == "gzip":
             if accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
                 headers.append(("Content-Encoding", "gzip"))
             else:
-                body = gzip.decompress(body)
+                body = _unzipped(path, body)
         headers.append(("Content-Length", str(len(body))))
         return Answer(HTTPStatus.OK, headers, [body], "served")
 
@@ -208,7 +212,8 @@ class PlaybackApp:
         report = parse_report(environ["wsgi.input"].read(int(length)))
         if path.file == _PREVIEW_REPORT_FILE:
             report = replace(report, parts=0)
-        self._recorder.record(grant.viewer, path.course_id, report)
+        if not grant.viewer.startswith(playback_links.CONSOLE_VIEWER):
+            self._recorder.record(grant.viewer, path.course_id, report)
         return Answer(HTTPStatus.NO_CONTENT, [("Cache-Control", "no-store"), *CORS], [], "report")
 
     def _key(self, path: PlaybackPath) -> Answer:
@@ -238,6 +243,13 @@ def accepts_gzip(header: str) -> bool:
         name, _, weight = part.partition(";")
         offered[name.strip().lower()] = re.fullmatch(r"\s*q=0(?:\.0*)?\s*", weight) is None
     return offered.get("gzip", offered.get("*", False))
+
+
+def _unzipped(path: PlaybackPath, body: bytes) -> bytes:
+    try:
+        return unzipped(body, MAX_TEXT_BYTES)
+    except ContentCodingError as error:
+        raise StorageUnavailableError(f"{path.object_key} cannot be unpacked: {error}") from None
 
 
 def _method_not_allowed() -> Answer:

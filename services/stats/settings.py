@@ -44,7 +44,8 @@ def _are_mail_addresses(addresses: str) -> str:
         name, _, domain = parseaddr(address)[1].rpartition("@")
         if not name or not domain or not address.isprintable():
             raise ValueError("has to be one or more mail addresses, such as head@school.example")
-    return addresses
+    # without the line breaks around them: one at the end of a header would end all headers
+    return ", ".join(split_addresses(addresses))
 
 
 def _is_mail_server(url: SecretStr) -> SecretStr:

@@ -18,6 +18,7 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import CurrentMessage, Middleware, Retries, ShutdownNotifications, TimeLimit
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
+from shared.messaging import amqp_headers
 from shared.messaging.message_form import fault_of
 from shared.messaging.topology import Declaration, declarations
 from shared.runtime.logs import BindMessage, describe
@@ -27,6 +28,8 @@ from shared.runtime.metrics import MessageMetrics
 BLOCKED_TIMEOUT_SECONDS = 2
 #: A job that has not killed its worker by then keeps no other waiting.
 CAUTION_SECONDS = 2.0
+
+amqp_headers.install()
 
 
 def build_broker(rabbitmq_url: str) -> "QuorumBroker":
@@ -128,7 +131,8 @@ class Consumer(_RabbitmqConsumer):
                 self._nack(message._tag)
                 return None
             message.delivered_by = self
-            message.delivery_count = self._headers.get("x-delivery-count", 0)
+            count = self._headers.get("x-delivery-count", 0)
+            message.delivery_count = count if isinstance(count, int) else 0
             self._is_fresh = not message.delivery_count
             self._delivered_at = time.monotonic()
         return message

@@ -32,3 +32,17 @@ def _unzipped(blocks: Iterator[bytes], limit_bytes: int) -> Iterator[bytes]:
             yield unzip.decompress(block, limit_bytes + 1)
         except zlib.error:
             raise ContentCodingError("it is not the gzip that it says it is") from None
+
+
+def unzipped(body: bytes, limit_bytes: int) -> bytes:
+    """What is gzipped in `body`. Raises ContentCodingError, also where it has more than `limit_bytes`."""
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        data = unzip.decompress(body, limit_bytes + 1)
+    except zlib.error:
+        raise ContentCodingError("it is not the gzip that it says it is") from None
+    if len(data) > limit_bytes:
+        raise ContentCodingError(f"it unpacks to more than {limit_bytes} bytes")
+    if not unzip.eof:
+        raise ContentCodingError("it is cut off")
+    return data

@@ -126,7 +126,9 @@ def fetch_all(connection: Connection, statement: str, values: Sequence[Any] | Ma
         cursor.execute(statement, values)
         rows = list(cursor.fetchall()) if cursor.description else []
     except BaseException as error:  # noqa: BLE001 - raised again, as SQLAlchemy means it
-        connection._handle_dbapi_exception(error, statement, None, cursor, None)
+        # with a statement it would wrap what psycopg2 itself did not raise: a ValueError for a NUL is none of SQL's
+        failed = statement if isinstance(error, psycopg2.Error) else None
+        connection._handle_dbapi_exception(error, failed, None, cursor, None)
     cursor.close()
     return rows
 

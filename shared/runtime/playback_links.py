@@ -20,6 +20,8 @@ from pydantic import AfterValidator, SecretStr
 #: Shorter secrets can be guessed. `openssl rand -hex 32` makes one of 64.
 MIN_SECRET_BYTES = 32
 MAX_VIEWER_BYTES = 96
+#: How the viewer of an address of the console's begins: an operator checks a lesson, and counts as nobody who watched.
+CONSOLE_VIEWER = "console "
 
 #: Only names that the transcoder gives: no dot begins one, so no path leaves its lesson.
 _NAME = r"[0-9A-Za-z_-]{1,128}"

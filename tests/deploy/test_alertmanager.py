@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+import yaml
 
 from deploy.prepare import alertmanager_config
 from local.installers.prometheus import find_alertmanager
@@ -139,3 +140,12 @@ def test_without_settings_it_runs_and_sends_nothing(tmp_path: Path) -> None:
 def test_mail_without_a_mail_server_is_refused_with_the_fix(settings: dict[str, str]) -> None:
     with pytest.raises(SystemExit, match="set NOUBA_MAIL_URL and NOUBA_MAIL_FROM"):
         alertmanager_config({"NOUBA_ALERT_MAIL_TO": "head@school.example", **settings})
+
+
+def test_no_service_of_ours_reaches_it() -> None:
+    # it asks nobody for a password: each process that reaches it can silence every alert
+    services = yaml.safe_load(Path("docker-compose.yml").read_text())["services"]
+    own = set(services["alertmanager"]["networks"])
+    beside = {name for name, service in services.items() if own & set(service.get("networks", ()))}
+    assert beside == {"alertmanager", "prometheus", "grafana"}
+    assert "ports" not in services["alertmanager"]

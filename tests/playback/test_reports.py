@@ -12,11 +12,12 @@ import pytest
 
 from local.postgres import Postgres
 from local.s3 import S3
+from services.console.playback import Playback
 from services.playback.reports import MAX_BODY_BYTES, InvalidReportError, Report, parse_report
 from services.playback.views import PostgresViews, TooFastError, View, ViewRecorder
 from shared.runtime.database import build_engine
 from tests.playback.lessons import MASTER, lessons
-from tests.playback.processes import RunningPlayback, signed
+from tests.playback.processes import SECRET, RunningPlayback, signed
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database
 
@@ -238,3 +239,23 @@ def test_a_service_that_ends_writes_what_it_has(playback: tuple[RunningPlayback,
     service.process.terminate()
     service.process.wait(30)
     assert database.rows(IN_ALL) == [("17", 7, 100_000, 10)]
+
+
+def test_what_is_reported_with_an_address_of_the_consoles_is_nobodys(
+    playback: tuple[RunningPlayback, Database],
+) -> None:
+    # Given the address that a lesson's page shows to everybody who has entered, and a student's
+    service, database = playback
+    console = Playback(service.url, [SECRET]).address(MASTER, "Amina")
+    assert console is not None
+    student = service.url + signed(MASTER, viewer="console")
+
+    # When both are reported for
+    for address in (console, student):
+        report = httpx.post(address.replace("master.m3u8", "watched.json"), content=body([0, 100]))
+        assert report.status_code == 204
+
+    # Then the statistics have the student's alone
+    service.process.terminate()
+    service.process.wait(30)
+    assert database.rows(IN_ALL) == [("console", 7, 100_000, 10)]

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
-from local.s3 import S3
+from local.s3 import BUCKET, S3
+from services.playback.app import MAX_TEXT_BYTES
+from services.transcoder.storage.s3 import Storage
 from tests.playback.lessons import KEY, KEY_ID, MASTER, PLAYLIST, SEGMENT, lessons
 from tests.playback.processes import OLD_SECRET, RunningPlayback, signed
 from tests.waiting import wait_until
@@ -272,3 +274,21 @@ def ask_raw(playback: RunningPlayback, line: str) -> tuple[int, bytes]:
         while block := connection.recv(65536):
             received += block
     return int(received.split()[1]), received
+
+
+@pytest.mark.parametrize("body", [gzip.compress(bytes(MAX_TEXT_BYTES + 1)), b"no gzip"], ids=["bomb", "damaged"])
+def test_a_text_that_cannot_be_unpacked_is_an_answer_and_fills_no_memory(
+    base: str, s3_server: S3, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    # Given a text that the transcoder has not written: a thief of its key has
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
+    storage = Storage(BUCKET, s3_server.url)
+    storage.client.put_object(Bucket=BUCKET, Key="hls/7/abc123/bomb.vtt", Body=body, ContentEncoding="gzip")
+
+    # When a player asks for it that takes no gzip
+    answer = httpx.get(f"{base}bomb.vtt", headers={"Accept-Encoding": "identity"})
+
+    # Then it is refused, and the lesson goes on
+    assert answer.status_code == 503
+    assert httpx.get(f"{base}master.m3u8").status_code == 200

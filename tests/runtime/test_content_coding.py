@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from shared.runtime.content_coding import ContentCodingError, decoded
+from shared.runtime.content_coding import ContentCodingError, decoded, unzipped
 
 LIMIT = 1000
 
@@ -27,3 +27,22 @@ def test_a_coding_that_was_not_asked_for_is_refused(coding: str) -> None:
 def test_what_is_no_gzip_is_refused() -> None:
     with pytest.raises(ContentCodingError, match="not the gzip"):
         list(decoded("gzip", iter([b"no gzip at all"]), LIMIT))
+
+
+def test_a_whole_body_is_unpacked_within_its_limit() -> None:
+    assert unzipped(gzip.compress(bytes(LIMIT)), LIMIT) == bytes(LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (gzip.compress(bytes(LIMIT + 1)), "more than 1000 bytes"),
+        (gzip.compress(bytes(10_000_000)), "more than 1000 bytes"),
+        (gzip.compress(b"a")[:-1], "cut off"),
+        (b"", "cut off"),
+        (b"\x1f\x8bno gzip", "not the gzip"),
+    ],
+)
+def test_a_whole_body_that_is_larger_or_damaged_is_refused(body: bytes, fault: str) -> None:
+    with pytest.raises(ContentCodingError, match=fault):
+        unzipped(body, LIMIT)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg2
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from local.postgres import Postgres
@@ -148,6 +148,18 @@ def test_what_fails_by_psycopg2s_own_cursor_fails_as_by_sqlalchemys(database_url
 
     raw = fail(lambda connection: fetch_all(connection, statement, ()))
     assert raw == fail(lambda connection: connection.exec_driver_sql(statement))
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"], ids=["NUL", "half of a character"])
+def test_what_psycopg2_refuses_before_it_asks_is_the_same_error_by_either_way(database_url: str, value: str) -> None:
+    engine = build_engine(database_url, autocommit=True)
+    ways: tuple[Callable[..., object], ...] = (Connection.exec_driver_sql, fetch_all)
+    for execute in ways:
+        with engine.connect() as connection:
+            with pytest.raises(ValueError):  # noqa: PT011 - psycopg2's own words
+                execute(connection, "SELECT %s", (value,))
+            assert connection.scalar(text("SELECT 1")) == 1
+    engine.dispose()
 
 
 def test_what_psycopg2s_own_cursor_wrote_in_a_transaction_is_committed_with_it(database_url: str) -> None:

@@ -13,6 +13,8 @@ from dramatiq import DecodeError, Message
 
 #: A message's id is part of a key; a longer one is a stranger's.
 MAX_ID = 200
+#: RabbitMQ's own reasons are shorter; a longer one is a stranger's, too.
+MAX_REASON = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +37,13 @@ class Letter:
 
 def read_letter(queue: str, properties: pika.BasicProperties, body: bytes, max_retries: Mapping[str, int]) -> Letter:
     """What lies in the `.XQ` of `queue`. `max_retries` are those of the actors that the queue's worker knows."""
-    x_death = (properties.headers or {}).get("x-death")
+    x_death = _x_death(properties)
     last_death = x_death[0] if isinstance(x_death, list) and x_death and isinstance(x_death[0], dict) else {}
     message = _decoded(body)
     options = message.options if message is not None and isinstance(message.options, dict) else {}
     retries, replays = _count(options.get("retries")), _count(options.get("replays"))
     actor = message.actor_name if message is not None and isinstance(message.actor_name, str) else None
-    reason = str(last_death.get("reason", "rejected"))
+    reason = storable(str(last_death.get("reason", "rejected")))[:MAX_REASON]
     cause, error = _explain(message, actor, reason, retries, options.get("error"), max_retries)
     return Letter(
         queue=queue,
@@ -57,6 +59,17 @@ def read_letter(queue: str, properties: pika.BasicProperties, body: bytes, max_r
         replays=replays,
         died_at=_instant(last_death.get("time")),
     )
+
+
+def _x_death(properties: pika.BasicProperties) -> Any:
+    """Where the message died, None where PostgreSQL could not keep it: the publisher may have written it."""
+    x_death = (properties.headers or {}).get("x-death")
+    try:
+        storable(x_death)
+        repr(x_death)
+    except (ValueError, RecursionError):
+        return None
+    return x_death
 
 
 def storable(value: Any) -> Any:
@@ -132,6 +145,8 @@ def _count(value: object) -> int:
 
 
 def _instant(value: object) -> datetime:
+    now = datetime.now(UTC)
     if not isinstance(value, datetime):
-        return datetime.now(UTC)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+        return now
+    # nobody has died tomorrow: that is a stranger's, and no zone has a date for the calendar's last hours
+    return min(value if value.tzinfo else value.replace(tzinfo=UTC), now)

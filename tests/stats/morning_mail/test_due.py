@@ -74,6 +74,16 @@ def test_a_wrong_setting_is_named(settings: dict[str, str], monkeypatch: pytest.
     assert value not in str(caught.value)
 
 
+@pytest.mark.parametrize("given", ["a@school.example\n", " a@school.example,\r\n", "\na@school.example\x0b"])
+def test_no_line_break_around_an_address_gets_into_a_header(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NOUBA_MAIL_FROM", "NOUBA_STATS_MAIL_TO"):
+        monkeypatch.setenv(name, given)
+    monkeypatch.setenv("NOUBA_DATABASE_URL", "postgresql://here/nouba")
+    monkeypatch.setenv("NOUBA_RABBITMQ_URL", "amqp://here")
+    settings = read_settings(StatsSettings)
+    assert (settings.mail_from, settings.stats_mail_to) == ("a@school.example", "a@school.example")
+
+
 def test_recipients_without_a_mail_server_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOUBA_DATABASE_URL", "postgresql://here/nouba")
     monkeypatch.setenv("NOUBA_RABBITMQ_URL", "amqp://here")

@@ -5,6 +5,7 @@ public address. Answers are bounded after decompression, too.
 """
 
 import os
+import ssl
 import stat
 import time
 from collections.abc import Iterable
@@ -46,10 +47,11 @@ class Fetcher:
 
     def __init__(self, master: str) -> None:
         self._is_remote = is_http(master)
+        self._network = _PublicNetwork(_origin(master))
         transport = httpx.HTTPTransport(trust_env=False)
         # httpx has no other way to say where to connect; names are resolved once, so that they cannot change meanwhile
         transport._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=_PublicNetwork(_origin(master))
+            ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=self._network
         )
         self._client = httpx.Client(
             timeout=30,
@@ -74,7 +76,7 @@ class Fetcher:
         return self._known[address]
 
     def _over_http(self, address: str) -> Fetched:
-        deadline = time.monotonic() + MAX_SECONDS
+        deadline = self._network.due = time.monotonic() + MAX_SECONDS
         try:
             # httpx would read the body of a redirect whole, however large it is
             asked = self._client.build_request("GET", address)
@@ -87,6 +89,8 @@ class Fetcher:
                 finally:
                     answer.close()
         except (httpx.HTTPError, httpx.InvalidURL, ContentCodingError, UnicodeError) as error:
+            if time.monotonic() >= deadline:
+                raise FetchError(f"{address} took longer than {MAX_SECONDS:.0f} s.") from error
             raise FetchError(f"{address} cannot be fetched: {error}") from error
         raise FetchError(f"{address} is redirected more than {MAX_REDIRECTS} times.")
 
@@ -97,6 +101,8 @@ class _PublicNetwork(httpcore.SyncBackend):
     def __init__(self, trusted: tuple[str, int] | None) -> None:
         super().__init__()
         self._trusted = trusted
+        #: When the file that is fetched now has to be there.
+        self.due = 0.0
 
     def connect_tcp(
         self,
@@ -108,7 +114,39 @@ class _PublicNetwork(httpcore.SyncBackend):
     ) -> httpcore.NetworkStream:
         if (host.lower(), port) != self._trusted:
             host = _public_address(host, port)
-        return super().connect_tcp(host, port, timeout, local_address, socket_options)
+        return _DueStream(super().connect_tcp(host, port, timeout, local_address, socket_options), self)
+
+    def seconds_left(self, timeout: float | None) -> float:
+        """How long the next step may take. Raises httpcore.ReadTimeout."""
+        left_seconds = self.due - time.monotonic()
+        if left_seconds <= 0:
+            raise httpcore.ReadTimeout
+        return left_seconds if timeout is None else min(timeout, left_seconds)
+
+
+class _DueStream(httpcore.NetworkStream):
+    """A connection whose reads end with the time of the file: each byte of a dripping header would renew a timeout."""
+
+    def __init__(self, stream: httpcore.NetworkStream, network: _PublicNetwork) -> None:
+        self._stream, self._network = stream, network
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._network.seconds_left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._network.seconds_left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left_seconds = self._network.seconds_left(timeout)
+        return _DueStream(self._stream.start_tls(ssl_context, server_hostname, left_seconds), self._network)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 def _public_address(host: str, port: int) -> str:

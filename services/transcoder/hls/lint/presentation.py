@@ -1,6 +1,5 @@
 """A lesson as a player sees it: its playlists, and the measured bytes behind them."""
 
-import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from services.transcoder.hls.lint.fetch import Fetched, Fetcher, resolved
+from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetched, Fetcher, resolved
 from services.transcoder.hls.lint.m3u8 import Entry, Line, Playlist
 from services.transcoder.hls.mp4 import Fragment, Track, fragments, track_of
+from shared.runtime.content_coding import unzipped
 
 if TYPE_CHECKING:
     from services.transcoder.hls.lint.film import Film
@@ -183,5 +183,5 @@ class Presentation:
     def _playlist(self, address: str) -> Playlist:
         data = self._fetcher.get(address).data
         # a copy of what is stored gzipped in S3
-        text = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        text = unzipped(data, MAX_DECOMPRESSED_BYTES) if data.startswith(b"\x1f\x8b") else data
         return Playlist.parse(address, text.decode("utf-8", "replace"))

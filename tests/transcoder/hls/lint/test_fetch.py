@@ -1,16 +1,22 @@
 """What lint fetches: nothing of a private network that the operator has not named, and nothing without a bound."""
 
+import contextlib
 import gzip
 import os
+import socket
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetcher, FetchError
+from services.transcoder.hls.lint.presentation import Presentation
+from shared.runtime.content_coding import ContentCodingError
 
 Serve = Callable[..., str]
 
@@ -91,6 +97,21 @@ def test_a_small_answer_that_unpacks_to_much_is_refused(serve: Serve) -> None:
         assert fetcher.get(f"{url}/fine").data == b"#EXTM3U\n" * 1000
 
 
+def test_a_gzipped_copy_of_a_playlist_that_unpacks_to_much_is_refused(serve: Serve) -> None:
+    # Given files that are gzipped themselves, as copies of what stands in S3 are: no header says so
+    bomb = gzip.compress(b"#EXTM3U\n" + bytes(MAX_DECOMPRESSED_BYTES * 4))
+    url = serve({"/bomb": (200, {}, bomb), "/fine": (200, {}, gzip.compress(b"#EXTM3U\n"))})
+
+    with Fetcher(f"{url}/bomb") as fetcher:
+        tracemalloc.start()
+        with pytest.raises(ContentCodingError, match="unpacks to more"):
+            Presentation(f"{url}/bomb", fetcher).master  # noqa: B018 - it is read when it is asked for
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < MAX_DECOMPRESSED_BYTES * 3
+        assert Presentation(f"{url}/fine", fetcher).master.uri == f"{url}/fine"
+
+
 def test_a_coding_that_was_not_asked_for_is_refused(serve: Serve) -> None:
     url = serve({"/a": (200, {"Content-Encoding": "br"}, b"x")})
 
@@ -135,3 +156,30 @@ def test_redirects_that_lead_in_a_circle_end(serve: Serve) -> None:
     with Fetcher(f"{url}/a") as fetcher, pytest.raises(FetchError, match="redirected more than 5 times"):
         fetcher.get(f"{url}/a")
     assert serve.asked.count("/a") == 6  # type: ignore[attr-defined]
+
+
+def test_headers_that_drip_end_with_the_time_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a server that sends a header every tenth of a second, and never the last one
+    monkeypatch.setattr("services.transcoder.hls.lint.fetch.MAX_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        ended = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not ended.wait(0.1):
+                    connection.sendall(b"X: y\r\n")
+
+        pool.submit(drip)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/master.m3u8"
+
+        # When lint fetches from it, then it gives the file up
+        guard = threading.Timer(20, ended.set)
+        guard.start()
+        began = time.monotonic()
+        with Fetcher(url) as fetcher, pytest.raises(FetchError, match="longer than 1 s"):
+            fetcher.get(url)
+        assert time.monotonic() - began < 15
+        guard.cancel()
+        ended.set()
