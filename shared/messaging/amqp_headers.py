@@ -24,7 +24,8 @@ def install() -> None:
 
 def _decode_or_skip(encoded: bytes, offset: int) -> tuple[Any, int]:
     try:
-        return _decode_value(encoded, offset)
+        value, end = _decode_value(encoded, offset)
+        return value, int(end)
     except (ValueError, OverflowError, OSError, RecursionError):
         kind, begin = encoded[offset : offset + 1], offset + 1
         if kind in _FIXED_BYTES:

@@ -52,7 +52,7 @@ def pika_writes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def encode(pieces: list[bytes], value: Any) -> int:
         if not isinstance(value, Raw):
-            return write(pieces, value)
+            return int(write(pieces, value))
         pieces.append(value.encoded)
         return len(value.encoded)
 
