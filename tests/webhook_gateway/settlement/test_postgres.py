@@ -172,7 +172,7 @@ def test_events_that_wait_for_a_payment_are_searched_for_by_it_and_not_among_all
     with sql_school.engine.connect() as connection:
         plan = kept_plan(connection, sql.RELEASE, "[]")
     assert "ix_webhook_events_parked" in plan
-    assert "Index Cond: ((reference = reported.reference) AND (provider = reported.provider))" in plan
+    assert "Index Cond: ((reference = given.reference) AND (provider = given.provider))" in plan
 
 
 def test_what_was_planned_for_an_empty_table_is_planned_anew_when_it_has_grown(
