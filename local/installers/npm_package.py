@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import subprocess
 import sys
 import tarfile
@@ -20,7 +21,9 @@ def fetch_file(package: str, version: str, *, sha512: str, file: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="nouba-npm-") as folder:
         call = [str(npm), "pack", f"{package}@{version}", "--silent", "--pack-destination", folder]
         try:
-            subprocess.run(call, check=True, capture_output=True, timeout=120, cwd=folder)
+            # npm leaves nothing beside the package
+            environment = {**os.environ, "NODE_DISABLE_COMPILE_CACHE": "1"}
+            subprocess.run(call, check=True, capture_output=True, timeout=120, cwd=folder, env=environment)
         except (OSError, subprocess.SubprocessError) as error:
             raise NotInstalledError(
                 f"npm does not bring {package} {version}: connect this machine, and try again."

@@ -12,6 +12,7 @@ import httpx
 from local.psp.signed_webhooks import Delivery, Payment, sign, signed, tampered
 from tests.e2e.compose.containers import Containers
 from tests.e2e.compose.prometheus import Alert
+from tests.waiting import wait_until
 
 Act = Callable[[Containers], None]
 #: No machine has so much left.
@@ -73,8 +74,11 @@ def take_the_centime_back(containers: Containers) -> None:
 
 
 def change(containers: Containers, users: str) -> None:
-    changed = containers.sql("nouba", f"UPDATE users SET {users} RETURNING 1")  # noqa: S608
-    assert changed.stdout.strip() == "1", changed.stderr
+    def changed() -> bool:
+        return containers.sql("nouba", f"UPDATE users SET {users} RETURNING 1").stdout.strip() == "1"  # noqa: S608
+
+    # a payment of that moment changes the balance that the statement has compared
+    wait_until(changed, 20, "no balance is changed")
 
 
 def poison(containers: Containers) -> None:
