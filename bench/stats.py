@@ -306,7 +306,8 @@ def _pages(client: httpx.Client, address: str, asked: dict[str, str], url: str) 
         if answer.status_code != HTTPStatus.OK:
             raise click.ClickException(f"{answer.url} was answered {answer.status_code} after {ROW_SECONDS} s.")
         found = answer.json()
-        if found["next"] is None:
+        # a page may have no rows of the number and go on
+        if found["next"] is None or not found["rows"]:
             return
         asked = {**asked, "after": str(max(found["next"], _far(url, found["rows"][-1]["source"])))}
 
