@@ -22,6 +22,11 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes have their argument's name: gzip writes the second into them, and workers must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def without_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test must neither fail for what the caller has set, nor touch the server it names."""
