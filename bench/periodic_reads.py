@@ -34,7 +34,7 @@ from services.webhook_gateway.refunds.postgres_requests import PostgresRefundReq
 from services.webhook_gateway.settlement.adjustments import AdjustmentBookings
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
-from services.webhook_gateway.settlement.postgres_wallets import users_covered
+from services.webhook_gateway.settlement.postgres_payable_subscriptions import users_covered
 from services.webhook_gateway.settlement.retry_due import release_due, release_lost
 from shared.contracts.routes import GATEWAY, QUEUES
 from shared.messaging.relay import _TAKE_NEWEST, _TAKE_OLDEST, backlogs

@@ -61,7 +61,7 @@ def _serve(given: Mapping[str, str], folder: Path, stack: contextlib.ExitStack) 
     }
     commands: dict[str, list[str | Path]] = {
         "gateway": [NOUBA, "gateway", "serve"],
-        "playback": [NOUBA, "playback"],
+        "playback": [NOUBA, "playback", "serve"],
         "player": [sys.executable, "-m", "local.player"],
     }
     for name, command in commands.items():

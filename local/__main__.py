@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.errors import LocalError
-from local.installers import chromium, ffmpeg, nginx, pgbouncer, prometheus, rabbitmq
+from local.installers import chromium, ffmpeg, nginx, pgbouncer, promtool_and_alertmanager, rabbitmq
 from local.stack import Stack
 
 
@@ -87,7 +87,7 @@ def install() -> None:
         rabbitmq.find_program()
     ffmpeg.require_programs()
     chromium.find_program()
-    prometheus.find_promtool()
+    promtool_and_alertmanager.find_promtool()
     pgbouncer.find_pgbouncer()
     nginx.find_program()
 

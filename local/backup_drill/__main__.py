@@ -19,7 +19,7 @@ from rich.table import Table
 from local.backup_drill.database import BackedUpPostgres, folder_of
 from local.backup_drill.objects import MirroredBucket
 from local.backup_drill.traffic import Traffic
-from local.psp.orders import Orders
+from local.psp.satim_client import SatimClient
 from local.stack import PROJECT, Stack
 
 USERS = 5
@@ -70,7 +70,7 @@ class Drill:
             for row in self.database.rows("INSERT INTO users (name) VALUES (%s) RETURNING id", f"student {number}")
         ]
         environment = self.environment
-        self.orders = Orders(
+        self.orders = SatimClient(
             environment["NOUBA_PSP_SATIM_BASE_URL"],
             username=environment["NOUBA_PSP_SATIM_USERNAME"],
             password=environment["NOUBA_PSP_SATIM_PASSWORD"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import httpx
 
 from local.demo.school import School, Student
-from local.psp.orders import Orders
+from local.psp.satim_client import SatimClient
 from local.psp.signed_webhooks import Delivery, Payment, late, signed, tampered
 
 #: How long a webhook may take from its answer to its end.
@@ -69,7 +69,7 @@ class Story:
 
     def _bank(self) -> Iterator[Scene]:
         student = self.school.enrol("student C", 300_000)
-        orders = Orders(
+        orders = SatimClient(
             self._environment["NOUBA_PSP_SATIM_BASE_URL"],
             username=self._environment["NOUBA_PSP_SATIM_USERNAME"],
             password=self._environment["NOUBA_PSP_SATIM_PASSWORD"],

@@ -1,1 +1,1 @@
-"""Finds or installs the programs that the servers need."""
+"""Finds the programs that servers and tests need, or installs the system's package or a pinned download."""

@@ -1,4 +1,4 @@
-"""Which browser to run: one that a setting names, else the machine's, which is installed where that is possible."""
+"""Finds Chromium and its driver on this machine, else installs the system's package; no version is pinned."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Which ffmpeg to run: one that a setting names, else the machine's, which is installed where that is possible."""
+"""Finds ffmpeg and ffprobe by setting or on PATH, else installs the system's package; no version is pinned."""
 
 import os
 import shutil

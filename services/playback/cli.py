@@ -1,4 +1,4 @@
-"""`nouba playback`: one command, serves lessons to players by signed addresses."""
+"""`nouba playback serve`: serves lessons to players by signed addresses, which the gateway's API makes."""
 
 import click
 
@@ -6,15 +6,21 @@ from shared.runtime import logs
 from shared.runtime.settings import read_settings
 
 
-@click.command()
+@click.group()
 def playback() -> None:
-    """Serve lessons by signed addresses.
-
-    It listens on NOUBA_PLAYBACK_HOST and NOUBA_PLAYBACK_PORT (127.0.0.1:8083 unless set).
+    """Serve lessons to players by signed addresses.
 
     \b
     Example:
-      nouba playback
+      nouba playback serve              the web process, on 127.0.0.1:8083
+    """
+
+
+@playback.command()
+def serve() -> None:
+    """Run the web process that serves lessons.
+
+    It listens on NOUBA_PLAYBACK_HOST and NOUBA_PLAYBACK_PORT.
     """
     from services.playback.server import PlaybackServer
     from services.playback.settings import PlaybackSettings

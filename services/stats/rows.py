@@ -10,7 +10,7 @@ from services.stats.days import ONE_DAY, Days, midnight
 from services.stats.errors import StatsError
 from services.stats.row import Row as Row
 from services.stats.row import first_page, tests_of
-from services.stats.sections import ledger
+from services.stats.sections import ledger_movements
 from services.stats.sections.active_users import AGES
 from services.stats.sections.base import Query, Rules, span
 from services.stats.sections.catalogue import find
@@ -68,7 +68,7 @@ class Entries:
     key: str = "NULL"
     to_date: bool = False
 
-    def sql(self, entries: str = ledger.ENTRIES) -> str:
+    def sql(self, entries: str = ledger_movements.ENTRIES) -> str:
         names = ", ".join(f"'{one}'" for one in self.what)
         return (
             f"SELECT 'ledger_entries' AS source, id, transaction_id, user_id, at, {self.key} AS key, "  # noqa: S608
@@ -268,7 +268,7 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "payments.completed_to_date": replace(_completed, to_date=True),
     "payments.other_currency": replace(_completed, where=f"NOT {_ours}"),
     "payments.credited": replace(_finished, where="state = 'applied' AND payment_id IS NOT NULL"),
-    "wallets.total": Entries(ledger.OF_WALLETS, to_date=True),
+    "wallets.total": Entries(ledger_movements.OF_WALLETS, to_date=True),
     "wallets.adjusted": Entries(("adjusted",)),
     "wallets.credit": Balances(_BALANCES.format(value="balance", where="balance > 0")),
     "wallets.debt": Balances(_BALANCES.format(value="-balance", where="balance < 0")),
@@ -421,7 +421,7 @@ def _read(
     values |= {"since_day": back, "day": days.first}
     values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
     if isinstance(source, Entries | Together):
-        values |= ledger.accounts(ask)
+        values |= ledger_movements.accounts(ask)
         if isinstance(source, Entries) and source.to_date:
             values["begins_at"] = _LONG_AGO
     tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
@@ -447,7 +447,7 @@ def _pages(
         return row_pages.by_id(ask, f"{text} AND id <= %(until)s", values, source.table, limit, source.at)
     if isinstance(source, Entries):
         entries_of = row_pages.of_entries if source.to_date else row_pages.of_entries_of_day
-        return entries_of(ask, source.what, source.sql(ledger.ENTRIES_OF), tests, values, limit)
+        return entries_of(ask, source.what, source.sql(ledger_movements.ENTRIES_OF), tests, values, limit)
     if isinstance(source, Together):
         found = [row for part in source.parts for row in _pages(ask, part, values, tests, limit)]
         return row_pages.with_ties(sorted(found, key=lambda row: row.id), limit)

@@ -56,7 +56,7 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
     #: Which lessons are encrypted (AES-128).
     transcoder_encrypt: Encrypt = Encrypt.NEVER
     #: Where players get a key, with {course_id} and {key_id}. The default is below a lesson's signed address, where
-    #: `nouba playback` gives it; an address of the school's own leaves it to the school.
+    #: `nouba playback serve` gives it; an address of the school's own leaves it to the school.
     transcoder_key_url: str = Field(DEFAULT_KEY_URL, pattern=r'^[^\s"]*$', validate_default=True)
 
     #: The folder of a Whisper model (CTranslate2's format); lessons get automatic captions with it.
@@ -80,7 +80,7 @@ class WorkerSettings(Settings, BucketSettings, EncodingSettings):
         if known.data.get("transcoder_encrypt", Encrypt.NEVER) is not Encrypt.NEVER and not named:
             raise ValueError(
                 "has to say where players get keys: https://school.example/courses/{course_id}/keys/{key_id}, or "
-                f"{DEFAULT_KEY_URL} for `nouba playback`"
+                f"{DEFAULT_KEY_URL} for `nouba playback serve`"
             )
         return url
 

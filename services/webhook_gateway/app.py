@@ -25,16 +25,16 @@ from services.webhook_gateway.school_api.checkouts.postgres import PostgresCheck
 from services.webhook_gateway.school_api.checkouts.routes import CheckoutApi
 from services.webhook_gateway.school_api.content_keys.postgres import PostgresKeys
 from services.webhook_gateway.school_api.content_keys.routes import KeyDelivery
-from services.webhook_gateway.school_api.payments.reading import Reading
-from services.webhook_gateway.school_api.payments.routes import Payments
+from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos
+from services.webhook_gateway.school_api.course_video.routes import CAPTIONS_SECONDS, MAX_CAPTIONS_BYTES, Videos
+from services.webhook_gateway.school_api.payments.read_routes import Reading
+from services.webhook_gateway.school_api.payments.register_route import Payments
 from services.webhook_gateway.school_api.playback.playback import Signer
 from services.webhook_gateway.school_api.playback.postgres import PostgresLessons
 from services.webhook_gateway.school_api.playback.routes import Playback
 from services.webhook_gateway.school_api.postgres_courses import PostgresCourses
 from services.webhook_gateway.school_api.uploads.routes import Uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
-from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
-from services.webhook_gateway.school_api.videos.routes import CAPTIONS_SECONDS, MAX_CAPTIONS_BYTES, Videos
 from services.webhook_gateway.settings import GatewaySettings, Serves
 from services.webhook_gateway.settlement.postgres import open_store
 from shared.contracts.routes import route_of

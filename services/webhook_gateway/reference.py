@@ -12,12 +12,12 @@ from services.webhook_gateway.api.operations import documented
 from services.webhook_gateway.http.routes import gateway
 from services.webhook_gateway.school_api.checkouts.routes import checkouts
 from services.webhook_gateway.school_api.content_keys.routes import keys
+from services.webhook_gateway.school_api.course_video.routes import videos
 from services.webhook_gateway.school_api.operators.routes import operators
-from services.webhook_gateway.school_api.payments.reading import reading
-from services.webhook_gateway.school_api.payments.routes import payments
+from services.webhook_gateway.school_api.payments.read_routes import reading
+from services.webhook_gateway.school_api.payments.register_route import payments
 from services.webhook_gateway.school_api.playback.routes import playback
 from services.webhook_gateway.school_api.uploads.routes import uploads
-from services.webhook_gateway.school_api.videos.routes import videos
 from services.webhook_gateway.school_api.webhook_endpoints.routes import webhook_endpoints
 
 reference = Blueprint("reference", __name__, template_folder="templates")

@@ -84,8 +84,8 @@ class GatewaySettings(AnchorSettings, RetentionSettings, Settings):
     #: Where payers may come back to from a checkout, comma-separated: the beginnings of addresses, such as
     #: https://school.example/orders. Without one the API makes no checkouts.
     checkout_return_urls: str = Field("", pattern=r"^((https?://[^\s,?#@]+)(,https?://[^\s,?#@]+)*)?$")
-    #: Lessons' addresses: signed with the first secret, and below the address by which players reach `nouba playback`,
-    #: nginx or a CDN. Without them no lesson can be played.
+    #: Lessons' addresses: signed with the first secret, and below the address by which players reach
+    #: `nouba playback serve`, nginx or a CDN. Without them no lesson can be played.
     playback_secrets: PlaybackSecrets = SecretStr("")
     playback_url: str = Field("", pattern=r"^(https?://[^\s?#]+)?$")
 

@@ -264,7 +264,7 @@ LESSONS = (
         "A player opens the lesson and finds files missing.",
         (
             Change(
-                "services/transcoder/jobs/publish.py",
+                "services/transcoder/jobs/publish_playlists.py",
                 "    for name, text in assembly.playlists.items():\n        if",
                 "    for name, text in reversed(assembly.playlists.items()):\n        if",
             ),

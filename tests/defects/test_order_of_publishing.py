@@ -11,7 +11,7 @@ from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.hls.segments import dump_parts
 from services.transcoder.inspection.prepare import prepare
 from services.transcoder.jobs.model import Job, TaskKind, TaskResult
-from services.transcoder.jobs.publish import publish
+from services.transcoder.jobs.publish_playlists import publish
 from services.transcoder.planning.plan import make_plan
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.object_store import ObjectInfo

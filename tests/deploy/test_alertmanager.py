@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from deploy.prepare import alertmanager_config
-from local.installers.prometheus import find_alertmanager
+from local.installers.promtool_and_alertmanager import find_alertmanager
 from local.ports import free_port
 from tests.mail_server import PASSWORD, USER, MailServer
 from tests.waiting import wait_until

@@ -25,7 +25,7 @@ PAGES = ("/", "/queues", "/dead", "/webhooks", "/webhooks/12", "/payments", "/pa
 
 
 class RunningConsole(Running):
-    """`nouba console`, ready for visitors."""
+    """`nouba console serve`, ready for visitors."""
 
     def __init__(self, log: Path, database_url: str, rabbitmq: RabbitMq, rabbitmq_url: str, **more: str) -> None:
         port = free_port()
@@ -38,7 +38,7 @@ class RunningConsole(Running):
             "NOUBA_CONSOLE_OPERATOR_TOKENS": f"Operator in a browser:{OPERATOR}",
             **more,
         }
-        super().__init__(["console"], log, settings)
+        super().__init__(["console", "serve"], log, settings)
         self.ready_when(self._answers)
 
     def _answers(self) -> bool:

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from local.errors import NotInstalledError
-from local.installers import postgres, prometheus, rabbitmq
+from local.installers import postgres, promtool_and_alertmanager, rabbitmq
 from local.postgres import Postgres
 from local.unprivileged_user import unprivileged_account
 
@@ -87,7 +87,7 @@ def test_a_named_rabbitmq_that_is_not_there_is_reported(monkeypatch: pytest.Monk
 
 
 def test_promtool_comes_with_prometheus_of_which_no_server_is_started() -> None:
-    command = prometheus.PACKAGE.install_command(_tools("apt-get"), user_id=0)
+    command = promtool_and_alertmanager.PACKAGE.install_command(_tools("apt-get"), user_id=0)
 
     assert command is not None
     assert "apt-get -qq install --yes --no-install-recommends prometheus" in command[2]
@@ -98,7 +98,7 @@ def test_a_named_promtool_that_is_not_there_is_reported(monkeypatch: pytest.Monk
     monkeypatch.setenv("NOUBA_LOCAL_PROMTOOL_BIN", str(tmp_path / "nowhere"))
 
     with pytest.raises(NotInstalledError, match="NOUBA_LOCAL_PROMTOOL_BIN names"):
-        prometheus.find_promtool()
+        promtool_and_alertmanager.find_promtool()
 
 
 def test_the_postgresql_of_the_wheel_runs_where_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

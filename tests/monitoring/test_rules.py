@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.installers.prometheus import find_promtool
+from local.installers.promtool_and_alertmanager import find_promtool
 from tests.monitoring.exported import ROOT
 from tests.monitoring.queries import DASHBOARDS, PROMETHEUS, RULES, alerts, asked, dashboards, parse, rules, selectors
 

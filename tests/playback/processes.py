@@ -1,4 +1,4 @@
-"""`nouba playback` as it runs, and addresses for it."""
+"""`nouba playback serve` as it runs, and addresses for it."""
 
 import re
 import time
@@ -17,7 +17,7 @@ OLD_SECRET: Final = b"the-secret-before-it-which-still-verifies-1"
 
 
 class RunningPlayback(Running):
-    """`nouba playback`, ready for players."""
+    """`nouba playback serve`, ready for players."""
 
     def __init__(self, log: Path, database_url: str, s3: S3, *, ready: str = "/readyz", **settings: str) -> None:
         self._ready = ready
@@ -35,7 +35,7 @@ class RunningPlayback(Running):
             "AWS_SECRET_ACCESS_KEY": s3.secret_access_key,
             **settings,
         }
-        super().__init__(["playback"], log, given)
+        super().__init__(["playback", "serve"], log, given)
         self.ready_when(self._answers)
 
     def metric(self, sample: str) -> float:

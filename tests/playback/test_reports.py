@@ -12,7 +12,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.s3 import S3
-from services.console.playback import Playback
+from services.console.playback_links import PlaybackLinks
 from services.playback.reports import MAX_BODY_BYTES, InvalidReportError, Report, parse_report
 from services.playback.views import PostgresViews, TooFastError, View, ViewRecorder
 from shared.runtime.database import build_engine
@@ -246,7 +246,7 @@ def test_what_is_reported_with_an_address_of_the_consoles_is_nobodys(
 ) -> None:
     # Given the address that a lesson's page shows to everybody who has entered, and a student's
     service, database = playback
-    console = Playback(service.url, [SECRET]).address(MASTER, "Amina")
+    console = PlaybackLinks(service.url, [SECRET]).address(MASTER, "Amina")
     assert console is not None
     student = service.url + signed(MASTER, viewer="console")
 

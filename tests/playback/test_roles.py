@@ -13,7 +13,7 @@ from local.s3 import S3
 from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
 from services.transcoder.jobs.postgres_job_control import PostgresRequestStore
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
-from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
+from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos
 from shared.runtime.database import RetryingEngine, build_engine
 from tests.playback.lessons import KEY, KEY_ID, MASTER
 from tests.playback.processes import RunningPlayback, signed

@@ -1,13 +1,13 @@
 """The dashboards, in the order in which an operator opens them."""
 
-from deploy.grafana.boards import gateway, jobs, money, overview, queues, rabbitmq, statistics, transcoder
+from deploy.grafana.boards import gateway, jobs, overview, queues, rabbitmq, settlement, statistics, transcoder
 
 BOARDS = (
     overview.BOARD,
     queues.BOARD,
     jobs.BOARD,
     gateway.BOARD,
-    money.BOARD,
+    settlement.BOARD,
     transcoder.BOARD,
     statistics.BOARD,
     rabbitmq.BOARD,

@@ -30,8 +30,8 @@ from services.stats.api.errors import (
     TooManyFailuresError,
 )
 from services.stats.api.headers import ALWAYS, headers_of
-from services.stats.api.periods import periods
 from services.stats.api.responses import CachedResponse, held, json_document
+from services.stats.api.rollup import periods
 from services.stats.api.series import series
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.row_reader import RowReader

@@ -7,7 +7,7 @@ from services.stats.sections import (
     lessons,
     payments,
     platform,
-    revenue,
+    subscription_revenue,
     subscriptions,
     teachers,
     users,
@@ -16,7 +16,7 @@ from services.stats.sections import (
 from services.stats.sections.base import Section
 
 SECTIONS: tuple[Section, ...] = (
-    revenue.SECTION,
+    subscription_revenue.SECTION,
     payments.SECTION,
     wallets.SECTION,
     subscriptions.SECTION,

@@ -14,8 +14,8 @@ from services.stats.copy_binary import Integers
 from services.stats.days import Days
 from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, rounded
 from services.stats.sections.disjoint_terms import cut
-from services.stats.sections.lengths import monthly
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
+from services.stats.sections.term_lengths import monthly
 
 #: What churn, retention and renewals are measured over.
 WINDOW_DAYS = 30

@@ -20,7 +20,7 @@ from services.stats.sections.base import (
     rounded,
     span,
 )
-from services.stats.sections.ledger import Movements, movements
+from services.stats.sections.ledger_movements import Movements, movements
 
 _LEDGER = "ledger_transactions, ledger_entries"
 

@@ -25,8 +25,7 @@ from services.stats.sections.base import (
     span,
 )
 from services.stats.sections.disjoint_terms import Pieces, cut
-from services.stats.sections.lengths import day_number, monthly
-from services.stats.sections.recognition import Recognition, Spread
+from services.stats.sections.revenue_recognition import Recognition, Spread
 from services.stats.sections.subscription_terms import (
     NONE_GIVEN,
     SubscriptionTerms,
@@ -35,6 +34,7 @@ from services.stats.sections.subscription_terms import (
     read_terms,
     running_columns,
 )
+from services.stats.sections.term_lengths import day_number, monthly
 
 NUMBERS = (
     MetricDefinition("total", Unit.COUNT, "Subscriptions created before the day's end.", reach_days=FOREVER),

@@ -19,7 +19,7 @@ from services.stats.sections.base import (
     rounded,
     running,
 )
-from services.stats.sections.ledger import movements
+from services.stats.sections.ledger_movements import movements
 from services.stats.sections.subscription_terms import buckets
 
 NUMBERS = (

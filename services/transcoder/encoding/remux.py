@@ -14,7 +14,7 @@ from services.transcoder.errors import WrongOutputError
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.hls.encryption import Key, encrypt_part
-from services.transcoder.hls.h264 import starts_with_idr
+from services.transcoder.hls.h264_idr import starts_with_idr
 from services.transcoder.hls.mp4 import fragments
 from services.transcoder.hls.package import Package, playlists_of
 from services.transcoder.hls.renditions import assemble_rendition

@@ -22,7 +22,7 @@ from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, dump_par
 from services.transcoder.inspection.prepare import REWRAPPED_NAME, file_sha256, prepare
 from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseLostError
 from services.transcoder.jobs.model import PREVIEW_FOLDER, Job, JobStore, Lease, TaskKind, TaskResult
-from services.transcoder.jobs.publish import missing_objects, publish
+from services.transcoder.jobs.publish_playlists import missing_objects, publish
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.transcoder.metrics import JOBS_ENDED, MEDIA_SECONDS, SPEED
 from services.transcoder.planning.damage import Damage

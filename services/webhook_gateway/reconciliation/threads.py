@@ -16,7 +16,7 @@ from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED, 
 from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconciliation
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
-from services.webhook_gateway.settlement.postgres_wallets import users_covered
+from services.webhook_gateway.settlement.postgres_payable_subscriptions import users_covered
 from services.webhook_gateway.settlement.subscription_activation import pay_waiting
 from shared.runtime.periodic_thread import PeriodicThread
 

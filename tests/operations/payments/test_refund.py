@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from local.psp.bank import Bank
-from local.psp.orders import Orders
+from local.psp.satim_client import SatimClient
 from local.psp.server import REST, simulator
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import NOUBA, SETTINGS, Database, RunningWorker
@@ -50,7 +50,7 @@ class School:
 
     def _pay(self) -> str:
         if self.provider == "satim":
-            orders = Orders(self._url + REST, **BANK)
+            orders = SatimClient(self._url + REST, **BANK)
             order = orders.open(uuid.uuid4().hex[:10].upper(), AMOUNT_MINOR)
             orders.end(order)
             return order

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.stats.api.comparison import before
-from services.stats.api.periods import begin_of
+from services.stats.api.rollup import begin_of
 from services.stats.sections import SECTIONS
 from services.stats.snapshots.compute import canonical, flatten
 from tests.stats.api.conftest import FAILED, GAP, LAST, Library

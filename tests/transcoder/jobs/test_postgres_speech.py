@@ -10,7 +10,7 @@ from services.transcoder.jobs.model import Lease, TaskKind
 from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
 from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.speech.transcript import Transcript
-from services.webhook_gateway.school_api.videos.postgres import PostgresVideos, Transcription
+from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos, Transcription
 from shared.runtime.database import RetryingEngine
 from tests.transcoder.jobs.test_postgres_jobs import School
 from tests.transcoder.jobs.test_postgres_jobs import school as school  # a fixture

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, request
 
 from local.psp.bank import Bank
-from local.psp.orders import Orders
+from local.psp.satim_client import SatimClient
 from local.psp.server import REST, simulator
 from services.webhook_gateway.errors import InvalidSignatureError, ProviderUnavailableError, UnreadableEventError
 from services.webhook_gateway.payments.payment_state import Stage
@@ -244,7 +244,7 @@ def test_an_order_that_the_bank_does_not_know_says_nothing_about_a_payment(bank_
     ("what", "stage"), [("paid", Stage.COMPLETED), ("failed", Stage.FAILED), ("expired", Stage.EXPIRED)]
 )
 def test_an_order_at_the_simulated_bank_ends_as_its_payer_wanted(bank_url: str, what: str, stage: Stage) -> None:
-    orders = Orders(bank_url, **MERCHANT)
+    orders = SatimClient(bank_url, **MERCHANT)
     order = orders.open("CMD0000004", 100320)
     psp = Satim(**MERCHANT, base_url=bank_url)
 
@@ -259,7 +259,7 @@ def test_an_order_at_the_simulated_bank_ends_as_its_payer_wanted(bank_url: str, 
 def test_asking_twice_says_the_same_even_where_an_order_can_be_confirmed_only_once(serve: Serve) -> None:
     bank = Bank(acknowledge_once=True)
     base_url = serve(simulator(bank, **MERCHANT)) + REST
-    orders = Orders(base_url, **MERCHANT)
+    orders = SatimClient(base_url, **MERCHANT)
     order = orders.open("CMD0000004", 100320)
     orders.end(order)
     psp = Satim(**MERCHANT, base_url=base_url)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import httpx
 from sqlalchemy import Engine, text
 
-from local.psp.orders import Orders
+from local.psp.satim_client import SatimClient
 from local.psp.server import REST
 from local.psp.signed_webhooks import Delivery, Payment, signed
 from services.webhook_gateway.inbox.accept import accept
@@ -62,7 +62,7 @@ class Bench:
             "satim": Satim(**MERCHANT, base_url=simulator_url + REST),
             "stripe": PollingStripe([STRIPE_SECRET], lambda: datetime.now(UTC), None, STRIPE_KEY, simulator_url),
         }
-        self.orders = Orders(simulator_url + REST, **MERCHANT)
+        self.orders = SatimClient(simulator_url + REST, **MERCHANT)
         self.tallied = Tallied()
         self._committing = engine.execution_options(isolation_level="AUTOCOMMIT")
         self.inbox = PostgresInbox(self._committing)

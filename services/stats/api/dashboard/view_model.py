@@ -8,7 +8,7 @@ from typing import Any
 from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
-from services.stats.api.periods import begin_of
+from services.stats.api.rollup import begin_of
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.rows import has_rows
 from services.stats.sections import SECTIONS

@@ -1,4 +1,4 @@
-"""What the school takes at its office, and the days into which it writes that late."""
+"""Table of payments taken at the school's office, outside wallets and ledger, and the trigger that notes late ones."""
 
 import sqlalchemy as sa
 from alembic import op

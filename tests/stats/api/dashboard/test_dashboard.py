@@ -14,7 +14,7 @@ import pytest
 from services.stats.api.dashboard.i18n import LANGUAGES, words_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.api.dashboard.view_model import VIEWS, is_for_operators
-from services.stats.api.periods import begin_of
+from services.stats.api.rollup import begin_of
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library

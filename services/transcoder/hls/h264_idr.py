@@ -1,4 +1,4 @@
-"""Reads H.264 samples: can playback start here? Pure."""
+"""Whether a segment's first H.264 picture is an IDR picture, so that playback can start there. Pure."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Makes the bucket, lets browsers send their uploads to it, and tries whether it keeps an object."""
+"""Creates Compose's bucket with its CORS rule for uploads, and probes it; sets no lifecycle rules and no policy."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Weeks, months and years: sums of days, and for balances the last day's value."""
+"""Rolls days up into weeks, months and years: sums, and for balances the last day's value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta

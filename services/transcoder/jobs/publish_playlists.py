@@ -1,4 +1,4 @@
-"""Use case: verify every object in S3, then write the playlists, the master last."""
+"""Use case: verify every object in S3, then write the playlists, the master last; `postgres_jobs` ends the job."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Which promtool and Alertmanager to run: a setting's, else the machine's, installed where that is possible."""
+"""Finds promtool and Alertmanager for the tests of alerts, else installs the system's packages."""
 
 import os
 import shutil

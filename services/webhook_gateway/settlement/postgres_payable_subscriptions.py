@@ -1,4 +1,4 @@
-"""Finds wallets that could pay for a pending subscription."""
+"""Finds users whose wallet covers a pending subscription; it changes nothing."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""A school's side of SATIM: opens an order at a bank, and steers how the simulated payer ends it."""
+"""Client of the SATIM simulator: registers an order, and steers how the simulated payer ends it."""
 
 import json
 from typing import Final
@@ -10,8 +10,8 @@ import httpx
 _ACTIONS: Final = {"paid": "pay", "failed": "decline", "expired": "expire"}
 
 
-class Orders:
-    """Orders at the simulator whose SATIM calls live at `base_url`."""
+class SatimClient:
+    """A client of the simulator whose SATIM calls live at `base_url`."""
 
     def __init__(self, base_url: str, *, username: str, password: str, terminal: str = "E010101010") -> None:
         self._client = httpx.Client(timeout=10)

@@ -1,4 +1,4 @@
-"""Route by which the school's back end registers a payment."""
+"""Route that registers a payment before it is paid."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager

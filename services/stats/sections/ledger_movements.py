@@ -1,4 +1,4 @@
-"""Reads what the ledger booked on each day, once for all sections that use it.
+"""Reads the ledger's movements of each day by kind, once for all sections that use them.
 
 Money counts on the day on which it was booked: what is taken back later is taken off that later day.
 """

@@ -1,10 +1,10 @@
-"""Are the books right? Events that became money, the ledger's proof, and payments that are asked about."""
+"""Board of ledger integrity (drift, invariants, hash chain), settlement, and reconciliation with providers."""
 
 from deploy.grafana.panels import Board, Panel
 
 BOARD = Board(
-    uid="nouba-money",
-    title="Nouba / Money",
+    uid="nouba-settlement",
+    title="Nouba / Settlement and reconciliation",
     description="Ledger integrity, settlement and reconciliation.",
     jobs="gateway|payments-worker",
     rows=[

@@ -1,4 +1,4 @@
-"""Revenue: what students paid for subscriptions, what of it is earned, and what is still to be earned."""
+"""Revenue of subscriptions: billed, returned, net, earned and deferred; refunds and fees are in `payments`."""
 
 from services.stats.days import Days
 from services.stats.sections.base import (
@@ -11,7 +11,7 @@ from services.stats.sections.base import (
     Values,
     breakdown,
 )
-from services.stats.sections.ledger import movements
+from services.stats.sections.ledger_movements import movements
 from services.stats.sections.subscriptions import count_terms
 
 _LEDGER = "ledger_transactions, ledger_entries"

@@ -1,4 +1,4 @@
-"""Lengths of subscription terms: in whole days of the school's zone, and in months."""
+"""Calendar arithmetic of subscription terms: their local days, and their amount a month for MRR."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cache

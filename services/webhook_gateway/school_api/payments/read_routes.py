@@ -1,4 +1,4 @@
-"""Routes by which the school reads payments, wallets and subscriptions."""
+"""Routes that read payments, wallets and subscriptions."""
 
 from dataclasses import dataclass
 

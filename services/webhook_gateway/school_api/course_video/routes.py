@@ -1,4 +1,4 @@
-"""Routes by which the school's back end follows a course's video, and cancels, retries or deletes it."""
+"""Routes of a course's video: status, cancel, retry, delete, and its captions; `uploads` takes the file."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from services.webhook_gateway import errors
 from services.webhook_gateway.api.models import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.http.request_body import BodyReader
-from services.webhook_gateway.school_api.videos.postgres import PostgresVideos
+from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos
 from shared.runtime.api_tokens import Scope
 from shared.runtime.webvtt import CaptionsError, parse_captions, write_captions
 

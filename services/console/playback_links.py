@@ -1,4 +1,4 @@
-"""Signed playback addresses for the player of the console."""
+"""Signs the playback link for the player on the console's lesson page."""
 
 import time
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ TTL_SECONDS = 4 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Playback:
-    """Where `nouba playback` is, and the secrets that it verifies; both empty where the console plays nothing."""
+class PlaybackLinks:
+    """Where `nouba playback serve` is, and the secrets that it verifies; both empty where the console plays nothing."""
 
     url: str
     secrets: Sequence[bytes]
