@@ -20,7 +20,7 @@ from shared.messaging.broker import build_broker
 
 _PROJECT = Path(__file__).parent.parent
 _THREADS = str(GatewaySettings.model_fields["worker_threads"].default)
-_RIVAL = [sys.executable, "-m", "dramatiq", "bench.rivals.noop_worker", "--processes", "1", "--threads", _THREADS]
+_RIVAL = [sys.executable, "-m", "dramatiq", "bench.rivals.dramatiq_noop", "--processes", "1", "--threads", _THREADS]
 _RIVAL_QUEUE = "dramatiq_noop"
 _CELERY = [sys.executable, "-m", "celery", "-A", "bench.rivals.celery_noop", "worker", "--pool", "threads"]
 _CELERY += ["--concurrency", _THREADS, "--without-gossip", "--without-mingle", "--without-heartbeat"]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import psycopg2
 
-from bench.figures import Measure, Options, Show, percentile
+from bench.measures import Measure, Options, Show, percentile
 from bench.receivers import FAULTS, Receiver
 from bench.running import NOUBA, Process, postgres, rabbitmq, running
 from shared.operations.webhook_endpoints.endpoints import Endpoints

@@ -11,8 +11,8 @@ import click
 import psycopg2
 
 from bench import webhooks
-from bench.figures import Measure, Options, Show, alternate
 from bench.load import send
+from bench.measures import Measure, Options, Show, alternate
 from bench.running import NOUBA, cpu_seconds, postgres, rabbitmq, running
 from local.ports import accepts, free_port
 from services.webhook_gateway.settings import GatewaySettings
@@ -25,9 +25,9 @@ WARMING = 100
 _PROJECT = Path(__file__).parent.parent
 _NOUBA = "nouba gateway serve"
 _RIVALS = {
-    "the bare route, keeping nothing": "bare_app",
-    "Flask and celery.send_task": "celery_app",
-    "Flask and dramatiq.send": "dramatiq_app",
+    "the bare route, keeping nothing": "bare_gateway",
+    "Flask and celery.send_task": "celery_gateway",
+    "Flask and dramatiq.send": "dramatiq_gateway",
 }
 
 

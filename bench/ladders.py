@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import films
-from bench.figures import Measure, Options, Show
 from bench.films import PICTURES_PER_SECOND
+from bench.measures import Measure, Options, Show
 from bench.quality import find_meter
-from bench.rivals import ladder
+from bench.rivals import bare_ffmpeg
 from bench.running import NOUBA, run
 
 GOALS = {
@@ -54,7 +54,7 @@ def measure(part: str, options: Options, show: Show) -> Iterator[Measure]:
 def _make(who: str, film: Path, height: int, lesson: Path) -> tuple[list[Path], Path]:
     """The segments of the picture, and the playlist of the largest rendition."""
     if who == "bare ffmpeg":
-        run(ladder.one_process(str(film), height, PICTURES_PER_SECOND), {}, folder=lesson)
+        run(bare_ffmpeg.one_process(str(film), height, PICTURES_PER_SECOND), {}, folder=lesson)
         return list(lesson.glob("*p_*.m4s")), lesson / f"{height}p.m3u8"
     settings = {"NOUBA_TRANSCODER_LADDER": who.removeprefix("ladder ")}
     run([NOUBA, "transcoder", "run", film, "--out", lesson / "made", "--json"], settings)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from bench.figures import percentile
+from bench.measures import percentile
 
 _MAX_SILENCE_SECONDS = 30
 #: Answers without a body, whatever their head says.

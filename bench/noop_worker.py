@@ -2,7 +2,7 @@
 
 import os
 
-from bench.counting import Count
+from bench.message_counter import Count
 from services.webhook_gateway.settings import GatewaySettings
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import actor

@@ -16,8 +16,8 @@ import psycopg2
 from psycopg2 import sql
 
 from bench import webhooks
-from bench.figures import Measure, Options, Show, alternate, percentile
 from bench.load import send
+from bench.measures import Measure, Options, Show, alternate, percentile
 from bench.running import NOUBA, Process, cpu_seconds, postgres, rabbitmq, run, running
 from local.installers.postgres import find_program
 from local.ports import accepts, free_port

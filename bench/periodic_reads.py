@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, select
 
-from services.console.overview import read_overview
+from services.console.overview_queries import read_overview
 from services.playback.views import PostgresViews, View
 from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.snapshots.closing import close_due
 from services.stats.snapshots.due_days import sweep
 from services.transcoder.jobs.maintenance import Maintenance
-from services.transcoder.jobs.postgres_job_control import PostgresRequestStore
+from services.transcoder.jobs.postgres_job_requests import PostgresRequestStore
 from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.scratch import ScratchSpace
 from services.webhook_gateway.events_out.postgres import PostgresDeliveries
@@ -31,11 +31,11 @@ from services.webhook_gateway.integrity.invariant_checker import InvariantChecke
 from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
 from services.webhook_gateway.reconciliation.threads import LOST_CHECKOUT
 from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
-from services.webhook_gateway.settlement.adjustments import AdjustmentBookings
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
 from services.webhook_gateway.settlement.postgres_payable_subscriptions import users_covered
 from services.webhook_gateway.settlement.retry_due import release_due, release_lost
+from services.webhook_gateway.settlement.wallet_adjustments import AdjustmentBookings
 from shared.contracts.routes import GATEWAY, QUEUES
 from shared.messaging.relay import _TAKE_NEWEST, _TAKE_OLDEST, backlogs
 from shared.operations.dead_letters.queries import UNDECIDED, count_by_state

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from bench.figures import Measure
+from bench.measures import Measure
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 300, 60, 50, 40
 

@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from sqlalchemy import Engine
 
 from bench import consuming
-from bench.figures import Measure, Options, Show, alternate
+from bench.measures import Measure, Options, Show, alternate
 from bench.rivals import publishing
 from bench.running import postgres, rabbitmq
 from shared.contracts.routes import GATEWAY

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench.figures import Measure, Options, Show, alternate
+from bench.measures import Measure, Options, Show, alternate
 from bench.running import run
 from local.errors import LocalError
 from local.installers.system_package import SystemPackage, apt_script

@@ -19,8 +19,8 @@ import psycopg2
 from psycopg2 import sql
 from pydantic import SecretStr
 
-from bench.figures import Measure, Options, Show, alternate
 from bench.load import Outcome, request, send
+from bench.measures import Measure, Options, Show, alternate
 from bench.running import NOUBA, environment, postgres, rabbitmq, run, running
 from local.ports import accepts, free_port
 from services.stats.api.server import ROW_SECONDS

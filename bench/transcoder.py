@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 import psycopg2
 
-from bench import films, ladders, playing, speech
-from bench.figures import Measure, Options, Show, alternate
+from bench import films, ladders, player_startup, speech
 from bench.films import PICTURES_PER_SECOND
-from bench.rivals import ladder
+from bench.measures import Measure, Options, Show, alternate
+from bench.rivals import bare_ffmpeg
 from bench.running import NOUBA, Cost, postgres, rabbitmq, run, running, s3
 from local.s3 import BUCKET
 
@@ -62,12 +62,12 @@ def _costs(options: Options, film: Path, height: int, show: Show) -> dict[str, l
         return cost
 
     def alone(folder: Path, threads: int | None = None) -> Cost:
-        cost = run(ladder.one_process(str(film), height, rate, threads=threads), {}, folder=folder)
+        cost = run(bare_ffmpeg.one_process(str(film), height, rate, threads=threads), {}, folder=folder)
         _require(folder / "master.m3u8")
         return cost
 
     def each(folder: Path) -> Cost:
-        costs = [run(call, {}, folder=folder) for call in ladder.process_each(str(film), height, rate)]
+        costs = [run(call, {}, folder=folder) for call in bare_ffmpeg.process_each(str(film), height, rate)]
         return Cost(sum(one.wall_seconds for one in costs), sum(one.cpu_seconds for one in costs), "")
 
     makers: dict[str, Callable[[Path], Cost]] = {
@@ -112,7 +112,7 @@ def _together(options: Options, film: Path, seconds: int, show: Show) -> Iterato
         yield Measure(part=PART, name=f"upload of {seconds} s to whole lesson", unit="s", samples=whole, goal=goal)
         memory = {"transcoder worker, beside its ffmpeg": [school.worker_mb]}
         yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
-        yield from playing.measure(PART, options, school.settings, school.newest_course_id, show)
+        yield from player_startup.measure(PART, options, school.settings, school.newest_course_id, show)
 
 
 class _School:

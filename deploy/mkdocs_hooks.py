@@ -1,4 +1,4 @@
-"""A hook of MkDocs: pages of the repository's root, and links to files outside `docs/`, work on the site too.
+"""Hooks of MkDocs: pages of the repository's root, and links to files outside `docs/`, work on the site too.
 
 `nav` may name a folder as `folder/*`. CONTRIBUTING.md and its like become pages; any other file that a page links to
 is copied to `source/`, as text.

@@ -14,8 +14,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from local.browser import open_browser, set_size
 from local.errors import LocalError
-from local.screenshots import IMAGES
 from local.stack import Stack
+from local.statistics_screenshots import IMAGES
 
 WIDTH = 1280
 #: The name of a picture, the page, and its height.

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine, text
 
 from local.browser import open_browser, set_size
 from local.errors import LocalError
-from local.screenshots import IMAGES
 from local.stack import Stack
+from local.statistics_screenshots import IMAGES
 
 SIZE = (1000, 660)
 LANGUAGE = "ar"

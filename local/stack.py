@@ -21,7 +21,7 @@ from local.environment import health_addresses, metrics_addresses, own_environme
 from local.errors import CannotStartError, LocalError, NotRunningError
 from local.installers import ffmpeg
 from local.postgres import Postgres
-from local.processes import read_procfile, run_processes
+from local.procfile import read_procfile, run_processes
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
 from local.saved_settings import SavedSettings, read_private, write_private

@@ -4,7 +4,7 @@ import os
 
 from celery import Celery
 
-from bench.counting import Count
+from bench.message_counter import Count
 
 QUEUE = "celery_noop"
 

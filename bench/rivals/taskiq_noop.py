@@ -4,7 +4,7 @@ import os
 
 from taskiq_aio_pika import AioPikaBroker, Queue
 
-from bench.counting import Count
+from bench.message_counter import Count
 
 QUEUE = "taskiq_noop"
 

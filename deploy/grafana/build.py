@@ -1,4 +1,4 @@
-"""Writes the dashboards that Grafana reads: `python -m deploy.grafana.build`, after a change in `boards`."""
+"""Writes the dashboards as JSON for Grafana: `python -m deploy.grafana.build`, after a change in `boards`."""
 
 import json
 from pathlib import Path

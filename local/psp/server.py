@@ -9,8 +9,8 @@ from flask import Flask, Response, jsonify, redirect, render_template_string, re
 from werkzeug.wrappers import Response as AnyResponse
 
 from local.psp.api_faults import Faults
-from local.psp.bank import ACTIONS, DECLINED, PAID, REFUNDED, REVERSED, Bank, Order, RefusedError
-from local.psp.checkouts import checkouts
+from local.psp.chargily_checkouts import checkouts
+from local.psp.satim_bank import ACTIONS, DECLINED, PAID, REFUNDED, REVERSED, Bank, Order, RefusedError
 from local.psp.stripe_api import StripeAccount, stripe_api
 from shared.runtime.currency import format_minor
 from shared.runtime.health import healthy

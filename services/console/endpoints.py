@@ -6,7 +6,7 @@ from flask import abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from services.console.auth import for_operators, for_visitors
-from services.console.money import console
+from services.console.payments import console
 from services.console.read_routes import LARGEST_ID, PAGE_ROWS, SPANS, asked, console_context, row_id
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_endpoints.endpoints import (

@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 from services.console.auth import for_visitors
 from services.console.dead_letter_selection import count_all
 from services.console.lesson_queries import read_lesson, read_lessons
-from services.console.overview import read_overview
+from services.console.overview_queries import read_overview
 from services.console.playback_links import PlaybackLinks
-from services.console.statistics import read_days
+from services.console.statistics_queries import read_days
 from shared.contracts.routes import QUEUES
 from shared.operations.audit_log import AuditEntry, list_entries
 from shared.operations.dead_letters.queries import STATES, DeadFilter, count_dead, find_dead, list_dead

@@ -1,4 +1,4 @@
-"""Serves lessons to players by signed paths: verifies the signature, then streams the file from S3.
+"""The file server of lessons: verifies the signed path, then streams the file from S3.
 
 A plain WSGI application: one form of path, GET and HEAD, and POST for the reports of players. It answers the same to a
 player behind nginx or a CDN.
@@ -16,13 +16,13 @@ from typing import Any
 import structlog
 
 from services.playback.errors import InvalidRangeError, StorageUnavailableError, UnknownFileError
-from services.playback.keys import Keys
 from services.playback.metrics import BYTES, REQUESTS
 from services.playback.objects import File, Files
-from services.playback.reports import MAX_BODY_BYTES, InvalidReportError, parse_report
+from services.playback.postgres_keys import Keys
 from services.playback.views import TooFastError, ViewRecorder
+from services.playback.watch_reports import MAX_BODY_BYTES, InvalidReportError, parse_report
 from shared.runtime import playback_links
-from shared.runtime.content_coding import ContentCodingError, unzipped
+from shared.runtime.bounded_decompression import ContentCodingError, unzipped
 from shared.runtime.health import healthy
 from shared.runtime.playback_links import Grant, PlaybackPath
 

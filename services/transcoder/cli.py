@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from services.transcoder.encoding.local_pipeline import EncodingProgress, Lesson, make_lesson
+from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.errors import RejectedInputError, TranscoderError
 from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.hls.playlists import MASTER_NAME
-from services.transcoder.settings import EncodingSettings
 from shared.runtime.lazy_group import LazyGroup
 from shared.runtime.settings import read_settings
 

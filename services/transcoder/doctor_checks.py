@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.errors import EnvironmentNotReadyError, RejectedInputError, TransientError
 from services.transcoder.ffmpeg.process import Ffmpeg
-from services.transcoder.settings import EncodingSettings
 from services.transcoder.worker_settings import BucketSettings, WorkerSettings
 from shared.operations.doctor.findings import Check, Finding, fault, fine
 from shared.operations.doctor.s3 import check_bucket

@@ -14,10 +14,10 @@ from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.hls.content_keys import ContentKeys
 from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
-from services.transcoder.jobs.job_control import VideoRequests, request_thread
+from services.transcoder.jobs.job_requests import VideoRequests, request_thread
 from services.transcoder.jobs.maintenance import Maintenance, maintenance_threads
 from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
-from services.transcoder.jobs.postgres_job_control import PostgresRequestStore
+from services.transcoder.jobs.postgres_job_requests import PostgresRequestStore
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.scratch import ScratchSpace

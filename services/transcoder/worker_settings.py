@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.hls.content_keys import Encrypt
 from services.transcoder.planning.profile import EncodingProfile
-from services.transcoder.settings import EncodingSettings
 from services.transcoder.speech.whisper import WhisperOptions
 from services.transcoder.storage.s3 import Storage
 from shared.runtime.settings import DatabaseSettings, Settings

@@ -9,16 +9,16 @@ from sqlalchemy import Engine
 from services.webhook_gateway.api.idempotency import PostgresIdempotencyKeys
 from services.webhook_gateway.api.operations import Api
 from services.webhook_gateway.api.token_rate import TokenRate
+from services.webhook_gateway.api_docs import register
 from services.webhook_gateway.http.fast_path import WebhookFastPath
-from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.http.readiness import Readiness, check
 from services.webhook_gateway.http.receive import Gateway
 from services.webhook_gateway.http.request_body import BodyReader
+from services.webhook_gateway.http.unverified_rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import Inbox
 from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Provider
-from services.webhook_gateway.reference import register
 from services.webhook_gateway.school_api.auth import Authorizer
 from services.webhook_gateway.school_api.checkouts.checkouts import ReturnUrls
 from services.webhook_gateway.school_api.checkouts.postgres import PostgresCheckouts
@@ -32,7 +32,7 @@ from services.webhook_gateway.school_api.payments.register_route import Payments
 from services.webhook_gateway.school_api.playback.playback import Signer
 from services.webhook_gateway.school_api.playback.postgres import PostgresLessons
 from services.webhook_gateway.school_api.playback.routes import Playback
-from services.webhook_gateway.school_api.postgres_courses import PostgresCourses
+from services.webhook_gateway.school_api.uploads.postgres import PostgresCourses
 from services.webhook_gateway.school_api.uploads.routes import Uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings, Serves
@@ -134,7 +134,7 @@ def _add_school_api(
     )
     app.extensions["keys"] = KeyDelivery(PostgresKeys(engine))
     app.extensions["reading"] = Reading(engine, settings.currency)
-    app.extensions["operators"] = engine
+    app.extensions["engine"] = engine
     _register_lessons(app, settings, engine)
 
 

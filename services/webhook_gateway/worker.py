@@ -25,7 +25,6 @@ from services.webhook_gateway.reconciliation.threads import reconciliations, rou
 from services.webhook_gateway.refunds.begin import Refunding
 from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
 from services.webhook_gateway.settings import GatewaySettings
-from services.webhook_gateway.settlement.adjustments import AT_ONCE, AdjustmentBookings
 from services.webhook_gateway.settlement.batched import MAX_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
@@ -37,6 +36,7 @@ from services.webhook_gateway.settlement.retry_due import (
     release_lost,
 )
 from services.webhook_gateway.settlement.settle import Settlement
+from services.webhook_gateway.settlement.wallet_adjustments import AT_ONCE, AdjustmentBookings
 from shared.contracts.payments import PaymentsSettled
 from shared.contracts.routes import GATEWAY, route_of
 from shared.contracts.webhooks import WebhookReceived, WebhooksReceived

@@ -18,7 +18,7 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import CurrentMessage, Middleware, Retries, ShutdownNotifications, TimeLimit
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
-from shared.messaging import amqp_headers
+from shared.messaging import pika_header_patch
 from shared.messaging.message_form import fault_of
 from shared.messaging.topology import Declaration, declarations
 from shared.runtime.logs import BindMessage, describe
@@ -29,7 +29,7 @@ BLOCKED_TIMEOUT_SECONDS = 2
 #: A job that has not killed its worker by then keeps no other waiting.
 CAUTION_SECONDS = 2.0
 
-amqp_headers.install()
+pika_header_patch.install()
 
 
 def build_broker(rabbitmq_url: str) -> "QuorumBroker":

@@ -1,4 +1,4 @@
-"""The gunicorn worker of every server: request deadlines, and JSON answers to what is not HTTP."""
+"""gunicorn's worker class of every server: request deadlines, and JSON answers to what is not HTTP."""
 
 import contextlib
 import json

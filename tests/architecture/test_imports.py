@@ -20,7 +20,7 @@ USE_CASES = (
     "services.webhook_gateway.payments.ledger",
     "services.webhook_gateway.settlement.settle",
     "services.webhook_gateway.payments.payment_state",
-    "services.webhook_gateway.payments.subscriptions",
+    "services.webhook_gateway.payments.subscription_allocation",
     "shared.contracts.routes",
 )
 

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
-from bench.day1000_reads import everything
-from bench.day1000_school import describe
-from bench.figures import Measure, alternate
+from bench.measures import Measure, alternate
+from bench.old_installation_reads import everything
+from bench.old_installation_school import describe
 from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
 
 PROJECT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ EXPECTED = {
         ("API p50 at 1,000/s", READERS),
         ("API p99 at 1,000/s", READERS),
     ],
-    "day1000": [
+    "old_installation": [
         (f"seeding at scale 0.0005 ({describe(0.0005)})", {"bench"}),
         *((f"{one.kind}: {one.name}", AGES) for one in everything()),
     ],
@@ -153,7 +153,7 @@ def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path_fact
 def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> None:
     # Given
     page = tmp_path / "performance.md"
-    page.write_text(f"Above.\n\n{BEGIN}\nold\n{END}\n\nBelow.\n")
+    page.write_text(f"Above.\n\n{BEGIN}\nstale\n{END}\n\nBelow.\n")
     measure = Measure(part="queue", name="relayed", unit="/s", samples={"ours": [4.0, 2.0, 3.0], "theirs": [6.0]})
 
     # When
@@ -164,7 +164,7 @@ def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> N
     text = page.read_text()
     assert text.startswith("Above.")
     assert text.endswith("Below.\n")
-    assert "old" not in text
+    assert "stale" not in text
     assert text.count("| queue | relayed | theirs | 6.00 /s | 6.00 to 6.00 | 0.50 |  |") == 1
     assert "| ours | 3.00 /s | 2.00 to 4.00 |" in text
 
@@ -172,17 +172,19 @@ def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> N
 def test_the_reads_of_an_old_installation_have_a_table_of_their_own(tmp_path: Path) -> None:
     # Given
     page = tmp_path / "performance.md"
-    page.write_text(f"{BEGIN}\nother parts\n{END}\n{READS_BEGIN}\nold\n{READS_END}\n")
+    page.write_text(f"{BEGIN}\nother parts\n{END}\n{READS_BEGIN}\nstale\n{READS_END}\n")
     samples = {"day 1,000": [30.0], "day 1": [20.0], "day 1,000, database": [3.0], "day 1, database": [2.0]}
 
     # When
-    measure = Measure(part="day1000", name="console page: /dead", unit="ms", samples=samples, goal="at most 200 ms")
+    measure = Measure(
+        part="old_installation", name="console page: /dead", unit="ms", samples=samples, goal="at most 200 ms"
+    )
     write_docs(page, [measure], {"cores": "2"})
 
     # Then
     text = page.read_text()
     assert "other parts" in text
-    assert "old" not in text
+    assert "stale" not in text
     assert "| console page | `/dead` | 20.0 ms | 30.0 ms | 2.0 ms | 3.0 ms | at most 200 ms |" in text
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from deploy.prepare import alertmanager_config
+from deploy.make_secrets import alertmanager_config
 from local.installers.promtool_and_alertmanager import find_alertmanager
 from local.ports import free_port
 from tests.mail_server import PASSWORD, USER, MailServer

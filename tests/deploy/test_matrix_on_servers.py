@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from deploy import prepare, role_matrix
+from deploy import make_secrets, role_matrix
 from local.rabbitmq import RabbitMq
 from local.s3 import S3
 from shared.contracts.routes import QUEUES
@@ -115,7 +115,7 @@ class S3OfTheContainers(S3):
                 "credentials": [{"accessKey": f"{name}-key-id", "secretKey": f"{name}-{PASSWORD}"}],
                 "actions": actions,
             }
-            for name, actions in prepare.S3_ACTIONS.items()
+            for name, actions in make_secrets.S3_ACTIONS.items()
         ]
         path.write_text(json.dumps(found))
 
@@ -157,7 +157,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 #: A folder of each service, and one of none.
 FOLDERS = ("hls", "uploads", "anchors")
-SERVICES = [name for name in prepare.S3_ACTIONS if name != "bucket"]
+SERVICES = [name for name in make_secrets.S3_ACTIONS if name != "bucket"]
 
 
 def is_denied(own: Any, method: str, options: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ import yaml
 from psycopg2 import extensions
 from psycopg2.errors import InsufficientPrivilege, WrongObjectType
 
-from deploy import prepare, role_matrix
+from deploy import make_secrets, role_matrix
 from local.postgres import Postgres
 from shared.contracts.routes import QUEUES
 from shared.messaging.topology import declarations
@@ -413,7 +413,7 @@ def test_rabbitmq_s3_and_the_ports_are_as_the_matrix_says() -> None:
                 reported = queue in {*rights["consumes"], *rights["publishes"]}
                 assert bool(re.search(permission["configure"], name)) == reported
     assert {user["name"] for user in definitions["users"]} == set(MATRIX["queues"])
-    assert MATRIX["objects"] == prepare.S3_ACTIONS
+    assert MATRIX["objects"] == make_secrets.S3_ACTIONS
     compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
     published = {
         name: int(port.rpartition(":")[2])

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from deploy import prepare
+from deploy import make_secrets
 from local.bucket import Bucket
 from local.ports import free_port
 from local.s3 import _find_program
@@ -57,8 +57,8 @@ class Server:
 def server(tmp_path: Path) -> Iterator[Server]:
     """SeaweedFS with the arguments, the environment and the secrets of the container `s3`."""
     service = COMPOSE["services"]["s3"]
-    folders: dict[str, dict[str, str]] = {reader: {} for reader in prepare.READERS}
-    prepare.add_s3(folders, prepare.Made(tmp_path / "made.json"))
+    folders: dict[str, dict[str, str]] = {reader: {} for reader in make_secrets.READERS}
+    make_secrets.add_s3(folders, make_secrets.Made(tmp_path / "made.json"))
     secrets = tmp_path / "s3"
     secrets.mkdir()
     for name, content in folders["s3"].items():

@@ -18,7 +18,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from local.postgres import Postgres
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import simulator
 from local.psp.signed_webhooks import Payment, signed
 from local.rabbitmq import RabbitMq

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from local.postgres import Postgres
 from local.s3 import S3
 from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
-from services.transcoder.jobs.postgres_job_control import PostgresRequestStore
+from services.transcoder.jobs.postgres_job_requests import PostgresRequestStore
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos
 from shared.runtime.database import RetryingEngine, build_engine

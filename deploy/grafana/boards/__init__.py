@@ -1,11 +1,11 @@
 """The dashboards, in the order in which an operator opens them."""
 
-from deploy.grafana.boards import gateway, jobs, overview, queues, rabbitmq, settlement, statistics, transcoder
+from deploy.grafana.boards import actors, gateway, overview, queues, rabbitmq, settlement, statistics, transcoder
 
 BOARDS = (
     overview.BOARD,
     queues.BOARD,
-    jobs.BOARD,
+    actors.BOARD,
     gateway.BOARD,
     settlement.BOARD,
     transcoder.BOARD,

@@ -1,4 +1,4 @@
-"""Are webhooks kept? Requests by provider and verdict, how fast, and the spool for when the database is away."""
+"""Board of the gateway: requests by provider and verdict, latency, and the spool."""
 
 from deploy.grafana.panels import Board, Choice, Panel
 

@@ -1,4 +1,4 @@
-"""Service-level objectives with their error budgets, alerts, and one row for each part."""
+"""Board of service-level objectives with their error budgets, alerts, and one row for each part."""
 
 from deploy.grafana.panels import Alerts, Board, Panel
 

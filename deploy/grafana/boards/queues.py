@@ -1,4 +1,4 @@
-"""Does work flow? Depth, wait, time to clear, and what does not get through."""
+"""Board of the queues: depth, latency, time to clear, dead letters and the relay."""
 
 from deploy.grafana.panels import Board, Choice, Panel
 

@@ -1,4 +1,4 @@
-"""Is the broker well? Alarms, room, connections and its own count of messages."""
+"""Board of RabbitMQ: alarms, memory and disk, connections, and its own count of messages."""
 
 from deploy.grafana.panels import Board, Panel
 

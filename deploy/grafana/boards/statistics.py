@@ -1,4 +1,4 @@
-"""Are the numbers there in the morning? The newest day, the computation, the scheduler and the read API."""
+"""Board of the statistics: the newest day, the computation, the scheduler and the read API."""
 
 from deploy.grafana.panels import Board, Choice, Panel
 

@@ -1,4 +1,4 @@
-"""Are lessons made? What waits, how fast each stage is, and what goes wrong."""
+"""Board of the transcoder: open jobs, speed of each task, and failures."""
 
 from deploy.grafana.panels import Board, Panel
 

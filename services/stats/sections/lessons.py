@@ -1,4 +1,4 @@
-"""Lessons watched: who watched, for how long, and how far they came."""
+"""Lessons watched, not given: who watched, for how long, and how far they came."""
 
 from services.stats.days import Days
 from services.stats.sections.base import (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from services.transcoder.errors import EncoderFailedError, RejectedInputError, WrongOutputError
 from services.transcoder.ffmpeg import arguments
-from services.transcoder.ffmpeg.outputs import SUBRIP, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, never
+from services.transcoder.ffmpeg.untrusted_outputs import SUBRIP, read_output
 from services.transcoder.hls.captions import Captions
 from services.transcoder.planning.source import Source
 from shared.runtime.webvtt import CaptionsError, parse_captions, write_captions

@@ -18,9 +18,9 @@ from services.transcoder.errors import (
 )
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.diagnosis import DAMAGED
-from services.transcoder.ffmpeg.outputs import INITIALISATION, MATROSKA, SEGMENT, check_output, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, ignore, never
 from services.transcoder.ffmpeg.progress import Progress
+from services.transcoder.ffmpeg.untrusted_outputs import INITIALISATION, MATROSKA, SEGMENT, check_output, read_output
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
 from services.transcoder.hls.mp4 import Mp4Error
 from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment, joined, measure, part, segment_name

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from services.transcoder.errors import EncoderFailedError, RejectedInputError, WrongOutputError
 from services.transcoder.ffmpeg import arguments
-from services.transcoder.ffmpeg.outputs import MATROSKA, check_output
 from services.transcoder.ffmpeg.process import Ffmpeg, never
-from services.transcoder.inspection.prepare import Prepared
+from services.transcoder.ffmpeg.untrusted_outputs import MATROSKA, check_output
+from services.transcoder.inspection.inspect_and_rewrap import Prepared
 from services.transcoder.planning.auto_ladder import TRIALS, Outcome, chosen, samples_of
 from services.transcoder.planning.plan import Chunk, Plan, make_plan
 from services.transcoder.planning.profile import EncodingProfile

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from services.transcoder.errors import EncoderFailedError, RejectedInputError, WrongOutputError
 from services.transcoder.ffmpeg import arguments
-from services.transcoder.ffmpeg.outputs import JPEG, read_output
 from services.transcoder.ffmpeg.process import Ffmpeg, never
+from services.transcoder.ffmpeg.untrusted_outputs import JPEG, read_output
 from services.transcoder.planning.plan import Plan
 from services.transcoder.planning.storyboard import board_of, board_track, sheet_name
 

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from services.transcoder.hls.captions import Captions, captioned_name, label_of
 from services.transcoder.hls.playlists import rates_of, target_seconds
-from services.transcoder.hls.renditions import Rendition
+from services.transcoder.hls.rendition_assembly import Rendition
 from services.transcoder.planning.plan import Sound
 
 MANIFEST_NAME = "manifest.mpd"

@@ -17,7 +17,7 @@ from services.transcoder.hls.playlists import (
     media_playlist,
     target_seconds,
 )
-from services.transcoder.hls.renditions import Rendition, assemble_rendition, validate
+from services.transcoder.hls.rendition_assembly import Rendition, assemble_rendition, validate
 from services.transcoder.hls.segments import INIT_NAME, RenditionSlice
 from services.transcoder.planning.plan import Plan, Sound
 from services.transcoder.planning.source import Chapter

@@ -1,4 +1,4 @@
-"""Measures the segments that ffmpeg wrote, for playlists and checks."""
+"""Measures the segments that ffmpeg wrote (sizes, times, key frames), for playlists and checks."""
 
 from dataclasses import dataclass
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Uploads a file and enqueues its transcoding, from a terminal."""
+"""Uploads a local file and enqueues its transcoding, for `nouba transcoder submit`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -19,7 +19,7 @@ from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.content_keys import ContentKeys
 from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, dump_parts
-from services.transcoder.inspection.prepare import REWRAPPED_NAME, file_sha256, prepare
+from services.transcoder.inspection.inspect_and_rewrap import REWRAPPED_NAME, file_sha256, prepare
 from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseLostError
 from services.transcoder.jobs.model import PREVIEW_FOLDER, Job, JobStore, Lease, TaskKind, TaskResult
 from services.transcoder.jobs.publish_playlists import missing_objects, publish

@@ -17,7 +17,7 @@ from services.transcoder.errors import (
 )
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.content_keys import ContentKeys
-from services.transcoder.hls.renditions import assemble_rendition
+from services.transcoder.hls.rendition_assembly import assemble_rendition
 from services.transcoder.hls.segments import load_parts
 from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseStore
 from services.transcoder.jobs.model import Lease, TaskKind, TaskResult

@@ -1,4 +1,4 @@
-"""The display size of a picture: after rotation, with square pixels. Pure."""
+"""The display size of a source's picture: after rotation, with square pixels. Pure."""
 
 from fractions import Fraction
 from typing import Any

@@ -8,7 +8,7 @@ from services.transcoder.errors import JobCancelledError
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.hls.encryption import Key, decrypted
-from services.transcoder.hls.renditions import Rendition
+from services.transcoder.hls.rendition_assembly import Rendition
 from services.transcoder.hls.segments import INIT_NAME
 from services.transcoder.storage.object_store import ObjectStore
 

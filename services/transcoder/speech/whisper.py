@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from services.transcoder.errors import EncoderFailedError, EnvironmentNotReadyError, WrongOutputError
-from services.transcoder.ffmpeg.outputs import Format, read_output
 from services.transcoder.ffmpeg.process import Limits, never, run_confined
 from services.transcoder.ffmpeg.sandbox import Confinement
-from services.transcoder.speech import transcribe as script
+from services.transcoder.ffmpeg.untrusted_outputs import Format, read_output
+from services.transcoder.speech import whisper_script as script
 from services.transcoder.speech.transcript import Transcript, Word
 
 WORDS = Format("transcript", (b'{"language": "',), 0, 4 << 20)

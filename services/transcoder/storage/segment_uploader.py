@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from services.transcoder.errors import JobCancelledError
-from services.transcoder.ffmpeg.outputs import read_regular
+from services.transcoder.ffmpeg.untrusted_outputs import read_regular
 from services.transcoder.storage.object_store import ObjectStore
 
 _SENDERS = 4

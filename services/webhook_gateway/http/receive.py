@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway import errors, metrics
-from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.http.readiness import Readiness
 from services.webhook_gateway.http.request_body import BodyReader
+from services.webhook_gateway.http.unverified_rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import Inbox, Receipt, accept
 from services.webhook_gateway.providers.base import Mode, Provider, Request
 from shared.runtime.metrics import child

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
-from services.webhook_gateway.providers import fields, payload, signatures
+from services.webhook_gateway.providers import fields, generic_payload, signatures
 from services.webhook_gateway.providers.base import Clock, PaymentNotice, Proof, Request
 from services.webhook_gateway.providers.settings import ProviderSettings, plain
 
@@ -37,8 +37,8 @@ class Generic:
         A refund has all that was given back so far, so another total, or the same at another time, is another event.
         """
         body = fields.json_object(request.body)
-        status = payload.status_word(body.get("status"))
-        parsed = payload.read(body, status)
+        status = generic_payload.status_word(body.get("status"))
+        parsed = generic_payload.read(body, status)
         event_id = fields.optional_identifier(body.get("event_id"), "event_id")
         occurred_at = fields.instant(body.get("occurred_at"))
         return PaymentNotice(
@@ -49,8 +49,8 @@ class Generic:
         )
 
 
-def _key(parsed: payload.ParsedPayload, status: str, occurred_at: datetime | None) -> str:
+def _key(parsed: generic_payload.ParsedPayload, status: str, occurred_at: datetime | None) -> str:
     total = f":{parsed.refunded_minor}" if parsed.refunded_minor else ""
     # a total that went down can come back to what it was
-    at = f":{int(occurred_at.timestamp())}" if status == payload.REFUNDED and occurred_at else ""
+    at = f":{int(occurred_at.timestamp())}" if status == generic_payload.REFUNDED and occurred_at else ""
     return f"{parsed.reference}:{status}{total}{at}"

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import httpx
 
 from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError
-from shared.runtime.content_coding import ContentCodingError, decoded
+from shared.runtime.bounded_decompression import ContentCodingError, decoded
 from shared.runtime.socket_deadlines import Deadline, SocketDeadlines
 
 #: For a connection, and between two pieces of an answer.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from services.webhook_gateway.errors import InvalidSignatureError, NotReadyError, UnreadableEventError
-from services.webhook_gateway.providers import fields, payload, signatures
+from services.webhook_gateway.providers import fields, generic_payload, signatures
 from services.webhook_gateway.providers.base import Clock, PaymentNotice, Proof, Request
 from services.webhook_gateway.providers.settings import ProviderSettings, plain
 
@@ -58,8 +58,8 @@ class StandardWebhooks:
             raise UnreadableEventError(f"{kind[:80]} concerns money, and only payment.<status> is understood.")
         if not kind.startswith(_KIND_PREFIX):
             return PaymentNotice(key=key, kind=kind)
-        parsed: dict[str, Any] = payload.read(
-            fields.section(body, "data"), payload.status_word(kind.removeprefix(_KIND_PREFIX))
+        parsed: dict[str, Any] = generic_payload.read(
+            fields.section(body, "data"), generic_payload.status_word(kind.removeprefix(_KIND_PREFIX))
         )._asdict()
         return PaymentNotice(key=key, kind=kind, occurred_at=fields.instant(body.get("timestamp")), **parsed)
 

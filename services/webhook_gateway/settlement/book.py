@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from services.webhook_gateway.payments.model import Event, Link, Payment
-from services.webhook_gateway.payments.money import Money, transactions
 from services.webhook_gateway.payments.objects import DisputeState, FeeKind
 from services.webhook_gateway.payments.payment_state import PaymentState, Stage
+from services.webhook_gateway.payments.posting_rules import Money, transactions
 from services.webhook_gateway.providers.base import PaymentNotice
 from services.webhook_gateway.settlement.subscription_activation import pay_subscriptions
 from services.webhook_gateway.settlement.unit_of_work import SettlementResult, SettlementStore

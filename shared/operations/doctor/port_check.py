@@ -1,4 +1,4 @@
-"""Doctor check: the port of a web server is free or its own."""
+"""Doctor check of a server's listen port: it is free, or our own server answers there."""
 
 import http.client
 import socket

@@ -9,7 +9,7 @@ import click
 from sqlalchemy import Engine
 
 from shared.operations.cli_options import json_option, operators_database
-from shared.operations.integration.check import check_integration
+from shared.operations.integration.check_tables import check_integration
 from shared.operations.integration.csv_import import Imported, ImportFaultError, import_orders, import_users
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")

@@ -18,8 +18,8 @@ from shared.operations.cli_options import (
     table_console,
 )
 from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
-from shared.operations.payments.statement import Wallet, read_wallet
 from shared.operations.payments.surplus import find_surplus
+from shared.operations.payments.wallet_statement import Wallet, read_wallet
 from shared.runtime.currency import BadAmountError, format_minor, parse_minor
 from shared.runtime.settings import CurrencyCode, DatabaseSettings, read_settings
 
@@ -228,7 +228,7 @@ def adjust(
       nouba payments adjust 7 200.00 --reason "lesson was cancelled" --key ticket-1042
       nouba payments adjust 7 -200.00 --reason "paid twice in cash" --payment 4711 --actor-name amina
     """
-    from shared.operations.payments import adjust as use_case
+    from shared.operations.payments import adjust_wallet as use_case
 
     currency = read_settings(SchoolSettings).currency
     try:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from bench.figures import percentile
+from bench.measures import percentile
 from local.psp.signed_webhooks import Delivery, Payment, signed
 from tests.e2e.cluster.cluster import Cluster
 from tests.waiting import wait_until

@@ -7,7 +7,7 @@ from base64 import b64decode
 
 import pytest
 
-from deploy import healthcheck, prepare
+from deploy import healthcheck, make_secrets
 from shared.contracts.routes import QUEUES, ROUTES
 from shared.messaging.topology import dead_queue, declarations
 from tests.e2e.compose.containers import PROJECT
@@ -45,7 +45,7 @@ def test_each_user_of_rabbitmq_has_the_rights_of_its_rows_in_the_routes() -> Non
 
 
 def test_a_password_is_hashed_as_rabbitmq_does_it() -> None:
-    hashed = b64decode(prepare.rabbitmq_hash("secret", "00112233aabb"))
+    hashed = b64decode(make_secrets.rabbitmq_hash("secret", "00112233aabb"))
 
     assert hashed[:4] == bytes.fromhex("00112233")
     assert hashed[4:] == hashlib.sha256(hashed[:4] + b"secret").digest()
@@ -55,8 +55,8 @@ def test_the_demonstrations_providers_are_on_only_in_test_mode_and_where_the_sch
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def gateway() -> dict[str, str]:
-        folders: dict[str, dict[str, str]] = {reader: {} for reader in prepare.READERS}
-        prepare.add_providers(folders, prepare.Made(PROJECT / "there-is-none"))
+        folders: dict[str, dict[str, str]] = {reader: {} for reader in make_secrets.READERS}
+        make_secrets.add_providers(folders, make_secrets.Made(PROJECT / "there-is-none"))
         return folders["gateway"]
 
     assert list(gateway()) == ["NOUBA_API_TOKENS"]
@@ -71,7 +71,7 @@ def test_the_demonstrations_providers_are_on_only_in_test_mode_and_where_the_sch
 def test_the_roles_of_the_database_are_those_that_get_a_password() -> None:
     roles = (PROJECT / "deploy/postgres/roles.sql").read_text()
 
-    assert set(re.findall(r"ALTER ROLE nouba_(\w+) PASSWORD", roles)) == set(prepare.ROLES)
+    assert set(re.findall(r"ALTER ROLE nouba_(\w+) PASSWORD", roles)) == set(make_secrets.ROLES)
 
 
 TCP = """\

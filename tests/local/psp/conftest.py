@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import REST, simulator
 from tests.webhook_gateway.providers.servers import serving
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from flask import Flask, request
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import simulator
 from tests.local.psp.conftest import Clock
 from tests.webhook_gateway.providers.servers import serving

@@ -14,7 +14,7 @@ from pika import BasicProperties
 from sqlalchemy import Engine
 
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging import amqp_headers
+from shared.messaging import pika_header_patch
 from shared.messaging.actors import encode_message
 from shared.operations.dead_letters.parse import MAX_REASON, read_letter
 from shared.operations.dead_letters.queries import DeadFilter, list_dead
@@ -100,7 +100,7 @@ def test_forged_headers_end_no_consumer_and_no_collection(
 
 @pytest.mark.parametrize("value", [Raw(FAR_FUTURE), DEEP, DEEP_ARRAY], ids=["instant", "tables", "arrays"])
 def test_the_headers_beside_one_that_cannot_be_decoded_are_read(value: Raw) -> None:
-    amqp_headers.install()
+    pika_header_patch.install()
     pieces: list[bytes] = []
     pika.data.encode_table(pieces, {"x": value, "x-delivery-count": 3})
     found, _ = pika.data.decode_table(b"".join(pieces), 0)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.satim_client import SatimClient
 from local.psp.server import REST, simulator
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
 from services.transcoder.encoding.plan_lesson import plan_lesson
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.lint.check import check
-from services.transcoder.inspection.prepare import prepare
+from services.transcoder.inspection.inspect_and_rewrap import prepare
 from services.transcoder.planning.auto_ladder import Outcome, chosen
 from services.transcoder.planning.profile import EncodingProfile
 from tests.transcoder.films import QUICK

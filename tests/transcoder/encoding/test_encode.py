@@ -11,7 +11,7 @@ from services.transcoder.encoding.encode import encode_chunk
 from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.mp4 import fragments
-from services.transcoder.inspection.prepare import prepare
+from services.transcoder.inspection.inspect_and_rewrap import prepare
 from services.transcoder.planning.plan import make_plan
 from tests.transcoder.films import QUICK, WHOLE
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import simulator
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import Database, RunningGateway, new_database

@@ -11,12 +11,12 @@ import httpx
 import pytest
 import schemathesis
 
-from services.webhook_gateway import reference
+from services.webhook_gateway import api_docs
 from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
 from tests.webhook_gateway.processes import Database, RunningGateway
 from tests.webhook_gateway.reconciliation.harness import Bench
 
-DOCUMENT = schemathesis.openapi.from_dict(reference.DOCUMENT)
+DOCUMENT = schemathesis.openapi.from_dict(api_docs.DOCUMENT)
 PROVIDERS = ("chargily", "satim", "stripe")
 
 

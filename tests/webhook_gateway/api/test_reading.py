@@ -7,10 +7,10 @@ import httpx
 import pytest
 import schemathesis
 
-from services.webhook_gateway import reference
+from services.webhook_gateway import api_docs
 from tests.webhook_gateway.processes import Database
 
-DOCUMENT = schemathesis.openapi.from_dict(reference.DOCUMENT)
+DOCUMENT = schemathesis.openapi.from_dict(api_docs.DOCUMENT)
 
 
 def read(school: httpx.Client, path: str, documented: str | None = None, **query: Any) -> Any:

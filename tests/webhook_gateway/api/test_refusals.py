@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from services.webhook_gateway import reference
+from services.webhook_gateway import api_docs
 from services.webhook_gateway.api.token_rate import TokenRate
 from services.webhook_gateway.errors import TooManyRequestsError
 from tests.webhook_gateway.api.conftest import SCOPES, TOKENS
@@ -12,7 +12,7 @@ from tests.webhook_gateway.processes import Database, RunningGateway
 #: Each operation of version 1, and the scope that opens it.
 OPERATIONS = {
     (method.upper(), path): described["description"].partition("Scope: `")[2].partition("`")[0]
-    for path, operations in reference.DOCUMENT["paths"].items()
+    for path, operations in api_docs.DOCUMENT["paths"].items()
     if path.startswith("/api/v1/")
     for method, described in operations.items()
 }

@@ -11,7 +11,7 @@ import schemathesis
 from flask import Flask
 
 from local.postgres import Postgres
-from services.webhook_gateway import reference
+from services.webhook_gateway import api_docs
 from tests.webhook_gateway.processes import NOUBA, RunningGateway, deliver, new_database, paid
 
 #: The one check that cannot hold: X-PSP-Provider is a part of the address, so without it the answer is 404.
@@ -51,7 +51,7 @@ def test_a_fuzzer_finds_the_document_true(gateway: RunningGateway, tmp_path: Pat
 
 
 def test_what_no_fuzzer_can_sign_is_answered_as_documented_too(gateway: RunningGateway) -> None:
-    document = schemathesis.openapi.from_dict(reference.DOCUMENT)
+    document = schemathesis.openapi.from_dict(api_docs.DOCUMENT)
     with httpx.Client(base_url=gateway.url) as client:
         news = paid()
         answers = [deliver(client, news), deliver(client, news)]
@@ -65,7 +65,7 @@ def test_what_no_fuzzer_can_sign_is_answered_as_documented_too(gateway: RunningG
 
 def test_every_route_is_documented_and_every_documented_one_exists() -> None:
     app = Flask("routes", static_folder=None)
-    reference.register(app)
+    api_docs.register(app)
     served = {
         (re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()
@@ -73,7 +73,7 @@ def test_every_route_is_documented_and_every_documented_one_exists() -> None:
     }
 
     documented = {
-        (path, method.upper()) for path, operations in reference.DOCUMENT["paths"].items() for method in operations
+        (path, method.upper()) for path, operations in api_docs.DOCUMENT["paths"].items() for method in operations
     }
 
     assert documented == served
@@ -82,5 +82,5 @@ def test_every_route_is_documented_and_every_documented_one_exists() -> None:
 def test_the_page_names_every_route_and_asks_no_other_server(gateway: RunningGateway) -> None:
     page = httpx.get(f"{gateway.url}/docs").text
 
-    assert all(path in page for path in reference.DOCUMENT["paths"])
+    assert all(path in page for path in api_docs.DOCUMENT["paths"])
     assert not re.search(r"""(?:src|href)\s*=\s*["']?\s*(?:[a-z]+:)?//|url\(|@import|<script""", page, re.IGNORECASE)

@@ -8,7 +8,7 @@ import pytest
 
 from local.psp.signed_webhooks import Delivery, Payment, sign, signed
 from services.webhook_gateway.errors import InvalidSignatureError, TooManyUnverifiedError
-from services.webhook_gateway.http.rate_limit import WINDOW_SECONDS, UnverifiedRateLimit
+from services.webhook_gateway.http.unverified_rate_limit import WINDOW_SECONDS, UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import AcceptStatus, Inbox, InsertResult, Receipt, WebhookEvent, accept
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import API_VERSION, Mode, Provider, Request

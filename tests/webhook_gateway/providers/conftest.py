@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from flask import Flask
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import REST, simulator
 from tests.webhook_gateway.providers.servers import serving
 

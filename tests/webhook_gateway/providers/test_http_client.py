@@ -11,7 +11,7 @@ import httpx
 import pytest
 from flask import Flask, Response
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import simulator
 from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError
 from services.webhook_gateway.providers.http_client import LIMIT_BYTES, MAX_RETRY_AFTER_SECONDS, fetch

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from services.webhook_gateway.errors import UnreadableEventError
-from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
+from services.webhook_gateway.http.unverified_rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import Inbox, accept
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.inbox.spool.drain import Drain

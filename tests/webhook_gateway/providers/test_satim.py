@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask, request
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.satim_client import SatimClient
 from local.psp.server import REST, simulator
 from services.webhook_gateway.errors import InvalidSignatureError, ProviderUnavailableError, UnreadableEventError

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import simulator
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.providers.servers import serving

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from local.psp.bank import Bank
+from local.psp.satim_bank import Bank
 from local.psp.server import REST, simulator
 from services.webhook_gateway.providers.base import ProviderReply
 from services.webhook_gateway.providers.chargily.webhooks import Chargily

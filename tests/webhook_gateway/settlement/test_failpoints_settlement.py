@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from local.psp.signed_webhooks import Payment, signed
-from services.webhook_gateway.http.rate_limit import UnverifiedRateLimit
+from services.webhook_gateway.http.unverified_rate_limit import UnverifiedRateLimit
 from services.webhook_gateway.inbox.accept import accept
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Request

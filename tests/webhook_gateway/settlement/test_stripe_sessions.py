@@ -8,7 +8,7 @@ import pytest
 from services.webhook_gateway.errors import UnreadableEventError
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.stripe import Stripe
-from services.webhook_gateway.settlement.register import register_payment
+from services.webhook_gateway.settlement.register_payment import register_payment
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.webhook_gateway.payments.model import Credit, Subscription
 from services.webhook_gateway.payments.objects import DisputeState
 from services.webhook_gateway.payments.payment_state import Stage
-from services.webhook_gateway.payments.subscriptions import allot
+from services.webhook_gateway.payments.subscription_allocation import allot
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.samples import disputed

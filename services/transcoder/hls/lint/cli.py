@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
+from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.hls.lint.check import Report, check
 from services.transcoder.hls.lint.fetch import is_http
 from services.transcoder.hls.lint.film import Film
 from services.transcoder.hls.lint.rules import RULES, Finding
-from services.transcoder.settings import EncodingSettings
 from shared.runtime.settings import read_settings
 
 

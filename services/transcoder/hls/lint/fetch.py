@@ -17,7 +17,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import httpcore
 import httpx
 
-from shared.runtime.content_coding import ContentCodingError, decoded
+from shared.runtime.bounded_decompression import ContentCodingError, decoded
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
 
 #: No file of a lesson is larger; a server that sends more is not believed.

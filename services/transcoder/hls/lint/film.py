@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.transcoder.ffmpeg import arguments, filtergraphs
-from services.transcoder.ffmpeg.outputs import read_regular
 from services.transcoder.ffmpeg.process import Ffmpeg
+from services.transcoder.ffmpeg.untrusted_outputs import read_regular
 from services.transcoder.hls.lint.presentation import Media
 from services.transcoder.inspection.probe import inspect
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetched, Fetcher, resolved
 from services.transcoder.hls.lint.m3u8 import Entry, Line, Playlist
 from services.transcoder.hls.mp4 import Fragment, Track, fragments, track_of
-from shared.runtime.content_coding import unzipped
+from shared.runtime.bounded_decompression import unzipped
 
 if TYPE_CHECKING:
     from services.transcoder.hls.lint.film import Film

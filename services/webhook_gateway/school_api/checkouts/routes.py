@@ -8,7 +8,7 @@ from flask import Blueprint, current_app
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import acting_token, operation
 from services.webhook_gateway.providers.base import CreatesCheckouts, Provider
 from services.webhook_gateway.providers.fields import BIGINT_MAX, LARGEST_AMOUNT_MINOR

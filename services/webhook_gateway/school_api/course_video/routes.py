@@ -8,7 +8,7 @@ from flask import Blueprint, current_app, request
 from pydantic import Field
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.http.request_body import BodyReader
 from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.pages import Id, PageQuery
 from services.webhook_gateway.payments.payment_state import Status
 from services.webhook_gateway.providers.fields import IDENTIFIER_LIMIT_CHARACTERS

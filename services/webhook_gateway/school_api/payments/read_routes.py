@@ -21,7 +21,7 @@ from services.webhook_gateway.school_api.payments.wallet_answers import (
     WalletAnswer,
 )
 from shared.operations.payments.queries import PaymentFilter, find_payments, show_payment
-from shared.operations.payments.statement import read_wallet
+from shared.operations.payments.wallet_statement import read_wallet
 from shared.runtime.api_tokens import Scope
 
 reading = Blueprint("reading", __name__)

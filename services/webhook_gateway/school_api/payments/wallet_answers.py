@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field
 
-from services.webhook_gateway.api.models import Answer
-from shared.operations.payments.statement import Wallet
+from services.webhook_gateway.api.answer import Answer
+from shared.operations.payments.wallet_statement import Wallet
 
 
 class WalletEntry(Answer):

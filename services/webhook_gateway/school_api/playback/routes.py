@@ -8,7 +8,7 @@ from flask import Blueprint, current_app
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import DECIMAL
 from services.webhook_gateway.school_api.playback.playback import Lessons, Signer, Wish

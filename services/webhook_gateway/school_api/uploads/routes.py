@@ -7,7 +7,7 @@ from flask import Blueprint, current_app
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.school_api.uploads.uploads import (
     MULTIPART_FROM_BYTES,

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, g
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.models import Answer
+from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
 from shared.contracts.events import EVENT_TYPES

@@ -1,4 +1,4 @@
-"""What the school asks of a job through the API, when a lesson was deleted, and captions of lessons."""
+"""The school's requests about a job (cancel, retry, delete), when a lesson was deleted, and captions of lessons."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -16,7 +16,7 @@ import pytest
 
 from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetcher, FetchError
 from services.transcoder.hls.lint.presentation import Presentation
-from shared.runtime.content_coding import ContentCodingError
+from shared.runtime.bounded_decompression import ContentCodingError
 
 Serve = Callable[..., str]
 

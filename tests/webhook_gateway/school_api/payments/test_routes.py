@@ -11,7 +11,7 @@ import schemathesis
 
 from local.postgres import Postgres
 from local.psp.signed_webhooks import Payment, signed
-from services.webhook_gateway import reference
+from services.webhook_gateway import api_docs
 from services.webhook_gateway.providers.base import Mode
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from services.webhook_gateway.settlement.book import WalletPolicy
@@ -21,7 +21,7 @@ from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, deliver, new_database
 
 TOKEN = "the-schools-token"
-DOCUMENT = schemathesis.openapi.from_dict(reference.DOCUMENT)
+DOCUMENT = schemathesis.openapi.from_dict(api_docs.DOCUMENT)
 
 
 @pytest.fixture(scope="module")

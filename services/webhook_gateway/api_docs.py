@@ -1,0 +1,96 @@
+"""The API's documentation: its OpenAPI document, and the page that shows it."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from flask import Blueprint, Flask, jsonify, render_template
+from flask.typing import ResponseReturnValue
+
+from services.webhook_gateway.api.openapi import build
+from services.webhook_gateway.api.operations import documented
+from services.webhook_gateway.http.routes import gateway
+from services.webhook_gateway.school_api.audit_log.routes import audit_log
+from services.webhook_gateway.school_api.checkouts.routes import checkouts
+from services.webhook_gateway.school_api.content_keys.routes import keys
+from services.webhook_gateway.school_api.course_video.routes import videos
+from services.webhook_gateway.school_api.dead_letters.routes import dead_letters
+from services.webhook_gateway.school_api.payments.read_routes import reading
+from services.webhook_gateway.school_api.payments.register_route import payments
+from services.webhook_gateway.school_api.playback.routes import playback
+from services.webhook_gateway.school_api.uploads.routes import uploads
+from services.webhook_gateway.school_api.webhook_endpoints.routes import webhook_endpoints
+from services.webhook_gateway.school_api.webhook_events.routes import webhook_events
+
+reference = Blueprint("reference", __name__, template_folder="templates")
+
+
+@reference.get("/openapi.json")
+@documented(
+    summary="This document",
+    extra={
+        "responses": {
+            "200": {
+                "description": "The document.",
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            }
+        }
+    },
+)
+def show_openapi() -> ResponseReturnValue:
+    return jsonify(DOCUMENT)
+
+
+@reference.get("/docs")
+@documented(
+    summary="This document for people",
+    extra={
+        "responses": {"200": {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}}
+    },
+)
+def show_docs() -> ResponseReturnValue:
+    return render_template("docs.html", info=DOCUMENT["info"], paths=DOCUMENT["paths"])
+
+
+#: Routes without a token.
+PUBLIC: Final[Sequence[Blueprint]] = (gateway, reference)
+#: Routes that ask for a token. A new blueprint joins the application and the document by its line here.
+SCHOOL_API: Final[Sequence[Blueprint]] = (
+    uploads,
+    payments,
+    checkouts,
+    reading,
+    keys,
+    playback,
+    videos,
+    webhook_events,
+    dead_letters,
+    audit_log,
+    webhook_endpoints,
+)
+
+
+def register(app: Flask, *, has_school_api: bool = True) -> None:
+    """Serve every route; without the school's API only those that strangers call."""
+    app.url_map.strict_slashes = False
+    # no provider follows a redirect
+    app.url_map.merge_slashes = False
+    for blueprint in (*PUBLIC, *(SCHOOL_API if has_school_api else ())):
+        app.register_blueprint(blueprint)
+
+
+def _document() -> dict[str, Any]:
+    app = Flask("reference", static_folder=None)
+    register(app)
+    return build(
+        app,
+        {
+            "title": "Nouba gateway",
+            "version": version("nouba"),
+            "description": "Takes payment providers' webhooks, and is the school's API. An answer of 200 or 202 to a "
+            "webhook means that the event is durable. Amounts are minor units.",
+        },
+    )
+
+
+DOCUMENT: Final = _document()

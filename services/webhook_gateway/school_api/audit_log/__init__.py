@@ -1,0 +1,1 @@
+"""Shows programs the audit log."""

@@ -1,0 +1,1 @@
+"""Shows programs the dead letters that operators see."""

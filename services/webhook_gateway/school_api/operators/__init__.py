@@ -1,1 +1,0 @@
-"""Shows programs what operators see: webhook events, dead letters, the audit log."""

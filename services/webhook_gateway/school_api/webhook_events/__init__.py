@@ -1,0 +1,1 @@
+"""Shows programs the webhook events that operators see."""
