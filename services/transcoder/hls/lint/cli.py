@@ -26,7 +26,7 @@ _DEFAULT = Limits()
 @click.option("--max-mib", type=click.IntRange(min=1), default=_DEFAULT.mib, show_default=True, help="Memory.")
 @click.option("--max-files", type=click.IntRange(min=1), default=_DEFAULT.files, show_default=True, help="In all.")
 @click.option(
-    "--max-seconds", type=click.FloatRange(min=1), default=_DEFAULT.seconds, show_default=True, help="In all."
+    "--max-seconds", type=click.FloatRange(1, 7 * 86_400), default=_DEFAULT.seconds, show_default=True, help="In all."
 )
 def lint(
     master: str | None,
