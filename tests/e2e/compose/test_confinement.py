@@ -281,8 +281,8 @@ CALLERS = {
         ),
         ("/opt/nouba/bin/python", "-c", _PYTHON),
     ),
-    **dict.fromkeys(("alertmanager", "prometheus", "s3"), ("sh", "-c", _WGET, "sh")),
-    **dict.fromkeys(("grafana", "postgres", "rabbitmq"), ("bash", "-c", _BASH, "bash")),
+    **dict.fromkeys(("prometheus", "s3"), ("sh", "-c", _WGET, "sh")),
+    **dict.fromkeys(("alertmanager", "grafana", "postgres", "rabbitmq"), ("bash", "-c", _BASH, "bash")),
 }
 #: What the matrix lets each of them reach: the test must be able to see an open port.
 OPEN = {"alertmanager": "prometheus:9090", "grafana": "prometheus:9090", "prometheus": "gateway:9100"}
