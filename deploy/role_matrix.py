@@ -2,6 +2,7 @@
 """Reads deploy/role_matrix.toml and prints docs/roles.md from it: `python -m deploy.role_matrix > docs/roles.md`."""
 
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,19 @@ def page() -> str:
     lines += [f"| {name} | {', '.join(actions)} |" for name, actions in matrix["objects"].items()]
     lines += ["", "## Ports", "", "On the machine's loopback address:", "", "| service | port |", "|---|---|"]
     lines += [f"| {service} | {port} |" for service, port in matrix["ports"].items()]
-    lines += ["", "S3 inside the network of the containers:", "", "| port | asks for |", "|---|---|"]
-    lines += [f"| {port} | {asks} |" for port, asks in matrix["inner_ports"]["s3"].items()]
+    lines += ["", "Between containers, which reach whoever shares a network with them, at every port:", ""]
+    lines += ["| network | containers |", "|---|---|"]
+    lines += [f"| `{network}` | {', '.join(names)} |" for network, names in matrix["networks"].items()]
+    lines += ["", "| container | port | asks for | is reached from |", "|---|---|---|---|"]
+    for name, ports in matrix["inner_ports"].items():
+        where = ", ".join(f"`{network}`" for network, names in matrix["networks"].items() if name in names)
+        lines += [f"| {name} | {port} | {asks} | {where} |" for port, asks in ports.items()]
     return "\n".join(lines) + "\n"
+
+
+def peers_of(networks: Mapping[str, Collection[str]], name: str) -> set[str]:
+    """The containers that reach the container `name`: those that share a network with it."""
+    return {peer for names in networks.values() if name in names for peer in names} - {name}
 
 
 def _columns(named: str | list[str] | None) -> str:

@@ -1,6 +1,6 @@
 """Doctor checks of the gateway: secrets, tokens, port, bucket, settled events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
@@ -14,9 +14,11 @@ from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
+from shared.operations.api_tokens.tokens import ids_of_names
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
 from shared.operations.doctor.port_check import check_port
 from shared.operations.doctor.s3 import check_bucket
+from shared.runtime.api_tokens import ApiToken
 from shared.runtime.database import build_engine
 from shared.runtime.settings import DatabaseSettings, read_settings
 
@@ -64,7 +66,28 @@ def _tokens() -> Iterator[Finding]:
         yield note("API tokens", "There is none, so nobody can upload a lesson.", "Set NOUBA_API_TOKENS.")
     else:
         named = ", ".join(f"{token.name} ({'+'.join(sorted(token.scopes))})" for token in tokens)
-        yield fine("API tokens", f"Valid: {named}.")
+        yield _namesakes(tokens) or fine("API tokens", f"Valid: {named}.")
+
+
+def _namesakes(tokens: Sequence[ApiToken]) -> Finding | None:
+    """Names of the setting that stored tokens have, too: `nouba tokens create` refuses none that comes later."""
+    url = read_settings(DatabaseSettings).database_url.get_secret_value()
+    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
+    try:
+        stored = ids_of_names(engine, [token.name for token in tokens])
+    except SQLAlchemyError:
+        return None  # the database's own check has said why
+    finally:
+        engine.dispose()
+    if not stored:
+        return None
+    pairs = [f"{token.id} of NOUBA_API_TOKENS and {stored[token.name]}" for token in tokens if token.name in stored]
+    return note(
+        "API tokens",
+        f"Two valid tokens have one name: {'; '.join(pairs)} of `nouba tokens`. The credential in the audit log says "
+        "which one acted.",
+        f"Rename the entry of NOUBA_API_TOKENS, or run `nouba tokens revoke {next(iter(stored))}`.",
+    )
 
 
 def _port() -> Iterator[Finding]:

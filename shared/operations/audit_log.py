@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from shared.schema.tables import operator_acts
 
-#: The credential of the person who acts in this context, set by the console for each request; None on the command line.
+#: The credential that acts in this context, set for each request: a person's in the console, or an API token's id.
+#: None on the command line.
 acting_credential: ContextVar[str | None] = ContextVar("acting_credential", default=None)
 
 

@@ -58,8 +58,12 @@ class TooManyFailuresError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """One token: who it was given to, what it opens, and its SHA-256."""
+    """One token: who it was given to, what it opens, and its SHA-256.
 
+    `id` is never another token's: a revoked token's namesake, or an entry whose secret was rotated, has another one.
+    """
+
+    id: str
     name: str
     scopes: frozenset[Scope]
     digest: bytes
@@ -95,14 +99,24 @@ def _parse(entry: str, number: int) -> ApiToken:
             )
         scopes = frozenset(Scope(word) for word in words.split("+"))
     if hashed := _HASH.fullmatch(secret):
-        return ApiToken(name, scopes, bytes.fromhex(hashed[1]))
+        return _configured(name, scopes, bytes.fromhex(hashed[1]))
     if secret.startswith("sha256="):
         raise ValueError(f"entry {number}: sha256= has to be followed by 64 hex digits")
     if len(secret.encode()) < MIN_TOKEN_BYTES:
         raise ValueError(
             f"entry {number} is shorter than {MIN_TOKEN_BYTES} bytes; make one with `openssl rand -hex 32`"
         )
-    return ApiToken(name, scopes, _digest(secret.encode()))
+    return _configured(name, scopes, _digest(secret.encode()))
+
+
+def _configured(name: str, scopes: frozenset[Scope], digest: bytes) -> ApiToken:
+    """A token of the setting. Its id has a short hash of its digest, which opens nothing where a digest is accepted."""
+    return ApiToken(f"{name}#{hashlib.sha256(digest).hexdigest()[:12]}", name, scopes, digest)
+
+
+def stored_id(name: str, row_id: int) -> str:
+    """The id of a token of `nouba tokens`."""
+    return f"{name}/{row_id}"
 
 
 class TokenVerifier:

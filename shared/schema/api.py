@@ -42,6 +42,7 @@ api_tokens = Table(
 api_idempotency_keys = Table(
     "api_idempotency_keys",
     metadata,
+    # the token's id, which begins with its name
     Column("token_name", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("request_sha256", LargeBinary, nullable=False),

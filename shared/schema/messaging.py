@@ -75,7 +75,7 @@ operator_acts = Table(
     Column("who", Text, nullable=False),
     Column("what", Text, nullable=False),
     Column("why", Text),
-    # which of the console's credentials was used; null on the command line
+    # which of the console's credentials or API tokens was used; null on the command line
     Column("credential", Text),
     # to which rows, and how they were chosen
     Column("ids", JSONB, nullable=False, server_default=text("'[]'")),

@@ -195,6 +195,35 @@ def test_scaling_is_by_how_long_the_queue_waits() -> None:
         assert name in of_kind(values, "PodDisruptionBudget")
 
 
+@every_value_set
+def test_a_port_is_open_to_whom_the_values_name_and_to_nobody_else(values: Path) -> None:
+    given = yaml.safe_load(values.read_text()).get("networkPolicy", {})
+    policies = of_kind(values, "NetworkPolicy")
+    if not given.get("enabled", True):
+        assert policies == {}
+        return
+    deny = policies.pop("school-deny")["spec"]
+    # what reaches no pod by itself: everything but the migration and the test, which listen to nobody
+    assert "ingress" not in deny
+    excepted = deny["podSelector"]["matchExpressions"]
+    assert excepted == [{"key": "app.kubernetes.io/component", "operator": "NotIn", "values": ["migrate", "test"]}]
+
+    for name, policy in policies.items():
+        found: dict[str, list[Any]] = {"http": [], "metrics": []}
+        for rule in policy["spec"].get("ingress") or ():
+            # a rule without `from` is open to everybody
+            assert rule["from"], name
+            for port in rule["ports"]:
+                found[port["port"]] += rule["from"]
+        if name == "school-gateway":
+            (tester,) = [peer for peer in found["http"] if "podSelector" in peer]
+            assert tester["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
+            found["http"].remove(tester)
+        is_public = bool(build.processes()[name.removeprefix("school-")]["port"])
+        assert found["http"] == (given.get("ingressFrom", []) if is_public else []), name
+        assert found["metrics"] == given.get("metricsFrom", []), name
+
+
 def test_pods_reach_what_they_need_and_nothing_else() -> None:
     policies = of_kind(named("production"), "NetworkPolicy")
     deny = policies.pop("school-deny")["spec"]
@@ -227,6 +256,8 @@ def test_pods_reach_what_they_need_and_nothing_else() -> None:
         ("processes.gateway.replicas=two", "replicas"),
         ("s3.endpointUrl=https://key:secret@s3.example", "endpointUrl"),
         ("secrets.gateway=", "gateway"),
+        ("ingress.hosts.gateway=pay.school.example", "networkPolicy.ingressFrom is empty"),
+        ("monitoring.serviceMonitor=true", "networkPolicy.metricsFrom is empty"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(wrong: str, fault: str) -> None:

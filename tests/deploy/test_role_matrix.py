@@ -17,6 +17,7 @@ from psycopg2 import extensions
 from psycopg2.errors import InsufficientPrivilege, WrongObjectType
 
 from deploy import make_secrets, role_matrix
+from deploy.helm import build
 from local.postgres import Postgres
 from shared.contracts.routes import QUEUES
 from shared.messaging.topology import declarations
@@ -423,6 +424,59 @@ def test_rabbitmq_s3_and_the_ports_are_as_the_matrix_says() -> None:
     }
     assert published == MATRIX["ports"]
     assert sum(len(service.get("ports", ())) for service in compose["services"].values()) == len(published)
+
+
+def test_the_networks_of_compose_are_those_of_the_matrix() -> None:
+    compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    services = {
+        name: set(service["networks"]) for name, service in compose["services"].items() if "networks" in service
+    }
+    found = {network: sorted(one for one, own in services.items() if network in own) for network in compose["networks"]}
+
+    # each network has whom the matrix names, and who has none is on no network at all
+    assert found == MATRIX["networks"]
+    left = set(compose["services"]) - set(services)
+    assert {compose["services"][name]["network_mode"] for name in left} == {"none"}
+    # whoever only talks to others leads nobody outside
+    assert {name for name, own in compose["networks"].items() if (own or {}).get("internal")} == {"inside", "scraped"}
+    # every server is in the matrix with its ports
+    one_shots = {"bucket", "demo", "migrate", "roles", "secrets-maker"}
+    assert set(MATRIX["inner_ports"]) == set(compose["services"]) - one_shots
+
+
+#: What reaches a server that asks for nothing, or holds everything: nobody else.
+REACHED_BY = {
+    "alertmanager": {"grafana", "prometheus"},
+    "grafana": {"alertmanager", "prometheus"},
+    "prometheus": {"alertmanager", "grafana", "rabbitmq", *build.PROCESSES},
+    "stats-scheduler": {
+        "bucket", "demo", "migrate", "postgres", "prometheus", "psp", "rabbitmq", "roles", "s3",
+        *set(build.PROCESSES) - {"stats-scheduler"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REACHED_BY)
+def test_a_server_is_reached_by_those_that_need_it(name: str) -> None:
+    assert role_matrix.peers_of(MATRIX["networks"], name) == REACHED_BY[name]
+
+
+def test_what_prometheus_scrapes_shares_a_network_with_it() -> None:
+    config = yaml.safe_load((PROJECT / "deploy/prometheus/prometheus.yml").read_text())
+    asked = {
+        target.partition(":")[0]
+        for job in config["scrape_configs"]
+        for target in [
+            *(name for one in job.get("dns_sd_configs", ()) for name in one["names"]),
+            *(name for one in job.get("static_configs", ()) for name in one["targets"]),
+        ]
+    } - {"localhost"}
+
+    # in one network with each alone: with two addresses a container would count twice
+    for name in asked:
+        shared = [network for network, names in MATRIX["networks"].items() if {name, "prometheus"} <= set(names)]
+        assert shared == ["scraped"], name
+        assert "9100" in MATRIX["inner_ports"][name] or name == "rabbitmq"
 
 
 def test_the_page_shows_the_matrix() -> None:

@@ -14,6 +14,7 @@ from shared.runtime.api_tokens import (
     TooManyFailuresError,
     bearer_of,
     parse_tokens,
+    stored_id,
 )
 
 TOKEN, OTHER = "token-of-the-tests", "another-token-of-the-tests"
@@ -25,6 +26,19 @@ def test_a_plain_token_has_every_scope_and_is_kept_as_a_digest() -> None:
     assert token.scopes == frozenset(Scope)
     assert token.digest == hashlib.sha256(TOKEN.encode()).digest()
     assert TOKEN not in repr(token)
+
+
+def test_an_id_is_never_another_tokens_and_opens_nothing() -> None:
+    # Given one token, a rotated one and another one
+    (one,) = parse_tokens(f"board:read:{TOKEN}")
+    (rotated,) = parse_tokens(f"board:read:{OTHER}")
+    (by_digest,) = parse_tokens(f"board:payments:sha256={one.digest.hex()}")
+
+    # Then an id changes with the secret alone, and has neither the secret nor the start of its digest
+    assert one.id == by_digest.id != rotated.id
+    assert one.id.startswith("board#")
+    assert one.id.partition("#")[2] not in one.digest.hex()
+    assert len({stored_id("board", 1), stored_id("board", 2), one.id}) == 3
 
 
 def test_an_entry_may_name_scopes_and_hold_a_digest() -> None:

@@ -27,7 +27,9 @@ def folder_of(nodeid: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: a proof that takes long; `make test` leaves it to `make test-all` and CI")
+    config.addinivalue_line(
+        "markers", "slow: a proof that takes long; `make test` leaves it to `make test-all`, which .ci/run runs"
+    )
     config.addinivalue_line("markers", "lint: reads files and starts nothing; `make check` runs it")
     if worker := getattr(config, "workerinput", None):
         _use_own_ports(int(worker["workerid"].removeprefix("gw")), int(worker["workercount"]))

@@ -1,7 +1,7 @@
 """Reads MP4 boxes: what an initialisation says of its track, and what a fragment's samples are. Pure."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 #: Samples of one fragment: ten seconds of the fastest pictures and of sound packets are a few thousand.
@@ -124,9 +124,13 @@ def displayed_size(initialisation: bytes) -> tuple[int, int]:
     return round(width / 65536), round(height / 65536)
 
 
-def fragments(segment: bytes) -> list[Fragment]:
-    """Every moof of `segment` with its samples."""
-    return [_fragment(segment, moof) for moof in find(segment, "moof")]
+def fragments(segment: bytes, count: Callable[[int], None] = lambda _samples: None) -> list[Fragment]:
+    """Every moof of `segment` with its samples; `count` is called with the number of each, and may raise."""
+    found = []
+    for moof in find(segment, "moof"):
+        found.append(_fragment(segment, moof))
+        count(len(found[-1].samples) + 1)
+    return found
 
 
 def _audio_object(descriptors: bytes) -> int:
@@ -163,6 +167,8 @@ def _fragment(data: bytes, moof: Box) -> Fragment:
         run_offset, run = _run(data, trun, defaults)
         offset = run_offset if offset is None else offset
         samples += run
+        if len(samples) > MAX_SAMPLES:
+            raise Mp4Error("the runs of a fragment have too many samples")
     return Fragment(time, moof.start, moof.start + (offset or 0), tuple(samples))
 
 

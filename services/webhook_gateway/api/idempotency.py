@@ -13,27 +13,28 @@ KEPT_FOR: Final = timedelta(days=1)
 #: A request that has not ended by then was lost with its process; its key may begin again.
 LEASE: Final = timedelta(minutes=2)
 
+# the column token_name holds the token's id: a namesake of a revoked token must not get its answers
 # each key that begins takes a few old ones away, so the table stays as large as a day's requests
 _BEGIN = text("""
 WITH old AS (
     DELETE FROM api_idempotency_keys WHERE ctid IN (
         SELECT ctid FROM api_idempotency_keys WHERE begun_at < now() - :kept_for
-            AND (token_name, key) <> (:token_name, :key)
+            AND (token_name, key) <> (:token_id, :key)
         ORDER BY begun_at LIMIT 10 FOR UPDATE SKIP LOCKED)
 )
-INSERT INTO api_idempotency_keys AS known (token_name, key, request_sha256) VALUES (:token_name, :key, :digest)
+INSERT INTO api_idempotency_keys AS known (token_name, key, request_sha256) VALUES (:token_id, :key, :digest)
 ON CONFLICT (token_name, key) DO UPDATE
     SET request_sha256 = EXCLUDED.request_sha256, begun_at = now(), status = NULL, body = NULL
     WHERE known.begun_at < now() - :kept_for OR known.status IS NULL AND known.begun_at < now() - :lease
 RETURNING 1
 """)
 _READ = text(
-    "SELECT request_sha256, status, body FROM api_idempotency_keys WHERE token_name = :token_name AND key = :key"
+    "SELECT request_sha256, status, body FROM api_idempotency_keys WHERE token_name = :token_id AND key = :key"
 )
 _FINISH = text("""
-UPDATE api_idempotency_keys SET status = :status, body = :body WHERE token_name = :token_name AND key = :key
+UPDATE api_idempotency_keys SET status = :status, body = :body WHERE token_name = :token_id AND key = :key
 """)
-_FORGET = text("DELETE FROM api_idempotency_keys WHERE token_name = :token_name AND key = :key AND status IS NULL")
+_FORGET = text("DELETE FROM api_idempotency_keys WHERE token_name = :token_id AND key = :key AND status IS NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class StoredAnswer:
 class IdempotencyKeys(Protocol):
     """The keys of every token."""
 
-    def begin(self, token_name: str, key: str, digest: bytes) -> StoredAnswer | None:
+    def begin(self, token_id: str, key: str, digest: bytes) -> StoredAnswer | None:
         """None where the caller is the first and has to act; else the first one's answer.
 
         Raises ReusedKeyError where the key was for another request, and KeyInProgressError while the first one is
@@ -55,11 +56,11 @@ class IdempotencyKeys(Protocol):
         """
         ...
 
-    def finish(self, token_name: str, key: str, answer: StoredAnswer) -> None:
+    def finish(self, token_id: str, key: str, answer: StoredAnswer) -> None:
         """Keep the answer."""
         ...
 
-    def forget(self, token_name: str, key: str) -> None:
+    def forget(self, token_id: str, key: str) -> None:
         """The first request did nothing: the next one is the first."""
         ...
 
@@ -70,8 +71,8 @@ class PostgresIdempotencyKeys:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def begin(self, token_name: str, key: str, digest: bytes) -> StoredAnswer | None:
-        values = {"token_name": token_name, "key": key}
+    def begin(self, token_id: str, key: str, digest: bytes) -> StoredAnswer | None:
+        values = {"token_id": token_id, "key": key}
         times = {"digest": digest, "kept_for": KEPT_FOR, "lease": LEASE}
         with self._engine.connect() as connection:
             if connection.scalar(_BEGIN, values | times):
@@ -83,11 +84,11 @@ class PostgresIdempotencyKeys:
             raise ReusedKeyError
         return StoredAnswer(known.status, bytes(known.body))
 
-    def finish(self, token_name: str, key: str, answer: StoredAnswer) -> None:
-        values = {"token_name": token_name, "key": key, "status": answer.status, "body": answer.body}
+    def finish(self, token_id: str, key: str, answer: StoredAnswer) -> None:
+        values = {"token_id": token_id, "key": key, "status": answer.status, "body": answer.body}
         with self._engine.connect() as connection:
             connection.execute(_FINISH, values)
 
-    def forget(self, token_name: str, key: str) -> None:
+    def forget(self, token_id: str, key: str) -> None:
         with self._engine.connect() as connection:
-            connection.execute(_FORGET, {"token_name": token_name, "key": key})
+            connection.execute(_FORGET, {"token_id": token_id, "key": key})

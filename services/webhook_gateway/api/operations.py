@@ -139,7 +139,7 @@ def _once(keys: IdempotencyKeys, token: ApiToken, raw: bytes, act: Callable[[], 
     if not 1 <= len(key) <= MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
         raise errors.BadRequestError(f"{IDEMPOTENCY_KEY}: 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
     digest = hashlib.sha256(b"\n".join((request.method.encode(), request.path.encode(), raw))).digest()
-    known = keys.begin(token.name, key, digest)
+    known = keys.begin(token.id, key, digest)
     if known is not None:
         response = Response(known.body, known.status, mimetype="application/json")
         response.headers["Idempotency-Replayed"] = "true"
@@ -149,9 +149,9 @@ def _once(keys: IdempotencyKeys, token: ApiToken, raw: bytes, act: Callable[[], 
         response = act()
     except BaseException:
         # nothing was done, or what was done is found again by its own key: the next request may try
-        keys.forget(token.name, key)
+        keys.forget(token.id, key)
         raise
-    keys.finish(token.name, key, StoredAnswer(response.status_code, response.get_data()))
+    keys.finish(token.id, key, StoredAnswer(response.status_code, response.get_data()))
     return response
 
 

@@ -24,10 +24,10 @@ class TokenRate:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._policy = f'"{POLICY}";q={requests_per_minute};w={WINDOW_SECONDS}'
 
-    def count(self, token_name: str) -> dict[str, str]:
+    def count(self, token_id: str) -> dict[str, str]:
         """Count a request; the headers of its answer. Raises TooManyRequestsError past the limit."""
-        is_within = self._limiter.hit(self._item, token_name)
-        window = self._limiter.get_window_stats(self._item, token_name)
+        is_within = self._limiter.hit(self._item, token_id)
+        window = self._limiter.get_window_stats(self._item, token_id)
         seconds = max(1, math.ceil(window.reset_time - time.time()))
         headers = {"RateLimit-Policy": self._policy, "RateLimit": f'"{POLICY}";r={window.remaining};t={seconds}'}
         if not is_within:

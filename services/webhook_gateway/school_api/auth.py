@@ -9,6 +9,7 @@ from flask import g, request
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.operations import VERSION_1
 from services.webhook_gateway.api.token_rate import TokenRate
+from shared.operations import audit_log
 from shared.runtime import api_tokens
 from shared.runtime.api_tokens import ApiToken, Scope, TokenVerifier, bearer_of
 
@@ -36,6 +37,7 @@ class Authorizer:
         except api_tokens.TooManyFailuresError:
             raise errors.TooManyFailuresError from None
         g.token_name = token.name
+        audit_log.acting_credential.set(token.id)
         if request.path.startswith(VERSION_1):
-            g.rate_headers = self.rate.count(token.name)
+            g.rate_headers = self.rate.count(token.id)
         return token

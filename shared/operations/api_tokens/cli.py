@@ -6,14 +6,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.table import Table
 
 from shared.operations.api_tokens import tokens as api_tokens
 from shared.operations.api_tokens.tokens import TokenError
 from shared.operations.cli_options import actor_option, json_option, operators_database, table_console
-from shared.runtime.api_tokens import Scope
+from shared.runtime.api_tokens import Scope, parse_tokens
+from shared.runtime.settings import ApiTokens, read_settings
 
 APPLICATION = "nouba tokens"
+
+
+class _Configured(BaseSettings):
+    """The other tokens, where this process may read them."""
+
+    model_config = SettingsConfigDict(env_prefix="NOUBA_", extra="ignore")
+
+    api_tokens: ApiTokens = SecretStr("")
 
 
 class _Scopes(click.ParamType[frozenset[Scope]]):
@@ -75,9 +86,12 @@ def tokens() -> None:
 @json_option
 def create(name: str, scopes: frozenset[Scope], expires_at: datetime | None, actor_name: str, as_json: bool) -> None:
     """Create a token and print it, this once."""
+    configured = [token.name for token in parse_tokens(read_settings(_Configured).api_tokens.get_secret_value())]
     with operators_database(APPLICATION) as engine:
         try:
-            token = api_tokens.create_token(engine, name, scopes, created_by=actor_name, expires_at=expires_at)
+            token = api_tokens.create_token(
+                engine, name, scopes, created_by=actor_name, expires_at=expires_at, configured=configured
+            )
         except TokenError as error:
             raise click.ClickException(str(error)) from error
     if as_json:

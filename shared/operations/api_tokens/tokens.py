@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from shared.operations import audit_log
-from shared.runtime.api_tokens import STORED_PREFIX, TOKEN_NAME, ApiToken, Scope
+from shared.runtime.api_tokens import STORED_PREFIX, TOKEN_NAME, ApiToken, Scope, stored_id
 
 _FIND = text("""
 SELECT id, name, scopes, last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS is_unseen
@@ -30,6 +30,10 @@ SELECT name, scopes, created_by, created_at, expires_at, revoked_at, last_used_a
 WHERE :with_revoked OR revoked_at IS NULL ORDER BY id
 """)
 _REVOKE = text("UPDATE api_tokens SET revoked_at = now() WHERE name = :name AND revoked_at IS NULL RETURNING id")
+_NAMED = text("""
+SELECT id, name FROM api_tokens
+WHERE name = ANY(:names) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) ORDER BY name
+""")
 
 
 class TokenError(Exception):
@@ -55,11 +59,19 @@ class TokenLine:
 
 
 def create_token(
-    engine: Engine, name: str, scopes: Collection[Scope], *, created_by: str, expires_at: datetime | None = None
+    engine: Engine,
+    name: str,
+    scopes: Collection[Scope],
+    *,
+    created_by: str,
+    expires_at: datetime | None = None,
+    configured: Collection[str] = (),
 ) -> str:
-    """The new token, which is kept nowhere. Raises TokenError."""
+    """The new token, which is kept nowhere; `configured` are the names of NOUBA_API_TOKENS. Raises TokenError."""
     if not TOKEN_NAME.fullmatch(name):
         raise TokenError(f"The name {name!r} has to be of lower-case letters, digits, _ . and -, 40 at most.")
+    if name in configured:
+        raise TokenError(f"NOUBA_API_TOKENS has a token {name!r}; choose another name, so that the audit log has one.")
     token = f"{STORED_PREFIX}{secrets.token_urlsafe(32)}"
     values = {
         "name": name,
@@ -92,6 +104,12 @@ def revoke_token(engine: Engine, name: str, *, who: str, why: str | None) -> Non
         audit_log.record(connection, who=who, what="token.revoke", why=why, ids=[name])
 
 
+def ids_of_names(engine: Engine, names: Collection[str]) -> dict[str, str]:
+    """The ids of the tokens that are valid and have one of the names, by name."""
+    with engine.connect() as connection:
+        return {row.name: stored_id(row.name, row.id) for row in connection.execute(_NAMED, {"names": list(names)})}
+
+
 class StoredTokens:
     """Finds tokens by their digest. `engine` has to commit by itself (isolation level AUTOCOMMIT)."""
 
@@ -107,4 +125,5 @@ class StoredTokens:
             if row.is_unseen:
                 connection.execute(_SEEN, {"id": row.id})
         # a later release may know more scopes
-        return ApiToken(row.name, frozenset(Scope(one) for one in row.scopes if one in set(Scope)), digest)
+        scopes = frozenset(Scope(one) for one in row.scopes if one in set(Scope))
+        return ApiToken(stored_id(row.name, row.id), row.name, scopes, digest)

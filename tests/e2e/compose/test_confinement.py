@@ -2,6 +2,7 @@
 
 import pytest
 
+from deploy import role_matrix
 from tests.e2e.compose.containers import Containers
 from tests.e2e.compose.test_containers import ONE_SHOTS
 
@@ -45,9 +46,11 @@ def test_nothing_but_its_own_folder_of_secrets_can_be_read(containers: Container
 
 
 def test_the_database_is_reached_from_inside_alone(containers: Containers) -> None:
-    for service in ("postgres", "rabbitmq"):
+    # RabbitMQ is scraped, too; neither network leads outside
+    for service, networks in {"postgres": {"inside"}, "rabbitmq": {"inside", "scraped"}}.items():
         for container in containers.inspect(service):
-            assert list(container["NetworkSettings"]["Networks"]) == [f"{containers.name}_inside"]
+            names = {f"{containers.name}_{network}" for network in networks}
+            assert set(container["NetworkSettings"]["Networks"]) == names
             assert not any(container["NetworkSettings"]["Ports"].values())
 
 
@@ -241,3 +244,83 @@ def test_the_inner_servers_of_s3_are_reached_by_no_other_container(containers: C
         }, service
         # S3 asks for a signature, and its gRPC port for a certificate that nobody has
         assert (found["8333"], found["18333"]) == ("listens", "listens"), service
+
+
+MATRIX = role_matrix.read()
+#: By container, a program that tries each `address:port` of its arguments and prints those that answer.
+_PYTHON = """
+import socket, sys
+for target in sys.argv[1:]:
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+        print(target)
+    except OSError:
+        pass
+"""
+# wget of busybox: what is connected to and sends no HTTP is answered as well
+_WGET = """
+for target in "$@"; do
+  wget -T 1 -q -O /dev/null "http://$target/" 2>&1 | grep -Eq "can't connect|timed out|bad address|unreachable" \
+    || echo "$target"
+done
+"""
+_BASH = 'for t in "$@"; do timeout 1 bash -c "exec 3<>/dev/tcp/${t%:*}/${t#*:}" 2>/dev/null && echo "$t"; done; true'
+CALLERS = {
+    **dict.fromkeys(
+        (
+            "console",
+            "events-worker",
+            "gateway",
+            "payments-worker",
+            "playback",
+            "stats-api",
+            "stats-scheduler",
+            "stats-worker",
+            "transcoder",
+        ),
+        ("/opt/nouba/bin/python", "-c", _PYTHON),
+    ),
+    **dict.fromkeys(("prometheus", "s3"), ("sh", "-c", _WGET, "sh")),
+    **dict.fromkeys(("alertmanager", "grafana", "postgres", "rabbitmq"), ("bash", "-c", _BASH, "bash")),
+}
+#: What the matrix lets each of them reach: the test must be able to see an open port.
+OPEN = {"alertmanager": "prometheus:9090", "grafana": "prometheus:9090", "prometheus": "gateway:9100"}
+
+
+def addresses(containers: Containers) -> dict[str, list[str]]:
+    """The address of each running server in each of its networks."""
+    return {
+        name: [
+            network["IPAddress"]
+            for container in containers.inspect(name)
+            for network in container["NetworkSettings"]["Networks"].values()
+            if network["IPAddress"]
+        ]
+        for name in MATRIX["inner_ports"]
+        if name in containers.services
+    }
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_a_container_reaches_no_port_that_the_matrix_refuses(containers: Containers, caller: str) -> None:
+    # Given every port of every container that shares no network with this one, by name and by each address
+    refused = set(MATRIX["inner_ports"]) - role_matrix.peers_of(MATRIX["networks"], caller) - {caller}
+    targets = [
+        f"{host}:{port}"
+        for name, hosts in addresses(containers).items()
+        if name in refused
+        for host in [name, *hosts]
+        for port in MATRIX["inner_ports"][name]
+    ]
+
+    # When it tries each, and one that it may reach
+    control = OPEN.get(caller, "rabbitmq:5672")
+    if caller == "rabbitmq":
+        control = "gateway:9100"
+    elif caller == "playback":
+        control = "postgres:5432"
+    answered = containers.run("exec", "--no-TTY", caller, *CALLERS[caller], *targets, control, timeout_seconds=300)
+
+    # Then that one alone answers
+    assert answered.split() == [control]

@@ -1,6 +1,7 @@
 """Every fault that the doctor knows, put into a healthy school one at a time."""
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -50,6 +51,25 @@ def test_a_fault_is_found_and_reported_with_its_fix(school: School, name: str) -
     assert {fault["subject"].split()[0] for fault in faults} <= {subject.split()[0], "settings"}, faults
     assert all(fault["fix"].endswith((".", "`.")) for fault in faults)
     assert status == 1
+
+
+def test_two_tokens_of_one_name_are_told_apart(school: School) -> None:
+    # Given an entry of the setting whose name a stored token has
+    school.settings["NOUBA_API_TOKENS"] = "till:read:token-of-the-setting"
+    school.execute(
+        "INSERT INTO api_tokens (name, scopes, digest, created_by) VALUES ('till', '{read}', sha256('x'), 'amina')"
+    )
+
+    # When the school is checked, then both ids are named, and what to do
+    status, findings = school.examine()
+    (found,) = [one for one in findings if one["subject"] == "API tokens"]
+    assert (status, found["verdict"]) == (0, "note")
+    assert re.search(r"till#[0-9a-f]{12} of NOUBA_API_TOKENS and till/[0-9]+ of", found["says"])
+    assert "nouba tokens revoke till" in found["fix"]
+
+    # And a revoked one is no namesake
+    school.execute("UPDATE api_tokens SET revoked_at = now()")
+    assert {one["verdict"] for one in school.examine()[1] if one["subject"] == "API tokens"} == {"fine"}
 
 
 def _blamed(faults: list[dict[str, str]], subject: str, words: str) -> bool:

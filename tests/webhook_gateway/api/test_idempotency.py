@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from shared.runtime.api_tokens import parse_tokens
+from tests.webhook_gateway.api.conftest import TOKEN_OF_ALL
 from tests.webhook_gateway.processes import Database
 
 PATH = "/api/v1/payments"
@@ -40,8 +42,9 @@ def test_a_key_whose_request_is_running_is_refused(school: httpx.Client, databas
     # Given a request that another process has begun
     body = json.dumps({"provider": "chargily", "provider_reference": "of-busy", "user_id": 7, "amount": 100})
     digest = hashlib.sha256(b"\n".join((b"POST", PATH.encode(), body.encode()))).digest()
-    insert = "INSERT INTO api_idempotency_keys (token_name, key, request_sha256) VALUES ('token-5', 'busy', %s)"
-    database.execute(insert, digest)
+    (token,) = parse_tokens(f"token-5:read:{TOKEN_OF_ALL}")
+    insert = "INSERT INTO api_idempotency_keys (token_name, key, request_sha256) VALUES (%s, 'busy', %s)"
+    database.execute(insert, token.id, digest)
 
     # When it is sent again, then it waits for the first one
     with database.unchanged():

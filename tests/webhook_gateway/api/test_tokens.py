@@ -56,6 +56,49 @@ def test_a_revoked_token_opens_nothing_from_the_next_request_on(gateway: Running
     assert ask(gateway, create("laptop")) == 200
 
 
+def test_a_namesake_of_a_revoked_token_gets_neither_its_answers_nor_its_rate(
+    gateway: RunningGateway, database: Database
+) -> None:
+    # Given a token that made an endpoint, and was revoked
+    body = {"url": "https://school.example/namesake", "event_types": ["*"]}
+
+    def add(token: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "namesake"}
+        return httpx.post(f"{gateway.url}/api/v1/webhook-endpoints", json=body, headers=headers)
+
+    def left(answer: httpx.Response) -> str:
+        return answer.headers["RateLimit"].split(";")[1]
+
+    old = create("namesake", "operate")
+    first, again = add(old), add(old)
+    assert (first.status_code, again.headers["Idempotency-Replayed"]) == (201, "true"), first.text
+    tokens("revoke", "namesake")
+
+    # When a later token of that name sends the same request under the same key
+    second = add(create("namesake", "operate"))
+
+    # Then it is a request of its own, and counted alone
+    assert second.status_code == 201
+    assert "Idempotency-Replayed" not in second.headers
+    assert second.json()["secret"] != first.json()["secret"]
+    assert left(second) == left(first) != left(again)
+    # and the audit tells the two apart
+    acts = "SELECT credential FROM operator_acts WHERE what = 'endpoints.add' AND who = 'namesake' ORDER BY id"
+    ids = "SELECT 'namesake/' || id FROM api_tokens WHERE name = 'namesake' ORDER BY id"
+    assert database.rows(acts) == database.rows(ids)
+    assert len(database.rows(acts)) == 2
+
+
+def test_a_name_of_the_setting_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOUBA_API_TOKENS", "till:read:token-of-the-setting,another-token-of-the-setting")
+
+    refused = [tokens("create", "--name", name, "--scope", "read") for name in ("till", "token-2")]
+
+    assert [one.exit_code for one in refused] == [1, 1]
+    assert all("NOUBA_API_TOKENS has a token" in one.output for one in refused)
+    assert database.rows("SELECT count(*) FROM api_tokens WHERE name IN ('till', 'token-2')") == [(0,)]
+
+
 def test_an_expired_token_opens_nothing(gateway: RunningGateway, database: Database) -> None:
     token = create("summer", "read", "--expires", "90d")
     assert ask(gateway, token) == 200

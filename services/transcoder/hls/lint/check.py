@@ -1,15 +1,18 @@
 """Use case: check a lesson against all rules."""
 
+import struct
 from dataclasses import dataclass
 
 from services.transcoder.errors import TranscoderError
-from services.transcoder.hls.lint.fetch import Fetcher, FetchError
+from services.transcoder.hls.lint.fetch import Fetcher, FetchError, is_http
 from services.transcoder.hls.lint.film import Film
+from services.transcoder.hls.lint.limits import LimitError, Limits, time_limit
 from services.transcoder.hls.lint.presentation import Presentation
 from services.transcoder.hls.lint.rules import (  # noqa: F401
     RULES,
     Finding,
     Level,
+    Rule,
     against_film,
     delivery,
     groups,
@@ -22,6 +25,8 @@ from services.transcoder.hls.mp4 import Mp4Error
 
 #: One broken segment in a thousand is reported once, not a thousand times.
 MAX_FINDINGS_A_RULE = 5
+#: A playlist may have a name of megabytes.
+MAX_MESSAGE_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +51,38 @@ class Report:
         return not self.errors and not self.unreadable
 
 
-def check(address: str, film: Film | None = None) -> Report:
-    """Check the lesson whose master playlist is at `address` (http, https or a path), also against its `film`."""
+def check(address: str, film: Film | None = None, limits: Limits | None = None) -> Report:
+    """Check the lesson whose master playlist is at `address` (http, https or a path), also against its `film`.
+
+    `limits` are those of a server's lesson; unless given, the defaults.
+    """
+    limits = limits or Limits()
     findings: list[Finding] = []
     unreadable: list[str] = []
-    with Fetcher(address) as fetcher:
+    with Fetcher(address, limits) as fetcher:
         lesson = Presentation(address, fetcher, film)
-        for rule in RULES:
-            try:
-                for message, _ in zip(rule.check(lesson), range(MAX_FINDINGS_A_RULE), strict=False):
-                    findings.append(Finding(rule, message))
-            except (FetchError, Mp4Error, TranscoderError, ValueError, LookupError) as error:
-                # the lesson is too broken for this rule, and that is a finding of its own
-                message = f"{rule.source}, {rule.says.lower()}: {error}"
-                if message not in unreadable:
-                    unreadable.append(message)
+        try:
+            with time_limit(limits if is_http(address) else None):
+                for rule in RULES:
+                    _judge(rule, lesson, findings, unreadable)
+        except LimitError as error:
+            unreadable.append(str(error))
     return Report(address, len(RULES), tuple(findings), tuple(unreadable))
+
+
+def _judge(rule: Rule, lesson: Presentation, findings: list[Finding], unreadable: list[str]) -> None:
+    """Add what the rule finds. Raises LimitError."""
+    try:
+        for message, _ in zip(rule.check(lesson), range(MAX_FINDINGS_A_RULE), strict=False):
+            findings.append(Finding(rule, _line(message)))
+    except (FetchError, Mp4Error, TranscoderError, ArithmeticError, ValueError, LookupError, struct.error) as error:
+        # the lesson is too broken for this rule, and that is a finding of its own
+        message = _line(f"{rule.source}, {rule.says.lower()}: {error}")
+        if message not in unreadable:
+            unreadable.append(message)
+
+
+def _line(message: str) -> str:
+    """One line without the control characters that a stranger's playlist may send to a terminal."""
+    cut = message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:MAX_MESSAGE_CHARACTERS]} [...]"
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)

@@ -9,8 +9,11 @@ from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.hls.lint.check import Report, check
 from services.transcoder.hls.lint.fetch import is_http
 from services.transcoder.hls.lint.film import Film
+from services.transcoder.hls.lint.limits import Limits
 from services.transcoder.hls.lint.rules import RULES, Finding
 from shared.runtime.settings import read_settings
+
+_DEFAULT = Limits()
 
 
 @click.command()
@@ -20,12 +23,27 @@ from shared.runtime.settings import read_settings
     "--film", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The upload that it was made of."
 )
 @click.option("--rules", "list_rules", is_flag=True, help="Show every rule, and check nothing.")
-def lint(master: str | None, film: Path | None, as_json: bool, list_rules: bool) -> None:
+@click.option("--max-mib", type=click.IntRange(min=1), default=_DEFAULT.mib, show_default=True, help="Memory.")
+@click.option("--max-files", type=click.IntRange(min=1), default=_DEFAULT.files, show_default=True, help="In all.")
+@click.option(
+    "--max-seconds", type=click.FloatRange(1, 7 * 86_400), default=_DEFAULT.seconds, show_default=True, help="In all."
+)
+def lint(
+    master: str | None,
+    film: Path | None,
+    as_json: bool,
+    list_rules: bool,
+    max_mib: int,
+    max_files: int,
+    max_seconds: float,
+) -> None:
     """Check a lesson against Apple's rules and RFC 8216.
 
     MASTER is the address or path of its multivariant playlist.
 
     With --film, also whether it shows that film: in its shape from beginning to end, and in sync.
+
+    The lesson of a server is bounded as a whole: options --max-... raise the limits. A folder is not.
 
     Exit status 0 means that no MUST rule of Apple's authoring specification or RFC 8216 is broken.
     """
@@ -39,7 +57,8 @@ def lint(master: str | None, film: Path | None, as_json: bool, list_rules: bool)
         raise click.UsageError(f"{master} is neither an http(s) address nor a file.")
     from services.transcoder.cli import ffmpeg_of
 
-    report = check(master, Film(film, ffmpeg_of(read_settings(EncodingSettings))) if film else None)
+    compared = Film(film, ffmpeg_of(read_settings(EncodingSettings))) if film else None
+    report = check(master, compared, Limits(mib=max_mib, files=max_files, seconds=max_seconds))
     if as_json:
         click.echo(json.dumps(_plain(report), ensure_ascii=False))
     else:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import httpcore
 import httpx
 
+from services.transcoder.hls.lint.limits import Budget, Limits
 from shared.runtime.bounded_decompression import ContentCodingError, decoded
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
 
@@ -45,8 +46,10 @@ class Fetched:
 class Fetcher:
     """Use as a context manager. Addresses are absolute: http, https, or a path; `master` is the operator's own."""
 
-    def __init__(self, master: str) -> None:
+    def __init__(self, master: str, limits: Limits | None = None) -> None:
         self._is_remote = is_http(master)
+        #: What a server's lesson may still take; a folder of this machine is the operator's own.
+        self.budget = Budget(limits if self._is_remote else None)
         self._network = _PublicNetwork(_origin(master))
         transport = httpx.HTTPTransport(trust_env=False)
         # httpx has no other way to say where to connect; names are resolved once, so that they cannot change meanwhile
@@ -68,10 +71,11 @@ class Fetcher:
         self._client.close()
 
     def get(self, address: str) -> Fetched:
-        """The file at `address`. Raises NotFetched."""
+        """The file at `address`. Raises FetchError or LimitError."""
         if address not in self._known:
             if not is_http(address) and self._is_remote:
                 raise FetchError(f"{address} is no http(s) address, and the lesson is one of a server.")
+            self.budget.count_file()
             self._known[address] = self._over_http(address) if is_http(address) else _from_disk(address)
         return self._known[address]
 
@@ -84,7 +88,7 @@ class Fetcher:
                 answer = self._client.send(asked, stream=True)
                 try:
                     if answer.next_request is None:
-                        return _read(answer, address, deadline, redirected=redirects > 0)
+                        return _read(answer, address, deadline, self.budget, redirected=redirects > 0)
                     asked = answer.next_request
                 finally:
                     answer.close()
@@ -165,12 +169,13 @@ def _origin(address: str) -> tuple[str, int] | None:
     return parts.hostname.lower(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _read(answer: httpx.Response, address: str, deadline: float, *, redirected: bool) -> Fetched:
+def _read(answer: httpx.Response, address: str, deadline: float, budget: Budget, *, redirected: bool) -> Fetched:
     answer.raise_for_status()
     coding = answer.headers.get("Content-Encoding", "identity")
     limit = MAX_BYTES if coding.strip().lower() in ("", "identity") else MAX_DECOMPRESSED_BYTES
     data = bytearray()
     for block in decoded(coding, answer.iter_raw(), limit):
+        budget.hold(len(block))
         data += block
         if len(data) > limit:
             raise FetchError(f"{address} is larger than {limit >> 20} MiB.")

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetched, Fetcher, resolved
+from services.transcoder.hls.lint.limits import REFERENCE_BYTES
 from services.transcoder.hls.lint.m3u8 import Entry, Line, Playlist
 from services.transcoder.hls.mp4 import Fragment, Track, fragments, track_of
 from shared.runtime.bounded_decompression import unzipped
@@ -68,13 +69,17 @@ class Media:
         """Every segment, decrypted and measured."""
         found = []
         first = self.playlist.number("EXT-X-MEDIA-SEQUENCE") or 0
+        whole = "EXT-X-I-FRAMES-ONLY" not in {line.name for line in self.playlist.lines}
         for number, entry in enumerate(self.playlist.entries, first):
             data = self.fetch(entry.uri).data
             if entry.range:
                 data = data[entry.range[0] : sum(entry.range)]
+            if entry.range or entry.key:
+                # a copy, however often a playlist names the same bytes
+                self._fetcher.budget.hold(len(data))
             clear = self._clear(data, entry.key, number)
-            whole = "EXT-X-I-FRAMES-ONLY" not in {line.name for line in self.playlist.lines}
-            found.append(Measured(entry, len(data), clear, fragments(clear) if whole else []))
+            moofs = fragments(clear, self._fetcher.budget.hold_samples) if whole else []
+            found.append(Measured(entry, len(data), clear, moofs))
         return found
 
     def fetch(self, uri: str) -> Fetched:
@@ -137,7 +142,10 @@ class Presentation:
         for line, uri in self.master.variants:
             if uri is not None:
                 attributes = line.attributes
-                sounds = [self.media(tag.attributes["URI"]) for tag in self._group(attributes.get("AUDIO"))]
+                tags = self._group(attributes.get("AUDIO"))
+                # each variant may name every sound
+                self._fetcher.budget.hold(REFERENCE_BYTES * len(tags))
+                sounds = [self.media(tag.attributes["URI"]) for tag in tags]
                 found.append(Variant(line, attributes, self.media(uri), sounds))
         return found
 
@@ -184,4 +192,6 @@ class Presentation:
         data = self._fetcher.get(address).data
         # a copy of what is stored gzipped in S3
         text = unzipped(data, MAX_DECOMPRESSED_BYTES) if data.startswith(b"\x1f\x8b") else data
-        return Playlist.parse(address, text.decode("utf-8", "replace"))
+        written = text.decode("utf-8", "replace")
+        self._fetcher.budget.hold_text(written)
+        return Playlist.parse(address, written)
