@@ -1,13 +1,14 @@
 """Pages of webhook endpoints: state, deliveries and attempts; enable, disable and replay."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 from flask import abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from services.console.auth import for_operators, for_visitors
 from services.console.payments import console
-from services.console.read_routes import LARGEST_ID, PAGE_ROWS, SPANS, asked, console_context, row_id
+from services.console.read_routes import LARGEST_ID, SPANS, asked, console_context, read_page
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_endpoints.endpoints import (
     DELIVERY_STATES,
@@ -30,19 +31,18 @@ def show_endpoints() -> ResponseReturnValue:
 @for_visitors
 def show_endpoint(endpoint_id: int) -> ResponseReturnValue:
     state = request.args.get("state") if request.args.get("state") in DELIVERY_STATES else None
-    before_id = request.args.get("before", type=row_id)
     endpoints = _endpoints()
     try:
         endpoint = endpoints.show(endpoint_id)
-        found = endpoints.deliveries(endpoint_id, state=state, before_id=before_id, limit=PAGE_ROWS + 1)
+        deliveries, older = read_page(partial(endpoints.deliveries, endpoint_id, state=state))
     except UnknownEndpointError as error:
         abort(404, str(error))
     acts = list_entries(console_context().engine, of_id=endpoint_id)
     return render_template(
         "endpoint.html",
         endpoint=endpoint,
-        deliveries=found[:PAGE_ROWS],
-        older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
+        deliveries=deliveries,
+        older=older,
         asked=asked(),
         states=DELIVERY_STATES,
         spans=SPANS,

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from flask import abort, flash, g, redirect, render_template, request, url_for
@@ -9,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from services.console.actions import console
 from services.console.auth import for_operators, for_visitors
-from services.console.read_routes import LARGEST_ID, PAGE_ROWS, asked, console_context, row_id
+from services.console.read_routes import LARGEST_ID, asked, console_context, read_page, row_id
 from shared.operations.payments.queries import PaymentFilter, find_payments, find_users, show_payment
 from shared.operations.payments.refund import REFUNDING, CannotRefundError, Refund, request_refund
 from shared.operations.payments.wallet_statement import ENTRIES, read_wallet
@@ -38,13 +39,12 @@ __all__ = ["console"]
 def show_payments() -> ResponseReturnValue:
     words = request.args.get("words", "").strip()
     state = request.args.get("state") if request.args.get("state") in PAYMENT_STATES else None
-    before_id = request.args.get("before", type=row_id)
     wanted = PaymentFilter(words=words or None, status=state)
-    found = find_payments(console_context().engine, wanted, limit=PAGE_ROWS + 1, before_id=before_id)
+    payments, older = read_page(partial(find_payments, console_context().engine, wanted))
     return render_template(
         "payments.html",
-        payments=found[:PAGE_ROWS],
-        older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
+        payments=payments,
+        older=older,
         asked=asked(),
         states=PAYMENT_STATES,
         users=find_users(console_context().engine, words) if words.isdigit() else [],

@@ -1,8 +1,10 @@
 """Routes of the console's read-only pages."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, abort, current_app, g, render_template, request
@@ -70,6 +72,25 @@ def console_context() -> ConsoleContext:
     return found
 
 
+class Row(Protocol):
+    """A row of a list, which is sorted by its id."""
+
+    @property
+    def id(self) -> int: ...
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+def read_page(read: Callable[..., Sequence[RowT]]) -> tuple[Sequence[RowT], int | None]:
+    """The rows of the page that the address names by `before`, and the `before` of the next one; None on the last page.
+
+    `read` gets `limit`, one row more than a page shows, and `before_id`, the id before which the page begins.
+    """
+    found = read(limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=row_id))
+    return found[:PAGE_ROWS], found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None
+
+
 @console.get("/")
 @for_visitors
 def show_overview() -> ResponseReturnValue:
@@ -91,11 +112,11 @@ def show_queues() -> ResponseReturnValue:
 def show_dead() -> ResponseReturnValue:
     chosen = dead_filter(request.args)
     engine = console_context().engine
-    found = list_dead(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=row_id))
+    letters, older = read_page(partial(list_dead, engine, chosen))
     return render_template(
         "dead.html",
-        letters=found[:PAGE_ROWS],
-        older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
+        letters=letters,
+        older=older,
         count=count_dead(engine, chosen, at_most=MAX_COUNTED + 1),
         most_counted=MAX_COUNTED,
         # what is decided is not decided again
@@ -124,11 +145,11 @@ def show_letter(letter_id: int) -> ResponseReturnValue:
 def show_events() -> ResponseReturnValue:
     engine = console_context().engine
     chosen = event_filter(request.args)
-    found = queries.list_events(engine, chosen, limit=PAGE_ROWS + 1, before_id=request.args.get("before", type=row_id))
+    events, older = read_page(partial(queries.list_events, engine, chosen))
     return render_template(
         "webhooks.html",
-        events=found[:PAGE_ROWS],
-        older=found[PAGE_ROWS - 1].id if len(found) > PAGE_ROWS else None,
+        events=events,
+        older=older,
         count=queries.count_events(engine, chosen, at_most=MAX_COUNTED + 1),
         most_counted=MAX_COUNTED,
         asked=asked(),

@@ -24,7 +24,7 @@ def _playback() -> Iterator[Finding]:
         return
     yield fine("playback", f"{len(split_secrets(settings.playback_secrets))} secrets verify addresses.")
     yield from check_port(
-        "playback", settings.playback_host, settings.playback_port, "NOUBA_PLAYBACK_PORT", "nouba playback"
+        "playback", settings.playback_host, settings.playback_port, "NOUBA_PLAYBACK_PORT", "nouba playback serve"
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from services.stats.api.settings import ApiSettings
 from services.stats.days import ONE_DAY, midnight
@@ -12,28 +11,22 @@ from services.stats.settings import CountSettings
 from services.stats.snapshots.postgres_store import users_registered_before
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
 from shared.operations.doctor.port_check import check_port
-from shared.runtime.database import build_engine
+from shared.operations.doctor.postgres import read_database
 from shared.runtime.settings import read_settings
 
 
 def _freshness() -> Iterator[Finding]:
     settings = read_settings(CountSettings)
-    engine = build_engine(
-        settings.database_url.get_secret_value(),
-        pool_size=1,
-        application="nouba doctor",
-        statement_timeout_ms=10_000,
+    first = midnight(settings.stats_first_day, settings.zone)
+    found = read_database(
+        lambda connection: (
+            connection.execute(text("SELECT max(day) FROM daily_stats_newest WHERE version IS NOT NULL")).scalar_one(),
+            users_registered_before(connection, first),
+        )
     )
-    try:
-        with engine.connect() as connection:
-            newest = connection.execute(
-                text("SELECT max(day) FROM daily_stats_newest WHERE version IS NOT NULL")
-            ).scalar_one()
-            too_old = users_registered_before(connection, midnight(settings.stats_first_day, settings.zone))
-    except SQLAlchemyError:
-        return  # the database's own check has said why
-    finally:
-        engine.dispose()
+    if found is None:
+        return
+    newest, too_old = found
     if too_old:
         yield note(
             "statistics",

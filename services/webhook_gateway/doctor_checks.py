@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from services.webhook_gateway.errors import NotReadyError
 from services.webhook_gateway.events_out.settings import EventsSettings
@@ -17,10 +16,10 @@ from services.webhook_gateway.settings import GatewaySettings
 from shared.operations.api_tokens.tokens import ids_of_names
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
 from shared.operations.doctor.port_check import check_port
+from shared.operations.doctor.postgres import read_database
 from shared.operations.doctor.s3 import check_bucket
 from shared.runtime.api_tokens import ApiToken
-from shared.runtime.database import build_engine
-from shared.runtime.settings import DatabaseSettings, read_settings
+from shared.runtime.settings import read_settings
 
 #: Shorter ones can be guessed by trying.
 MIN_SECRET_BYTES = 16
@@ -71,14 +70,7 @@ def _tokens() -> Iterator[Finding]:
 
 def _namesakes(tokens: Sequence[ApiToken]) -> Finding | None:
     """Names of the setting that stored tokens have, too: `nouba tokens create` refuses none that comes later."""
-    url = read_settings(DatabaseSettings).database_url.get_secret_value()
-    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
-    try:
-        stored = ids_of_names(engine, [token.name for token in tokens])
-    except SQLAlchemyError:
-        return None  # the database's own check has said why
-    finally:
-        engine.dispose()
+    stored = read_database(lambda connection: ids_of_names(connection, [token.name for token in tokens]))
     if not stored:
         return None
     pairs = [f"{token.id} of NOUBA_API_TOKENS and {stored[token.name]}" for token in tokens if token.name in stored]
@@ -104,24 +96,21 @@ def _bucket() -> Iterator[Finding]:
 
 
 def _events() -> Iterator[Finding]:
-    url = read_settings(DatabaseSettings).database_url.get_secret_value()
-    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
-    try:
-        with engine.connect() as connection:
-            late, quarantined = connection.execute(
-                text(
-                    # each by an index of its own: of events that are final there are as many as were ever kept
-                    "SELECT (SELECT count(*) FROM webhook_events WHERE state = 'received' AND attempts = 0"
-                    " AND received_at < now() - make_interval(secs => :seconds)),"
-                    " (SELECT count(*) FROM webhook_events"
-                    " WHERE state IN ('quarantined', 'dead') AND resolution IS NULL)"
-                ),
-                {"seconds": MAX_UNSETTLED_SECONDS},
-            ).one()
-    except SQLAlchemyError:
-        return  # the database's own check has said why
-    finally:
-        engine.dispose()
+    found = read_database(
+        lambda connection: connection.execute(
+            text(
+                # each by an index of its own: of events that are final there are as many as were ever kept
+                "SELECT (SELECT count(*) FROM webhook_events WHERE state = 'received' AND attempts = 0"
+                " AND received_at < now() - make_interval(secs => :seconds)),"
+                " (SELECT count(*) FROM webhook_events"
+                " WHERE state IN ('quarantined', 'dead') AND resolution IS NULL)"
+            ),
+            {"seconds": MAX_UNSETTLED_SECONDS},
+        ).one()
+    )
+    if found is None:
+        return
+    late, quarantined = found
     if late:
         yield fault(
             "webhooks",
@@ -146,22 +135,19 @@ class _KeptEvents(BaseSettings):
 
 def _endpoints() -> Iterator[Finding]:
     keep_days = read_settings(_KeptEvents).events_keep_days
-    url = read_settings(DatabaseSettings).database_url.get_secret_value()
-    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
-    try:
-        with engine.connect() as connection:
-            disabled, late, oldest_days = connection.execute(
-                text(
-                    "SELECT (SELECT count(*) FROM webhook_endpoints WHERE disabled_because IN ('gone', 'failing')),"
-                    " (SELECT occurred_at FROM events WHERE fanned_out_at IS NULL ORDER BY id LIMIT 1)"
-                    " < now() - interval '5 minutes',"
-                    " (SELECT extract(epoch FROM now() - min(occurred_at))::float8 / 86400 FROM events)"
-                )
-            ).one()
-    except SQLAlchemyError:
-        return  # the database's own check has said why
-    finally:
-        engine.dispose()
+    found = read_database(
+        lambda connection: connection.execute(
+            text(
+                "SELECT (SELECT count(*) FROM webhook_endpoints WHERE disabled_because IN ('gone', 'failing')),"
+                " (SELECT occurred_at FROM events WHERE fanned_out_at IS NULL ORDER BY id LIMIT 1)"
+                " < now() - interval '5 minutes',"
+                " (SELECT extract(epoch FROM now() - min(occurred_at))::float8 / 86400 FROM events)"
+            )
+        ).one()
+    )
+    if found is None:
+        return
+    disabled, late, oldest_days = found
     if late:
         yield fault(
             "events",

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from shared.operations import audit_log
@@ -104,10 +104,9 @@ def revoke_token(engine: Engine, name: str, *, who: str, why: str | None) -> Non
         audit_log.record(connection, who=who, what="token.revoke", why=why, ids=[name])
 
 
-def ids_of_names(engine: Engine, names: Collection[str]) -> dict[str, str]:
+def ids_of_names(connection: Connection, names: Collection[str]) -> dict[str, str]:
     """The ids of the tokens that are valid and have one of the names, by name."""
-    with engine.connect() as connection:
-        return {row.name: stored_id(row.name, row.id) for row in connection.execute(_NAMED, {"names": list(names)})}
+    return {row.name: stored_id(row.name, row.id) for row in connection.execute(_NAMED, {"names": list(names)})}
 
 
 class StoredTokens:

@@ -5,7 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import Connection, Engine, text
@@ -57,6 +57,22 @@ _SILENT = (
     "the address of NOUBA_DATABASE_URL accepts connections, and gives no session within {seconds} s",
     "Raise the pooler's pool (PgBouncer: default_pool_size), or see whether PostgreSQL hangs.",
 )
+
+
+T = TypeVar("T")
+
+
+def read_database(read: Callable[[Connection], T]) -> T | None:
+    """What `read` finds, for checks of a service's tables; None where the database fails: its own check says why."""
+    url = read_settings(DatabaseSettings).database_url.get_secret_value()
+    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    try:
+        with engine.connect() as connection:
+            return read(connection)
+    except SQLAlchemyError:
+        return None
+    finally:
+        engine.dispose()
 
 
 def check_database(clock: Callable[[], float] = time.time) -> Iterator[Finding]:
