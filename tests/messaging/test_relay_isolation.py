@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, insert, select
 
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import WebhookReceived
+from shared.messaging import relay as relay_module
 from shared.messaging.actors import encode_message
 from shared.messaging.publisher import Outgoing, Publisher
 from shared.messaging.relay import Relay, connections_of
@@ -22,6 +23,8 @@ from tests.messaging.rabbitmq import Node, VirtualHost
 from tests.waiting import wait_until
 
 DAY = date(2026, 3, 1)
+#: How long the relay waits for confirms; in operation it is longer.
+PATIENCE_SECONDS = 3.0
 
 
 @pytest.fixture
@@ -70,8 +73,9 @@ def settled(count: int) -> list[PaymentSettled]:
 
 
 def test_a_queue_that_confirms_nothing_delays_no_other_queue(
-    engine: Engine, relaying_engine: Engine, node: Node, vhost: VirtualHost
+    engine: Engine, relaying_engine: Engine, node: Node, vhost: VirtualHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relay_module, "CONFIRM_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     with relaying(relaying_engine, vhost) as relay:
         # Given both queues exist, and one of them confirms nothing
         enqueue(engine, WebhookReceived(event_id=0), *settled(1))
@@ -80,7 +84,7 @@ def test_a_queue_that_confirms_nothing_delays_no_other_queue(
             enqueue(engine, *settled(300))
             # When webhooks come for longer than any patience
             slowest = 0.0
-            until = time.monotonic() + 20
+            until = time.monotonic() + PATIENCE_SECONDS + 2
             event_id = 0
             while time.monotonic() < until:
                 event_id += 1

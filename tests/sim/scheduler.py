@@ -39,17 +39,28 @@ class Process:
     name: str
     run: Callable[[], None]
     when_killed: Callable[[], None] | None
+    scheduler: "Scheduler"
     point: str = "start"
     #: It goes on no earlier than this is true.
     until: Callable[[], bool] | None = None
+    has_begun: bool = False
     has_ended: bool = False
     is_dying: bool = False
     #: What it raised, beside its death.
     error: BaseException | None = None
     backend: int = 0
     fault: type[BaseException] | None = None
+    #: It stands at its point, or has ended, and another process may have its turn.
     arrived: threading.Event = field(default_factory=threading.Event)
     go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def take_fault(self) -> None:
+        """Raise what is to happen to it at its point."""
+        fault, self.fault = self.fault, None
+        if fault is KilledError:
+            self.is_dying = True
+        if fault:
+            raise fault(self.point)
 
 
 _here = threading.local()
@@ -61,17 +72,17 @@ def pause(point: str, until: Callable[[], bool] | None = None) -> None:
     if process is None or process.is_dying:
         return
     process.point, process.until = point, until
-    process.arrived.set()
-    process.go.acquire()
-    fault, process.fault = process.fault, None
-    if fault is KilledError:
-        process.is_dying = True
-    if fault:
-        raise fault(point)
+    if not process.scheduler.pass_turn(process):
+        process.go.acquire()
+    process.take_fault()
 
 
 class Scheduler:
-    """The processes of one interleaving. `monitor` is a connection that asks PostgreSQL who waits."""
+    """The processes of one interleaving. `monitor` is a connection that asks PostgreSQL who waits.
+
+    One process at a time has the turn. At its next point it chooses whose turn comes: often its own again, and no other
+    thread has to wake up. The thread that called `run` chooses where a process died, raised or waits for a lock.
+    """
 
     def __init__(self, chance: random.Random, monitor: Connection) -> None:
         self._chance = chance
@@ -88,21 +99,22 @@ class Scheduler:
         self.error_rate = chance.choice((0.0, 0.0, 0.02))
         #: (process, point, what happened to it there)
         self.trace: list[tuple[str, str, str]] = []
+        #: Whose turn it is; None is the thread that called `run`.
+        self._turn: Process | None = None
+        self._turn_lock = threading.Lock()
+        self._came_back = threading.Event()
 
     def add(self, name: str, run: Callable[[], None], when_killed: Callable[[], None] | None = None) -> None:
         """A process that has not begun; without `when_killed` it never dies."""
-        process = Process(name, run, when_killed)
-        threading.Thread(target=self._body, args=[process], name=name, daemon=True).start()
-        self._wait(process)
-        self._running.append(process)
+        self._running.append(Process(name, run, when_killed, self))
 
     def run(self) -> None:
         """Go on until nobody can. Raises StuckError, and what a process raised."""
         while True:
             self._admit()
-            ready = [one for one in self._running if one.until is None or one.until()]
-            if ready:
-                self._step(self._next(ready))
+            if process := self._choose():
+                self._let_go(process)
+                self._wait_for_turn()
             elif self._waiting:
                 # two that wait for each other: PostgreSQL ends one of them
                 self._wait_for_any()
@@ -111,33 +123,55 @@ class Scheduler:
 
     def end(self) -> None:
         """Kill those that are left."""
-        for process in [*self._running, *self._waiting]:
+        begun = [process for process in [*self._running, *self._waiting] if process.has_begun]
+        for process in begun:
             process.when_killed = None
             process.fault = KilledError
+            process.arrived.clear()
             process.go.release()
-        for process in [*self._running, *self._waiting]:
+        for process in begun:
             self._wait(process)
         self._running.clear()
         self._waiting.clear()
+
+    def pass_turn(self, process: Process) -> bool:
+        """`process` came to a point or to its end: choose whose turn comes, and return whether it is its own again."""
+        with self._turn_lock:
+            if self._turn is not process or self._waiting or process.error or process.is_dying:
+                process.arrived.set()
+                if self._turn is process:
+                    self._came_back.set()
+                return False
+            if not process.has_ended:
+                self._running.append(process)
+            chosen = self._choose()
+            if chosen is None:
+                self._turn = None
+                self._came_back.set()
+            elif chosen is process:
+                return True
+            else:
+                self._let_go(chosen)
+            return False
+
+    def _choose(self) -> Process | None:
+        """The next process, with what happens to it; it no longer stands among the others."""
+        ready = [one for one in self._running if one.until is None or one.until()]
+        if not ready:
+            return None
+        process = self._next(ready)
+        self._last = process
+        process.fault = self._fault(process)
+        what = {KilledError: "dies", FailpointError: "raises"}.get(process.fault, "") if process.fault else ""
+        self.trace.append((process.name, process.point, what))
+        self._running.remove(process)
+        return process
 
     def _next(self, ready: list[Process]) -> Process:
         if self._last in ready and self._chance.random() < self._steadiness:
             assert self._last
             return self._last
         return self._chance.choice(ready)
-
-    def _step(self, process: Process) -> None:
-        self._last = process
-        process.fault = self._fault(process)
-        what = {KilledError: "dies", FailpointError: "raises"}.get(process.fault, "") if process.fault else ""
-        self.trace.append((process.name, process.point, what))
-        process.arrived.clear()
-        process.go.release()
-        self._running.remove(process)
-        if self._wait(process):
-            self._go_on_or_end(process)
-        else:
-            self._waiting.append(process)
 
     def _fault(self, process: Process) -> type[BaseException] | None:
         if process.when_killed and self.deaths_left and self._chance.random() < self.death_rate:
@@ -147,6 +181,15 @@ class Scheduler:
             return FailpointError
         return None
 
+    def _let_go(self, process: Process) -> None:
+        self._turn = process
+        process.arrived.clear()
+        if process.has_begun:
+            process.go.release()
+        else:
+            process.has_begun = True
+            threading.Thread(target=self._body, args=[process], name=process.name, daemon=True).start()
+
     def _go_on_or_end(self, process: Process) -> None:
         if not process.has_ended:
             self._running.append(process)
@@ -154,6 +197,32 @@ class Scheduler:
             raise process.error
         elif process.is_dying and process.when_killed:
             process.when_killed()
+
+    def _wait_for_turn(self) -> None:
+        """Wait until a process gives the turn back; take it from one that waits for a lock."""
+        patience_seconds, steps, latest = PATIENCE_SECONDS, 0, 0.0
+        while not self._came_back.wait(patience_seconds):
+            process = self._turn
+            if steps != len(self.trace):
+                patience_seconds, steps, latest = PATIENCE_SECONDS, len(self.trace), time.monotonic() + MAX_SECONDS
+                continue
+            patience_seconds = min(0.1, patience_seconds * 2)
+            if process and process.backend and self._is_blocked(process) and self._take_turn_of(process, steps):
+                return
+            if time.monotonic() > latest:
+                raise StuckError(f"{process and process.name} did not come back from {process and process.point}")
+        self._came_back.clear()
+        process, self._turn = self._turn, None
+        if process:
+            self._go_on_or_end(process)
+
+    def _take_turn_of(self, process: Process, steps: int) -> bool:
+        with self._turn_lock:
+            if self._turn is not process or len(self.trace) != steps or self._came_back.is_set():
+                return False
+            self._turn = None
+            self._waiting.append(process)
+            return True
 
     def _wait(self, process: Process) -> bool:
         """Whether it came to a point or to its end; else it waits for a lock."""
@@ -183,18 +252,17 @@ class Scheduler:
     def _is_blocked(self, process: Process) -> bool:
         return bool(self._monitor.exec_driver_sql(_BLOCKED, (process.backend,)).scalar_one())
 
-    @staticmethod
-    def _body(process: Process) -> None:
+    def _body(self, process: Process) -> None:
         _here.process = process
         try:
-            pause("start")
+            process.take_fault()
             process.run()
         except KilledError:
             process.is_dying = True
         except BaseException as error:  # noqa: BLE001 - the scheduler raises it
             process.error = error
         process.has_ended = True
-        process.arrived.set()
+        self.pass_turn(process)
 
 
 def watch_statements(engine: Engine) -> None:
