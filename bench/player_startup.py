@@ -56,7 +56,6 @@ def _serve(given: Mapping[str, str], folder: Path, stack: contextlib.ExitStack) 
         "NOUBA_GATEWAY_PORT": str(ports["gateway"]),
         "NOUBA_LOCAL_PLAYER_PORT": str(ports["player"]),
         "GATEWAY_URL": address["gateway"],
-        "NOUBA_HOME": str(folder / "home"),
         "NOUBA_PSP_GENERIC_SECRETS": _SECRET,
     }
     commands: dict[str, list[str | Path]] = {
@@ -67,8 +66,6 @@ def _serve(given: Mapping[str, str], folder: Path, stack: contextlib.ExitStack) 
     for name, command in commands.items():
         process = stack.enter_context(running(command, settings, folder / f"{name}.log"))
         _wait(process, f"{address[name]}/healthz")
-    # hls.js is fetched by the first request
-    httpx.get(f"{address['player']}/hls.js", timeout=120).raise_for_status()
     return address["player"]
 
 
@@ -88,7 +85,7 @@ def _first_frame_ms(browser: webdriver.Chrome, url: str, line: tuple[int, int] |
     # hls.js is in the cache, as it is after the first lesson; the lesson is not
     browser.execute_cdp_cmd("Network.clearBrowserCache", {})
     _emulate(browser, None)
-    browser.get(url.partition("/courses")[0] + "/hls.js")
+    browser.get(url.partition("/courses")[0] + "/player/hls.min.js")
     _emulate(browser, line)
     browser.get(url)
     browser.execute_script("localStorage.clear()")

@@ -111,7 +111,7 @@ GRANT SELECT ON course_keys TO nouba_gateway;
 -- how far a lesson is, and what the school asks of it
 GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, chapters, requested, deleted_at),
     UPDATE (requested) ON transcode_jobs TO nouba_gateway;
-GRANT SELECT, INSERT, UPDATE, DELETE ON captions TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON captions, course_chapters TO nouba_gateway;
 -- the API: who may use it, which requests it has answered, and the checkouts that it makes
 GRANT SELECT, UPDATE (last_used_at) ON api_tokens TO nouba_gateway;
 GRANT SELECT, DELETE, INSERT (token_name, key, request_sha256), UPDATE (request_sha256, begun_at, status, body)
@@ -130,6 +130,7 @@ GRANT SELECT (id, chapter_id, transcoding_status, video_ref) ON courses TO nouba
 GRANT SELECT (id, price_minor) ON chapters TO nouba_transcoder;
 GRANT SELECT, INSERT, DELETE ON course_keys TO nouba_transcoder;
 GRANT SELECT, INSERT, DELETE ON captions TO nouba_transcoder;
+GRANT SELECT ON course_chapters TO nouba_transcoder;
 GRANT UPDATE (transcoding_status, video_ref) ON courses TO nouba_transcoder;
 
 -- Playback: the keys of encrypted lessons, for those whose address is signed; who watched which lesson; nothing else.
@@ -167,6 +168,7 @@ GRANT SELECT, INSERT (name, scopes, digest, created_by, expires_at), UPDATE (rev
 GRANT UPDATE (requested) ON transcode_jobs TO nouba_console;
 GRANT SELECT (id, title, video_ref) ON courses TO nouba_console;
 GRANT SELECT (course_id, language, automatic), DELETE ON captions TO nouba_console;
+GRANT SELECT (course_id, chapters), DELETE ON course_chapters TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 

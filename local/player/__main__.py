@@ -2,12 +2,10 @@
 
 import logging
 import os
-from pathlib import Path
 
 import click
 from werkzeug.serving import make_server
 
-from local.installers.hls_js import find_hls_js
 from local.player.site import create_site
 
 
@@ -15,11 +13,10 @@ from local.player.site import create_site
 @click.option("--host", envvar="NOUBA_LOCAL_PLAYER_HOST", default="127.0.0.1", show_default=True)
 @click.option("--port", envvar="NOUBA_LOCAL_PLAYER_PORT", default=8084, show_default=True)
 @click.option("--gateway", envvar="GATEWAY_URL", default="http://127.0.0.1:8080", show_default=True)
-@click.option("--home", envvar="NOUBA_HOME", default=".nouba", show_default=True, help="Where hls.js is kept.")
-def serve(host: str, port: int, gateway: str, home: str) -> None:
+def serve(host: str, port: int, gateway: str) -> None:
     """Serve `/courses/<id>` until Ctrl-C. The gateway's token is NOUBA_API_TOKENS."""
     token = os.environ.get("NOUBA_API_TOKENS", "").split(",")[0].strip()
-    site = create_site(gateway, token, lambda: find_hls_js(Path(home) / "player"))
+    site = create_site(gateway, token)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_server(host, port, site, threaded=True)
     click.echo(f"lessons: http://{host}:{server.port}/courses/<id>")

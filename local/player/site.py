@@ -4,14 +4,13 @@ It asks the gateway for a signed address with its own token, which the browser n
 page. Who may watch is the school's decision; here it is everybody.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from flask import Flask, jsonify, render_template_string, send_file
+from flask import Blueprint, Flask, jsonify, render_template_string
 from flask.typing import ResponseReturnValue
 
-from local.errors import LocalError
+from shared import player
 from shared.runtime.health import healthy
 
 FOLDER = Path(__file__).parent / "static"
@@ -20,9 +19,10 @@ TTL_SECONDS = 4 * 3600
 VIEWER = "demo"
 
 
-def create_site(gateway_url: str, token: str, find_script: Callable[[], Path]) -> Flask:
-    """The site; `find_script` is where hls.js is."""
+def create_site(gateway_url: str, token: str) -> Flask:
     site = Flask(__name__, static_folder=str(FOLDER))
+    site.config["SEND_FILE_MAX_AGE_DEFAULT"] = 86400
+    site.register_blueprint(Blueprint("player", __name__, static_folder=str(player.FOLDER), static_url_path="/player"))
     gateway = httpx.Client(base_url=gateway_url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
     page = (FOLDER / "player.html").read_text()
 
@@ -48,12 +48,5 @@ def create_site(gateway_url: str, token: str, find_script: Callable[[], Path]) -
     def give_address(course_id: int) -> ResponseReturnValue:
         answer, status = sign(course_id)
         return jsonify(answer), status, {"Cache-Control": "no-store"}
-
-    @site.get("/hls.js")
-    def give_script() -> ResponseReturnValue:
-        try:
-            return send_file(find_script().absolute(), mimetype="text/javascript", max_age=86400)
-        except LocalError as error:
-            return str(error), 503
 
     return site

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flask import Flask, Response, abort, g, render_template, request
+from flask import Blueprint, Flask, Response, abort, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, SQLAlchemyError
@@ -17,16 +17,23 @@ from services.console.read_routes import ConsoleContext
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
 from services.console.template_filters import teach
+from shared import player
 from shared.runtime.database import build_engine
 from shared.runtime.health import healthy
 from shared.runtime.hsts import with_hsts
 from shared.runtime.playback_links import split_secrets
 
-#: Nothing but the console's own files is loaded (a lesson's page adds playback's films), and no other site frames it or
-#: takes its forms.
+#: Nothing but the console's own files is loaded, and no other site frames it or takes its forms.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: A lesson's page also loads films and stills of playback; the player gives films to the browser as a blob.
+PLAYER_POLICY = (
+    POLICY.replace("img-src 'self'", "img-src 'self' {origin}").replace(
+        "connect-src 'self'", "connect-src 'self' {origin}"
+    )
+    + "; media-src blob: {origin}"
 )
 LARGEST_FORM_BYTES = 256 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -55,6 +62,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     teach(app, settings.zone)
     app.before_request(_refuse_control_characters)
     app.register_blueprint(console)
+    app.register_blueprint(Blueprint("player", __name__, static_folder=str(player.FOLDER), static_url_path="/player"))
     app.add_url_rule("/healthz", "healthz", healthy)
     app.after_request(_harden)
     app.register_error_handler(CSRFError, _explain_form)
@@ -80,7 +88,7 @@ def _harden(answer: Response) -> Response:
     origin = g.get("media_origin")
     answer.headers.update(
         {
-            "Content-Security-Policy": f"{POLICY}; media-src {origin}" if origin else POLICY,
+            "Content-Security-Policy": PLAYER_POLICY.format(origin=origin) if origin else POLICY,
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             # not "no-referrer": by HTTPS a form is taken only with the page that it stands on
@@ -88,7 +96,7 @@ def _harden(answer: Response) -> Response:
             "Cross-Origin-Opener-Policy": "same-origin",
         }
     )
-    if request.endpoint != "static":
+    if request.endpoint not in ("static", "player.static"):
         answer.headers["Cache-Control"] = "no-store"
     return answer
 

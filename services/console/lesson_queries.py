@@ -28,7 +28,8 @@ GROUP BY job.id, job.course_id, job.state, job.reason, job.detail, job.duration_
 ORDER BY job.id DESC
 """)
 _COURSE = text("""
-SELECT courses.title, courses.video_ref, job.chapters,
+SELECT courses.title, courses.video_ref,
+    coalesce((SELECT chapters FROM course_chapters WHERE course_id = job.course_id), job.chapters) AS chapters,
     (SELECT array_agg(language || CASE WHEN automatic THEN ' (auto)' ELSE '' END ORDER BY language)
      FROM captions WHERE course_id = job.course_id) AS captions
 FROM transcode_jobs AS job JOIN courses ON courses.id = job.course_id WHERE job.id = :id
@@ -37,7 +38,10 @@ _ASK = text("""
 UPDATE transcode_jobs SET requested = :what
 WHERE id = :id AND state = ANY(:states) AND (requested IS NULL OR requested = 'captions') RETURNING course_id
 """)
-_REMOVE_CAPTIONS = text("DELETE FROM captions WHERE course_id = :course_id")
+_REMOVE_ADDITIONS = text("""
+WITH removed AS (DELETE FROM course_chapters WHERE course_id = :course_id)
+DELETE FROM captions WHERE course_id = :course_id
+""")
 _OPEN = ("queued", "probing", "encoding", "publishing")
 #: Which states of a job each request is for, as the gateway's API has it.
 POSSIBLE = {
@@ -141,7 +145,7 @@ def ask(engine: Engine, job_id: int, what: str, *, who: str, why: str) -> bool:
         if course_id is None:
             return False
         if what == "delete":
-            connection.execute(_REMOVE_CAPTIONS, {"course_id": course_id})
+            connection.execute(_REMOVE_ADDITIONS, {"course_id": course_id})
         audit_log.record(connection, who=who, what=f"lesson.{what}", why=why, ids=[job_id])
         return True
 

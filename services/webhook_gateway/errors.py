@@ -25,6 +25,8 @@ GatewayError
 |   +-- NothingToDoError            409
 |   +-- BadCaptionsError            400
 |   +-- UnknownCaptionsError        404
+|   +-- BadChaptersError            400
+|   +-- UnknownChaptersError        404
 |   +-- BadRequestError             400
 |   +-- TooManyRequestsError        429
 |   +-- ReusedKeyError              422
@@ -204,6 +206,17 @@ class UnknownCaptionsError(ClientError):
 
     def __init__(self, course_id: int, language: str) -> None:
         super().__init__(f"Course {course_id} has no captions in {language!r}.")
+
+
+class BadChaptersError(ClientError):
+    """The chapters are not in the form that the documentation shows, or not within the lesson."""
+
+
+class UnknownChaptersError(ClientError):
+    """Nobody sent chapters for the course."""
+
+    def __init__(self, course_id: int) -> None:
+        super().__init__(f"No chapters were sent for course {course_id}; those of an upload cannot be removed.")
 
 
 class BadRequestError(ClientError):

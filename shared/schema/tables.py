@@ -39,7 +39,14 @@ from shared.schema.stats import (
     mailed_days,
     subscription_terms,
 )
-from shared.schema.videos import captions, course_keys, lesson_views, transcode_chunks, transcode_jobs
+from shared.schema.videos import (
+    captions,
+    course_chapters,
+    course_keys,
+    lesson_views,
+    transcode_chunks,
+    transcode_jobs,
+)
 
 __all__ = [
     "api_idempotency_keys",
@@ -53,6 +60,7 @@ __all__ = [
     "closed_day_corrections",
     "closed_months",
     "console_sessions",
+    "course_chapters",
     "course_keys",
     "courses",
     "daily_stats",

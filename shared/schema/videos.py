@@ -99,6 +99,17 @@ captions = Table(
     info={"writer": "gateway"},
 )
 
+# What a person sent as the chapters of a course's lessons, in place of those of the upload; an empty list shows none.
+course_chapters = Table(
+    "course_chapters",
+    metadata,
+    Column("course_id", BigInteger, ForeignKey("courses.id"), primary_key=True),
+    # in order: a list of {start_seconds, title}
+    Column("chapters", JSONB, nullable=False),
+    Column("updated_at", INSTANT, nullable=False, server_default=text("now()")),
+    info={"writer": "gateway"},
+)
+
 # One row is what one worker does at one time. Anyone who moved `lease_until` into the future as `lease_owner` does it.
 transcode_chunks = Table(
     "transcode_chunks",

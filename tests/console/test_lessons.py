@@ -88,28 +88,30 @@ def test_the_page_has_a_player_for_what_the_course_shows_and_its_policy_allows_t
 
     # nothing is shown yet, and the policy is that of every page
     answer = person.get(f"/lessons/{job}")
-    assert "<video" not in answer.text
+    assert 'id="player"' not in answer.text
     assert "media-src" not in answer.headers["Content-Security-Policy"]
 
     master = "hls/7/abc123/master-0123456789abcdef.m3u8"
     database.execute("UPDATE courses SET video_ref = %s", master)
     answer = person.get(f"/lessons/{job}")
 
-    (address,) = re.findall(r'<video [^>]*src="([^"]+)"', answer.text)
+    (address,) = re.findall(r'<div id="player"[^>]* data-master="([^"]+)"', answer.text)
     prefix = "https://video.school.example/lessons"
     assert address.startswith(f"{prefix}/play/")
     path = parse_path(address.removeprefix(prefix))
     assert path.object_key == master
     assert verify(path, [secret.encode()], time.time(), "192.0.2.1").viewer == f"console {WHO}"
     policy = answer.headers["Content-Security-Policy"]
-    assert policy.endswith("; media-src https://video.school.example")
+    assert policy.endswith("; media-src blob: https://video.school.example")
+    assert "script-src 'self'; img-src 'self' https://video.school.example data:;" in policy
+    assert "connect-src 'self' https://video.school.example;" in policy
     assert policy.startswith("default-src 'none'; ")
     assert "media-src" not in person.get("/lessons").headers["Content-Security-Policy"]
 
     # without the secrets there is no player
     other = Person(console_of(database_url, rabbitmq_url))
     other.enter()
-    assert "<video" not in other.read(f"/lessons/{job}")
+    assert 'id="player"' not in other.read(f"/lessons/{job}")
 
 
 def test_a_reason_and_a_known_word_are_needed(operator: Person, database: Database) -> None:

@@ -18,6 +18,7 @@ from tests.transcoder.conftest import s3_keys as s3_keys  # a fixture
 from tests.transcoder.jobs.conftest import bench as bench  # a fixture
 from tests.transcoder.jobs.conftest import film as film  # a fixture
 from tests.transcoder.jobs.harness import Bench
+from tests.transcoder.jobs.test_encrypted import add_paid_course
 from tests.waiting import wait_until
 
 VIDEO = "document.querySelector('video')"
@@ -30,10 +31,11 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     browser.driver.quit()
 
 
-def test_an_operator_plays_a_lesson_and_deletes_it(
+def test_an_operator_plays_an_encrypted_and_a_plain_lesson_and_deletes_one(
     bench: Bench, school: School, film: Path, browser: Browser, rabbitmq_server: RabbitMq, tmp_path: Path
 ) -> None:
-    # Given a lesson, and an operator who has entered
+    # Given two lessons, one of them paid and so encrypted, and an operator who has entered
+    paid, _ = bench.submit(film, add_paid_course(bench))
     course_id, _ = bench.submit(film)
     with bench.engine.begin() as connection:
         connection.execute(text("UPDATE courses SET title = 'Optics' WHERE id = :id"), {"id": course_id})
@@ -44,28 +46,27 @@ def test_an_operator_plays_a_lesson_and_deletes_it(
         bench.worker(),
         RunningConsole(console_log, database_url, rabbitmq_server, rabbitmq_url, **settings) as console,
     ):
-        page = f"{console.url}/lessons/{bench.wait_for(course_id).id}"
+        pages = [f"{console.url}/lessons/{bench.wait_for(one).id}" for one in (paid, course_id)]
         driver = browser.driver
         browser.open(console.url)
         driver.find_element(By.NAME, "token").send_keys(OPERATOR)
         driver.find_element(By.CSS_SELECTOR, ".door button").click()
         wait_until(lambda: driver.title.startswith("Overview"), message="the door did not open")
 
-        # When the lesson's page is open, then the film plays, and stays while the rest of the page renews itself
+        # When a lesson's page is open, then the film plays, and stays while the rest of the page renews itself
         browser.complaints()
-        browser.open(page)
+        for page, seconds in zip(pages, (12, 15), strict=True):
+            browser.open(page)
+            play_and_jump(browser, seconds)
+            assert round(browser.ask(f"{VIDEO}.duration")) == 20
+            assert browser.ask("seen.errors") == []
+            assert browser.complaints() == []
+            assert driver.execute_script(FAINT_TEXTS) == []
+            urls = browser.requests()
+            assert any(url.endswith(".key") for url in urls) == (page == pages[0]), "the paid lesson alone has a key"
+            allowed = (console.url, school.playback_url, f"blob:{console.url}")
+            assert [url for url in urls if not url.startswith(allowed)] == []
         assert "Optics" in browser.texts("h1")[0]
-        browser.ask(f"void ({VIDEO}.muted = true, {VIDEO}.play())")
-        pulse = browser.texts("#pulse")
-        wait_until(lambda: browser.ask(f"{VIDEO}.currentTime") > 1, 30, "it does not play")
-        wait_until(lambda: browser.texts("#pulse") != pulse, 20, "the page does not renew itself")
-        browser.ask(f"void ({VIDEO}.currentTime = 15)")
-        wait_until(lambda: browser.ask(f"{VIDEO}.currentTime") > 15.5, 30, "it does not go on elsewhere")
-        assert round(browser.ask(f"{VIDEO}.duration")) == 20
-        assert browser.complaints() == []
-        assert driver.execute_script(FAINT_TEXTS) == []
-        elsewhere = [url for url in browser.requests() if not url.startswith((console.url, school.playback_url))]
-        assert elsewhere == []
 
         # And a deletion is asked twice, then done by the worker
         driver.find_element(By.NAME, "why").send_keys("the teacher asked")
@@ -78,3 +79,13 @@ def test_an_operator_plays_a_lesson_and_deletes_it(
         wait_until(lambda: bench.course(course_id)[1] is None, 30, "it was not deleted")
         browser.open(page)
         assert driver.find_elements(By.TAG_NAME, "video") == []
+
+
+def play_and_jump(browser: Browser, seconds: int) -> None:
+    """Click, wait until it plays and the rest of the page renews itself, and go on at `seconds`."""
+    browser.driver.find_element(By.CSS_SELECTOR, ".big").click()
+    wait_until(lambda: browser.ask(f"{VIDEO}.currentTime") > 0.5, 30, "it does not play")
+    pulse = browser.texts("#pulse")
+    wait_until(lambda: browser.texts("#pulse") != pulse, 20, "the page does not renew itself")
+    browser.ask(f"void ({VIDEO}.currentTime = {seconds})")
+    wait_until(lambda: browser.ask(f"{VIDEO}.currentTime") > seconds + 0.5, 30, "it does not go on elsewhere")

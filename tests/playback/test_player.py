@@ -15,7 +15,6 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from werkzeug.serving import make_server
 
-from local.installers.hls_js import find_hls_js
 from local.player import site as player_site
 from local.player.site import create_site
 from services.stats.days import ONE_DAY, Days
@@ -41,10 +40,9 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(school: School, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def page(school: School) -> Iterator[str]:
     """The address of the pages, course by course."""
-    script = find_hls_js(tmp_path_factory.getbasetemp() / "hls")
-    server = make_server("127.0.0.1", 0, create_site(school.gateway_url, TOKEN, lambda: script), threaded=True)
+    server = make_server("127.0.0.1", 0, create_site(school.gateway_url, TOKEN), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.port}/courses"
     server.shutdown()

@@ -75,6 +75,7 @@ def test_each_role_does_its_work_on_lessons_and_no_more(own_postgres: Postgres, 
     videos = PostgresVideos(gateway := build_engine(url_as("gateway", own_postgres), autocommit=True))
     videos.put_captions(7, "ar", "WEBVTT\n\n00:01.000 --> 00:02.000\nx\n")
     assert [track.language for track in videos.show(7).captions] == ["ar"]
+    videos.put_chapters(7, [{"start_seconds": 0, "title": "x"}])
 
     # And the transcoder does it
     transcoder = build_engine(url_as("transcoder", own_postgres))
@@ -84,6 +85,7 @@ def test_each_role_does_its_work_on_lessons_and_no_more(own_postgres: Postgres, 
     lesson = PostgresCaptionStore(database).captions(request.job_id)
     assert lesson
     assert [track.language for track in lesson.captions] == ["ar"]
+    assert lesson.chapters == ()
     videos.ask(7, "delete")
     assert store.withdraw(request.job_id) == ["hls/7/abc123/", "uploads/7/x"]
     store.forget_keys(request.job_id)

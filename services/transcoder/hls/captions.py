@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.transcoder.hls.chapters import chapters_name
 from services.transcoder.planning.languages import UNKNOWN, language_name
+from services.transcoder.planning.source import Chapter
 from shared.runtime.webvtt import Cue, parse_captions, write_captions
 
 FOLDER = "captions"
@@ -29,11 +31,14 @@ class Captions:
         return f"{FOLDER}/{self.language}-{digest[:16]}"
 
 
-def captioned_name(tracks: Sequence[Captions]) -> str:
-    """The name of the master playlist that has these captions."""
-    if not tracks:
+def captioned_name(tracks: Sequence[Captions], chapters: Sequence[Chapter] | None = None) -> str:
+    """The name of the master playlist that has these captions and chapters; without `chapters`, the upload's."""
+    names = sorted(track.name for track in tracks)
+    if chapters is not None:
+        names.append(chapters_name(chapters))
+    if not names:
         return "master.m3u8"
-    digest = hashlib.sha256("\n".join(sorted(track.name for track in tracks)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     return f"master-{digest[:16]}.m3u8"
 
 

@@ -1,5 +1,6 @@
 """Writes a lesson's chapters in Apple's JSON form, which a master playlist names by `com.apple.hls.chapters`. Pure."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,6 +9,21 @@ from services.transcoder.planning.source import Chapter
 
 CHAPTERS_NAME = "chapters.json"
 SESSION_DATA = f'#EXT-X-SESSION-DATA:DATA-ID="com.apple.hls.chapters",URI="{CHAPTERS_NAME}"'
+
+
+def chapters_name(chapters: Sequence[Chapter]) -> str:
+    """The file of chapters that a person sent: named by its content, so that no other bytes ever have the name."""
+    listed = json.dumps([[chapter.start_seconds, chapter.title] for chapter in chapters])
+    return f"chapters-{hashlib.sha256(listed.encode()).hexdigest()[:16]}.json"
+
+
+def with_chapters(master: str, chapters: Sequence[Chapter]) -> str:
+    """`master` with these chapters in place of the upload's."""
+    lines = [line for line in master.splitlines() if line != SESSION_DATA]
+    if chapters:
+        named = SESSION_DATA.replace(CHAPTERS_NAME, chapters_name(chapters))
+        lines.insert(lines.index("#EXT-X-INDEPENDENT-SEGMENTS") + 1, named)
+    return "\n".join(lines) + "\n"
 
 
 def chapter_list(chapters: Sequence[Chapter], duration: Fraction) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from xml.sax.saxutils import escape, quoteattr
 
-from services.transcoder.hls.captions import Captions, captioned_name, label_of
+from services.transcoder.hls.captions import Captions, label_of
 from services.transcoder.hls.playlists import rates_of, target_seconds
 from services.transcoder.hls.rendition_assembly import Rendition
 from services.transcoder.planning.plan import Sound
@@ -57,9 +57,9 @@ def manifest(pictures: Sequence[Rendition], sounds: Sequence[tuple[Sound, Rendit
     return "\n".join([*lines, "</Period>", "</MPD>", ""])
 
 
-def captioned_manifest_name(tracks: Sequence[Captions]) -> str:
-    """The manifest beside the master that has the same captions."""
-    return captioned_name(tracks).replace("master", "manifest").replace(".m3u8", ".mpd")
+def manifest_name(master_name: str) -> str:
+    """The manifest beside a master, with the same captions."""
+    return master_name.replace("master", "manifest").replace(".m3u8", ".mpd")
 
 
 def captioned_manifest(text: str, tracks: Sequence[Captions]) -> str:

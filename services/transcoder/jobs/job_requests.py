@@ -1,4 +1,4 @@
-"""Carries out requests on jobs: cancel, retry, delete, publish captions.
+"""Carries out requests on jobs: cancel, retry, delete, publish captions and chapters.
 
 The gateway writes one word into `transcode_jobs.requested`. A thread of every worker reads it each second, because a
 message would wait behind the tasks of lessons. A request may be done twice, by two workers or after a crash.
@@ -6,12 +6,14 @@ message would wait behind the tasks of lessons. A request may be done twice, by 
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import structlog
 
 from services.transcoder.errors import NoSuchObjectError, TranscoderError, UnknownJobError
 from services.transcoder.hls.captions import captioned_master, captioned_name, first_media, rendition
-from services.transcoder.hls.dash import MANIFEST_NAME, captioned_manifest, captioned_manifest_name
+from services.transcoder.hls.chapters import chapter_list, chapters_name, with_chapters
+from services.transcoder.hls.dash import MANIFEST_NAME, captioned_manifest, manifest_name
 from services.transcoder.hls.playlists import MASTER_NAME
 from services.transcoder.jobs.postgres_captions import CaptionedLesson, PostgresCaptionStore
 from services.transcoder.jobs.postgres_job_requests import PostgresRequestStore, Request
@@ -74,28 +76,34 @@ class VideoRequests:
         return True
 
     def _caption(self, request: Request) -> bool:
-        """Publish the lesson's captions and a master that names them, and let the course show it."""
+        """Publish the lesson's captions and chapters and a master that names them, and let the course show it."""
         lesson = self._captions.captions(request.job_id)
         if lesson is None:
             self._asked.answered(request)
             return True
-        name = captioned_name(lesson.captions)
-        if lesson.captions:
+        name = captioned_name(lesson.captions, lesson.chapters)
+        if name != MASTER_NAME:
             master = self._storage.text(lesson.prefix + MASTER_NAME)
-            media = self._storage.text(lesson.prefix + first_media(master))
-            for track in lesson.captions:
-                self._put_all(lesson.prefix, rendition(track, media))
-            self._put_manifest(lesson)
-            self._storage.put(lesson.prefix + name, captioned_master(master, lesson.captions).encode())
+            if lesson.captions:
+                media = self._storage.text(lesson.prefix + first_media(master))
+                for track in lesson.captions:
+                    self._put_all(lesson.prefix, rendition(track, media))
+                master = captioned_master(master, lesson.captions)
+            if lesson.chapters is not None:
+                if lesson.chapters:
+                    listed = chapter_list(lesson.chapters, Fraction(lesson.duration_seconds))
+                    self._storage.put(lesson.prefix + chapters_name(lesson.chapters), listed.encode())
+                master = with_chapters(master, lesson.chapters)
+            self._put_manifest(lesson, manifest_name(name))
+            self._storage.put(lesson.prefix + name, master.encode())
         return self._captions.show_captions(request.job_id, lesson, name)
 
-    def _put_manifest(self, lesson: CaptionedLesson) -> None:
+    def _put_manifest(self, lesson: CaptionedLesson, name: str) -> None:
         try:
             text = self._storage.text(lesson.prefix + MANIFEST_NAME)
         except NoSuchObjectError:
             # encrypted, or made before there were any
             return
-        name = captioned_manifest_name(lesson.captions)
         self._storage.put(lesson.prefix + name, captioned_manifest(text, lesson.captions).encode())
 
     def _put_all(self, prefix: str, files: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from services.transcoder.jobs.model import (
     prefix_of,
     preview_of,
 )
-from services.transcoder.jobs.postgres_captions import keep_captions
+from services.transcoder.jobs.postgres_captions import has_additions, keep_captions
 from services.transcoder.jobs.postgres_courses import course_of, lock_course, set_course
 from services.transcoder.jobs.postgres_speech import plan_speech
 from services.transcoder.jobs.postgres_tasks import REANNOUNCE_AFTER, SHOWS_NO_LESSON, PostgresTaskStore
@@ -30,7 +30,7 @@ from shared.contracts.routes import TRANSCODER
 from shared.contracts.videos import VideoReady
 from shared.messaging import outbox
 from shared.runtime.failpoints import failpoint
-from shared.schema.tables import captions, course_keys, courses
+from shared.schema.tables import course_keys, courses
 from shared.schema.tables import transcode_chunks as chunks
 from shared.schema.tables import transcode_jobs as jobs
 
@@ -137,8 +137,9 @@ class PostgresJobStore(PostgresTaskStore):
                 # before the captions: of a transcript that is finished now, one of the two removes what it says
                 plan_speech(connection, lease.job, speech_tasks)
                 keep_captions(connection, lease.job)
-                captioned = select(captions.c.course_id).where(captions.c.course_id == lease.job.course_id)
-                again = update(jobs).where(jobs.c.id == lease.job.id, jobs.c.requested.is_(None), captioned.exists())
+                again = update(jobs).where(
+                    jobs.c.id == lease.job.id, jobs.c.requested.is_(None), has_additions(lease.job.course_id)
+                )
                 connection.execute(again.values(requested="captions"))
                 outbox.enqueue(connection, TRANSCODER, VideoReady(course_id=lease.job.course_id, day=day))
             failpoint("transcoder.before_commit")

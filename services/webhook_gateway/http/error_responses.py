@@ -30,6 +30,8 @@ _STATUS: Final[Mapping[type[errors.ClientError], tuple[HTTPStatus, str]]] = {
     errors.NothingToDoError: (HTTPStatus.CONFLICT, "nothing_to_do"),
     errors.BadCaptionsError: (HTTPStatus.BAD_REQUEST, "bad_captions"),
     errors.UnknownCaptionsError: (HTTPStatus.NOT_FOUND, "unknown_captions"),
+    errors.BadChaptersError: (HTTPStatus.BAD_REQUEST, "bad_chapters"),
+    errors.UnknownChaptersError: (HTTPStatus.NOT_FOUND, "unknown_chapters"),
     errors.BadRequestError: (HTTPStatus.BAD_REQUEST, "bad_request"),
     errors.TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests"),
     errors.ReusedKeyError: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),

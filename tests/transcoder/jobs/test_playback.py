@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.installers.hls_js import find_hls_js
+from shared.player import FOLDER
 from tests.transcoder.jobs.harness import Bench, make_film
 from tests.transcoder.jobs.player import Player, site
 
@@ -16,8 +16,8 @@ SEGMENT_SECONDS = 6
 
 
 @pytest.fixture(scope="session")
-def hls_js(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return find_hls_js(tmp_path_factory.mktemp("npm")).read_bytes()
+def hls_js() -> bytes:
+    return (FOLDER / "hls.min.js").read_bytes()
 
 
 @pytest.fixture

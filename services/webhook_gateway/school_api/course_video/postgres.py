@@ -1,12 +1,20 @@
 """The state of a course's video in PostgreSQL, and the school's requests about it."""
 
+import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Row, text
 
-from services.webhook_gateway.errors import NothingToDoError, UnknownCaptionsError, UnknownCourseError
+from services.webhook_gateway.errors import (
+    BadChaptersError,
+    NothingToDoError,
+    UnknownCaptionsError,
+    UnknownChaptersError,
+    UnknownCourseError,
+)
 
 #: Checking the upload, and publishing, are the rest of the way.
 ENCODING_SHARE = 0.96
@@ -23,6 +31,7 @@ _PENDING = {"cancel": "cancelling", "retry": "pending", "delete": "deleting", "c
 _NEWEST = text("""
 SELECT courses.video_ref, courses.transcoding_status, job.id AS job_id, job.state, job.reason, job.duration_seconds,
     job.requested, job.warnings, job.chapters,
+    (SELECT chapters FROM course_chapters WHERE course_id = courses.id) AS sent_chapters,
     (SELECT coalesce(sum(done_seconds) FILTER (WHERE kind = 'video'),
                      avg(done_seconds) FILTER (WHERE kind = 'audio'), 0)
      FROM transcode_chunks WHERE job_id = job.id) AS made_seconds,
@@ -56,7 +65,27 @@ WITH removed AS (
 )
 SELECT count(*) FROM removed
 """)
-_REMOVE_ALL = text("DELETE FROM captions WHERE course_id = :course_id")
+_PUT_CHAPTERS = text("""
+WITH kept AS (
+    INSERT INTO course_chapters (course_id, chapters) VALUES (:course_id, CAST(:chapters AS jsonb))
+    ON CONFLICT (course_id) DO UPDATE SET chapters = excluded.chapters, updated_at = now()
+)
+UPDATE transcode_jobs SET requested = 'captions' WHERE id = :job_id AND state = 'completed'
+    AND (requested IS NULL OR requested = 'captions')
+""")
+_REMOVE_CHAPTERS = text("""
+WITH removed AS (
+    DELETE FROM course_chapters WHERE course_id = :course_id RETURNING 1
+), asked AS (
+    UPDATE transcode_jobs SET requested = 'captions' WHERE id = :job_id AND state = 'completed'
+        AND (requested IS NULL OR requested = 'captions')
+)
+SELECT count(*) FROM removed
+""")
+_REMOVE_ALL = text("""
+WITH removed AS (DELETE FROM course_chapters WHERE course_id = :course_id)
+DELETE FROM captions WHERE course_id = :course_id
+""")
 _ASK = text("UPDATE transcode_jobs SET requested = :what WHERE id = :job_id AND requested IS DISTINCT FROM 'delete'")
 
 
@@ -94,6 +123,14 @@ class Video:
     chapters: Sequence[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Chapters:
+    """The chapters that players show, and where they are from: `api`, `upload` or `none`."""
+
+    source: str
+    chapters: Sequence[dict[str, Any]]
+
+
 class PostgresVideos:
     """The newest job of each course."""
 
@@ -117,7 +154,7 @@ class PostgresVideos:
             [CaptionTrack(track.language, track.automatic) for track in tracks],
             _transcription(row),
             row.warnings or [],
-            row.chapters or [],
+            _chapters(row).chapters,
         )
 
     def ask(self, course_id: int, what: str) -> str:
@@ -151,12 +188,55 @@ class PostgresVideos:
             if not connection.scalar(_REMOVE, given):
                 raise UnknownCaptionsError(course_id, language)
 
+    def chapters(self, course_id: int) -> Chapters:
+        """Raises UnknownCourseError."""
+        return _chapters(self._newest(course_id))
+
+    def put_chapters(self, course_id: int, chapters: Sequence[dict[str, Any]]) -> Chapters:
+        """Keep chapters in place of the upload's; a worker publishes them. They are put in order.
+
+        Raises UnknownCourseError, or BadChaptersError where two begin at once or one begins after the lesson's end.
+        """
+        row = self._newest(course_id)
+        ordered = sorted(chapters, key=lambda one: float(one["start_seconds"]))
+        starts = [float(one["start_seconds"]) for one in ordered]
+        for start, following in itertools.pairwise(starts):
+            if start == following:
+                raise BadChaptersError(f"Two chapters begin at {start:g} seconds.")
+        if row.duration_seconds and starts and starts[-1] >= row.duration_seconds:
+            raise BadChaptersError(
+                f"A chapter begins at {starts[-1]:g} seconds, and the lesson ends at {row.duration_seconds:g}."
+            )
+        given = {"course_id": course_id, "chapters": json.dumps(ordered), "job_id": row.job_id}
+        with self._engine.connect() as connection:
+            connection.execute(_PUT_CHAPTERS, given)
+        return Chapters("api", ordered)
+
+    def remove_chapters(self, course_id: int) -> Chapters:
+        """Show the upload's again, which are returned. Raises UnknownCourseError or UnknownChaptersError."""
+        row = self._newest(course_id)
+        with self._engine.connect() as connection:
+            if not connection.scalar(_REMOVE_CHAPTERS, {"course_id": course_id, "job_id": row.job_id}):
+                raise UnknownChaptersError(course_id)
+        return _uploads_chapters(row)
+
     def _newest(self, course_id: int) -> Row[*tuple[Any, ...]]:
         with self._engine.connect() as connection:
             row = connection.execute(_NEWEST, {"course_id": course_id}).one_or_none()
         if row is None:
             raise UnknownCourseError(course_id)
         return row
+
+
+def _chapters(row: Row[*tuple[Any, ...]]) -> Chapters:
+    if row.sent_chapters is None:
+        return _uploads_chapters(row)
+    lasts = row.duration_seconds or float("inf")
+    return Chapters("api", [one for one in row.sent_chapters if one["start_seconds"] < lasts])
+
+
+def _uploads_chapters(row: Row[*tuple[Any, ...]]) -> Chapters:
+    return Chapters("upload" if row.chapters else "none", row.chapters or [])
 
 
 def _transcription(row: Row[*tuple[Any, ...]]) -> Transcription | None:

@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from flask import Blueprint, current_app, request
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.answer import Answer
@@ -18,12 +18,17 @@ from shared.runtime.webvtt import CaptionsError, parse_captions, write_captions
 videos = Blueprint("videos", __name__)
 
 _VIDEO = "/api/v1/courses/<int(max=9223372036854775807):course_id>/video"
+_CHAPTERS = f"{_VIDEO}/chapters"
 _CAPTIONS = "/api/v1/courses/<int(max=9223372036854775807):course_id>/captions/<language>"
 #: BCP 47, as far as players know it.
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,2}")
 #: Captions of hours, in a script of two bytes a letter.
 MAX_CAPTIONS_BYTES = 2 * 1024 * 1024
 CAPTIONS_SECONDS = 10.0
+#: As many, and as long titles, as are taken from an upload.
+MAX_CHAPTERS = 500
+MAX_TITLE = 200
+LONGEST_LESSON_SECONDS = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class TranscriptionAnswer(Answer):
 
 
 class ChapterAnswer(Answer):
-    """A chapter that the file has."""
+    """Where a part of the lesson begins, and what it is called."""
 
     start_seconds: float = Field(ge=0)
     title: str
@@ -76,8 +81,35 @@ class VideoAnswer(Answer):
     master_key: str | None = Field(description="What the course shows now, of this upload or before.")
     captions: list[CaptionTrackAnswer]
     transcription: TranscriptionAnswer | None = Field(description="null: nothing is transcribed.")
-    chapters: list[ChapterAnswer] = Field(description="The chapters that the file has, in order.")
+    chapters: list[ChapterAnswer] = Field(description="Those sent by the API, else those of the file, in order.")
     duration_seconds: float | None
+
+
+class ChaptersAnswer(Answer):
+    """The chapters that players show."""
+
+    source: Literal["api", "upload", "none"] = Field(description="Who they are from; the API's come before the file's.")
+    chapters: list[ChapterAnswer]
+
+
+class ChapterBody(BaseModel):
+    """One chapter."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    start_seconds: float = Field(ge=0, le=LONGEST_LESSON_SECONDS, description="Before the lesson's end.")
+    title: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    ]
+
+
+class ChaptersBody(BaseModel):
+    """The chapters of a course's lesson, in place of those of the file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    chapters: list[ChapterBody] = Field(
+        max_length=MAX_CHAPTERS, description="In any order; no two begin at once. An empty list shows none."
+    )
 
 
 class DeletingAnswer(Answer):
@@ -172,6 +204,48 @@ def cancel_video(course_id: int) -> CancellingAnswer:
 )
 def retry_video(course_id: int) -> RetryingAnswer:
     return RetryingAnswer.model_validate({"status": _given().videos.ask(course_id, "retry")})
+
+
+@videos.get(_CHAPTERS, provide_automatic_options=False)
+@operation(
+    summary="The chapters of a course's lesson",
+    scope=Scope.READ,
+    answer=ChaptersAnswer,
+    refusals=(errors.UnknownCourseError,),
+    has_etag=True,
+    extra={"responses": _NO_SUCH_NUMBER},
+)
+def show_chapters(course_id: int) -> ChaptersAnswer:
+    return ChaptersAnswer.model_validate(asdict(_given().videos.chapters(course_id)))
+
+
+@videos.put(_CHAPTERS, provide_automatic_options=False)
+@operation(
+    summary="The chapters of a course's lesson, in place of the file's; in the lesson within seconds",
+    scope=Scope.UPLOADS,
+    body=ChaptersBody,
+    answer=ChaptersAnswer,
+    answer_text="They are kept.",
+    fault=errors.BadChaptersError,
+    refusals=(errors.UnknownCourseError,),
+    extra={"responses": _NO_SUCH_NUMBER},
+)
+def put_chapters(course_id: int, body: ChaptersBody) -> ChaptersAnswer:
+    listed = [chapter.model_dump() for chapter in body.chapters]
+    return ChaptersAnswer.model_validate(asdict(_given().videos.put_chapters(course_id, listed)))
+
+
+@videos.delete(_CHAPTERS, provide_automatic_options=False)
+@operation(
+    summary="Show the file's own chapters again",
+    scope=Scope.UPLOADS,
+    answer=ChaptersAnswer,
+    answer_text="What players show now.",
+    refusals=(errors.UnknownCourseError, errors.UnknownChaptersError),
+    extra={"responses": _NO_SUCH_NUMBER},
+)
+def delete_chapters(course_id: int) -> ChaptersAnswer:
+    return ChaptersAnswer.model_validate(asdict(_given().videos.remove_chapters(course_id)))
 
 
 @videos.put(_CAPTIONS, provide_automatic_options=False)

@@ -1,12 +1,30 @@
-// Plays the lesson of this page: hls.js where the browser has Media Source Extensions, else the browser's own HLS.
+// Plays a lesson in the element `player` of a page: by hls.js where the browser has Media Source Extensions, else by its
+// own HLS. Attributes of the element: `data-course`, `data-master` (the signed address, empty without a lesson),
+// `data-detail` (why there is none), `data-address` (where to get another address, JSON with `master_url`; optional) and
+// `data-preload="none"` (load nothing before the click; so does `?preload=none`).
 'use strict';
 const root = document.getElementById('player'), course = root.dataset.course;
+root.classList.add('player');
+root.innerHTML = `
+<div class="stage"><video playsinline crossorigin="anonymous"></video>
+<button class="big" type="button" aria-label="Play">&#9654;</button><p class="message" role="status" hidden></p></div>
+<div class="seek"><div class="preview" hidden><div class="still"></div><span></span><b></b></div><div class="marks"></div>
+<input type="range" name="position" min="0" max="0" step="0.1" value="0" aria-label="Position" disabled></div>
+<div class="bar"><button class="play" type="button">Play</button><span class="time">0:00 / 0:00</span>
+<label class="resumed" hidden>Resumed at <a href="#start"></a></label><span class="space"></span>
+<label>Speed <select name="speed"><option>0.5</option><option>0.75</option><option selected>1</option><option>1.25</option>
+<option>1.5</option><option>2</option></select></label>
+<label hidden>Quality <select name="quality"><option value="-1">auto</option></select></label>
+<label hidden>Chapter <select name="chapter"><option value="-1">-</option></select></label>
+<label hidden>Language <select name="sound"></select></label>
+<label hidden>Captions <select name="captions"><option value="-1">off</option></select></label>
+<button class="full" type="button">Full screen</button></div>`;
 const find = selector => root.querySelector(selector);
 const video = find('video'), big = find('.big'), seek = find('[name=position]'), message = find('.message');
 const place = `nouba.position.${course}`;
 // what a measurement of the player reads
 const seen = window.seen = { errors: [], clickedAt: null, firstFrameMs: null, renewed: 0 };
-let hls = null, master = '', board = [];
+let hls = null, master = '', board = [], chapters = [];
 
 const clock = seconds => {
   const whole = Math.max(0, Math.floor(seconds || 0)), rest = String(whole % 60).padStart(2, '0');
@@ -17,7 +35,8 @@ const say = text => { message.textContent = text; message.hidden = !text; };
 const beside = name => new URL(name, master).href;
 
 async function address() {
-  const answer = await fetch(`/courses/${course}/address`);
+  if (!root.dataset.address) throw new Error('The address has ended: load the page again.');
+  const answer = await fetch(root.dataset.address);
   const lesson = await answer.json();
   if (!answer.ok) throw new Error(lesson.detail || answer.statusText);
   return lesson.master_url;
@@ -29,12 +48,17 @@ function resumeAt() {
   return kept > 5 ? kept : 0;
 }
 
+// Whether the viewer has clicked, and nothing was loaded before.
+const isAwaited = () => seen.clickedAt !== null && seen.firstFrameMs === null;
+
 function open(url, position) {
   master = url;
   // the first pictures have neither poster nor storyboard of their own: both are beside the whole lesson
   const folder = master.replace(/first\/master\.m3u8$/, 'master.m3u8');
-  video.poster = new URL('poster.jpg', folder).href;
-  loadStoryboard(new URL('storyboard.vtt', folder).href);
+  const storyboard = () => loadStoryboard(new URL('storyboard.vtt', folder).href);
+  // a viewer who waits for the first picture needs the line for it alone
+  if (isAwaited()) video.requestVideoFrameCallback(storyboard);
+  else { video.poster = new URL('poster.jpg', folder).href; storyboard(); }
   if (window.Hls && Hls.isSupported()) openWithHls(position);
   else if (video.canPlayType('application/vnd.apple.mpegurl')) { video.src = master; video.currentTime = position; }
   else say('This browser plays no HLS.');
@@ -42,15 +66,19 @@ function open(url, position) {
 
 function openWithHls(position) {
   if (hls) hls.destroy();
-  // no more ahead than half a minute, however small the lesson is: most viewers do not see its end
+  // No more ahead than half a minute, however small the lesson is: most viewers do not see its end. No worker: segments
+  // are MP4 as they are, and a policy of the page need not allow one.
   hls = new Hls({
+    enableWorker: false,
+    // the smallest first segment where the viewer waits; the next ones are as large as the line carries
+    startLevel: isAwaited() ? 0 : undefined,
     startPosition: position, maxBufferLength: 30, maxMaxBufferLength: 30, capLevelToPlayerSize: true,
     subtitlePreference: language ? { lang: language } : undefined,
   });
   hls.subtitleDisplay = true;
   hls.on(Hls.Events.ERROR, (_, data) => {
     if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED) seen.errors.push(data.details);
-    if (data.response && data.response.code === 403) renew();
+    if (data.response && data.response.code === 403) renewAddress();
     else if (data.fatal && data.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
     else if (data.fatal) say(`The lesson cannot be loaded: ${data.details}.`);
   });
@@ -65,7 +93,7 @@ function openWithHls(position) {
 
 // The address has ended: ask the school for another one, and go on where the viewer is.
 let renewing = false;
-async function renew() {
+async function renewAddress() {
   if (renewing || seen.renewed > 3) return;
   renewing = true;
   const wasPlaying = !video.paused, position = video.currentTime;
@@ -90,9 +118,21 @@ let language = new URLSearchParams(location.search).get('captions') || localStor
 async function loadChapters(session) {
   const source = session && session['com.apple.hls.chapters'];
   const answer = source && await fetch(beside(source.URI)).catch(() => null);
-  const chapters = answer && answer.ok ? await answer.json() : [];
-  fill('chapter', chapters.map(chapter => [chapter['start-time'], `${clock(chapter['start-time'])} ${chapter.titles[0].title}`]));
+  const found = answer && answer.ok ? await answer.json() : [];
+  chapters = found.map(one => ({ start: one['start-time'], title: one.titles[0].title }));
+  fill('chapter', chapters.map(({ start, title }) => [start, `${clock(start)} ${title}`]));
   seen.chapters = chapters.length;
+  markChapters();
+}
+
+// A line on the seek bar where a chapter begins; the first one needs none at the very beginning.
+function markChapters() {
+  const known = Number.isFinite(video.duration) ? chapters.filter(one => one.start > 0 && one.start < video.duration) : [];
+  find('.marks').replaceChildren(...known.map(one => {
+    const mark = document.createElement('i');
+    mark.style.left = `${100 * one.start / video.duration}%`;
+    return mark;
+  }));
 }
 
 async function loadStoryboard(url) {
@@ -108,10 +148,14 @@ function preview(event) {
   const preview = find('.preview'), bounds = seek.getBoundingClientRect();
   const share = Math.min(1, Math.max(0, (event.clientX - bounds.left) / bounds.width)), at = share * video.duration;
   const cue = board.find(cue => at >= cue.from && at < cue.to) || board[board.length - 1];
-  if (!cue || !Number.isFinite(at)) return;
-  const [x, y, width, height] = cue.box, still = preview.querySelector('.still');
-  still.style.cssText = `width:${width}px;height:${height}px;background:url("${cue.sheet}") -${x}px -${y}px`;
+  if (!Number.isFinite(at)) return;
+  if (cue) {
+    const [x, y, width, height] = cue.box;
+    find('.still').style.cssText = `width:${width}px;height:${height}px;background:url("${cue.sheet}") -${x}px -${y}px`;
+  }
   preview.querySelector('span').textContent = clock(at);
+  const chapter = chapters.findLast(one => one.start <= at);
+  preview.querySelector('b').textContent = chapter ? chapter.title : '';
   preview.style.left = `${event.clientX - bounds.left}px`;
   preview.hidden = false;
 }
@@ -157,7 +201,7 @@ document.addEventListener('visibilitychange', () => { if (document.hidden) repor
 big.onclick = find('.play').onclick = () => (video.paused ? start() : video.pause());
 video.onclick = () => (video.paused ? start() : video.pause());
 video.onplay = video.onpause = () => { find('.play').textContent = video.paused ? 'Play' : 'Pause'; };
-video.ondurationchange = () => { seek.max = video.duration; seek.disabled = false; };
+video.ondurationchange = () => { seek.max = video.duration; seek.disabled = false; markChapters(); };
 video.ontimeupdate = () => {
   note();
   seek.value = video.currentTime;
@@ -188,4 +232,4 @@ if (from) {
 }
 say(root.dataset.detail);
 // everything up to the first picture is there before the click, unless a measurement wants it cold
-if (!location.search.includes('preload=none')) openOnce();
+if (root.dataset.preload !== 'none' && !location.search.includes('preload=none')) openOnce();
