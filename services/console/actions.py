@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -12,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from services.console import lesson_queries
 from services.console.auth import Authenticator, TooManyAttemptsError, for_operators
 from services.console.dead_letter_selection import SnapshotFilter, preview
+from services.console.i18n import mark, message_of, translate, translate_count
 from services.console.read_routes import (
     FILTERS,
     LARGEST_ID,
@@ -21,11 +21,13 @@ from services.console.read_routes import (
     dead_filter,
     row_id,
 )
+from services.console.redirects import local_path
 from shared.operations.dead_letters import replay
 from shared.operations.dead_letters.queries import DeadFilter
 from shared.operations.dead_letters.replay import Decided, Decision
 from shared.operations.queues import pauses
 from shared.operations.webhook_events import queries, resolve
+from shared.runtime.sentences import Sentence
 
 #: So many refusals are shown with their reasons: the sentence travels in the session's cookie, and a browser drops one
 #: of more than 4,093 bytes.
@@ -45,11 +47,13 @@ def log_in() -> ResponseReturnValue:
     try:
         credential = _authenticator().credential_of(request.form.get("token", ""), request.remote_addr or "")
     except TooManyAttemptsError:
-        return render_template("enter.html", to=to, fault="Too many wrong tokens; try again in a minute."), 429
+        return render_template(
+            "enter.html", to=to, fault=translate("Too many wrong tokens; try again in a minute.")
+        ), 429
     if credential is None:
-        return render_template("enter.html", to=to, fault="Invalid token."), 401
+        return render_template("enter.html", to=to, fault=translate("Invalid token.")), 401
     _authenticator().enter(credential)
-    return redirect(_local(to))
+    return redirect(local_path(to))
 
 
 @console.post("/leave")
@@ -62,7 +66,8 @@ def log_out() -> ResponseReturnValue:
 @for_operators
 def pause_queue(name: str) -> ResponseReturnValue:
     paused = _change_queue(pauses.pause, name)
-    flash(f"Queue {name} is paused." if paused else f"Queue {name} is already paused.")
+    sentence = Sentence("Queue %(name)s is paused.", name=name)
+    flash(translate(sentence if paused else Sentence("Queue %(name)s is already paused.", name=name)))
     return redirect(url_for("console.show_queues"))
 
 
@@ -70,7 +75,8 @@ def pause_queue(name: str) -> ResponseReturnValue:
 @for_operators
 def resume_queue(name: str) -> ResponseReturnValue:
     resumed = _change_queue(pauses.resume, name)
-    flash(f"Queue {name} is resumed." if resumed else f"Queue {name} is not paused.")
+    sentence = Sentence("Queue %(name)s is resumed.", name=name)
+    flash(translate(sentence if resumed else Sentence("Queue %(name)s is not paused.", name=name)))
     return redirect(url_for("console.show_queues"))
 
 
@@ -78,7 +84,7 @@ def resume_queue(name: str) -> ResponseReturnValue:
 @for_operators
 def replay_dead() -> ResponseReturnValue:
     decided = replay.replay(console_context().engine, _decision(_why()))
-    flash(_sentence(decided, "replayed"))
+    flash(_sentence(decided, translate_count("%(n)s replayed.", "%(n)s replayed.", decided.done)))
     return _back("console.show_dead")
 
 
@@ -87,9 +93,9 @@ def replay_dead() -> ResponseReturnValue:
 def discard_dead() -> ResponseReturnValue:
     why = _why()
     if not why:
-        abort(400, "Give a reason: it is stored in the audit log.")
+        abort(400, translate("Give a reason: it is stored in the audit log."))
     decided = replay.discard(console_context().engine, _decision(why))
-    flash(_sentence(decided, "discarded"))
+    flash(_sentence(decided, translate_count("%(n)s discarded.", "%(n)s discarded.", decided.done)))
     return _back("console.show_dead")
 
 
@@ -108,8 +114,8 @@ def preview_dead_letters() -> ResponseReturnValue:
 def replay_event(event_id: int) -> ResponseReturnValue:
     chosen = queries.EventFilter(ids=(event_id,))
     count, refused = queries.replay_events(console_context().engine, chosen, who=g.visitor.name, why=_why())
-    reason = refused.get(event_id, "it is settled, or being settled right now.")
-    flash("Enqueued again." if count else f"Not replayed: {reason}")
+    reason = refused.get(event_id) or Sentence("it is settled, or being settled right now.")
+    flash(translate("Enqueued again.") if count else translate("Not replayed: %(reason)s", reason=reason))
     return redirect(url_for("console.show_event", event_id=event_id))
 
 
@@ -117,23 +123,20 @@ def replay_event(event_id: int) -> ResponseReturnValue:
 @for_operators
 def resolve_event(event_id: int) -> ResponseReturnValue:
     decisions = {
-        "accept": (resolve.accept, "Accepted, and enqueued for settlement."),
-        "dismiss": (resolve.dismiss, "Dismissed: nothing is booked."),
-        "undo": (resolve.undo, "The decision is undone."),
+        "accept": (resolve.accept, mark("Accepted, and enqueued for settlement.")),
+        "dismiss": (resolve.dismiss, mark("Dismissed: nothing is booked.")),
+        "undo": (resolve.undo, mark("The decision is undone.")),
     }
     if (wanted := request.form.get("decision", "")) not in decisions:
-        abort(400, "The form does not say what is decided. Load its page again, and repeat it.")
+        abort(400, translate("The form does not say what is decided. Load its page again, and repeat it."))
     if not (why := _why()):
-        abort(400, "Give a reason: it is stored in the audit log.")
+        abort(400, translate("Give a reason: it is stored in the audit log."))
     decide, message = decisions[wanted]
     try:
-        flash(
-            message
-            if decide(console_context().engine, event_id, who=g.visitor.name, why=why)
-            else "Already decided so."
-        )
+        is_new = decide(console_context().engine, event_id, who=g.visitor.name, why=why)
+        flash(translate(message) if is_new else translate("Already decided so."))
     except resolve.CannotResolveError as error:
-        flash(f"Nothing was changed: {error}.")
+        flash(translate("Nothing was changed: %(reason)s.", reason=error.args[0]))
     return redirect(url_for("console.show_event", event_id=event_id))
 
 
@@ -141,16 +144,17 @@ def resolve_event(event_id: int) -> ResponseReturnValue:
 @for_operators
 def ask_of_lesson(job_id: int) -> ResponseReturnValue:
     if (what := request.form.get("what", "")) not in lesson_queries.POSSIBLE:
-        abort(400, "The form does not say what is asked. Load its page again, and repeat it.")
+        abort(400, translate("The form does not say what is asked. Load its page again, and repeat it."))
     if not (why := _why()):
-        abort(400, "Give a reason: it is stored in the audit log.")
+        abort(400, translate("Give a reason: it is stored in the audit log."))
     if what == "delete" and request.form.get("confirmed") != "yes":
         found = lesson_queries.read_lesson(console_context().engine, job_id)
         if found is None:
-            abort(404, f"There is no job {job_id}.")
+            abort(404, translate("There is no job %(id)s.", id=job_id))
         return render_template("lesson_delete.html", found=found, lesson=found.lesson, why=why)
     asked = lesson_queries.ask(console_context().engine, job_id, what, who=g.visitor.name, why=why)
-    flash(f"Asked: {what}. A worker does it within seconds." if asked else "Its state does not allow that now.")
+    asked_for = Sentence("Asked: %(what)s. A worker does it within seconds.", what=Sentence(what))
+    flash(translate(asked_for) if asked else translate("Its state does not allow that now."))
     return redirect(url_for("console.show_lesson", job_id=job_id))
 
 
@@ -167,29 +171,32 @@ def _decision(why: str | None) -> Decision:
     if form.get("which") == "all":
         up_to, last_at = form.get("up_to", type=row_id), form.get("last_at", type=datetime.fromisoformat)
         if up_to is None or last_at is None:
-            abort(400, "The form does not say which letters it has counted. Load its page again, and repeat it.")
+            uncounted = mark("The form does not say which letters it has counted. Load its page again, and repeat it.")
+            abort(400, translate(uncounted))
         chosen = SnapshotFilter(**asdict(dead_filter(form)), up_to=up_to, last_at=last_at)
     else:
         chosen = DeadFilter(ids=tuple(form.getlist("id", type=row_id)))
         if not chosen.ids:
-            abort(400, "Tick the messages that are meant, or choose all that the filter finds.")
+            abort(400, translate("Tick the messages that are meant, or choose all that the filter finds."))
     return Decision(who=g.visitor.name, why=why, chosen=chosen, limit=MAX_BULK_ACTION)
 
 
-def _sentence(decided: Decided, word: str) -> str:
-    shown = list(decided.refused.items())[:MAX_REFUSALS_SHOWN]
-    refused = "".join(f" {letter_id} was not: {reason}." for letter_id, reason in shown)
-    if others := len(decided.refused) - len(shown):
-        refused += f" {others} more were not."
-    more = " That is the most for one action; repeat it for the rest." if decided.done == MAX_BULK_ACTION else ""
-    return f"{decided.done} {word}.{refused}{more}"
+def _sentence(decided: Decided, done: str) -> str:
+    sentences = [done]
+    for letter_id, reason in list(decided.refused.items())[:MAX_REFUSALS_SHOWN]:
+        sentences.append(translate("%(id)s was not: %(reason)s.", id=letter_id, reason=reason))
+    if (others := len(decided.refused) - MAX_REFUSALS_SHOWN) > 0:
+        sentences.append(translate_count("%(n)s more was not.", "%(n)s more were not.", others))
+    if decided.done == MAX_BULK_ACTION:
+        sentences.append(translate("That is the most for one action; repeat it for the rest."))
+    return " ".join(sentences)
 
 
 def _change_queue(act: Callable[..., bool], name: str) -> bool:
     try:
         return act(console_context().engine, name, who=g.visitor.name, why=_why())
     except pauses.UnknownQueueError as error:
-        abort(404, str(error))
+        abort(404, message_of(error))
 
 
 def _why() -> str | None:
@@ -203,10 +210,3 @@ def _asked() -> dict[str, Any]:
 
 def _back(page: str) -> ResponseReturnValue:
     return redirect(url_for(page, **_asked()))
-
-
-def _local(to: str) -> str:
-    """The page that was asked for before, as long as it is one of this site."""
-    parts = urlsplit(to)
-    is_ours = to.startswith("/") and not to.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    return to if is_ours else url_for("console.show_overview")

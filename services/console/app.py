@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.console.auth import guard
 from services.console.endpoints import console
+from services.console.i18n import mark, speak, translate
 from services.console.playback_links import PlaybackLinks
 from services.console.read_routes import ConsoleContext
 from services.console.sessions import Sessions
@@ -35,6 +36,18 @@ PLAYER_POLICY = (
     )
     + "; media-src blob: {origin}"
 )
+#: What werkzeug calls the errors that a visitor can cause, and what is said about those that no route explains.
+_NAMES = (
+    *(mark("Bad Request"), mark("Forbidden"), mark("Not Found"), mark("Method Not Allowed")),
+    *(mark("Request Entity Too Large"), mark("Internal Server Error")),
+)
+_MESSAGES = {
+    400: mark("The browser sent what the console does not understand."),
+    404: mark("There is no such page."),
+    405: mark("This address takes forms alone, or no form."),
+    413: mark("The form is too large."),
+    500: mark("The console has failed; its log says why."),
+}
 LARGEST_FORM_BYTES = 256 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -60,6 +73,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     )
     guard(app, settings, Sessions(engine))
     teach(app, settings.zone)
+    speak(app, is_https=settings.is_https)
     app.before_request(_refuse_control_characters)
     app.register_blueprint(console)
     app.register_blueprint(Blueprint("player", __name__, static_folder=str(player.FOLDER), static_url_path="/player"))
@@ -81,7 +95,7 @@ def _refuse_control_characters() -> None:
     for fields in (request.args, request.form):
         for name, values in fields.lists():
             if any(_CONTROL.search(text) for text in (name, *values)):
-                abort(400, "A field holds a control character; remove it, and send the form again.")
+                abort(400, translate("A field holds a control character; remove it, and send the form again."))
 
 
 def _harden(answer: Response) -> Response:
@@ -102,18 +116,28 @@ def _harden(answer: Response) -> Response:
 
 
 def _explain(error: HTTPException) -> ResponseReturnValue:
-    return _fault(error.code or 500, error.name, error.description or "")
+    code, message = error.code or 500, error.description or ""
+    if error.description == type(error).description:
+        message = translate(_MESSAGES[code]) if code in _MESSAGES else message
+    return _fault(code, translate(error.name) if error.name in _NAMES else error.name, message)
 
 
 def _explain_form(error: CSRFError) -> ResponseReturnValue:
     if "referrer" in (error.description or ""):
-        message = "The browser has to send a Referer, and a proxy to pass on the Host that the browser asked for."
-        return _fault(400, "Invalid form", message)
-    return _fault(400, "The form has expired", "Load its page again, and repeat what you did.")
+        return _fault(
+            400,
+            translate("Invalid form"),
+            translate("The browser has to send a Referer, and a proxy to pass on the Host that the browser asked for."),
+        )
+    return _fault(400, translate("The form has expired"), translate("Load its page again, and repeat what you did."))
 
 
 def _refuse_value(_error: DataError) -> ResponseReturnValue:
-    return _fault(400, "A value is out of range", "A field holds a value that the database cannot: correct it.")
+    return _fault(
+        400,
+        translate("A value is out of range"),
+        translate("A field holds a value that the database cannot: correct it."),
+    )
 
 
 def _excuse(error: SQLAlchemyError) -> ResponseReturnValue:
@@ -122,8 +146,8 @@ def _excuse(error: SQLAlchemyError) -> ResponseReturnValue:
     current_app.logger.warning("the console cannot read the database: %s", type(error).__name__)
     return _fault(
         503,
-        "The database is unavailable",
-        "Webhooks are still accepted. This page works again when the database is back.",
+        translate("The database is unavailable"),
+        translate("Webhooks are still accepted. This page works again when the database is back."),
     )
 
 

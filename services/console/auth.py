@@ -16,6 +16,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from services.console.credentials import Credential, Role, match
+from services.console.i18n import translate
 from services.console.sessions import SESSION_HOURS, Sessions
 from services.console.settings import ConsoleSettings
 from shared.operations.audit_log import acting_credential
@@ -139,7 +140,7 @@ def for_operators(action: Callable[P, R]) -> Callable[P, R | ResponseReturnValue
     @wraps(action)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
         if not g.visitor.may_decide:
-            abort(403, "You have entered as a viewer. Leave, and enter with an operator's token.")
+            abort(403, translate("You have entered as a viewer. Leave, and enter with an operator's token."))
         return action(*args, **kwargs)
 
     return for_visitors(guarded)

@@ -7,6 +7,7 @@ from flask import abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from services.console.auth import for_operators, for_visitors
+from services.console.i18n import mark, message_of, translate, translate_count
 from services.console.payments import console
 from services.console.read_routes import LARGEST_ID, SPANS, asked, console_context, read_page
 from shared.operations.audit_log import list_entries
@@ -16,6 +17,9 @@ from shared.operations.webhook_endpoints.endpoints import (
     ReplayFilter,
     UnknownEndpointError,
 )
+
+_ENABLED = mark("Endpoint %(id)s is enabled. What came while it was disabled is not sent: replay it.")
+_DISABLED = mark("Endpoint %(id)s is disabled.")
 
 __all__ = ["console"]
 
@@ -36,7 +40,7 @@ def show_endpoint(endpoint_id: int) -> ResponseReturnValue:
         endpoint = endpoints.show(endpoint_id)
         deliveries, older = read_page(partial(endpoints.deliveries, endpoint_id, state=state))
     except UnknownEndpointError as error:
-        abort(404, str(error))
+        abort(404, message_of(error))
     acts = list_entries(console_context().engine, of_id=endpoint_id)
     return render_template(
         "endpoint.html",
@@ -54,17 +58,16 @@ def show_endpoint(endpoint_id: int) -> ResponseReturnValue:
 @for_operators
 def switch_endpoint(endpoint_id: int) -> ResponseReturnValue:
     if (wanted := request.form.get("what")) not in ("enable", "disable"):
-        abort(400, "The form does not say what is decided. Load its page again, and repeat it.")
+        abort(400, translate("The form does not say what is decided. Load its page again, and repeat it."))
     why, is_enabled = _reason(), wanted == "enable"
     try:
         if _endpoints().show(endpoint_id).enabled is is_enabled:
-            flash(f"It is {wanted}d already.")
+            flash(translate("It is enabled already.") if is_enabled else translate("It is disabled already."))
         else:
             _endpoints().change(endpoint_id, {"enabled": is_enabled}, who=g.visitor.name, why=why)
-            more = " What came while it was disabled is not sent: replay it." if is_enabled else ""
-            flash(f"Endpoint {endpoint_id} is {wanted}d.{more}")
+            flash(translate(_ENABLED if is_enabled else _DISABLED, id=endpoint_id))
     except UnknownEndpointError as error:
-        abort(404, str(error))
+        abort(404, message_of(error))
     return redirect(url_for("console.show_endpoint", endpoint_id=endpoint_id))
 
 
@@ -73,15 +76,20 @@ def switch_endpoint(endpoint_id: int) -> ResponseReturnValue:
 def replay_endpoint(endpoint_id: int) -> ResponseReturnValue:
     span = SPANS.get(request.form.get("since", ""))
     if span is None:
-        abort(400, "The form does not say since when. Load its page again, and repeat it.")
+        abort(400, translate("The form does not say since when. Load its page again, and repeat it."))
     since, only_failed = datetime.now(UTC) - span, request.form.get("which") == "failed"
     chosen = ReplayFilter(since=since, only_failed=only_failed)
     try:
         found = _endpoints().replay(endpoint_id, chosen, who=g.visitor.name, why=_reason())
     except UnknownEndpointError as error:
-        abort(404, str(error))
-    more = "" if found.next_after is None else " That is the most at once: `nouba endpoints replay` sends all."
-    flash(f"{found.events} events are sent again.{more}")
+        abort(404, message_of(error))
+    sent = translate_count("%(n)s event is sent again.", "%(n)s events are sent again.", found.events)
+    more = (
+        translate("That is the most at once: `nouba endpoints replay` sends all.")
+        if found.next_after is not None
+        else ""
+    )
+    flash(f"{sent} {more}".rstrip())
     return redirect(url_for("console.show_endpoint", endpoint_id=endpoint_id))
 
 
@@ -93,5 +101,5 @@ def _endpoints() -> Endpoints:
 def _reason() -> str:
     why = request.form.get("why", "").strip()[:500]
     if not why:
-        abort(400, "Give a reason: it is stored in the audit log.")
+        abort(400, translate("Give a reason: it is stored in the audit log."))
     return why

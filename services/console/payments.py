@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from services.console.actions import console
 from services.console.auth import for_operators, for_visitors
+from services.console.i18n import message_of, translate
 from services.console.read_routes import LARGEST_ID, asked, console_context, read_page, row_id
 from shared.operations.payments.queries import PaymentFilter, find_payments, find_users, show_payment
 from shared.operations.payments.refund import REFUNDING, CannotRefundError, Refund, request_refund
@@ -62,9 +63,10 @@ def search_payments() -> ResponseReturnValue:
     if len(users) == 1:
         return redirect(url_for("console.show_wallet", user_id=users[0]))
     if users:
-        flash(f"Several users have this e-mail address: {', '.join(map(str, users))}.")
+        ids = ", ".join(map(str, users))
+        flash(translate("Several users have this e-mail address: %(ids)s.", ids=ids))
     else:
-        flash("No user has this e-mail address.")
+        flash(translate("No user has this e-mail address."))
     return redirect(url_for("console.show_payments"))
 
 
@@ -73,7 +75,7 @@ def search_payments() -> ResponseReturnValue:
 def show_one_payment(payment_id: int) -> ResponseReturnValue:
     details = show_payment(console_context().engine, payment_id)
     if details is None:
-        abort(404, f"There is no payment {payment_id}.")
+        abort(404, translate("There is no payment %(id)s.", id=payment_id))
     return render_template(
         "payment.html",
         details=details,
@@ -90,14 +92,14 @@ def refund_payment(payment_id: int) -> ResponseReturnValue:
     """First shows what would be refunded; with the confirmation of that page it is asked for."""
     details = show_payment(console_context().engine, payment_id)
     if details is None:
-        abort(404, f"There is no payment {payment_id}.")
+        abort(404, translate("There is no payment %(id)s.", id=payment_id))
     why, key = request.form.get("why", "").strip()[:500], request.form.get("key", "")[:100]
     if not why or not key.startswith("console-"):
-        abort(400, "Give the reason: the audit keeps it.")
+        abort(400, translate("Give a reason: it is stored in the audit log."))
     try:
         amount_minor = parse_minor(request.form.get("amount", "").strip(), details.payment.currency)
     except BadAmountError as error:
-        abort(400, f"{error}.")
+        abort(400, f"{message_of(error)}.")
     if request.form.get("confirmed") != "yes":
         return render_template("refund.html", payment=details.payment, amount_minor=amount_minor, why=why, key=key)
     wanted = Refund(
@@ -105,9 +107,10 @@ def refund_payment(payment_id: int) -> ResponseReturnValue:
     )
     try:
         _, is_new = request_refund(console_context().engine, wanted)
-        flash("The worker asks the provider for it." if is_new else "It was asked for already.")
+        said = translate("The worker asks the provider for it.") if is_new else translate("It was asked for already.")
+        flash(said)
     except CannotRefundError as error:
-        flash(f"Nothing was changed: {error}")
+        flash(translate("Nothing was changed: %(reason)s", reason=error.args[0]))
     return redirect(url_for("console.show_one_payment", payment_id=payment_id))
 
 
@@ -118,7 +121,7 @@ def show_wallet(user_id: int) -> ResponseReturnValue:
     limit = min(request.args.get("limit", ENTRIES, type=row_id), MAX_ENTRIES)
     wallet = read_wallet(console_context().engine, user_id, console_context().currency, at=at, limit=limit)
     if wallet is None:
-        abort(404, f"There is no user {user_id}.")
+        abort(404, translate("There is no user %(id)s.", id=user_id))
     shown_at = f"{at.astimezone(console_context().zone):%Y-%m-%dT%H:%M}" if at else ""
     return render_template("wallet.html", wallet=wallet, at=shown_at, most_entries=MAX_ENTRIES)
 

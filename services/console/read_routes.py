@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from services.console.auth import for_visitors
 from services.console.dead_letter_selection import count_all
+from services.console.i18n import translate
 from services.console.lesson_queries import read_lesson, read_lessons
 from services.console.overview_queries import read_overview
 from services.console.playback_links import PlaybackLinks
@@ -25,6 +26,7 @@ from shared.operations.queues.status import QueueStatuses, queue_statuses
 from shared.operations.webhook_events import queries
 from shared.operations.webhook_events.timeline import event_timeline
 from shared.runtime.logs import describe
+from shared.runtime.sentences import Sentence
 
 console = Blueprint("console", __name__)
 
@@ -61,9 +63,10 @@ class ConsoleContext:
         try:
             return queue_statuses(self.engine, self.rabbitmq_url, self.management_url)
         except AMQPError as error:
-            return QueueStatuses(
-                [], [f"RabbitMQ is away ({describe(error)}); nothing is lost, messages wait in PostgreSQL."]
+            note = Sentence(
+                "RabbitMQ is away (%(error)s); nothing is lost, messages wait in PostgreSQL.", error=describe(error)
             )
+            return QueueStatuses([], [note])
 
 
 def console_context() -> ConsoleContext:
@@ -136,7 +139,7 @@ def show_letter(letter_id: int) -> ResponseReturnValue:
     engine = console_context().engine
     letter = find_dead(engine, letter_id)
     if letter is None:
-        abort(404, f"There is no dead letter {letter_id}.")
+        abort(404, translate("There is no dead letter %(id)s.", id=letter_id))
     return render_template("letter.html", letter=letter, acts=_acts_of_letter(engine, letter_id))
 
 
@@ -164,7 +167,7 @@ def show_event(event_id: int) -> ResponseReturnValue:
     engine = console_context().engine
     timeline = event_timeline(engine, event_id)
     if timeline is None:
-        abort(404, f"There is no webhook {event_id}.")
+        abort(404, translate("There is no webhook %(id)s.", id=event_id))
     return render_template("webhook.html", event=timeline.event, steps=timeline.steps, may_replay=queries.REPLAYABLE)
 
 
@@ -181,7 +184,7 @@ def show_lessons() -> ResponseReturnValue:
 def show_lesson(job_id: int) -> ResponseReturnValue:
     found = read_lesson(console_context().engine, job_id)
     if found is None:
-        abort(404, f"There is no job {job_id}.")
+        abort(404, translate("There is no job %(id)s.", id=job_id))
     acts = list_entries(console_context().engine, of_id=job_id)
     playback = console_context().playback
     address = playback.address(found.master_key, g.visitor.name)

@@ -1,29 +1,53 @@
-"""Template filters: figures, times and durations."""
+"""Template filters: figures, times and durations, in the visitor's language."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import Flask
+from markupsafe import Markup
 
-from shared.runtime.currency import format_minor
+from services.console.i18n import (
+    direction,
+    isolated,
+    mark,
+    translate,
+    write_count,
+    write_day,
+    write_decimal,
+    write_instant,
+    write_money,
+)
 
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_UNITS = (
+    (mark("%(number)s d"), 86_400),
+    (mark("%(number)s h"), 3_600),
+    (mark("%(number)s min"), 60),
+    (mark("%(number)s s"), 1),
+)
 
 
 def teach(app: Flask, zone: ZoneInfo) -> None:
     """Give the templates their filters."""
 
-    def instant(value: datetime | None) -> str:
-        return "–" if value is None else f"{value.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    def instant(value: datetime | None) -> str | Markup:
+        return "–" if value is None else _left_to_right(write_instant(value.astimezone(zone)))
 
     app.add_template_filter(instant, "instant")
+    app.add_template_filter(day, "day")
     app.add_template_filter(duration, "duration")
     app.add_template_filter(ago, "ago")
     app.add_template_filter(count, "count")
     app.add_template_filter(rate, "rate")
+    app.add_template_filter(factor, "factor")
+    app.add_template_filter(percent, "percent")
     app.add_template_filter(size, "size")
-    app.add_template_filter(format_minor, "money")
+    app.add_template_filter(money, "money")
     app.jinja_env.globals["zone"] = zone.key
+
+
+def day(value: date | None) -> str | Markup:
+    return "–" if value is None else _left_to_right(write_day(value))
 
 
 def duration(value: timedelta | float | None) -> str:
@@ -33,23 +57,34 @@ def duration(value: timedelta | float | None) -> str:
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     for unit, length in _UNITS:
         if abs(seconds) >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds * 1000:.0f} ms"
+            return translate(unit, number=write_decimal(seconds / length))
+    return translate("%(number)s ms", number=write_decimal(seconds * 1000, 0))
 
 
 def ago(value: datetime | None) -> str:
     """How long since."""
-    return "–" if value is None else f"{duration(datetime.now(UTC) - value)} ago"
+    if value is None:
+        return "–"
+    return translate("%(duration)s ago", duration=duration(datetime.now(UTC) - value))
 
 
 def count(value: int | None) -> str:
     """With thousands apart; a question mark where it is unknown."""
-    return "?" if value is None else f"{value:,}".replace(",", "\u202f")
+    return "?" if value is None else write_count(value)
 
 
 def rate(value: float | None) -> str:
     """A second."""
-    return "?" if value is None else f"{value:.1f}"
+    return "?" if value is None else write_decimal(value)
+
+
+def factor(value: float | None) -> str | Markup:
+    """So many times as fast."""
+    return _left_to_right(f"{write_decimal(value)} ×") if value else "–"
+
+
+def percent(value: float) -> str | Markup:
+    return _left_to_right(f"{write_decimal(value, 0)} %")
 
 
 def size(value: int | None) -> str:
@@ -57,8 +92,17 @@ def size(value: int | None) -> str:
     if value is None:
         return "–"
     number = float(value)
-    for unit in ("B", "kB", "MB"):
+    for unit in (mark("%(number)s B"), mark("%(number)s kB"), mark("%(number)s MB")):
         if number < 1000:
-            return f"{number:.0f} {unit}"
+            return translate(unit, number=write_decimal(number, 0))
         number /= 1000
-    return f"{number:.1f} GB"
+    return translate("%(number)s GB", number=write_decimal(number))
+
+
+def money(amount_minor: int, currency: str, with_sign: bool = False) -> str | Markup:
+    """With the digits of ISO 4217."""
+    return isolated(write_money(amount_minor, currency, with_sign))
+
+
+def _left_to_right(text: Any) -> str | Markup:
+    return Markup('<bdi dir="ltr">{}</bdi>').format(text) if direction() == "rtl" else text

@@ -5,10 +5,13 @@ of CLDR, which says how cash is written: it has no decimals for LBP or IQD, whos
 """
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
 
 from iso4217 import Currency
+
+from shared.runtime.sentences import Sentence
 
 
 class BadAmountError(ValueError):
@@ -44,6 +47,17 @@ def format_minor(amount_minor: int, currency: str, *, with_sign: bool = False) -
     return f"{major_units(amount_minor, currency):{'+' if with_sign else ''},.{digits}f} {currency}"
 
 
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in a sentence: each language writes it in its own way."""
+
+    amount_minor: int
+    currency: str
+
+    def __str__(self) -> str:
+        return format_minor(self.amount_minor, self.currency)
+
+
 def parse_minor(text: str, currency: str) -> int:
     """The minor units of an amount in the main unit, such as -2500.00. Raises BadAmountError for anything else."""
     digits = minor_digits(currency) or 0
@@ -52,5 +66,7 @@ def parse_minor(text: str, currency: str) -> int:
     except InvalidOperation:
         minor = None
     if minor is None or minor != minor.to_integral_value():
-        raise BadAmountError(f"{text!r} is no amount of {currency}: write it as {Decimal(25).scaleb(0):.{digits}f}")
+        example = f"{Decimal(25):.{digits}f}"
+        pattern = "%(text)s is no amount of %(currency)s: write it as %(example)s"
+        raise BadAmountError(Sentence(pattern, text=repr(text), currency=currency, example=example))
     return int(minor)

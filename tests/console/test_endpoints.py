@@ -69,7 +69,7 @@ def test_a_replay_sends_what_was_given_up_or_all(database: Database, operator: P
     assert states() == {"pending": 1, "delivered": 1, "failed": 1}
 
     operator.send("/endpoints/3", path, since="1d", which="failed", why="the program is mended")
-    assert "1 events are sent again" in operator.read("/endpoints/3")
+    assert "1 event is sent again" in operator.read("/endpoints/3")
     assert states() == {"pending": 2, "delivered": 1}
     operator.send("/endpoints/3", path, since="1d", which="all", why="the program lost its database")
     assert states() == {"pending": 3}

@@ -38,7 +38,7 @@ def test_a_refund_is_confirmed_audited_and_asked_for_once(operator: Person, scho
 
 @pytest.mark.parametrize(
     ("given", "status", "words"),
-    [({"why": " "}, 400, "Give the reason"), ({"amount": "1,000"}, 400, "is no amount of DZD"),
+    [({"why": " "}, 400, "Give a reason"), ({"amount": "1,000"}, 400, "is no amount of DZD"),
      ({"amount": "2400.01"}, 302, "can be refunded"), ({"amount": "0"}, 302, "can be refunded")],
 )  # fmt: skip
 def test_what_cannot_be_refunded_is_refused(

@@ -9,9 +9,11 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from local.installers.axe import find_axe
 from local.ports import free_port
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
+from services.console.i18n import catalogue
 from tests.console.clients import OPERATOR
 from tests.console.factories import open_school
 from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
@@ -93,7 +95,48 @@ SELECT 'videos', 'm' || n, convert_to(jsonb_build_object('queue_name', 'videos',
     'message_timestamp', 1)::text, 'UTF8'), 'videos.encode_chunk.v1', 'retries', 'StorageAway: S3 did not answer',
     '{"job_id": 1}', 8, now(), '' FROM generate_series(1, 3) AS n;
 INSERT INTO users (name, email) VALUES ('a', 'a@school.example');
+INSERT INTO operator_acts (who, what, why, ids) VALUES ('Amine', 'queue.pause', 'S3 is away', '[7]');
+WITH teacher AS (INSERT INTO teachers (name) VALUES ('t') RETURNING id),
+chapter AS (INSERT INTO chapters (title, teacher_id, price_minor) SELECT 'c', id, 0 FROM teacher RETURNING id),
+course AS (INSERT INTO courses (chapter_id, title) SELECT id, 'Fractions: a first lesson' FROM chapter RETURNING id)
+INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, uploaded_at, state, reason, warnings,
+    created_at, finished_at)
+SELECT id, 'uploads/' || n, 'e', 1000000, now(), state, reason, warnings::jsonb, now() - interval '1 hour', now()
+FROM course, (VALUES (1, 'failed', 'The file holds no video.', NULL),
+    (2, 'completed', NULL, '[{"code": "damaged_picture", "text": "The picture is damaged at 0:09."}]'))
+    AS job (n, state, reason, warnings);
+INSERT INTO webhook_endpoints (id, url, secret, enabled, disabled_because, disabled_at, event_types) OVERRIDING SYSTEM
+    VALUE VALUES (4, 'https://gone.example/hook', 'whsec_hidden', false, 'gone', now(), ARRAY['payment.completed']);
+INSERT INTO daily_stats (day, version, payload, etag, body_gzip, complete, watermark)
+    VALUES ('2026-11-01', 1, '{"sections": {"users": {"failed": "it was away"}}}', 'e', '', false, '');
+INSERT INTO daily_stats_newest (day, version, failed, checked_at) VALUES ('2026-11-01', 1, true, now());
 """
+#: The Latin words of a page that are neither data, which stand isolated, nor code.
+LATIN_WORDS = """
+const skipped = 'bdi, code, script, style, svg rect, [dir=auto], .languages a';
+const ours = text => text.replace(/\\u2068[^\\u2069]*\\u2069/g, '').match(/[A-Za-z]{2,}/g) || [];
+const found = [];
+const texts = document.createTreeWalker(document.documentElement, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) { const e = texts.currentNode.parentElement;
+  if (!e.closest(skipped)) found.push(...ours(texts.currentNode.data)) }
+for (const name of ['title', 'aria-label', 'placeholder', 'data-label', 'alt'])
+  for (const e of document.querySelectorAll(`[${name}]`)) found.push(...ours(e.getAttribute(name)));
+return found;
+"""
+VISIBLE_TEXTS = """
+const found = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) if (!texts.currentNode.parentElement.closest('bdi, code, script, .languages a'))
+  found.push(texts.currentNode.data.trim());
+return found;
+"""
+#: The pages that a form leads to, each with what is filled in.
+FORMS = {
+    "/dead/preview": ("/dead", "[formaction='/dead/preview']", {}),
+    "/payments/1/refund": ("/payments/1", "form[action$='/refund'] button", {"amount": "1.00", "why": "a test"}),
+    "/lessons/1/ask": ("/lessons/1", "button[value=delete]", {"why": "a test"}),
+}
+MORE_PAGES = ("/dead/1", "/lessons/1", "/lessons/2", "/endpoints/4", "/webhooks/11", "/dead?state=replayed",
+              "/payments?words=nothing", "/nothing", "/enter")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -115,6 +158,71 @@ def test_every_page_can_be_read_and_loads_nothing_from_elsewhere(
             "[...document.querySelectorAll('input:not([type=hidden]), select, button')]"
             ".every(e => e.labels?.length || e.ariaLabel || e.textContent.trim())"
         )
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return find_axe(tmp_path_factory.getbasetemp() / "axe").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "language", [pytest.param("en", marks=pytest.mark.slow), pytest.param("fr", marks=pytest.mark.slow), "ar"]
+)
+def test_axe_finds_nothing_on_any_page_of_a_phone_and_no_text_is_left_in_english(
+    console: RunningConsole, browser: Browser, axe: str, language: str
+) -> None:
+    try:
+        # Given a visitor who has chosen the language
+        browser.open(f"{console.url}/language/{language}", NARROW)
+        found: dict[str, object] = {}
+        for path in (*PAGES, *MORE_PAGES, *FORMS):
+            # When a page is opened on a phone, in the light and in the dark
+            _visit(browser, console.url, path)
+            faults = _faults(browser, axe, language)
+            # Then there is no fault of it
+            if faults:
+                found[path] = faults
+        assert found == {}
+    finally:
+        browser.open(f"{console.url}/language/en")
+
+
+def _visit(browser: Browser, url: str, path: str) -> None:
+    page, button, fields = FORMS.get(path, (path, "", {}))
+    browser.open(url + page, NARROW)
+    if button:
+        fill = ";".join(f"form.querySelector('[name={name}]').value = '{value}'" for name, value in fields.items())
+        browser.driver.execute_script(
+            f'const button = document.querySelector("{button}"), form = button.form; {fill}; form.requestSubmit(button)'
+        )
+        wait_until(lambda: browser.ask("location.pathname") == path, message=f"{path} did not open")
+    # a page that renews itself would be replaced while axe reads it
+    browser.driver.execute_script("window.renew = async () => {}")
+
+
+def _faults(browser: Browser, axe: str, language: str) -> list[object]:
+    driver = browser.driver
+    found: list[object] = []
+    if browser.ask("document.documentElement.lang") != language:
+        found.append("another language")
+    if not browser.ask("document.documentElement.scrollWidth <= innerWidth"):
+        found.append("wider than the screen")
+    if language == "ar":
+        found += sorted(set(driver.execute_script(LATIN_WORDS)) - {"HLS"})
+    else:
+        english = {text for text, entry in catalogue("fr").items() if entry != text}
+        found += sorted(english & set(driver.execute_script(VISIBLE_TEXTS))) if language == "fr" else []
+    driver.execute_script(axe)
+    for scheme, options in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        wish = {"name": "prefers-color-scheme", "value": scheme}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [wish]})
+        violations = driver.execute_async_script(
+            "const done = arguments[1]; axe.run(document, arguments[0]).then(result => done(result.violations.map("
+            "one => [one.id, one.nodes.map(node => node.html.slice(0, 200))])), fault => done([String(fault)]))",
+            options,
+        )
+        found += [(scheme, *violation) for violation in violations]
+    return found
 
 
 def test_the_overview_renews_itself(console: RunningConsole, browser: Browser, database: Database) -> None:

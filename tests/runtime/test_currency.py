@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.stats.api.dashboard.i18n import LANGUAGES, words_of
+from services.stats.api.dashboard.i18n import words_of
 from services.stats.cli_output import _amount
 from services.stats.sections.base import Unit
 from shared.runtime.currency import BadAmountError, format_minor, minor_digits, parse_minor, require_currency
+from shared.runtime.languages import LANGUAGES
 
 
 @pytest.mark.parametrize(

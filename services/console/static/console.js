@@ -3,6 +3,17 @@
 const LOOK_EVERY_MS = 2000;
 const pulse = document.getElementById("pulse");
 
+// On a phone a row is a card: each cell needs the name of its column, which console.css shows.
+function nameCells() {
+  for (const table of document.querySelectorAll("table:not(.rows)")) {
+    const names = [...table.querySelectorAll("thead th")].map((heading) => heading.textContent);
+    for (const cell of table.querySelectorAll("tbody td, tbody th")) {
+      if (cell.colSpan === 1 && names[cell.cellIndex]) cell.dataset.label = names[cell.cellIndex];
+    }
+    table.classList.add("rows");
+  }
+}
+
 async function renew() {
   const live = document.getElementById("live");
   if (document.hidden) { pulse.textContent = pulse.dataset.still; return; }
@@ -13,7 +24,8 @@ async function renew() {
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     live.replaceWith(document.adoptNode(page.getElementById("live")));
-    pulse.textContent = `Renewed at ${new Date().toLocaleTimeString()}.`;
+    nameCells();
+    pulse.textContent = pulse.dataset.renewed.replace("{time}", new Date().toLocaleTimeString("en-GB"));
   } catch {
     pulse.textContent = pulse.dataset.lost;
   }
@@ -24,4 +36,5 @@ async function keepRenewing() {
   setTimeout(keepRenewing, LOOK_EVERY_MS);
 }
 
+nameCells();
 if (document.getElementById("live")) setTimeout(keepRenewing, LOOK_EVERY_MS);

@@ -16,7 +16,6 @@ from services.stats.api import auth, metrics, openapi, readiness
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.comparison import compared
 from services.stats.api.csv_documents import csv_of, rows_as_csv
-from services.stats.api.dashboard.i18n import choose_language
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
 from services.stats.api.dashboard.render import page_of
 from services.stats.api.dashboard.view_model import VIEWS
@@ -38,6 +37,7 @@ from services.stats.row_reader import RowReader
 from services.stats.rows import PAGE, NoRowsError, as_json
 from services.stats.snapshots.compute import value_of
 from shared.runtime.health import healthy
+from shared.runtime.languages import choose_language
 from shared.runtime.logs import describe
 
 stats = Blueprint("stats", __name__)

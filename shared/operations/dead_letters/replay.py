@@ -17,6 +17,7 @@ from shared.operations import audit_log
 from shared.operations.dead_letters.parse import storable
 from shared.operations.dead_letters.queries import DeadFilter
 from shared.runtime.failpoints import failpoint
+from shared.runtime.sentences import Sentence
 from shared.schema.tables import dead_letters, outbox
 
 #: Letters of one transaction.
@@ -129,7 +130,7 @@ def _replay(connection: Connection, rows: Sequence[_Row], verdict: dict[str, Any
         try:
             message = _revived(row)
         except ValueError as error:
-            refused[row.id] = str(error)
+            refused[row.id] = error.args[0]
             continue
         connection.execute(insert(outbox).values(service=GATEWAY, message=message))
         connection.execute(
@@ -155,7 +156,7 @@ def _revived(row: _Row) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError):
         same = False
     if not same:
-        raise ValueError("its body is no message, so every worker would refuse it again: discard it")
+        raise ValueError(Sentence("its body is no message, so every worker would refuse it again: discard it"))
     options = {name: value for name, value in options.items() if name not in _OF_THE_LAST_LIFE}
     options |= {"replays": row.replays + 1, "enqueued_at_ms": int(time.time() * 1000)}
     return {**message, "queue_name": row.queue, "options": options}

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, text
 
-from shared.runtime.currency import format_minor
+from shared.runtime.currency import Money
+from shared.runtime.sentences import Sentence, join
 
 #: PostgreSQL's bigint: a larger number is no id.
 _LARGEST_ID = 2**63 - 1
@@ -136,7 +137,7 @@ class PaymentDetails:
     postings: Sequence[Posting]
     #: Other payments of the same order.
     others: Sequence[PaymentLine]
-    notes: Sequence[str]
+    notes: Sequence[Sentence]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -272,50 +273,68 @@ def _notes(
     objects: Sequence[PaymentObject],
     events: Sequence[PaymentEvent],
     others: Sequence[PaymentLine],
-) -> list[str]:
+) -> list[Sentence]:
     """Where the payment is, in sentences: what is done, and what it waits for."""
     notes = [_state_note(payment)]
     for one in objects:
         if (one.kind, one.state) in _UNDECIDED_OBJECTS:
-            amount = format_minor(one.amount_minor, payment.currency)
-            notes.append(f"The {one.kind} {one.object_id} of {amount} is {one.state}: the provider has not decided.")
+            pattern = "The %(kind)s %(id)s of %(amount)s is %(state)s: the provider has not decided."
+            amount = Money(one.amount_minor, payment.currency)
+            words = {"kind": Sentence(one.kind), "state": Sentence(one.state)}
+            notes.append(Sentence(pattern, id=one.object_id, amount=amount, **words))
     for event in events:
         if event.is_undecided:
-            notes.append(f"Event {event.id} is {event.state}, and nobody has decided: {event.reason}.")
+            pattern = "Event %(id)s is %(state)s, and nobody has decided: %(reason)s."
+            notes.append(Sentence(pattern, id=event.id, state=Sentence(event.state), reason=event.reason))
         elif event.state == "received":
-            notes.append(f"Event {event.id} waits: {event.reason or 'no worker has tried it yet'}.")
+            reason = event.reason or Sentence("no worker has tried it yet")
+            notes.append(Sentence("Event %(id)s waits: %(reason)s.", id=event.id, reason=reason))
     paid = [str(one.id) for one in others if one.credited_minor]
     if payment.credited_minor and paid:
-        notes.append(f"The same order was paid by payment {', '.join(paid)}, too: there is a surplus.")
+        pattern = "The same order was paid by payment %(ids)s, too: there is a surplus."
+        notes.append(Sentence(pattern, ids=", ".join(paid)))
     return notes
 
 
-def _refunds(payment: PaymentLine, requests: Sequence[Row[Any]]) -> list[str]:
+def _refunds(payment: PaymentLine, requests: Sequence[Row[Any]]) -> list[Sentence]:
     """What became of the refunds that operators asked for, and that the provider has not begun."""
     words = {
-        "requested": "waits for a worker",
-        "sending": "was sent to the provider, which has not answered",
-        "refused": "was refused",
-        "unknown": "may have been made",
+        "requested": Sentence("waits for a worker"),
+        "sending": Sentence("was sent to the provider, which has not answered"),
+        "refused": Sentence("was refused"),
+        "unknown": Sentence("may have been made"),
     }
     return [
-        f"The refund of {format_minor(one.amount_minor, payment.currency)} that {one.actor_name} asked for "
-        f"{words[one.state]}{': ' + one.note if one.note else ''}."
+        Sentence(
+            "The refund of %(amount)s that %(who)s asked for %(state)s%(note)s.",
+            amount=Money(one.amount_minor, payment.currency),
+            who=one.actor_name,
+            state=words[one.state],
+            note=Sentence(": %(note)s", note=one.note) if one.note else Sentence(""),
+        )
         for one in requests
     ]
 
 
-def _state_note(payment: PaymentLine) -> str:
-    credited = f"{format_minor(payment.credited_minor, payment.currency)} of it are in the wallet of user"
+def _state_note(payment: PaymentLine) -> Sentence:
     match payment.status:
         case "pending" | "authorized" if payment.next_ask_at is not None:
-            return "Not paid yet: the provider has not reported the end. Where it can be polled, it is polled again."
+            return Sentence(
+                "Not paid yet: the provider has not reported the end. Where it can be polled, it is polled again."
+            )
         case "pending" | "authorized":
-            return "Not paid: the provider has not reported the end, and is not asked any more."
+            return Sentence("Not paid: the provider has not reported the end, and is not asked any more.")
         case "failed" | "canceled" | "expired":
-            return f"Not paid: the provider says {payment.status}. {payment.failure_reason or ''}".strip()
+            said = Sentence("Not paid: the provider says %(state)s.", state=Sentence(payment.status))
+            reason = Sentence("%(reason)s", reason=payment.failure_reason)
+            return join([said, reason]) if payment.failure_reason else said
         case _:
-            return f"The provider says {payment.status}: {credited} {payment.user_id}."
+            return Sentence(
+                "The provider says %(state)s: %(amount)s of it are in the wallet of user %(user)s.",
+                state=Sentence(payment.status),
+                amount=Money(payment.credited_minor, payment.currency),
+                user=payment.user_id,
+            )
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, Row, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from shared.operations import audit_log
-from shared.runtime.currency import format_minor
+from shared.runtime.currency import Money
+from shared.runtime.sentences import Sentence
 from shared.schema.tables import payments, refund_requests
 
 _POLL_SECONDS = 0.1
@@ -65,7 +66,7 @@ def request_refund(engine: Engine, refund: Refund) -> tuple[int, bool]:
         connection.execute(select(lock))
         payment = connection.execute(select(payments).where(payments.c.id == refund.payment_id)).one_or_none()
         if payment is None:
-            raise CannotRefundError(f"There is no payment {refund.payment_id}.")
+            raise CannotRefundError(Sentence("There is no payment %(id)s.", id=refund.payment_id))
         query = select(column.id, *(column[name] for name in _ASKED))
         known = connection.execute(query.where(column.idempotency_key == refund.idempotency_key)).one_or_none()
         if known is not None:
@@ -102,8 +103,12 @@ def _require_same(known: Row[Any], refund: Refund) -> None:
     is_same = known.payment_id == refund.payment_id and refund.amount_minor in (None, known.amount_minor)
     if not is_same:
         raise CannotRefundError(
-            f"The key {refund.idempotency_key!r} belongs to refund {known.id}, of another payment or amount; give this "
-            "one a key of its own."
+            Sentence(
+                "The key %(key)s belongs to refund %(id)s, of another payment or amount; give this one a key of"
+                " its own.",
+                key=repr(refund.idempotency_key),
+                id=known.id,
+            )
         )
 
 
@@ -111,11 +116,18 @@ def _amount(connection: Connection, payment: Row[Any], refund: Refund) -> int:
     """How much is refunded. Raises CannotRefundError where it cannot be."""
     if payment.provider not in REFUNDING:
         raise CannotRefundError(
-            f"{payment.provider} has no refunds in its API: refund it in the provider's own pages, and correct the "
-            "wallet with nouba payments adjust."
+            Sentence(
+                "%(provider)s has no refunds in its API: refund it in the provider's own pages, and correct the wallet"
+                " with nouba payments adjust.",
+                provider=payment.provider,
+            )
         )
     if payment.completed_at is None or payment.provider_reference is None:
-        raise CannotRefundError(f"Payment {payment.id} is {payment.status}: nothing was collected.")
+        raise CannotRefundError(
+            Sentence(
+                "Payment %(id)s is %(state)s: nothing was collected.", id=payment.id, state=Sentence(payment.status)
+            )
+        )
     column = refund_requests.c
     under_way = connection.scalar(
         select(func.coalesce(func.sum(column.amount_minor), 0)).where(
@@ -125,6 +137,6 @@ def _amount(connection: Connection, payment: Row[Any], refund: Refund) -> int:
     left_minor = payment.amount_minor - payment.refunded_minor - int(under_way or 0)
     amount_minor = left_minor if refund.amount_minor is None else refund.amount_minor
     if not 0 < amount_minor <= left_minor:
-        left = format_minor(max(0, left_minor), payment.currency)
-        raise CannotRefundError(f"Of payment {payment.id} {left} can be refunded.")
+        left = Money(max(0, left_minor), payment.currency)
+        raise CannotRefundError(Sentence("Of payment %(id)s %(left)s can be refunded.", id=payment.id, left=left))
     return amount_minor

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 
 from shared.operations.payments.queries import PaymentFilter, PaymentLine, find_payments
-from shared.runtime.currency import format_minor
+from shared.runtime.currency import Money
+from shared.runtime.sentences import Sentence, join
 
 #: A statement of a page; the command line and the API may ask for more.
 ENTRIES = 100
@@ -145,54 +146,60 @@ def _subscriptions(
         has_ended = row["ends_at"] is not None and row["ends_at"] <= now
         line = SubscriptionLine(**known, is_active=row["status"] == "active" and not has_ended, reason="")
         if line.status == "pending_payment" and not has_ended:
-            reason = _why_pending(line.amount_minor, balance_minor, left_minor, currency)
+            reasons = [_why_pending(line.amount_minor, balance_minor, left_minor, currency)]
             if line.amount_minor > left_minor:
-                reason += _what_may_come(line.id, waiting)
+                reasons += _what_may_come(line.id, waiting)
             if row["returned_at"]:
-                reason += (
-                    f" It was active before, and given back on {row['returned_at']:%Y-%m-%d} when money went back."
-                )
+                pattern = "It was active before, and given back on %(day)s when money went back."
+                reasons.append(Sentence(pattern, day=row["returned_at"].date()))
             if line.amount_minor <= left_minor:
                 left_minor -= line.amount_minor
+            reason = join(reasons)
         else:
             reason = _why(line, has_ended=has_ended)
         lines.append(replace(line, reason=reason))
     return lines
 
 
-def _why_pending(amount_minor: int, balance_minor: int, left_minor: int, currency: str) -> str:
-    price, balance = format_minor(amount_minor, currency), format_minor(balance_minor, currency)
+def _why_pending(amount_minor: int, balance_minor: int, left_minor: int, currency: str) -> Sentence:
+    known = {"price": Money(amount_minor, currency), "balance": Money(balance_minor, currency)}
     if amount_minor <= left_minor:
-        return f"It costs {price}, and the wallet has {balance}: a worker activates it within seconds."
+        pattern = "It costs %(price)s, and the wallet has %(balance)s: a worker activates it within seconds."
+        return Sentence(pattern, **known)
     if amount_minor <= balance_minor:
-        return f"It costs {price}. The wallet has {balance}, which older subscriptions take first."
-    missing = format_minor(amount_minor - balance_minor, currency)
-    return f"It costs {price}, and the wallet has {balance}: {missing} are missing."
+        pattern = "It costs %(price)s. The wallet has %(balance)s, which older subscriptions take first."
+        return Sentence(pattern, **known)
+    missing = Money(amount_minor - balance_minor, currency)
+    pattern = "It costs %(price)s, and the wallet has %(balance)s: %(missing)s are missing."
+    return Sentence(pattern, missing=missing, **known)
 
 
-def _what_may_come(subscription_id: int, waiting: Sequence[Row[Any]]) -> str:
+def _what_may_come(subscription_id: int, waiting: Sequence[Row[Any]]) -> list[Sentence]:
     """The money on its way that may pay the subscription, in sentences."""
     sentences = []
     for one in waiting:
         if one.subscription_id not in (None, subscription_id):
             continue
-        amount = format_minor(one.amount_minor, one.currency)
-        what = one.status if one.event_id is None else f"not booked: its event {one.event_id} is {one.status}"
-        sentences.append(f" Payment {one.id} of {amount} is {what}.")
-    return "".join(sentences[:3])
+        known = {"id": one.id, "amount": Money(one.amount_minor, one.currency), "state": Sentence(one.status)}
+        if one.event_id is None:
+            sentences.append(Sentence("Payment %(id)s of %(amount)s is %(state)s.", **known))
+        else:
+            pattern = "Payment %(id)s of %(amount)s is not booked: its event %(event)s is %(state)s."
+            sentences.append(Sentence(pattern, event=one.event_id, **known))
+    return sentences[:3]
 
 
-def _why(line: SubscriptionLine, *, has_ended: bool) -> str:
-    end = f"{line.ends_at:%Y-%m-%d}" if line.ends_at else None
+def _why(line: SubscriptionLine, *, has_ended: bool) -> Sentence:
+    end = line.ends_at.date() if line.ends_at else None
     match line.status:
         case "pending_payment":
-            return f"It was not paid before its term ended on {end}."
+            return Sentence("It was not paid before its term ended on %(day)s.", day=end)
         case "cancelled":
-            return "The school has cancelled it."
+            return Sentence("The school has cancelled it.")
         case "active" if not has_ended:
-            return f"It runs until {end}." if end else "It runs, without an end."
+            return Sentence("It runs until %(day)s.", day=end) if end else Sentence("It runs, without an end.")
         case _:
-            return f"It ended on {end}." if end else "The school has ended it."
+            return Sentence("It ended on %(day)s.", day=end) if end else Sentence("The school has ended it.")
 
 
 def _json(value: Any) -> Any:

@@ -19,6 +19,7 @@ from shared.messaging.broker import QuorumBroker
 from shared.operations import audit_log
 from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
+from shared.runtime.sentences import Sentence
 from shared.schema.tables import queue_pauses
 
 POLL_SECONDS = 1.0
@@ -104,4 +105,5 @@ class PauseWatch(PeriodicThread):
 
 def _require(queue: str) -> None:
     if queue not in QUEUES:
-        raise UnknownQueueError(f"There is no queue {queue!r}; the queues are {', '.join(QUEUES)}.")
+        known = {"queue": repr(queue), "queues": ", ".join(QUEUES)}
+        raise UnknownQueueError(Sentence("There is no queue %(queue)s; the queues are %(queues)s.", **known))

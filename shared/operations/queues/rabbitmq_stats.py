@@ -12,6 +12,7 @@ import pika
 from pika.exceptions import ChannelClosedByBroker
 
 from shared.messaging.broker import connection_parameters
+from shared.runtime.sentences import Sentence
 
 #: A management API that does not answer within this is treated as away.
 TIMEOUT_SECONDS = 3.0
@@ -89,11 +90,16 @@ def _get(management_url: str, rabbitmq_url: str, path: str) -> Any:
         finally:
             connection.close()
     except (OSError, http.client.HTTPException) as error:
-        raise ManagementUnavailableError(f"the management API does not answer ({type(error).__name__})") from error
+        raise ManagementUnavailableError(
+            Sentence("the management API does not answer (%(error)s)", error=type(error).__name__)
+        ) from error
     if answer.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         raise ManagementUnavailableError(
-            f"the management API refuses {credentials.username!r}: give that user the tag `management`"
+            Sentence(
+                "the management API refuses %(user)s: give that user the tag `management`",
+                user=repr(credentials.username),
+            )
         )
     if answer.status != http.client.OK:
-        raise ManagementUnavailableError(f"the management API answers {answer.status}")
+        raise ManagementUnavailableError(Sentence("the management API answers %(status)s", status=answer.status))
     return json.loads(body)

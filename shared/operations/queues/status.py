@@ -20,6 +20,7 @@ from shared.operations.queues.rabbitmq_stats import (
     ask_management,
 )
 from shared.runtime.logs import describe
+from shared.runtime.sentences import Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class QueueStatuses:
     """All queues, and what is not known and why, in sentences."""
 
     queues: Sequence[QueueStatus]
-    notes: Sequence[str]
+    notes: Sequence[Sentence]
 
     def as_json(self) -> dict[str, Any]:
         return {"queues": [one.as_json() for one in self.queues], "notes": list(self.notes)}
@@ -63,32 +64,33 @@ def queue_statuses(
     engine: Engine, rabbitmq_url: str, management_url: str | None, queues: Sequence[str] = QUEUES
 ) -> QueueStatuses:
     """Read the status now. Raises pika's AMQPError where RabbitMQ is away."""
-    notes: list[str] = []
+    notes: list[Sentence] = []
     counted = ask_amqp(rabbitmq_url, [one.name for queue in queues for one in declarations(queue)])
     measured = _measure(rabbitmq_url, management_url, notes)
     pauses, kept = _rows(engine, queues, notes)
     return QueueStatuses([_status(queue, counted, measured, pauses, kept) for queue in queues], notes)
 
 
-def _measure(rabbitmq_url: str, management_url: str | None, notes: list[str]) -> Mapping[str, Measured]:
+def _measure(rabbitmq_url: str, management_url: str | None, notes: list[Sentence]) -> Mapping[str, Measured]:
     if management_url is None:
-        reason = "NOUBA_RABBITMQ_MANAGEMENT_URL is not set"
+        reason = Sentence("NOUBA_RABBITMQ_MANAGEMENT_URL is not set")
     else:
         try:
             return ask_management(management_url, rabbitmq_url)
         except ManagementUnavailableError as error:
-            reason = str(error)
-    notes.append(f"In work, delayed, rates and times are not known: {reason}.")
+            reason = error.args[0]
+    notes.append(Sentence("In work, delayed, rates and times are not known: %(reason)s.", reason=reason))
     return {}
 
 
 def _rows(
-    engine: Engine, queues: Sequence[str], notes: list[str]
+    engine: Engine, queues: Sequence[str], notes: list[Sentence]
 ) -> tuple[Mapping[str, Pause], Mapping[tuple[str, str], int] | None]:
     try:
         return list_pauses(engine), count_by_state(engine, queues)
     except SQLAlchemyError as error:
-        notes.append(f"Pauses and collected dead letters are not known: PostgreSQL is away ({describe(error)}).")
+        pattern = "Pauses and collected dead letters are not known: PostgreSQL is away (%(error)s)."
+        notes.append(Sentence(pattern, error=describe(error)))
         return {}, None
 
 

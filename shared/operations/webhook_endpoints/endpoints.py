@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from shared.contracts.events import EVENT_TYPES, Ping
 from shared.operations import audit_log
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
+from shared.runtime.sentences import Sentence
 from shared.runtime.standard_webhooks import new_secret
 from shared.schema.tables import events, webhook_deliveries, webhook_endpoints
 
@@ -46,7 +47,7 @@ class UnknownEndpointError(Exception):
     """There is no such endpoint."""
 
     def __init__(self, endpoint_id: int) -> None:
-        super().__init__(f"There is no endpoint {endpoint_id}.")
+        super().__init__(Sentence("There is no endpoint %(id)s.", id=endpoint_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.operations import audit_log
 from shared.runtime.failpoints import failpoint
+from shared.runtime.sentences import Sentence
 from shared.schema.tables import outbox, webhook_events
 
 BATCH_SIZE = 100
@@ -151,12 +152,12 @@ def _explain_missing(engine: Engine, ids: Collection[int]) -> dict[int, str]:
     with engine.connect() as connection:
         rows = connection.execute(select(column.id, column.state, column.reason).where(column.id.in_(ids))).all()
     known = {
-        row.id: "a worker is settling it right now, or another option leaves it out"
+        row.id: Sentence("a worker is settling it right now, or another option leaves it out")
         if row.state in REPLAYABLE
-        else f"it is {row.state}: {row.reason}"
+        else Sentence("it is %(state)s: %(reason)s", state=Sentence(row.state), reason=row.reason)
         for row in rows
     }
-    return {event_id: known.get(event_id, "there is no such event") for event_id in sorted(ids)}
+    return {event_id: known.get(event_id, Sentence("there is no such event")) for event_id in sorted(ids)}
 
 
 def _claim(
@@ -175,9 +176,9 @@ def _claim(
 
 def _why_not(row: Row[int, str, str | None, str | None]) -> str | None:
     if row.resolution == "dismissed":
-        return "it is dismissed; nouba events resolve --undo takes that back"
+        return Sentence("it is dismissed; nouba events resolve --undo takes that back")
     if row.state == EventState.QUARANTINED and (row.reason or "").startswith(MODE_MISMATCH):
-        return "it was signed with a key of another mode: a test must not move money"
+        return Sentence("it was signed with a key of another mode: a test must not move money")
     return None
 
 

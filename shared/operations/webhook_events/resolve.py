@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from shared.operations import audit_log
 from shared.operations.webhook_events.queries import MODE_MISMATCH, enqueue_again
+from shared.runtime.sentences import Sentence
 from shared.schema.tables import webhook_events
 
 _POLL_SECONDS = 0.1
@@ -54,7 +55,13 @@ def accept(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
             return False
         _require_undecided(event)
         if (event.reason or "").startswith(MODE_MISMATCH):
-            raise CannotResolveError(f"event {event_id} was {event.reason}: a test must not move money; dismiss it")
+            raise CannotResolveError(
+                Sentence(
+                    "event %(id)s was %(reason)s: a test must not move money; dismiss it",
+                    id=event_id,
+                    reason=event.reason,
+                )
+            )
         enqueue_again(connection, [event_id])
         _decide(connection, event_id, Resolution.ACCEPTED)
         audit_log.record(connection, who=who, what="event.accept", why=why, ids=[event_id])
@@ -87,12 +94,20 @@ def undo(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
             return False
         if event.body_erased_at is not None:
             raise CannotResolveError(
-                f"the body of event {event_id} was erased by retention, so nobody can settle it; correct the wallet by"
-                " nouba payments adjust"
+                Sentence(
+                    "the body of event %(id)s was erased by retention, so nobody can settle it; correct the wallet by"
+                    " nouba payments adjust",
+                    id=event_id,
+                )
             )
         if event.state not in ("received", "quarantined", "dead"):
             raise CannotResolveError(
-                f"event {event_id} is {event.state} already ({event.reason}); correct it by nouba payments adjust"
+                Sentence(
+                    "event %(id)s is %(state)s already (%(reason)s); correct it by nouba payments adjust",
+                    id=event_id,
+                    state=Sentence(event.state),
+                    reason=event.reason,
+                )
             )
         _decide(connection, event_id, None)
         if event.state == "received":
@@ -121,15 +136,18 @@ def _lock(connection: Connection, event_id: int) -> Row[Any]:
     query = select(*webhook_events.c[names]).where(webhook_events.c.id == event_id).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise CannotResolveError(f"there is no event {event_id}; nouba events list shows them")
+        raise CannotResolveError(Sentence("there is no event %(id)s; nouba events list shows them", id=event_id))
     return row
 
 
 def _require_undecided(event: Row[Any]) -> None:
     if event.resolution is not None:
-        raise CannotResolveError(f"event {event.id} is {event.resolution}; undo that first")
+        decided = {"id": event.id, "decision": Sentence(event.resolution)}
+        raise CannotResolveError(Sentence("event %(id)s is %(decision)s; undo that first", **decided))
     if event.state not in ("quarantined", "dead"):
-        raise CannotResolveError(f"event {event.id} is {event.state}: only what is quarantined or dead is decided")
+        known = {"id": event.id, "state": Sentence(event.state)}
+        pattern = "event %(id)s is %(state)s: only what is quarantined or dead is decided"
+        raise CannotResolveError(Sentence(pattern, **known))
 
 
 def _decide(connection: Connection, event_id: int, resolution: Resolution | None) -> None:

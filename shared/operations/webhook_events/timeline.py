@@ -11,7 +11,8 @@ from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import COLUMNS, EventLine
-from shared.runtime.currency import format_minor
+from shared.runtime.currency import Money, format_minor
+from shared.runtime.sentences import Sentence
 from shared.schema.tables import (
     dead_letters,
     ledger_accounts,
@@ -55,8 +56,10 @@ def event_timeline(engine: Engine, event_id: int) -> Timeline | None:
         if row is None:
             return None
         event = EventLine(**{name: row._mapping[name] for name in EventLine.__dataclass_fields__})
-        proof = "its signature was right" if event.signed else "nobody signed it: the provider is asked itself"
-        arrival = [Step(event.received_at, "received", proof), *_drained(row.drained_at)]
+        proof = Sentence("its signature was right")
+        if not event.signed:
+            proof = Sentence("nobody signed it: the provider is asked itself")
+        arrival = [Step(event.received_at, Sentence("received"), proof), *_drained(row.drained_at)]
         steps = [*_published(connection, event), *_deaths(connection, event_id), *_settled(event)]
         steps += [*_credited(connection, event_id), *_payment(connection, event)]
     steps += [Step(act.acted_at, act.what, f"{act.who}: {act.why or '-'}") for act in _acts(engine, event_id)]
@@ -69,7 +72,8 @@ def event_timeline(engine: Engine, event_id: int) -> Timeline | None:
 def _drained(drained_at: datetime | None) -> list[Step]:
     if drained_at is None:
         return []
-    return [Step(drained_at, "drained", "it had waited in the gateway's spool while the database was away")]
+    reason = Sentence("it had waited in the gateway's spool while the database was away")
+    return [Step(drained_at, Sentence("drained"), reason)]
 
 
 def _published(connection: Connection, event: EventLine) -> list[Step]:
@@ -85,10 +89,10 @@ def _published(connection: Connection, event: EventLine) -> list[Step]:
         )
     )
     if enqueued_at is not None:
-        return [Step(enqueued_at, "enqueued", "its message waits in the outbox for RabbitMQ")]
+        return [Step(enqueued_at, Sentence("enqueued"), Sentence("its message waits in the outbox for RabbitMQ"))]
     if event.state == EventState.QUARANTINED and event.payment_id is None and event.attempts == 0:
         return []
-    return [Step(None, "published", "RabbitMQ has confirmed its message; when is not noted")]
+    return [Step(None, Sentence("published"), Sentence("RabbitMQ has confirmed its message; when is not noted"))]
 
 
 def _named(event_id: int) -> list[tuple[str, dict[str, object]]]:
@@ -107,7 +111,16 @@ def _deaths(connection: Connection, event_id: int) -> list[Step]:
         )
     )
     return [
-        Step(row.died_at, "message died", f"dead letter {row.id} ({row.state}): {row.error or row.cause}")
+        Step(
+            row.died_at,
+            Sentence("message died"),
+            Sentence(
+                "dead letter %(id)s (%(state)s): %(error)s",
+                id=row.id,
+                state=Sentence(row.state),
+                error=row.error or row.cause,
+            ),
+        )
         for row in rows
     ]
 
@@ -116,11 +129,12 @@ def _settled(event: EventLine) -> list[Step]:
     if event.state == EventState.RECEIVED:
         if event.attempts == 0:
             return []
-        return [
-            Step(event.next_attempt_at, "waits", f"attempt {event.attempts + 1} is due then: {event.reason or '-'}")
-        ]
-    decision = f" ({event.resolution})" if event.resolution else ""
-    return [Step(event.processed_at, f"{event.state}{decision}", event.reason or "-")]
+        due = Sentence("attempt %(n)s is due then: %(reason)s", n=event.attempts + 1, reason=event.reason or "-")
+        return [Step(event.next_attempt_at, Sentence("waits"), due)]
+    state = Sentence(event.state)
+    if event.resolution:
+        state = Sentence("%(state)s (%(decision)s)", state=state, decision=Sentence(event.resolution))
+    return [Step(event.processed_at, state, event.reason or "-")]
 
 
 def _credited(connection: Connection, event_id: int) -> list[Step]:
@@ -144,7 +158,7 @@ def _credited(connection: Connection, event_id: int) -> list[Step]:
     return [
         Step(
             entries[0].created_at,
-            f"booked: {entries[0].kind}",
+            Sentence("booked: %(kind)s", kind=Sentence(entries[0].kind)),
             ", ".join(
                 f"{entry.account} {format_minor(entry.amount_minor, entry.currency, with_sign=True)}"
                 for entry in entries
@@ -164,10 +178,14 @@ def _payment(connection: Connection, event: EventLine) -> list[Step]:
         ).where(column.id == event.payment_id)
     ).one()
     # the payment as it is now: later events may have changed it
-    amount = f"payment {row.id} of {format_minor(row.amount_minor, row.currency)}, now {row.status}"
-    return (
-        [Step(row.completed_at, "payment completed", amount)] if row.completed_at else [Step(None, "payment", amount)]
+    amount = Sentence(
+        "payment %(id)s of %(amount)s, now %(state)s",
+        id=row.id,
+        amount=Money(row.amount_minor, row.currency),
+        state=Sentence(row.status),
     )
+    what = Sentence("payment completed") if row.completed_at else Sentence("payment")
+    return [Step(row.completed_at, what, amount)]
 
 
 def _acts(engine: Engine, event_id: int) -> list[Any]:

@@ -10,11 +10,12 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import text
 
-from services.stats.api.dashboard.i18n import LANGUAGES, words_of
+from services.stats.api.dashboard.i18n import words_of
 from services.stats.settings import CountSettings
 from services.stats.snapshots.closing import close
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
+from shared.runtime.languages import LANGUAGES
 from tests.stats.api.conftest import Start
 from tests.stats.api.processes import RunningApi
 from tests.webhook_gateway.processes import NOUBA

@@ -1,8 +1,7 @@
-"""Languages of the dashboard: negotiation, translations, numbers, money and dates."""
+"""Languages of the dashboard: translations, numbers and dates."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from copy import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,33 +12,20 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import NumberPattern, format_decimal, format_percent, parse_pattern
+from babel.numbers import format_decimal, format_percent
 
 from services.stats.humanize import scaled
 from services.stats.sections.base import MetricDefinition, Section, Unit
-from shared.runtime.currency import major_units, minor_digits
+from shared.runtime.languages import format_money, locale_of
 
-#: Each language as Algeria writes it, and its own name.
-LANGUAGES = {"en": ("en_GB", "English"), "fr": ("fr_DZ", "Français"), "ar": ("ar_DZ", "العربية")}
-#: English has no habit of writing dinars: the code, a space, and the amount.
-_MONEY_FORMATS = {"en": "¤\u00a0#,##0.00"}
 _FOLDER = Path(__file__).parent.parent / "translations"
-
-
-def choose_language(asked: str | None, accepted: Iterable[tuple[str, float]]) -> str:
-    """What the address asks for, or else the browser; English where that is none of ours."""
-    if asked in LANGUAGES:
-        return asked
-    # "ar-DZ" asks for Arabic; the browser's list is in the order of its wishes
-    wishes = (wish.partition("-")[0].lower() for wish, quality in accepted if quality > 0)
-    return next((wish for wish in wishes if wish in LANGUAGES), "en")
 
 
 @cache
 def words_of(language: str) -> "Translations":
     """The words of one of LANGUAGES."""
     found = tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
-    return Translations(language, Locale.parse(LANGUAGES[language][0]), found)
+    return Translations(language, locale_of(language), found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +89,7 @@ class Translations:
         return format_percent(Decimal(basis_points).scaleb(-4), pattern, locale=self.locale)
 
     def money(self, amount_minor: int, currency: str) -> str:
-        """An amount with the digits of ISO 4217; babel's own are of CLDR, see `shared.runtime.currency`."""
-        own = _MONEY_FORMATS.get(self.language)
-        known: NumberPattern = parse_pattern(own) if own else self.locale.currency_formats["standard"]
-        pattern = copy(known)
-        digits = minor_digits(currency) or 0
-        pattern.frac_prec = (digits, digits)
-        amount = major_units(amount_minor, currency)
-        written: str = pattern.apply(amount, self.locale, currency=currency, currency_digits=False)
-        return written
+        return format_money(amount_minor, currency, self.language)
 
     def value(self, value: int, unit: Unit, currency: str) -> str:
         """A number with its unit."""

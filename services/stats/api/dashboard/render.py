@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 from flask import render_template
 from markupsafe import Markup
 
-from services.stats.api.dashboard.i18n import LANGUAGES, words_of
+from services.stats.api.dashboard.i18n import words_of
 from services.stats.api.dashboard.view_model import view_of
 from services.stats.api.responses import CachedResponse, document
 from services.stats.api.snapshot_cache import SnapshotCache
+from shared.runtime.languages import LANGUAGES
 
 #: The stylesheet stands in the page itself, so that one request brings all of it.
 STYLE = (Path(__file__).parent.parent / "templates" / "style.css").read_text(encoding="utf-8")

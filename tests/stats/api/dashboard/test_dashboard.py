@@ -11,12 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.stats.api.dashboard.i18n import LANGUAGES, words_of
+from services.stats.api.dashboard.i18n import words_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.api.dashboard.view_model import VIEWS, is_for_operators
 from services.stats.api.rollup import begin_of
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
+from shared.runtime.languages import LANGUAGES
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN, ZIPPED
 from tests.stats.api.snapshots import REASON, payload_of
