@@ -173,7 +173,7 @@ _NOT_OURS: Final = (
 )
 _SVIX: Final = "tests/integration/test_stripe_rows.py::test_an_event_that_the_library_of_svix_signs_is_booked"
 _KINDS: Final = (
-    "tests/webhook_gateway/settlement/test_stripe_money.py::"
+    "tests/webhook_gateway/settlement/test_stripe_kinds.py::"
     "test_every_kind_of_stripes_list_is_booked_explained_put_aside_or_without_money"
 )
 _TWICE: Final = "tests/webhook_gateway/settlement/test_stripe_money.py::test_an_order_paid_twice_is_booked_and_shown"

@@ -51,6 +51,13 @@ def charge(kind: str, at: int, amount: int = 10000, *, previous: Body | None = N
     return event(f"charge.{kind}", at, thing, previous)
 
 
+def several_captures(kind: str, at: int, amount_refunded: int = 0, before: Body | None = None) -> Body:
+    """A hold of 9000 that can be captured several times, and of which 7000 is captured."""
+    card = {"type": "card", "card": {"multicapture": {"status": "available"}}}
+    known: Body = {"amount_captured": 7000, "amount_refunded": amount_refunded, "payment_method_details": card}
+    return charge(kind, at, 9000, previous=before, **known)
+
+
 def movement(fee: object, currency: str = "dzd", name: str = "txn_1") -> Body:
     """A movement of the account's balance."""
     return {"object": "balance_transaction", "id": name, "fee": fee, "currency": currency}
@@ -62,6 +69,16 @@ def refund(
     moved = {"balance_transaction": movement(fee, fee_currency, f"txn_{name}")} if fee else {}
     thing = {"object": "refund", "id": name, "amount": amount, "status": status, "charge": "ch_1", **moved}
     return event(kind, at, {**thing, "payment_intent": "pi_1", "created": BEGAN + 10})
+
+
+def refunded(at: int, amount: int = 10000, name: str = "re_1", **fees: Any) -> Body:
+    """A refund that succeeded at once."""
+    return refund("refund.created", at, "succeeded", amount, name, **fees)
+
+
+def refund_failed(at: int, amount: int = 10000, name: str = "re_1") -> Body:
+    """The payer's bank sends a refund back."""
+    return refund("refund.failed", at, "failed", amount, name)
 
 
 def dispute(

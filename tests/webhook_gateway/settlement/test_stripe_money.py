@@ -4,14 +4,11 @@ import json
 import re
 
 import pytest
-from stripe.params import _webhook_endpoint_create_params
 
 from services.webhook_gateway.errors import UnreadableEventError
 from services.webhook_gateway.providers import stripe_events
-from services.webhook_gateway.providers.base import Request
-from services.webhook_gateway.providers.stripe import Stripe
 from shared.contracts.webhooks import EventState
-from tests.webhook_gateway.settlement.factories import OPENED_AT, School
+from tests.webhook_gateway.settlement.factories import School
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 from tests.webhook_gateway.settlement.stripe_bodies import (
     BEGAN,
@@ -26,9 +23,12 @@ from tests.webhook_gateway.settlement.stripe_bodies import (
     intent,
     movement,
     refund,
+    refund_failed,
+    refunded,
     session,
+    several_captures,
 )
-from tests.webhook_gateway.settlement.stripe_books import PAID, Books, check, orders
+from tests.webhook_gateway.settlement.stripe_books import PAID, Books, check, orders, parse
 
 
 @pytest.mark.parametrize(("amount", "captured"), [(20675, 20300), (9000, 4000)])
@@ -55,7 +55,7 @@ def test_a_refund_after_a_capture_of_less_takes_what_was_refunded(sql_school: Sq
 
 def release(amount: int, name: str = "re_1") -> Body:
     """The refund that Stripe makes of the rest of a hold: it succeeds, and no balance moves."""
-    body = refund("refund.created", 5, "succeeded", amount, name)
+    body = refunded(5, amount, name)
     body["data"]["object"]["balance_transaction"] = None
     return body
 
@@ -75,7 +75,7 @@ def test_a_charge_refunded_by_its_capture_gives_nothing_back(school: School) -> 
 
 
 def test_a_refund_of_as_much_as_the_rest_counts_beside_it(school: School) -> None:
-    rest, real = release(375), refund("refund.created", 12, "succeeded", 375, "re_2")
+    rest, real = release(375), refunded(12, 375, "re_2")
     real["data"]["object"]["balance_transaction"] = "txn_2"
     listed = {"data": [rest["data"]["object"], real["data"]["object"]]}
     reported = [charge("refunded", 12, 20675, amount_captured=20300, amount_refunded=750, refunds=listed), rest, real]
@@ -84,7 +84,7 @@ def test_a_refund_of_as_much_as_the_rest_counts_beside_it(school: School) -> Non
 
 GONE = charge("refunded", 20, amount_refunded=10000)
 BACK = {
-    "refund.failed": refund("refund.failed", 30, "failed"),
+    "refund.failed": refund_failed(30),
     "refund.updated": refund("refund.updated", 30, "failed"),
     "charge.refund.updated": refund("charge.refund.updated", 30, "failed"),
     "charge.updated": charge("updated", 30),
@@ -114,9 +114,9 @@ def test_the_ledger_says_that_a_refund_was_reversed(sql_school: SqlSchool) -> No
 def test_two_refunds_of_which_one_failed(sql_school: SqlSchool) -> None:
     reported = [
         PAID,
-        refund("refund.created", 11, "succeeded", 4000, "re_1"),
-        refund("refund.created", 12, "succeeded", 5000, "re_2"),
-        refund("refund.failed", 40, "failed", 4000, "re_1"),
+        refunded(11, 4000, "re_1"),
+        refunded(12, 5000, "re_2"),
+        refund_failed(40, 4000, "re_1"),
     ]
     check(sql_school, reported, ("partially_refunded", 10000, 5000))
 
@@ -240,7 +240,7 @@ def test_a_fee_is_no_flag(sql_school: SqlSchool) -> None:
     [
         charge("succeeded", 1, balance_transaction=movement(28, "eur")),
         dispute("closed", 30, "lost", 2000, fee=15, fee_currency="eur"),
-        refund("refund.created", 11, "succeeded", 2000, fee=3, fee_currency="eur"),
+        refunded(11, 2000, fee=3, fee_currency="eur"),
     ],
     ids=["charge", "dispute", "refund"],
 )
@@ -267,16 +267,15 @@ def test_amounts_are_in_the_currencys_minor_unit_however_stripe_counts_them(
     currency: str, amount: int, booked: int
 ) -> None:
     body = charge("succeeded", 1, amount, currency=currency, balance_transaction=movement(amount // 5, currency))
-    notice = Stripe(["x"]).parse(Request("POST", {}, json.dumps(body).encode()))
+    notice = parse(body)
     assert (notice.amount_minor, notice.authorized_minor) == (booked, booked)
     assert [fee.amount_minor for fee in notice.fees] == [booked // 5]
     assert stripe_events.stripes_units(booked, currency) == amount
 
 
 def test_a_part_of_a_unit_that_the_currency_does_not_have_is_unreadable() -> None:
-    body = json.dumps(charge("succeeded", 1, 501, currency="isk")).encode()
     with pytest.raises(UnreadableEventError, match="multiple of 100: ISK"):
-        Stripe(["x"]).parse(Request("POST", {}, body))
+        parse(charge("succeeded", 1, 501, currency="isk"))
 
 
 @pytest.mark.parametrize("amount", ["10000", 10000.0, -10000, 10**30, True, None, [10000]], ids=str)
@@ -285,20 +284,19 @@ def test_an_amount_that_is_no_amount_is_unreadable(name: str, amount: object) ->
     if amount is None and name != "amount":
         return  # not reported
     known: dict[str, object] = {"amount": 10000, name: amount}
-    body = json.dumps({**PAID, "data": {"object": {**PAID["data"]["object"], **known}}}).encode()
     with pytest.raises(UnreadableEventError, match=name):
-        Stripe(["x"]).parse(Request("POST", {}, body))
+        parse({**PAID, "data": {"object": {**PAID["data"]["object"], **known}}})
 
 
 @pytest.mark.parametrize("digits", ["1e4", "1E4", "9" * 5000, "NaN", "Infinity", "-0"])
 def test_a_number_that_is_no_integer_of_json_is_unreadable(digits: str) -> None:
     text = json.dumps({**PAID, "data": {"object": {**PAID["data"]["object"], "amount": "AMOUNT"}}})
-    body = text.replace('"AMOUNT"', digits).encode()
+    body = text.replace('"AMOUNT"', digits)
     if digits == "-0":
-        assert Stripe(["x"]).parse(Request("POST", {}, body)).authorized_minor == 0
+        assert parse(body).authorized_minor == 0
         return
     with pytest.raises(UnreadableEventError):
-        Stripe(["x"]).parse(Request("POST", {}, body))
+        parse(body)
 
 
 def settled(kind: str, at: int, *moved: int) -> Body:
@@ -310,9 +308,9 @@ def settled(kind: str, at: int, *moved: int) -> Body:
     return body
 
 
-#: A charge that can be captured several times.
-SEVERAL: Body = {"payment_method_details": {"type": "card", "card": {"multicapture": {"status": "available"}}}}
-SECOND = refund("refund.created", 40, "succeeded", 6000, "re_2")
+#: A hold of 9000, of which 4000 is captured and the rest released.
+IN_PART = charge("captured", 5, 9000, amount_captured=4000, amount_refunded=5000)
+SECOND = refunded(40, 6000, "re_2")
 HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
     "several captures": (
         [
@@ -329,12 +327,12 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         {},
     ),
     "a refund that failed, and another one": (
-        [PAID, refund("refund.created", 11, "succeeded", 4000), refund("refund.failed", 30, "failed", 4000), SECOND],
+        [PAID, refunded(11, 4000), refund_failed(30, 4000), SECOND],
         ("partially_refunded", 10000, 4000),
         {},
     ),
     "refunds above the payment, until one of them failed": (
-        [PAID, refund("refund.created", 11, "succeeded", 6000), refund("refund.failed", 30, "failed", 6000), SECOND],
+        [PAID, refunded(11, 6000), refund_failed(30, 6000), SECOND],
         ("partially_refunded", 10000, 4000),
         {},
     ),
@@ -342,7 +340,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         [
             PAID,
             charge("refunded", 14, previous={"amount_refunded": 5000}, amount_refunded=8000),
-            refund("refund.failed", 31, "failed", 3000),
+            refund_failed(31, 3000),
             charge("updated", 30, previous={"amount_refunded": 8000}, amount_refunded=5000),
         ],
         ("partially_refunded", 10000, 5000),
@@ -352,7 +350,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         [
             PAID,
             charge("refunded", 30, previous={"amount_refunded": 5000}, amount_refunded=8000),
-            refund("refund.failed", 30, "failed", 3000),
+            refund_failed(30, 3000),
             charge("updated", 30, previous={"amount_refunded": 8000}, amount_refunded=5000),
         ],
         ("partially_refunded", 10000, 5000),
@@ -362,77 +360,37 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         [
             PAID,
             charge("updated", 30, previous={"amount_refunded": 8000}, amount_refunded=5000),
-            refund("refund.failed", 32, "failed", 3000),
+            refund_failed(32, 3000),
             charge("updated", 40, previous={"amount_refunded": 5000}, amount_refunded=0),
-            refund("refund.failed", 43, "failed", 5000, "re_2"),
+            refund_failed(43, 5000, "re_2"),
         ],
         ("completed", 10000, 10000),
         {},
     ),
     "several captures, and refunds of more than the rest": (
         [
-            charge("captured", 5, 9000, previous={"amount_captured": 3000}, amount_captured=7000, **SEVERAL),
-            charge(
-                "refunded",
-                20,
-                9000,
-                previous={"amount_refunded": 0},
-                amount_captured=7000,
-                amount_refunded=2500,
-                **SEVERAL,
-            ),
-            charge(
-                "refunded",
-                21,
-                9000,
-                previous={"amount_refunded": 2500},
-                amount_captured=7000,
-                amount_refunded=3500,
-                **SEVERAL,
-            ),
-            refund("refund.created", 20, "succeeded", 2500),
-            refund("refund.created", 21, "succeeded", 1000, "re_2"),
+            several_captures("captured", 5, 0, before={"amount_captured": 3000}),
+            several_captures("refunded", 20, 2500, before={"amount_refunded": 0}),
+            several_captures("refunded", 21, 3500, before={"amount_refunded": 2500}),
+            refunded(20, 2500),
+            refunded(21, 1000, "re_2"),
         ],
         ("partially_refunded", 7000, 3500),
         {},
     ),
     "several captures, and a refund of as much as the rest": (
         [
-            charge("captured", 5, 9000, previous={"amount_captured": 3000}, amount_captured=7000, **SEVERAL),
-            charge(
-                "refunded",
-                20,
-                9000,
-                previous={"amount_refunded": 0},
-                amount_captured=7000,
-                amount_refunded=2000,
-                **SEVERAL,
-            ),
+            several_captures("captured", 5, 0, before={"amount_captured": 3000}),
+            several_captures("refunded", 20, 2000, before={"amount_refunded": 0}),
         ],
         ("partially_refunded", 7000, 5000),
         {},
     ),
     "several captures, the last of which released the rest, and a refund": (
         [
-            charge(
-                "captured",
-                5,
-                9000,
-                previous={"amount_captured": 3000, "amount_refunded": 0},
-                amount_captured=7000,
-                amount_refunded=2000,
-                **SEVERAL,
-            ),
-            refund("refund.created", 21, "succeeded", 1000),
-            charge(
-                "refunded",
-                21,
-                9000,
-                previous={"amount_refunded": 2000},
-                amount_captured=7000,
-                amount_refunded=3000,
-                **SEVERAL,
-            ),
+            several_captures("captured", 5, 2000, before={"amount_captured": 3000, "amount_refunded": 0}),
+            refunded(21, 1000),
+            several_captures("refunded", 21, 3000, before={"amount_refunded": 2000}),
         ],
         ("partially_refunded", 7000, 6000),
         {},
@@ -449,7 +407,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
     ),
     "an invoice that is paid by less than its intent, and a later event of the invoice": (
         [
-            charge("captured", 5, 9000, amount_captured=4000, amount_refunded=5000),
+            IN_PART,
             {**INVOICE_PAYMENT, "created": BEGAN + 50},
             event("invoice.paid", 60, {**INVOICE, **NAMED, "amount_paid": 9000, "payment_intent": "pi_1"}),
         ],
@@ -458,7 +416,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
     ),
     "a checkout session that completes after its payment was captured in part": (
         [
-            charge("captured", 5, 9000, amount_captured=4000, amount_refunded=5000),
+            IN_PART,
             session("completed", 70, amount_total=9000, client_reference_id="USER"),
         ],
         ("completed", 4000, 4000),
@@ -474,7 +432,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         {},
     ),
     "a dispute that was won after a partial refund": (
-        [PAID, refund("refund.created", 11, "succeeded", 4000), OPENED, dispute("closed", 40, "won", 2000, fee=150)],
+        [PAID, refunded(11, 4000), OPENED, dispute("closed", 40, "won", 2000, fee=150)],
         ("partially_refunded", 10000, 6000),
         {"psp_clearing": -5850, "dispute_fees": -150},
     ),
@@ -494,7 +452,7 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         {},
     ),
     "a dispute that a refund prevented": (
-        [PAID, settled("created", 20), refund("refund.created", 20, "succeeded", 2000), settled("closed", 30)],
+        [PAID, settled("created", 20), refunded(20, 2000), settled("closed", 30)],
         ("partially_refunded", 10000, 8000),
         {},
     ),
@@ -512,14 +470,14 @@ HARD: dict[str, tuple[list[Body], tuple[str, int, int], dict[str, int]]] = {
         {},
     ),
     "a dispute above what is left": (
-        [PAID, refund("refund.created", 11, "succeeded", 8000), dispute("created", 20, "needs_response", 5000)],
+        [PAID, refunded(11, 8000), dispute("created", 20, "needs_response", 5000)],
         ("disputed", 10000, 0),
         {"dispute_withheld": 2000, "dispute_contested": -5000, "psp_clearing": 3000},
     ),
     "a refund and a dispute of the same money, won": (
         [
             PAID,
-            refund("refund.created", 11, "succeeded"),
+            refunded(11),
             dispute("created", 20, "needs_response", 10000),
             dispute("closed", 30, "won", 10000),
         ],
@@ -586,8 +544,8 @@ def test_what_is_rare_ends_in_the_same_books_in_every_order(sql_school: SqlSchoo
 
 def test_a_figure_that_may_hold_what_was_not_captured_is_left_out_and_the_reason_says_so(school: School) -> None:
     books = Books(school)
-    captured = charge("captured", 5, 9000, previous={"amount_captured": 3000}, amount_captured=7000, **SEVERAL)
-    books.settle([captured, charge("updated", 30, 9000, amount_captured=7000, amount_refunded=2000, **SEVERAL)])
+    captured = several_captures("captured", 5, 0, before={"amount_captured": 3000})
+    books.settle([captured, several_captures("updated", 30, 2000)])
     assert books.rows == [("completed", 7000, 7000)]
     (row,) = [row for row in school.events() if "not booked" in (row.reason or "")]
     assert (row.reason or "").endswith(
@@ -595,16 +553,16 @@ def test_a_figure_that_may_hold_what_was_not_captured_is_left_out_and_the_reason
     )
 
 
-@pytest.mark.parametrize(("refunded", "booked"), [(3500, 3500), (5500, 3500), (4000, None)])
-def test_the_refunds_that_a_charge_lists_say_what_its_total_holds(refunded: int, booked: int | None) -> None:
+@pytest.mark.parametrize(("total", "booked"), [(3500, 3500), (5500, 3500), (4000, None)])
+def test_the_refunds_that_a_charge_lists_say_what_its_total_holds(total: int, booked: int | None) -> None:
     listed = [
-        refund("refund.created", 20, "succeeded", 2500)["data"]["object"],
+        refunded(20, 2500)["data"]["object"],
         refund("refund.created", 21, "pending", 1000, "re_2")["data"]["object"],
-        refund("refund.failed", 22, "failed", 500, "re_3")["data"]["object"],
+        refund_failed(22, 500, "re_3")["data"]["object"],
     ]
-    known: Body = {"amount_captured": 7000, "amount_refunded": refunded, "refunds": {"object": "list", "data": listed}}
-    body = charge("updated", 30, 9000, **known, **SEVERAL)
-    notice = Stripe(["x"]).parse(Request("POST", {}, json.dumps(body).encode()))
+    body = several_captures("updated", 30, total)
+    body["data"]["object"]["refunds"] = {"object": "list", "data": listed}
+    notice = parse(body)
     assert (notice.refunded_minor, notice.unbooked is None) == (booked, booked is not None)
 
 
@@ -630,18 +588,15 @@ def test_a_total_above_the_payment_is_booked_up_to_the_payment_once_it_is_accept
 
 def test_a_payout_of_another_account_is_ignored_and_its_money_is_put_aside() -> None:
     body = {**event("payout.paid", 9, {"object": "payout", "id": "po_1", "amount": 5000}), "account": "acct_other"}
-    notice = Stripe(["x"], account="acct_school").parse(Request("POST", {}, json.dumps(body).encode()))
+    notice = parse(body, account="acct_school")
     assert (notice.reference, notice.failure_reason) == (None, stripe_events.NO_MONEY["payout.paid"])
     with pytest.raises(UnreadableEventError, match="acct_other"):
-        Stripe(["x"], account="acct_school").parse(
-            Request("POST", {}, json.dumps({**PAID, "account": "acct_other"}).encode())
-        )
+        parse({**PAID, "account": "acct_other"}, account="acct_school")
 
 
 def test_a_refund_above_the_payment_waits_and_is_booked_once_it_is_accepted(school: School) -> None:
     books = Books(school)
-    captured = charge("captured", 5, 9000, amount_captured=4000, amount_refunded=5000)
-    books.settle([captured, refund("refund.created", 11, "succeeded", 5000)])
+    books.settle([IN_PART, refunded(11, 5000)])
     assert books.states == [EventState.APPLIED, EventState.RECEIVED]
     (waiting,) = [one for one in school.events() if one.state is EventState.RECEIVED]
 
@@ -654,7 +609,7 @@ def test_a_refund_above_the_payment_waits_and_is_booked_once_it_is_accepted(scho
 
 
 def test_refunds_above_the_payment_are_said_in_the_reason(sql_school: SqlSchool) -> None:
-    reported = [PAID, refund("refund.created", 11, "succeeded", 6000), SECOND]
+    reported = [PAID, refunded(11, 6000), SECOND]
     check(sql_school, reported, ("refunded", 10000, 0))
     reasons = [row.reason or "" for row in sql_school.events()]
     assert any("its refunds of 12000 are above the 10000 that were paid" in reason for reason in reasons)
@@ -669,102 +624,3 @@ def test_a_charge_back_of_what_the_wallet_has_spent_takes_the_subscriptions_that
         books.settle(order)
         assert books.rows == [("charged_back", 10000, 0)]
         assert (books.balance, books.statuses(subscriptions)) == (0, ["pending_payment"] * 2)
-
-
-def all_of_stripes_kinds() -> list[str]:
-    """The kinds of events that Stripe's own library lists."""
-    hints = _webhook_endpoint_create_params.WebhookEndpointCreateParams.__annotations__["enabled_events"]
-    text = hints.__forward_arg__ if hasattr(hints, "__forward_arg__") else str(hints)
-    return sorted(set(re.findall(r"[\"']([a-z_0-9]+(?:\.[a-z_0-9]+)+)[\"']", text)))
-
-
-#: What happens with each kind of event of a family: the kinds that are booked and those that are explained as moving no
-#: money, without the family's name; all others are put aside for a person.
-BOOKED: dict[str, str] = {
-    "charge": "captured expired failed pending refunded succeeded updated refund.updated dispute.closed "
-    "dispute.created dispute.funds_reinstated dispute.funds_withdrawn dispute.updated",
-    "checkout.session": "async_payment_failed async_payment_succeeded completed expired",
-    "customer.subscription": "created deleted paused pending_update_applied pending_update_expired resumed "
-    "trial_will_end updated",
-    "invoice": "paid payment_succeeded",
-    "invoice_payment": "paid",
-    "payment_intent": "amount_capturable_updated canceled payment_failed processing succeeded",
-    "refund": "created failed updated",
-}
-EXPLAINED: dict[str, str] = {
-    "credit_note": "created updated voided",
-    "invoice": "created deleted finalization_failed finalized marked_uncollectible overdue payment_action_required "
-    "payment_attempt_required payment_failed sent upcoming updated voided will_be_due",
-    "payment_intent": "created partially_funded requires_action",
-    "payout": "canceled created failed paid reconciliation_completed updated",
-    "radar": "early_fraud_warning.created early_fraud_warning.updated",
-    "reserve": "hold.created hold.updated plan.created plan.disabled plan.expired plan.updated release.created",
-    "review": "closed opened",
-}
-PUT_ASIDE: dict[str, str] = {
-    "application_fee": "created refund.updated refunded",
-    "customer_cash_balance_transaction": "created",
-    "invoice": "overpaid",
-    "issuing_dispute": "closed created funds_reinstated funds_rescinded submitted updated",
-    "issuing_transaction": "created purchase_details_receipt_updated updated",
-    "source.transaction": "created updated",
-    "topup": "canceled created failed reversed succeeded",
-    "transfer": "created reversed updated",
-}
-#: Every kind that is neither in these nor begins so concerns no money: it is ignored.
-WORDS_OF_MONEY = re.compile(
-    r"charge|refund|dispute|payout|transfer|checkout|invoice\b|payment_intent|transaction|topup|treasury|fee\b"
-)
-#: These have such a word, and none of the money is a payer's or moves.
-WITHOUT_MONEY = {
-    "billing.credit_balance_transaction.created",
-    "financial_connections.account.refreshed_transactions",
-    "source.chargeable",
-    "source.refund_attributes_required",
-}
-
-
-def named(families: dict[str, str]) -> set[str]:
-    return {f"{family}.{kind}" for family, kinds in families.items() for kind in kinds.split()}
-
-
-def test_every_kind_of_stripes_list_is_booked_explained_put_aside_or_without_money(sql_school: SqlSchool) -> None:
-    kinds = set(all_of_stripes_kinds())
-    assert len(kinds) > 200
-    treasury = {kind for kind in kinds if kind.startswith("treasury.")}
-    booked, explained, put_aside = named(BOOKED), named(EXPLAINED), named(PUT_ASIDE) | treasury
-    assert booked | explained | put_aside <= kinds, "kinds that Stripe does not have"
-    assert set(stripe_events.READERS) == booked
-    assert set(stripe_events.NO_MONEY) == explained
-    assert {kind for kind in kinds if kind.startswith(stripe_events.MONEY)} == booked | explained | put_aside
-    rest = kinds - booked - explained - put_aside
-    assert {kind for kind in rest if WORDS_OF_MONEY.search(kind)} == WITHOUT_MONEY
-
-    for kind in sorted(kinds - booked):
-        body = json.dumps({"id": f"evt_{kind}", "type": kind, "data": {"object": {"object": "x"}}}).encode()
-        number = sql_school.add_event("stripe", None, body, OPENED_AT)
-        verdict = Books(sql_school).settlement.settle(number)
-        assert verdict is not None
-        if kind in put_aside:
-            assert (verdict.state, "concerns money" in verdict.reason) == (EventState.QUARANTINED, True), kind
-        else:
-            assert verdict.state is EventState.IGNORED, kind
-            assert (verdict.reason == stripe_events.NO_MONEY.get(kind)) == (kind in explained)
-    assert not sql_school.lines()
-
-
-@pytest.mark.parametrize("kind", sorted(named(BOOKED)))
-def test_a_kind_that_is_booked_is_put_aside_where_its_object_is_not_what_it_should_be(kind: str) -> None:
-    for thing in ({}, {"object": "x"}, {"currency": "dzd"}, {"currency": "dzd", "amount": "1", "id": ["x"]}):
-        if "subscription" in kind and thing.get("currency"):
-            continue  # it collects nothing, whatever it holds
-        body = json.dumps({"id": "evt_1", "type": kind, "data": {"object": thing}}).encode()
-        with pytest.raises(UnreadableEventError):
-            Stripe(["x"]).parse(Request("POST", {}, body))
-
-
-def test_a_kind_that_stripe_has_not_named_yet_is_put_aside() -> None:
-    for kind in ("charge.reauthorized", "refund.reversed", "payment_intent.settled", "charge.dispute.escalated"):
-        body = json.dumps({"id": "evt_1", "type": kind, "data": {"object": {}}}).encode()
-        with pytest.raises(UnreadableEventError, match="concerns money"):
-            Stripe(["x"]).parse(Request("POST", {}, body))

@@ -1,20 +1,17 @@
 """Payments that were registered or paid by a checkout session of Stripe, in every order of events."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
 from services.webhook_gateway.errors import UnreadableEventError
-from services.webhook_gateway.providers.base import Request
-from services.webhook_gateway.providers.stripe import Stripe
 from services.webhook_gateway.settlement.register_payment import register_payment
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 from tests.webhook_gateway.settlement.samples import a_payment
 from tests.webhook_gateway.settlement.stripe_bodies import charge, intent, refund, session
-from tests.webhook_gateway.settlement.stripe_books import Books, check, orders
+from tests.webhook_gateway.settlement.stripe_books import Books, check, orders, parse
 
 
 def test_a_payment_that_was_registered_by_its_checkout_session_ends_in_its_own_row(sql_school: SqlSchool) -> None:
@@ -125,4 +122,4 @@ def test_a_session_of_another_amount_than_registered_is_quarantined_with_both(sq
 
 def test_a_session_that_is_paid_by_nothing_is_put_aside() -> None:
     with pytest.raises(UnreadableEventError, match="names no payment_intent"):
-        Stripe(["x"]).parse(Request("POST", {}, json.dumps(session("completed", payment_intent=None)).encode()))
+        parse(session("completed", payment_intent=None))
