@@ -18,7 +18,7 @@ from bench.measures import Measure, Options, Show
 from shared.runtime import logs
 
 #: Each is a module of this package with `measure(options, show)`.
-PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "old_installation")
+PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "day1000")
 ROUNDS = 3
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "bench" / "results.json"
@@ -44,7 +44,7 @@ PLOT = "performance-{}.svg"
 @click.option(
     "--scale",
     type=click.FloatRange(0.0001, 1),
-    help="The school of old_installation, as a share of its three years.  [default: 1]",
+    help="The school of day1000, as a share of its three years.  [default: 1]",
 )
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
 @click.option("--write-docs", is_flag=True, help="Put the table and the plots into docs/.")
@@ -58,7 +58,7 @@ def bench(
     path: Path | None,
     write_docs: bool,
 ) -> None:
-    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats, old_installation.
+    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats, day1000.
 
     Real servers and processes are started on this machine for each part and removed after it. Subject and rivals take
     turns in one run, so compare the ratios; the figures themselves are this machine's, and only while it is idle.

@@ -24,7 +24,7 @@ class Options:
     stats_size: str | None = None
     #: Where it is kept with its server; None for one that is removed afterwards.
     stats_folder: Path | None = None
-    #: How large the school of the part `old_installation` is, as a share of its whole.
+    #: How large the school of the part `day1000` is, as a share of its whole.
     scale: float | None = None
 
 

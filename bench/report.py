@@ -12,7 +12,7 @@ from rich.table import Table
 from bench.measures import COLUMNS, Measure
 
 BEGIN, END = "<!-- the command writes from here -->", "<!-- to here -->"
-READS_BEGIN, READS_END = "<!-- the command writes old_installation from here -->", "<!-- old_installation to here -->"
+READS_BEGIN, READS_END = "<!-- the command writes day1000 from here -->", "<!-- day1000 to here -->"
 
 
 def show(measures: Sequence[Measure], machine: Mapping[str, str], console: Console) -> None:
@@ -40,20 +40,20 @@ def write_json(path: Path, found: Mapping[str, Any]) -> None:
 def write_docs(page: Path, measures: Sequence[Measure], machine: Mapping[str, str]) -> None:
     """Put the tables between the page's markers, in place of those before. Raises ClickException without them.
 
-    The part `old_installation` has a table of its own: it has a line for each read, and no rivals.
+    the part `day1000` has a table of its own: it has a line for each read, and no rivals.
     """
     # it loads every service
-    from bench import old_installation
+    from bench import day1000
 
     description = ", ".join(f"{name} {value}" for name, value in machine.items())
-    reads = [measure for measure in measures if measure.part == old_installation.PART]
-    rest = [measure for measure in measures if measure.part != old_installation.PART]
+    reads = [measure for measure in measures if measure.part == day1000.PART]
+    rest = [measure for measure in measures if measure.part != day1000.PART]
     if rest:
         lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
         lines += [f"| {' | '.join(row.cells)} |" for measure in rest for row in measure.rows]
         _write_between(page, BEGIN, END, [*lines, "", description])
     if reads:
-        _write_between(page, READS_BEGIN, READS_END, [*old_installation.table(reads), "", description])
+        _write_between(page, READS_BEGIN, READS_END, [*day1000.table(reads), "", description])
 
 
 def _write_between(page: Path, begin_marker: str, end_marker: str, lines: Sequence[str]) -> None:

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
+from bench.day1000_reads import everything
+from bench.day1000_school import describe
 from bench.measures import Measure, alternate
-from bench.old_installation_reads import everything
-from bench.old_installation_school import describe
 from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
 
 PROJECT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ EXPECTED = {
         ("API p50 at 1,000/s", READERS),
         ("API p99 at 1,000/s", READERS),
     ],
-    "old_installation": [
+    "day1000": [
         (f"seeding at scale 0.0005 ({describe(0.0005)})", {"bench"}),
         *((f"{one.kind}: {one.name}", AGES) for one in everything()),
     ],
@@ -176,9 +176,7 @@ def test_the_reads_of_an_old_installation_have_a_table_of_their_own(tmp_path: Pa
     samples = {"day 1,000": [30.0], "day 1": [20.0], "day 1,000, database": [3.0], "day 1, database": [2.0]}
 
     # When
-    measure = Measure(
-        part="old_installation", name="console page: /dead", unit="ms", samples=samples, goal="at most 200 ms"
-    )
+    measure = Measure(part="day1000", name="console page: /dead", unit="ms", samples=samples, goal="at most 200 ms")
     write_docs(page, [measure], {"cores": "2"})
 
     # Then

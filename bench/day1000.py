@@ -1,4 +1,4 @@
-"""The part `old_installation`: three years of a school beside its first day, read by read."""
+"""The part `day1000`: three years of a school beside its first day, read by read."""
 
 import shutil
 import time
@@ -13,9 +13,9 @@ import click
 import psycopg2
 from psycopg2 import sql
 
-from bench import old_installation_school as school
+from bench import day1000_school as school
+from bench.day1000_reads import Installation, Timed, everything
 from bench.measures import Measure, Options, Show, percentile
-from bench.old_installation_reads import Installation, Timed, everything
 from bench.periodic_reads import ZONE
 from bench.running import postgres
 from services.stats.days import ONE_DAY, day_of
@@ -23,7 +23,7 @@ from services.stats.settings import CountSettings
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 
-PART = "old_installation"
+PART = "day1000"
 #: The first line of each group is the old installation, so that its ratio is what the years cost.
 OLD, NEW, OLD_WORK, NEW_WORK = "day 1,000", "day 1", "day 1,000, database", "day 1, database"
 MAX_TIMES = 1.5

@@ -1,4 +1,4 @@
-"""The school of the part `old_installation`: three years of every service, a table a statement.
+"""The school of the part `day1000`: three years of every service, a table a statement.
 
 Indexes and constraints are the schema's. Nearly all that is old has ended; a little is open. Digests of the hash chain
 are made up: nothing that is measured recomputes them.

@@ -1,4 +1,4 @@
-"""What the part `old_installation` times: pages, periodic reads, commands that read, and a payment's statements."""
+"""What the part `day1000` times: pages, periodic reads, commands that read, and a payment's statements."""
 
 import hashlib
 import hmac
