@@ -62,7 +62,7 @@ def test_what_strangers_wrote_moves_no_cursor(engine: Engine, settings: dict[str
     bury(engine, 1, actor=f"a{words}", cause=f"c{words}", error=f"e{words}")
     [letter] = list_dead(engine, DeadFilter())
 
-    # When an operator looks at it, then each control character is written out
+    # When an operator reads it, then each control character is written out
     for output in (nouba(settings, "list"), nouba(settings, "show", str(letter.id), "--body")):
         assert not [one for one in words if one in output and not one.isprintable()]
         assert f"c{shown}" in output

@@ -43,7 +43,7 @@ def test_what_a_stranger_sent_moves_no_cursor(database_url: str) -> None:
         event_id = connection.scalar(text(insert), {"words": words, "body": words.encode()})
     engine.dispose()
 
-    # When an operator looks at it, then each control character is written out
+    # When an operator reads it, then each control character is written out
     for arguments in (["list"], ["show", str(event_id), "--body"]):
         result = CliRunner().invoke(main, ["events", *arguments], env={"NOUBA_DATABASE_URL": database_url})
         assert result.exit_code == 0, result.output
