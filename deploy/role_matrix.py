@@ -63,7 +63,7 @@ def page() -> str:
     lines += [f"| {name} | {', '.join(actions)} |" for name, actions in matrix["objects"].items()]
     lines += ["", "## Ports", "", "On the machine's loopback address:", "", "| service | port |", "|---|---|"]
     lines += [f"| {service} | {port} |" for service, port in matrix["ports"].items()]
-    lines += ["", "Between containers, which reach whoever shares a network with them, at every port:", ""]
+    lines += ["", "Between containers, which reach every port of each container that shares a network with them:", ""]
     lines += ["| network | containers |", "|---|---|"]
     lines += [f"| `{network}` | {', '.join(names)} |" for network, names in matrix["networks"].items()]
     lines += ["", "| container | port | asks for | is reached from |", "|---|---|---|---|"]

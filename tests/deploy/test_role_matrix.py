@@ -437,7 +437,7 @@ def test_the_networks_of_compose_are_those_of_the_matrix() -> None:
     assert found == MATRIX["networks"]
     left = set(compose["services"]) - set(services)
     assert {compose["services"][name]["network_mode"] for name in left} == {"none"}
-    # whoever only talks to others leads nobody outside
+    # these two lead nobody outside
     assert {name for name, own in compose["networks"].items() if (own or {}).get("internal")} == {"inside", "scraped"}
     # every server is in the matrix with its ports
     one_shots = {"bucket", "demo", "migrate", "roles", "secrets-maker"}

@@ -113,6 +113,16 @@ def test_a_provider_without_settings_is_off(start: Start) -> None:
     assert deliver(httpx.Client(base_url=gateway.url), paid("stripe")).status_code == 404
 
 
+def test_behind_a_proxy_with_tls_every_answer_says_so(start: Start) -> None:
+    # Given a gateway that is reached by HTTPS, then webhooks, refusals and the API have the header
+    gateway = start(NOUBA_HTTPS="true", NOUBA_API_TOKENS="token-of-the-tests")
+    with httpx.Client(base_url=gateway.url) as client:
+        answers = [deliver(client, paid()), *map(client.get, ("/webhooks/nobody", "/api/v1/payments", "/healthz"))]
+
+    assert [answer.status_code for answer in answers] == [200, 404, 401, 200]
+    assert all("Strict-Transport-Security" in answer.headers for answer in answers)
+
+
 def test_gunicorns_lines_have_the_form_of_all_others(start: Start) -> None:
     gateway = start(NOUBA_LOG_FORMAT="json")
     httpx.get(f"{gateway.url}/webhooks/satim?orderId=in-the-query")

@@ -10,9 +10,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
-from shared.operations.cli_options import Instant, actor_option, json_option, operators_database, table_console
+from shared.operations.cli_options import (
+    Instant,
+    actor_option,
+    cell,
+    json_option,
+    operators_database,
+    table_console,
+    visible,
+)
 from shared.operations.dead_letters import queries
 from shared.operations.dead_letters import replay as dead_letters_replay
 from shared.operations.dead_letters.queries import DeadFilter, DeadLetter
@@ -97,7 +104,7 @@ def show(letter_id: int, body: bool, as_json: bool) -> None:
         return
     for name, value in known.items():
         if value is not None:
-            click.echo(f"{name:14}{json.dumps(value) if isinstance(value, dict | list) else value}")
+            click.echo(f"{name:14}{json.dumps(value) if isinstance(value, dict | list) else visible(str(value))}")
 
 
 def _deciding(command: F) -> F:
@@ -216,7 +223,7 @@ def _table(found: list[DeadLetter]) -> Table:
         cause = one.cause if one.state == "dead" else f"{one.cause} ({one.state})"
         cells = (str(one.id), _short(one.died_at), one.queue, one.actor or "-", cause, *numbers, one.error or "-")
         # half of it comes from outside: plain text, so that rich reads no markup in it
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*map(cell, cells))
     return table
 
 

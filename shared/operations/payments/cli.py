@@ -7,16 +7,9 @@ from datetime import datetime
 
 import click
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
-from shared.operations.cli_options import (
-    Instant,
-    actor_option,
-    json_option,
-    operators_database,
-    table_console,
-)
+from shared.operations.cli_options import Instant, actor_option, cell, json_option, operators_database, table_console
 from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
 from shared.operations.payments.surplus import find_surplus
 from shared.operations.payments.wallet_statement import Wallet, read_wallet
@@ -129,7 +122,7 @@ def surplus(limit: int, as_json: bool) -> None:
         pairs = zip(one.payment_ids, one.providers, strict=True)
         paid = ", ".join(f"{number} ({provider})" for number, provider in pairs)
         amount = format_minor(one.surplus_minor, one.currency)
-        table.add_row(*map(Text, (one.order_number, str(one.user_id), _short(one.paid_again_at), paid, amount)))
+        table.add_row(*map(cell, (one.order_number, str(one.user_id), _short(one.paid_again_at), paid, amount)))
     table_console().print(table)
 
 
@@ -313,7 +306,7 @@ def _print_payments(found: Sequence[PaymentLine]) -> None:
     for one in found:
         amounts = (format_minor(one.amount_minor, one.currency), format_minor(one.credited_minor, one.currency))
         names = (one.provider, one.reference or "-", one.order_number or "-", str(one.user_id))
-        table.add_row(*map(Text, (str(one.id), _short(one.created_at), *names, *amounts, one.status)))
+        table.add_row(*map(cell, (str(one.id), _short(one.created_at), *names, *amounts, one.status)))
     table_console().print(table)
 
 
@@ -340,18 +333,18 @@ def _print_details(details: PaymentDetails) -> None:
         for thing in details.objects:
             figure = format_minor(thing.amount_minor, payment.currency)
             times = (_short(at) if at else "-" for at in (thing.began_at, thing.ended_at))
-            table.add_row(*map(Text, (thing.kind, thing.object_id, thing.state, figure, *times)))
+            table.add_row(*map(cell, (thing.kind, thing.object_id, thing.state, figure, *times)))
         table_console().print(table)
     table = _table("event", "received", "state", "reason")
     for event in details.events:
         state = f"{event.state}, {event.resolution}" if event.resolution else event.state
-        table.add_row(*map(Text, (str(event.id), _short(event.received_at), state, event.reason or "-")))
+        table.add_row(*map(cell, (str(event.id), _short(event.received_at), state, event.reason or "-")))
     table_console().print(table)
     table = _table("posting", "booked", "kind", "event", "account", ">amount")
     for posting in details.postings:
         first = (str(posting.id), _short(posting.at), posting.kind, str(posting.event_id or "-"))
         for account, amount, currency in posting.entries:
-            table.add_row(*map(Text, (*first, account, format_minor(amount, currency, with_sign=True))))
+            table.add_row(*map(cell, (*first, account, format_minor(amount, currency, with_sign=True))))
             first = ("", "", "", "")
     table_console().print(table)
 
@@ -366,7 +359,7 @@ def _print_wallet(found: Wallet) -> None:
             format_minor(one.balance_minor, one.currency),
         )
         causes = (str(one.payment_id or "-"), str(one.subscription_id or "-"), one.note or "")
-        table.add_row(*map(Text, (_short(one.at), one.kind, *amounts, *causes)))
+        table.add_row(*map(cell, (_short(one.at), one.kind, *amounts, *causes)))
     table_console().print(table)
     if found.has_more:
         click.echo("There are older entries: --limit shows more.")

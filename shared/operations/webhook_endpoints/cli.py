@@ -10,10 +10,9 @@ from typing import Any
 import click
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.table import Table
-from rich.text import Text
 
 from shared.contracts.events import EVENT_TYPES
-from shared.operations.cli_options import Instant, actor_option, json_option, operators_database, table_console
+from shared.operations.cli_options import Instant, actor_option, cell, json_option, operators_database, table_console
 from shared.operations.webhook_endpoints.endpoints import (
     BadEndpointError,
     EndpointDetails,
@@ -86,7 +85,7 @@ def list_command(as_json: bool) -> None:
         table.add_column(name, justify="right" if name in ("id", "failures") else "left")
     for one in found:
         types = ", ".join(one.event_types) or "all"
-        table.add_row(*map(Text, (str(one.id), _state(one), one.url, types, str(one.failures))))
+        table.add_row(*map(cell, (str(one.id), _state(one), one.url, types, str(one.failures))))
     if found:
         table_console().print(table)
     click.echo(f"{len(found)} endpoints.")
@@ -165,7 +164,7 @@ def deliveries(endpoint_id: int, state: str | None, limit: int, as_json: bool) -
         due = one.due_at.strftime("%Y-%m-%d %H:%M:%S") if one.due_at else "-"
         last = one.log[-1] if one.log else {}
         answer = str(last.get("status") or last.get("error") or "-")
-        table.add_row(*map(Text, (one.event_id, one.type, one.state, str(one.attempts), due, answer)))
+        table.add_row(*map(cell, (one.event_id, one.type, one.state, str(one.attempts), due, answer)))
     if found:
         table_console().print(table)
     click.echo(f"{len(found)} deliveries.")

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from shared.contracts.webhooks import EventState
 from shared.operations.cli_options import (
     Instant,
     actor_option,
+    cell,
     json_option,
     operators_database,
     table_console,
+    visible,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
     for one in found:
         words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
         # plain text: rich would read markup in what a provider sent
-        table.add_row(*map(Text, (str(one.id), _short(one.received_at), *words, one.reason or "-")))
+        table.add_row(*map(cell, (str(one.id), _short(one.received_at), *words, one.reason or "-")))
     if found:
         table_console().print(table)
     click.echo(f"{len(found)} of {count}.")
@@ -117,11 +118,11 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
         click.echo(json.dumps(timeline.as_json() | ({} if text is None else {"body": text})))
         return
     event = timeline.event
-    click.echo(f"event {event.id} of {event.provider}, reference {event.reference or '-'}: {event.state}")
+    click.echo(f"event {event.id} of {event.provider}, reference {visible(event.reference or '-')}: {event.state}")
     for step in timeline.steps:
-        click.echo(f"  {_short(step.at) if step.at else '':20} {step.what:18} {step.detail}")
+        click.echo(f"  {_short(step.at) if step.at else '':20} {step.what:18} {visible(step.detail)}")
     if text is not None:
-        click.echo(text)
+        click.echo(visible(text))
 
 
 @events.command()

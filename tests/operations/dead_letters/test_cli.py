@@ -56,6 +56,18 @@ def test_what_strangers_wrote_is_listed_as_it_is(engine: Engine, settings: dict[
     assert f"e{words}" in nouba(settings, "replay", "--all", "--dry-run")
 
 
+def test_what_strangers_wrote_moves_no_cursor(engine: Engine, settings: dict[str, str]) -> None:
+    # Given a letter whose texts set a terminal's title, and hide what stands before them
+    words, shown = "\x1b]0;owned\x07\x9b2J\u202e", r"\x1b]0;owned\x07\x9b2J\u202e"
+    bury(engine, 1, actor=f"a{words}", cause=f"c{words}", error=f"e{words}")
+    [letter] = list_dead(engine, DeadFilter())
+
+    # When an operator reads it, then each control character is written out
+    for output in (nouba(settings, "list"), nouba(settings, "show", str(letter.id), "--body")):
+        assert not [one for one in words if one in output and not one.isprintable()]
+        assert f"c{shown}" in output
+
+
 def test_pages_follow_each_other(engine: Engine, settings: dict[str, str]) -> None:
     for event_id in range(5):
         bury(engine, event_id)

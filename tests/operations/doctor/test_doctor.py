@@ -53,7 +53,7 @@ def test_a_fault_is_found_and_reported_with_its_fix(school: School, name: str) -
     assert status == 1
 
 
-def test_two_tokens_of_one_name_are_told_apart(school: School) -> None:
+def test_two_tokens_of_one_name_have_their_ids_named(school: School) -> None:
     # Given an entry of the setting whose name a stored token has
     school.settings["NOUBA_API_TOKENS"] = "till:read:token-of-the-setting"
     school.execute(

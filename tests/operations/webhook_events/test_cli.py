@@ -29,3 +29,24 @@ def test_a_reference_and_a_reason_are_no_markup(database_url: str, words: str) -
     assert reported.exit_code == 0, reported.output
     assert f"a{words} " in reported.output
     assert f"b{words}" in reported.output
+
+
+def test_what_a_stranger_sent_moves_no_cursor(database_url: str) -> None:
+    # Given a webhook whose reference, reason and body clear a terminal
+    words, shown = "\x1b[2J\x9b1m", r"\x1b[2J\x9b1m"
+    engine = build_engine(database_url)
+    with engine.begin() as connection:
+        insert = (
+            "INSERT INTO webhook_events (provider, dedupe_key, reference, reason, body, body_sha256, state)"
+            " VALUES ('generic', 'k', :words, :words, :body, '', 'quarantined') RETURNING id"
+        )
+        event_id = connection.scalar(text(insert), {"words": words, "body": words.encode()})
+    engine.dispose()
+
+    # When an operator reads it, then each control character is written out
+    for arguments in (["list"], ["show", str(event_id), "--body"]):
+        result = CliRunner().invoke(main, ["events", *arguments], env={"NOUBA_DATABASE_URL": database_url})
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.output
+        assert "\x9b" not in result.output
+        assert shown in result.output

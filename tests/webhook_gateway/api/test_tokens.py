@@ -82,7 +82,7 @@ def test_a_namesake_of_a_revoked_token_gets_neither_its_answers_nor_its_rate(
     assert "Idempotency-Replayed" not in second.headers
     assert second.json()["secret"] != first.json()["secret"]
     assert left(second) == left(first) != left(again)
-    # and the audit tells the two apart
+    # and the audit log has the id of each
     acts = "SELECT credential FROM operator_acts WHERE what = 'endpoints.add' AND who = 'namesake' ORDER BY id"
     ids = "SELECT 'namesake/' || id FROM api_tokens WHERE name = 'namesake' ORDER BY id"
     assert database.rows(acts) == database.rows(ids)

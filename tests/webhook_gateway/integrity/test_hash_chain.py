@@ -231,6 +231,68 @@ def test_payments_verdicts_and_acts_are_sealed_too(engine: Engine, database: Dat
     assert faults(engine) == expected
 
 
+DAY_BEFORE = "interval '1 day'"
+#: By table, each column that a seal covers, and another value of it.
+SEALED_COLUMNS: dict[str, dict[str, str]] = {
+    "operator_acts": {
+        "who": "'Karim'",
+        "what": "'dead.replay'",
+        "why": "'another reason'",
+        "credential": "'another'",
+        "ids": "'[8]'",
+        "chosen_by": """'{"state": "dead"}'""",
+        "acted_at": f"acted_at - {DAY_BEFORE}",
+    },
+    "payments": {
+        "provider": "'stripe'",
+        "provider_reference": "'another'",
+        "order_number": "'another'",
+        "user_id": "2",
+        "amount_minor": "amount_minor + 1",
+        "amount_is_final": "NOT amount_is_final",
+        "currency": "'EUR'",
+        "refunded_minor": "1",
+        "credited_minor": "1",
+        "fee_minor": "1",
+        "completed_at": f"now() - {DAY_BEFORE}",
+    },
+    "webhook_events": {
+        "provider": "'stripe'",
+        "dedupe_key": "'another'",
+        "method": "'GET'",
+        "headers": """'{"a": "b"}'""",
+        "body": "'another'",
+        "body_sha256": "sha256('another')",
+        "reference": "'another'",
+        "signed": "NOT coalesce(signed, false)",
+        "secret": "coalesce(secret, 0) + 1",
+        "received_at": f"received_at - {DAY_BEFORE}",
+        "drained_at": "now()",
+    },
+}
+
+
+@pytest.mark.parametrize("table", SEALED_COLUMNS)
+def test_no_column_that_a_seal_covers_is_altered_unnoticed(engine: Engine, database: Database, table: str) -> None:
+    # Given a row of each kind, sealed
+    for made in (PAID, QUARANTINED, ACT):
+        database.execute(made)
+    seal(engine)
+    database.execute(f"CREATE TABLE kept AS SELECT * FROM {table} WHERE id = 1")  # noqa: S608
+    unnoticed = []
+
+    # When the owner changes one column after the other, and then back
+    for column, value in SEALED_COLUMNS[table].items():
+        tamper(database, f"UPDATE {table} SET {column} = {value} WHERE id = 1")  # noqa: S608
+        if not faults(engine):
+            unnoticed.append(column)
+        tamper(database, f"UPDATE {table} AS r SET {column} = kept.{column} FROM kept WHERE r.id = kept.id")  # noqa: S608
+        assert faults(engine) == [], column
+
+    # Then each is named
+    assert unnoticed == []
+
+
 def test_what_happens_to_payments_and_verdicts_in_good_order_is_no_fault(engine: Engine, database: Database) -> None:
     # Given a payment and a quarantined event
     for made in (PAID, QUARANTINED):

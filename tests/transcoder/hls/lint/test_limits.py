@@ -132,7 +132,7 @@ def test_memory_is_bounded_in_all(serve: Serve, way: str) -> None:
     assert not report.passed
     assert "more than 48 MiB of memory" in report.unreadable[-1]
     assert "--max-mib" in report.unreadable[-1]
-    # one file is read whole before it is looked at
+    # one file is read whole before it is judged
     assert peak_bytes < 128 << 20
 
 
