@@ -182,7 +182,9 @@ def mend_clock(source: Source, path: Path, shifts: Mapping[int, Sequence[tuple[i
 
     The container has the time base of the upload, in which the filter counts.
     """
-    words = [*_TOLERANT_START, "-copyts", *_open(source.container, path)]
+    # a program stream has no time of showing for each frame: what has none cannot be moved
+    made_up = ["-fflags", "+genpts"] if source.container == "mpeg" else []
+    words = [*_TOLERANT_START, "-copyts", *made_up, *_open(source.container, path)]
     for number, stream in enumerate(_streams(source)):
         words += ["-map", f"0:{stream}", f"-bsf:{number}", _shifted(shifts[stream])]
     words += ["-c", "copy", "-bitexact", "-muxdelay", "0", "-muxpreload", "0", "-mpegts_copyts", "1"]

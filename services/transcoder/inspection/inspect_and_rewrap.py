@@ -49,14 +49,20 @@ def prepare(
     try:
         space = 2 * source.size_bytes + (64 << 20)
         described, origin = source, path
-        if mended := _mend_clock(source, packets, path, work, ffmpeg, cancelled, space):
+        mended = _mend_clock(source, packets, path, work, ffmpeg, cancelled, space)
+        if mended:
             described, origin = mended, work / arguments.MENDED_NAME
         words = arguments.rewrap(described, origin)
         ffmpeg.encode(words, work, reads=[origin], cancelled=cancelled, file_bytes=space)
         # a link here would grant the next ffmpeg the file that it points to
         check_output(work / REWRAPPED_NAME, MATROSKA)
         rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
-        made = _as_before(source, *read(rewrapped, folder, ffmpeg, cancelled))
+        made, times = read(rewrapped, folder, ffmpeg, cancelled)
+        if mended and source.video and made.video:
+            # times of a clock that began anew lie between each other: they have no rate
+            video = replace(source.video, rate=made.video.rate, variable=made.video.variable)
+            source = replace(source, video=video)
+        made = _as_before(source, made, times)
         check_bounds(made)
         return Prepared(rewrapped, made, digest)
     except RejectedInputError:

@@ -53,7 +53,9 @@ def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]
     if picture is None and not sounds:
         raise RejectedInputError(Reason.NOT_A_VIDEO, "The file holds neither a picture nor sound: upload a video.")
 
-    survey = PacketIndex.take(path, folder, ffmpeg, cancelled)
+    # a program stream has no time of showing for each frame
+    options = ("-fflags", "+genpts") if container == "mpeg" else ()
+    survey = PacketIndex.take(path, folder, ffmpeg, cancelled, options)
     # a header may announce tracks that never come
     audio = tuple(_audio(stream, survey) for stream in sounds if survey.track(stream["index"]).count)
     video = None
@@ -67,10 +69,8 @@ def read(path: Path, folder: Path, ffmpeg: Ffmpeg, cancelled: Callable[[], bool]
         missing = _missing_frames(picture, described["format"], survey)
         if missing and container == "mov":
             # an edit list hides frames that are all there
-            options = ("-ignore_editlist", "1")
-            missing = _missing_frames(
-                picture, described["format"], PacketIndex.take(path, folder, ffmpeg, cancelled, options)
-            )
+            whole = PacketIndex.take(path, folder, ffmpeg, cancelled, ("-ignore_editlist", "1"))
+            missing = _missing_frames(picture, described["format"], whole)
         if missing:
             warnings = (_cut_off(missing, video),)
     source = Source(container=container, size_bytes=size, video=video, audio=audio, warnings=warnings)

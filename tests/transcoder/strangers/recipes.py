@@ -476,4 +476,63 @@ STRANGERS: tuple[Recipe, ...] = (
     _chromium("VP9 and Opus in MP4", "mp4", "video/mp4;codecs=vp9,opus"),
 )  # fmt: skip
 
-RECIPES: tuple[Recipe, ...] = (*CONTAINERS, *H264, *RATES, *SHAPES, *CODECS, *SOUNDS, *ODD, *STRANGERS)
+_PROGRAM = ("-c:v", "mpeg2video", *FINE, "-bf", "2", "-c:a", "mp2")
+#: One field after the other, the upper one first, as the file says.
+_FIELDS = {"rate": "50", "filters": "tinterlace=interleave_top,fieldorder=tff"}
+_MPEG2_FIELDS = ("-c:v", "mpeg2video", *FINE, "-flags", "+ilme+ildct", "-top", "1")
+_GAP = {"rate": "30", "seconds": 16, "filters": "select='lt(t,6)+gte(t,15.9)'"}
+_RED = "ffmpeg -nostdin -v error -y -f lavfi -i color=red:s=300x300 -frames:v 1 {out}.png"
+_COVER = "-i {base} -i {out}.png -map 0:a -map 1 -c:a copy -c:v png -disposition:v:0 attached_pic"
+
+
+def _made(name: str, ending: str, *options: str, **words: object) -> Recipe:
+    return of_ffmpeg(name, ending, *options, **words)  # type: ignore[arg-type]
+
+
+def _as_filmed(name: str, ending: str, base: Recipe) -> Recipe:
+    return _after(name, ending, "-i {base} -c copy -metadata:s:v:0 rotate=90", base=base)
+
+
+#: What phones, recorders and streams leave behind.
+LEFTOVERS: tuple[Recipe, ...] = (
+    _h264("a picture that stands for ten seconds", "mp4", "-fps_mode", "vfr", **_GAP),
+    _made("a picture that stands for ten seconds in WebM", "webm", *_VP8, "-c:a", "libopus", "-fps_mode", "vfr",
+              **_GAP),
+    _as_filmed("turned and cropped", "mp4", _h264("base", "mp4", size="202x354", filters="transpose=1")),
+    _as_filmed("turned HEVC in QuickTime", "mov",
+               of_ffmpeg("base", "mov", *_X265, _QUIET, "-tag:v", "hvc1", *AAC, size="180x320", filters="transpose=1")),
+    _as_filmed("turned wide pixels", "mp4", _h264("base", "mp4", filters="scale=240:180,setsar=4/3,transpose=1")),
+    of_ffmpeg("10-bit AV1 in PQ", "mkv", *_AV1, "-pix_fmt", "yuv420p10le", *AAC, filters=_HDR.format("smpte2084"),
+              colour=False),
+    of_ffmpeg("10-bit VP9 in HLG", "webm", *_VP9, "-pix_fmt", "yuv420p10le", "-c:a", "libopus",
+              filters=_HDR.format("arib-std-b67"), colour=False),
+    of_ffmpeg("VP9 with transparency", "webm", *_VP9, "-auto-alt-ref", "0", "-pix_fmt", "yuva420p", "-c:a", "libopus"),
+    of_ffmpeg("5.1 Opus in WebM", "webm", *_VP9, "-c:a", "libopus", layout="5.1"),
+    _h264("CMAF", "mp4", "-movflags", "cmaf+frag_keyframe"),
+    _h264("DASH with one index", "mp4", "-movflags", "dash+global_sidx+frag_keyframe"),
+    _after("an attachment, three languages, Arabic titles", "mkv",
+           "-i {base} -map 0:v -map 0:a -map 0:a -map 0:a -c copy -attach README.md -metadata:s:t:0 mimetype=font/ttf"
+           " -metadata:s:a:0 language=eng -metadata:s:a:1 language=ara -metadata:s:a:2 language=fra"
+           " -metadata:s:a:1 title=العربية -disposition:a:0 0 -disposition:a:1 default -metadata title=الدرس",
+           base=_MP4),
+    _after("M4A with a cover", "m4a", _COVER, _RED, base=of_sound("base", "m4a", *AAC)),
+    _after("FLAC with a cover", "flac", _COVER, _RED, base=of_sound("base", "flac")),
+    _after("a cover before the picture", "mp4",
+           "-i {out}.png -i {base} -map 0 -map 1 -c copy -c:v:0 png -disposition:v:0 attached_pic", _RED, base=_MP4),
+    of_ffmpeg("odd width and height in VP9", "webm", *_VP9, "-c:a", "libopus", size="322x182",
+              filters="format=yuv444p,crop=321:181,format=yuv420p"),
+    _made("interlaced MPEG-2 in MPEG-TS", "ts", *_MPEG2_FIELDS, "-c:a", "mp2", **_FIELDS),
+    _made("interlaced MPEG-2 in MXF", "mxf", *_MPEG2_FIELDS, "-pix_fmt", "yuv422p", *_PCM,
+              **_FIELDS),
+    _h264("sound that ends early", "mp4", "-af", "atrim=0:3.5"),
+    _after("two programs", "ts", "-i {base} -map 0:v -map 0:a -map 0:v -map 0:a -c copy"
+           " -program title=one:st=0:st=1 -program title=two:st=2:st=3", base=_MP4),
+    _joined("a program stream that began anew", "mpg", of_ffmpeg("one", "mpg", *_PROGRAM),
+            of_ffmpeg("one", "mpg", *_PROGRAM)),
+    _joined("a program stream that went on in another phase", "mpg", of_ffmpeg("one", "mpg", *_PROGRAM),
+            of_ffmpeg("other", "mpg", *_PROGRAM, "-output_ts_offset", "2.333")),
+    _joined("a transport stream with B-frames that began anew", "ts", _h264("one", "ts", "-bf", "2"),
+            _h264("one", "ts", "-bf", "2")),
+)  # fmt: skip
+
+RECIPES: tuple[Recipe, ...] = (*CONTAINERS, *H264, *RATES, *SHAPES, *CODECS, *SOUNDS, *ODD, *LEFTOVERS, *STRANGERS)

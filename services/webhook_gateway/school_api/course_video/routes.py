@@ -28,7 +28,7 @@ CAPTIONS_SECONDS = 10.0
 #: As many, and as long titles, as are taken from an upload.
 MAX_CHAPTERS = 500
 MAX_TITLE = 200
-LONGEST_LESSON_SECONDS = 7 * 86400.0
+MAX_START_SECONDS = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ChapterBody(BaseModel):
     """One chapter."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    start_seconds: float = Field(ge=0, le=LONGEST_LESSON_SECONDS, description="Before the lesson's end.")
+    start_seconds: float = Field(ge=0, le=MAX_START_SECONDS, description="Before the lesson's end.")
     title: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE, pattern=r"^[^\x00-\x1f\x7f]+$"),
