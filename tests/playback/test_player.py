@@ -34,9 +34,13 @@ ZONE = ZoneInfo("Africa/Algiers")
 #: The next request for an address waits for a call of `answer()`.
 HOLD_THE_ADDRESS = """(() => {
     const send = window.fetch;
-    window.fetch = (...request) => !String(request[0]).endsWith('/address') ? send(...request) : new Promise(go => {
-        window.answer = () => { window.fetch = send; go(send(...request)); };
-    });
+    window.fetch = async (...request) => {
+        if (String(request[0]).endsWith('/address')) {
+            await { then: go => { window.answer = go; } };
+            window.fetch = send;
+        }
+        return send(...request);
+    };
 })()"""
 
 
