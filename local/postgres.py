@@ -108,7 +108,8 @@ class Postgres:
             "max_connections": self._max_connections,
         }
         if not self._durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            # to compile a query takes longer than to read the few rows of a test
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "jit": "off"}
         settings |= self._settings
         return [f"--{name}={value}" for name, value in settings.items()]
 

@@ -96,9 +96,11 @@ let renewing = false;
 async function renewAddress() {
   if (renewing || seen.renewed > 3) return;
   renewing = true;
-  const wasPlaying = !video.paused, position = video.currentTime;
   try {
-    open(await address(), position);
+    const url = await address();
+    // after the answer: the viewer may have pressed play or moved on while it was on its way
+    const wasPlaying = !video.paused, position = video.currentTime;
+    open(url, position);
     seen.renewed += 1;
     if (wasPlaying) await video.play();
   } catch (error) { say(String(error.message || error)); }

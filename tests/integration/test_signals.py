@@ -126,8 +126,10 @@ def silent_server() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
-@pytest.mark.parametrize("silent", [None, "NOUBA_DATABASE_URL", "NOUBA_RABBITMQ_URL"])
+@pytest.mark.parametrize("options", [[], pytest.param(["--json"], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "silent", [None, pytest.param("NOUBA_DATABASE_URL", marks=pytest.mark.slow), "NOUBA_RABBITMQ_URL"]
+)
 def test_a_watch_ends_at_ctrl_c_whatever_it_waits_for(
     settings: dict[str, str], tmp_path: Path, silent_server: int, silent: str | None, options: list[str]
 ) -> None:

@@ -33,7 +33,8 @@ class Case:
     port: Callable[[], int]
 
 
-@pytest.fixture(params=["postgres", "rabbitmq", "s3"])
+# every test that kills RabbitMQ shows the same of it, and it takes long to start again
+@pytest.fixture(params=["postgres", pytest.param("rabbitmq", marks=pytest.mark.slow), "s3"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     made = {"postgres": _postgres_case, "rabbitmq": _rabbitmq_case, "s3": _s3_case}[request.param](tmp_path / "server")
     yield made

@@ -30,6 +30,17 @@ from tests.transcoder.jobs.harness import Bench, make_film
 from tests.waiting import wait_until
 
 ZONE = ZoneInfo("Africa/Algiers")
+#: The next request for an address waits for a call of `answer()`.
+HOLD_THE_ADDRESS = """(() => {
+    const send = window.fetch;
+    window.fetch = async (...request) => {
+        if (String(request[0]).endsWith('/address')) {
+            await { then: go => { window.answer = go; } };
+            window.fetch = send;
+        }
+        return send(...request);
+    };
+})()"""
 
 
 @pytest.fixture
@@ -103,12 +114,15 @@ def test_the_page_plays_previews_resumes_and_renews(
     browser.ask("video.currentTime = 2")
     wait_until(lambda: browser.ask(SHOWN) == ["مرحبا بكم في الدرس 1"], 20, "no caption is shown")
 
-    # And after its address has ended, it gets another one and goes on
+    # And after its address has ended, it gets another one and goes on, also where play is pressed in between
     browser.ask("video.pause()")
     address = browser.ask("master")
     wait_until(lambda: httpx.get(address).status_code == 403, 40, "the address has no end")
+    browser.ask(HOLD_THE_ADDRESS)
     browser.ask("video.currentTime = 45")
+    wait_until(lambda: browser.ask("typeof window.answer === 'function'"), 30, "no other address is asked for")
     click_play(browser)
+    browser.ask("answer()")
     wait_until(lambda: state(browser)["time"] > 45.2, 30, "it does not go on")
     assert state(browser)["renewed"] == 1
     assert state(browser)["message"] == ""

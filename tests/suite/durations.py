@@ -1,7 +1,8 @@
-"""Which tests take long, so that a run begins with them: a long test that begins last leaves a core idle.
+"""Which groups of tests take long, so that a run begins with them: a long one that begins last leaves a core idle.
 
-Every green run writes its long tests to `.nouba/suite`: copy those of a `make test-all` here. A line that is out of
-date costs seconds at the end of a run and nothing else.
+A group is what runs in one process: a test, or a file or folder whose tests share a fixture. Every green run writes its
+long groups to `.nouba/suite`: copy those of a `make test-all` here. A line that is out of date costs seconds at the end
+of a run and nothing else.
 """
 
 from collections.abc import Mapping
@@ -14,12 +15,12 @@ LONG_SECONDS: Final = 10.0
 
 
 def read_durations(path: Path = _FILE) -> dict[str, float]:
-    """Seconds by test, as pytest names it."""
+    """Seconds by group."""
     lines = path.read_text().splitlines()[1:] if path.exists() else []
-    return {test: float(seconds) for seconds, test in (line.split("\t") for line in lines)}
+    return {group: float(seconds) for seconds, group in (line.split("\t") for line in lines)}
 
 
 def write_durations(seconds: Mapping[str, float], path: Path) -> None:
-    """Write the long ones of the tests that ran, the longest first."""
-    found = sorted(((spent, test) for test, spent in seconds.items() if spent >= LONG_SECONDS), reverse=True)
-    path.write_text("seconds\ttest\n" + "".join(f"{spent:.0f}\t{test}\n" for spent, test in found))
+    """Write the long ones of the groups that ran, the longest first."""
+    found = sorted(((spent, group) for group, spent in seconds.items() if spent >= LONG_SECONDS), reverse=True)
+    path.write_text("seconds\tgroup\n" + "".join(f"{spent:.0f}\t{group}\n" for spent, group in found))

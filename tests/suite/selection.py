@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
@@ -46,18 +45,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         short = expected.get(_file_of(item), SHORT_SECONDS) < SHORT_SECONDS
         groups[item.nodeid] = _group(item, short=short)
         item.add_marker(pytest.mark.xdist_group(groups[item.nodeid]))
-    seconds = seconds_by_group(groups, read_durations())
+    seconds = read_durations()
     # the longest first, so that no process begins a long test when the others are at the end
     items.sort(key=lambda item: (-seconds.get(groups[item.nodeid], 0.0), _file_of(item)))
-
-
-def seconds_by_group(groups: Mapping[str, str], durations: Mapping[str, float]) -> dict[str, float]:
-    """How long the groups with long tests take; `groups` names the group of each test."""
-    found: dict[str, float] = {}
-    for test, group in groups.items():
-        if test in durations:
-            found[group] = found.get(group, 0.0) + durations[test]
-    return found
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

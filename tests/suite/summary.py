@@ -22,11 +22,15 @@ class Summary:
         self._began = time.monotonic()
         self._wall: dict[str, float] = defaultdict(float)
         self._cpu: dict[str, float] = defaultdict(float)
+        #: Seconds of what runs in one process.
+        self.groups: dict[str, float] = defaultdict(float)
         self.over_budget: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # without the group that xdist adds
-        nodeid = report.nodeid.rpartition("@tests/")[0] or report.nodeid
+        # xdist adds the group
+        nodeid, _, group = report.nodeid.rpartition("@tests/")
+        self.groups[f"tests/{group}" if nodeid else report.nodeid] += report.duration
+        nodeid = nodeid or report.nodeid
         self._wall[nodeid] += report.duration
         self._cpu[nodeid] += cpu_seconds_of(report)
 
@@ -36,7 +40,7 @@ class Summary:
             folder = self._config.rootpath / ".nouba" / "suite"
             folder.mkdir(parents=True, exist_ok=True)
             write_budget(self._rows(), folder / "budget.tsv")
-            write_durations(self._wall, folder / "durations.tsv")
+            write_durations(self.groups, folder / "durations.tsv")
         if self._config.getoption("--budget"):
             self.over_budget = grown(self._rows(), read_budget())
             if self.over_budget and session.exitstatus == pytest.ExitCode.OK:

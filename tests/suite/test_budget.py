@@ -1,12 +1,13 @@
 """The budget notices a folder that grew, on a fast machine and on a slow one."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.suite.budget import Row, grown, read_budget, write_budget
 from tests.suite.durations import read_durations, write_durations
-from tests.suite.selection import seconds_by_group
+from tests.suite.summary import Summary
 
 FOLDERS = ("a", "b", "c", "d")
 ROOT = Path(__file__).parents[2]
@@ -52,25 +53,27 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_budget(tmp_path / "budget.tsv") == BUDGET
 
 
-def test_long_tests_are_kept_the_longest_first(tmp_path: Path) -> None:
-    write_durations({"a.py::short": 2.0, "a.py::long[x y]": 31.4, "b.py::longer": 50.0}, tmp_path / "durations.tsv")
+def test_long_groups_are_kept_the_longest_first(tmp_path: Path) -> None:
+    write_durations({"a.py::short": 2.0, "a.py::long[x y]": 31.4, "b.py": 50.0}, tmp_path / "durations.tsv")
 
     assert list(read_durations(tmp_path / "durations.tsv").items()) == [
-        ("b.py::longer", 50.0),
+        ("b.py", 50.0),
         ("a.py::long[x y]", 31.0),
     ]
 
 
 def test_tests_that_run_in_one_process_take_as_long_as_all_of_them() -> None:
-    groups = {"a.py::one": "a.py", "a.py::two": "a.py", "b.py::one": "b.py::one", "c.py::one": "c.py"}
+    summary = Summary(SimpleNamespace())  # type: ignore[arg-type]
+    for name, group in (("a.py::one", "a.py"), ("a.py::two", "a.py"), ("b.py::one[x]", "b.py::one[x]")):
+        nodeid = f"tests/{name}@tests/{group}"
+        summary.pytest_runtest_logreport(SimpleNamespace(nodeid=nodeid, duration=20, user_properties=[]))  # type: ignore[arg-type]
+    summary.pytest_runtest_logreport(SimpleNamespace(nodeid="tests/c.py::alone", duration=5, user_properties=[]))  # type: ignore[arg-type]
 
-    assert seconds_by_group(groups, {"a.py::one": 20, "a.py::two": 30, "b.py::one": 40}) == {
-        "a.py": 50,
-        "b.py::one": 40,
-    }
+    assert summary.groups == {"tests/a.py": 40, "tests/b.py::one[x]": 20, "tests/c.py::alone": 5}
 
 
-def test_every_long_test_that_is_named_is_still_there() -> None:
+def test_every_long_group_that_is_named_is_still_there() -> None:
     for name in read_durations():
-        file, _, test = name.partition("::")
-        assert f"def {test.partition('[')[0]}(" in (ROOT / file).read_text(), name
+        place, _, test = name.partition("::")
+        assert (ROOT / place).exists(), name
+        assert not test or f"def {test.partition('[')[0]}(" in (ROOT / place).read_text(), name

@@ -30,8 +30,11 @@ slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report
 #: Each of these is a dozen transactions, and a failure among them is not worth minutes of shrinking.
 few = settings(slowly, max_examples=slowly.max_examples // 7, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
-#: The database keeps seals and kept days from being emptied, but for one that is replicated.
-_EMPTY = text("SET LOCAL session_replication_role = replica; TRUNCATE " + ", ".join(sorted(metadata.tables)))
+#: The database keeps seals and kept days from being emptied, but for one that is replicated. TRUNCATE makes new files
+#: for every table and index, which takes thirty times as long as to delete a few rows.
+_EMPTY = text(
+    "; ".join(["SET LOCAL session_replication_role = replica", *map("DELETE FROM {}".format, sorted(metadata.tables))])
+)
 
 
 @pytest.fixture

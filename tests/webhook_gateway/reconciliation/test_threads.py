@@ -72,7 +72,14 @@ def test_lost_webhooks_of_every_provider_are_found_and_counted(bench: Bench, wor
         assert one.reference not in worker.log
 
 
-@pytest.mark.parametrize("place", ["after_take", "after_answer", "after_keep"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("after_take", marks=pytest.mark.slow),
+        "after_answer",
+        pytest.param("after_keep", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_that_is_killed_while_it_asks_costs_no_payment_and_books_none_twice(
     bench: Bench, workers: Workers, place: str
 ) -> None:

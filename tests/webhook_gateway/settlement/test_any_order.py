@@ -10,6 +10,8 @@ from tests.webhook_gateway.settlement.histories import History, Reporting, histo
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 
 _PROVIDERS = itertools.count()
+#: 100 in `make test-all`, 30 in `make test`
+EXAMPLES = settings().max_examples
 
 
 @st.composite
@@ -20,7 +22,7 @@ def reordered(draw: st.DrawFn) -> tuple[History, list[int], list[int]]:
     return history, draw(schedules(count)), draw(st.lists(st.integers(0, count - 1), max_size=3))
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reordered())
 def test_any_order_and_repetition_of_the_events_ends_the_same(case: tuple[History, list[int], list[int]]) -> None:
     history, order, again = case
@@ -36,7 +38,7 @@ def test_any_order_and_repetition_of_the_events_ends_the_same(case: tuple[Histor
 
 
 @settings(
-    max_examples=40,
+    max_examples=2 * EXAMPLES // 5,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -62,7 +64,7 @@ def test_postgresql_goes_every_step_as_the_books_in_memory_do(
 
 
 @settings(
-    max_examples=40,
+    max_examples=2 * EXAMPLES // 5,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -198,14 +198,24 @@ def test_the_upgrade_changes_no_book_and_what_is_reported_again_changes_none_eit
 @pytest.mark.parametrize(
     ("name", "reported", "row"),
     [
-        ("whole", {"refunded_minor": 1000}, ("partially_refunded", 10000, 9000)),
+        pytest.param("whole", {"refunded_minor": 1000}, ("partially_refunded", 10000, 9000), marks=pytest.mark.slow),
         ("part", {"refunded_minor": 5000}, ("partially_refunded", 10000, 5000)),
-        ("part", {"refunded_minor": 0}, ("completed", 10000, 10000)),
+        pytest.param("part", {"refunded_minor": 0}, ("completed", 10000, 10000), marks=pytest.mark.slow),
         ("gone", {"refunded_minor": 0}, ("completed", 10000, 10000)),
         ("disputed", {"disputes": (Dispute("dp_1", 10000, DisputeState.WON),)}, ("completed", 10000, 10000)),
-        ("disputed", {"disputes": (Dispute("dp_1", 2000, DisputeState.LOST),)}, ("charged_back", 10000, 8000)),
+        pytest.param(
+            "disputed",
+            {"disputes": (Dispute("dp_1", 2000, DisputeState.LOST),)},
+            ("charged_back", 10000, 8000),
+            marks=pytest.mark.slow,
+        ),
         ("charged back", {"disputes": (Dispute("dp_1", 10000, DisputeState.LOST),)}, ("charged_back", 10000, 0)),
-        ("won", {"disputes": (Dispute("dp_2", 4000, DisputeState.OPEN),)}, ("disputed", 10000, 6000)),
+        pytest.param(
+            "won",
+            {"disputes": (Dispute("dp_2", 4000, DisputeState.OPEN),)},
+            ("disputed", 10000, 6000),
+            marks=pytest.mark.slow,
+        ),
         (
             "refunded and disputed",
             {"disputes": (Dispute("dp_1", 7000, DisputeState.WON),)},
@@ -217,7 +227,12 @@ def test_the_upgrade_changes_no_book_and_what_is_reported_again_changes_none_eit
             ("completed", 4000, 4000),
         ),
         ("registered", {"stage": Stage.COMPLETED, "amount_minor": 10000}, ("completed", 10000, 10000)),
-        ("failed", {"stage": Stage.COMPLETED, "amount_minor": 8000}, ("completed", 8000, 8000)),
+        pytest.param(
+            "failed",
+            {"stage": Stage.COMPLETED, "amount_minor": 8000},
+            ("completed", 8000, 8000),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

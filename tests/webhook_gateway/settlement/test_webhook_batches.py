@@ -47,7 +47,14 @@ def test_a_batch_is_settled_by_one_message(database: Database, rabbitmq_url: str
     assert database.rows("SELECT count(*) FROM payments WHERE status = 'completed'") == [(EVENTS,)]
 
 
-@pytest.mark.parametrize("place", ["settlement.after_claim", "settlement.before_commit", "settlement.after_commit"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("settlement.after_claim", marks=pytest.mark.slow),
+        "settlement.before_commit",
+        pytest.param("settlement.after_commit", marks=pytest.mark.slow),
+    ],
+)
 def test_events_whose_worker_died_are_settled_each_alone(
     database: Database, rabbitmq_url: str, tmp_path: Path, place: str
 ) -> None:
