@@ -19,7 +19,8 @@ from services.console.i18n import (
     write_money,
 )
 from services.console.money import PAYMENT_STATES
-from services.console.read_routes import EVENT_STATES, LESSON_STATES, SPANS, STATES
+from services.console.read_routes import EVENT_STATES, LESSON_STATES, SPANS
+from shared.operations.dead_letters.queries import STATES
 from shared.operations.webhook_endpoints.endpoints import DELIVERY_STATES
 from shared.runtime.currency import Money
 from shared.runtime.languages import LANGUAGES
