@@ -1,6 +1,7 @@
 """Doctor checks of the gateway: secrets, tokens, port, bucket, settled events."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
@@ -14,6 +15,7 @@ from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
+from shared.operations.api_tokens.tokens import list_tokens
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
 from shared.operations.doctor.port_check import check_port
 from shared.operations.doctor.s3 import check_bucket
@@ -59,12 +61,25 @@ def _weak(settings: ProviderSettings) -> list[str]:
 
 
 def _tokens() -> Iterator[Finding]:
-    tokens = read_settings(GatewaySettings).tokens
-    if not tokens:
-        yield note("API tokens", "There is none, so nobody can upload a lesson.", "Set NOUBA_API_TOKENS.")
+    named = [f"{token.name} ({'+'.join(sorted(token.scopes))})" for token in read_settings(GatewaySettings).tokens]
+    url = read_settings(DatabaseSettings).database_url.get_secret_value()
+    engine = build_engine(url, pool_size=1, application="nouba doctor", statement_timeout_ms=10_000)
+    try:
+        stored = list_tokens(engine)
+    except SQLAlchemyError:
+        stored = []  # the database's own check has said why
+    finally:
+        engine.dispose()
+    now = datetime.now(UTC)
+    for token in stored:
+        if token.expires_at is None or token.expires_at > now:
+            used = f"last used {token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never used"
+            named.append(f"{token.name} ({'+'.join(sorted(token.scopes))}, {used})")
+    if named:
+        yield fine("API tokens", f"Valid: {', '.join(named)}.")
     else:
-        named = ", ".join(f"{token.name} ({'+'.join(sorted(token.scopes))})" for token in tokens)
-        yield fine("API tokens", f"Valid: {named}.")
+        fix = "Make one with `nouba tokens create`, or set NOUBA_API_TOKENS."
+        yield note("API tokens", "There is none, so nobody can upload a lesson.", fix)
 
 
 def _port() -> Iterator[Finding]:
