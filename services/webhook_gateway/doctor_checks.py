@@ -1,6 +1,7 @@
 """Doctor checks of the gateway: secrets, tokens, port, bucket, settled events."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
@@ -13,7 +14,7 @@ from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
-from shared.operations.api_tokens.tokens import ids_of_names
+from shared.operations.api_tokens.tokens import ids_of_names, list_tokens
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
 from shared.operations.doctor.port_check import check_port
 from shared.operations.doctor.postgres import read_database
@@ -61,11 +62,17 @@ def _weak(settings: ProviderSettings) -> list[str]:
 
 def _tokens() -> Iterator[Finding]:
     tokens = read_settings(GatewaySettings).tokens
-    if not tokens:
-        yield note("API tokens", "There is none, so nobody can upload a lesson.", "Set NOUBA_API_TOKENS.")
+    named = [f"{token.name} ({'+'.join(sorted(token.scopes))})" for token in tokens]
+    now = datetime.now(UTC)
+    for token in read_database(list_tokens) or []:
+        if token.expires_at is None or token.expires_at > now:
+            used = f"last used {token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never used"
+            named.append(f"{token.name} ({'+'.join(sorted(token.scopes))}, {used})")
+    if named:
+        yield _namesakes(tokens) or fine("API tokens", f"Valid: {', '.join(named)}.")
     else:
-        named = ", ".join(f"{token.name} ({'+'.join(sorted(token.scopes))})" for token in tokens)
-        yield _namesakes(tokens) or fine("API tokens", f"Valid: {named}.")
+        fix = "Make one with `nouba tokens create`, or set NOUBA_API_TOKENS."
+        yield note("API tokens", "There is none, so nobody can upload a lesson.", fix)
 
 
 def _namesakes(tokens: Sequence[ApiToken]) -> Finding | None:

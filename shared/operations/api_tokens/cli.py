@@ -107,8 +107,8 @@ def create(name: str, scopes: frozenset[Scope], expires_at: datetime | None, act
 @json_option
 def list_command(with_revoked: bool, as_json: bool) -> None:
     """List tokens with their scopes and last use."""
-    with operators_database(APPLICATION) as engine:
-        found = api_tokens.list_tokens(engine, with_revoked=with_revoked)
+    with operators_database(APPLICATION) as engine, engine.connect() as connection:
+        found = api_tokens.list_tokens(connection, with_revoked=with_revoked)
     if as_json:
         click.echo(json.dumps({"tokens": [one.as_json() for one in found]}))
         return

@@ -90,10 +90,9 @@ def create_token(
     return token
 
 
-def list_tokens(engine: Engine, *, with_revoked: bool = False) -> list[TokenLine]:
+def list_tokens(connection: Connection, *, with_revoked: bool = False) -> list[TokenLine]:
     """The oldest first."""
-    with engine.connect() as connection:
-        return [TokenLine(*row) for row in connection.execute(_LIST, {"with_revoked": with_revoked})]
+    return [TokenLine(*row) for row in connection.execute(_LIST, {"with_revoked": with_revoked})]
 
 
 def revoke_token(engine: Engine, name: str, *, who: str, why: str | None) -> None:
