@@ -24,7 +24,7 @@ from services.stats.api.app import create_app as create_stats
 from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.settings import ApiSettings
 from services.stats.api.snapshot_cache import refresh
-from services.stats.row_reader import RowReader
+from services.stats.rows.reader import RowReader
 from services.stats.sections.base import Rules
 from services.webhook_gateway.app import create_app as create_gateway
 from services.webhook_gateway.inbox.accept import accept

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from services.stats.humanize import scaled
-from services.stats.rows import Row
+from services.stats.rows.row import Row
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit
 from services.stats.sections.catalogue import find

@@ -86,6 +86,13 @@ subscriptions = Table(
     ),
     Index("ix_subscriptions_pending_id", "id", postgresql_where=text("status = 'pending_payment'")),
     Index("ix_subscriptions_active_ends_at", "ends_at", postgresql_where=text("status = 'active'")),
+    Index(
+        "ix_subscriptions_terms",
+        "chapter_id",
+        "ends_at",
+        postgresql_include=("activated_at", "id", "user_id", "access_level"),
+        postgresql_where=text("status <> 'pending_payment'"),
+    ),
     info={"writer": "school"},
 )
 

@@ -7,7 +7,7 @@ from services.stats.api.cache_refresher import CacheRefresher
 from services.stats.api.fast_path import FastPath
 from services.stats.api.routes import Reading, stats
 from services.stats.api.settings import ApiSettings
-from services.stats.row_reader import RowReader
+from services.stats.rows.reader import RowReader
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
 from shared.runtime.hsts import with_hsts

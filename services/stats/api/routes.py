@@ -33,8 +33,9 @@ from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.rollup import periods
 from services.stats.api.series import series
 from services.stats.api.snapshot_cache import Day, SnapshotCache
-from services.stats.row_reader import RowReader
-from services.stats.rows import PAGE, NoRowsError, as_json
+from services.stats.rows.page import NoRowsError, as_json
+from services.stats.rows.reader import RowReader
+from services.stats.rows.request import PAGE
 from services.stats.snapshots.compute import value_of
 from shared.runtime.health import healthy
 from shared.runtime.languages import choose_language

@@ -11,7 +11,7 @@ from services.stats.api.app import create_app
 from services.stats.api.cache_refresher import LOAD_SECONDS, CacheRefresher
 from services.stats.api.settings import ApiSettings
 from services.stats.api.snapshot_cache import refresh
-from services.stats.row_reader import RowReader
+from services.stats.rows.reader import RowReader
 from services.stats.sections.base import Rules
 from shared.runtime import metrics
 from shared.runtime.database import build_engine

@@ -14,7 +14,7 @@ import numpy as np
 
 from services.stats.copy_binary import Integers
 from services.stats.days import ONE_DAY, Days, midnight
-from services.stats.sections.base import Query, span
+from services.stats.sections.base import Query, distinct, span
 
 #: What makes a user active: a trace that has its own time.
 ACTIVE = (
@@ -143,17 +143,25 @@ class _Visits:
     def go(self, sessions: Integers, users: Integers) -> tuple[Integers, Integers, int]:
         """The sessions with a visit that is not one of the day before, how many those are, and how many sessions are
         not of the day before."""
-        known = np.union1d(sessions, self._sessions)
-        # a pair in one number: there are not so many sessions in two days that it would not fit
+        held = distinct(sessions)
+        # a pair in one number: there are not so many sessions in a day that it would not fit
         number = self._places.number + 1
-        visits = np.unique(np.searchsorted(known, sessions) * number + self._places.of(users))
-        before = np.searchsorted(known, self._sessions[self._visits // number]) * number + self._visits % number
-        found, counts = np.unique(np.setdiff1d(visits, before, assume_unique=True) // number, return_counts=True)
-        held = np.unique(sessions)
-        begun = int(np.setdiff1d(held, self._sessions, assume_unique=True).size)
-        self._sessions = held
-        self._visits = np.searchsorted(held, known[visits // number]) * number + visits % number
-        return known[found], counts, begun
+        visits = distinct(np.searchsorted(held, sessions) * number + self._places.of(users))
+        counts = np.bincount(visits // number, minlength=held.size)
+        # few sessions last over midnight
+        both, now, before = np.intersect1d(held, self._sessions, assume_unique=True, return_indices=True)
+        for at, session in zip(now.tolist(), before.tolist(), strict=True):
+            again = np.isin(_of_one(visits, at, number), _of_one(self._visits, session, number), assume_unique=True)
+            counts[at] -= np.count_nonzero(again)
+        self._sessions, self._visits = held, visits
+        is_new = counts > 0
+        return held[is_new], counts[is_new], held.size - both.size
+
+
+def _of_one(visits: Integers, session: int, number: int) -> Integers:
+    """The users' places in the visits of one session, which are in order."""
+    first, last = np.searchsorted(visits, (session * number, (session + 1) * number))
+    return visits[first:last] - session * number
 
 
 class _Walk:

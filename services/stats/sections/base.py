@@ -9,6 +9,8 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Any, TypeVar
 
+import numpy as np
+
 from services.stats.copy_binary import ColumnReader, Integers, copy_columns
 from services.stats.days import Days
 
@@ -203,3 +205,38 @@ def largest(amounts: Mapping[str, int]) -> dict[str, int]:
         return dict(amounts)
     ordered = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
     return {**dict(ordered[:LARGEST]), OTHERS: sum(amount for _, amount in ordered[LARGEST:])}
+
+
+def distinct(values: Integers) -> Integers:
+    """The different values, in order; np.unique, which makes a hash table first, takes three times as long."""
+    ordered = np.sort(values)
+    found: Integers = ordered[np.append(True, ordered[1:] != ordered[:-1])[: ordered.size]]
+    return found
+
+
+class Cells:
+    """Amounts added up by bucket and key, for more rows and keys than `keyed` has time for."""
+
+    def __init__(self, number_of_buckets: int, buckets: Integers, keys: Integers) -> None:
+        """The bucket and the key of each row; a key below zero stands for none."""
+        self._number = number_of_buckets
+        self._keys = distinct(keys)
+        self._cells = buckets * self._keys.size + np.searchsorted(self._keys, keys)
+
+    def breakdowns(self, amounts: Integers) -> list[dict[str, int]]:
+        """The amounts of the rows, as `breakdown` has them, by bucket."""
+        sums = np.zeros(self._number * self._keys.size, np.int64)
+        np.add.at(sums, self._cells, amounts)
+        return [self._largest(row) for row in sums.reshape(self._number, self._keys.size)]
+
+    def _largest(self, amounts: Integers) -> dict[str, int]:
+        places = np.flatnonzero(amounts)
+        rest = 0
+        if places.size > LARGEST:
+            # as many as may be named, and those that are as large as the last of them
+            least = np.partition(amounts[places], -LARGEST)[-LARGEST]
+            rest = int(amounts[places[amounts[places] < least]].sum())
+            places = places[amounts[places] >= least]
+        found = zip(self._keys[places].tolist(), amounts[places].tolist(), strict=True)
+        by_name = largest({NONE if key < 0 else str(key): amount for key, amount in found})
+        return {**by_name, OTHERS: by_name.get(OTHERS, 0) + rest} if rest else by_name

@@ -24,14 +24,16 @@ class Pieces:
 
 
 def cut(pairs: Integers, begins_at: Integers, ends_at: Integers) -> Pieces:
-    """Of the terms that run at a moment, the one that began last counts. `pairs` says whose each is; all are in order
-    of that, and of when they begin."""
+    """Of the terms that run at a moment, the one that began last counts. `pairs` says whose each is, a number up to
+    theirs; all are in order of that, and of when they begin."""
     number = pairs.size
     is_same = np.append(pairs[1:] == pairs[:-1], False)[:number]
     following = np.where(is_same, np.append(begins_at[1:], NEVER)[:number], NEVER)
     # where a term outlasts a later one, it counts again after that
     outlasts = is_same & (ends_at > np.append(ends_at[1:], NEVER)[:number])
-    tangled = np.isin(pairs, pairs[outlasts])
+    is_tangled = np.zeros(number + 2, np.bool_)
+    is_tangled[pairs[outlasts]] = True
+    tangled = is_tangled[pairs]
     ends = np.minimum(ends_at, following)
     plain = np.flatnonzero(~tangled & (ends > begins_at))
     found = [(plain, begins_at[plain], ends[plain])]

@@ -1,7 +1,11 @@
 """Lessons watched, not given: who watched, for how long, and how far they came."""
 
-from services.stats.days import Days
+import numpy as np
+
+from services.stats.copy_binary import Integers
+from services.stats.days import ONE_DAY, Days
 from services.stats.sections.base import (
+    Cells,
     MetricDefinition,
     Query,
     Rules,
@@ -9,9 +13,7 @@ from services.stats.sections.base import (
     Unit,
     Value,
     Values,
-    breakdown,
-    by_bucket,
-    keyed,
+    distinct,
     rounded,
 )
 
@@ -64,49 +66,67 @@ NUMBERS = (
     ),
 )
 
-# lesson 0 is what erasure leaves: that somebody was there
-_WATCHED = f"""
-SELECT (day - %(first)s::date + 1) AS bucket, course_id, chapter_id, count(*) AS watched,
-       sum(played_ms)::bigint AS played_ms, count(*) FILTER (WHERE bit_count(parts) >= {FINISHED_PARTS}) AS finished
+# Lesson 0 is what erasure leaves: that somebody was there. -1 is no chapter, and 0 no user.
+_VIEWS = f"""
+SELECT (day - %(first)s::date)::bigint AS bucket, course_id, coalesce(chapter_id, -1) AS chapter_id, played_ms,
+       (bit_count(parts) >= {FINISHED_PARTS})::integer::bigint AS finished, coalesce(user_id, 0) AS user_id
 FROM lesson_views WHERE day >= %(first)s AND day <= %(last)s AND course_id <> 0
-GROUP BY bucket, course_id, chapter_id
 """  # noqa: S608
+_COLUMNS = ("bucket", "course_id", "chapter_id", "played_ms", "finished", "user_id")
 
-_VIEWERS = """
-SELECT (day - %(first)s::date + 1) AS bucket, count(DISTINCT viewer) AS viewers
-FROM lesson_views WHERE day >= %(first)s AND day <= %(last)s AND course_id <> 0 GROUP BY bucket
+# whom the school did not name by a user's id
+_OTHER_VIEWERS = """
+SELECT day - %(first)s::date AS bucket, count(DISTINCT viewer) AS viewers FROM lesson_views
+WHERE day >= %(first)s AND day <= %(last)s AND course_id <> 0 AND user_id IS NULL GROUP BY bucket
 """
+
+#: So many days are read at once, which is what memory has room for.
+_PART_DAYS = 31
 
 
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
     """The numbers above, for every one of `days`."""
-    rows = ask(_WATCHED, first=days.first, last=days.last)
-    found = ask(_VIEWERS, first=days.first, last=days.last)
-    viewers = by_bucket(days, ((row.bucket, row.viewers) for row in found))
-    amounts = ("watched", "finished", "played_ms")
-    total = {name: by_bucket(days, ((row.bucket, getattr(row, name)) for row in rows)) for name in amounts}
-    by_course, by_chapter = (
-        {name: keyed(days, ((row.bucket, getattr(row, key), getattr(row, name)) for row in rows)) for name in amounts}
-        for key in ("course_id", "chapter_id")
-    )
     values: Values = {}
-    for bucket, day in enumerate(days, start=1):
-        numbers: dict[str, Value] = {
-            "watched": total["watched"][bucket],
-            "viewers": viewers[bucket],
-            "watch_time": total["played_ms"][bucket],
-            "finished": total["finished"][bucket],
-            "by_course": breakdown(by_course["watched"], bucket),
-            "finished_by_course": breakdown(by_course["finished"], bucket),
-            "watch_time_by_course": breakdown(by_course["played_ms"], bucket),
-            "by_chapter": breakdown(by_chapter["watched"], bucket),
-            "finished_by_chapter": breakdown(by_chapter["finished"], bucket),
-            "watch_time_by_chapter": breakdown(by_chapter["played_ms"], bucket),
-        }
-        if total["watched"][bucket]:
-            numbers["completion"] = rounded(10_000 * total["finished"][bucket], total["watched"][bucket])
+    first = days.first
+    while first <= days.last:
+        part = Days(first, min(days.last, first + ONE_DAY * (_PART_DAYS - 1)), days.zone)
+        values |= _compute(ask, part)
+        first = part.last + ONE_DAY
+    return values
+
+
+def _compute(ask: Query, days: Days) -> Values:
+    limits = {"first": days.first, "last": days.last}
+    buckets, courses, chapters, played_ms, finished, users = ask.columns(_VIEWS, _COLUMNS, **limits)
+    known = distinct(users)
+    # a day and a viewer's place in one number
+    came = distinct(buckets * known.size + np.searchsorted(known, users))
+    viewers = _by_bucket(days, came[known[came % known.size] != 0] // known.size)
+    if not users.all():
+        for row in ask(_OTHER_VIEWERS, **limits):
+            viewers[row.bucket] += row.viewers
+    amounts = {"watched": np.ones_like(buckets), "finished": finished, "watch_time": played_ms}
+    total = {name: _by_bucket(days, buckets, amount) for name, amount in amounts.items()}
+    by_course, by_chapter = (Cells(len(days), buckets, keys) for keys in (courses, chapters))
+    found = {"by_course": by_course.breakdowns(amounts["watched"])}
+    found |= {"by_chapter": by_chapter.breakdowns(amounts["watched"])}
+    for name in ("finished", "watch_time"):
+        found |= {f"{name}_by_course": by_course.breakdowns(amounts[name])}
+        found |= {f"{name}_by_chapter": by_chapter.breakdowns(amounts[name])}
+    values: Values = {}
+    for bucket, day in enumerate(days):
+        numbers: dict[str, Value] = {name: int(sums[bucket]) for name, sums in total.items()}
+        numbers |= {"viewers": int(viewers[bucket]), **{name: rows[bucket] for name, rows in found.items()}}
+        if watched := int(total["watched"][bucket]):
+            numbers["completion"] = rounded(10_000 * int(total["finished"][bucket]), watched)
         values[day] = numbers
     return values
+
+
+def _by_bucket(days: Days, buckets: Integers, amounts: Integers | int = 1) -> Integers:
+    sums = np.zeros(len(days), np.int64)
+    np.add.at(sums, buckets, amounts)
+    return sums
 
 
 SECTION = Section("lessons", NUMBERS, compute, source="lesson_views, which players report (docs/playback.md)")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from services.stats.copy_binary import Integers
 from services.stats.days import Days
-from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, rounded
+from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, distinct, rounded
 from services.stats.sections.disjoint_terms import cut
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
 from services.stats.sections.term_lengths import monthly
@@ -231,19 +231,24 @@ class Moves:
         """
         pairs, ends = paid.pairs(), counts_until(paid, self._grace_days)
         pieces = cut(pairs, paid.begins_at, ends)
-        is_outlasted = _longest(pairs, ends) > ends
+        # a pair and an end as one number: a rank fits beside a pair, an instant would not
+        values = distinct(ends)
+        numbered = pairs * values.size + np.searchsorted(values, ends)
+        is_outlasted = np.maximum.accumulate(numbered) > numbered
         is_due = _is_whole(paid) & (paid.ends_at != NEVER) & (paid.stopped_at >= ends) & ~is_outlasted
         day_of = buckets(ends, self._days)
-        goes_on = ~np.isin(
-            _numbered(pairs, ends, ends), _numbered(pairs[pieces.terms], pieces.ends_at, ends)[pieces.is_last]
-        )
+        lasts, last_ends = pairs[pieces.terms[pieces.is_last]], pieces.ends_at[pieces.is_last]
+        goes_on = ~np.isin(numbered, lasts * values.size + np.searchsorted(values, last_ends))
         return day_of, is_due & (day_of > 0) & (day_of < self._number), goes_on
 
-    def ask_who_had_paid(self, ask: Query) -> None:
-        """Complete `regained`: of some users no term reaches into the days from before, but may have ended earlier."""
+    def ask_who_had_paid(self, ask: Query, last: int) -> None:
+        """Complete `regained` of so many of the last days: of some users no term reaches into the days from before, but
+        may have ended earlier."""
         if not self._unsure:
             return
         users, day_of, amounts = (np.concatenate(parts) for parts in zip(*self._unsure, strict=True))
+        asked = day_of >= self._number - last
+        users, day_of, amounts = users[asked], day_of[asked], amounts[asked]
         had_paid = np.isin(users, _read_who_had_paid(ask, self._days, users))
         np.add.at(self.regained, day_of[had_paid], amounts[had_paid])
 
@@ -303,20 +308,6 @@ def counts_until(terms: SubscriptionTerms, grace_days: int) -> Integers:
 def _is_whole(terms: SubscriptionTerms) -> NDArray[np.bool_]:
     """Whether each ran, or is to run, until it was to end as it was sold, or longer."""
     return (terms.stopped_at >= terms.due_at) & (terms.due_at >= terms.sold_until)
-
-
-def _longest(pairs: Integers, ends: Integers) -> Integers:
-    """The last end among all terms of a pair that began until each."""
-    values = np.unique(ends)
-    highest = np.maximum.accumulate(_numbered(pairs, ends, ends))
-    longest: Integers = values[highest % values.size]
-    return longest
-
-
-def _numbered(pairs: Integers, instants: Integers, among: Integers) -> Integers:
-    """A pair and an instant that is `among` those as one number: a rank fits beside a pair, an instant would not."""
-    values = np.unique(among)
-    return pairs * values.size + np.searchsorted(values, instants)
 
 
 def numbers(days: Days, counted: Days, moved: Moves) -> Values:

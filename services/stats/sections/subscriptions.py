@@ -20,6 +20,7 @@ from services.stats.sections.base import (
     Values,
     breakdown,
     by_bucket,
+    distinct,
     largest,
     running,
     span,
@@ -110,13 +111,17 @@ NUMBERS = (
     *mrr.NUMBERS,
 )
 
-# What lies before the days is one group: PostgreSQL then counts in parallel, and has no day to read for each row.
 _CREATED = """
-SELECT 0 AS bucket, count(*) AS subscriptions, count(*) FILTER (WHERE status = 'pending_payment') AS pending
-FROM subscriptions WHERE created_at < %(begins_at)s
-UNION ALL
-SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*), count(*) FILTER (WHERE status = 'pending_payment')
-FROM subscriptions WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s GROUP BY bucket
+SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS subscriptions FROM subscriptions
+WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s GROUP BY bucket
+"""
+
+_CREATED_BEFORE = "SELECT count(*) AS subscriptions FROM subscriptions WHERE created_at < %(begins_at)s"
+
+# few, and an index has them
+_PENDING = """
+SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS subscriptions FROM subscriptions
+WHERE status = 'pending_payment' AND created_at < %(ends_at)s GROUP BY bucket
 """
 
 _OVER = """
@@ -127,8 +132,10 @@ WHERE one.status <> 'pending_payment' AND one.activated_at < %(begins_at)s
   AND least(one.ends_at, kept.stopped_at) > one.activated_at AND least(one.ends_at, kept.stopped_at) < %(begins_at)s
 """
 
-_YEARS = """
-SELECT year_of_study AS year, count(*)::bigint AS users FROM users WHERE id = ANY (%(users)s::bigint[]) GROUP BY year
+_YEARS = "SELECT id, coalesce(hashtextextended(year_of_study, 0), %(none)s) AS year FROM users"
+_YEAR_NAMES = """
+SELECT DISTINCT year_of_study AS year, hashtextextended(year_of_study, 0) AS key FROM users
+WHERE year_of_study IS NOT NULL
 """
 
 #: How many days ahead expiring subscriptions are counted.
@@ -157,14 +164,18 @@ def count_terms(ask: Query, days: Days, grace_days: int) -> Counted:
         counted.recognition.add(terms)
 
     read_terms(ask, longer.reaching_back(grace_days + 1), take)
-    counted.moves.ask_who_had_paid(ask)
+    counted.moves.ask_who_had_paid(ask, len(days))
     return counted
 
 
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
-    created = ask(_CREATED, **span(days))
-    new = by_bucket(days, ((row.bucket, row.subscriptions) for row in created))
-    pending = running(by_bucket(days, ((row.bucket, row.pending) for row in created)))
+    new, waiting = (
+        by_bucket(days, ((row.bucket, row.subscriptions) for row in ask(query, **span(days))))
+        for query in (_CREATED, _PENDING)
+    )
+    before = ask.kept(days.first - ONE_DAY, "subscriptions.total")
+    new[0] = ask(_CREATED_BEFORE, **span(days))[0].subscriptions if before is None else before
+    pending = running(waiting)
     counted = ask.once(count_terms, days, rules.grace_days)
     stock = counted.stock
     months = mrr.numbers(days, counted.moved_in, counted.moves)
@@ -192,11 +203,18 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
             **months[day],
         }
     # a year of study keeps no history: it is known of the last day at most
-    years = ask(_YEARS, users=np.unique(np.concatenate([np.zeros(0, np.int64), *stock.last])).tolist())
-    values[days.last]["students_by_year"] = largest(
-        {NONE if row.year is None else row.year: row.users for row in years}
+    values[days.last]["students_by_year"] = _by_year(
+        ask, distinct(np.concatenate([np.zeros(0, np.int64), *stock.last]))
     )
     return values
+
+
+def _by_year(ask: Query, students: Integers) -> dict[str, int]:
+    """How many of them there are of each year; all users are read, which is quicker than so many by their numbers."""
+    users, years = ask.columns(_YEARS, ("id", "year"), none=NONE_GIVEN)
+    found, counts = np.unique(years[np.isin(users, students, assume_unique=True)], return_counts=True)
+    names = {row.key: row.year for row in ask(_YEAR_NAMES)} | {NONE_GIVEN: NONE}
+    return largest({names[year]: count for year, count in zip(found.tolist(), counts.tolist(), strict=True)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +396,7 @@ class Stock:
         begun, ended = buckets(pieces.begins_at, self._days), buckets(pieces.ends_at, self._days)
         self._add_to(self.activated, buckets(terms.begins_at, self._days))
         self._add_to(self.over, buckets(terms.ends_at[terms.returned == 0], self._days))
-        self.last.append(np.unique(terms.users[_now(pieces, self._days)]))
+        self.last.append(distinct(terms.users[_now(pieces, self._days)]))
         self._add_to(self.begun, begun[pieces.is_first])
         self._add_to(self.ended, ended[pieces.is_last])
         self.by_chapter.add(terms.chapters[pieces.terms], begun, ended)

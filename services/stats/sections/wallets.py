@@ -1,6 +1,7 @@
 """Wallets: what the school owes to students, what they owe to it, and what moved."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from services.stats.sections.base import (
     rounded,
     running,
 )
-from services.stats.sections.ledger_movements import movements
+from services.stats.sections.ledger_movements import accounts, movements
 from services.stats.sections.subscription_terms import buckets
 
 NUMBERS = (
@@ -73,15 +74,27 @@ FROM users
 
 _OWNERS = "SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS owners FROM users GROUP BY bucket"
 
-_SINCE = """
-SELECT account.user_id, owner.balance_minor, entry.amount_minor, booked.created_at AS booked_at
+_MOVED = """
+SELECT entry.account_id, entry.amount_minor, booked.created_at AS booked_at
 FROM (
     SELECT id, created_at FROM ledger_transactions WHERE created_at >= %(begins_at)s ORDER BY id OFFSET 0
 ) AS booked
 JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
-JOIN ledger_accounts AS account ON account.id = entry.account_id AND account.kind = 'user_wallet'
-JOIN users AS owner ON owner.id = account.user_id
+-- the school's own accounts are few
+WHERE entry.account_id <> ALL (%(own)s::bigint[])
 """
+
+_COUNTED = """
+SELECT count(*) AS number FROM (SELECT FROM ledger_transactions WHERE created_at >= %(begins_at)s LIMIT %(many)s) AS one
+"""
+
+_WALLETS = """
+SELECT account.id, account.user_id, owner.balance_minor FROM ledger_accounts AS account
+JOIN users AS owner ON owner.id = account.user_id WHERE account.kind = 'user_wallet' AND {which}
+"""
+
+#: Where as many transactions are read, all wallets are: a list of so many is slower.
+_MANY = 100_000
 
 
 class Balances:
@@ -91,19 +104,39 @@ class Balances:
         self._days = days
         self._number = len(days) + 2
         self._change = np.zeros((3, self._number), np.int64)
-        names = ("user_id", "balance_minor", "amount_minor", "booked_at")
-        ask.parts(_SINCE, names, "user_id %% 16", self._add, begins_at=days.begins_at)
+        self._read(ask)
         row = ask(_NOW)[0]
         now = np.array([row.credit, row.debt, row.debtors])[:, None]
         later = np.cumsum(self._change[:, ::-1], axis=1)[:, ::-1]
         self._levels = now - later + self._change
+
+    def _read(self, ask: Query) -> None:
+        names = ("account_id", "amount_minor", "booked_at")
+        values = {"begins_at": self._days.begins_at, "own": accounts(ask)["own"]}
+        if ask(_COUNTED, **values, many=_MANY)[0].number == _MANY:
+            self._wallets = self._read_wallets(ask, "true")
+            ask.parts(_MOVED, names, "account_id %% 16", self._add, **values)
+        else:
+            moved = ask.columns(_MOVED, names, **values)
+            some = np.unique(moved[0]).tolist()
+            self._wallets = self._read_wallets(ask, "account.id = ANY (%(some)s::bigint[])", some=some)
+            self._add(moved)
+
+    def _read_wallets(self, ask: Query, which: str, **values: Any) -> tuple[Integers, Integers, Integers]:
+        """Accounts in order, whose they are, and what they hold now."""
+        ids, users, balances = ask.columns(_WALLETS.format(which=which), ("id", "user_id", "balance_minor"), **values)
+        order = np.argsort(ids)
+        return ids[order], users[order], balances[order]
 
     def at(self, bucket: int) -> Sequence[int]:
         """Credit, debt and debtors."""
         return [int(level) for level in self._levels[:, bucket]]
 
     def _add(self, columns: list[Integers]) -> None:
-        users, balances, amounts, booked_at = columns
+        whose, amounts, booked_at = columns
+        ids, users, balances = self._wallets
+        places = np.searchsorted(ids, whose)
+        users, balances = users[places], balances[places]
         day_of = buckets(booked_at, self._days)
         # from the last day back: what a wallet held before is what it holds less what came since
         order = np.lexsort((-day_of, users))

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from services.stats.api.csv_documents import rows_as_csv
-from services.stats.rows import Row
+from services.stats.rows.row import Row
 
 
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])

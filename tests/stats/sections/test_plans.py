@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.stats import rows
 from services.stats.days import Days
+from services.stats.rows import page
 from services.stats.sections import engagement, payments, teachers
 from services.stats.sections.base import span
 from tests.stats.school import Connection
@@ -31,8 +31,8 @@ VALUES = {
         engagement._CONVERTED,
         teachers._OWN,
         teachers._TEACHING_DAYS,
-        f"{rows._CORRECTIONS} day = %(day)s ORDER BY id",
-        f"{rows._CORRECTIONS} booked_on = %(day)s AND adds_up AND id > %(after)s ORDER BY id",
+        f"{page._CORRECTIONS} day = %(day)s ORDER BY id",
+        f"{page._CORRECTIONS} booked_on = %(day)s AND adds_up AND id > %(after)s ORDER BY id",
     ],
 )
 def test_it_reads_by_an_index(connection: Connection, statement: str) -> None:

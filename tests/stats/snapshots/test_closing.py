@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from services.stats.api.snapshot_cache import SnapshotCache, refresh
 from services.stats.days import ONE_DAY
 from services.stats.errors import MonthNotClosableError
-from services.stats.row_reader import RowReader
+from services.stats.rows.reader import RowReader
 from services.stats.sections.catalogue import Over, over
 from services.stats.settings import CountSettings
 from services.stats.snapshots import postgres_store

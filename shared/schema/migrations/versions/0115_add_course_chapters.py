@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0115"
-down_revision = "0088"
+down_revision = "0100"
 
 
 def upgrade() -> None:

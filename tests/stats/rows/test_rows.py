@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.stats import row_pages
 from services.stats.days import Days
-from services.stats.rows import NoRowsError, Page, Row, has_rows, rows
+from services.stats.rows import pagination
+from services.stats.rows.page import NoRowsError, Page, has_rows, read_page
+from services.stats.rows.request import RowsRequest
+from services.stats.rows.row import Row
 from services.stats.sections.base import OTHERS
 from services.stats.sections.catalogue import find
 from tests.stats.histories import History, schools
@@ -69,13 +71,13 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
     try:
         load(connection, school)
         ask = query_of(connection)
-        monkey.setattr(row_pages, "_FEW", few)
+        monkey.setattr(pagination, "_FEW", few)
         for number, value in count(connection, days)[day].items():
             if not has_rows(number):
                 continue
 
             def page(key: str | None = None, number: str = number, **more: Any) -> Page:
-                return rows(ask, days, RULES, number, key, **{"limit": None, **more})
+                return read_page(ask, RowsRequest(days, RULES, number, key, **{"limit": None, **more}))
 
             def read(key: str | None = None, **more: Any) -> list[Row]:
                 return page(key, **more).rows
@@ -98,4 +100,4 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
 )
 def test_what_has_no_rows_says_why(connection: Connection, number: str, word: str) -> None:
     with pytest.raises(NoRowsError, match=word):
-        rows(query_of(connection), Days(DAY, DAY, ZoneInfo("UTC")), RULES, number)
+        read_page(query_of(connection), RowsRequest(Days(DAY, DAY, ZoneInfo("UTC")), RULES, number))

@@ -1,38 +1,11 @@
-"""The rows behind a number: user, object, time and amount; they add up to the number."""
+"""The queries that find the rows of numbers, by number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
 
-from services.stats import row_pages, term_rows
-from services.stats.days import ONE_DAY, Days, midnight
-from services.stats.errors import StatsError
-from services.stats.row import Row as Row
-from services.stats.row import first_page, tests_of
 from services.stats.sections import ledger_movements
 from services.stats.sections.active_users import AGES
-from services.stats.sections.base import Query, Rules, span
-from services.stats.sections.catalogue import find
 from services.stats.sections.lessons import FINISHED_PARTS
-from services.stats.snapshots.compute import CORRECTIONS
-
-_TABLE = "closed_day_corrections"
-#: So many rows are sent at once.
-PAGE = 1000
-_LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
-
-
-class NoRowsError(StatsError):
-    """The number has no rows of its own; the message says what it is made of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some rows of a number, and after which id the next page begins; None where this one is the last."""
-
-    rows: list[Row]
-    next: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +192,6 @@ SELECT 'transcode_jobs' AS source, id, NULL AS user_id, finished_at AS at, cours
 _BYTES = """coalesce(stored_bytes, (
     SELECT sum(size::bigint) FROM transcode_chunks, jsonb_each_text(result -> 'files') AS file (name, size)
     WHERE job_id = job.id AND kind IN ('video', 'audio', 'stills')), 0)"""
-_PLANNED = """
-SELECT id, chapter_id::text AS chapter, starts_at FROM sessions
-WHERE starts_at >= %(begins_at)s AND starts_at < %(ends_at)s AND chapter_id IS NOT NULL ORDER BY id
-"""
-
 _office = Facts("office_payments", "received_at", _ours, value="amount_minor", user="user_id")
 _net = Entries(("billed", "returned"))
 _topped_up = Entries(("topped_up",))
@@ -330,146 +298,3 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "platform.messages_dead": Facts("dead_letter_times", "died_at", key="queue"),
     "platform.jobs_retried": replace(_finished, value="attempts"),
 }
-
-
-def rows(
-    ask: Query,
-    days: Days,
-    rules: Rules,
-    number: str,
-    key: str | None = None,
-    named: Sequence[str] = (),
-    after: int = 0,
-    limit: int | None = PAGE,
-) -> Page:
-    """The rows of a number of one day, or of one key of it, in the order of their ids, from the one after `after` on.
-
-    `named` are the keys that the day names; `~others` is all that is none of them. A page may have fewer rows than it
-    is allowed to, and be followed by others.
-    """
-    if number.startswith(CORRECTIONS):
-        found, read_until = _booked(ask, days, number.removeprefix(CORRECTIONS), key, named, after, limit), None
-    else:
-        found, read_until = _facts(ask, days, rules, number, key, named, after, limit)
-    if read_until is not None:
-        return Page(found, read_until)
-    if limit is not None and len(found) >= limit:
-        return Page(found, found[-1].id)
-    # what is taken off a closed number stands on its last page
-    taken_off = [] if number.startswith(CORRECTIONS) else _taken_off(ask, days, number, key, named)
-    return Page(found + taken_off, None)
-
-
-def _facts(
-    ask: Query,
-    days: Days,
-    rules: Rules,
-    number: str,
-    key: str | None,
-    named: Sequence[str],
-    after: int,
-    limit: int | None,
-) -> tuple[list[Row], int | None]:
-    if number in SOURCES:
-        return _read(ask, days, rules, SOURCES[number], key, named, after, limit)
-    if number in term_rows.OF_TERMS:
-        return term_rows.rows(ask, days, rules, number, key, named, after, limit), None
-    definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
-    if definition is None:
-        raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
-    raise NoRowsError(f"{number} is no sum of rows: {definition}")
-
-
-_CORRECTIONS = "SELECT id, day, key, amount, found_at FROM closed_day_corrections WHERE number = %(number)s AND "
-
-
-def _booked(
-    ask: Query, days: Days, number: str, key: str | None, named: Sequence[str], after: int, limit: int | None
-) -> list[Row]:
-    """The corrections of a number that are booked on the one day of `days`."""
-    found = ask(
-        f"{_CORRECTIONS} booked_on = %(day)s AND adds_up AND id > %(after)s ORDER BY id",
-        number=number,
-        day=days.first,
-        after=after,
-    )
-    rows = [Row(_TABLE, row.id, None, row.found_at, row.key, row.amount, row.day) for row in found]
-    return first_page([row for row in rows if row.matches(key, named)], limit)
-
-
-def _taken_off(ask: Query, days: Days, number: str, key: str | None, named: Sequence[str]) -> list[Row]:
-    """Of a closed day: what its facts say now, and did not when it was closed."""
-    found = ask(f"{_CORRECTIONS} day = %(day)s ORDER BY id", number=number, day=days.first)
-    rows = [Row(_TABLE, row.id, None, row.found_at, row.key, -row.amount, row.day) for row in found]
-    return [row for row in rows if row.matches(key, named)]
-
-
-def _read(
-    ask: Query,
-    days: Days,
-    rules: Rules,
-    source: Facts | Entries | Together | Written,
-    key: str | None,
-    named: Sequence[str],
-    after: int,
-    limit: int | None,
-) -> tuple[list[Row], int | None]:
-    values = {**span(days), "currency": rules.currency, "after": after, "key": key, "named": list(named)}
-    values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
-    back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
-    values |= {"since": midnight(back, days.zone), "since_ends": midnight(back + ONE_DAY, days.zone)}
-    values |= {"since_day": back, "day": days.first}
-    values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
-    if isinstance(source, Entries | Together):
-        values |= ledger_movements.accounts(ask)
-        if isinstance(source, Entries) and source.to_date:
-            values["begins_at"] = _LONG_AGO
-    tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
-    if isinstance(source, Balances):
-        found, read_until = row_pages.of_balances(ask, source.text, values, tests, limit)
-    else:
-        found, read_until = _pages(ask, source, values, tests, limit), None
-    return [
-        Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
-        for row in found
-    ], read_until
-
-
-def _pages(
-    ask: Query, source: Facts | Entries | Together | Written, values: dict[str, Any], tests: str, limit: int | None
-) -> Sequence[Any]:
-    text = f"SELECT * FROM ({source.sql()}) AS found WHERE {tests}"  # noqa: S608
-    if isinstance(source, Written) and source.by_user:
-        return row_pages.by_id(ask, text, values, "users", limit)
-    if limit is None:
-        return ask(f"{text} ORDER BY id", **values)
-    if isinstance(source, Facts) and source.to_date:
-        return row_pages.by_id(ask, f"{text} AND id <= %(until)s", values, source.table, limit, source.at)
-    if isinstance(source, Entries):
-        entries_of = row_pages.of_entries if source.to_date else row_pages.of_entries_of_day
-        return entries_of(ask, source.what, source.sql(ledger_movements.ENTRIES_OF), tests, values, limit)
-    if isinstance(source, Together):
-        found = [row for part in source.parts for row in _pages(ask, part, values, tests, limit)]
-        return row_pages.with_ties(sorted(found, key=lambda row: row.id), limit)
-    return ask(f"{text} ORDER BY id FETCH FIRST {int(limit)} ROWS WITH TIES", **values)
-
-
-def has_rows(number: str) -> bool:
-    """Whether the number is a sum of rows."""
-    return number in SOURCES or number in term_rows.OF_TERMS
-
-
-def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows for programs."""
-    return [
-        {
-            "source": row.source,
-            "id": row.id,
-            "user_id": row.user_id,
-            "at": row.at.astimezone(UTC).isoformat() if row.at else None,
-            "key": row.key,
-            "amount": row.amount,
-            "day": row.day.isoformat() if row.day else None,
-        }
-        for row in found
-    ]

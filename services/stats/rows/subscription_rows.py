@@ -10,10 +10,13 @@ import numpy as np
 
 from services.stats.copy_binary import EPOCH, Integers
 from services.stats.days import Days
-from services.stats.row import Row, first_page, tests_of
+from services.stats.rows.request import RowsRequest
+from services.stats.rows.row import Row, first_page, tests_of
 from services.stats.sections import subscriptions
 from services.stats.sections.base import Query, Rules, span
 
+#: A page of what was expected reads the subscriptions of so many sessions' chapters.
+_SESSIONS = 100
 #: Finds the rows of a number that is counted from terms.
 Reading = Callable[[Query, Days, Rules], Iterator[Row]]
 
@@ -59,9 +62,9 @@ class Terms:
     #: The column that its key is.
     key: str | None = None
 
-    def candidates(self, ask: Query, days: Days, rules: Rules, key: str | None, **values: Any) -> list[Integers]:
+    def candidates(self, ask: Query, request: RowsRequest) -> list[Integers]:
         """The ids and users of the terms that may have a say in it, in the order of the rows."""
-        tests = tests_of(self.key, key) if self.key else []
+        tests = tests_of(self.key, request.key) if self.key else []
         clause = "".join((_OF_YEAR.format(test=test) if self.key == _YEAR else f" AND {test}") for test in tests)
         cursor = "user_id" if self.of_users else "id"
         found = ask.columns(
@@ -72,10 +75,11 @@ class Terms:
                 tests=clause,
             ),
             ("id", "user_id"),
-            **span(days),
-            **values,
-            key=key,
-            grace=rules.grace_days,
+            **span(request.days),
+            after=request.after,
+            key=request.key,
+            named=list(request.named),
+            grace=request.rules.grace_days,
         )
         rows = found[1] if self.of_users else found[0]
         order = np.argsort(rows, kind="stable")
@@ -85,23 +89,21 @@ class Terms:
 _YEAR = "users.year_of_study"
 
 
-def rows(
-    ask: Query,
-    days: Days,
-    rules: Rules,
-    number: str,
-    key: str | None,
-    named: Sequence[str],
-    after: int,
-    limit: int | None,
-) -> list[Row]:
-    """The rows of one of `OF_TERMS`; see `rows.rows`."""
-    if number == "attendance.expected":
-        return first_page([row for row in _expected(ask, days, after) if row.matches(key, named)], limit)
-    terms = OF_TERMS[number]
+def find_rows(ask: Query, request: RowsRequest) -> tuple[list[Row], int | None]:
+    """The rows of one of `OF_TERMS`, and where a page ended before it was full the last id that it read."""
+    if request.number != "attendance.expected":
+        return _of_terms(ask, request, OF_TERMS[request.number]), None
+    planned = ask(_PLANNED, **span(request.days), after=request.after)
+    some = planned if request.limit is None else planned[: min(request.limit, _SESSIONS)]
+    found = request.matching(_expected(ask, request.days, some))
+    return found, some[-1].id if len(some) < len(planned) else None
+
+
+def _of_terms(ask: Query, request: RowsRequest, terms: Terms) -> list[Row]:
+    days, rules, after, limit = request.days, request.rules, request.after, request.limit
     if limit is None:
-        return sorted(_matching(terms.read(ask, days, rules), key, named, after, None), key=lambda row: row.id)
-    ids, users = terms.candidates(ask, days, rules, key, named=list(named), after=after)
+        return _matching(request, terms.read(ask, days, rules), after, None)
+    ids, users = terms.candidates(ask, request)
     found: list[Row] = []
     begin, width = 0, 2 * limit
     while begin < ids.size and len(found) < limit:
@@ -109,15 +111,14 @@ def rows(
         # all terms of one id are read together
         end = int(np.searchsorted(ids, last, side="right"))
         some = ask.of_users(np.unique(users[begin:end]).tolist())
-        found += sorted(_matching(terms.read(some, days, rules), key, named, after, last), key=lambda row: row.id)
+        found += _matching(request, terms.read(some, days, rules), after, last)
         begin, after, width = end, last, 2 * width
     return first_page(found, limit)
 
 
-def _matching(
-    found: Iterator[Row], key: str | None, named: Sequence[str], after: int, last: int | None
-) -> Iterator[Row]:
-    return (row for row in found if after < row.id and (last is None or row.id <= last) and row.matches(key, named))
+def _matching(request: RowsRequest, found: Iterator[Row], after: int, last: int | None) -> list[Row]:
+    inside = (row for row in found if after < row.id and (last is None or row.id <= last))
+    return sorted(request.matching(inside), key=lambda row: row.id)
 
 
 def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
@@ -171,8 +172,7 @@ def _moved(test: Callable[[subscriptions.UserMove], int]) -> Terms:
     return Terms(read, _TURNS, of_users=True)
 
 
-def _expected(ask: Query, days: Days, after: int) -> Iterator[Row]:
-    planned = ask(_PLANNED, **span(days), after=after)
+def _expected(ask: Query, days: Days, planned: Sequence[Any]) -> Iterator[Row]:
     subscribed = Counter(subscriptions.subscribed(ask, days, [row.chapter_id for row in planned]))
     for row in planned:
         if amount := subscribed[row.chapter_id]:
@@ -216,7 +216,7 @@ OF_TERMS: Mapping[str, Terms] = {
     "subscriptions.active": Terms(_access("")),
     "subscriptions.active_by_level": Terms(_access("level"), key="access_level"),
     "subscriptions.popular_chapters": Terms(_access("chapter"), key="chapter_id"),
-    "attendance.expected": Terms(lambda ask, days, rules: _expected(ask, days, 0)),
+    "attendance.expected": Terms(lambda ask, days, rules: _expected(ask, days, ask(_PLANNED, **span(days), after=0))),
     "subscriptions.students": Terms(_students, of_users=True),
     "subscriptions.students_by_year": Terms(_students_by_year, of_users=True, key=_YEAR),
     "subscriptions.mrr": Terms(_monthly, key="chapter_id"),

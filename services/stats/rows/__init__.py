@@ -1,0 +1,1 @@
+"""Finds the rows behind a number, one page at a time."""

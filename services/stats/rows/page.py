@@ -1,0 +1,147 @@
+"""The rows behind a number: user, object, time and amount; they add up to the number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.stats.days import ONE_DAY, midnight
+from services.stats.errors import StatsError
+from services.stats.rows import pagination, subscription_rows
+from services.stats.rows.request import RowsRequest
+from services.stats.rows.row import Row, first_page, tests_of
+from services.stats.rows.sources import SOURCES, Balances, Entries, Facts, Together, Written
+from services.stats.sections import ledger_movements
+from services.stats.sections.base import Query, span
+from services.stats.sections.catalogue import find
+from services.stats.snapshots.compute import CORRECTIONS
+
+_TABLE = "closed_day_corrections"
+_LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
+
+
+class NoRowsError(StatsError):
+    """The number has no rows of its own; the message says what it is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a number, and after which id the next page begins; None where this one is the last."""
+
+    rows: list[Row]
+    next: int | None
+
+
+def read_page(ask: Query, request: RowsRequest) -> Page:
+    """The rows that are asked for."""
+    if request.number.startswith(CORRECTIONS):
+        found, read_until = _booked(ask, request), None
+    else:
+        found, read_until = _facts(ask, request)
+    if read_until is not None:
+        return Page(found, read_until)
+    if request.limit is not None and len(found) >= request.limit:
+        return Page(found, found[-1].id)
+    # what is taken off a closed number stands on its last page
+    taken_off = [] if request.number.startswith(CORRECTIONS) else _taken_off(ask, request)
+    return Page(found + taken_off, None)
+
+
+def _facts(ask: Query, request: RowsRequest) -> tuple[list[Row], int | None]:
+    """The rows, and where a page ended before it was full the last id that was read."""
+    number = request.number
+    if number in SOURCES:
+        return _read(ask, SOURCES[number], request)
+    if number in subscription_rows.OF_TERMS:
+        return subscription_rows.find_rows(ask, request)
+    definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
+    if definition is None:
+        raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
+    raise NoRowsError(f"{number} is no sum of rows: {definition}")
+
+
+_CORRECTIONS = "SELECT id, day, key, amount, found_at FROM closed_day_corrections WHERE number = %(number)s AND "
+
+
+def _booked(ask: Query, request: RowsRequest) -> list[Row]:
+    """The corrections of a number that are booked on the day."""
+    found = ask(
+        f"{_CORRECTIONS} booked_on = %(day)s AND adds_up AND id > %(after)s ORDER BY id",
+        number=request.number.removeprefix(CORRECTIONS),
+        day=request.days.first,
+        after=request.after,
+    )
+    rows = [Row(_TABLE, row.id, None, row.found_at, row.key, row.amount, row.day) for row in found]
+    return first_page(request.matching(rows), request.limit)
+
+
+def _taken_off(ask: Query, request: RowsRequest) -> list[Row]:
+    """Of a closed day: what its facts say now, and did not when it was closed."""
+    found = ask(f"{_CORRECTIONS} day = %(day)s ORDER BY id", number=request.number, day=request.days.first)
+    return request.matching(Row(_TABLE, row.id, None, row.found_at, row.key, -row.amount, row.day) for row in found)
+
+
+def _read(
+    ask: Query, source: Facts | Entries | Together | Written, request: RowsRequest
+) -> tuple[list[Row], int | None]:
+    days, key, limit = request.days, request.key, request.limit
+    values = {**span(days), "currency": request.rules.currency}
+    values |= {"after": request.after, "key": key, "named": list(request.named)}
+    values["day_before"] = midnight(days.first - ONE_DAY, days.zone)
+    back = days.first - ONE_DAY * (source.days_back if isinstance(source, Written) else 0)
+    values |= {"since": midnight(back, days.zone), "since_ends": midnight(back + ONE_DAY, days.zone)}
+    values |= {"since_day": back, "day": days.first}
+    values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
+    if isinstance(source, Entries | Together):
+        values |= ledger_movements.accounts(ask)
+        if isinstance(source, Entries) and source.to_date:
+            values["begins_at"] = _LONG_AGO
+    tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
+    if isinstance(source, Balances):
+        found, read_until = pagination.of_balances(ask, source.text, values, tests, limit)
+    else:
+        found, read_until = _pages(ask, source, values, tests, limit), None
+    return [
+        Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
+        for row in found
+    ], read_until
+
+
+def _pages(
+    ask: Query, source: Facts | Entries | Together | Written, values: dict[str, Any], tests: str, limit: int | None
+) -> Sequence[Any]:
+    text = f"SELECT * FROM ({source.sql()}) AS found WHERE {tests}"  # noqa: S608
+    if isinstance(source, Written) and source.by_user:
+        return pagination.by_id(ask, text, values, "users", limit)
+    if limit is None:
+        return ask(f"{text} ORDER BY id", **values)
+    if isinstance(source, Facts) and source.to_date:
+        return pagination.by_id(ask, f"{text} AND id <= %(until)s", values, source.table, limit, source.at)
+    if isinstance(source, Entries):
+        entries_of = pagination.of_entries if source.to_date else pagination.of_entries_of_day
+        return entries_of(ask, source.what, source.sql(ledger_movements.ENTRIES_OF), tests, values, limit)
+    if isinstance(source, Together):
+        found = [row for part in source.parts for row in _pages(ask, part, values, tests, limit)]
+        return pagination.with_ties(sorted(found, key=lambda row: row.id), limit)
+    return ask(f"{text} ORDER BY id FETCH FIRST {int(limit)} ROWS WITH TIES", **values)
+
+
+def has_rows(number: str) -> bool:
+    """Whether the number is a sum of rows."""
+    return number in SOURCES or number in subscription_rows.OF_TERMS
+
+
+def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows for programs."""
+    return [
+        {
+            "source": row.source,
+            "id": row.id,
+            "user_id": row.user_id,
+            "at": row.at.astimezone(UTC).isoformat() if row.at else None,
+            "key": row.key,
+            "amount": row.amount,
+            "day": row.day.isoformat() if row.day else None,
+        }
+        for row in found
+    ]
