@@ -104,6 +104,13 @@ def test_the_page_says_both(api: RunningApi, language: str) -> None:
     assert words.page["corrections"] not in closed
     assert "rows?number=corrections.payments.started_by_method&amp;key=cib" in opened
 
+    newest = api.get(f"/?lang={language}").text
+    assert words.page["closed_until"].format(day=words.day(date(2026, 1, 31), "long")) in newest
+    link = f'<a href="?day={OPEN}&amp;lang={language}">'
+    assert link in newest
+    assert link not in opened
+    assert link not in closed
+
 
 def test_the_command_line_says_both(api: RunningApi, database_url: str) -> None:
     def run(*arguments: str) -> str:

@@ -77,6 +77,7 @@ class Share:
     value: str
     share: float
     share_text: str
+    negative: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,9 @@ class PageView:
     sections: tuple[SectionView, ...]
     #: What is booked here for facts of closed months: the number's id, a key, its name, and how much.
     corrections: tuple[tuple[str, str, str, str], ...] = ()
+    #: The last closed day, and the last day until this one on which corrections are booked.
+    closed_until: date | None = None
+    corrected_on: date | None = None
 
 
 def is_for_operators(section: str, number: str) -> bool:
@@ -133,7 +137,11 @@ def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "sc
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
     cards = (replace(shown[name], to_date=_to_date(cache, day, name, words)) for name in OVERVIEW if name in shown)
-    return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)))
+    closed_until = max((one for one, kept in cache.days.items() if kept.closed), default=None)
+    corrected_on = max(
+        (one for one, kept in cache.days.items() if one <= day.day and kept.payload.get("corrections")), default=None
+    )
+    return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)), closed_until, corrected_on)
 
 
 def _corrections(day: Day, words: Translations, view: str) -> Iterator[tuple[str, str, str, str]]:
@@ -155,12 +163,13 @@ def _to_date(cache: SnapshotCache, day: Day, name: str, words: Translations) -> 
     (_, number), *_ = find(name)
     found = []
     for step in ("week", "month", "school_year"):
-        days = cache.between(begin_of(day.day, step), day.day).values()
+        first = begin_of(day.day, step)
+        days = cache.between(first, day.day).values()
         amounts = [flatten(one.payload).get(name) for one in days if one]
         known = [amount for amount in amounts if amount is not None]
         if len(known) == len(days):
             text = words.value(sum(known), number.unit, day.payload["currency"])
-            found.append((words.page[f"{step}_to_date"], text))
+            found.append((words.page[f"{step}_to_date"].format(first=words.day(first, "medium")), text))
     return tuple(found)
 
 
@@ -247,11 +256,15 @@ class _Reader:
                 self._value_text(amount, number),
                 round(100 * abs(amount) / whole, 1),
                 self.words.percent(rounded(10_000 * abs(amount), whole), "#,##0\u00a0%"),
+                amount < 0,
             )
             for key, amount in ordered[:SHOWN_KEYS]
         )
-        rest = len(ordered) - len(shown)
-        return shown, self.words.page["more"].format(count=self.words.count(rest)) if rest else ""
+        rest = [amount for _, amount in ordered[SHOWN_KEYS:]]
+        if not rest:
+            return shown, ""
+        value_text = self._value_text(sum(rest), number)
+        return shown, self.words.page["more"].format(count=self.words.count(len(rest)), value=value_text)
 
 
 def _value(day: Day | None, section: Section, number: MetricDefinition) -> Any:

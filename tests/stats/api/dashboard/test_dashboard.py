@@ -13,7 +13,7 @@ import pytest
 
 from services.stats.api.dashboard.i18n import words_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
-from services.stats.api.dashboard.view_model import VIEWS, is_for_operators
+from services.stats.api.dashboard.view_model import SHOWN_KEYS, VIEWS, is_for_operators
 from services.stats.api.rollup import begin_of
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
@@ -147,8 +147,9 @@ def test_the_first_cards_say_what_week_and_month_have_brought_so_far(library: Li
         days = [first + timedelta(days=number) for number in range((LAST - first).days + 1)]
         amount = sum(payload_of(day)["sections"]["revenue"]["numbers"]["net"] for day in days)
         assert (
-            f'<span class="quiet">{step} to date</span> <bdi>{words_of("en").value(amount, Unit.MINOR, "DZD")}' in html
-        )
+            f'<span class="quiet">{step} to date, from {words_of("en").day(first, "medium")}</span> '
+            f"<bdi>{words_of('en').value(amount, Unit.MINOR, 'DZD')}"
+        ) in html
     # of the school year, the first days are not kept
     assert "school year to date" not in html or LAST - timedelta(days=39) <= begin_of(LAST, "school_year")
 
@@ -188,8 +189,23 @@ def test_every_language_says_the_same_things() -> None:
         numbers = translation["numbers"]
         assert {(section, name) for section, names in numbers.items() for name in names} == every
         for section, name in every:
-            expected = {"name"} if language == "en" else {"name", "definition"}
-            assert set(numbers[section][name]) == expected, (language, section, name)
+            expected = {"name", "definition"}
+            # in English the section's own definition stands, unless a reader of the page needs other words
+            found_words = set(numbers[section][name]) | ({"definition"} if language == "en" else set())
+            assert found_words == expected, (language, section, name)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_definition_of_the_schools_page_needs_an_id_or_a_column(language: str) -> None:
+    words = words_of(language)
+    unread = [
+        f"{section.name}.{number.name}: {definition}"
+        for section in SECTIONS
+        for number in section.numbers
+        if not is_for_operators(section.name, number.name)
+        and re.search(r"`|~|_|^[a-z]", definition := words.definition(section, number)[0])
+    ]
+    assert unread == []
 
 
 @pytest.mark.parametrize(
@@ -198,13 +214,24 @@ def test_every_language_says_the_same_things() -> None:
         # the school's word for a chapter in Algeria; a share is no session; who left is not missing
         (
             "ar",
-            ("الفصل", "فصول", "مفقودون", "95 من 100", 'share = "الحصة"', '"فاشلة"', '"النصف"', "، النصف"),
-            ("المحور", "غادروا", "المئين 95", 'share = "النسبة"', "عمليات دفع فاشلة", "الوسيط", "حصص"),
+            (
+                *("الفصل", "فصول", "مفقودون", "95 من 100", 'share = "الحصة"', '"فاشلة"', '"النصف"', "، النصف"),
+                # receipts are all of the cash, a top-up is one kind of them; a sum of all days is none to date
+                *('topped_up = { name = "المقبوضات', "حتى اليوم"),
+            ),
+            (
+                *("المحور", "غادروا", "المئين 95", 'share = "النسبة"', "عمليات دفع فاشلة", "الوسيط", "حصص"),
+                'cash_in = { name = "المقبوضات"',
+            ),
         ),
         (
             "fr",
-            ("dans le jour", "95 sur 100", "Dont revenus", '"Revenu"', "à la semaine précédente"),
             (
+                *("dans le jour", "95 sur 100", "Dont revenus", '"Revenu"', "à la semaine précédente"),
+                *('topped_up = { name = "Encaissements', "cumulé", '"Corrections"'),
+            ),
+            (
+                'cash_in = { name = "Encaissements"',
                 "dans la journée",
                 "95e centile",
                 "Dont de retour",
@@ -220,9 +247,24 @@ def test_the_words_are_those_of_the_field(language: str, said: tuple[str, ...], 
     assert [word for word in meant if word not in text] == []
 
 
-def test_the_cards_begin_with_revenue_and_what_came_in(library: Library) -> None:
-    names = re.findall(r'<li class="card"><h3>(.*?)</h3>', page(library, "?lang=en").text)
-    assert names[:3] == ["Revenue", "Cash in", "Students with access"]
+def test_the_cards_begin_with_revenue_and_what_came_in_and_lead_to_their_rows(library: Library) -> None:
+    html = page(library, "?lang=en").text
+    cards = re.findall(r'<li class="card"><h3><a href="#(.*?)">(.*?)</a></h3>', html)
+    assert [name for _, name in cards][:3] == ["Revenue", "Cash in", "Students with access"]
+    assert {number for number, _ in cards} <= set(Nesting(html).ids)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_breakdown_leaves_out_is_added_up(library: Library, language: str) -> None:
+    words = words_of(language)
+    by_chapter = payload_of(LAST)["sections"]["revenue"]["numbers"]["by_chapter"]
+    left_out = sorted(by_chapter.values())[:-SHOWN_KEYS]
+    assert left_out[0] > 0
+    rest = words.value(sum(left_out), Unit.MINOR, "DZD")
+    more = words.page["more"].format(count=words.count(len(left_out)), value=rest)
+    breakdown = page(library, f"?lang={language}").text.split('id="d-revenue.by_chapter"')[1]
+    assert rest in more
+    assert f'<p class="quiet">{more}</p>' in breakdown.split('<div class="breakdown">')[0]
 
 
 def test_growing_debt_is_bad(library: Library) -> None:
