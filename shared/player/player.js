@@ -1,24 +1,26 @@
 // Plays a lesson in the element `player` of a page: by hls.js where the browser has Media Source Extensions, else by its
 // own HLS. Attributes of the element: `data-course`, `data-master` (the signed address, empty without a lesson),
-// `data-detail` (why there is none), `data-address` (where to get another address, JSON with `master_url`; optional) and
-// `data-preload="none"` (load nothing before the click; so does `?preload=none`).
+// `data-detail` (why there is none), `data-address` (where to get another address, JSON with `master_url`; optional),
+// `data-preload="none"` (load nothing before the click; so does `?preload=none`) and `data-words` (JSON: what this file
+// says in English, in the page's language; optional).
 'use strict';
 const root = document.getElementById('player'), course = root.dataset.course;
 root.classList.add('player');
+const words = JSON.parse(root.dataset.words || '{}'), word = text => words[text] || text;
 root.innerHTML = `
 <div class="stage"><video playsinline crossorigin="anonymous"></video>
-<button class="big" type="button" aria-label="Play">&#9654;</button><p class="message" role="status" hidden></p></div>
+<button class="big" type="button" aria-label="${word('Play')}">&#9654;</button><p class="message" role="status" hidden></p></div>
 <div class="seek"><div class="preview" hidden><div class="still"></div><span></span><b></b></div><div class="marks"></div>
-<input type="range" name="position" min="0" max="0" step="0.1" value="0" aria-label="Position" disabled></div>
-<div class="bar"><button class="play" type="button">Play</button><span class="time">0:00 / 0:00</span>
-<label class="resumed" hidden>Resumed at <a href="#start"></a></label><span class="space"></span>
-<label>Speed <select name="speed"><option>0.5</option><option>0.75</option><option selected>1</option><option>1.25</option>
+<input type="range" name="position" min="0" max="0" step="0.1" value="0" aria-label="${word('Position')}" disabled></div>
+<div class="bar"><button class="play" type="button">${word('Play')}</button><span class="time">0:00 / 0:00</span>
+<label class="resumed" hidden>${word('Resumed at')} <a href="#start"></a></label><span class="space"></span>
+<label>${word('Speed')} <select name="speed"><option>0.5</option><option>0.75</option><option selected>1</option><option>1.25</option>
 <option>1.5</option><option>2</option></select></label>
-<label hidden>Quality <select name="quality"><option value="-1">auto</option></select></label>
-<label hidden>Chapter <select name="chapter"><option value="-1">-</option></select></label>
-<label hidden>Language <select name="sound"></select></label>
-<label hidden>Captions <select name="captions"><option value="-1">off</option></select></label>
-<button class="full" type="button">Full screen</button></div>`;
+<label hidden>${word('Quality')} <select name="quality"><option value="-1">${word('auto')}</option></select></label>
+<label hidden>${word('Chapter')} <select name="chapter"><option value="-1">-</option></select></label>
+<label hidden>${word('Language')} <select name="sound"></select></label>
+<label hidden>${word('Captions')} <select name="captions"><option value="-1">${word('off')}</option></select></label>
+<button class="full" type="button">${word('Full screen')}</button></div>`;
 const find = selector => root.querySelector(selector);
 const video = find('video'), big = find('.big'), seek = find('[name=position]'), message = find('.message');
 const place = `nouba.position.${course}`;
@@ -35,7 +37,7 @@ const say = text => { message.textContent = text; message.hidden = !text; };
 const beside = name => new URL(name, master).href;
 
 async function address() {
-  if (!root.dataset.address) throw new Error('The address has ended: load the page again.');
+  if (!root.dataset.address) throw new Error(word('The address has ended: load the page again.'));
   const answer = await fetch(root.dataset.address);
   const lesson = await answer.json();
   if (!answer.ok) throw new Error(lesson.detail || answer.statusText);
@@ -61,7 +63,7 @@ function open(url, position) {
   else { video.poster = new URL('poster.jpg', folder).href; storyboard(); }
   if (window.Hls && Hls.isSupported()) openWithHls(position);
   else if (video.canPlayType('application/vnd.apple.mpegurl')) { video.src = master; video.currentTime = position; }
-  else say('This browser plays no HLS.');
+  else say(word('This browser plays no HLS.'));
 }
 
 function openWithHls(position) {
@@ -80,7 +82,7 @@ function openWithHls(position) {
     if (data.details !== Hls.ErrorDetails.INTERNAL_ABORTED) seen.errors.push(data.details);
     if (data.response && data.response.code === 403) renewAddress();
     else if (data.fatal && data.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
-    else if (data.fatal) say(`The lesson cannot be loaded: ${data.details}.`);
+    else if (data.fatal) say(`${word('The lesson cannot be loaded.')} (${data.details})`);
   });
   hls.on(Hls.Events.MANIFEST_PARSED, () => fill('quality', hls.levels.map((level, i) => [i, `${Math.min(level.width, level.height)}p`])));
   hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => fill('sound', hls.audioTracks.map((track, i) => [i, track.name]), 1));
@@ -202,7 +204,7 @@ document.addEventListener('visibilitychange', () => { if (document.hidden) repor
 
 big.onclick = find('.play').onclick = () => (video.paused ? start() : video.pause());
 video.onclick = () => (video.paused ? start() : video.pause());
-video.onplay = video.onpause = () => { find('.play').textContent = video.paused ? 'Play' : 'Pause'; };
+video.onplay = video.onpause = () => { find('.play').textContent = word(video.paused ? 'Play' : 'Pause'); };
 video.ondurationchange = () => { seek.max = video.duration; seek.disabled = false; markChapters(); };
 video.ontimeupdate = () => {
   note();

@@ -55,9 +55,11 @@ def test_an_operator_plays_an_encrypted_and_a_plain_lesson_and_deletes_one(
 
         # When a lesson's page is open, then the film plays, and stays while the rest of the page renews itself
         browser.complaints()
-        for page, seconds in zip(pages, (12, 15), strict=True):
-            browser.open(page)
+        for page, seconds, language in zip(pages, (12, 15), ("ar", "en"), strict=True):
+            browser.open(f"{console.url}/language/{language}?to={page.removeprefix(console.url)}")
             play_and_jump(browser, seconds)
+            assert browser.texts(".play") == ["إيقاف مؤقت" if language == "ar" else "Pause"]
+            assert browser.ask("getComputedStyle(seek).direction") == "ltr", "time runs from left to right"
             assert round(browser.ask(f"{VIDEO}.duration")) == 20
             assert browser.ask("seen.errors") == []
             assert browser.complaints() == []
