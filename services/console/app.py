@@ -12,12 +12,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.console.auth import guard
 from services.console.endpoints import console
-from services.console.i18n import mark, speak, translate
+from services.console.i18n import add_languages, mark, translate
 from services.console.playback_links import PlaybackLinks
 from services.console.read_routes import ConsoleContext
-from services.console.sessions import Sessions
+from services.console.sessions import FILES, Sessions
 from services.console.settings import ConsoleSettings
-from services.console.template_filters import teach
+from services.console.template_filters import add_filters
 from shared import player
 from shared.runtime.database import build_engine
 from shared.runtime.health import healthy
@@ -72,8 +72,8 @@ def create_app(settings: ConsoleSettings) -> Flask:
         PlaybackLinks(settings.playback_url, split_secrets(settings.playback_secrets)),
     )
     guard(app, settings, Sessions(engine))
-    teach(app, settings.zone)
-    speak(app, is_https=settings.is_https)
+    add_filters(app, settings.zone)
+    add_languages(app, is_https=settings.is_https)
     app.before_request(_refuse_control_characters)
     app.register_blueprint(console)
     app.register_blueprint(Blueprint("player", __name__, static_folder=str(player.FOLDER), static_url_path="/player"))
@@ -110,7 +110,7 @@ def _harden(answer: Response) -> Response:
             "Cross-Origin-Opener-Policy": "same-origin",
         }
     )
-    if request.endpoint not in ("static", "player.static"):
+    if request.endpoint not in FILES:
         answer.headers["Cache-Control"] = "no-store"
     return answer
 

@@ -17,15 +17,13 @@ from limits.strategies import MovingWindowRateLimiter
 
 from services.console.credentials import Credential, Role, match
 from services.console.i18n import translate
-from services.console.sessions import SESSION_HOURS, Sessions
+from services.console.sessions import OPEN, SESSION_HOURS, Sessions
 from services.console.settings import ConsoleSettings
 from shared.operations.audit_log import acting_credential
 
 #: Wrong tokens a minute and address: who tries them must not lock out the others. Behind a proxy that needs
 #: NOUBA_CONSOLE_PROXIES, since all have the proxy's address otherwise.
 WRONG_TOKENS_PER_MINUTE = 20
-#: What needs no session, and so no database.
-_OPEN = frozenset({"static", "healthz"})
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +116,7 @@ def guard(app: Flask, settings: ConsoleSettings, sessions: Sessions) -> None:
     def recognise() -> None:
         g.visitor = None
         acting_credential.set(None)
-        if request.endpoint not in _OPEN:
+        if request.endpoint not in OPEN:
             g.visitor = authenticator.recognise()
 
 

@@ -18,9 +18,11 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup, escape
 
 from services.console.redirects import local_path
+from services.console.sessions import OPEN
 from shared.runtime.currency import Money, format_minor
 from shared.runtime.languages import LANGUAGES, choose_language, format_money, locale_of
 from shared.runtime.sentences import Sentence
+from shared.runtime.visible_text import visible
 
 COOKIE = "nouba_language"
 _COOKIE_SECONDS = 365 * 86_400
@@ -41,6 +43,10 @@ WORDS = (
     *("refund reversed", "dispute withheld", "dispute released", "dispute lost", "dispute fee", "activation"),
     *("deactivation", "adjustment", "viewer", "operator", "cancel", "retry", "delete", "captions", "1h", "1d", "7d"),
 )
+
+
+class Written(str):
+    """Text that the console has written, such as a number or a sentence: its own marks of direction stay in it."""
 
 
 def language() -> str:
@@ -65,25 +71,25 @@ def catalogue(of: str) -> Mapping[str, Entry]:
 
 
 def mark(text: str) -> str:
-    """Nothing; it names a text that is translated where it is shown."""
+    """Marks a text for translation; returns it unchanged."""
     return text
 
 
 def translate(text: str, /, **values: Any) -> str:
     """The text in the visitor's language, with its values. A Sentence brings its own."""
-    pattern, given = (text.pattern, text.values) if isinstance(text, Sentence) else (text, values)
-    return _pattern(pattern) % {name: _shown(value) for name, value in given.items()}
+    pattern, given = _parts(text, values)
+    return Written(_pattern(pattern) % _values(given))
 
 
 def translate_html(text: str, /, **values: Any) -> Markup:
     """Likewise for a page: the text may hold elements, the values are escaped."""
-    pattern, given = (text.pattern, text.values) if isinstance(text, Sentence) else (text, values)
-    return Markup(_pattern(pattern)) % {name: _shown(value) for name, value in given.items()}  # noqa: S704
+    pattern, given = _parts(text, values)
+    return Markup(_pattern(pattern)) % _values(given)  # noqa: S704
 
 
 def translate_count(one: str, other: str, n: int, /, **values: Any) -> str:
     """Of two texts the one for `n` things; Arabic has six forms. `%(n)s` is the number."""
-    return _counted(one, other, n) % {"n": write_count(n), **{name: _shown(value) for name, value in values.items()}}
+    return Written(_counted(one, other, n) % {"n": write_count(n), **_values(values)})
 
 
 def message_of(error: Exception) -> str:
@@ -108,28 +114,29 @@ def word(text: str | None) -> str | Markup:
 
 def isolated(text: Any) -> str | Markup:
     """The text, apart from what surrounds it."""
-    return Markup("<bdi>{}</bdi>").format(text) if direction() == "rtl" else escape(text)
+    shown = _visible(text)
+    return Markup("<bdi>{}</bdi>").format(shown) if direction() == "rtl" else escape(shown)
 
 
 def write_count(value: int) -> str:
     """With thousands apart."""
     if language() == "en":
-        return f"{value:,}".replace(",", "\u202f")
-    return str(format_decimal(value, locale=locale_of(language())))
+        return Written(f"{value:,}".replace(",", "\u202f"))
+    return Written(format_decimal(value, locale=locale_of(language())))
 
 
 def write_decimal(value: float, digits: int = 1) -> str:
     if language() == "en":
         return f"{value:.{digits}f}"
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return str(format_decimal(Decimal(f"{value:.{digits}f}"), pattern, locale=locale_of(language())))
+    return Written(format_decimal(Decimal(f"{value:.{digits}f}"), pattern, locale=locale_of(language())))
 
 
 def write_money(amount_minor: int, currency: str, with_sign: bool = False) -> str:
     if language() == "en":
         return format_minor(amount_minor, currency, with_sign=with_sign)
     sign = "+" if with_sign and amount_minor >= 0 else ""
-    return sign + format_money(amount_minor, currency, language())
+    return Written(sign + format_money(amount_minor, currency, language()))
 
 
 def write_instant(value: datetime) -> str:
@@ -141,7 +148,7 @@ def write_day(value: date) -> str:
     return f"{value:%Y-%m-%d}" if language() == "en" else f"{value:%d/%m/%Y}"
 
 
-def speak(app: Flask, *, is_https: bool) -> None:
+def add_languages(app: Flask, *, is_https: bool) -> None:
     """Give `app` the languages: the words of its templates, and the address that changes the language."""
     environment = app.jinja_env
     environment.globals |= {
@@ -155,22 +162,27 @@ def speak(app: Flask, *, is_https: bool) -> None:
 
     @app.after_request
     def name_language(answer: Response) -> Response:
-        if request.endpoint not in ("static", "healthz"):
+        if request.endpoint not in OPEN:
             answer.headers["Content-Language"] = language()
         return answer
 
     @app.get(f"/language/<any({','.join(LANGUAGES)}):code>")
-    def choose_language(code: str) -> ResponseReturnValue:
+    def set_language(code: str) -> ResponseReturnValue:
         answer = redirect(local_path(request.args.get("to", "")))
         answer.set_cookie(COOKIE, code, _COOKIE_SECONDS, secure=is_https, httponly=True, samesite="Lax")
         return answer
 
 
 def _count_html(one: str, other: str, n: int, /, **values: Any) -> Markup:
-    return Markup(_counted(one, other, n)) % {  # noqa: S704
-        "n": write_count(n),
-        **{name: _shown(value) for name, value in values.items()},
-    }
+    return Markup(_counted(one, other, n)) % {"n": write_count(n), **_values(values)}  # noqa: S704
+
+
+def _parts(text: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return (text.pattern, text.values) if isinstance(text, Sentence) else (text, values)
+
+
+def _values(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: _shown(value) for name, value in given.items()}
 
 
 def _pattern(text: str) -> str:
@@ -187,6 +199,11 @@ def _counted(one: str, other: str, n: int) -> str:
     return entry.get(locale_of(language()).plural_form(n), entry["other"])
 
 
+def _visible(text: Any) -> str:
+    """Of a stranger's text, what would change the sentence around it is written as escapes."""
+    return text if isinstance(text, Written | Markup) else visible(str(text))
+
+
 def _shown(value: Any) -> Any:
     """A value as a sentence of the visitor's language has it."""
     match value:
@@ -195,11 +212,11 @@ def _shown(value: Any) -> Any:
         case Sentence():
             return translate(value)
         case Money():
-            text = write_money(value.amount_minor, value.currency)
+            text = write_money(value.amount_minor, value.currency, value.with_sign)
         case datetime():
             text = write_instant(value)
         case date():
             text = write_day(value)
         case _:
-            text = str(value)
+            text = _visible(value)
     return f"{_ISOLATE}{text}{_END}" if direction() == "rtl" else text

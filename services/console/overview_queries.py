@@ -67,7 +67,7 @@ class Overview:
 
 
 def read_overview(engine: Engine) -> Overview:
-    """Check now."""
+    """Reads all figures in one round trip."""
     with engine.connect() as connection:
         figures = dict(connection.execute(_FIGURES).mappings().one())
         now: datetime = connection.scalar(text("SELECT now()"))

@@ -13,6 +13,10 @@ from sqlalchemy import Engine, delete, insert, select
 from shared.schema.tables import console_sessions
 
 SESSION_HOURS = 12
+#: Endpoints of files, which browsers may keep.
+FILES = frozenset({"static", "player.static"})
+#: Endpoints that read no session, and so need no database.
+OPEN = FILES | {"healthz", "set_language"}
 _ID_BYTES = 32
 
 

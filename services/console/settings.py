@@ -1,10 +1,25 @@
 """Settings of the console."""
 
-from pydantic import Field, SecretStr, model_validator
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from services.console.credentials import Credential, Role, parse_credentials
 from shared.runtime.playback_links import PlaybackSecrets
 from shared.runtime.settings import CurrencyCode, Settings
+
+#: The host stands in a header, the policy of a lesson's page: a star or a space would allow more than it.
+_ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?(?:/[^\s?#;,'\"]*)?")
+
+
+def _require_address(address: str) -> str:
+    if address and not _ADDRESS.fullmatch(address):
+        raise ValueError(
+            "it is no address of a playback server: write https://video.school.example, with a host of ASCII letters, "
+            "digits, dots and hyphens or an IPv6 address in brackets, and no user, query or fragment"
+        )
+    return address
 
 
 class ConsoleSettings(Settings):
@@ -26,7 +41,7 @@ class ConsoleSettings(Settings):
     rabbitmq_management_url: str | None = None
     #: For the player on a lesson's page, the same as the gateway's; without them the console plays nothing.
     playback_secrets: PlaybackSecrets = SecretStr("")
-    playback_url: str = Field("", pattern=r"^(https?://[^\s?#;,'\"]+)?$")
+    playback_url: Annotated[str, AfterValidator(_require_address)] = ""
 
     @model_validator(mode="after")
     def _somebody_may_enter(self) -> "ConsoleSettings":

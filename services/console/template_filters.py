@@ -27,7 +27,7 @@ _UNITS = (
 )
 
 
-def teach(app: Flask, zone: ZoneInfo) -> None:
+def add_filters(app: Flask, zone: ZoneInfo) -> None:
     """Give the templates their filters."""
 
     def instant(value: datetime | None) -> str | Markup:
@@ -74,12 +74,12 @@ def count(value: int | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A second."""
+    """A rate per second."""
     return "?" if value is None else write_decimal(value)
 
 
 def factor(value: float | None) -> str | Markup:
-    """So many times as fast."""
+    """A speed factor, such as 2.0 ×."""
     return _left_to_right(f"{write_decimal(value)} ×") if value else "–"
 
 

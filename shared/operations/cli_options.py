@@ -22,11 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.runtime.database import build_engine
 from shared.runtime.logs import describe
 from shared.runtime.settings import DatabaseSettings, read_settings
+from shared.runtime.visible_text import visible
 
 #: Columns of a table that goes to a file or a pipe.
 WIDTH_WITHOUT_TERMINAL = 200
-#: What moves a terminal's cursor, sets its title or hides what stands before it; lines and tabs stay.
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,11 +61,6 @@ def actor_option(command: F) -> F:
 def json_option(command: F) -> F:
     """For a program instead of a person."""
     return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
-
-
-def visible(text: str) -> str:
-    """Text of strangers for a terminal: control characters and changes of direction are written as escapes."""
-    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def cell(text: str) -> Text:

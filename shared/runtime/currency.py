@@ -53,9 +53,11 @@ class Money:
 
     amount_minor: int
     currency: str
+    #: Whether a plus is written, too.
+    with_sign: bool = False
 
     def __str__(self) -> str:
-        return format_minor(self.amount_minor, self.currency)
+        return format_minor(self.amount_minor, self.currency, with_sign=self.with_sign)
 
 
 def parse_minor(text: str, currency: str) -> int:

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -11,6 +12,7 @@ from flask import Flask
 from services.console.i18n import (
     WORDS,
     catalogue,
+    isolated,
     translate,
     translate_count,
     translate_html,
@@ -20,6 +22,7 @@ from services.console.i18n import (
 )
 from services.console.payments import PAYMENT_STATES
 from services.console.read_routes import EVENT_STATES, LESSON_STATES, SPANS
+from services.console.template_filters import ago, duration, money
 from shared.operations.dead_letters.queries import STATES
 from shared.operations.webhook_endpoints.endpoints import DELIVERY_STATES
 from shared.runtime.currency import Money
@@ -127,9 +130,24 @@ def test_a_link_of_the_page_changes_the_language_for_good(app: Flask) -> None:
     assert "HttpOnly" in answer.headers["Set-Cookie"]
 
 
-@pytest.mark.parametrize("to", ["https://elsewhere.example/", "//elsewhere.example/", "/\\elsewhere.example"])
+@pytest.mark.parametrize(
+    "to",
+    ["https://elsewhere.example/", "//elsewhere.example/", "/\\elsewhere.example", "//[x", "/\t\\elsewhere.example"],
+)
 def test_the_link_leads_to_no_other_site(app: Flask, to: str) -> None:
-    assert Person(app).get(f"/language/fr?to={to}").location == "/"
+    assert Person(app).get(f"/language/fr?to={quote(to)}").location == "/"
+
+
+@pytest.mark.parametrize("path", ["/player/player.js", "/static/console.css", "/language/ar", "/healthz"])
+def test_files_and_languages_need_no_database(app: Flask, path: str) -> None:
+    # Given a browser with a session, and a database that is away
+    client = app.test_client()
+    with client.session_transaction() as session:
+        session["id"] = "of a session"
+    assert client.get("/queues").status_code == 503
+
+    # When the player's script, or another of these, is asked for, then it answers
+    assert client.get(path).status_code in (200, 302)
 
 
 def test_there_is_no_fourth_language(app: Flask) -> None:
@@ -179,9 +197,10 @@ def french(app: Flask) -> Iterator[None]:
 
 @pytest.mark.usefixtures("arabic")
 def test_arabic_counts_in_six_forms() -> None:
-    said = [translate_count("%(n)s replayed.", "%(n)s replayed.", n) for n in (0, 1, 2, 3, 11, 100)]
+    counts = (0, 1, 2, 3, 11, 100)
+    said = [translate_count("%(n)s event is sent again.", "%(n)s events are sent again.", n) for n in counts]
 
-    assert len({text.replace(str(n), "") for text, n in zip(said, (0, 1, 2, 3, 11, 100), strict=True)}) == 5
+    assert len({text.replace(str(n), "") for text, n in zip(said, counts, strict=True)}) == 6
     assert "11" in said[4]
 
 
@@ -190,6 +209,19 @@ def test_what_people_typed_stands_apart_in_a_right_to_left_sentence() -> None:
     assert "\u2068Amine\u2069" in translate("%(at)s by %(who)s", at="now", who="Amine")
     assert str(word("unheard_of")) == "<bdi>unheard of</bdi>"
     assert "&lt;script&gt;" in translate_html("Queue %(name)s is paused.", name="<script>")
+
+
+@pytest.mark.usefixtures("arabic")
+def test_what_strangers_wrote_does_not_leave_its_place() -> None:
+    # Given text that ends the isolate around it, turns what follows, and rings
+    text = "a\u2069\u202eb\x07"
+
+    # Then it is shown as escapes, whereas our own marks stay
+    shown = "a\\u2069\\u202eb\\x07"
+    assert f"\u2068{shown}\u2069" in translate("%(at)s by %(who)s", at="now", who=text)
+    assert shown in translate_html("Queue %(name)s is paused.", name=text)
+    assert str(isolated(text)) == f"<bdi>{shown}</bdi>"
+    assert "\\u" not in money(-1000, "DZD") + ago(datetime.now(UTC)) + duration(-5.0)
 
 
 @pytest.mark.usefixtures("french")

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from pydantic import ValidationError
 
 from shared.runtime.playback_links import parse_path, verify
 from tests.console.clients import VIEWER, WHO, Person, console_of
@@ -112,6 +113,31 @@ def test_the_page_has_a_player_for_what_the_course_shows_and_its_policy_allows_t
     other = Person(console_of(database_url, rabbitmq_url))
     other.enter()
     assert 'id="player"' not in other.read(f"/lessons/{job}")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://*",
+        "https://*.school.example",
+        "https://user@school.example",
+        "http://h\\y",
+        "https://élève.example",
+        "https://[x",
+        "https://[::1",
+        "https://school.example:port",
+        "https://school.example/a b",
+        "school.example",
+    ],
+)
+def test_a_playback_address_that_the_policy_cannot_name_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError, match="no address of a playback server"):
+        console_of("postgresql://nobody@127.0.0.1:1/nothing", "amqp://nobody@127.0.0.1:1", playback_url=address)
+
+
+@pytest.mark.parametrize("address", ["", "http://127.0.0.1:8084", "https://[2001:db8::1]:443/lessons"])
+def test_a_playback_address_may_have_a_port_and_a_path(address: str) -> None:
+    console_of("postgresql://nobody@127.0.0.1:1/nothing", "amqp://nobody@127.0.0.1:1", playback_url=address)
 
 
 def test_a_reason_and_a_known_word_are_needed(operator: Person, database: Database) -> None:

@@ -26,6 +26,8 @@ TEXTS: tuple[bytes, ...] = (
     b"%00%0d%0a%",
     b"%c0%af%ed%a0%80",
     b"../../../../etc/passwd",
+    b"//[x",
+    b"/\t\\e",
     b"..\\..\\windows",
     b"' OR '1'='1' --",
     b'"; DROP TABLE payments; --',

@@ -215,7 +215,7 @@ def test_the_statistics_get_no_5xx(migrated_server: Postgres, tmp_path: Path) ->
 FIELDS = (
     "queue", "actor", "cause", "error", "since", "state", "provider", "reason", "before", "to", "words", "at", "limit",
 )  # fmt: skip
-PAGES = ("/dead", "/webhooks", "/lessons", "/payments", "/wallets/1", "/endpoints/1", "/audit")
+PAGES = ("/dead", "/webhooks", "/lessons", "/payments", "/wallets/1", "/endpoints/1", "/audit", "/language/en")
 FORMS: dict[str, dict[str, Any]] = {
     "/dead/preview": {"which": "all", "why": "w", "up_to": "1", "last_at": "2026-01-01T00:00:00+00:00", "error": "x"},
     "/dead/discard": {"which": "ticked", "why": "w", "id": "1"},

@@ -18,12 +18,12 @@ from shared.operations.cli_options import (
     json_option,
     operators_database,
     table_console,
-    visible,
 )
 from shared.operations.dead_letters import queries
 from shared.operations.dead_letters import replay as dead_letters_replay
 from shared.operations.dead_letters.queries import DeadFilter, DeadLetter
 from shared.operations.dead_letters.replay import Decided, Decision
+from shared.runtime.visible_text import visible
 
 APPLICATION = "nouba dead"
 

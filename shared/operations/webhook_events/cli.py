@@ -18,8 +18,8 @@ from shared.operations.cli_options import (
     json_option,
     operators_database,
     table_console,
-    visible,
 )
+from shared.runtime.visible_text import visible
 
 if TYPE_CHECKING:
     from shared.operations.webhook_events.resolve import Outcome

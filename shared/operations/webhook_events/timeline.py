@@ -11,8 +11,8 @@ from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import COLUMNS, EventLine
-from shared.runtime.currency import Money, format_minor
-from shared.runtime.sentences import Sentence
+from shared.runtime.currency import Money
+from shared.runtime.sentences import Sentence, join
 from shared.schema.tables import (
     dead_letters,
     ledger_accounts,
@@ -159,13 +159,15 @@ def _credited(connection: Connection, event_id: int) -> list[Step]:
         Step(
             entries[0].created_at,
             Sentence("booked: %(kind)s", kind=Sentence(entries[0].kind)),
-            ", ".join(
-                f"{entry.account} {format_minor(entry.amount_minor, entry.currency, with_sign=True)}"
-                for entry in entries
-            ),
+            join([_entry(entry) for entry in entries], ", "),
         )
         for entries in by_transaction.values()
     ]
+
+
+def _entry(entry: Row[Any, Any, Any, Any, Any, Any]) -> Sentence:
+    amount = Money(entry.amount_minor, entry.currency, with_sign=True)
+    return Sentence("%(account)s %(amount)s", account=entry.account, amount=amount)
 
 
 def _payment(connection: Connection, event: EventLine) -> list[Step]:

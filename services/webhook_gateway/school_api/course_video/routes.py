@@ -28,6 +28,8 @@ CAPTIONS_SECONDS = 10.0
 #: As many, and as long titles, as are taken from an upload.
 MAX_CHAPTERS = 500
 MAX_TITLE = 200
+#: No control character, line break or change of direction: players show a title as one line.
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$"
 MAX_START_SECONDS = 7 * 86400.0
 
 
@@ -99,7 +101,7 @@ class ChapterBody(BaseModel):
     start_seconds: float = Field(ge=0, le=MAX_START_SECONDS, description="Before the lesson's end.")
     title: Annotated[
         str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE, pattern=r"^[^\x00-\x1f\x7f]+$"),
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE, pattern=_ONE_LINE),
     ]
 
 
