@@ -128,13 +128,13 @@ def resolve_event(event_id: int) -> ResponseReturnValue:
         "undo": (resolve.undo, mark("The decision is undone.")),
     }
     if (wanted := request.form.get("decision", "")) not in decisions:
-        abort(400, translate("The form does not say what is decided. Load its page again, and repeat it."))
+        abort(400, translate("The form names no action. Load its page again, and repeat it."))
     if not (why := _why()):
         abort(400, translate("Give a reason: it is stored in the audit log."))
     decide, message = decisions[wanted]
     try:
         is_new = decide(console_context().engine, event_id, who=g.visitor.name, why=why)
-        flash(translate(message) if is_new else translate("Already decided so."))
+        flash(translate(message) if is_new else translate("The same decision was made already."))
     except resolve.CannotResolveError as error:
         flash(translate("Nothing was changed: %(reason)s.", reason=error.args[0]))
     return redirect(url_for("console.show_event", event_id=event_id))
@@ -144,7 +144,7 @@ def resolve_event(event_id: int) -> ResponseReturnValue:
 @for_operators
 def ask_of_lesson(job_id: int) -> ResponseReturnValue:
     if (what := request.form.get("what", "")) not in lesson_queries.POSSIBLE:
-        abort(400, translate("The form does not say what is asked. Load its page again, and repeat it."))
+        abort(400, translate("The form names no action. Load its page again, and repeat it."))
     if not (why := _why()):
         abort(400, translate("Give a reason: it is stored in the audit log."))
     if what == "delete" and request.form.get("confirmed") != "yes":
@@ -153,7 +153,7 @@ def ask_of_lesson(job_id: int) -> ResponseReturnValue:
             abort(404, translate("There is no job %(id)s.", id=job_id))
         return render_template("lesson_delete.html", found=found, lesson=found.lesson, why=why)
     asked = lesson_queries.ask(console_context().engine, job_id, what, who=g.visitor.name, why=why)
-    asked_for = Sentence("Asked: %(what)s. A worker does it within seconds.", what=Sentence(what))
+    asked_for = Sentence("Requested: %(what)s. A worker does it within seconds.", what=Sentence(what))
     flash(translate(asked_for) if asked else translate("Its state does not allow that now."))
     return redirect(url_for("console.show_lesson", job_id=job_id))
 
@@ -171,24 +171,24 @@ def _decision(why: str | None) -> Decision:
     if form.get("which") == "all":
         up_to, last_at = form.get("up_to", type=row_id), form.get("last_at", type=datetime.fromisoformat)
         if up_to is None or last_at is None:
-            uncounted = mark("The form does not say which letters it has counted. Load its page again, and repeat it.")
+            uncounted = mark("The form does not name the letters that it counted. Load its page again, and repeat it.")
             abort(400, translate(uncounted))
         chosen = SnapshotFilter(**asdict(dead_filter(form)), up_to=up_to, last_at=last_at)
     else:
         chosen = DeadFilter(ids=tuple(form.getlist("id", type=row_id)))
         if not chosen.ids:
-            abort(400, translate("Tick the messages that are meant, or choose all that the filter finds."))
+            abort(400, translate("Select messages, or choose all that match the filter."))
     return Decision(who=g.visitor.name, why=why, chosen=chosen, limit=MAX_BULK_ACTION)
 
 
 def _sentence(decided: Decided, done: str) -> str:
     sentences = [done]
     for letter_id, reason in list(decided.refused.items())[:MAX_REFUSALS_SHOWN]:
-        sentences.append(translate("%(id)s was not: %(reason)s.", id=letter_id, reason=reason))
+        sentences.append(translate("%(id)s was skipped: %(reason)s.", id=letter_id, reason=reason))
     if (others := len(decided.refused) - MAX_REFUSALS_SHOWN) > 0:
-        sentences.append(translate_count("%(n)s more was not.", "%(n)s more were not.", others))
+        sentences.append(translate_count("%(n)s more was skipped.", "%(n)s more were skipped.", others))
     if decided.done == MAX_BULK_ACTION:
-        sentences.append(translate("That is the most for one action; repeat it for the rest."))
+        sentences.append(translate("That is the limit for one action; repeat it for the rest."))
     return " ".join(sentences)
 
 

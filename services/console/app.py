@@ -42,11 +42,11 @@ _NAMES = (
     *(mark("Request Entity Too Large"), mark("Internal Server Error")),
 )
 _MESSAGES = {
-    400: mark("The browser sent what the console does not understand."),
+    400: mark("The browser sent a malformed request."),
     404: mark("There is no such page."),
-    405: mark("This address takes forms alone, or no form."),
+    405: mark("This address does not accept that method."),
     413: mark("The form is too large."),
-    500: mark("The console has failed; its log says why."),
+    500: mark("Internal error; see the console's log."),
 }
 LARGEST_FORM_BYTES = 256 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -127,7 +127,7 @@ def _explain_form(error: CSRFError) -> ResponseReturnValue:
         return _fault(
             400,
             translate("Invalid form"),
-            translate("The browser has to send a Referer, and a proxy to pass on the Host that the browser asked for."),
+            translate("The browser must send a Referer, and a proxy must pass on the Host that the browser requested."),
         )
     return _fault(400, translate("The form has expired"), translate("Load its page again, and repeat what you did."))
 
@@ -136,7 +136,7 @@ def _refuse_value(_error: DataError) -> ResponseReturnValue:
     return _fault(
         400,
         translate("A value is out of range"),
-        translate("A field holds a value that the database cannot: correct it."),
+        translate("A field holds a value that the database cannot store: correct it."),
     )
 
 

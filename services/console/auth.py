@@ -138,7 +138,7 @@ def for_operators(action: Callable[P, R]) -> Callable[P, R | ResponseReturnValue
     @wraps(action)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
         if not g.visitor.may_decide:
-            abort(403, translate("You have entered as a viewer. Leave, and enter with an operator's token."))
+            abort(403, translate("You are signed in as a viewer. Sign out, then sign in with an operator's token."))
         return action(*args, **kwargs)
 
     return for_visitors(guarded)

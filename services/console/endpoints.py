@@ -58,7 +58,7 @@ def show_endpoint(endpoint_id: int) -> ResponseReturnValue:
 @for_operators
 def switch_endpoint(endpoint_id: int) -> ResponseReturnValue:
     if (wanted := request.form.get("what")) not in ("enable", "disable"):
-        abort(400, translate("The form does not say what is decided. Load its page again, and repeat it."))
+        abort(400, translate("The form names no action. Load its page again, and repeat it."))
     why, is_enabled = _reason(), wanted == "enable"
     try:
         if _endpoints().show(endpoint_id).enabled is is_enabled:
@@ -76,7 +76,7 @@ def switch_endpoint(endpoint_id: int) -> ResponseReturnValue:
 def replay_endpoint(endpoint_id: int) -> ResponseReturnValue:
     span = SPANS.get(request.form.get("since", ""))
     if span is None:
-        abort(400, translate("The form does not say since when. Load its page again, and repeat it."))
+        abort(400, translate("The form names no period. Load its page again, and repeat it."))
     since, only_failed = datetime.now(UTC) - span, request.form.get("which") == "failed"
     chosen = ReplayFilter(since=since, only_failed=only_failed)
     try:
@@ -85,7 +85,7 @@ def replay_endpoint(endpoint_id: int) -> ResponseReturnValue:
         abort(404, message_of(error))
     sent = translate_count("%(n)s event is sent again.", "%(n)s events are sent again.", found.events)
     more = (
-        translate("That is the most at once: `nouba endpoints replay` sends all.")
+        translate("That is the limit for one action: `nouba endpoints replay` sends all.")
         if found.next_after is not None
         else ""
     )

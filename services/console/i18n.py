@@ -41,7 +41,7 @@ WORDS = (
     *("replayed", "discarded", "delivered", "queued", "probing", "encoding", "publishing"),
     *("capture", "refund", "dispute", "fee", "collected", "succeeded", "inquiry", "open", "won", "lost", "payment"),
     *("refund reversed", "dispute withheld", "dispute released", "dispute lost", "dispute fee", "activation"),
-    *("deactivation", "adjustment", "viewer", "operator", "cancel", "retry", "delete", "captions", "1h", "1d", "7d"),
+    *("deactivation", "adjustment", "viewer", "operator", "cancel", "retry", "delete", "1h", "1d", "7d"),
 )
 
 

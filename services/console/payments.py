@@ -107,7 +107,7 @@ def refund_payment(payment_id: int) -> ResponseReturnValue:
     )
     try:
         _, is_new = request_refund(console_context().engine, wanted)
-        said = translate("The worker asks the provider for it.") if is_new else translate("It was asked for already.")
+        said = translate("A worker requests it from the provider.") if is_new else translate("Already requested.")
         flash(said)
     except CannotRefundError as error:
         flash(translate("Nothing was changed: %(reason)s", reason=error.args[0]))

@@ -64,7 +64,8 @@ class ConsoleContext:
             return queue_statuses(self.engine, self.rabbitmq_url, self.management_url)
         except AMQPError as error:
             note = Sentence(
-                "RabbitMQ is away (%(error)s); nothing is lost, messages wait in PostgreSQL.", error=describe(error)
+                "RabbitMQ is unavailable (%(error)s); nothing is lost, messages wait in PostgreSQL.",
+                error=describe(error),
             )
             return QueueStatuses([], [note])
 

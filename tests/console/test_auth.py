@@ -392,5 +392,5 @@ def test_without_rabbitmq_the_overview_says_so(database_url: str) -> None:
 
     # When the overview is asked for, then all else is there
     page = person.read("/")
-    assert "RabbitMQ is away" in page
+    assert "RabbitMQ is unavailable" in page
     assert "Webhooks in the last hour" in page

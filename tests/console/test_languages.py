@@ -27,7 +27,7 @@ from shared.operations.dead_letters.queries import STATES
 from shared.operations.webhook_endpoints.endpoints import DELIVERY_STATES
 from shared.runtime.currency import Money
 from shared.runtime.languages import LANGUAGES
-from shared.runtime.sentences import Sentence
+from shared.runtime.sentences import Sentence, join
 from tests.console.clients import Person, console_of
 from tests.console.factories import bury, keep_event
 from tests.console.messages import ROOT, TEMPLATES, messages, texts_outside_of_the_catalogue
@@ -179,7 +179,7 @@ def test_an_action_answers_in_the_language(database_url: str, rabbitmq_url: str,
     # Then what was done and why not is said in French, what the database holds as it is
     page = person.read(f"/webhooks/{event}")
     assert "1 relancé." in done
-    assert f"le webhook {event} est appliqué : on ne décide que de ce qui est en quarantaine" in page
+    assert f"le webhook {event} est appliqué\u00a0: on ne décide que de ce qui est en quarantaine" in page
     assert "payment 1 is completed" in page
 
 
@@ -239,7 +239,15 @@ def test_a_sentence_of_an_operation_is_translated_with_all_that_it_holds() -> No
 
     # Then it is English to everybody else, and French here
     assert said == "Nothing was changed: Of payment 7 10.00 DZD can be refunded."
-    assert translate(said) == "Rien n'a été modifié : Du paiement 7, 10,00\u00a0DA peuvent être remboursés."
+    assert translate(said) == "Rien n’a été modifié\u00a0: Du paiement 7, 10,00\u00a0DA peuvent être remboursés."
+
+
+@pytest.mark.usefixtures("french")
+def test_the_amounts_of_an_events_postings_are_written_in_the_language() -> None:
+    said = join([Sentence("%(account)s %(amount)s", account="wallet", amount=Money(250_000, "DZD", with_sign=True))])
+
+    assert said == "wallet +2,500.00 DZD"
+    assert translate(said) == "wallet +2\u202f500,00\u00a0DA"
 
 
 def test_english_is_what_it_was(app: Flask) -> None:

@@ -150,6 +150,15 @@ def test_a_reason_and_a_known_word_are_needed(operator: Person, database: Databa
     assert acts(database) == []
 
 
+def test_what_the_school_has_changed_since_is_named(operator: Person, database: Database) -> None:
+    # Given a lesson whose captions or chapters the school's API has changed, which a worker publishes next
+    job = lesson(database, "completed")
+    database.execute("UPDATE transcode_jobs SET requested = 'captions' WHERE id = %s", job)
+
+    # Then the page names both: the table does not say which of them it was
+    assert "captions and chapters requested" in operator.read(f"/lessons/{job}")
+
+
 def test_a_viewer_asks_nothing(database_url: str, rabbitmq_url: str, database: Database) -> None:
     job = lesson(database, "failed")
     viewer = Person(console_of(database_url, rabbitmq_url))

@@ -33,7 +33,7 @@ def test_a_refund_is_confirmed_audited_and_asked_for_once(operator: Person, scho
     assert school.rows("SELECT who, what, why FROM operator_acts") == [(WHO, "payment.refund", "one lesson less")]
     assert school.rows("SELECT balance_minor FROM users WHERE id = 7") == [(40_000,)]
     page = operator.read("/payments/1")
-    assert f"The refund of 500.00 DZD that {WHO} asked for waits for a worker." in page
+    assert f"The refund of 500.00 DZD requested by {WHO} waits for a worker." in page
 
 
 @pytest.mark.parametrize(

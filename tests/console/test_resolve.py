@@ -67,7 +67,7 @@ def test_a_decision_is_taken_back_until_it_is_booked(operator: Person, database:
     operator.post(f"/webhooks/{event}/resolve", **operator.hidden("/webhooks"), decision="undo", why="too late")
     page = operator.read(f"/webhooks/{event}")
     assert "Nothing was changed: event" in page
-    assert "Take the decision back" not in page
+    assert "Undo the decision" not in page
     assert decision_of(database, event) == ("applied", "accepted")
 
 

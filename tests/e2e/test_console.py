@@ -161,8 +161,8 @@ def test_every_page_can_be_read_and_loads_nothing_from_elsewhere(
 
 
 @pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return find_axe(tmp_path_factory.getbasetemp() / "axe").read_text("utf-8")
+def axe() -> str:
+    return find_axe().read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_refund_is_asked_for_by_a_click_and_a_confirmation(
     driver.find_element(By.CSS_SELECTOR, "button.danger").click()
 
     # Then the payment says so
-    wait_until(lambda: shows(browser, ".note", "asked for waits for a worker"), message="the payment does not say so")
+    wait_until(lambda: shows(browser, ".note", "waits for a worker"), message="the payment does not say so")
     assert database.rows(requests) == [(50_000, "one lesson less")]
 
 

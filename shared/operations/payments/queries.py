@@ -306,7 +306,7 @@ def _refunds(payment: PaymentLine, requests: Sequence[Row[Any]]) -> list[Sentenc
     }
     return [
         Sentence(
-            "The refund of %(amount)s that %(who)s asked for %(state)s%(note)s.",
+            "The refund of %(amount)s requested by %(who)s %(state)s%(note)s.",
             amount=Money(one.amount_minor, payment.currency),
             who=one.actor_name,
             state=words[one.state],
@@ -320,10 +320,10 @@ def _state_note(payment: PaymentLine) -> Sentence:
     match payment.status:
         case "pending" | "authorized" if payment.next_ask_at is not None:
             return Sentence(
-                "Not paid yet: the provider has not reported the end. Where it can be polled, it is polled again."
+                "Not paid yet: the provider has not reported the outcome. Where it can be polled, it is polled again."
             )
         case "pending" | "authorized":
-            return Sentence("Not paid: the provider has not reported the end, and is not asked any more.")
+            return Sentence("Not paid: the provider has not reported the outcome, and polling has stopped.")
         case "failed" | "canceled" | "expired":
             said = Sentence("Not paid: the provider says %(state)s.", state=Sentence(payment.status))
             reason = Sentence("%(reason)s", reason=payment.failure_reason)

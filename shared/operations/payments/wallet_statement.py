@@ -150,7 +150,7 @@ def _subscriptions(
             if line.amount_minor > left_minor:
                 reasons += _what_may_come(line.id, waiting)
             if row["returned_at"]:
-                pattern = "It was active before, and given back on %(day)s when money went back."
+                pattern = "It was active, and was deactivated on %(day)s when the money was returned."
                 reasons.append(Sentence(pattern, day=row["returned_at"].date()))
             if line.amount_minor <= left_minor:
                 left_minor -= line.amount_minor
@@ -197,7 +197,7 @@ def _why(line: SubscriptionLine, *, has_ended: bool) -> Sentence:
         case "cancelled":
             return Sentence("The school has cancelled it.")
         case "active" if not has_ended:
-            return Sentence("It runs until %(day)s.", day=end) if end else Sentence("It runs, without an end.")
+            return Sentence("It runs until %(day)s.", day=end) if end else Sentence("It runs without an end date.")
         case _:
             return Sentence("It ended on %(day)s.", day=end) if end else Sentence("The school has ended it.")
 

@@ -79,7 +79,7 @@ def _measure(rabbitmq_url: str, management_url: str | None, notes: list[Sentence
             return ask_management(management_url, rabbitmq_url)
         except ManagementUnavailableError as error:
             reason = error.args[0]
-    notes.append(Sentence("In work, delayed, rates and times are not known: %(reason)s.", reason=reason))
+    notes.append(Sentence("Unacknowledged, delayed, rates and times are unknown: %(reason)s.", reason=reason))
     return {}
 
 
@@ -89,7 +89,7 @@ def _rows(
     try:
         return list_pauses(engine), count_by_state(engine, queues)
     except SQLAlchemyError as error:
-        pattern = "Pauses and collected dead letters are not known: PostgreSQL is away (%(error)s)."
+        pattern = "Pauses and collected dead letters are unknown: PostgreSQL is unavailable (%(error)s)."
         notes.append(Sentence(pattern, error=describe(error)))
         return {}, None
 

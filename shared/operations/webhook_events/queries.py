@@ -176,7 +176,7 @@ def _claim(
 
 def _why_not(row: Row[int, str, str | None, str | None]) -> str | None:
     if row.resolution == "dismissed":
-        return Sentence("it is dismissed; nouba events resolve --undo takes that back")
+        return Sentence("it is dismissed; nouba events resolve --undo undoes that")
     if row.state == EventState.QUARANTINED and (row.reason or "").startswith(MODE_MISMATCH):
         return Sentence("it was signed with a key of another mode: a test must not move money")
     return None

@@ -56,9 +56,9 @@ def event_timeline(engine: Engine, event_id: int) -> Timeline | None:
         if row is None:
             return None
         event = EventLine(**{name: row._mapping[name] for name in EventLine.__dataclass_fields__})
-        proof = Sentence("its signature was right")
+        proof = Sentence("its signature is valid")
         if not event.signed:
-            proof = Sentence("nobody signed it: the provider is asked itself")
+            proof = Sentence("unsigned: the provider is polled")
         arrival = [Step(event.received_at, Sentence("received"), proof), *_drained(row.drained_at)]
         steps = [*_published(connection, event), *_deaths(connection, event_id), *_settled(event)]
         steps += [*_credited(connection, event_id), *_payment(connection, event)]
@@ -72,7 +72,7 @@ def event_timeline(engine: Engine, event_id: int) -> Timeline | None:
 def _drained(drained_at: datetime | None) -> list[Step]:
     if drained_at is None:
         return []
-    reason = Sentence("it had waited in the gateway's spool while the database was away")
+    reason = Sentence("it had waited in the gateway's spool while the database was unavailable")
     return [Step(drained_at, Sentence("drained"), reason)]
 
 
@@ -92,7 +92,7 @@ def _published(connection: Connection, event: EventLine) -> list[Step]:
         return [Step(enqueued_at, Sentence("enqueued"), Sentence("its message waits in the outbox for RabbitMQ"))]
     if event.state == EventState.QUARANTINED and event.payment_id is None and event.attempts == 0:
         return []
-    return [Step(None, Sentence("published"), Sentence("RabbitMQ has confirmed its message; when is not noted"))]
+    return [Step(None, Sentence("published"), Sentence("RabbitMQ has confirmed its message; the time is not recorded"))]
 
 
 def _named(event_id: int) -> list[tuple[str, dict[str, object]]]:

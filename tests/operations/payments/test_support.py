@@ -261,7 +261,7 @@ def test_a_correction_that_takes_more_than_there_is_lets_subscriptions_wait_agai
     assert database.rows("SELECT status FROM subscriptions") == [("pending_payment",)]
     assert balance(database) == 250_000 - 10_050 - 50_000
     reason = nouba_json(database, "wallet", "7")["subscriptions"][0]["reason"]
-    assert "given back on" in reason
+    assert "deactivated on" in reason
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_user_whom_the_management_api_refuses_is_shown_the_fix(
     statuses = queue_statuses(engine, url, address(node), QUEUES)
     node.control("delete_user", "plain")
     assert statuses.notes == [
-        "In work, delayed, rates and times are not known: the management API refuses 'plain': give that user the tag "
+        "Unacknowledged, delayed, rates and times are unknown: the management API refuses 'plain': give that user the tag "
         "`management`."
     ]
     assert status_of(statuses, "webhooks").ready == 3
@@ -158,7 +158,7 @@ def test_without_postgresql_the_queues_are_shown_all_the_same(vhost: VirtualHost
     away = build_engine("postgresql://nobody:nothing@127.0.0.1:1/none")
     statuses = queue_statuses(away, vhost.url, address(node), QUEUES)
     assert status_of(statuses, "webhooks").dead is None
-    assert "PostgreSQL is away" in statuses.notes[0]
+    assert "PostgreSQL is unavailable" in statuses.notes[0]
 
 
 def test_without_rabbitmq_there_is_nothing_to_show(engine: Engine) -> None:
