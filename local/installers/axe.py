@@ -1,5 +1,6 @@
 """Fetches axe-core, which checks pages for accessibility, from npm: one version, checked by its hash."""
 
+import os
 from pathlib import Path
 
 from local.installers.npm_package import fetch_file
@@ -17,7 +18,7 @@ def find_axe(folder: Path = ROOT / ".nouba/axe") -> Path:
     script = folder / f"axe-{VERSION}.min.js"
     if not script.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        draft = script.with_suffix(".draft")
+        draft = script.with_suffix(f".{os.getpid()}.draft")
         draft.write_bytes(fetch_file("axe-core", VERSION, sha512=_SHA512, file="axe.min.js"))
         draft.replace(script)
     return script

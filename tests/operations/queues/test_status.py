@@ -135,8 +135,8 @@ def test_a_user_whom_the_management_api_refuses_is_shown_the_fix(
     statuses = queue_statuses(engine, url, address(node), QUEUES)
     node.control("delete_user", "plain")
     assert statuses.notes == [
-        "Unacknowledged, delayed, rates and times are unknown: the management API refuses 'plain': give that user the tag "
-        "`management`."
+        "Unacknowledged, delayed, rates and times are unknown: the management API refuses 'plain': give that user the "
+        "tag `management`."
     ]
     assert status_of(statuses, "webhooks").ready == 3
 
