@@ -264,7 +264,7 @@ def _watch(
     return _text(errors), ended
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes | bytearray) -> str:
     """What a confined process wrote, without control characters: PostgreSQL takes no NUL, and a terminal obeys ESC."""
     return _CONTROL.sub("", data.decode("utf-8", "replace"))
 

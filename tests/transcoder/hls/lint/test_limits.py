@@ -192,7 +192,7 @@ def test_a_second_alarm_does_not_interrupt_the_cleanup() -> None:
             signal.raise_signal(signal.SIGALRM)
 
     # the next alarm, had it come during the cleanup
-    give_up(signal.SIGALRM, None)  # type: ignore[operator, misc]
+    give_up(signal.SIGALRM, None)
     assert signal.getsignal(signal.SIGALRM) is handler
     assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == (timer[0] > 0)
 
