@@ -40,7 +40,7 @@ def write_json(path: Path, found: Mapping[str, Any]) -> None:
 def write_docs(page: Path, measures: Sequence[Measure], machine: Mapping[str, str]) -> None:
     """Put the tables between the page's markers, in place of those before. Raises ClickException without them.
 
-    the part `day1000` has a table of its own: it has a line for each read, and no rivals.
+    The part `day1000` has a table of its own: it has a line for each read, and no rivals.
     """
     # it loads every service
     from bench import day1000

@@ -17,6 +17,7 @@ from services.stats.sections.catalogue import find
 from services.stats.snapshots.backfill import VerificationReport
 from services.stats.snapshots.compute import CORRECTIONS, Outcome
 from services.stats.snapshots.postgres_store import Snapshot
+from shared.operations.cli_options import cell
 from shared.runtime.currency import format_minor
 
 _console = Console()
@@ -40,10 +41,11 @@ def show(snapshot: Snapshot) -> None:
         name, found = section.name, payload["sections"].get(section.name, {})
         table = Table(title=name, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
         if "failed" in found:
-            table.add_row("[red]failed[/]", found["failed"])
+            table.add_row("[red]failed[/]", cell(found["failed"]))
         for _, number in find(f"{name}."):
             if number.name in found.get("numbers", {}):
-                table.add_row(number.name, _written(found["numbers"][number.name], number.unit, payload["currency"]))
+                written = _written(found["numbers"][number.name], number.unit, payload["currency"])
+                table.add_row(number.name, cell(written))
         _console.print(table)
 
 
@@ -53,7 +55,7 @@ def _corrections(payload: Mapping[str, Any]) -> None:
     table = Table(title="corrections of closed months", title_justify="left", title_style="bold", show_header=False)
     for name, value in booked.items():
         (_, number), *_ = find(name)
-        table.add_row(name, _written(value, number.unit, payload["currency"]))
+        table.add_row(name, cell(_written(value, number.unit, payload["currency"])))
     _console.print(table)
 
 
@@ -66,7 +68,7 @@ def computed(outcome: Outcome, first: date, last: date) -> None:
         _console.print(f"{days} closed days stay as they are; what differs is a correction in the open month.")
     for day, reasons in outcome.failed.items():
         for name, reason in reasons.items():
-            _errors.print(f"[red]{day}[/] {name} failed: {reason}", highlight=False)
+            _errors.print(f"[red]{day}[/]", cell(f"{name} failed: {reason}"), highlight=False)
     if outcome.failed:
         _errors.print("The other sections are kept; these days stay due.")
         raise SystemExit(1)
@@ -80,7 +82,7 @@ def verified(verdict: VerificationReport) -> None:
         table = Table("day", "number", "kept", "the facts say", title="Not equal to a rebuild", title_justify="left")
         for day, numbers in verdict.differing.items():
             for name, (kept, rebuilt) in numbers.items():
-                table.add_row(str(day), name, _plain(kept), _plain(rebuilt))
+                table.add_row(str(day), *map(cell, (name, _plain(kept), _plain(rebuilt))))
         _console.print(table)
         _console.print("Compute them again with: nouba stats backfill FROM TO")
     if verdict.due:
@@ -100,7 +102,7 @@ def differing(one: date, other: date, found: Mapping[str, tuple[Any, Any]]) -> N
     table = Table("number", str(one), str(other), "change")
     for name, (before, after) in found.items():
         change = f"{after - before:+,}" if isinstance(before, int) and isinstance(after, int) else ""
-        table.add_row(name, _plain(before), _plain(after), change)
+        table.add_row(*map(cell, (name, _plain(before), _plain(after), change)))
     _console.print(table)
 
 
@@ -122,7 +124,8 @@ def rows(number: str, found: Sequence[Row], currency: str) -> None:
     for row in found:
         when = row.at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if row.at else ""
         amount = _amount(row.amount, unit, currency)
-        table.add_row(row.source, str(row.id), str(row.user_id or ""), when, str(row.day or ""), row.key or "", amount)
+        texts = (row.source, str(row.id), str(row.user_id or ""), when, str(row.day or ""), row.key or "", amount)
+        table.add_row(*map(cell, texts))
     _console.print(table)
 
 

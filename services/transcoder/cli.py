@@ -18,6 +18,7 @@ from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.errors import RejectedInputError, TranscoderError
 from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.hls.playlists import MASTER_NAME
+from shared.operations.cli_options import visible
 from shared.runtime.lazy_group import LazyGroup
 from shared.runtime.settings import read_settings
 
@@ -68,7 +69,7 @@ def run(file: Path, folder: Path, jobs: int | None, as_json: bool) -> None:
             )
         except TranscoderError as error:
             if not as_json:
-                raise click.ClickException(str(error)) from error
+                raise click.ClickException(visible(str(error))) from error
             reason = error.reason if isinstance(error, RejectedInputError) else None
             click.echo(json.dumps({"error": type(error).__name__, "reason": reason, "message": str(error)}))
             raise SystemExit(1) from error
@@ -113,7 +114,7 @@ def _show(lesson: Lesson) -> None:
     summary = _summary(lesson)
     click.echo(f"{summary['master']}")
     for warning in lesson.warnings:
-        click.echo(f"Warning: {warning.text}", err=True)
+        click.echo(f"Warning: {visible(warning.text)}", err=True)
     for name, one in summary["renditions"].items():
         size = f"{one['width']} x {one['height']}" if one["width"] else "sound"
         click.echo(f"  {name:8} {size:12} {one['segments']:5} segments {one['bytes'] / 1e6:9.2f} MB")

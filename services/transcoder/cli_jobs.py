@@ -23,6 +23,7 @@ from services.transcoder.jobs.model import State
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.status import JobStatus, read_statuses
+from shared.operations.cli_options import visible
 from shared.runtime import logs
 from shared.runtime.database import RetryingEngine, build_engine
 from shared.runtime.settings import DatabaseSettings, read_settings
@@ -82,7 +83,7 @@ def jobs(as_json: bool, limit: int) -> None:
         warnings = [f"Warning: {warning['text']}" for warning in one.warnings]
         for note in (one.reason, one.detail, one.fault if not one.over else None, *warnings):
             if note:
-                click.echo(f"        {note}")
+                click.echo(f"        {visible(note)}")
 
 
 @click.command()
@@ -123,7 +124,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except TranscoderError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(visible(str(error))) from error
 
 
 def _follow(database: RetryingEngine, key: str, *, as_json: bool) -> int:
@@ -150,7 +151,7 @@ def _follow(database: RetryingEngine, key: str, *, as_json: bool) -> int:
                 click.echo(json.dumps(last.as_json()))
     assert last is not None
     if not as_json:
-        click.echo(last.master if last.state is State.COMPLETED else last.reason)
+        click.echo(last.master if last.state is State.COMPLETED else visible(last.reason or ""))
     return 0 if last.state is State.COMPLETED else 1
 
 

@@ -19,7 +19,7 @@ from services.webhook_gateway.inbox.accept import Inbox
 from services.webhook_gateway.inbox.known_orders import is_registered
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Provider
-from services.webhook_gateway.school_api.auth import Authorizer
+from services.webhook_gateway.school_api.auth import Authorizer, forget_credential
 from services.webhook_gateway.school_api.checkouts.checkouts import ReturnUrls
 from services.webhook_gateway.school_api.checkouts.postgres import PostgresCheckouts
 from services.webhook_gateway.school_api.checkouts.routes import CheckoutApi
@@ -107,6 +107,7 @@ def _add_school_api(
 ) -> None:
     """The routes that ask for a token."""
     found: Gateway = app.extensions["gateway"]
+    app.before_request(forget_credential)
     app.extensions["api"] = Api(
         authorizer=Authorizer(
             TokenVerifier(settings.tokens, stored=StoredTokens(engine).find),

@@ -214,7 +214,7 @@ def distinct(values: Integers) -> Integers:
     return found
 
 
-class Cells:
+class KeyedSums:
     """Amounts added up by bucket and key, for more rows and keys than `keyed` has time for."""
 
     def __init__(self, number_of_buckets: int, buckets: Integers, keys: Integers) -> None:

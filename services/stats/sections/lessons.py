@@ -5,7 +5,7 @@ import numpy as np
 from services.stats.copy_binary import Integers
 from services.stats.days import ONE_DAY, Days
 from services.stats.sections.base import (
-    Cells,
+    KeyedSums,
     MetricDefinition,
     Query,
     Rules,
@@ -96,18 +96,18 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
 
 
 def _compute(ask: Query, days: Days) -> Values:
-    limits = {"first": days.first, "last": days.last}
-    buckets, courses, chapters, played_ms, finished, users = ask.columns(_VIEWS, _COLUMNS, **limits)
+    period = {"first": days.first, "last": days.last}
+    buckets, courses, chapters, played_ms, finished, users = ask.columns(_VIEWS, _COLUMNS, **period)
     known = distinct(users)
     # a day and a viewer's place in one number
     came = distinct(buckets * known.size + np.searchsorted(known, users))
     viewers = _by_bucket(days, came[known[came % known.size] != 0] // known.size)
     if not users.all():
-        for row in ask(_OTHER_VIEWERS, **limits):
+        for row in ask(_OTHER_VIEWERS, **period):
             viewers[row.bucket] += row.viewers
     amounts = {"watched": np.ones_like(buckets), "finished": finished, "watch_time": played_ms}
     total = {name: _by_bucket(days, buckets, amount) for name, amount in amounts.items()}
-    by_course, by_chapter = (Cells(len(days), buckets, keys) for keys in (courses, chapters))
+    by_course, by_chapter = (KeyedSums(len(days), buckets, keys) for keys in (courses, chapters))
     found = {"by_course": by_course.breakdowns(amounts["watched"])}
     found |= {"by_chapter": by_chapter.breakdowns(amounts["watched"])}
     for name in ("finished", "watch_time"):

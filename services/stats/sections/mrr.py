@@ -241,13 +241,15 @@ class Moves:
         goes_on = ~np.isin(numbered, lasts * values.size + np.searchsorted(values, last_ends))
         return day_of, is_due & (day_of > 0) & (day_of < self._number), goes_on
 
-    def ask_who_had_paid(self, ask: Query, last: int) -> None:
-        """Complete `regained` of so many of the last days: of some users no term reaches into the days from before, but
-        may have ended earlier."""
+    def ask_who_had_paid(self, ask: Query, last_days: int) -> None:
+        """Complete `regained` of the last `last_days` days.
+
+        Some users have no term that reaches into the days from before, but may have one that ended earlier.
+        """
         if not self._unsure:
             return
         users, day_of, amounts = (np.concatenate(parts) for parts in zip(*self._unsure, strict=True))
-        asked = day_of >= self._number - last
+        asked = day_of >= self._number - last_days
         users, day_of, amounts = users[asked], day_of[asked], amounts[asked]
         had_paid = np.isin(users, _read_who_had_paid(ask, self._days, users))
         np.add.at(self.regained, day_of[had_paid], amounts[had_paid])

@@ -17,6 +17,7 @@ from services.stats.sections.base import (
     Value,
     Values,
     by_bucket,
+    distinct,
     rounded,
     running,
 )
@@ -118,7 +119,7 @@ class Balances:
             ask.parts(_MOVED, names, "account_id %% 16", self._add, **values)
         else:
             moved = ask.columns(_MOVED, names, **values)
-            some = np.unique(moved[0]).tolist()
+            some = distinct(moved[0]).tolist()
             self._wallets = self._read_wallets(ask, "account.id = ANY (%(some)s::bigint[])", some=some)
             self._add(moved)
 

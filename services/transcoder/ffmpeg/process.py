@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -28,6 +29,7 @@ TICK_SECONDS = 0.2
 END_SECONDS = 0.005
 #: ffmpeg may complain about every packet; the first words name the cause.
 KEPT_ERROR_BYTES = 16_384
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +250,7 @@ def _watch(
                     if on_message:
                         *messages, message = (message + data).split(b"\n")
                         for one in messages:
-                            on_message(one.decode("utf-8", "replace"))
+                            on_message(_text(one))
                 else:
                     *lines, rest = (rest + data).split(b"\n")
                     # every line is read; `any` would stop at the first that advances
@@ -259,7 +261,12 @@ def _watch(
                 raise StalledError(f"{name} was stopped after {limits.deadline_seconds:.0f} s, its time limit.")
             if now - advanced > limits.stall_seconds:
                 raise StalledError(f"{name} was stopped after {limits.stall_seconds:.0f} s without progress.")
-    return errors.decode("utf-8", "replace"), ended
+    return _text(errors), ended
+
+
+def _text(data: bytes | bytearray) -> str:
+    """What a confined process wrote, without control characters: PostgreSQL takes no NUL, and a terminal obeys ESC."""
+    return _CONTROL.sub("", data.decode("utf-8", "replace"))
 
 
 def _ended(child: subprocess.Popen[bytes]) -> int | None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.transcoder.errors import WrongOutputError
 from services.transcoder.hls.chapters import chapters_name
 from services.transcoder.planning.languages import UNKNOWN, language_name
 from services.transcoder.planning.source import Chapter
@@ -61,17 +62,22 @@ def captioned_master(master: str, tracks: Sequence[Captions]) -> str:
 
 
 def first_media(master: str) -> str:
-    """The path of a media playlist of `master`."""
+    """The path of a media playlist of `master`. Raises WrongOutputError where it has none."""
     found = re.search(r"^#EXT-X-STREAM-INF:.*\n([^#\n]+)$", master, re.MULTILINE)
-    assert found, "a master playlist has a variant"
+    if not found:
+        raise WrongOutputError("The master playlist has no variant.")
     return found[1]
 
 
 def rendition(track: Captions, media: str) -> Mapping[str, str]:
-    """The files of one language, the playlist last, cut where the segments of the playlist `media` are cut."""
+    """The files of one language, the playlist last, cut where the segments of the playlist `media` are cut.
+
+    Raises WrongOutputError.
+    """
     target = re.search(r"^#EXT-X-TARGETDURATION:(\d+)$", media, re.MULTILINE)
     durations = [float(found) for found in re.findall(r"^#EXTINF:([0-9.]+)", media, re.MULTILINE)]
-    assert target, "a media playlist has a target duration"
+    if not target:
+        raise WrongOutputError("The media playlist has no target duration.")
     cues = parse_captions(track.body.encode())
     files, lines = {}, ["#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{target[1]}", "#EXT-X-PLAYLIST-TYPE:VOD"]
     lines.append("#EXT-X-MEDIA-SEQUENCE:0")

@@ -10,6 +10,9 @@ from services.transcoder.planning.source import Chapter
 CHAPTERS_NAME = "chapters.json"
 SESSION_DATA = f'#EXT-X-SESSION-DATA:DATA-ID="com.apple.hls.chapters",URI="{CHAPTERS_NAME}"'
 
+#: The tags of a master before its chapters.
+_HEAD = ("#EXTM3U", "#EXT-X-VERSION:", "#EXT-X-INDEPENDENT-SEGMENTS")
+
 
 def chapters_name(chapters: Sequence[Chapter]) -> str:
     """The file of chapters that a person sent: named by its content, so that no other bytes ever have the name."""
@@ -22,7 +25,7 @@ def with_chapters(master: str, chapters: Sequence[Chapter]) -> str:
     lines = [line for line in master.splitlines() if line != SESSION_DATA]
     if chapters:
         named = SESSION_DATA.replace(CHAPTERS_NAME, chapters_name(chapters))
-        lines.insert(lines.index("#EXT-X-INDEPENDENT-SEGMENTS") + 1, named)
+        lines.insert(next((at for at, line in enumerate(lines) if not line.startswith(_HEAD)), len(lines)), named)
     return "\n".join(lines) + "\n"
 
 

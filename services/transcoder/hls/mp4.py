@@ -1,7 +1,7 @@
 """Reads MP4 boxes: what an initialisation says of its track, and what a fragment's samples are. Pure."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 #: Samples of one fragment: ten seconds of the fastest pictures and of sound packets are a few thousand.
@@ -87,14 +87,14 @@ def find(data: bytes, path: str, start: int = 0, end: int | None = None) -> Iter
 
 
 def first(data: bytes, path: str, start: int = 0, end: int | None = None) -> Box:
-    """The one box at `path`. Raises BadBoxes where there is none."""
+    """The one box at `path`. Raises Mp4Error where there is none."""
     for box in find(data, path, start, end):
         return box
     raise Mp4Error(f"there is no {path} box")
 
 
 def track_of(initialisation: bytes) -> Track:
-    """What the one track of `initialisation` is. Raises BadBoxes where it is not one of ours to read."""
+    """What the one track of `initialisation` is. Raises Mp4Error where it is not one of ours to read."""
     trak = first(initialisation, "moov/trak")
     mdhd = first(initialisation, "mdia/mdhd", trak.body, trak.end)
     long_times = initialisation[mdhd.body] == 1
@@ -124,13 +124,9 @@ def displayed_size(initialisation: bytes) -> tuple[int, int]:
     return round(width / 65536), round(height / 65536)
 
 
-def fragments(segment: bytes, count: Callable[[int], None] = lambda _samples: None) -> list[Fragment]:
-    """Every moof of `segment` with its samples; `count` is called with the number of each, and may raise."""
-    found = []
-    for moof in find(segment, "moof"):
-        found.append(_fragment(segment, moof))
-        count(len(found[-1].samples) + 1)
-    return found
+def fragments(segment: bytes) -> list[Fragment]:
+    """Every moof of `segment` with its samples."""
+    return [_fragment(segment, moof) for moof in find(segment, "moof")]
 
 
 def _audio_object(descriptors: bytes) -> int:

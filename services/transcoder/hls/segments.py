@@ -72,7 +72,7 @@ def segment_name(number: int) -> str:
 
 
 def measure(number: int, data: bytes, *, pictures: bool) -> Segment:
-    """The facts of one segment. Raises BadBoxes where `data` is none."""
+    """The facts of one segment. Raises Mp4Error where `data` is none."""
     parts = fragments(data)
     frames = [_key_frame(one) for one in parts if one.samples and one.samples[0].key] if pictures else []
     return Segment(

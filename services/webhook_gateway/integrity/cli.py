@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shared.operations.cli_options import visible
 from shared.runtime.settings import DatabaseSettings, read_settings
 
 if TYPE_CHECKING:
@@ -97,6 +98,6 @@ def verify(start: int, expect_head: tuple[int, bytes] | None, with_anchors: bool
         click.echo(json.dumps({"seals": report.seals, "head": str(report.head), "faults": faults}))
     else:
         for fault in report.faults:
-            click.echo(str(fault))
+            click.echo(visible(str(fault)))
         click.echo(f"{report.seals} seals checked, {len(report.faults)} faults. The newest is {report.head}")
     sys.exit(1 if report.faults else 0)

@@ -14,6 +14,11 @@ from shared.runtime import api_tokens
 from shared.runtime.api_tokens import ApiToken, Scope, TokenVerifier, bearer_of
 
 
+def forget_credential() -> None:
+    """Before each request: its thread has the credential of an earlier one."""
+    audit_log.acting_credential.set(None)
+
+
 @dataclass(frozen=True, slots=True)
 class Authorizer:
     """Checks the bearer token of the current request, and counts those of version 1."""

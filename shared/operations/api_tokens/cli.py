@@ -12,7 +12,7 @@ from rich.table import Table
 
 from shared.operations.api_tokens import tokens as api_tokens
 from shared.operations.api_tokens.tokens import TokenError
-from shared.operations.cli_options import actor_option, json_option, operators_database, table_console
+from shared.operations.cli_options import actor_option, cell, json_option, operators_database, table_console
 from shared.runtime.api_tokens import Scope, parse_tokens
 from shared.runtime.settings import ApiTokens, read_settings
 
@@ -116,7 +116,7 @@ def list_command(with_revoked: bool, as_json: bool) -> None:
     for one in found:
         times = (one.created_at, one.last_used_at, one.expires_at, one.revoked_at)
         shown = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times]
-        table.add_row(one.name, ", ".join(one.scopes), one.created_by, *shown)
+        table.add_row(*map(cell, (one.name, ", ".join(one.scopes), one.created_by, *shown)))
     table_console().print(table)
 
 

@@ -180,7 +180,7 @@ def _decide(
     outcome = {word: decided.done, "refused": decided.refused}
     _print_outcome(as_json, outcome, f"{decided.done} {word}.", [])
     for letter_id, reason in decided.refused.items():
-        click.echo(f"{letter_id} was not: {reason}", err=True)
+        click.echo(f"{letter_id} was not: {visible(reason)}", err=True)
     if decided.refused or decided.done < len(wanted.ids):
         raise SystemExit(1)
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from shared.operations.cli_options import visible
 from shared.operations.doctor.findings import Check, CheckResult, Finding, examine
 from shared.operations.doctor.postgres import check_database
 from shared.operations.doctor.rabbitmq import check_rabbitmq
@@ -73,10 +74,12 @@ def _is_here(package: str) -> bool:
 
 def _show(console: Console, finding: Finding) -> None:
     sign, style = _SIGNS[finding.verdict]
-    line = Text(f"{sign} ", style).append(f"{finding.subject}: ", "bold").append(finding.says, "default not bold")
+    line = (
+        Text(f"{sign} ", style).append(f"{finding.subject}: ", "bold").append(visible(finding.says), "default not bold")
+    )
     console.print(line)
     if finding.fix:
-        console.print(Text(f"    {finding.fix}", "cyan"))
+        console.print(Text(f"    {visible(finding.fix)}", "cyan"))
 
 
 def _summary(faults: int) -> Text:

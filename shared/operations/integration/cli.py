@@ -8,7 +8,7 @@ from typing import TextIO
 import click
 from sqlalchemy import Engine
 
-from shared.operations.cli_options import json_option, operators_database
+from shared.operations.cli_options import json_option, operators_database, visible
 from shared.operations.integration.check_tables import check_integration
 from shared.operations.integration.csv_import import Imported, ImportFaultError, import_orders, import_users
 
@@ -31,9 +31,9 @@ def check(as_json: bool) -> None:
         click.echo(json.dumps({"findings": [one.as_json() for one in found]}))
     else:
         for one in found:
-            click.echo(f"{'ok   ' if one.is_right else 'WRONG'} {one.place}: {one.what}")
+            click.echo(f"{'ok   ' if one.is_right else 'WRONG'} {visible(f'{one.place}: {one.what}')}")
             if one.fix:
-                click.echo(f"      fix: {one.fix}")
+                click.echo(f"      fix: {visible(one.fix)}")
     raise SystemExit(0 if all(one.is_right for one in found) else 1)
 
 
@@ -77,7 +77,7 @@ def _run(write: Callable[..., Imported], file: TextIO, *, dry_run: bool, as_json
         try:
             return write(engine, file, is_dry_run=dry_run)
         except (ImportFaultError, UnicodeDecodeError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
 
     with operators_database("nouba import") as engine:
         done = act(engine)

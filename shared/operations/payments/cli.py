@@ -9,7 +9,15 @@ import click
 from rich.table import Table
 from sqlalchemy import Engine
 
-from shared.operations.cli_options import Instant, actor_option, cell, json_option, operators_database, table_console
+from shared.operations.cli_options import (
+    Instant,
+    actor_option,
+    cell,
+    json_option,
+    operators_database,
+    table_console,
+    visible,
+)
 from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
 from shared.operations.payments.surplus import find_surplus
 from shared.operations.payments.wallet_statement import Wallet, read_wallet
@@ -313,8 +321,8 @@ def _print_payments(found: Sequence[PaymentLine]) -> None:
 def _print_details(details: PaymentDetails) -> None:
     payment = details.payment
     click.echo(
-        f"payment {payment.id} of {payment.provider}, reference {payment.reference or '-'}, order "
-        f"{payment.order_number or '-'}, user {payment.user_id}"
+        f"payment {payment.id} of {payment.provider}, reference {visible(payment.reference or '-')}, order "
+        f"{visible(payment.order_number or '-')}, user {payment.user_id}"
     )
     shown = {
         "amount": payment.amount_minor,
@@ -327,7 +335,7 @@ def _print_details(details: PaymentDetails) -> None:
         + ", ".join(f"{name} {format_minor(amount, payment.currency)}" for name, amount in shown.items())
     )
     for note in details.notes:
-        click.echo(f"  {note}")
+        click.echo(f"  {visible(note)}")
     if details.objects:
         table = _table("object", "id", "state", ">amount", "began", "ended")
         for thing in details.objects:
@@ -365,7 +373,7 @@ def _print_wallet(found: Wallet) -> None:
         click.echo("There are older entries: --limit shows more.")
     for line in found.subscriptions:
         mark = "active" if line.is_active else line.status
-        click.echo(f"subscription {line.id} ({mark}): {line.reason}")
+        click.echo(f"subscription {line.id} ({mark}): {visible(line.reason)}")
     for payment in found.payments:
         if payment.status in ("pending", "authorized"):
             amount = format_minor(payment.amount_minor, payment.currency)

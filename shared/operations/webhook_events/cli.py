@@ -175,7 +175,7 @@ def replay(
         for outcome in outcomes:
             click.echo(_sentence(outcome))
     for event_id, reason in refused.items():
-        click.echo(f"{event_id} will not: {reason}", err=True)
+        click.echo(f"{event_id} will not: {visible(reason)}", err=True)
     if refused or len(ids) < len(wanted.ids):
         raise SystemExit(1)
 
@@ -225,7 +225,7 @@ def resolve(
         for outcome in outcomes:
             click.echo(_sentence(outcome))
     for message in refused.values():
-        click.echo(message, err=True)
+        click.echo(visible(message), err=True)
     is_aside_again = decision == "accept" and any(one.state in ("quarantined", "dead") for one in outcomes)
     if refused or is_aside_again:
         raise SystemExit(1)

@@ -305,3 +305,21 @@ def test_a_worker_that_is_killed_while_it_books_a_correction_leaves_the_rest_to_
         wait_until(lambda: database.rows("SELECT booked_at IS NOT NULL FROM ledger_adjustments") == [(True,)])
     assert balance(database) == 400
     assert database.rows("SELECT status FROM subscriptions") == [("active",)]
+
+
+def test_what_a_stranger_sent_moves_no_cursor(database: Database) -> None:
+    # Given a payment whose reference and order number set a terminal's title
+    words, shown = "\x1b]0;owned\x07\x9b2J", r"\x1b]0;owned\x07\x9b2J"
+    database.execute(
+        "INSERT INTO payments (provider, provider_reference, order_number, user_id, amount_minor)"
+        " VALUES ('generic', %s, %s, 7, 100)",
+        f"r{words}",
+        f"o{words}",
+    )
+    payment_id = database.rows("SELECT id FROM payments")[0][0]
+
+    # When an operator reads it, then each control character is written out
+    output = nouba(database, "payments", "show", str(payment_id))
+    assert f"r{shown}" in output
+    assert f"o{shown}" in output
+    assert not {"\x1b", "\x07", "\x9b"} & set(output)

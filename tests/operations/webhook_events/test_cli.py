@@ -5,6 +5,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from shared.cli import main
+from shared.operations.webhook_events.queries import MODE_MISMATCH
 from shared.runtime.database import build_engine
 
 
@@ -38,10 +39,10 @@ def test_what_a_stranger_sent_moves_no_cursor(database_url: str) -> None:
     with engine.begin() as connection:
         insert = (
             "INSERT INTO webhook_events (provider, dedupe_key, reference, reason, body, body_sha256, state)"
-            " VALUES ('generic', 'k', :words, :words, :body, '', 'quarantined') RETURNING id"
+            " VALUES ('generic', :key, :reference, :reason, :body, '', 'quarantined') RETURNING id"
         )
-        event_id = connection.scalar(text(insert), {"words": words, "body": words.encode()})
-    engine.dispose()
+        given = {"key": "k", "reference": words, "reason": words, "body": words.encode()}
+        event_id = connection.scalar(text(insert), given)
 
     # When an operator reads it, then each control character is written out
     for arguments in (["list"], ["show", str(event_id), "--body"]):
@@ -50,3 +51,14 @@ def test_what_a_stranger_sent_moves_no_cursor(database_url: str) -> None:
         assert "\x1b" not in result.output
         assert "\x9b" not in result.output
         assert shown in result.output
+
+    # And a refused decision quotes the reason so, too
+    with engine.begin() as connection:
+        values = {"reason": f"{MODE_MISMATCH} {words}"}
+        event_id = connection.scalar(text(insert), {**given, **values, "key": "l"})
+    engine.dispose()
+    arguments = ["events", "resolve", str(event_id), "--accept", "--reason", "x"]
+    result = CliRunner().invoke(main, arguments, env={"NOUBA_DATABASE_URL": database_url})
+    assert result.exit_code == 1
+    assert shown in result.output
+    assert "\x1b" not in result.output

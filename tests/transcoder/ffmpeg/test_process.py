@@ -22,8 +22,9 @@ from services.transcoder.errors import (
     TransientError,
 )
 from services.transcoder.ffmpeg.diagnosis import diagnose
-from services.transcoder.ffmpeg.process import Ffmpeg, Limits
+from services.transcoder.ffmpeg.process import Ffmpeg, Limits, never, run_confined
 from services.transcoder.ffmpeg.progress import Progress
+from services.transcoder.ffmpeg.sandbox import Confinement
 
 ENDLESS = ["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=64x48", "-f", "null", "-"]
 
@@ -187,3 +188,27 @@ def _running_in(folder: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def test_control_characters_of_a_confined_process_are_dropped(tmp_path: Path) -> None:
+    # Given a decoder that a film has taken over
+    shell = str(Path("/bin/sh").resolve())
+    script = r"printf 'a\000b\033]0;owned\007\n\tc\302\233d\r' >&2; exit 3"
+    messages: list[str] = []
+
+    # When it writes to standard error
+    errors, status = run_confined(
+        [shell, "-c", script],
+        tmp_path,
+        [],
+        Limits(),
+        Confinement.AVAILABLE,
+        on_line=lambda _: False,
+        cancelled=never,
+        on_message=messages.append,
+    )
+
+    # Then only its text remains
+    assert status == 3
+    assert errors == "ab]0;owned\n\tcd"
+    assert messages == ["ab]0;owned"]

@@ -7,7 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from services.transcoder.hls.playlists import MASTER_NAME
+from services.transcoder.jobs.job_requests import VideoRequests
+from services.transcoder.jobs.model import prefix_of
+from services.transcoder.jobs.postgres_captions import PostgresCaptionStore
+from services.transcoder.jobs.postgres_job_requests import PostgresRequestStore
+from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from tests.transcoder.jobs.harness import BUCKET, Bench
 from tests.webhook_gateway.processes import Database, RunningGateway
 
@@ -136,3 +143,36 @@ def test_without_a_token_or_a_course_nothing_is_shown_or_done(
     assert teacher.ask(method, f"/{bench.add_course() + 1}/{path}") == (404, "unknown_course")
     strange = httpx.request(method, f"{str(teacher._client.base_url).rstrip('/')}/1/{path}")
     assert (strange.status_code, strange.json()["code"]) == (401, "unauthorised")
+
+
+def test_a_lesson_whose_playlists_are_broken_delays_no_later_request(bench: Bench) -> None:
+    # Given lessons that are to have captions and chapters: one's master has no variant, the other's only a variant
+    masters = {"a": "#EXTM3U\n", "b": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n"}
+    with bench.engine.begin() as connection:
+        for key, master in masters.items():
+            course_id = connection.scalar(text("INSERT INTO courses DEFAULT VALUES RETURNING id"))
+            bench.storage.put(prefix_of(int(course_id or 0), key) + MASTER_NAME, master.encode())
+            insert = (
+                "INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, state, content_key,"
+                " duration_seconds, requested, uploaded_at)"
+                " VALUES (:course_id, 'x', :key, 1, 'completed', :key, 9, 'captions', now())"
+            )
+            connection.execute(text(insert), {"course_id": course_id, "key": key})
+            chapters = """INSERT INTO course_chapters VALUES (:course_id, '[{"start_seconds": 0, "title": "one"}]')"""
+            connection.execute(text(chapters), {"course_id": course_id})
+            if key == "a":
+                captions = "INSERT INTO captions (course_id, language, body) VALUES (:course_id, 'en', 'WEBVTT')"
+                connection.execute(text(captions), {"course_id": course_id})
+
+    # When a worker carries out the requests
+    requests = VideoRequests(
+        PostgresRequestStore(bench.database),
+        PostgresJobStore(bench.database, lease_seconds=30.0),
+        PostgresCaptionStore(bench.database),
+        bench.storage,
+    )
+    assert requests.handle() == 1
+
+    # Then only the broken one waits
+    waiting = "SELECT array_agg(content_key) FROM transcode_jobs WHERE requested IS NOT NULL"
+    assert bench.scalar(waiting) == ["a"]

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
-from services.transcoder.errors import UnknownCourseError, UnknownJobError
+from services.transcoder.errors import RejectedInputError, UnknownCourseError, UnknownJobError
+from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
 from services.transcoder.jobs.model import Lease, State, TaskKind, TaskResult, Upload
 from services.transcoder.jobs.postgres_jobs import SUPERSEDED, PostgresJobStore
@@ -18,6 +21,7 @@ from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan, make_plan
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import Audio, LessonWarning, Source, Video
+from shared.cli import main
 from shared.runtime.database import RetryingEngine, build_engine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -312,3 +316,29 @@ def test_a_job_of_a_build_that_is_gone_is_planned_anew_after_long(school: School
     assert school.state(job_id) == State.QUEUED
     assert school.jobs.claim(job_id, TaskKind.VIDEO, 0) is None
     school.plan(job_id)
+
+
+def test_a_job_whose_decoder_wrote_control_characters_fails_and_is_listed(
+    school: School, database_url: str, tmp_path: Path
+) -> None:
+    # Given a decoder that a film has taken over, which writes NUL and escapes
+    decoder = tmp_path / "ffmpeg"
+    decoder.write_text("#!/bin/sh\nprintf 'Invalid data found \\000 \\033[2J' >&2\nexit 1\n")
+    decoder.chmod(0o700)
+    job_id = school.open("a")
+
+    # When its job fails
+    with pytest.raises(RejectedInputError) as rejected:
+        Ffmpeg(str(decoder)).encode([], tmp_path)
+    assert school.jobs.fail(job_id, str(rejected.value), rejected.value.detail)
+
+    # Then PostgreSQL has stored it, without them
+    detail = "SELECT detail FROM transcode_jobs WHERE id = :id"
+    assert school.scalar(detail, id=job_id) == "Invalid data found  [2J"
+
+    # And what an older worker stored is written as escapes
+    school.scalar("UPDATE transcode_jobs SET detail = :detail RETURNING id", detail="\x1b[2J\x9bowned")
+    listed = CliRunner().invoke(main, ["transcoder", "jobs"], env={"NOUBA_DATABASE_URL": database_url})
+    assert listed.exit_code == 0, listed.output
+    assert r"\x1b[2J\x9bowned" in listed.output
+    assert not {"\x1b", "\x9b"} & set(listed.output)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.transcoder.errors import TranscoderError
 from services.transcoder.hls.lint.fetch import Fetcher, FetchError, is_http
 from services.transcoder.hls.lint.film import Film
-from services.transcoder.hls.lint.limits import LimitError, Limits, time_limit
+from services.transcoder.hls.lint.limits import LimitError, Limits, enforced
 from services.transcoder.hls.lint.presentation import Presentation
 from services.transcoder.hls.lint.rules import (  # noqa: F401
     RULES,
@@ -62,16 +62,18 @@ def check(address: str, film: Film | None = None, limits: Limits | None = None) 
     with Fetcher(address, limits) as fetcher:
         lesson = Presentation(address, fetcher, film)
         try:
-            with time_limit(limits if is_http(address) else None):
+            with enforced(limits if is_http(address) else None):
                 for rule in RULES:
                     _judge(rule, lesson, findings, unreadable)
         except LimitError as error:
             unreadable.append(str(error))
+        except MemoryError:
+            unreadable.append(limits.memory_sentence)
     return Report(address, len(RULES), tuple(findings), tuple(unreadable))
 
 
 def _judge(rule: Rule, lesson: Presentation, findings: list[Finding], unreadable: list[str]) -> None:
-    """Add what the rule finds. Raises LimitError."""
+    """Add what the rule finds. Raises LimitError or MemoryError."""
     try:
         for message, _ in zip(rule.check(lesson), range(MAX_FINDINGS_A_RULE), strict=False):
             findings.append(Finding(rule, _line(message)))

@@ -23,10 +23,26 @@ _DEFAULT = Limits()
     "--film", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The upload that it was made of."
 )
 @click.option("--rules", "list_rules", is_flag=True, help="Show every rule, and check nothing.")
-@click.option("--max-mib", type=click.IntRange(min=1), default=_DEFAULT.mib, show_default=True, help="Memory.")
-@click.option("--max-files", type=click.IntRange(min=1), default=_DEFAULT.files, show_default=True, help="In all.")
 @click.option(
-    "--max-seconds", type=click.FloatRange(1, 7 * 86_400), default=_DEFAULT.seconds, show_default=True, help="In all."
+    "--max-mib",
+    type=click.IntRange(1, 1 << 20),
+    default=_DEFAULT.mib,
+    show_default=True,
+    help="Most memory of a server's lesson, in MiB.",
+)
+@click.option(
+    "--max-files",
+    type=click.IntRange(min=1),
+    default=_DEFAULT.files,
+    show_default=True,
+    help="Most files of a server's lesson.",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(1, 7 * 86_400),
+    default=_DEFAULT.seconds,
+    show_default=True,
+    help="Longest check of a server's lesson, in seconds.",
 )
 def lint(
     master: str | None,
@@ -43,7 +59,7 @@ def lint(
 
     With --film, also whether it shows that film: in its shape from beginning to end, and in sync.
 
-    The lesson of a server is bounded as a whole: options --max-... raise the limits. A folder is not.
+    The lesson of a server is bounded as a whole: options --max-... raise the limits. A local folder has no limits.
 
     Exit status 0 means that no MUST rule of Apple's authoring specification or RFC 8216 is broken.
     """

@@ -17,13 +17,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 import httpcore
 import httpx
 
-from services.transcoder.hls.lint.limits import Budget, Limits
+from services.transcoder.hls.lint.limits import LimitError, Limits
 from shared.runtime.bounded_decompression import ContentCodingError, decoded
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
 
 #: No file of a lesson is larger; a server that sends more is not believed.
 MAX_BYTES = 256 << 20
-#: Only playlists are worth compressing; media that is sent so is refused before it fills the memory.
+#: The largest playlist. Only playlists are worth compressing; larger media that is sent so is refused, too.
 MAX_DECOMPRESSED_BYTES = 16 << 20
 #: One file, however slowly it drips.
 MAX_SECONDS = 300.0
@@ -48,8 +48,9 @@ class Fetcher:
 
     def __init__(self, master: str, limits: Limits | None = None) -> None:
         self._is_remote = is_http(master)
-        #: What a server's lesson may still take; a folder of this machine is the operator's own.
-        self.budget = Budget(limits if self._is_remote else None)
+        #: Of a server's lesson; a folder of this machine is the operator's own.
+        self._limits = limits if self._is_remote else None
+        self._requested = 0
         self._network = _PublicNetwork(_origin(master))
         transport = httpx.HTTPTransport(trust_env=False)
         # httpx has no other way to say where to connect; names are resolved once, so that they cannot change meanwhile
@@ -75,9 +76,17 @@ class Fetcher:
         if address not in self._known:
             if not is_http(address) and self._is_remote:
                 raise FetchError(f"{address} is no http(s) address, and the lesson is one of a server.")
-            self.budget.count_file()
+            self._count()
             self._known[address] = self._over_http(address) if is_http(address) else _from_disk(address)
         return self._known[address]
+
+    def _count(self) -> None:
+        self._requested += 1
+        if self._limits and self._requested > self._limits.files:
+            raise LimitError(
+                f"The lesson has more than {self._limits.files} files; the rest is not checked. "
+                "Raise --max-files where you trust its server."
+            )
 
     def _over_http(self, address: str) -> Fetched:
         deadline = self._network.due = time.monotonic() + MAX_SECONDS
@@ -88,7 +97,7 @@ class Fetcher:
                 answer = self._client.send(asked, stream=True)
                 try:
                     if answer.next_request is None:
-                        return _read(answer, address, deadline, self.budget, redirected=redirects > 0)
+                        return _read(answer, address, deadline, redirected=redirects > 0)
                     asked = answer.next_request
                 finally:
                     answer.close()
@@ -169,13 +178,12 @@ def _origin(address: str) -> tuple[str, int] | None:
     return parts.hostname.lower(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _read(answer: httpx.Response, address: str, deadline: float, budget: Budget, *, redirected: bool) -> Fetched:
+def _read(answer: httpx.Response, address: str, deadline: float, *, redirected: bool) -> Fetched:
     answer.raise_for_status()
     coding = answer.headers.get("Content-Encoding", "identity")
     limit = MAX_BYTES if coding.strip().lower() in ("", "identity") else MAX_DECOMPRESSED_BYTES
     data = bytearray()
     for block in decoded(coding, answer.iter_raw(), limit):
-        budget.hold(len(block))
         data += block
         if len(data) > limit:
             raise FetchError(f"{address} is larger than {limit >> 20} MiB.")

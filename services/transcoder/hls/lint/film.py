@@ -61,7 +61,9 @@ def signals_of(picture: Media, sound: Media | None, width: int, height: int, ffm
         found = []
         for number, media in enumerate([picture, *([sound] if sound else [])]):
             path = Path(folder) / f"{number}.mp4"
-            path.write_bytes(b"".join([media.initialisation or b"", *(segment.data for segment in media.segments)]))
+            with path.open("wb") as file:
+                file.write(media.initialisation or b"")
+                file.writelines(segment.data for segment in media.segments)
             found.append(_read(path, across, down, ffmpeg, "mov"))
     return Signals(across, down, found[0].pictures, found[0].movement, found[-1].loudness)
 

@@ -1,21 +1,16 @@
-"""What the check of a stranger's lesson may take in all: memory, files and time.
+"""Limits of a lint run: memory, files, time.
 
 Each file is bounded where it is fetched; a server can still send any number of them, and a few bytes of a playlist or a
-segment can become a million objects. Memory is counted by estimates of what is kept, not measured.
+segment can become a million objects. The kernel measures memory: an allocation beyond the limit raises MemoryError.
 """
 
 import contextlib
+import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-#: What a line of a playlist and its segment, a sample of a segment and a reference take in memory.
-LINE_BYTES = 700
-SAMPLE_BYTES = 200
-REFERENCE_BYTES = 8
-#: Where `str.splitlines` divides a text.
-_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+from pathlib import Path
 
 
 class LimitError(Exception):
@@ -30,64 +25,68 @@ class Limits:
     files: int = 20_000
     seconds: float = 900.0
 
-
-class Budget:
-    """What is left of the limits; without any, all is allowed."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits
-        self._held_bytes = 0
-        self._files = 0
-
-    def hold(self, size_bytes: int) -> None:
-        """Count memory that is kept until the end. Raises LimitError."""
-        self._held_bytes += size_bytes
-        if self._limits and self._held_bytes > self._limits.mib << 20:
-            raise LimitError(
-                f"The lesson takes more than {self._limits.mib} MiB of memory; the rest is not checked. "
-                "Raise --max-mib where you trust its server."
-            )
-
-    def hold_text(self, text: str) -> None:
-        """Count a playlist before it is divided into lines. Raises LimitError."""
-        self.hold(4 * len(text) + LINE_BYTES * (1 + sum(text.count(end) for end in _LINE_ENDS)))
-
-    def hold_samples(self, count: int) -> None:
-        """Count samples of a segment. Raises LimitError."""
-        self.hold(SAMPLE_BYTES * count)
-
-    def count_file(self) -> None:
-        """Count a playlist, segment or key before it is fetched. Raises LimitError."""
-        self._files += 1
-        if self._limits and self._files > self._limits.files:
-            raise LimitError(
-                f"The lesson has more than {self._limits.files} files; the rest is not checked. "
-                "Raise --max-files where you trust its server."
-            )
+    @property
+    def memory_sentence(self) -> str:
+        """The message of a MemoryError."""
+        return (
+            f"The lesson takes more than {self.mib} MiB of memory; the rest is not checked. "
+            "Raise --max-mib where you trust its server."
+        )
 
 
 @contextlib.contextmanager
-def time_limit(limits: Limits | None) -> Iterator[None]:
-    """Raise LimitError in the block once its time is over, whatever it computes or waits for.
+def enforced(limits: Limits | None) -> Iterator[None]:
+    """Limit memory and time of the block: it raises MemoryError, or LimitError once its time is over.
 
-    By an alarm, which reaches the main thread alone: in another one there is no limit.
+    Memory is what the process takes beyond its use at the start (RLIMIT_DATA, the soft limit: a child may raise its
+    own). Time is an alarm, which reaches the main thread alone: in another one there is no time limit.
     """
-    if limits is None or threading.current_thread() is not threading.main_thread():
+    if limits is None:
         yield
         return
+    active = True
 
     def give_up(*_: object) -> None:
-        raise LimitError(
-            f"The check took longer than {limits.seconds:.0f} s; the rest is not checked. "
-            "Raise --max-seconds where you trust the lesson's server."
-        )
+        if active:
+            raise LimitError(
+                f"The check took longer than {limits.seconds:.0f} s; the rest is not checked. "
+                "Raise --max-seconds where you trust the lesson's server."
+            )
 
-    handler = signal.signal(signal.SIGALRM, give_up)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    lowered = _lower(before, _data_bytes() + (limits.mib << 20))
+    with _alarm(limits.seconds, give_up):
+        try:
+            resource.setrlimit(resource.RLIMIT_DATA, lowered)
+            yield
+        finally:
+            # first, before anything that the alarm could interrupt or that allocates
+            active = False
+            resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float, handler: Callable[..., None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler_before = signal.signal(signal.SIGALRM, handler)
     # again each second: an exception that is raised in a destructor is lost
-    timer = signal.setitimer(signal.ITIMER_REAL, limits.seconds, 1.0)
+    timer_before = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler_before)
+        signal.setitimer(signal.ITIMER_REAL, *timer_before)
+
+
+def _lower(limit: tuple[int, int], soft: int) -> tuple[int, int]:
+    """The limit with its soft value lowered to `soft`."""
+    return (soft if limit[0] == resource.RLIM_INFINITY else min(soft, limit[0])), limit[1]
+
+
+def _data_bytes() -> int:
+    """What counts for RLIMIT_DATA now."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmData:")[2].split()[0]) << 10

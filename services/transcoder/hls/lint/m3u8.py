@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 
-# each name begins once: else a line of a million letters takes a million searches of it
-_ATTRIBUTE = re.compile(r'(?<![A-Z0-9-])([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s][^,\s]*)(?:,|$)')
+# a name begins after a comma or a space: else a line of a million letters takes a million searches of it
+_ATTRIBUTE = re.compile(r'(?<![^,\s])([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s][^,\s]*)(?:,|$)')
 
 
 @dataclass(frozen=True, slots=True)

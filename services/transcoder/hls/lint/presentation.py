@@ -6,11 +6,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetched, Fetcher, resolved
-from services.transcoder.hls.lint.limits import REFERENCE_BYTES
+from services.transcoder.hls.lint.fetch import MAX_DECOMPRESSED_BYTES, Fetched, Fetcher, FetchError, resolved
 from services.transcoder.hls.lint.m3u8 import Entry, Line, Playlist
 from services.transcoder.hls.mp4 import Fragment, Track, fragments, track_of
 from shared.runtime.bounded_decompression import unzipped
@@ -74,11 +72,8 @@ class Media:
             data = self.fetch(entry.uri).data
             if entry.range:
                 data = data[entry.range[0] : sum(entry.range)]
-            if entry.range or entry.key:
-                # a copy, however often a playlist names the same bytes
-                self._fetcher.budget.hold(len(data))
             clear = self._clear(data, entry.key, number)
-            moofs = fragments(clear, self._fetcher.budget.hold_samples) if whole else []
+            moofs = fragments(clear) if whole else []
             found.append(Measured(entry, len(data), clear, moofs))
         return found
 
@@ -96,8 +91,14 @@ class Media:
         iv_text = key.attributes.get("IV")
         iv = bytes.fromhex(iv_text[2:]) if iv_text else number.to_bytes(16, "big")
         decryptor = Cipher(algorithms.AES128(secret), modes.CBC(iv)).decryptor()
-        padder = padding.PKCS7(128).unpadder()
-        return padder.update(decryptor.update(data) + decryptor.finalize()) + padder.finalize()
+        # into memory of Python's: where cryptography's own allocation fails, it ends the process
+        clear = bytearray(len(data) + 15)
+        decryptor.update_into(data, clear)
+        decryptor.finalize()
+        padded = clear[len(data) - 1] if data else 0
+        if not 1 <= padded <= 16 or clear[len(data) - padded : len(data)] != bytes([padded]) * padded:
+            raise ValueError("Invalid padding bytes.")
+        return bytes(memoryview(clear)[: len(data) - padded])
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,6 @@ class Presentation:
             if uri is not None:
                 attributes = line.attributes
                 tags = self._group(attributes.get("AUDIO"))
-                # each variant may name every sound
-                self._fetcher.budget.hold(REFERENCE_BYTES * len(tags))
                 sounds = [self.media(tag.attributes["URI"]) for tag in tags]
                 found.append(Variant(line, attributes, self.media(uri), sounds))
         return found
@@ -192,6 +191,6 @@ class Presentation:
         data = self._fetcher.get(address).data
         # a copy of what is stored gzipped in S3
         text = unzipped(data, MAX_DECOMPRESSED_BYTES) if data.startswith(b"\x1f\x8b") else data
-        written = text.decode("utf-8", "replace")
-        self._fetcher.budget.hold_text(written)
-        return Playlist.parse(address, written)
+        if len(text) > MAX_DECOMPRESSED_BYTES:
+            raise FetchError(f"{address} is larger than {MAX_DECOMPRESSED_BYTES >> 20} MiB.")
+        return Playlist.parse(address, text.decode("utf-8", "replace"))

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 from pydantic import AwareDatetime, Field
-from sqlalchemy import Engine
 
 from services.webhook_gateway.api.answer import Answer
+from services.webhook_gateway.api.engine import school_engine
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
 from shared.operations.audit_log import list_entries
@@ -53,12 +53,7 @@ class AuditPage(Answer):
 def list_operator_acts(query: AuditQuery) -> AuditPage:
     page, next_cursor = read_page(
         query,
-        lambda limit, before_id: list_entries(_engine(), what=query.what, limit=limit, before_id=before_id),
+        lambda limit, before_id: list_entries(school_engine(), what=query.what, limit=limit, before_id=before_id),
         lambda entry: entry.id,
     )
     return AuditPage(items=[OperatorAct.model_validate(entry) for entry in page], next_cursor=next_cursor)
-
-
-def _engine() -> Engine:
-    found: Engine = current_app.extensions["engine"]
-    return found

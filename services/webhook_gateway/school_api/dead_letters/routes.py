@@ -2,12 +2,12 @@
 
 from typing import Any, Literal
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 from pydantic import AwareDatetime, Field
-from sqlalchemy import Engine
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.answer import Answer
+from services.webhook_gateway.api.engine import school_engine
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
 from shared.operations.dead_letters.queries import DeadFilter, find_dead, list_dead
@@ -62,7 +62,7 @@ def list_dead_letters(query: DeadLetterQuery) -> DeadLetterPage:
     chosen = DeadFilter(queue=query.queue, state=query.state)
     page, next_cursor = read_page(
         query,
-        lambda limit, before_id: list_dead(_engine(), chosen, limit=limit, before_id=before_id),
+        lambda limit, before_id: list_dead(school_engine(), chosen, limit=limit, before_id=before_id),
         lambda letter: letter.id,
     )
     return DeadLetterPage(items=[DeadLetterAnswer.model_validate(letter) for letter in page], next_cursor=next_cursor)
@@ -77,12 +77,7 @@ def list_dead_letters(query: DeadLetterQuery) -> DeadLetterPage:
     has_etag=True,
 )
 def read_dead_letter(letter_id: int) -> DeadLetterAnswer:
-    found = find_dead(_engine(), letter_id)
+    found = find_dead(school_engine(), letter_id)
     if found is None:
         raise errors.UnknownDeadLetterError(letter_id)
     return DeadLetterAnswer.model_validate(found)
-
-
-def _engine() -> Engine:
-    found: Engine = current_app.extensions["engine"]
-    return found

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 from pydantic import AwareDatetime, Field
-from sqlalchemy import Engine
 
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.answer import Answer
+from services.webhook_gateway.api.engine import school_engine
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
 from shared.contracts.webhooks import EventState
@@ -73,7 +73,7 @@ def list_webhook_events(query: WebhookEventQuery) -> WebhookEventPage:
     chosen = EventFilter(provider=query.provider, state=query.state)
     page, next_cursor = read_page(
         query,
-        lambda limit, before_id: list_events(_engine(), chosen, limit=limit, before_id=before_id),
+        lambda limit, before_id: list_events(school_engine(), chosen, limit=limit, before_id=before_id),
         lambda event: event.id,
     )
     items = [WebhookEventSummary.model_validate(event) for event in page]
@@ -89,14 +89,9 @@ def list_webhook_events(query: WebhookEventQuery) -> WebhookEventPage:
     has_etag=True,
 )
 def read_webhook_event(event_id: int) -> WebhookEventAnswer:
-    found = event_timeline(_engine(), event_id)
+    found = event_timeline(school_engine(), event_id)
     if found is None:
         raise errors.UnknownEventError(event_id)
     summary = WebhookEventSummary.model_validate(found.event)
     steps = [EventStep.model_validate(step) for step in found.steps]
     return WebhookEventAnswer.model_validate({**summary.model_dump(), "steps": steps})
-
-
-def _engine() -> Engine:
-    found: Engine = current_app.extensions["engine"]
-    return found
