@@ -210,7 +210,7 @@ _COMMANDS = (
     "payments find ORDER-{payments} --json",
     "payments find --status pending --json",
     "payments show {payments} --json",
-    "payments surplus --json",
+    "payments paid-twice --json",
     "wallet {users} --json",
     "endpoints list --json",
     "endpoints deliveries {webhook_endpoints} --json",

@@ -14,7 +14,7 @@ from bench import webhooks
 from bench.load import send
 from bench.measures import Measure, Options, Show, alternate
 from bench.running import NOUBA, cpu_seconds, postgres, rabbitmq, running
-from local.ports import accepts, free_port
+from local.free_port import accepts, free_port
 from services.webhook_gateway.settings import GatewaySettings
 
 PART = "gateway"

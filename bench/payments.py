@@ -19,8 +19,8 @@ from bench import webhooks
 from bench.load import send
 from bench.measures import Measure, Options, Show, alternate, percentile
 from bench.running import NOUBA, Process, cpu_seconds, postgres, rabbitmq, run, running
+from local.free_port import accepts, free_port
 from local.installers.postgres import find_program
-from local.ports import accepts, free_port
 from local.postgres import Postgres
 from services.webhook_gateway.integrity.hash_chain import HashChainWriter
 from services.webhook_gateway.settings import GatewaySettings

@@ -14,7 +14,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from bench.measures import Measure, Options, Show, alternate
 from bench.running import NOUBA, Process, running
 from local.browser import open_browser
-from local.ports import HOST, free_port
+from local.free_port import HOST, free_port
 
 _TOKEN = "a-token-of-the-benchmark"  # noqa: S105
 _SECRET = "a-secret-that-signs-addresses-in-the-benchmark"  # noqa: S105

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from local.ports import HOST, free_port
+from local.free_port import HOST, free_port
 
 #: How the failing ones fail, each in its own way; "refused" listens at nothing.
 FAULTS = ("500", "no answer", "refused", "redirect", "drip")

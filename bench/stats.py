@@ -22,10 +22,10 @@ from pydantic import SecretStr
 from bench.load import Outcome, request, send
 from bench.measures import Measure, Options, Show, alternate
 from bench.running import NOUBA, environment, postgres, rabbitmq, run, running
-from local.ports import accepts, free_port
+from local.free_port import accepts, free_port
 from services.stats.api.server import ROW_SECONDS
 from services.stats.days import ONE_DAY, Days, day_of, midnight
-from services.stats.rows.page import has_rows
+from services.stats.rows.read_page import has_rows
 from services.stats.sections.base import OTHERS
 from services.stats.seeding.seeder import HISTORY_DAYS, SIZES, counts
 from services.stats.settings import CountSettings

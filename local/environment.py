@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Collection, Mapping
 
 from local.daemon import MARK
-from local.ports import HOST
+from local.free_port import HOST
 from local.saved_settings import SavedSettings
 
 _GATEWAY_PORT = 8080

@@ -11,8 +11,8 @@ import psycopg2
 
 from local.daemon import DaemonProcess
 from local.errors import CannotStartError
+from local.free_port import HOST
 from local.installers.postgres import find_program
-from local.ports import HOST
 from local.saved_settings import SavedSettings
 from local.unprivileged_user import unprivileged_account
 

@@ -13,8 +13,8 @@ import pika.exceptions
 
 from local.daemon import MARK, DaemonProcess
 from local.errors import CannotStartError
+from local.free_port import HOST
 from local.installers.rabbitmq import find_program
-from local.ports import HOST
 from local.saved_settings import SavedSettings
 
 _READY_SECONDS = 90

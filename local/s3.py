@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.bucket import Bucket
 from local.daemon import DaemonProcess
 from local.errors import NotInstalledError
-from local.ports import HOST
+from local.free_port import HOST
+from local.make_bucket import Bucket
 from local.saved_settings import SavedSettings
 
 _READY_SECONDS = 60

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local.ports import free_port, is_free
+from local.free_port import free_port, is_free
 
 
 class SavedSettings:

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.bucket import Bucket
 from local.daemon import DaemonProcess
 from local.environment import health_addresses, metrics_addresses, own_environments, shared_environment, wishes_of
 from local.errors import CannotStartError, LocalError, NotRunningError
 from local.installers import ffmpeg
+from local.make_bucket import Bucket
 from local.postgres import Postgres
 from local.procfile import read_procfile, run_processes
 from local.rabbitmq import RabbitMq

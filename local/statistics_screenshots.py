@@ -19,8 +19,8 @@ import click
 import httpx
 
 from local.errors import CannotStartError, LocalError
+from local.free_port import HOST, free_port
 from local.installers.chromium import FLAGS, find_program
-from local.ports import HOST, free_port
 from local.postgres import Postgres
 
 PROJECT = Path(__file__).parent.parent

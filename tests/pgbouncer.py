@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from local.daemon import DaemonProcess
+from local.free_port import HOST, accepts, free_port
 from local.installers.pgbouncer import find_pgbouncer
-from local.ports import HOST, accepts, free_port
 from local.unprivileged_user import unprivileged_account
 
 

@@ -5,7 +5,7 @@ import socket
 import threading
 from typing import Self
 
-from local.ports import HOST
+from local.free_port import HOST
 
 
 class TcpProxy:

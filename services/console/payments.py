@@ -1,4 +1,4 @@
-"""Pages for support: a payment with its history, a wallet with its statement, refunds and corrections."""
+"""Pages for support: a payment with its history, a wallet with its statement, and refunds."""
 
 import uuid
 from datetime import UTC, datetime

@@ -17,10 +17,10 @@ import structlog
 
 from services.playback.errors import InvalidRangeError, StorageUnavailableError, UnknownFileError
 from services.playback.metrics import BYTES, REQUESTS
-from services.playback.objects import File, Files
 from services.playback.postgres_keys import Keys
+from services.playback.s3_files import File, Files
 from services.playback.views import TooFastError, ViewRecorder
-from services.playback.watch_reports import MAX_BODY_BYTES, InvalidReportError, parse_report
+from services.playback.watch_report_parser import MAX_BODY_BYTES, InvalidReportError, parse_report
 from shared.runtime import playback_links
 from shared.runtime.bounded_decompression import ContentCodingError, unzipped
 from shared.runtime.health import healthy

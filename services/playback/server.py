@@ -8,8 +8,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.playback.app import PlaybackApp
-from services.playback.objects import S3Files
 from services.playback.postgres_keys import PostgresKeys
+from services.playback.s3_files import S3Files
 from services.playback.settings import PlaybackSettings
 from services.playback.views import FLUSH_EVERY_SECONDS, PostgresViews, ViewRecorder
 from shared.runtime.database import build_engine

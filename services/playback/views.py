@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 
 from services.playback.errors import StorageUnavailableError
-from services.playback.watch_reports import MAX_REPORT_SECONDS, PARTS, Report
+from services.playback.watch_report_parser import MAX_REPORT_SECONDS, PARTS, Report
 
 FLUSH_EVERY_SECONDS = 3.0
 #: Rows of one statement: its locks last milliseconds.

@@ -250,7 +250,7 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
       nouba stats rows corrections.revenue.net 2026-11-01
     """
     from services.stats import cli_output
-    from services.stats.rows.page import as_json as to_json
+    from services.stats.rows.read_page import as_json as to_json
     from services.stats.rows.reader import RowReader
     from services.stats.sections.base import Rules
     from services.stats.snapshots import postgres_store

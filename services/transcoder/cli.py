@@ -18,9 +18,9 @@ from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.errors import RejectedInputError, TranscoderError
 from services.transcoder.ffmpeg.process import Ffmpeg, Limits
 from services.transcoder.hls.playlists import MASTER_NAME
-from shared.operations.cli_options import visible
 from shared.runtime.lazy_group import LazyGroup
 from shared.runtime.settings import read_settings
+from shared.runtime.visible_text import visible
 
 #: `run` needs no server, and so imports nothing that these do.
 _ELSEWHERE = {

@@ -23,10 +23,10 @@ from services.transcoder.jobs.model import State
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.transcoder.jobs.postgres_speech import PostgresSpeechStore
 from services.transcoder.jobs.status import JobStatus, read_statuses
-from shared.operations.cli_options import visible
 from shared.runtime import logs
 from shared.runtime.database import RetryingEngine, build_engine
 from shared.runtime.settings import DatabaseSettings, read_settings
+from shared.runtime.visible_text import visible
 
 _POLL_SECONDS = 0.3
 

@@ -32,7 +32,7 @@ from services.webhook_gateway.school_api.payments.register_route import Payments
 from services.webhook_gateway.school_api.playback.playback import Signer
 from services.webhook_gateway.school_api.playback.postgres import PostgresLessons
 from services.webhook_gateway.school_api.playback.routes import Playback
-from services.webhook_gateway.school_api.uploads.postgres import PostgresCourses
+from services.webhook_gateway.school_api.uploads.postgres_courses import PostgresCourses
 from services.webhook_gateway.school_api.uploads.routes import Uploads
 from services.webhook_gateway.school_api.uploads.uploads import Objects
 from services.webhook_gateway.settings import GatewaySettings, Serves

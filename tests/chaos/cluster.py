@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from local.ports import HOST, free_port
+from local.free_port import HOST, free_port
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3

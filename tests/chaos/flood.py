@@ -18,7 +18,7 @@ from rich.console import Console
 from bench import webhooks
 from bench.load import Outcome, request, send
 from bench.running import NOUBA, postgres, rabbitmq, running
-from local.ports import HOST, accepts, free_port
+from local.free_port import HOST, accepts, free_port
 from tests.chaos.comparison import Rows
 
 #: What an answer to a payment may take while the flood lasts.

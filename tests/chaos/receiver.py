@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from local.ports import HOST
+from local.free_port import HOST
 
 #: How a request ends badly, of a thousand: 500, no answer, taken and no answer, later than anybody waits for.
 _SHARES: Final = {"refuse": 25, "hang_up": 10, "take_and_hang_up": 10, "be_late": 2}

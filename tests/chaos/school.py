@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2.extras import execute_values
 from werkzeug.serving import make_server
 
-from local.ports import HOST, free_port
+from local.free_port import HOST, free_port
 from local.psp.satim_bank import Bank
 from local.psp.server import REST, simulator
 from shared.operations.webhook_endpoints.endpoints import Endpoints

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from deploy.make_secrets import alertmanager_config
+from local.free_port import free_port
 from local.installers.promtool_and_alertmanager import find_alertmanager
-from local.ports import free_port
 from tests.mail_server import PASSWORD, USER, MailServer
 from tests.waiting import wait_until
 

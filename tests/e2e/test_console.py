@@ -9,8 +9,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from local.free_port import free_port
 from local.installers.axe import find_axe
-from local.ports import free_port
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from services.console.i18n import catalogue

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from deploy import make_secrets
-from local.bucket import Bucket
-from local.ports import free_port
+from local.free_port import free_port
+from local.make_bucket import Bucket
 from local.s3 import _find_program
 from tests.waiting import wait_until
 

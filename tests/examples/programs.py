@@ -15,8 +15,8 @@ from typing import Final
 
 import httpx
 
+from local.free_port import free_port
 from local.installers import laravel
-from local.ports import free_port
 from tests.waiting import wait_until
 
 PROJECT: Final = Path(__file__).parents[2]

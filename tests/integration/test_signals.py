@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.ports import free_port
+from local.free_port import free_port
 from local.s3 import BUCKET, S3
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import SETTINGS, Running

@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 
 from local.daemon import MARK
-from local.ports import HOST, accepts
+from local.free_port import HOST, accepts
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3

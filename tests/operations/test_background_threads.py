@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy import background_threads
-from local.ports import free_port
+from local.free_port import free_port
 from local.s3 import S3
 from tests.waiting import wait_until
 

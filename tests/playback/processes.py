@@ -7,7 +7,7 @@ from typing import Final
 
 import httpx
 
-from local.ports import free_port
+from local.free_port import free_port
 from local.s3 import BUCKET, S3
 from shared.runtime.playback_links import sign_path
 from tests.webhook_gateway.processes import Running

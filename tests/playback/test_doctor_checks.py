@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.ports import free_port
+from local.free_port import free_port
 from services.playback.doctor_checks import CHECKS
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local.free_port import free_port
 from local.installers import nginx
-from local.ports import free_port
 from local.postgres import Postgres
 from local.s3 import S3
 from tests.architecture.source import ROOT

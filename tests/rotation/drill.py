@@ -17,8 +17,8 @@ import httpx
 import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.bucket import Bucket
-from local.ports import free_port
+from local.free_port import free_port
+from local.make_bucket import Bucket
 from local.postgres import Postgres
 from local.psp.signed_webhooks import Payment, signed
 from local.rabbitmq import RabbitMq

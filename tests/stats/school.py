@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor, execute_values
 
-from services.stats.copy_binary import ColumnReader
+from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Query, Rules

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import settings
 
-from local.ports import port_range
+from local.free_port import port_range
 from tests.suite.budget import read_budget
 from tests.suite.durations import read_durations
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import httpx
 import psycopg2
 
-from local.ports import free_port
+from local.free_port import free_port
 from local.postgres import Postgres
 from local.psp.signed_webhooks import Delivery, Payment, signed
 from tests.waiting import wait_until

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.ports import free_port
+from local.free_port import free_port
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import NO_RABBITMQ, NOUBA, Database, RunningGateway, deliver, paid
 

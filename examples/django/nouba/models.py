@@ -1,4 +1,4 @@
-"""What the school remembers of Nouba's events."""
+"""One table: the events of Nouba that were handled, so that a repetition is found."""
 
 from django.db import models
 

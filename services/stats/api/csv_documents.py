@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from services.stats.api.responses import CachedResponse, document
 from services.stats.api.snapshot_cache import Day
-from services.stats.rows.page import as_json
+from services.stats.rows.read_page import as_json
 from services.stats.rows.row import Row
 from services.stats.sections.catalogue import find
 from services.stats.snapshots.compute import CORRECTIONS, flatten

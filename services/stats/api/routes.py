@@ -33,7 +33,7 @@ from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.rollup import periods
 from services.stats.api.series import series
 from services.stats.api.snapshot_cache import Day, SnapshotCache
-from services.stats.rows.page import NoRowsError, as_json
+from services.stats.rows.read_page import NoRowsError, as_json
 from services.stats.rows.reader import RowReader
 from services.stats.rows.request import PAGE
 from services.stats.snapshots.compute import value_of

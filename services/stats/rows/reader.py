@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
-from services.stats.copy_binary import ColumnReader
+from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
-from services.stats.rows.page import Page, read_page
+from services.stats.rows.read_page import Page, read_page
 from services.stats.rows.request import RowsRequest
 from services.stats.sections.base import Query, Rules
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from services.stats.copy_binary import EPOCH, Integers
+from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import Days
 from services.stats.rows.request import RowsRequest
 from services.stats.rows.row import Row, first_page, tests_of

@@ -12,7 +12,7 @@ from datetime import date
 
 import numpy as np
 
-from services.stats.copy_binary import Integers
+from services.stats.binary_column_reader import Integers
 from services.stats.days import ONE_DAY, Days, midnight
 from services.stats.sections.base import Query, distinct, span
 

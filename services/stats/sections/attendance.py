@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from services.stats.copy_binary import Integers
+from services.stats.binary_column_reader import Integers
 from services.stats.days import Days
 from services.stats.sections.active_users import Presence, presence
 from services.stats.sections.base import (

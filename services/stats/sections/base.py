@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from services.stats.copy_binary import ColumnReader, Integers, copy_columns
+from services.stats.binary_column_reader import ColumnReader, Integers, copy_columns
 from services.stats.days import Days
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from services.stats.copy_binary import Integers
+from services.stats.binary_column_reader import Integers
 from services.stats.sections.subscription_terms import NEVER
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.stats.copy_binary import Integers
+from services.stats.binary_column_reader import Integers
 from services.stats.days import ONE_DAY, Days
 from services.stats.sections.base import (
     KeyedSums,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.stats.copy_binary import Integers
+from services.stats.binary_column_reader import Integers
 from services.stats.days import Days
 from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, distinct, rounded
 from services.stats.sections.disjoint_terms import cut

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from services.stats.copy_binary import Integers
+from services.stats.binary_column_reader import Integers
 from services.stats.days import Days
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms
 from services.stats.sections.term_lengths import day_number, local_days

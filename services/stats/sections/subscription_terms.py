@@ -11,7 +11,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from services.stats.copy_binary import EPOCH, Integers
+from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import Days
 from services.stats.sections.base import NONE, Query
 

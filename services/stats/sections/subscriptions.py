@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from services.stats.copy_binary import EPOCH, Integers
+from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import ONE_DAY, Days, midnight
 from services.stats.sections import mrr
 from services.stats.sections.base import (

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from services.stats.copy_binary import EPOCH, Integers
+from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import midnight
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from services.stats.copy_binary import Integers
+from services.stats.binary_column_reader import Integers
 from services.stats.days import Days
 from services.stats.sections.base import (
     FOREVER,

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.exc import DBAPIError
 
-from services.stats.copy_binary import ColumnReader
+from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
 from services.stats.sections.base import OncePerRun, Query, Rules, Section, Value, Values
 from services.stats.sections.catalogue import named_by

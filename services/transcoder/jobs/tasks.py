@@ -9,9 +9,9 @@ from pathlib import Path
 import structlog
 
 from services.transcoder.encoding.captions import read_captions
+from services.transcoder.encoding.early_preview import has_preview, make_preview
 from services.transcoder.encoding.encode import encode_audio, encode_chunk, warnings_of
 from services.transcoder.encoding.plan_lesson import plan_lesson
-from services.transcoder.encoding.preview import has_preview, make_preview
 from services.transcoder.encoding.thumbnails import make_stills
 from services.transcoder.errors import JobCancelledError, TransientError
 from services.transcoder.ffmpeg.process import Ffmpeg

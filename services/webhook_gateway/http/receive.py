@@ -32,7 +32,7 @@ class Gateway:
 
 
 def receive(gateway: Gateway, psp: Provider, news: Request, client: str) -> Receipt:
-    """Raises what `intake.accept` raises, counted."""
+    """Raises what `inbox.accept` raises, counted."""
     started, verdict = time.perf_counter(), "failed"
     try:
         receipt = accept(

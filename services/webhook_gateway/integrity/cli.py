@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.operations.cli_options import visible
 from shared.runtime.settings import DatabaseSettings, read_settings
+from shared.runtime.visible_text import visible
 
 if TYPE_CHECKING:
     from services.webhook_gateway.integrity.hash_chain import ChainHead

@@ -93,7 +93,7 @@ class SettlementStore(Protocol):
     def paid_before(self, payment: Payment) -> int | None:
         """The id of another completed payment of the same user and order, at whichever provider; of several the first.
 
-        Best effort: one that is settled at this moment may not be seen (`surplus` finds it)."""
+        Best effort: one that is settled at this moment may not be seen (`orders_paid_twice` finds it)."""
         ...
 
     def activate(self, subscription_id: int, at: datetime) -> None:

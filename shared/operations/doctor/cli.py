@@ -11,10 +11,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from shared.operations.cli_options import visible
 from shared.operations.doctor.findings import Check, CheckResult, Finding, examine
 from shared.operations.doctor.postgres import check_database
 from shared.operations.doctor.rabbitmq import check_rabbitmq
+from shared.runtime.visible_text import visible
 
 #: Every service may have a module of this name, with its own CHECKS.
 MODULE = "doctor_checks"

@@ -8,9 +8,10 @@ from typing import TextIO
 import click
 from sqlalchemy import Engine
 
-from shared.operations.cli_options import json_option, operators_database, visible
+from shared.operations.cli_options import json_option, operators_database
 from shared.operations.integration.check_tables import check_integration
 from shared.operations.integration.csv_import import Imported, ImportFaultError, import_orders, import_users
+from shared.runtime.visible_text import visible
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 _file = click.argument("file", type=click.File("r", encoding="utf-8-sig"))

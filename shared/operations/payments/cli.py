@@ -9,20 +9,13 @@ import click
 from rich.table import Table
 from sqlalchemy import Engine
 
-from shared.operations.cli_options import (
-    Instant,
-    actor_option,
-    cell,
-    json_option,
-    operators_database,
-    table_console,
-    visible,
-)
+from shared.operations.cli_options import Instant, actor_option, cell, json_option, operators_database, table_console
+from shared.operations.payments.orders_paid_twice import find_surplus
 from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
-from shared.operations.payments.surplus import find_surplus
 from shared.operations.payments.wallet_statement import Wallet, read_wallet
 from shared.runtime.currency import BadAmountError, format_minor, parse_minor
 from shared.runtime.settings import CurrencyCode, DatabaseSettings, read_settings
+from shared.runtime.visible_text import visible
 
 APPLICATION = "nouba payments"
 
@@ -106,7 +99,7 @@ def show(reference: str, as_json: bool) -> None:
 @payments.command()
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="The newest so many.")
 @json_option
-def surplus(limit: int, as_json: bool) -> None:
+def paid_twice(limit: int, as_json: bool) -> None:
     """List orders that were paid more than once.
 
     At one provider or at several.
@@ -114,8 +107,8 @@ def surplus(limit: int, as_json: bool) -> None:
 
     \b
     Examples:
-      nouba payments surplus
-      nouba payments surplus --json
+      nouba payments paid-twice
+      nouba payments paid-twice --json
     """
     with operators_database(APPLICATION) as engine:
         found = find_surplus(engine, limit=limit)

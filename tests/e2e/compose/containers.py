@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from local.ports import free_port
+from local.free_port import free_port
 
 PROJECT = Path(__file__).parents[3]
 SCALED = {"transcoder": 4, "payments-worker": 2}

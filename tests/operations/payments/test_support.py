@@ -135,7 +135,7 @@ def test_an_order_that_was_paid_at_two_providers_is_booked_and_listed_as_a_surpl
     report(client, database, reference="t-2", order_number="another")
 
     # When operators check what was paid twice
-    (surplus,) = nouba_json(database, "payments", "surplus")["surplus"]
+    (surplus,) = nouba_json(database, "payments", "paid-twice")["surplus"]
 
     # Then both are in the wallet, and the one order is listed with both payments
     assert balance(database) == 750_000
@@ -145,7 +145,7 @@ def test_an_order_that_was_paid_at_two_providers_is_booked_and_listed_as_a_surpl
     assert (surplus["order_number"], surplus["user_id"], surplus["surplus_minor"]) == (ORDER, 7, 250_000)
     assert sorted(surplus["payment_ids"]) == sorted(numbers)
     assert sorted(surplus["providers"]) == ["chargily", "generic"]
-    text = nouba(database, "payments", "surplus")
+    text = nouba(database, "payments", "paid-twice")
     assert ORDER in text
     assert "2,500.00 DZD" in text
     assert "another" not in text
@@ -154,7 +154,7 @@ def test_an_order_that_was_paid_at_two_providers_is_booked_and_listed_as_a_surpl
 
     # And a surplus that was given back is none any more
     report(client, database, "refunded")
-    assert "No order was paid twice" in nouba(database, "payments", "surplus")
+    assert "No order was paid twice" in nouba(database, "payments", "paid-twice")
 
 
 def test_a_wallet_is_a_statement_with_a_running_balance_and_says_why_subscriptions_run_or_not(

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from local.ports import free_port
+from local.free_port import free_port
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Running
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.ports import free_port
+from local.free_port import free_port
 from services.stats.api.auth import ReadAccess
 from services.stats.api.errors import NoTokenError
 from services.stats.api.settings import is_loopback

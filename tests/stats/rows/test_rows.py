@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.stats.days import Days
 from services.stats.rows import pagination
-from services.stats.rows.page import NoRowsError, Page, has_rows, read_page
+from services.stats.rows.read_page import NoRowsError, Page, has_rows, read_page
 from services.stats.rows.request import RowsRequest
 from services.stats.rows.row import Row
 from services.stats.sections.base import OTHERS

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.stats.days import Days
-from services.stats.rows import page
+from services.stats.rows import read_page as page
 from services.stats.sections import engagement, payments, teachers
 from services.stats.sections.base import span
 from tests.stats.school import Connection

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from local.ports import free_port
+from local.free_port import free_port
 from shared.operations.webhook_endpoints.endpoints import Endpoints
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import Database, Running

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from local.ports import free_port
+from local.free_port import free_port
 from shared.operations.webhook_endpoints.endpoints import ReplayFilter
 from tests.waiting import wait_until
 from tests.webhook_gateway.events_out.processes import (

@@ -10,7 +10,7 @@ from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
 from services.stats.api.rollup import begin_of
 from services.stats.api.snapshot_cache import Day, SnapshotCache
-from services.stats.rows.page import has_rows
+from services.stats.rows.read_page import has_rows
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import OTHERS, MetricDefinition, Section, Unit, rounded
 from services.stats.sections.catalogue import Over, find, over

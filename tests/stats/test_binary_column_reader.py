@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.stats.copy_binary import ColumnReader, Integers
+from services.stats.binary_column_reader import ColumnReader, Integers
 from services.stats.sections.base import Query
 from tests.stats.school import Connection
 

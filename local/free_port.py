@@ -1,4 +1,4 @@
-"""TCP ports of 127.0.0.1 that nobody uses."""
+"""Finds TCP ports of 127.0.0.1 that nobody uses; reserves none."""
 
 import os
 import random

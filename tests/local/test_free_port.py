@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.ports import HIGHEST, HOST, LOWEST, free_port, is_free
+from local.free_port import HIGHEST, HOST, LOWEST, free_port, is_free
 from local.saved_settings import SavedSettings, read_private
 
 

@@ -1,4 +1,4 @@
-"""The rows behind a number: user, object, time and amount; they add up to the number."""
+"""Reads a page of the rows behind a number: user, object, time and amount; they add up to the number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

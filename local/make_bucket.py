@@ -1,4 +1,4 @@
-"""A bucket of any S3 server."""
+"""Makes a bucket on any S3 server where it is missing, and probes it."""
 
 import boto3
 from botocore.config import Config

@@ -14,7 +14,7 @@ from local.postgres import Postgres
 from local.s3 import S3
 from services.console.playback_links import PlaybackLinks
 from services.playback.views import PostgresViews, TooFastError, View, ViewRecorder
-from services.playback.watch_reports import MAX_BODY_BYTES, InvalidReportError, Report, parse_report
+from services.playback.watch_report_parser import MAX_BODY_BYTES, InvalidReportError, Report, parse_report
 from shared.runtime.database import build_engine
 from tests.playback.lessons import MASTER, lessons
 from tests.playback.processes import SECRET, RunningPlayback, signed
