@@ -23,7 +23,7 @@ from tests.webhook_gateway.processes import SETTINGS, Running
 COMMANDS = {
     "gateway serve": "NOUBA_GATEWAY_PORT",
     "gateway worker": None,
-    "console": "NOUBA_CONSOLE_PORT",
+    "console serve": "NOUBA_CONSOLE_PORT",
     "transcoder worker": None,
     "stats worker": None,
     "stats scheduler": None,
