@@ -32,7 +32,7 @@ COMMANDS = {
     "transcoder worker": ("transcoder", "worker"),
     "statistics worker": ("stats", "worker"),
     "statistics API": ("stats", "api"),
-    "playback": ("playback",),
+    "playback": ("playback", "serve"),
 }
 
 #: What gunicorn starts several processes of.
