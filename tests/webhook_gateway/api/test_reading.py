@@ -150,11 +150,3 @@ def test_a_changed_payment_has_another_etag(school: httpx.Client, database: Data
     database.execute("UPDATE payments SET failure_reason = 'too late' WHERE id = 3")
 
     assert school.get("/api/v1/payments/3", headers={"If-None-Match": tag}).status_code == 200
-
-
-def test_an_answer_shows_what_is_left_of_the_tokens_rate(school: httpx.Client) -> None:
-    first, second = (school.get("/api/v1/payments") for _ in range(2))
-
-    assert first.headers["RateLimit-Policy"] == '"token";q=100000;w=60'
-    left = [int(answer.headers["RateLimit"].split("r=")[1].split(";")[0]) for answer in (first, second)]
-    assert left[1] == left[0] - 1

@@ -56,6 +56,16 @@ def test_a_revoked_token_opens_nothing_from_the_next_request_on(gateway: Running
     assert ask(gateway, create("laptop")) == 200
 
 
+def test_an_answer_shows_what_is_left_of_the_tokens_rate(gateway: RunningGateway) -> None:
+    # its own token: of another's window, requests of a minute ago fall out between the two
+    headers = {"Authorization": f"Bearer {create('rate')}"}
+    answers = [httpx.get(f"{gateway.url}/api/v1/payments", headers=headers) for _ in range(2)]
+
+    assert answers[0].headers["RateLimit-Policy"] == '"token";q=100000;w=60'
+    left = [answer.headers["RateLimit"].split("r=")[1].split(";")[0] for answer in answers]
+    assert left == ["99999", "99998"]
+
+
 def test_a_namesake_of_a_revoked_token_gets_neither_its_answers_nor_its_rate(
     gateway: RunningGateway, database: Database
 ) -> None:
