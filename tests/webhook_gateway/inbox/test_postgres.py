@@ -105,7 +105,11 @@ def test_connections_that_the_server_has_closed_are_noticed_without_a_failure(
     with ThreadPoolExecutor(THREADS) as pool:
         # Given as many open connections as the pool holds, all of them closed by the server
         list(pool.map(hold, range(THREADS)))
-        others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'nouba'"
+        # of this database: other tests have theirs on the same server
+        others = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE application_name = 'nouba' AND datname = current_database()"
+        )
         outside = build_engine(database_url, application="outside")
         with outside.connect() as connection:
             assert connection.exec_driver_sql(others).scalar_one() == THREADS

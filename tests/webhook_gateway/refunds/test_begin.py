@@ -179,7 +179,7 @@ def test_where_satim_does_not_say_whether_it_refunded_nothing_is_sent_again(harn
     assert harness.at_provider(begun) == 70_000
     details = show_payment(harness.bench.engine, begun.payment_id)
     assert details is not None
-    assert "amina asked for may have been made: refunded before it: 0, now: 70000" in details.notes[-1]
+    assert "requested by amina may have been made: refunded before it: 0, now: 70000" in details.notes[-1]
     # and nobody refunds the rest as if it had not been
     with pytest.raises(CannotRefundError, match=r"2,000\.00 DZD can be refunded"):
         harness.request(begun, AMOUNT_MINOR, key="ticket-2")
