@@ -69,7 +69,7 @@ def _count(find: Callable[[Query, Days], object]) -> Callable[[Engine], Round]:
                 return connection.exec_driver_sql(query, dict(values)).all()
 
             def copy(command: str, values: Mapping[str, Any], file: ColumnReader) -> None:
-                # the query within it, whose plan is looked at, and then the command itself
+                # the query within it, whose plan is read, and then the command itself
                 run(command.removeprefix("COPY (").rpartition(") TO STDOUT")[0], values)
                 with contextlib.closing(connection.connection.cursor()) as cursor:
                     cursor.copy_expert(cursor.mogrify(command, dict(values)), file)

@@ -258,14 +258,16 @@ for target in sys.argv[1:]:
     except OSError:
         pass
 """
-# wget of busybox: what is connected to and sends no HTTP is answered as well
-_WGET = """
+# images without bash have the nc of busybox
+_SHELL = """
 for target in "$@"; do
-  wget -T 1 -q -O /dev/null "http://$target/" 2>&1 | grep -Eq "can't connect|timed out|bad address|unreachable" \
-    || echo "$target"
+  host=${target%:*} port=${target##*:}
+  if command -v bash >/dev/null; then timeout 1 bash -c "exec 3<>/dev/tcp/$host/$port"
+  else nc -z -w 1 "$host" "$port"
+  fi >/dev/null 2>&1 && echo "$target"
 done
+true
 """
-_BASH = 'for t in "$@"; do timeout 1 bash -c "exec 3<>/dev/tcp/${t%:*}/${t#*:}" 2>/dev/null && echo "$t"; done; true'
 CALLERS = {
     **dict.fromkeys(
         (
@@ -281,8 +283,9 @@ CALLERS = {
         ),
         ("/opt/nouba/bin/python", "-c", _PYTHON),
     ),
-    **dict.fromkeys(("prometheus", "s3"), ("sh", "-c", _WGET, "sh")),
-    **dict.fromkeys(("alertmanager", "grafana", "postgres", "rabbitmq"), ("bash", "-c", _BASH, "bash")),
+    **dict.fromkeys(
+        ("alertmanager", "grafana", "postgres", "prometheus", "rabbitmq", "s3"), ("sh", "-c", _SHELL, "sh")
+    ),
 }
 #: What the matrix lets each of them reach: the test must be able to see an open port.
 OPEN = {"alertmanager": "prometheus:9090", "grafana": "prometheus:9090", "prometheus": "gateway:9100"}
