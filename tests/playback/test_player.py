@@ -116,15 +116,15 @@ def test_the_page_plays_previews_resumes_and_renews(
 
     # And after its address has ended, it gets another one and goes on, also where play is pressed in between
     browser.ask("video.pause()")
-    address = browser.ask("master")
-    wait_until(lambda: httpx.get(address).status_code == 403, 40, "the address has no end")
-    browser.ask(HOLD_THE_ADDRESS)
+    browser.ask(HOLD_THE_ADDRESS)  # it may ask before the seek: a paused player goes on loading
+    renewed = state(browser)["renewed"]
+    wait_until(lambda: httpx.get(browser.ask("master")).status_code == 403, 60, "the address has no end")
     browser.ask("video.currentTime = 45")
     wait_until(lambda: browser.ask("typeof window.answer === 'function'"), 30, "no other address is asked for")
     click_play(browser)
     browser.ask("answer()")
     wait_until(lambda: state(browser)["time"] > 45.2, 30, "it does not go on")
-    assert state(browser)["renewed"] == 1
+    assert state(browser)["renewed"] == renewed + 1
     assert state(browser)["message"] == ""
 
     # And another visit resumes it, with the same captions; an address can name others

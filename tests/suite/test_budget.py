@@ -72,6 +72,7 @@ def test_tests_that_run_in_one_process_take_as_long_as_all_of_them() -> None:
     assert summary.groups == {"tests/a.py": 40, "tests/b.py::one[x]": 20, "tests/c.py::alone": 5}
 
 
+@pytest.mark.lint  # a renamed test file is noticed within a minute
 def test_every_long_group_that_is_named_is_still_there() -> None:
     for name in read_durations():
         place, _, test = name.partition("::")
