@@ -26,10 +26,10 @@ class Meter:
 
     def compare(self, made: Path, film: Path) -> float:
         """The mean over all frames; `made` is a playlist or a file of the film's size."""
-        # one frame after the other: an edit list or a first time stamp moves none
+        # frame by frame: whole numbers in one time base, since a rounded time compares a frame with its neighbour
         measure = "libvmaf=n_threads=2" if self.metric == "VMAF" else "ssim"
         # ffmpeg converts one of two inputs whose colours are named differently, and none is what nobody names
-        same = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709,setpts=N/25/TB"
+        same = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709,settb=1/25,setpts=N"
         graph = f"[0:v]{same}[a];[1:v]{same}[b];[a][b]{measure}"
         call: list[str | Path] = [
             self.program,

@@ -16,6 +16,7 @@ from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.faults import Fault, faults, roll_all
 from tests.e2e.cluster.payments import Payments, longest_silence
 from tests.e2e.cluster.report import Report, Row
+from tests.e2e.cluster.scaling import scale_in
 from tests.e2e.compose.load import await_lesson, upload_lesson
 
 UP_SECONDS = 1200
@@ -32,7 +33,7 @@ Window = tuple[str, bool, float, float]
 
 @click.command()
 @click.option("--rate", default=200.0, show_default=True, help="Webhooks a second.")
-@click.option("--short", is_flag=True, help="A primary and a broker are killed, nothing else.")
+@click.option("--short", is_flag=True, help="A primary and a broker are killed, two workers scaled in.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def main(rate: float, short: bool, as_json: bool) -> None:
     """Start a cluster of its own, break it under load, print the table. Exits with 1 where a bar is missed."""
@@ -81,12 +82,14 @@ def play(cluster: Cluster, report: Report, *, short: bool, progress: Progress) -
             for fault in faults(cluster, short=short):
                 _work(cluster, lessons)
                 windows.append(_play(fault, cluster, payments, progress))
+            windows.append(_scale_in(cluster, payments, report, progress))
             if not short:
                 _work(cluster, lessons)
                 windows.append(_roll(cluster, payments, progress))
         except (AssertionError, subprocess.SubprocessError) as error:
             # what was played until now is reported all the same
             report.faults.append(str(error))
+            progress(f"stopped: {error}")
         report.reached = len(payments.sent.accepted) / (time.time() - first)
     try:
         payments.await_settled(WHOLE_SECONDS)
@@ -117,17 +120,26 @@ def _roll(cluster: Cluster, payments: Payments, progress: Progress) -> Window:
     return "every service replaced, one at a time", False, start, time.time()
 
 
+def _scale_in(cluster: Cluster, payments: Payments, report: Report, progress: Progress) -> Window:
+    start = time.time()
+    progress("a transcoder and a payments worker are scaled in")
+    report.scaled = scale_in(cluster, LESSON_SECONDS)
+    progress(f"  {report.scaled}")
+    payments.await_flow(WHOLE_SECONDS)
+    return "transcoder and payments worker scaled in", False, start, time.time()
+
+
 def _work(cluster: Cluster, lessons: list[str]) -> None:
     """Have a film transcoded and a day counted while something fails."""
     lessons.append(upload_lesson(cluster))
-    cluster.run("exec", "--no-TTY", "stats-worker", "nouba", "stats", "mark", _yesterday())
+    cluster.run("exec", "--no-TTY", "stats-worker", "nouba", "stats", "invalidate", _yesterday())
 
 
 def _count(cluster: Cluster, payments: Payments, windows: list[Window], report: Report) -> None:
     booked = payments.booked()
     moments = [one.booked_at for one in booked.values() if one.booked_at is not None]
     promotions = cluster.promoted_at()
-    ends = [*(start for _, _, start, _ in windows[1:]), float("inf")]
+    ends = [*(start for _, _, start, _ in windows), float("inf")][1:]
     for (name, has_promotion, start, whole), end in zip(windows, ends, strict=True):
         begin = start if report.rows else 0.0
         numbers = [number for number, at in payments.sent.accepted.items() if begin <= at < end]

@@ -45,6 +45,7 @@ class Report:
     films: str = ""
     days: str = ""
     ledger: str = ""
+    scaled: str = ""
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -70,7 +71,8 @@ class Report:
         console.print(table)
         sent = sum(row.sent for row in self.rows)
         console.print(
-            f"{sent:,} payments at {self.reached:.0f}/s of {self.rate:.0f}/s. {self.films} {self.days}\n{self.ledger}\n"
+            f"{sent:,} payments at {self.reached:.0f}/s of {self.rate:.0f}/s. {self.films} {self.days}\n"
+            f"{self.scaled}\n{self.ledger}\n"
             f"{self.seconds:.0f} s in all.",
             highlight=False,
         )

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,13 @@ class Containers:
     @cached_property
     def film(self) -> bytes:
         """Six seconds of a test card with a tone."""
+        return self.film_of(6, "320x240")
+
+    def film_of(self, seconds: int, size: str) -> bytes:
+        """So many seconds of it at that size."""
         make = (
-            "ffmpeg -v error -y -f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine "
-            "-t 6 -c:v libx264 -preset ultrafast -c:a aac /tmp/film.mp4 && cat /tmp/film.mp4"
+            f"ffmpeg -v error -y -f lavfi -i testsrc2=size={size}:rate=25 -f lavfi -i sine "
+            f"-t {seconds} -c:v libx264 -preset ultrafast -c:a aac /tmp/film.mp4 && cat /tmp/film.mp4"
         )
         made = subprocess.run(
             ["docker", "compose", "--project-name", self.name, "exec", "--no-TTY", "transcoder", "sh", "-c", make],
@@ -106,8 +111,17 @@ class Containers:
 
     def start(self, service: str) -> None:
         """Its containers alone: `docker compose start` would run the tasks at the start again, and wait for all."""
-        ids = [container["Id"] for container in self.inspect(service)]
+        self.start_containers([container["Id"] for container in self.inspect(service)])
+
+    def start_containers(self, ids: Sequence[str]) -> None:
+        """Start those that were stopped or killed."""
         subprocess.run(["docker", "start", *ids], check=True, capture_output=True, timeout=60)
+
+    def stop_one(self, service: str) -> str:
+        """Stop one of the containers of `service` as a scaler does, with the time it has to end; its id."""
+        container = str(self.inspect(service)[0]["Id"])
+        subprocess.run(["docker", "stop", container], check=True, capture_output=True, timeout=120)
+        return container
 
     def sql(self, role: str, statement: str) -> subprocess.CompletedProcess[str]:
         """Run `statement` as `role`."""

@@ -38,7 +38,8 @@ def _bytes(lesson: Lesson) -> int:
 def _likeness(lesson: Lesson, film: Path) -> float:
     """SSIM of the largest rendition with the film, by plain ffmpeg."""
     made = str(lesson.folder / lesson.plan.rungs[0].name / "media.m3u8")
-    call = ["ffmpeg", "-nostats", "-i", made, "-i", str(film), "-lavfi", "[0:v]setpts=N[a];[1:v]setpts=N[b];[a][b]ssim"]
+    compare = "[0:v]settb=1/25,setpts=N[a];[1:v]settb=1/25,setpts=N[b];[a][b]ssim"
+    call = ["ffmpeg", "-nostats", "-i", made, "-i", str(film), "-lavfi", compare]
     printed = subprocess.run([*call, "-f", "null", "-"], check=True, capture_output=True, text=True).stderr
     found = re.search(r"SSIM .*All:([0-9.]+)", printed)
     assert found
