@@ -8,7 +8,7 @@ from tests.e2e.compose.load import await_lesson, upload_lesson
 from tests.waiting import wait_until
 
 #: Both transcoders are at work at the same time for long enough to be asked.
-FILM_SECONDS = 60
+FILM_SECONDS = 40
 WORKERS = 2
 _PARTS = """
     SELECT kind || ' ' || number, c.state, coalesce(lease_owner, ''), coalesce(c.finished_at::text, '')
