@@ -27,7 +27,7 @@ from shared.operations.dead_letters.queries import DeadFilter
 from shared.operations.dead_letters.replay import Decided, Decision
 from shared.operations.queues import pauses
 from shared.operations.webhook_events import queries, resolve
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 
 #: So many refusals are shown with their reasons: the sentence travels in the session's cookie, and a browser drops one
 #: of more than 4,093 bytes.

@@ -11,7 +11,7 @@ import click
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.table import Table
 
-from shared.contracts.events import EVENT_TYPES
+from shared.contracts.event_types import EVENT_TYPES
 from shared.operations.cli_options import Instant, actor_option, cell, json_option, operators_database, table_console
 from shared.operations.webhook_endpoints.endpoints import (
     BadEndpointError,

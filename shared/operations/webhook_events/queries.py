@@ -1,4 +1,4 @@
-"""Webhook event queries for operators, and replay."""
+"""Reads webhook events for operators' lists and details."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from shared.contracts.webhooks import EventState, WebhookReceived
 from shared.messaging.actors import encode_message
 from shared.operations import audit_log
 from shared.runtime.failpoints import failpoint
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 from shared.schema.tables import outbox, webhook_events
 
 BATCH_SIZE = 100
