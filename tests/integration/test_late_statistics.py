@@ -15,7 +15,8 @@ from services.stats.snapshots.wiring import build_computation
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.webhook_gateway.payments.payment_state import Stage
 from shared.contracts.payments import PaymentsSettled
-from shared.operations.webhook_events.queries import EventFilter, replay_events
+from shared.operations.webhook_events.queries import EventFilter
+from shared.operations.webhook_events.replay import replay_events
 from shared.runtime.database import RetryingEngine, build_engine
 from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
