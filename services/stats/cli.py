@@ -39,7 +39,7 @@ def stats() -> None:
       nouba stats invalidate 2026-09-01           recompute a day
       nouba stats definitions payments            what the numbers mean
       nouba stats rows revenue.net 2026-11-22     the rows that a number is made of
-      nouba stats close 2026-10                   close a month
+      nouba stats close-months --through 2026-10  close a month and every earlier one
       nouba stats mail --print                    what the head of school is mailed
       nouba stats scheduler                       enqueue due days
       nouba stats worker                          compute due days
@@ -185,8 +185,8 @@ def invalidate(first: date, last: date | None) -> None:
 @click.argument("one", type=Day())
 @click.argument("other", type=Day())
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def diff(one: date, other: date, as_json: bool) -> None:
-    """Show the differences between two days."""
+def compare(one: date, other: date, as_json: bool) -> None:
+    """Show the differences between the numbers of two days."""
     from services.stats import cli_output
     from services.stats.errors import NoStatisticsError
     from services.stats.snapshots import postgres_store
@@ -287,17 +287,17 @@ class Month(click.ParamType[date]):
 
 
 @stats.command()
-@click.argument("month", type=Month())
-@click.option("--by", default="operator", show_default=True, help="Who closes it.")
-def close(month: date, by: str) -> None:
-    """Close MONTH and every earlier one.
+@click.option("--through", "month", type=Month(), required=True, help="The last month to close, as 2026-10.")
+@click.option("--by", default="operator", show_default=True, help="Who closes them.")
+def close_months(month: date, by: str) -> None:
+    """Close a month and every earlier one.
 
     Their numbers stay as they are. What comes later is a correction on the first day of the open month. It cannot be
     undone. The scheduler closes a month by itself on NOUBA_STATS_CLOSING_DAY of the next one.
 
     \b
     Example:
-      nouba stats close 2026-10
+      nouba stats close-months --through 2026-10
     """
     from services.stats.days import yesterday
     from services.stats.snapshots.closing import close as run
