@@ -1,4 +1,4 @@
-"""A cached response: bytes, plain and compressed, with their entity tags.
+"""A response body kept in memory, plain and compressed, with its ETags and the check of If-None-Match.
 
 Each coding is a representation of its own, so each has its own tag (RFC 9110, 8.8.3): `"<SHA-256>"` for the plain
 bytes, `"<SHA-256>-gzip"` for the zipped ones. Both name one version, so either one in If-None-Match is answered 304;

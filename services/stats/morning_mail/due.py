@@ -1,4 +1,4 @@
-"""Enqueues the mail of yesterday once it is late enough and the day is kept."""
+"""Enqueues the mail of yesterday, once, when it is time and the day is kept."""
 
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Pages of rows that are found in pieces: of many ids a page reads those that it needs."""
+"""Keyset pagination: reads rows in order of their ids, one range of ids at a time, until the page is full."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

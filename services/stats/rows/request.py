@@ -1,4 +1,4 @@
-"""What rows are asked for: of which number and day, of which key, and from which row on."""
+"""Data class of a request for rows: of which number, day and key, and after which row."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

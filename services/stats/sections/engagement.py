@@ -1,4 +1,4 @@
-"""Engagement: how many users come, how often, and whether new ones come back."""
+"""Section `engagement`: daily, weekly and monthly active users, stickiness, retention and conversion of new users."""
 
 from services.stats.days import ONE_DAY, Days
 from services.stats.sections.active_users import ACTIVE, AGES, presence, read_ahead

@@ -1,4 +1,4 @@
-"""Platform: outcomes of webhooks, and dead letters of the queues."""
+"""Section `platform`: how many webhooks came and how they ended, and how many messages became dead letters."""
 
 from services.stats.days import Days
 from services.stats.sections.base import (

@@ -1,4 +1,4 @@
-"""Calendar arithmetic of subscription terms: their local days, and their amount a month for MRR."""
+"""Calendar arithmetic of subscription terms: what each brings a month (MRR), and the local days of its instants."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cache

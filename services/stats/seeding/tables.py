@@ -1,4 +1,4 @@
-"""SQL that seeds a made-up school, one statement a table: columns are hashes of row numbers.
+"""INSERT statements that seed a made-up school, one a table: columns are hashes of row numbers.
 
 So the same seed gives the same school, whatever writes it and in whichever pieces. Rows come in the order of time, and
 the school grows evenly: of `n` rows in a span, row `i` lies at sqrt(i / n) of it. Users of a row are among those that

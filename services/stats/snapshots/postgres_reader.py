@@ -1,4 +1,4 @@
-"""Reads facts from PostgreSQL: all sections see one exported snapshot."""
+"""Computes all sections from the school's tables in PostgreSQL, at one exported snapshot, over two connections."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence

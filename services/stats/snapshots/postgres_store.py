@@ -1,4 +1,4 @@
-"""Stores daily snapshots in PostgreSQL: immutable versions, and the current one of each day."""
+"""Writes and reads daily snapshots in PostgreSQL: immutable versions, and the current one of each day."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
