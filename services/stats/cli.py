@@ -73,14 +73,14 @@ def show(day: date | None, as_json: bool) -> None:
     A day of which a section failed is shown with the reason, where no complete version is kept.
     """
     from services.stats import cli_output
-    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots import postgres_snapshots
     from services.stats.snapshots.compute import canonical
 
     engine = _engine()
     found = (
-        postgres_store.latest(engine)
+        postgres_snapshots.latest(engine)
         if day is None
-        else postgres_store.on(engine, day) or postgres_store.attempt_on(engine, day)
+        else postgres_snapshots.on(engine, day) or postgres_snapshots.attempt_on(engine, day)
     )
     if found is None:
         raise click.ClickException(
@@ -141,7 +141,7 @@ def verify(first: date | None, last: date | None, as_json: bool) -> None:
     from services.stats import cli_output
     from services.stats.snapshots.backfill import ANNOUNCED_WITHIN_SECONDS
     from services.stats.snapshots.backfill import verify as run
-    from services.stats.snapshots.postgres_store import PostgresSnapshots
+    from services.stats.snapshots.postgres_snapshots import PostgresSnapshots
 
     def wait() -> None:
         sleep(ANNOUNCED_WITHIN_SECONDS)
@@ -189,11 +189,11 @@ def compare(one: date, other: date, as_json: bool) -> None:
     """Show the differences between the numbers of two days."""
     from services.stats import cli_output
     from services.stats.errors import NoStatisticsError
-    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots import postgres_snapshots
     from services.stats.snapshots.compute import differences
 
     engine = _engine()
-    kept = {day: postgres_store.on(engine, day) for day in (one, other)}
+    kept = {day: postgres_snapshots.on(engine, day) for day in (one, other)}
     for day, snapshot in kept.items():
         if snapshot is None:
             raise NoStatisticsError(f"No complete version of {day} is kept; compute it with: nouba stats compute {day}")
@@ -253,11 +253,11 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     from services.stats.rows.read_page import as_json as to_json
     from services.stats.rows.reader import RowReader
     from services.stats.sections.base import Rules
-    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots import postgres_snapshots
     from services.stats.snapshots.compute import value_of
 
     settings, engine = read_settings(CountSettings), _engine()
-    kept = postgres_store.on(engine, day)
+    kept = postgres_snapshots.on(engine, day)
     value = value_of(kept.payload, number) if kept else None
     named = tuple(value) if isinstance(value, dict) else ()
     reader = RowReader(engine, Rules(settings.currency, settings.stats_grace_days), settings.zone)

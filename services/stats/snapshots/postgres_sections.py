@@ -43,7 +43,7 @@ _NAMES = {
 }
 
 
-class PostgresReader:
+class PostgresSections:
     """Implements `Facts`, on two connections: each takes the next section that nobody has begun."""
 
     def __init__(self, engine: Engine, sections: Sequence[Section], rules: Rules) -> None:

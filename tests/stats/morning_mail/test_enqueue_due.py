@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, text
 
-from services.stats.morning_mail.due import enqueue_due
+from services.stats.morning_mail.enqueue_due import enqueue_due
 from services.stats.settings import StatsSettings
 from shared.runtime.database import build_engine
 from shared.runtime.settings import SettingsError, read_settings
