@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ResponseModel(BaseModel):
-    """An object of an answer."""
+    """An object of a response body."""
 
     model_config = ConfigDict(from_attributes=True, extra="forbid", frozen=True)

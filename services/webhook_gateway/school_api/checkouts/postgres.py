@@ -62,7 +62,7 @@ Store = Callable[[], AbstractContextManager[SettlementStore]]
 
 
 class PostgresCheckouts:
-    """Implements `Checkouts`. `books` opens the settlement's unit of work."""
+    """Implements `Checkouts`. `books` opens the store that a settlement books in."""
 
     def __init__(self, engine: Engine, books: Store) -> None:
         self._engine = engine.execution_options(isolation_level="READ COMMITTED")
