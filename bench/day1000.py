@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2 import sql
 
 from bench import day1000_school as school
-from bench.day1000_reads import Installation, Timed, everything
+from bench.day1000_workload import Installation, Timed, everything
 from bench.measures import Measure, Options, Show, percentile
 from bench.periodic_reads import ZONE
 from bench.running import postgres

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import psycopg2
 from sqlalchemy import Engine
 
-from services.stats.seeding import tables
+from services.stats.seeding import insert_statements
+from services.stats.seeding.insert_statements import TABLES, Rows
 from services.stats.seeding.seeder import SIZES, counts, seed
-from services.stats.seeding.tables import TABLES, Rows
 
 DAYS = 3 * 365 + 1
 #: Bytes of the whole database at scale 1, with its indexes.
@@ -183,36 +183,38 @@ def _changed(statement: str, old: str, new: str) -> str:
 
 _ORDERED_PAYMENTS = _changed(
     _changed(
-        tables._PAYMENTS, "provider, provider_reference, user_id", "provider, provider_reference, order_number, user_id"
+        insert_statements._PAYMENTS,
+        "provider, provider_reference, user_id",
+        "provider, provider_reference, order_number, user_id",
     ),
     "'seed-' || i, 1 +",
     "'seed-' || i, 'ORDER-' || i, 1 +",
 )
 _CREDITS_OF_EVENTS = _changed(
-    _changed(tables._CREDITS, "ledger_transactions (id, kind,", "ledger_transactions (id, kind, event_id,"),
+    _changed(insert_statements._CREDITS, "ledger_transactions (id, kind,", "ledger_transactions (id, kind, event_id,"),
     "SELECT id, kind, payment_id, subscription_id, at FROM found",
     "SELECT id, kind, payment_id, payment_id, subscription_id, at FROM found",
 )
 #: Orders that nobody paid stay pending, and no wallet covers them.
 _UNPAID_SUBSCRIPTIONS = _changed(
-    tables._SUBSCRIPTIONS, "months * (100000", "CASE WHEN fate < 8 THEN 100 ELSE 1 END * months * (100000"
+    insert_statements._SUBSCRIPTIONS, "months * (100000", "CASE WHEN fate < 8 THEN 100 ELSE 1 END * months * (100000"
 )
 #: Retention has removed which lessons were watched more than 400 days ago.
 _FORGOTTEN_VIEWS = _changed(
-    tables._VIEWS,
+    insert_statements._VIEWS,
     "SELECT i, 1 + pg_temp.pick(i, 23, greatest(1, i * {users} / {views})), course,",
     "SELECT i, CASE WHEN at < timestamptz '{ends_at}' - interval '399 days' THEN '~' || md5(i::text)"
     " ELSE (1 + pg_temp.pick(i, 23, greatest(1, i * {users} / {views})))::text END,"
     " CASE WHEN at < timestamptz '{ends_at}' - interval '399 days' THEN 0 ELSE course END,",
 )
 _INSTEAD = {
-    tables._SUBSCRIPTIONS: _UNPAID_SUBSCRIPTIONS,
-    tables._VIEWS: _FORGOTTEN_VIEWS,
-    tables._JOBS: _JOBS,
-    tables._PARTS: _PARTS,
-    tables._PAYMENTS: _ORDERED_PAYMENTS,
-    tables._EVENTS: _EVENTS,
-    tables._CREDITS: _CREDITS_OF_EVENTS,
+    insert_statements._SUBSCRIPTIONS: _UNPAID_SUBSCRIPTIONS,
+    insert_statements._VIEWS: _FORGOTTEN_VIEWS,
+    insert_statements._JOBS: _JOBS,
+    insert_statements._PARTS: _PARTS,
+    insert_statements._PAYMENTS: _ORDERED_PAYMENTS,
+    insert_statements._EVENTS: _EVENTS,
+    insert_statements._CREDITS: _CREDITS_OF_EVENTS,
 }
 
 

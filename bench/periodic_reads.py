@@ -1,4 +1,4 @@
-"""Every read that a process does by itself: a benchmark times each, and a test keeps each from reading a whole table.
+"""Lists every read that a background thread repeats: a benchmark times each, a test keeps each from a whole-table scan.
 
 A read names the background thread that does it, as Prometheus shows it. `tests/integration/test_periodic_reads.py`
 compares the names with the threads in the code, so that a new thread cannot be left out.
@@ -31,9 +31,9 @@ from services.webhook_gateway.integrity.invariant_checker import InvariantChecke
 from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPollSchedule
 from services.webhook_gateway.reconciliation.threads import LOST_CHECKOUT
 from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
-from services.webhook_gateway.settlement.postgres_payable_subscriptions import users_covered
+from services.webhook_gateway.settlement.postgres_users_able_to_pay import users_covered
 from services.webhook_gateway.settlement.retry_due import release_due, release_lost
 from services.webhook_gateway.settlement.wallet_adjustments import AdjustmentBookings
 from shared.contracts.routes import GATEWAY, QUEUES

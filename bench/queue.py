@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from bench import consuming
 from bench.measures import Measure, Options, Show, alternate
-from bench.rivals import publishing
+from bench.rivals import publish_rate
 from bench.running import postgres, rabbitmq
 from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
@@ -36,9 +36,9 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
         relay = stack.enter_context(_relay(database.url, broker.url))
         contenders = {
             "nouba's relay, from the outbox": partial(_carry, relay, database.url, body, count),
-            "pika, pipelined": partial(publishing.pipelined, broker.url, "pipelined_rival", body.encode(), count),
+            "pika, pipelined": partial(publish_rate.pipelined, broker.url, "pipelined_rival", body.encode(), count),
             # ten times slower, so a tenth is enough
-            "dramatiq.send": partial(publishing.dramatiq_send, broker.url, body.encode(), count // 10),
+            "dramatiq.send": partial(publish_rate.dramatiq_send, broker.url, body.encode(), count // 10),
         }
         _carry(relay, database.url, body, 100)
         found = alternate(options.rounds, contenders, show)

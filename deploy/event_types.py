@@ -3,12 +3,12 @@
 
 import json
 
-from shared.contracts.events import EVENTS, Ping, schema_of
+from shared.contracts.event_types import EVENTS, Ping, schema_of
 
 _HEAD = """\
 # Event types
 
-The types of [events](events.md) and the fields of each. `python -m deploy.event_types` generates this page from [shared/contracts/events.py](../shared/contracts/events.py).
+The types of [events](events.md) and the fields of each. `python -m deploy.event_types` generates this page from [shared/contracts/event_types.py](../shared/contracts/event_types.py).
 Fields are only ever added. A receiver ignores fields and types that it does not know.
 """
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a page is one line a paragraph
-"""Reads deploy/role_matrix.toml and prints docs/roles.md from it: `python -m deploy.role_matrix > docs/roles.md`."""
+"""Prints docs/roles.md from deploy/role_matrix.toml; the grants themselves are in deploy/postgres/roles.sql."""
 
 import tomllib
 from collections.abc import Collection, Mapping

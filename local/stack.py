@@ -21,7 +21,7 @@ from local.errors import CannotStartError, LocalError, NotRunningError
 from local.installers import ffmpeg
 from local.make_bucket import Bucket
 from local.postgres import Postgres
-from local.procfile import read_procfile, run_processes
+from local.process_runner import read_procfile, run_processes
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
 from local.saved_settings import SavedSettings, read_private, write_private

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from local.demo.school import School, Student
+from local.demo.school_database import School, Student
 from local.psp.satim_client import SatimClient
 from local.psp.signed_webhooks import Delivery, Payment, late, signed, tampered
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import boto3
 import httpx
 
-from local.demo.school import School
+from local.demo.school_database import School
 
 FILM_SECONDS = 15
 #: By language, as WebVTT.

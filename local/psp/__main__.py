@@ -6,8 +6,8 @@ import os
 import click
 from werkzeug.serving import make_server
 
-from local.psp.command import send, split
 from local.psp.satim_bank import AUTO_CANCEL_SECONDS, Bank
+from local.psp.send_command import send, split
 from local.psp.server import REST, simulator
 
 

@@ -27,7 +27,8 @@ from shared.operations.dead_letters.queries import DeadFilter
 from shared.operations.dead_letters.replay import Decided, Decision
 from shared.operations.queues import pauses
 from shared.operations.webhook_events import queries, resolve
-from shared.runtime.sentences import Sentence
+from shared.operations.webhook_events.replay import replay_events
+from shared.runtime.translatable_sentence import Sentence
 
 #: So many refusals are shown with their reasons: the sentence travels in the session's cookie, and a browser drops one
 #: of more than 4,093 bytes.
@@ -113,7 +114,7 @@ def preview_dead_letters() -> ResponseReturnValue:
 @for_operators
 def replay_event(event_id: int) -> ResponseReturnValue:
     chosen = queries.EventFilter(ids=(event_id,))
-    count, refused = queries.replay_events(console_context().engine, chosen, who=g.visitor.name, why=_why())
+    count, refused = replay_events(console_context().engine, chosen, who=g.visitor.name, why=_why())
     reason = refused.get(event_id) or Sentence("it is settled, or being settled right now.")
     flash(translate("Enqueued again.") if count else translate("Not replayed: %(reason)s", reason=reason))
     return redirect(url_for("console.show_event", event_id=event_id))

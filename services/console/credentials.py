@@ -1,4 +1,4 @@
-"""Console credentials: `name:token` entries, their roles, and each one's id in the audit log."""
+"""Parses the console's credentials (`name:token`) from the settings, and finds the one that a token belongs to."""
 
 import hashlib
 import hmac

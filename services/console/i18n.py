@@ -21,7 +21,7 @@ from services.console.redirects import local_path
 from services.console.sessions import OPEN
 from shared.runtime.currency import Money, format_minor
 from shared.runtime.languages import LANGUAGES, choose_language, format_money, locale_of
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 from shared.runtime.visible_text import visible
 
 COOKIE = "nouba_language"

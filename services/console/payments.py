@@ -13,7 +13,7 @@ from services.console.auth import for_operators, for_visitors
 from services.console.i18n import message_of, translate
 from services.console.read_routes import LARGEST_ID, asked, console_context, read_page, row_id
 from shared.operations.payments.queries import PaymentFilter, find_payments, find_users, show_payment
-from shared.operations.payments.refund import REFUNDING, CannotRefundError, Refund, request_refund
+from shared.operations.payments.request_refund import REFUNDING, CannotRefundError, Refund, request_refund
 from shared.operations.payments.wallet_statement import ENTRIES, read_wallet
 from shared.runtime.currency import BadAmountError, parse_minor
 

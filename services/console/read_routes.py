@@ -26,7 +26,7 @@ from shared.operations.queues.status import QueueStatuses, queue_statuses
 from shared.operations.webhook_events import queries
 from shared.operations.webhook_events.timeline import event_timeline
 from shared.runtime.logs import describe
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 
 console = Blueprint("console", __name__)
 

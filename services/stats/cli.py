@@ -39,7 +39,7 @@ def stats() -> None:
       nouba stats invalidate 2026-09-01           recompute a day
       nouba stats definitions payments            what the numbers mean
       nouba stats rows revenue.net 2026-11-22     the rows that a number is made of
-      nouba stats close 2026-10                   close a month
+      nouba stats close-months --through 2026-10  close a month and every earlier one
       nouba stats mail --print                    what the head of school is mailed
       nouba stats scheduler                       enqueue due days
       nouba stats worker                          compute due days
@@ -73,14 +73,14 @@ def show(day: date | None, as_json: bool) -> None:
     A day of which a section failed is shown with the reason, where no complete version is kept.
     """
     from services.stats import cli_output
-    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots import postgres_snapshots
     from services.stats.snapshots.compute import canonical
 
     engine = _engine()
     found = (
-        postgres_store.latest(engine)
+        postgres_snapshots.latest(engine)
         if day is None
-        else postgres_store.on(engine, day) or postgres_store.attempt_on(engine, day)
+        else postgres_snapshots.on(engine, day) or postgres_snapshots.attempt_on(engine, day)
     )
     if found is None:
         raise click.ClickException(
@@ -141,7 +141,7 @@ def verify(first: date | None, last: date | None, as_json: bool) -> None:
     from services.stats import cli_output
     from services.stats.snapshots.backfill import ANNOUNCED_WITHIN_SECONDS
     from services.stats.snapshots.backfill import verify as run
-    from services.stats.snapshots.postgres_store import PostgresSnapshots
+    from services.stats.snapshots.postgres_snapshots import PostgresSnapshots
 
     def wait() -> None:
         sleep(ANNOUNCED_WITHIN_SECONDS)
@@ -185,15 +185,15 @@ def invalidate(first: date, last: date | None) -> None:
 @click.argument("one", type=Day())
 @click.argument("other", type=Day())
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def diff(one: date, other: date, as_json: bool) -> None:
-    """Show the differences between two days."""
+def compare(one: date, other: date, as_json: bool) -> None:
+    """Show the differences between the numbers of two days."""
     from services.stats import cli_output
     from services.stats.errors import NoStatisticsError
-    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots import postgres_snapshots
     from services.stats.snapshots.compute import differences
 
     engine = _engine()
-    kept = {day: postgres_store.on(engine, day) for day in (one, other)}
+    kept = {day: postgres_snapshots.on(engine, day) for day in (one, other)}
     for day, snapshot in kept.items():
         if snapshot is None:
             raise NoStatisticsError(f"No complete version of {day} is kept; compute it with: nouba stats compute {day}")
@@ -253,11 +253,11 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     from services.stats.rows.read_page import as_json as to_json
     from services.stats.rows.reader import RowReader
     from services.stats.sections.base import Rules
-    from services.stats.snapshots import postgres_store
+    from services.stats.snapshots import postgres_snapshots
     from services.stats.snapshots.compute import value_of
 
     settings, engine = read_settings(CountSettings), _engine()
-    kept = postgres_store.on(engine, day)
+    kept = postgres_snapshots.on(engine, day)
     value = value_of(kept.payload, number) if kept else None
     named = tuple(value) if isinstance(value, dict) else ()
     reader = RowReader(engine, Rules(settings.currency, settings.stats_grace_days), settings.zone)
@@ -287,17 +287,17 @@ class Month(click.ParamType[date]):
 
 
 @stats.command()
-@click.argument("month", type=Month())
-@click.option("--by", default="operator", show_default=True, help="Who closes it.")
-def close(month: date, by: str) -> None:
-    """Close MONTH and every earlier one.
+@click.option("--through", "month", type=Month(), required=True, help="The last month to close, as 2026-10.")
+@click.option("--by", default="operator", show_default=True, help="Who closes them.")
+def close_months(month: date, by: str) -> None:
+    """Close a month and every earlier one.
 
     Their numbers stay as they are. What comes later is a correction on the first day of the open month. It cannot be
     undone. The scheduler closes a month by itself on NOUBA_STATS_CLOSING_DAY of the next one.
 
     \b
     Example:
-      nouba stats close 2026-10
+      nouba stats close-months --through 2026-10
     """
     from services.stats.days import yesterday
     from services.stats.snapshots.closing import close as run

@@ -16,7 +16,7 @@ from services.stats.sections.base import MetricDefinition, Section, Unit
 from services.stats.sections.catalogue import find
 from services.stats.snapshots.backfill import VerificationReport
 from services.stats.snapshots.compute import CORRECTIONS, Outcome
-from services.stats.snapshots.postgres_store import Snapshot
+from services.stats.snapshots.postgres_snapshots import Snapshot
 from shared.operations.cli_options import cell
 from shared.runtime.currency import format_minor
 

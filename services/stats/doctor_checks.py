@@ -8,7 +8,7 @@ from sqlalchemy import text
 from services.stats.api.settings import ApiSettings
 from services.stats.days import ONE_DAY, midnight
 from services.stats.settings import CountSettings
-from services.stats.snapshots.postgres_store import users_registered_before
+from services.stats.snapshots.postgres_snapshots import users_registered_before
 from shared.operations.doctor.findings import Check, Finding, fault, fine, note
 from shared.operations.doctor.port_check import check_port
 from shared.operations.doctor.postgres import read_database

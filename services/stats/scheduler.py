@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.stats.metrics import SWEEP_FAILURES, SWEEPS, days_due, heartbeat
-from services.stats.morning_mail import due as morning_mail
+from services.stats.morning_mail import enqueue_due as morning_mail
 from services.stats.settings import StatsSettings
 from services.stats.snapshots.closing import close_due
 from services.stats.snapshots.due_days import sweep

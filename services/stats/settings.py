@@ -99,5 +99,5 @@ class StatsSettings(MailSettings):
     #: written into older ones, more than two days back, is noted by triggers of the database.
     stats_lookback_days: int = Field(3, ge=3, le=366)
     #: On this day of the month, in the school's zone, the month before is closed: what comes later is a correction in
-    #: the open month. 0: only by `nouba stats close`.
+    #: the open month. 0: only by `nouba stats close-months`.
     stats_closing_day: int = Field(5, ge=0, le=28)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from services.transcoder.errors import UnknownCourseError
 from services.transcoder.ffmpeg.process import Ffmpeg, Limits
-from services.transcoder.hls.content_keys import ContentKeys
+from services.transcoder.hls.encryption_policy import EncryptionPolicy
 from services.transcoder.hls.postgres_keys import PostgresKeyStore
 from services.transcoder.jobs.handlers import MessageHandlers, WorkerPolicy
 from services.transcoder.jobs.job_requests import VideoRequests, request_thread
@@ -61,8 +61,8 @@ def run(settings: WorkerSettings) -> int:
     limits = Limits(memory_bytes=settings.ffmpeg_memory_bytes)
     ffmpeg = Ffmpeg(settings.ffmpeg, settings.ffprobe, confinement=settings.sandbox, limits=limits)
     key_store = PostgresKeyStore(RetryingEngine(engine))
-    content_keys = ContentKeys(key_store, settings.transcoder_encrypt, settings.transcoder_key_url)
-    handlers = MessageHandlers(jobs, storage, scratch, ffmpeg, content_keys, _policy(settings))
+    encryption_policy = EncryptionPolicy(key_store, settings.transcoder_encrypt, settings.transcoder_key_url)
+    handlers = MessageHandlers(jobs, storage, scratch, ffmpeg, encryption_policy, _policy(settings))
     broker = build_broker(rabbitmq_url)
     broker.add_middleware(_Stopping(handlers))
     declare(broker, handlers, relay.wake)
@@ -75,7 +75,7 @@ def run(settings: WorkerSettings) -> int:
     ]
     speech = []
     if model:
-        tools = Tools(objects=storage, scratch=scratch, ffmpeg=ffmpeg, keys=content_keys, model=model)
+        tools = Tools(objects=storage, scratch=scratch, ffmpeg=ffmpeg, keys=encryption_policy, model=model)
         speech.append(_speech(settings, engine, tools, handlers.stopping))
     loops: list[BackgroundThread] = [relay, *maintenance_threads(sweep, relay.wake), *asked, *speech]
     try:

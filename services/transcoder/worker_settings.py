@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.transcoder.encoding_settings import EncodingSettings
-from services.transcoder.hls.content_keys import Encrypt
+from services.transcoder.hls.encryption_policy import Encrypt
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.speech.whisper import WhisperOptions
 from services.transcoder.storage.s3 import Storage

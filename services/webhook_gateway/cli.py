@@ -8,7 +8,7 @@ from services.webhook_gateway.errors import NotReadyError
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings
 from services.webhook_gateway.settings import GatewaySettings
 from shared.runtime import logs
-from shared.runtime.multiprocess_metrics import add_up_metrics
+from shared.runtime.prometheus_multiproc_dir import add_up_metrics
 from shared.runtime.settings import read_settings
 
 

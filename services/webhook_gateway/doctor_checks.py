@@ -9,7 +9,7 @@ from sqlalchemy import text
 from services.webhook_gateway.errors import NotReadyError
 from services.webhook_gateway.events_out.settings import EventsSettings
 from services.webhook_gateway.http.readiness import MAX_UNSETTLED_SECONDS
-from services.webhook_gateway.inbox.spool.examine import check_spool
+from services.webhook_gateway.inbox.spool.doctor_checks import check_spool
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.providers.settings import read_settings as read_psp_settings

@@ -22,11 +22,11 @@ from services.webhook_gateway.providers.concurrency_limit import ConcurrencyLimi
 from services.webhook_gateway.providers.registry import enabled
 from services.webhook_gateway.providers.settings import ProviderSettings
 from services.webhook_gateway.reconciliation.threads import reconciliations, rounds
-from services.webhook_gateway.refunds.begin import Refunding
 from services.webhook_gateway.refunds.postgres_requests import PostgresRefundRequests
+from services.webhook_gateway.refunds.send_to_provider import Refunding
 from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.batched import MAX_LOCK_MS, BatchedSettlement
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import (
     LOST_MESSAGES_POLL_SECONDS,

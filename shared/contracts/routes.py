@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.contracts.events import DeliverEvents
+from shared.contracts.event_types import DeliverEvents
 from shared.contracts.message import Message
 from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.stats import ComputeDay, MailDay

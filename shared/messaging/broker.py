@@ -19,7 +19,7 @@ from dramatiq.middleware import CurrentMessage, Middleware, Retries, ShutdownNot
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
 from shared.messaging import pika_header_patch
-from shared.messaging.message_form import fault_of
+from shared.messaging.envelope_validation import fault_of
 from shared.messaging.topology import Declaration, declarations
 from shared.runtime.logs import BindMessage, describe
 from shared.runtime.metrics import MessageMetrics

@@ -11,7 +11,7 @@ from functools import cache
 
 from iso4217 import Currency
 
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 
 
 class BadAmountError(ValueError):

@@ -1,4 +1,4 @@
-"""Languages that people read: which one a visitor gets, and how it writes amounts.
+"""Chooses a visitor's language from the request, and gives its locale and money format (babel).
 
 It needs babel, which the extras `gateway` and `stats` have.
 """

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.lint
 FRAMEWORKS = {"boto3", "dramatiq", "flask", "gunicorn", "pika", "psycopg2", "sqlalchemy"}
 USE_CASES = (
     "services.webhook_gateway.inbox.accept",
-    "services.webhook_gateway.settlement.book",
-    "services.webhook_gateway.settlement.unit_of_work",
+    "services.webhook_gateway.settlement.book_payment_notice",
+    "services.webhook_gateway.settlement.settlement_store",
     "services.webhook_gateway.payments.ledger",
     "services.webhook_gateway.settlement.settle",
     "services.webhook_gateway.payments.payment_state",

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
-from bench.day1000_reads import everything
 from bench.day1000_school import describe
+from bench.day1000_workload import everything
 from bench.measures import Measure, alternate
 from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
 

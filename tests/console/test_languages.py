@@ -27,7 +27,7 @@ from shared.operations.dead_letters.queries import STATES
 from shared.operations.webhook_endpoints.endpoints import DELIVERY_STATES
 from shared.runtime.currency import Money
 from shared.runtime.languages import LANGUAGES
-from shared.runtime.sentences import Sentence, join
+from shared.runtime.translatable_sentence import Sentence, join
 from tests.console.clients import Person, console_of
 from tests.console.factories import bury, keep_event
 from tests.console.messages import ROOT, TEMPLATES, messages, texts_outside_of_the_catalogue

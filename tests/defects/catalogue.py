@@ -178,14 +178,20 @@ MONEY = (
             ),
         ),
         (
-            f"{TESTS}/settlement/test_unit_of_work.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",
+            f"{TESTS}/settlement/test_settlement_store.py::test_pending_subscriptions_come_oldest_first[in PostgreSQL]",
             INTERLEAVINGS,
         ),
     ),
     Defect(
         "the day of a payment in UTC",
         "What is paid after midnight in Algiers is counted on the day before.",
-        (Change(f"{GATEWAY}/settlement/book.py", "at.astimezone(terms.zone).date()", "at.astimezone(UTC).date()"),),
+        (
+            Change(
+                f"{GATEWAY}/settlement/book_payment_notice.py",
+                "at.astimezone(terms.zone).date()",
+                "at.astimezone(UTC).date()",
+            ),
+        ),
         (f"{TESTS}/settlement/test_days.py::test_a_day_ends_at_the_schools_midnight",),
     ),
 )

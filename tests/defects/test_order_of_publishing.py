@@ -8,7 +8,7 @@ from pathlib import Path
 from services.transcoder.encoding.encode import encode_audio, encode_chunk
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.playlists import MASTER_NAME
-from services.transcoder.hls.segments import dump_parts
+from services.transcoder.hls.segment_metadata import dump_parts
 from services.transcoder.inspection.inspect_and_rewrap import prepare
 from services.transcoder.jobs.model import Job, TaskKind, TaskResult
 from services.transcoder.jobs.publish_playlists import publish

@@ -21,7 +21,7 @@ from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from services.webhook_gateway.providers.generic import Generic
 from services.webhook_gateway.providers.standard_webhooks import StandardWebhooks
 from services.webhook_gateway.providers.stripe import Stripe
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.runtime.database import build_engine

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import verify
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.dirty_days import gather_late, note_payments
@@ -15,7 +15,8 @@ from services.stats.snapshots.wiring import build_computation
 from services.transcoder.jobs.postgres_jobs import PostgresJobStore
 from services.webhook_gateway.payments.payment_state import Stage
 from shared.contracts.payments import PaymentsSettled
-from shared.operations.webhook_events.queries import EventFilter, replay_events
+from shared.operations.webhook_events.queries import EventFilter
+from shared.operations.webhook_events.replay import replay_events
 from shared.runtime.database import RetryingEngine, build_engine
 from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
@@ -55,11 +56,11 @@ def settle(engine: Engine, computation: Computation) -> None:
     """Compute what is due until nothing is, and see that all days equal a rebuild."""
     for _ in range(100):
         with engine.connect() as connection:
-            due = postgres_store.find_due(connection, FIRST, LAST)
+            due = postgres_snapshots.find_due(connection, FIRST, LAST)
         if not due:
             break
         computation.compute_due(due[0])
-    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, lambda done, total: None)
+    verdict = verify(postgres_snapshots.PostgresSnapshots(engine), computation, FIRST, LAST, lambda done, total: None)
     assert (verdict.missing, verdict.differing, verdict.due) == ([], {}, [])
 
 
@@ -92,7 +93,7 @@ def test_a_refund_has_the_day_counted_again_in_which_its_subscription_had_begun_
     settled = PaymentsSettled(payment_ids=tuple(message.payment_id for message in changed), days=days)
     note_payments(engine, [settled], computation.zone)
     settle(engine, computation)
-    found = postgres_store.on(engine, began.date())
+    found = postgres_snapshots.on(engine, began.date())
     assert found is not None
     # counted again, it keeps what was sold in it: money counts on the day on which it is booked
     assert found.payload["sections"]["subscriptions"]["numbers"]["activated"] == 1
@@ -115,7 +116,7 @@ def test_a_webhook_that_is_settled_again_leaves_the_day_in_which_it_was_given_up
 
     assert given_up in marked(engine)
     settle(engine, computation)
-    found = postgres_store.on(engine, given_up)
+    found = postgres_snapshots.on(engine, given_up)
     assert found is not None
     assert found.payload["sections"]["platform"]["numbers"]["jobs_dead"] == 0
 
@@ -139,6 +140,6 @@ def test_a_transcoding_that_is_tried_again_leaves_the_day_in_which_it_had_failed
 
     assert failed in marked(engine)
     settle(engine, computation)
-    found = postgres_store.on(engine, failed)
+    found = postgres_snapshots.on(engine, failed)
     assert found is not None
     assert found.payload["sections"]["content"]["numbers"]["transcodings"] == {}

@@ -17,7 +17,7 @@ import pytest
 import stripe
 
 from local.psp.bodies import WORDS, Payment
-from local.psp.command import send as send_command
+from local.psp.send_command import send as send_command
 from local.psp.signed_webhooks import Delivery, signed
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, RunningWorker, deliver

@@ -12,7 +12,7 @@ from services.stats.days import Days
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Value, Values
 from services.stats.snapshots.compute import Failure
-from services.stats.snapshots.postgres_reader import PostgresReader
+from services.stats.snapshots.postgres_sections import PostgresSections
 from services.webhook_gateway.payments.objects import Dispute, DisputeState
 from services.webhook_gateway.payments.payment_state import Stage
 from shared.runtime.database import build_engine
@@ -37,7 +37,7 @@ def harness(engine: Engine) -> Harness:
 
 
 def numbers(engine: Engine, day: date) -> dict[str, Any]:
-    sections = PostgresReader(engine, SECTIONS, RULES).read(Days(day, day, ZONE), {}).sections
+    sections = PostgresSections(engine, SECTIONS, RULES).read(Days(day, day, ZONE), {}).sections
     return {f"{name}.{key}": value for name, found in sections.items() for key, value in _of(found, day).items()}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import MAX_BACKOFF_MS, encode_message
-from shared.messaging.message_form import fault_of
+from shared.messaging.envelope_validation import fault_of
 from tests.messaging.rabbitmq import VirtualHost
 from tests.waiting import wait_until
 

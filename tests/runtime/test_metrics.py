@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 from shared.runtime import metrics
-from shared.runtime.multiprocess_metrics import add_up_metrics_in
+from shared.runtime.prometheus_multiproc_dir import add_up_metrics_in
 
 COUNT_ONE = """
 from shared.runtime import metrics

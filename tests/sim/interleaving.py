@@ -25,7 +25,7 @@ from services.webhook_gateway.integrity.verify_chain import verify
 from services.webhook_gateway.providers.generic import Generic
 from services.webhook_gateway.settlement import batched
 from services.webhook_gateway.settlement.batched import BatchedSettlement
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.retry_due import enqueue_alone, release_due
 from services.webhook_gateway.settlement.settle import Settlement

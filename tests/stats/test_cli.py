@@ -81,11 +81,11 @@ def test_days_that_are_marked_by_hand_are_due_until_they_are_computed(run: Run) 
 
 
 def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
-    found = json.loads(run("diff", "2026-10-01", "2026-10-02", "--json").stdout)
+    found = json.loads(run("compare", "2026-10-01", "2026-10-02", "--json").stdout)
     before, after = found["users.total"]
     assert before < after
-    assert "users.total" in run("diff", "2026-10-01", "2026-10-02").stdout
-    assert "the same numbers" in run("diff", "2026-10-01", "2026-10-01").stdout
+    assert "users.total" in run("compare", "2026-10-01", "2026-10-02").stdout
+    assert "the same numbers" in run("compare", "2026-10-01", "2026-10-01").stdout
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
         (("backfill", "2026-10-05", "2026-10-01"), "give the earlier day first"),
         (("invalidate", "2026-10-05", "2026-10-01"), "give the earlier day first"),
         (("invalidate", "2999-01-01"), "is not over"),
-        (("diff", "2020-01-01", "2026-10-01"), "nouba stats compute 2020-01-01"),
+        (("compare", "2020-01-01", "2026-10-01"), "nouba stats compute 2020-01-01"),
         (("definitions", "payments.profit"), "No number is called"),
     ],
 )
@@ -127,9 +127,9 @@ def test_the_reference_page_is_what_the_definitions_say(run: Run) -> None:
 
 
 def test_a_month_is_closed_once_and_says_so(run: Run) -> None:
-    assert "1 months are closed now" in run("close", "2026-10").stdout
-    assert "2026-10 is closed already" in run("close", "2026-10").stdout
+    assert "1 months are closed now" in run("close-months", "--through", "2026-10").stdout
+    assert "2026-10 is closed already" in run("close-months", "--through", "2026-10").stdout
     assert shown(run, "2026-10-05")["closed"] is True
     assert "closed: what comes later is a correction" in run("show", "2026-10-05").stdout
-    assert "write it as 2026-10" in run("close", "October", status=2).stderr
-    assert "is not over" in run("close", "2999-01", status=1).stderr
+    assert "write it as 2026-10" in run("close-months", "--through", "October", status=2).stderr
+    assert "is not over" in run("close-months", "--through", "2999-01", status=1).stderr

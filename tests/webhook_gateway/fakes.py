@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from services.webhook_gateway.payments.ledger import AccountKind, Transaction, TransactionKind
 from services.webhook_gateway.payments.model import Credit, Event, Link, Payment, Subscription
-from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementKeys, SettlementResult
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, EventRow, Line, SubscriptionRow

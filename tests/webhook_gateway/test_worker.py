@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import dramatiq
 from dramatiq.middleware import CurrentMessage
 
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from services.webhook_gateway.worker import declare
 from shared.contracts.message import Message
 from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived

@@ -1,4 +1,4 @@
-"""Checkouts, uploads, lessons, and the events that Nouba sends."""
+"""Django views of the example: start a checkout, upload a film, play a lesson, and receive Nouba's events."""
 
 import json
 import logging

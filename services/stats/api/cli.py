@@ -4,7 +4,7 @@ import click
 
 from services.stats.api.settings import ApiSettings
 from shared.runtime import logs
-from shared.runtime.multiprocess_metrics import add_up_metrics
+from shared.runtime.prometheus_multiproc_dir import add_up_metrics
 from shared.runtime.settings import read_settings
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
-from services.stats.api.responses import CachedResponse, document
+from services.stats.api.cached_response import CachedResponse, document
 from services.stats.api.snapshot_cache import Day
 from services.stats.rows.read_page import as_json
 from services.stats.rows.row import Row

@@ -1,4 +1,4 @@
-"""Error responses of the statistics API.
+"""Exceptions of the statistics API, each with its HTTP status and code.
 
 ReaderError
 +-- Malformed       400  what was asked for is not a day or a range of days

@@ -12,8 +12,8 @@ from typing import Any
 from services.stats.api import metrics
 from services.stats.api.auth import ReadAccess
 from services.stats.api.cache_refresher import CacheRefresher
+from services.stats.api.cached_response import held
 from services.stats.api.headers import ALWAYS, headers_of
-from services.stats.api.responses import held
 from services.stats.api.snapshot_cache import Day
 
 _PREFIX = "/api/stats/"

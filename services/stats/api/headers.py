@@ -1,8 +1,8 @@
 """Response headers of a document."""
 
 from services.stats.api.cache_refresher import UNAVAILABLE_SECONDS
+from services.stats.api.cached_response import CachedResponse
 from services.stats.api.openapi import POLICY
-from services.stats.api.responses import CachedResponse
 from services.stats.api.snapshot_cache import Day
 
 #: A new version comes a few times a day at most; a reader who is a minute behind is not misled.

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from services.stats.api import auth, metrics, openapi, readiness
 from services.stats.api.cache_refresher import CacheRefresher
+from services.stats.api.cached_response import CachedResponse, held, json_document
 from services.stats.api.comparison import compared
 from services.stats.api.csv_documents import csv_of, rows_as_csv
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
@@ -29,13 +30,12 @@ from services.stats.api.errors import (
     TooManyFailuresError,
 )
 from services.stats.api.headers import ALWAYS, headers_of
-from services.stats.api.responses import CachedResponse, held, json_document
 from services.stats.api.rollup import periods
 from services.stats.api.series import series
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.rows.read_page import NoRowsError, as_json
 from services.stats.rows.reader import RowReader
-from services.stats.rows.request import PAGE
+from services.stats.rows.request_model import PAGE
 from services.stats.snapshots.compute import value_of
 from shared.runtime.health import healthy
 from shared.runtime.languages import choose_language

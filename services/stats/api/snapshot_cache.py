@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row
 
-from services.stats.api.responses import CachedResponse
+from services.stats.api.cached_response import CachedResponse
 from services.stats.days import ONE_DAY
 from services.stats.snapshots.compute import document_of
 

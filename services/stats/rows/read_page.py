@@ -7,8 +7,8 @@ from typing import Any
 
 from services.stats.days import ONE_DAY, midnight
 from services.stats.errors import StatsError
-from services.stats.rows import pagination, subscription_rows
-from services.stats.rows.request import RowsRequest
+from services.stats.rows import keyset_pagination, subscription_rows
+from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row, first_page, tests_of
 from services.stats.rows.sources import SOURCES, Balances, Entries, Facts, Together, Written
 from services.stats.sections import ledger_movements
@@ -98,7 +98,7 @@ def _read(
             values["begins_at"] = _LONG_AGO
     tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
     if isinstance(source, Balances):
-        found, read_until = pagination.of_balances(ask, source.text, values, tests, limit)
+        found, read_until = keyset_pagination.of_balances(ask, source.text, values, tests, limit)
     else:
         found, read_until = _pages(ask, source, values, tests, limit), None
     return [
@@ -112,17 +112,17 @@ def _pages(
 ) -> Sequence[Any]:
     text = f"SELECT * FROM ({source.sql()}) AS found WHERE {tests}"  # noqa: S608
     if isinstance(source, Written) and source.by_user:
-        return pagination.by_id(ask, text, values, "users", limit)
+        return keyset_pagination.by_id(ask, text, values, "users", limit)
     if limit is None:
         return ask(f"{text} ORDER BY id", **values)
     if isinstance(source, Facts) and source.to_date:
-        return pagination.by_id(ask, f"{text} AND id <= %(until)s", values, source.table, limit, source.at)
+        return keyset_pagination.by_id(ask, f"{text} AND id <= %(until)s", values, source.table, limit, source.at)
     if isinstance(source, Entries):
-        entries_of = pagination.of_entries if source.to_date else pagination.of_entries_of_day
+        entries_of = keyset_pagination.of_entries if source.to_date else keyset_pagination.of_entries_of_day
         return entries_of(ask, source.what, source.sql(ledger_movements.ENTRIES_OF), tests, values, limit)
     if isinstance(source, Together):
         found = [row for part in source.parts for row in _pages(ask, part, values, tests, limit)]
-        return pagination.with_ties(sorted(found, key=lambda row: row.id), limit)
+        return keyset_pagination.with_ties(sorted(found, key=lambda row: row.id), limit)
     return ask(f"{text} ORDER BY id FETCH FIRST {int(limit)} ROWS WITH TIES", **values)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
 from services.stats.rows.read_page import Page, read_page
-from services.stats.rows.request import RowsRequest
+from services.stats.rows.request_model import RowsRequest
 from services.stats.sections.base import Query, Rules
 
 #: What an index holds is near on disk too, as in the computation of days.

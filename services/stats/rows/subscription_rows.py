@@ -10,7 +10,7 @@ import numpy as np
 
 from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import Days
-from services.stats.rows.request import RowsRequest
+from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row, first_page, tests_of
 from services.stats.sections import subscriptions
 from services.stats.sections.base import Query, Rules, span

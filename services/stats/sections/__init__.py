@@ -1,17 +1,17 @@
 """All sections, in the order in which they are shown."""
 
 from services.stats.sections import (
+    activity_and_retention,
     attendance,
     content,
-    engagement,
     lessons,
     payments,
-    platform,
     subscription_revenue,
     subscriptions,
     teachers,
     users,
     wallets,
+    webhooks_and_dead_letters,
 )
 from services.stats.sections.base import Section
 
@@ -22,9 +22,9 @@ SECTIONS: tuple[Section, ...] = (
     subscriptions.SECTION,
     lessons.SECTION,
     attendance.SECTION,
-    engagement.SECTION,
+    activity_and_retention.SECTION,
     users.SECTION,
     teachers.SECTION,
     content.SECTION,
-    platform.SECTION,
+    webhooks_and_dead_letters.SECTION,
 )

@@ -1,4 +1,4 @@
-"""Lessons watched, not given: who watched, for how long, and how far they came."""
+"""Section `lessons`: which lessons were watched in the day: viewers, watch time, and how many finished."""
 
 import numpy as np
 

@@ -15,7 +15,7 @@ from services.stats.days import Days
 from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, distinct, rounded
 from services.stats.sections.disjoint_terms import cut
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
-from services.stats.sections.term_lengths import monthly
+from services.stats.sections.term_calendar import monthly
 
 #: What churn, retention and renewals are measured over.
 WINDOW_DAYS = 30

@@ -8,7 +8,7 @@ import numpy as np
 from services.stats.binary_column_reader import Integers
 from services.stats.days import Days
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms
-from services.stats.sections.term_lengths import day_number, local_days
+from services.stats.sections.term_calendar import day_number, local_days
 
 
 @dataclass(frozen=True, slots=True)

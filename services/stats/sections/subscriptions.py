@@ -35,7 +35,7 @@ from services.stats.sections.subscription_terms import (
     read_terms,
     running_columns,
 )
-from services.stats.sections.term_lengths import day_number, monthly
+from services.stats.sections.term_calendar import day_number, monthly
 
 NUMBERS = (
     MetricDefinition("total", Unit.COUNT, "Subscriptions created before the day's end.", reach_days=FOREVER),

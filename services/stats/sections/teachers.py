@@ -1,4 +1,4 @@
-"""Teachers: how many, and who taught."""
+"""Section `teachers`: how many teachers there are, and how many of them taught."""
 
 from services.stats.days import Days
 from services.stats.sections.base import (

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from services.stats.days import ONE_DAY, midnight
 from services.stats.errors import RefusedDayError
-from services.stats.seeding.tables import FUNCTIONS, TABLES, Rows
+from services.stats.seeding.insert_statements import FUNCTIONS, TABLES, Rows
 
 HISTORY_DAYS = 731
 

@@ -1,4 +1,4 @@
-"""Computes or verifies many days, one chunk at a time."""
+"""Computes the days of a range, or verifies kept days against a rebuild, one chunk at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -14,7 +14,7 @@ from services.stats.days import ONE_DAY, last_of_month, midnight, yesterday
 from services.stats.errors import MonthNotClosableError
 from services.stats.sections.catalogue import REVISION
 from services.stats.snapshots.dirty_days import gather_late
-from services.stats.snapshots.postgres_store import LOCK, PostgresSnapshotStore, find_due
+from services.stats.snapshots.postgres_snapshots import LOCK, PostgresSnapshotStore, find_due
 from shared.schema.tables import closed_months, daily_stats, daily_stats_newest
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from services.stats.days import FIRST_DAY, ONE_DAY, day_of, midnight, yesterday
 from services.stats.metrics import users_too_old
 from services.stats.snapshots.compute import CHUNK_DAYS
 from services.stats.snapshots.dirty_days import gather_late, mark
-from services.stats.snapshots.postgres_store import find_due, first_fact, users_registered_before
+from services.stats.snapshots.postgres_snapshots import find_due, first_fact, users_registered_before
 from shared.contracts.routes import STATS
 from shared.contracts.stats import ComputeDay
 from shared.messaging import outbox

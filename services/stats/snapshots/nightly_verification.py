@@ -18,7 +18,7 @@ from services.stats.sections.catalogue import REVISION
 from services.stats.snapshots.backfill import ANNOUNCED_WITHIN_SECONDS, verify
 from services.stats.snapshots.compute import CHUNK_DAYS, Computation
 from services.stats.snapshots.dirty_days import is_changed
-from services.stats.snapshots.postgres_store import COUNTED, PostgresSnapshots
+from services.stats.snapshots.postgres_snapshots import COUNTED, PostgresSnapshots
 from shared.schema.tables import daily_stats, daily_stats_newest
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,8 @@ from services.stats.sections import SECTIONS
 from services.stats.sections.base import Rules
 from services.stats.settings import CountSettings
 from services.stats.snapshots.compute import Computation
-from services.stats.snapshots.postgres_reader import PostgresReader
-from services.stats.snapshots.postgres_store import open_book
+from services.stats.snapshots.postgres_sections import PostgresSections
+from services.stats.snapshots.postgres_snapshots import open_book
 
 
 def build_computation(
@@ -19,7 +19,7 @@ def build_computation(
 ) -> Computation:
     """A computation needs three connections of `engine` at a time: two read the facts, one keeps the days."""
     return Computation(
-        facts=PostgresReader(engine, SECTIONS, Rules(settings.currency, settings.stats_grace_days)),
+        facts=PostgresSections(engine, SECTIONS, Rules(settings.currency, settings.stats_grace_days)),
         open_book=partial(open_book, engine),
         zone=settings.zone,
         currency=settings.currency,

@@ -23,7 +23,15 @@ from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.ffmpeg.untrusted_outputs import INITIALISATION, MATROSKA, SEGMENT, check_output, read_output
 from services.transcoder.hls.encryption import Key, encrypt_initialisation, encrypt_part, encrypt_segment
 from services.transcoder.hls.mp4 import Mp4Error
-from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment, joined, measure, part, segment_name
+from services.transcoder.hls.segment_metadata import (
+    INIT_NAME,
+    RenditionSlice,
+    Segment,
+    joined,
+    measure,
+    part,
+    segment_name,
+)
 from services.transcoder.planning.damage import Damage, is_fatal, merged, warning_of
 from services.transcoder.planning.plan import Chunk, Plan, Sound
 from services.transcoder.planning.source import LessonWarning

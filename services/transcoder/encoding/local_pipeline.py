@@ -20,7 +20,7 @@ from services.transcoder.ffmpeg.progress import Progress
 from services.transcoder.hls.encryption import Key
 from services.transcoder.hls.package import Package, assemble, with_captions
 from services.transcoder.hls.playlists import MASTER_NAME
-from services.transcoder.hls.segments import RenditionSlice
+from services.transcoder.hls.segment_metadata import RenditionSlice
 from services.transcoder.inspection.inspect_and_rewrap import Prepared, prepare
 from services.transcoder.planning.damage import Damage
 from services.transcoder.planning.plan import Plan

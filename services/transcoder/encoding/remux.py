@@ -14,11 +14,11 @@ from services.transcoder.errors import WrongOutputError
 from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.hls.encryption import Key, encrypt_part
-from services.transcoder.hls.h264_idr import starts_with_idr
+from services.transcoder.hls.idr_check import starts_with_idr
 from services.transcoder.hls.mp4 import fragments
 from services.transcoder.hls.package import Package, playlists_of
 from services.transcoder.hls.rendition_assembly import assemble_rendition
-from services.transcoder.hls.segments import RenditionSlice
+from services.transcoder.hls.segment_metadata import RenditionSlice
 from services.transcoder.planning.plan import Sound, half_up
 from services.transcoder.planning.source import Source, Video
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from services.transcoder.hls.playlists import Lock
-from services.transcoder.hls.segments import INIT_NAME, RenditionSlice, Segment
+from services.transcoder.hls.segment_metadata import INIT_NAME, RenditionSlice, Segment
 
 KEY_BYTES = 16
 

@@ -18,7 +18,7 @@ from services.transcoder.hls.playlists import (
     target_seconds,
 )
 from services.transcoder.hls.rendition_assembly import Rendition, assemble_rendition, validate
-from services.transcoder.hls.segments import INIT_NAME, RenditionSlice
+from services.transcoder.hls.segment_metadata import INIT_NAME, RenditionSlice
 from services.transcoder.planning.plan import Plan, Sound
 from services.transcoder.planning.source import Chapter
 

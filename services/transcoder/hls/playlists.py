@@ -7,7 +7,7 @@ from fractions import Fraction
 from services.transcoder.hls.bandwidth import average_bits_per_second, peak_bits_per_second
 from services.transcoder.hls.chapters import SESSION_DATA
 from services.transcoder.hls.rendition_assembly import Rendition
-from services.transcoder.hls.segments import INIT_NAME
+from services.transcoder.hls.segment_metadata import INIT_NAME
 from services.transcoder.planning.plan import Sound
 
 MASTER_NAME = "master.m3u8"

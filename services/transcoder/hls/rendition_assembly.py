@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from services.transcoder.errors import WrongOutputError
 from services.transcoder.hls.mp4 import Track
-from services.transcoder.hls.segments import KeyFrame, RenditionSlice, Segment
+from services.transcoder.hls.segment_metadata import KeyFrame, RenditionSlice, Segment
 from services.transcoder.planning.plan import Plan
 
 #: One packet of AAC: sound ends on a packet, not on a picture.

@@ -20,11 +20,11 @@ from services.transcoder.errors import (
     WrongOutputError,
 )
 from services.transcoder.ffmpeg.process import Ffmpeg
-from services.transcoder.hls.content_keys import ContentKeys
+from services.transcoder.hls.encryption_policy import EncryptionPolicy
 from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseLostError
 from services.transcoder.jobs.model import JobStore, Lease, TaskKind, TaskResult, Upload
 from services.transcoder.jobs.scratch import ScratchSpace
-from services.transcoder.jobs.tasks import TaskRunner
+from services.transcoder.jobs.task_runner import TaskRunner
 from services.transcoder.metrics import JOBS_ENDED, TASK_SECONDS
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.storage.object_store import ObjectStore
@@ -72,12 +72,12 @@ class MessageHandlers:
         objects: ObjectStore,
         scratch: ScratchSpace,
         ffmpeg: Ffmpeg,
-        content_keys: ContentKeys,
+        encryption_policy: EncryptionPolicy,
         terms: WorkerPolicy,
     ) -> None:
         self._jobs, self._objects, self._scratch, self._ffmpeg, self._terms = jobs, objects, scratch, ffmpeg, terms
         self._runner = TaskRunner(
-            jobs, objects, scratch, ffmpeg, content_keys, terms.recipe, terms.today, captions=terms.captions
+            jobs, objects, scratch, ffmpeg, encryption_policy, terms.recipe, terms.today, captions=terms.captions
         )
         #: Set when the worker is to end: the task in hand is given back at once.
         self.stopping = threading.Event()

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.hls.captions import Captions, captioned_name
 from services.transcoder.jobs.model import Job, State, TaskKind, prefix_of
-from services.transcoder.jobs.postgres_courses import course_of, lock_course
+from services.transcoder.jobs.postgres_course_status import course_of, lock_course
 from services.transcoder.planning.source import Chapter
 from shared.runtime.database import RetryingEngine
 from shared.schema.tables import captions, course_chapters, courses

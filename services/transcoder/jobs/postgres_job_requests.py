@@ -1,4 +1,4 @@
-"""Requests on jobs in PostgreSQL, as the gateway's API and the console store them."""
+"""Reads and clears the requests on jobs in PostgreSQL, which the gateway's API and the console store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from services.transcoder.jobs.model import (
     preview_of,
 )
 from services.transcoder.jobs.postgres_captions import has_additions, keep_captions
-from services.transcoder.jobs.postgres_courses import course_of, lock_course, set_course
+from services.transcoder.jobs.postgres_course_status import course_of, lock_course, set_course
 from services.transcoder.jobs.postgres_speech import plan_speech
 from services.transcoder.jobs.postgres_tasks import REANNOUNCE_AFTER, SHOWS_NO_LESSON, PostgresTaskStore
 from services.transcoder.planning.source import LessonWarning

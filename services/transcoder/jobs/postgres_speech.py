@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import UnknownJobError
 from services.transcoder.jobs.model import Job, Lease, State, TaskKind
-from services.transcoder.jobs.postgres_courses import course_of, lock_course
+from services.transcoder.jobs.postgres_course_status import course_of, lock_course
 from services.transcoder.jobs.postgres_tasks import PostgresTaskStore, held
 from services.transcoder.planning.plan import Plan
 from services.transcoder.speech.transcript import Transcript, Word, cues_of, joined, task_count

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from services.transcoder.errors import WrongOutputError
 from services.transcoder.hls.package import assemble
 from services.transcoder.hls.playlists import MASTER_NAME, Lock
-from services.transcoder.hls.segments import load_parts
+from services.transcoder.hls.segment_metadata import load_parts
 from services.transcoder.jobs.model import Job, TaskKind, TaskResult
 from services.transcoder.storage.object_store import ObjectStore
 from shared.runtime.failpoints import failpoint

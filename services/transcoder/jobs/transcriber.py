@@ -16,9 +16,9 @@ from services.transcoder.errors import (
     OutOfSpaceError,
 )
 from services.transcoder.ffmpeg.process import Ffmpeg
-from services.transcoder.hls.content_keys import ContentKeys
+from services.transcoder.hls.encryption_policy import EncryptionPolicy
 from services.transcoder.hls.rendition_assembly import assemble_rendition
-from services.transcoder.hls.segments import load_parts
+from services.transcoder.hls.segment_metadata import load_parts
 from services.transcoder.jobs.heartbeat import LeaseHeartbeat, LeaseStore
 from services.transcoder.jobs.model import Lease, TaskKind, TaskResult
 from services.transcoder.jobs.scratch import ScratchSpace
@@ -91,7 +91,7 @@ class Tools:
     objects: ObjectStore
     scratch: ScratchSpace
     ffmpeg: Ffmpeg
-    keys: ContentKeys
+    keys: EncryptionPolicy
     model: SpeechModel
 
 

@@ -9,7 +9,7 @@ from services.transcoder.ffmpeg import arguments
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.hls.encryption import Key, decrypted
 from services.transcoder.hls.rendition_assembly import Rendition
-from services.transcoder.hls.segments import INIT_NAME
+from services.transcoder.hls.segment_metadata import INIT_NAME
 from services.transcoder.storage.object_store import ObjectStore
 
 SAMPLES_NAME = "speech.raw"

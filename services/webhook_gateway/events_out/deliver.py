@@ -22,7 +22,7 @@ from services.webhook_gateway.events_out.metrics import DELAY_SECONDS, DELIVERIE
 from services.webhook_gateway.events_out.model import Attempt, Batch, Delivery, Endpoint, EndpointHealth
 from services.webhook_gateway.events_out.schedule import hold, next_attempt
 from shared.runtime.failpoints import failpoint
-from shared.runtime.standard_webhooks import signed_headers
+from shared.runtime.standard_webhooks_signing import signed_headers
 
 #: Deliveries that are claimed and recorded at once.
 BATCH: Final = 20

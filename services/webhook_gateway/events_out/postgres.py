@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from services.webhook_gateway.events_out.model import Attempt, Batch, Delivery, Endpoint, EndpointHealth
-from shared.contracts.events import DeliverEvents
+from shared.contracts.event_types import DeliverEvents
 from shared.contracts.routes import GATEWAY
 from shared.messaging import outbox
 from shared.messaging.topology import EVENTS_EXCHANGE

@@ -11,7 +11,7 @@ from services.webhook_gateway.events_out.http_client import EndpointClient
 from services.webhook_gateway.events_out.metrics import ENDPOINTS, OLDEST_SECONDS, WAITING
 from services.webhook_gateway.events_out.postgres import PostgresDeliveries
 from services.webhook_gateway.events_out.settings import EventsSettings
-from shared.contracts.events import DeliverEvents
+from shared.contracts.event_types import DeliverEvents
 from shared.contracts.routes import GATEWAY
 from shared.messaging.actors import actor
 from shared.messaging.broker import build_broker

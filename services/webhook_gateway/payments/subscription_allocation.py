@@ -1,4 +1,4 @@
-"""Which subscriptions a wallet pays for: what a payment was made for first, then the oldest that fits.
+"""Decides which subscriptions a wallet pays for: what a payment was made for first, then the oldest that fits.
 
 What would have happened, had everything been known at its own time: payments (by the provider's time) and subscriptions
 (by when they were made) are gone through in turn. What one of them paid for stays paid when more money comes, and a

@@ -14,9 +14,9 @@ from services.webhook_gateway.providers.base import Mode, PollsPayments, Provide
 from services.webhook_gateway.providers.circuit_breaker import Breaker
 from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED, PostgresPollSchedule
 from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconciliation
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
-from services.webhook_gateway.settlement.postgres_payable_subscriptions import users_covered
+from services.webhook_gateway.settlement.postgres_users_able_to_pay import users_covered
 from services.webhook_gateway.settlement.subscription_activation import pay_waiting
 from shared.runtime.periodic_thread import PeriodicThread
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED
-from services.webhook_gateway.refunds.begin import LEASE, DueRefund
+from services.webhook_gateway.refunds.send_to_provider import LEASE, DueRefund
 
 # One of a payment at a time: what the provider says was refunded before it and after it shows whether it was made.
 _TAKE = """

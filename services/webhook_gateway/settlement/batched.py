@@ -8,7 +8,7 @@ import structlog
 
 from services.webhook_gateway.payments.model import Event
 from services.webhook_gateway.settlement.settle import Settlement, Understood
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.runtime.batcher import Batcher
 from shared.runtime.logs import describe
 

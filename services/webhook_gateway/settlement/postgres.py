@@ -28,8 +28,8 @@ from services.webhook_gateway.settlement.rows import (
     write_objects,
     write_payment,
 )
+from services.webhook_gateway.settlement.settlement_store import SettlementKeys, SettlementResult
 from services.webhook_gateway.settlement.sql import Statement
-from services.webhook_gateway.settlement.unit_of_work import SettlementKeys, SettlementResult
 from shared.contracts.message import Message
 from shared.contracts.payments import PaymentSettled, PaymentsSettled
 from shared.contracts.routes import GATEWAY

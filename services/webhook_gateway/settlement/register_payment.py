@@ -5,8 +5,8 @@ from datetime import datetime
 
 from services.webhook_gateway.errors import ConflictingPaymentError, UnknownUserError
 from services.webhook_gateway.payments.model import Payment
+from services.webhook_gateway.settlement.settlement_store import SettlementStore
 from services.webhook_gateway.settlement.subscription_activation import pay_subscriptions
-from services.webhook_gateway.settlement.unit_of_work import SettlementStore
 
 
 def register_payment(payment: Payment, books: SettlementStore, now: datetime) -> Payment:

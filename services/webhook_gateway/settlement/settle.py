@@ -22,8 +22,8 @@ from services.webhook_gateway.providers.base import (
     Request,
     notice_fault,
 )
-from services.webhook_gateway.settlement.book import WalletPolicy, book
-from services.webhook_gateway.settlement.unit_of_work import (
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy, book
+from services.webhook_gateway.settlement.settlement_store import (
     SettlementKeys,
     SettlementResult,
     SettlementStore,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from services.webhook_gateway.payments.ledger import subscription_paid, subscription_returned
 from services.webhook_gateway.payments.subscription_allocation import allot
-from services.webhook_gateway.settlement.unit_of_work import SettlementStore
+from services.webhook_gateway.settlement.settlement_store import SettlementStore
 from shared.runtime.failpoints import failpoint
 
 

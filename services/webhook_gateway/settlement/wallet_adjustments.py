@@ -12,9 +12,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, text
 
 from services.webhook_gateway.payments.ledger import Account, AccountKind, Transaction, adjusted
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
+from services.webhook_gateway.settlement.settlement_store import SettlementStore
 from services.webhook_gateway.settlement.subscription_activation import pay_subscriptions
-from services.webhook_gateway.settlement.unit_of_work import SettlementStore
 from shared.runtime.failpoints import failpoint
 
 #: Corrections of one round; there are few in a day.

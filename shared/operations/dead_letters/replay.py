@@ -17,7 +17,7 @@ from shared.operations import audit_log
 from shared.operations.dead_letters.parse import storable
 from shared.operations.dead_letters.queries import DeadFilter
 from shared.runtime.failpoints import failpoint
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 from shared.schema.tables import dead_letters, outbox
 
 #: Letters of one transaction.

@@ -158,7 +158,7 @@ def refund(
       nouba payments refund pi_3PqXyz --reason "the course was cancelled"
       nouba payments refund 4711 --amount 500.00 --reason "one lesson less" --key ticket-1042
     """
-    from shared.operations.payments import refund as use_case
+    from shared.operations.payments import request_refund as use_case
 
     with operators_database(APPLICATION) as engine:
         payment = _payment(engine, reference).payment
@@ -222,7 +222,7 @@ def adjust(
       nouba payments adjust 7 200.00 --reason "lesson was cancelled" --key ticket-1042
       nouba payments adjust 7 -200.00 --reason "paid twice in cash" --payment 4711 --actor-name amina
     """
-    from shared.operations.payments import adjust_wallet as use_case
+    from shared.operations.payments import request_wallet_adjustment as use_case
 
     currency = read_settings(SchoolSettings).currency
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 
 from shared.runtime.currency import Money
-from shared.runtime.sentences import Sentence, join
+from shared.runtime.translatable_sentence import Sentence, join
 
 #: PostgreSQL's bigint: a larger number is no id.
 _LARGEST_ID = 2**63 - 1

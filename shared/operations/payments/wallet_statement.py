@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from shared.operations.payments.queries import PaymentFilter, PaymentLine, find_payments
 from shared.runtime.currency import Money
-from shared.runtime.sentences import Sentence, join
+from shared.runtime.translatable_sentence import Sentence, join
 
 #: A statement of a page; the command line and the API may ask for more.
 ENTRIES = 100

@@ -19,7 +19,7 @@ from shared.messaging.broker import QuorumBroker
 from shared.operations import audit_log
 from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 from shared.schema.tables import queue_pauses
 
 POLL_SECONDS = 1.0

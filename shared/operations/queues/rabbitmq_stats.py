@@ -12,7 +12,7 @@ import pika
 from pika.exceptions import ChannelClosedByBroker
 
 from shared.messaging.broker import connection_parameters
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 
 #: A management API that does not answer within this is treated as away.
 TIMEOUT_SECONDS = 3.0

@@ -20,7 +20,7 @@ from shared.operations.queues.rabbitmq_stats import (
     ask_management,
 )
 from shared.runtime.logs import describe
-from shared.runtime.sentences import Sentence
+from shared.runtime.translatable_sentence import Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

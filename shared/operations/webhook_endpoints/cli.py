@@ -11,7 +11,7 @@ import click
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.table import Table
 
-from shared.contracts.events import EVENT_TYPES
+from shared.contracts.event_types import EVENT_TYPES
 from shared.operations.cli_options import Instant, actor_option, cell, json_option, operators_database, table_console
 from shared.operations.webhook_endpoints.endpoints import (
     BadEndpointError,
@@ -151,7 +151,7 @@ def test(endpoint_id: int, actor_name: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Maximum number.")
 @json_option
 def deliveries(endpoint_id: int, state: str | None, limit: int, as_json: bool) -> None:
-    """Show an endpoint's deliveries, newest first."""
+    """Show an endpoint's deliveries, one line an event, newest first."""
     with _endpoints() as given:
         found = given.deliveries(endpoint_id, state=state, limit=limit)
     if as_json:

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
-from shared.contracts.events import EVENT_TYPES, Ping
+from shared.contracts.event_types import EVENT_TYPES, Ping
 from shared.operations import audit_log
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
-from shared.runtime.sentences import Sentence
-from shared.runtime.standard_webhooks import new_secret
+from shared.runtime.standard_webhooks_signing import new_secret
+from shared.runtime.translatable_sentence import Sentence
 from shared.schema.tables import events, webhook_deliveries, webhook_endpoints
 
 MAX_URL: Final = 2048

@@ -148,7 +148,8 @@ def replay(
 
     Of events that are named by their ids, the outcome is shown: an event that changes nothing says why.
     """
-    from shared.operations.webhook_events.queries import REPLAYABLE, UNDECIDED, EventFilter, count_events, replay_events
+    from shared.operations.webhook_events.queries import UNDECIDED, EventFilter, count_events
+    from shared.operations.webhook_events.replay import REPLAYABLE, replay_events
 
     wanted = EventFilter(**chosen)
     if wanted == EventFilter():
@@ -192,7 +193,7 @@ def replay(
 def resolve(
     ids: tuple[int, ...], decision: str | None, reason: str, actor_name: str, wait: float, as_json: bool
 ) -> None:
-    """Accept or dismiss a quarantined or dead event.
+    """Book (--accept) or close (--dismiss) a quarantined or dead event.
 
     An event that is accepted is booked by the payments worker, with the amount that the provider sent in place of the
     registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such an event, and

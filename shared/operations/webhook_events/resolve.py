@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from shared.operations import audit_log
-from shared.operations.webhook_events.queries import MODE_MISMATCH, enqueue_again
-from shared.runtime.sentences import Sentence
+from shared.operations.webhook_events.replay import MODE_MISMATCH, enqueue_again
+from shared.runtime.translatable_sentence import Sentence
 from shared.schema.tables import webhook_events
 
 _POLL_SECONDS = 0.1

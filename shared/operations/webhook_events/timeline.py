@@ -12,7 +12,7 @@ from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksRecei
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_events.queries import COLUMNS, EventLine
 from shared.runtime.currency import Money
-from shared.runtime.sentences import Sentence, join
+from shared.runtime.translatable_sentence import Sentence, join
 from shared.schema.tables import (
     dead_letters,
     ledger_accounts,

@@ -12,7 +12,7 @@ import click.testing
 import pytest
 from flask import Flask, jsonify, request
 
-from local.psp.command import send
+from local.psp.send_command import send
 from local.psp.sending import SIGN_THE_TIME, Traffic, payments
 from local.psp.server import REST
 from services.webhook_gateway.errors import InvalidSignatureError

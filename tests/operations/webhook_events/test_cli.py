@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from shared.cli import main
-from shared.operations.webhook_events.queries import MODE_MISMATCH
+from shared.operations.webhook_events.replay import MODE_MISMATCH
 from shared.runtime.database import build_engine
 
 

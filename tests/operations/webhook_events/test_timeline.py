@@ -19,7 +19,8 @@ from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from shared.cli import main
 from shared.operations.audit_log import list_entries
-from shared.operations.webhook_events.queries import EventFilter, list_events, replay_events
+from shared.operations.webhook_events.queries import EventFilter, list_events
+from shared.operations.webhook_events.replay import replay_events
 from shared.operations.webhook_events.timeline import event_timeline
 from shared.runtime.database import build_engine
 from tests.integration.settlement import Bench
@@ -29,7 +30,8 @@ from tests.webhook_gateway.processes import paid
 PROJECT = Path(__file__).parents[3]
 REPLAY = """
 import sys
-from shared.operations.webhook_events.queries import EventFilter, replay_events
+from shared.operations.webhook_events.queries import EventFilter
+from shared.operations.webhook_events.replay import replay_events
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.fakes import NoRateLimit
 print(len(replay_events(build_engine(sys.argv[1]), EventFilter(state="dead"), who="an operator")[0]))

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Unit
 from services.stats.snapshots.compute import NewVersion, Payload, canonical
-from services.stats.snapshots.postgres_store import open_book
+from services.stats.snapshots.postgres_snapshots import open_book
 from shared.runtime.database import build_engine
 
 #: Why a section fails in a version that is not complete.

@@ -2,7 +2,7 @@
 
 import os
 
-from services.stats.api.responses import CachedResponse, document
+from services.stats.api.cached_response import CachedResponse, document
 from services.stats.api.snapshot_cache import LARGEST_MADE, SnapshotCache
 
 

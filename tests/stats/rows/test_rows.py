@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.stats.days import Days
-from services.stats.rows import pagination
+from services.stats.rows import keyset_pagination
 from services.stats.rows.read_page import NoRowsError, Page, has_rows, read_page
-from services.stats.rows.request import RowsRequest
+from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row
 from services.stats.sections.base import OTHERS
 from services.stats.sections.catalogue import find
@@ -71,7 +71,7 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
     try:
         load(connection, school)
         ask = query_of(connection)
-        monkey.setattr(pagination, "_FEW", few)
+        monkey.setattr(keyset_pagination, "_FEW", few)
         for number, value in count(connection, days)[day].items():
             if not has_rows(number):
                 continue

@@ -8,7 +8,7 @@ import pytest
 
 from services.stats.days import Days
 from services.stats.rows import read_page as page
-from services.stats.sections import engagement, payments, teachers
+from services.stats.sections import activity_and_retention, payments, teachers
 from services.stats.sections.base import span
 from tests.stats.school import Connection
 
@@ -28,7 +28,7 @@ VALUES = {
     "statement",
     [
         payments._OFFICE,
-        engagement._CONVERTED,
+        activity_and_retention._CONVERTED,
         teachers._OWN,
         teachers._TEACHING_DAYS,
         f"{page._CORRECTIONS} day = %(day)s ORDER BY id",

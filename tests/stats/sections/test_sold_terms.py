@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from services.stats.days import Days
 from services.stats.sections import SECTIONS
-from services.stats.snapshots.postgres_reader import PostgresReader
+from services.stats.snapshots.postgres_sections import PostgresSections
 from shared.runtime.database import build_engine
 from tests.stats.school import RULES
 
@@ -51,7 +51,7 @@ def numbers(engine: Engine) -> Callable[[int], Numbers]:
 
     def read(days_ago: int) -> Numbers:
         day = datetime.now(UTC).date() - timedelta(days=days_ago)
-        sections = PostgresReader(engine, SECTIONS, RULES).read(Days(day, day, UTC_ZONE), {}).sections
+        sections = PostgresSections(engine, SECTIONS, RULES).read(Days(day, day, UTC_ZONE), {}).sections
         return {f"{name}.{number}": value for name in sections for number, value in _of(sections[name], day).items()}
 
     return read

@@ -17,12 +17,12 @@ from services.stats.errors import MonthNotClosableError
 from services.stats.rows.reader import RowReader
 from services.stats.sections.catalogue import Over, over
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import verify
 from services.stats.snapshots.closing import close, close_due
 from services.stats.snapshots.compute import Computation, flatten
 from services.stats.snapshots.dirty_days import note_day
-from services.stats.snapshots.postgres_store import PostgresSnapshots
+from services.stats.snapshots.postgres_snapshots import PostgresSnapshots
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 from tests.stats.school import RULES
@@ -75,14 +75,14 @@ class WrittenSchool:
     def compute_due(self) -> None:
         for _ in range(50):
             with self.engine.connect() as connection:
-                due = postgres_store.find_due(connection, FIRST, LAST)
+                due = postgres_snapshots.find_due(connection, FIRST, LAST)
             if not due:
                 return
             self.computation.compute_due(due[0])
         raise AssertionError(f"{due} are due for ever")
 
     def shown(self, first: date = FIRST, last: date = LAST) -> dict[date, dict[str, Any]]:
-        return {one.day: one.payload for one in postgres_store.between(self.engine, first, last)}
+        return {one.day: one.payload for one in postgres_snapshots.between(self.engine, first, last)}
 
     def number(self, day: date, name: str) -> Any:
         return flatten(self.shown(day, day)[day])[name]
@@ -213,7 +213,7 @@ def test_closing_is_seen_by_the_cache_and_said_by_the_day(school: WrittenSchool)
     assert after is not cache
     assert {day for day, found in after.days.items() if found.closed} == {day for day in after.days if day < APRIL}
     assert all(day.closed == day.payload["closed"] for day in after.days.values())
-    found = postgres_store.on(school.engine, MARCH)
+    found = postgres_snapshots.on(school.engine, MARCH)
     assert found is not None
     assert (found.etag, found.body_gzip) == (after.days[MARCH].etag, after.days[MARCH].body_gzip)
     assert after.days[APRIL] is cache.days[APRIL], "an open day is not sent again"
@@ -286,7 +286,7 @@ def test_a_busy_or_unfinished_month_is_closed_by_a_later_sweep(school: WrittenSc
     with school.engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text("UPDATE daily_stats SET computed_at = day + 1"))
-    with postgres_store.open_book(school.engine):
+    with postgres_snapshots.open_book(school.engine):
         assert close_due(school.engine, ALGIERS, NOW, 5) == []
     note_day(school.engine, MARCH)
     assert close_due(school.engine, ALGIERS, NOW, 5) == []

@@ -18,11 +18,11 @@ from services.stats.errors import DayNotOverError, RefusedDayError
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Query, Rules, Section, Unit, Values
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import backfill, verify
 from services.stats.snapshots.compute import Computation, Outcome, canonical
 from services.stats.snapshots.dirty_days import note_day, note_payments
-from services.stats.snapshots.postgres_reader import PostgresReader
+from services.stats.snapshots.postgres_sections import PostgresSections
 from services.stats.snapshots.wiring import build_computation
 from shared.contracts.payments import PaymentsSettled
 from shared.runtime.database import build_engine
@@ -69,7 +69,7 @@ def pay(engine: Engine, at: datetime, amount_minor: int = 250_000, reference: st
 
 def number(engine: Engine, day: date, name: str) -> Any:
     section, _, short = name.partition(".")
-    found = postgres_store.on(engine, day)
+    found = postgres_snapshots.on(engine, day)
     assert found is not None
     return found.payload["sections"][section]["numbers"].get(short)
 
@@ -77,7 +77,7 @@ def number(engine: Engine, day: date, name: str) -> Any:
 def run_all_due(engine: Engine, computation: Computation) -> None:
     for _ in range(50):
         with engine.connect() as connection:
-            due = postgres_store.find_due(connection, FIRST, LAST)
+            due = postgres_snapshots.find_due(connection, FIRST, LAST)
         if not due:
             return
         computation.compute_due(due[0])
@@ -91,7 +91,7 @@ def quiet(done: int, total: int) -> None:
 def test_a_kept_day_is_canonical_json_under_its_own_hash(engine: Engine, computation: Computation) -> None:
     pay(engine, NOON)
     computation.compute(NOON.date(), NOON.date())
-    found = postgres_store.on(engine, NOON.date())
+    found = postgres_snapshots.on(engine, NOON.date())
     assert found is not None
     body = gzip.decompress(found.body_gzip)
     assert body == canonical(found.payload) == canonical(json.loads(body))
@@ -119,9 +119,9 @@ def test_a_late_payment_makes_new_versions_of_its_day_and_of_what_depends_on_it(
     run_all_due(engine, computation)
     assert number(engine, NOON.date(), "payments.mean") == 250_000
     assert number(engine, LAST, "payments.completed_to_date") == 1
-    versions = [found.version for found in postgres_store.between(engine, FIRST, LAST)]
+    versions = [found.version for found in postgres_snapshots.between(engine, FIRST, LAST)]
     assert versions == [1] * 4 + [2] * 6
-    assert not verify(postgres_store.PostgresSnapshots(engine), computation, None, None, quiet).differing
+    assert not verify(postgres_snapshots.PostgresSnapshots(engine), computation, None, None, quiet).differing
 
 
 def test_what_many_payments_changed_is_noted_once_a_day(engine: Engine, computation: Computation) -> None:
@@ -142,23 +142,23 @@ def test_a_change_without_effect_computes_no_other_day(engine: Engine, computati
     note_day(engine, NOON.date())
     assert computation.compute_due(NOON.date()) == Outcome(1, 0)
     with engine.connect() as connection:
-        assert postgres_store.find_due(connection, FIRST, LAST) == []
+        assert postgres_snapshots.find_due(connection, FIRST, LAST) == []
 
 
 def test_verify_names_the_day_and_the_number_that_differ(engine: Engine, computation: Computation) -> None:
     computation.compute(FIRST, LAST - timedelta(days=1))
     payment_id = pay(engine, NOON, 100)
-    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
+    verdict = verify(postgres_snapshots.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
     assert verdict.missing == [LAST]
     assert min(verdict.differing) == NOON.date()
     assert verdict.differing[NOON.date()]["payments.mean"] == (None, 100)
 
     # Then its message comes: it is known that this day, and what follows from it, is due
     note_payments(engine, [PaymentsSettled(payment_ids=(payment_id,), days=(NOON.date(),))], computation.zone)
-    known = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
+    known = verify(postgres_snapshots.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
     assert (known.differing, known.due) == ({}, sorted(verdict.differing))
     backfill(computation, FIRST, LAST, quiet)
-    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
+    verdict = verify(postgres_snapshots.PostgresSnapshots(engine), computation, FIRST, LAST, quiet)
     assert not verdict.missing
     assert not verdict.differing
 
@@ -185,7 +185,7 @@ def test_sections_that_are_computed_at_the_same_time_see_the_same_moment(
     numbers = (MetricDefinition("total", Unit.COUNT, "-"),)
     later = Section("later", numbers, count_later)
     first = Section("first", numbers, register_and_count)
-    reading = PostgresReader(engine, (later, first), RULES).read(Days(LAST, LAST, computation.zone), {})
+    reading = PostgresSections(engine, (later, first), RULES).read(Days(LAST, LAST, computation.zone), {})
     assert reading.sections == {"later": {LAST: {"total": 2}}, "first": {LAST: {"total": 2}}}
 
 
@@ -204,7 +204,7 @@ def test_what_several_sections_need_is_found_once_and_reported_to_all(engine: En
         Section(name, (MetricDefinition("total", Unit.COUNT, "-"),), count) for name in ("one", "two", "three")
     )
     days = Days(LAST, LAST, computation.zone)
-    reading = PostgresReader(engine, sections, RULES).read(days, {})
+    reading = PostgresSections(engine, sections, RULES).read(days, {})
     assert reading.sections == {name: {LAST: {"total": 7}} for name in ("one", "two", "three")}
     assert found == [days]
 
@@ -218,22 +218,22 @@ def test_a_section_that_fails_is_reported_and_the_others_are_kept(engine: Engine
     section = Section("payments", (MetricDefinition("revenue", Unit.MINOR, "-"),), broken)
     others = tuple(section if each.name == "payments" else each for each in SECTIONS)
     computation.compute(LAST, LAST)
-    failing = replace(computation, facts=PostgresReader(engine, others, RULES))
+    failing = replace(computation, facts=PostgresSections(engine, others, RULES))
     outcome = failing.compute(LAST, LAST)
 
     assert list(outcome.failed[LAST]) == ["payments"]
-    attempt = postgres_store.attempt_on(engine, LAST)
+    attempt = postgres_snapshots.attempt_on(engine, LAST)
     assert attempt is not None
     assert not attempt.complete
     assert "no_such_column" in attempt.payload["sections"]["payments"]["failed"]
     assert attempt.payload["sections"]["users"]["numbers"]["total"] == 2
-    shown = postgres_store.on(engine, LAST)
+    shown = postgres_snapshots.on(engine, LAST)
     assert shown is not None
     assert (shown.version, shown.complete) == (1, True), "readers keep the complete one"
     assert failing.compute_due(LAST).failed, "the day stays due"
 
     assert not replace(computation, facts=whole).compute_due(LAST).failed
-    shown = postgres_store.on(engine, LAST)
+    shown = postgres_snapshots.on(engine, LAST)
     assert shown is not None
     assert shown.version == 3
     assert computation.compute_due(LAST) == Outcome()
@@ -280,7 +280,7 @@ def test_what_keeps_no_history_is_known_at_the_days_end_only(engine: Engine, com
     later = replace(computation, now=lambda: datetime(2026, 4, 1, tzinfo=UTC))
     assert later.compute(FIRST, LAST).new_versions == 6
     assert number(engine, LAST, "users.by_role") == {"student": 2}, "as it was seen then"
-    assert not verify(postgres_store.PostgresSnapshots(engine), later, None, None, quiet).differing
+    assert not verify(postgres_snapshots.PostgresSnapshots(engine), later, None, None, quiet).differing
 
 
 def test_the_names_of_chapters_and_teachers_stand_beside_their_ids(engine: Engine, computation: Computation) -> None:
@@ -294,7 +294,7 @@ def test_the_names_of_chapters_and_teachers_stand_beside_their_ids(engine: Engin
             {"at": NOON},
         )
     computation.compute(NOON.date(), NOON.date())
-    found = postgres_store.on(engine, NOON.date())
+    found = postgres_snapshots.on(engine, NOON.date())
     assert found is not None
     assert number(engine, NOON.date(), "subscriptions.popular_chapters") == {"1": 1, "2": 1}
     assert found.payload["names"] == {"chapter": {"1": "Suites"}, "course": {}, "teacher": {}}

@@ -12,10 +12,10 @@ from services.stats.days import Days
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Query, Rules, Values
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import verify
 from services.stats.snapshots.compute import Computation
-from services.stats.snapshots.postgres_reader import PostgresReader
+from services.stats.snapshots.postgres_sections import PostgresSections
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 from tests.stats.school import RULES
@@ -48,7 +48,7 @@ def failing(engine: Engine, computation: Computation, name: str) -> Computation:
         raise LookupError("the database is busy")
 
     sections = tuple(replace(each, compute=broken) if each.name == name else each for each in SECTIONS)
-    return replace(computation, facts=PostgresReader(engine, sections, RULES))
+    return replace(computation, facts=PostgresSections(engine, sections, RULES))
 
 
 def run(engine: Engine, statement: str) -> None:
@@ -62,7 +62,7 @@ def marked(engine: Engine) -> list[date]:
 
 
 def numbers(engine: Engine, day: date) -> Any:
-    found = postgres_store.on(engine, day)
+    found = postgres_snapshots.on(engine, day)
     assert found is not None
     return found.payload["sections"]["users"]["numbers"]
 
@@ -104,5 +104,5 @@ def test_what_changed_while_a_section_failed_still_reaches_the_later_days(
 
     assert marked(engine) == [FIRST + timedelta(days=number) for number in range(1, 10)]
     computation.compute_due(FIRST + timedelta(days=1))
-    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, None, None, lambda done, total: None)
+    verdict = verify(postgres_snapshots.PostgresSnapshots(engine), computation, None, None, lambda done, total: None)
     assert (verdict.missing, verdict.differing, verdict.due) == ([], {}, [])

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from services.stats.days import Days, day_of
 from services.stats.sections import active_users, mrr
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import verify
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.dirty_days import mark
@@ -67,7 +67,7 @@ def settle(engine: Engine, computation: Computation, first: date, last: date) ->
     """Compute what is due until nothing is, as the worker does."""
     for _ in range(100):
         with engine.connect() as connection:
-            due = postgres_store.find_due(connection, first, last)
+            due = postgres_snapshots.find_due(connection, first, last)
         if not due:
             return
         computation.compute_due(due[0])
@@ -112,7 +112,7 @@ def test_days_computed_in_any_order_with_facts_that_come_late_equal_a_rebuild(
     with engine.begin() as connection:
         mark(connection, days_of(rest, zone))
     settle(engine, computation, first, last)
-    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, first, last, lambda done, total: None)
+    verdict = verify(postgres_snapshots.PostgresSnapshots(engine), computation, first, last, lambda done, total: None)
     assert (verdict.missing, verdict.differing) == ([], {})
 
 

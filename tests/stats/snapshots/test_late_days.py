@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from services.stats.days import midnight
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import verify
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.dirty_days import gather_late, mark, note_day
@@ -56,7 +56,7 @@ def write(connection: Connection, at: str) -> None:
 
 def due(engine: Engine) -> list[date]:
     with engine.connect() as connection:
-        return postgres_store.find_due(connection, FIRST, LAST)
+        return postgres_snapshots.find_due(connection, FIRST, LAST)
 
 
 def around(at: str) -> list[date]:
@@ -93,7 +93,7 @@ def test_a_day_is_due_from_when_it_was_written_into_until_it_is_computed(
     with engine.begin() as connection:
         write(connection, EARLIER)
     assert due(engine) == around(EARLIER)
-    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, FIRST, LAST, lambda done, total: None)
+    verdict = verify(postgres_snapshots.PostgresSnapshots(engine), computation, FIRST, LAST, lambda done, total: None)
     assert (verdict.differing, verdict.due[0]) == ({}, date(2026, 3, 10))
 
     assert computation.compute_due(around(EARLIER)[0]).days == 3

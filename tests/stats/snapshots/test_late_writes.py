@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import verify
 from services.stats.snapshots.dirty_days import gather_late, mark
 from services.stats.snapshots.due_days import sweep
@@ -248,11 +248,11 @@ def test_what_was_written_late_is_found_and_computed_again(engine: Engine, datab
 
     for _ in range(100):
         with engine.connect() as connection:
-            due = postgres_store.find_due(connection, first, last)
+            due = postgres_snapshots.find_due(connection, first, last)
         if not due:
             break
         computation.compute_due(due[0])
-    verdict = verify(postgres_store.PostgresSnapshots(engine), computation, first, last, lambda done, total: None)
+    verdict = verify(postgres_snapshots.PostgresSnapshots(engine), computation, first, last, lambda done, total: None)
     assert (verdict.missing, verdict.differing, verdict.due) == ([], {}, [])
 
 

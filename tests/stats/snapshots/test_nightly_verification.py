@@ -17,7 +17,7 @@ from services.stats.settings import CountSettings
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.dirty_days import note_day
 from services.stats.snapshots.nightly_verification import NIGHTS, prove_share, runs_of, verification_status
-from services.stats.snapshots.postgres_reader import PostgresReader
+from services.stats.snapshots.postgres_sections import PostgresSections
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 from tests.stats.interrupted import Interrupted
@@ -150,7 +150,7 @@ def test_a_section_that_fails_during_a_proof_is_no_difference(engine: Engine, co
 
     sections = tuple(replace(each, compute=broken) if each.name == "users" else each for each in SECTIONS)
 
-    assert prove(engine, replace(computation, facts=PostgresReader(engine, sections, RULES))) == 0
+    assert prove(engine, replace(computation, facts=PostgresSections(engine, sections, RULES))) == 0
     assert proved(engine) == []
     assert REGISTRY.get_sample_value("nouba_stats_verify_differences") == 0
     assert prove(engine, computation) == 0, "it is tried once a night"

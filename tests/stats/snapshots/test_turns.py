@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from services.stats.settings import CountSettings
-from services.stats.snapshots import postgres_store
+from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.compute import Computation
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
@@ -34,13 +34,13 @@ def test_a_version_says_when_it_was_kept_and_not_when_its_computation_began_to_w
     engine: Engine, computation: Computation
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        with postgres_store.open_book(engine):
+        with postgres_snapshots.open_book(engine):
             waiting = pool.submit(computation.compute, LAST, LAST)
             wait_until(lambda: waits_for_its_turn(engine))
             with engine.connect() as connection:
                 let_go_at = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         waiting.result(30)
-    found = postgres_store.on(engine, LAST)
+    found = postgres_snapshots.on(engine, LAST)
     assert found is not None
     assert found.computed_at > let_go_at
 

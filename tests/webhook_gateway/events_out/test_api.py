@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from services.webhook_gateway.events_out.settings import EventsSettings
-from shared.contracts.events import EVENT_TYPES
+from shared.contracts.event_types import EVENT_TYPES
 from shared.operations.webhook_endpoints.endpoints import Endpoints
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.events_out.processes import record

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from services.webhook_gateway.events_out.postgres import PostgresDeliveries
-from shared.contracts.events import EVENTS
+from shared.contracts.event_types import EVENTS
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import Database
 

@@ -9,7 +9,7 @@ import jsonschema_rs
 import pika
 import pytest
 
-from shared.contracts.events import EVENTS, schema_of
+from shared.contracts.event_types import EVENTS, schema_of
 from tests.waiting import wait_until
 from tests.webhook_gateway.events_out.processes import RunningEvents, add, record, states
 from tests.webhook_gateway.events_out.receivers import Receiver

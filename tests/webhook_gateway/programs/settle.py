@@ -6,7 +6,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from services.webhook_gateway.providers.generic import Generic
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.runtime.database import build_engine

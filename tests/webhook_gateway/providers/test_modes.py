@@ -20,12 +20,13 @@ from services.webhook_gateway.inbox.spool.fallback_inbox import Presence, Spooli
 from services.webhook_gateway.inbox.spool.spool import Spool
 from services.webhook_gateway.providers.base import KEY_MODE, Mode, PaymentNotice, Request
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Settlement
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
-from shared.operations.webhook_events.queries import EventFilter, replay_events
+from shared.operations.webhook_events.queries import EventFilter
+from shared.operations.webhook_events.replay import replay_events
 from shared.runtime.database import build_engine
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, paid

@@ -24,7 +24,7 @@ from services.webhook_gateway.providers.satim.webhooks import Satim
 from services.webhook_gateway.providers.stripe import PollingStripe
 from services.webhook_gateway.reconciliation.postgres_schedule import FOLLOWED, PostgresPollSchedule
 from services.webhook_gateway.reconciliation.reconcile import Outcome, Reconciliation
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Settlement
 from tests.webhook_gateway.fakes import NoRateLimit

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from services.webhook_gateway.payments.ledger import Account
 from services.webhook_gateway.payments.model import Event, Payment
-from services.webhook_gateway.settlement.unit_of_work import SettlementStore
+from services.webhook_gateway.settlement.settlement_store import SettlementStore
 from shared.contracts.payments import PaymentSettled
 from shared.contracts.webhooks import EventState
 

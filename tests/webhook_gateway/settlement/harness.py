@@ -9,9 +9,9 @@ from services.webhook_gateway.errors import UnreadableEventError
 from services.webhook_gateway.payments.model import Payment
 from services.webhook_gateway.payments.payment_state import PaymentState
 from services.webhook_gateway.providers.base import PaymentNotice, Proof, Request
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.settle import Settlement
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 

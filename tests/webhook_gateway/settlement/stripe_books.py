@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from services.webhook_gateway.payments.model import Payment
 from services.webhook_gateway.providers.base import PaymentNotice, Request
 from services.webhook_gateway.providers.stripe import Stripe
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School

@@ -11,7 +11,7 @@ from services.webhook_gateway.providers.base import PaymentNotice, Request
 from services.webhook_gateway.settlement.batched import MAX_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Understood
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
 from tests.webhook_gateway.settlement.harness import Harness

@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 from services.webhook_gateway.payments.ledger import payment_moved
 from services.webhook_gateway.payments.objects import DisputeState
 from services.webhook_gateway.payments.payment_state import Stage, Status
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.waiting import wait_until
 from tests.webhook_gateway.settlement.factories import OPENED_AT

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from services.webhook_gateway.payments.payment_state import Stage
-from services.webhook_gateway.settlement.book import LATEST_DELIVERY
+from services.webhook_gateway.settlement.book_payment_notice import LATEST_DELIVERY
 from tests.webhook_gateway.fakes import FakeSchool
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Clock, Harness

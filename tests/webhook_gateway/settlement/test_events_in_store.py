@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT, School
 from tests.webhook_gateway.settlement.samples import a_payment, an_event

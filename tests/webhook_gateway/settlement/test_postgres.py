@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.settlement import postgres, sql
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from shared.runtime.database import build_engine
 from tests.webhook_gateway.settlement.factories import OPENED_AT

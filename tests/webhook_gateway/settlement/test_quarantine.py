@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.webhook_gateway.payments.payment_state import Stage, Status
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.harness import Harness
 

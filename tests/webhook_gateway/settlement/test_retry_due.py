@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from services.webhook_gateway.settlement.retry_due import DueEventScheduler, enqueue_alone, release_due, release_lost
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState, WebhookReceived
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, RunningWorker, paid

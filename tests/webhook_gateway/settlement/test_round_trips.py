@@ -8,7 +8,7 @@ from sqlalchemy import event
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.settlement.postgres import read_events
 from services.webhook_gateway.settlement.settle import Understood
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.harness import Harness
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool

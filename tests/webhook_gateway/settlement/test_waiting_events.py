@@ -8,7 +8,7 @@ from services.webhook_gateway.errors import ProviderBusyError, ProviderUnavailab
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import PaymentNotice
 from services.webhook_gateway.settlement.settle import MIN_TRIES, Settlement
-from services.webhook_gateway.settlement.unit_of_work import SettlementResult
+from services.webhook_gateway.settlement.settlement_store import SettlementResult
 from shared.contracts.webhooks import EventState
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Harness

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from services.webhook_gateway.payments.payment_state import Stage
-from services.webhook_gateway.settlement.postgres_payable_subscriptions import users_covered
+from services.webhook_gateway.settlement.postgres_users_able_to_pay import users_covered
 from services.webhook_gateway.settlement.subscription_activation import pay_waiting
 from tests.webhook_gateway.settlement.factories import OPENED_AT
 from tests.webhook_gateway.settlement.harness import Harness

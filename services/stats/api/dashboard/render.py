@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 from flask import render_template
 from markupsafe import Markup
 
+from services.stats.api.cached_response import CachedResponse, document
 from services.stats.api.dashboard.i18n import words_of
 from services.stats.api.dashboard.view_model import view_of
-from services.stats.api.responses import CachedResponse, document
 from services.stats.api.snapshot_cache import SnapshotCache
 from shared.runtime.languages import LANGUAGES
 

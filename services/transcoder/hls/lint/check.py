@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.transcoder.errors import TranscoderError
 from services.transcoder.hls.lint.fetch import Fetcher, FetchError, is_http
-from services.transcoder.hls.lint.film import Film
+from services.transcoder.hls.lint.film_signals import Film
 from services.transcoder.hls.lint.limits import LimitError, Limits, enforced
 from services.transcoder.hls.lint.presentation import Presentation
 from services.transcoder.hls.lint.rules import (  # noqa: F401

@@ -8,7 +8,7 @@ import click
 from services.transcoder.encoding_settings import EncodingSettings
 from services.transcoder.hls.lint.check import Report, check
 from services.transcoder.hls.lint.fetch import is_http
-from services.transcoder.hls.lint.film import Film
+from services.transcoder.hls.lint.film_signals import Film
 from services.transcoder.hls.lint.limits import Limits
 from services.transcoder.hls.lint.rules import RULES, Finding
 from shared.runtime.settings import read_settings

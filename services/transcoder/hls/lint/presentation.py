@@ -14,7 +14,7 @@ from services.transcoder.hls.mp4 import Fragment, Track, fragments, track_of
 from shared.runtime.bounded_decompression import unzipped
 
 if TYPE_CHECKING:
-    from services.transcoder.hls.lint.film import Film
+    from services.transcoder.hls.lint.film_signals import Film
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import Any
 from flask import Blueprint
 from pydantic import AwareDatetime, Field
 
-from services.webhook_gateway.api.answer import Answer
-from services.webhook_gateway.api.engine import school_engine
+from services.webhook_gateway.api.database_engine import school_engine
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
+from services.webhook_gateway.api.response_model import ResponseModel
 from shared.operations.audit_log import list_entries
 from shared.runtime.api_tokens import Scope
 
@@ -23,7 +23,7 @@ class AuditQuery(PageQuery):
     )
 
 
-class OperatorAct(Answer):
+class OperatorAct(ResponseModel):
     """An operator's action."""
 
     id: int
@@ -36,7 +36,7 @@ class OperatorAct(Answer):
     chosen_by: dict[str, Any]
 
 
-class AuditPage(Answer):
+class AuditPage(ResponseModel):
     """Operator actions, the newest first."""
 
     items: list[OperatorAct]

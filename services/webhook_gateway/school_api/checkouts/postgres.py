@@ -13,7 +13,7 @@ from services.webhook_gateway.payments.model import Payment
 from services.webhook_gateway.providers.base import ProviderCheckout
 from services.webhook_gateway.school_api.checkouts.checkouts import CheckoutRequest, KnownCheckout
 from services.webhook_gateway.settlement.register_payment import register_payment
-from services.webhook_gateway.settlement.unit_of_work import SettlementStore, retry_on_conflict
+from services.webhook_gateway.settlement.settlement_store import SettlementStore, retry_on_conflict
 from shared.runtime.failpoints import failpoint
 
 #: A request that has not kept the provider's answer by then was lost; longer than any request takes.
@@ -62,7 +62,7 @@ Store = Callable[[], AbstractContextManager[SettlementStore]]
 
 
 class PostgresCheckouts:
-    """Implements `Checkouts`. `books` opens the settlement's unit of work."""
+    """Implements `Checkouts`. `books` opens the store that a settlement books in."""
 
     def __init__(self, engine: Engine, books: Store) -> None:
         self._engine = engine.execution_options(isolation_level="READ COMMITTED")

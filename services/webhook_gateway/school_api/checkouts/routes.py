@@ -8,8 +8,8 @@ from flask import Blueprint, current_app
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import acting_token, operation
+from services.webhook_gateway.api.response_model import ResponseModel
 from services.webhook_gateway.providers.base import CreatesCheckouts, Provider
 from services.webhook_gateway.providers.fields import BIGINT_MAX, LARGEST_AMOUNT_MINOR
 from services.webhook_gateway.school_api.checkouts.checkouts import (
@@ -55,7 +55,7 @@ class CheckoutBody(BaseModel):
     )
 
 
-class CheckoutAnswer(Answer):
+class CheckoutAnswer(ResponseModel):
     """A payment that is registered, and where its payer goes."""
 
     payment_id: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""The state of a course's video in PostgreSQL, and the school's requests about it."""
+"""Reads the state of a course's video in PostgreSQL, and writes requests, captions and chapters."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Routes of a course's video: status, cancel, retry, delete, and its captions; `uploads` takes the file."""
+"""Routes that manage a course's video: status, cancel, retry, delete, captions, chapters; `uploads` takes the file."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -8,8 +8,8 @@ from flask import Blueprint, current_app, request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
+from services.webhook_gateway.api.response_model import ResponseModel
 from services.webhook_gateway.http.request_body import BodyReader
 from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos
 from shared.runtime.api_tokens import Scope
@@ -41,21 +41,21 @@ class Videos:
     bodies: BodyReader
 
 
-class VideoWarning(Answer):
+class VideoWarning(ResponseModel):
     """What a lesson that can be watched lacks."""
 
     code: str
     text: str
 
 
-class CaptionTrackAnswer(Answer):
+class CaptionTrackAnswer(ResponseModel):
     """Captions of one language."""
 
     language: str
     automatic: bool
 
 
-class TranscriptionAnswer(Answer):
+class TranscriptionAnswer(ResponseModel):
     """Automatic captions, which are made once the lesson is whole."""
 
     status: Literal["pending", "processing", "completed", "failed"] = Field(
@@ -64,14 +64,14 @@ class TranscriptionAnswer(Answer):
     percent: float = Field(ge=0, le=100)
 
 
-class ChapterAnswer(Answer):
+class ChapterAnswer(ResponseModel):
     """Where a part of the lesson begins, and what it is called."""
 
     start_seconds: float = Field(ge=0)
     title: str
 
 
-class VideoAnswer(Answer):
+class VideoAnswer(ResponseModel):
     """The newest upload of a course."""
 
     status: Literal["none", "pending", "processing", "completed", "failed", "cancelled", "cancelling", "deleting"] = (
@@ -87,7 +87,7 @@ class VideoAnswer(Answer):
     duration_seconds: float | None
 
 
-class ChaptersAnswer(Answer):
+class ChaptersAnswer(ResponseModel):
     """The chapters that players show."""
 
     source: Literal["api", "upload", "none"] = Field(description="Who they are from; the API's come before the file's.")
@@ -114,25 +114,25 @@ class ChaptersBody(BaseModel):
     )
 
 
-class DeletingAnswer(Answer):
+class DeletingAnswer(ResponseModel):
     """A worker deletes it within seconds."""
 
     status: Literal["deleting"]
 
 
-class CancellingAnswer(Answer):
+class CancellingAnswer(ResponseModel):
     """A worker stops it within seconds."""
 
     status: Literal["cancelling"]
 
 
-class RetryingAnswer(Answer):
+class RetryingAnswer(ResponseModel):
     """A worker begins within seconds."""
 
     status: Literal["pending"]
 
 
-class CaptionsAnswer(Answer):
+class CaptionsAnswer(ResponseModel):
     """Captions that are kept."""
 
     language: str

@@ -1,4 +1,4 @@
-"""Routes that read dead letters; for programs of operators."""
+"""Routes that list and show dead letters, read only; for programs of operators."""
 
 from typing import Any, Literal
 
@@ -6,10 +6,10 @@ from flask import Blueprint
 from pydantic import AwareDatetime, Field
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
-from services.webhook_gateway.api.engine import school_engine
+from services.webhook_gateway.api.database_engine import school_engine
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
+from services.webhook_gateway.api.response_model import ResponseModel
 from shared.operations.dead_letters.queries import DeadFilter, find_dead, list_dead
 from shared.runtime.api_tokens import Scope
 
@@ -23,7 +23,7 @@ class DeadLetterQuery(PageQuery):
     state: Literal["dead", "replayed", "discarded"] | None = None
 
 
-class DeadLetterAnswer(Answer):
+class DeadLetterAnswer(ResponseModel):
     """A message that no worker could handle."""
 
     id: int
@@ -44,7 +44,7 @@ class DeadLetterAnswer(Answer):
     decided_at: AwareDatetime | None
 
 
-class DeadLetterPage(Answer):
+class DeadLetterPage(ResponseModel):
     """Dead letters, the newest first."""
 
     items: list[DeadLetterAnswer]

@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.pages import Id, PageQuery
+from services.webhook_gateway.api.response_model import ResponseModel
 from services.webhook_gateway.payments.payment_state import Status
 from services.webhook_gateway.providers.fields import IDENTIFIER_LIMIT_CHARACTERS
 from shared.operations.payments.queries import PaymentDetails, PaymentLine, Posting
@@ -24,7 +24,7 @@ class PaymentQuery(PageQuery):
     status: Status | None = None
 
 
-class PaymentSummary(Answer):
+class PaymentSummary(ResponseModel):
     """One payment. Amounts are minor units."""
 
     id: int
@@ -50,14 +50,14 @@ class PaymentSummary(Answer):
         return cls.model_validate(line)
 
 
-class PaymentPage(Answer):
+class PaymentPage(ResponseModel):
     """Payments, the newest first."""
 
     items: list[PaymentSummary]
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
 
 
-class ProviderObject(Answer):
+class ProviderObject(ResponseModel):
     """A capture, a refund, a dispute or a fee, as the provider has it."""
 
     object_id: str
@@ -89,7 +89,7 @@ class Fee(ProviderObject):
     """What the provider keeps; its state is its kind."""
 
 
-class EventOfPayment(Answer):
+class EventOfPayment(ResponseModel):
     """A webhook about the payment."""
 
     id: int
@@ -99,7 +99,7 @@ class EventOfPayment(Answer):
     reason: str | None
 
 
-class LedgerEntry(Answer):
+class LedgerEntry(ResponseModel):
     """One side of a ledger transaction."""
 
     account: str
@@ -107,7 +107,7 @@ class LedgerEntry(Answer):
     currency: str
 
 
-class LedgerTransaction(Answer):
+class LedgerTransaction(ResponseModel):
     """What was booked together; the entries sum to 0."""
 
     id: int

@@ -10,15 +10,15 @@ from flask import Blueprint, current_app
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
+from services.webhook_gateway.api.response_model import ResponseModel
 from services.webhook_gateway.payments.model import Payment
 from services.webhook_gateway.payments.payment_state import Status
 from services.webhook_gateway.providers.base import Provider
 from services.webhook_gateway.providers.fields import BIGINT_MAX, LARGEST_AMOUNT_MINOR
 from services.webhook_gateway.school_api.payments.answers import Identifier
 from services.webhook_gateway.settlement.register_payment import register_payment
-from services.webhook_gateway.settlement.unit_of_work import SettlementStore, retry_on_conflict
+from services.webhook_gateway.settlement.settlement_store import SettlementStore, retry_on_conflict
 from shared.runtime.api_tokens import Scope
 
 payments = Blueprint("payments", __name__)
@@ -53,7 +53,7 @@ class ExpectedBody(BaseModel):
     )
 
 
-class ExpectedAnswer(Answer):
+class ExpectedAnswer(ResponseModel):
     """A payment that is known."""
 
     payment_id: int = Field(ge=1)

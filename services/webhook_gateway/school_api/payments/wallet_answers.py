@@ -5,11 +5,11 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field
 
-from services.webhook_gateway.api.answer import Answer
+from services.webhook_gateway.api.response_model import ResponseModel
 from shared.operations.payments.wallet_statement import Wallet
 
 
-class WalletEntry(Answer):
+class WalletEntry(ResponseModel):
     """One movement of the wallet, and what caused it."""
 
     transaction_id: int
@@ -23,7 +23,7 @@ class WalletEntry(Answer):
     subscription_id: int | None
 
 
-class WalletAnswer(Answer):
+class WalletAnswer(ResponseModel):
     """A user's wallet. Amounts are minor units."""
 
     user_id: int
@@ -59,7 +59,7 @@ class WalletAnswer(Answer):
         )
 
 
-class SubscriptionAnswer(Answer):
+class SubscriptionAnswer(ResponseModel):
     """A subscription, and why it is active or not."""
 
     id: int
@@ -73,7 +73,7 @@ class SubscriptionAnswer(Answer):
     ends_at: AwareDatetime | None
 
 
-class SubscriptionList(Answer):
+class SubscriptionList(ResponseModel):
     """A user's subscriptions."""
 
     items: list[SubscriptionAnswer]

@@ -1,4 +1,4 @@
-"""Use case: sign an address by which one viewer may watch one lesson for a while."""
+"""Use case: sign a link by which one viewer may watch one lesson for a while."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -8,9 +8,9 @@ from flask import Blueprint, current_app
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import DECIMAL
+from services.webhook_gateway.api.response_model import ResponseModel
 from services.webhook_gateway.school_api.playback.playback import Lessons, Signer, Wish
 from shared.runtime.api_tokens import Scope
 from shared.runtime.playback_links import MAX_VIEWER_BYTES, normalise_address
@@ -58,7 +58,7 @@ class PlaybackQuery(BaseModel):
     )
 
 
-class PlaybackAnswer(Answer):
+class PlaybackAnswer(ResponseModel):
     """The address of a lesson for one viewer."""
 
     master_url: Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})] = Field(

@@ -1,4 +1,4 @@
-"""Courses in PostgreSQL for uploads: whether one exists, and the message that transcodes it."""
+"""Checks in PostgreSQL that an upload's course exists, and enqueues the transcoding message."""
 
 from collections.abc import Callable
 

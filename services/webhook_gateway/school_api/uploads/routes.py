@@ -7,8 +7,8 @@ from flask import Blueprint, current_app
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
+from services.webhook_gateway.api.response_model import ResponseModel
 from services.webhook_gateway.school_api.uploads.uploads import (
     MULTIPART_FROM_BYTES,
     Courses,
@@ -73,14 +73,14 @@ class ResumptionBody(BaseModel):
     size: int = Field(ge=MULTIPART_FROM_BYTES, description="Bytes of the whole file, as before.")
 
 
-class PartAddressAnswer(Answer):
+class PartAddressAnswer(ResponseModel):
     """Where one part is PUT."""
 
     part_number: int
     url: Address
 
 
-class TicketAnswer(Answer):
+class TicketAnswer(ResponseModel):
     """How to upload: one PUT to `url`, or one to each of `parts`."""
 
     upload_id: str
@@ -94,21 +94,21 @@ class TicketAnswer(Answer):
     headers: dict[str, str] = Field(description="Send them along.")
 
 
-class StartedAnswer(Answer):
+class StartedAnswer(ResponseModel):
     """Transcoding starts."""
 
     status: Literal["accepted"]
     key: str
 
 
-class ReceivedPart(Answer):
+class ReceivedPart(ResponseModel):
     """A part that S3 has."""
 
     part_number: int
     etag: str
 
 
-class RestAnswer(Answer):
+class RestAnswer(ResponseModel):
     """What is missing of an upload in parts."""
 
     part_size: int = Field(description="Bytes.")

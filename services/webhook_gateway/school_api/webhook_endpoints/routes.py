@@ -9,10 +9,10 @@ from flask import Blueprint, Response, current_app, g
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
-from shared.contracts.events import EVENT_TYPES
+from services.webhook_gateway.api.response_model import ResponseModel
+from shared.contracts.event_types import EVENT_TYPES
 from shared.operations.webhook_endpoints.endpoints import (
     BadEndpointError,
     Endpoints,
@@ -90,7 +90,7 @@ class DeliveryQuery(PageQuery):
     state: State | None = None
 
 
-class EndpointAnswer(Answer):
+class EndpointAnswer(ResponseModel):
     """An endpoint without its secrets."""
 
     id: int
@@ -114,13 +114,13 @@ class EndpointWithSecret(EndpointAnswer):
     secret: str
 
 
-class EndpointList(Answer):
+class EndpointList(ResponseModel):
     """All endpoints."""
 
     endpoints: list[EndpointAnswer]
 
 
-class DeliveryAnswer(Answer):
+class DeliveryAnswer(ResponseModel):
     """One event for one endpoint."""
 
     id: int
@@ -134,20 +134,20 @@ class DeliveryAnswer(Answer):
     log: list[dict[str, Any]] = Field(description="Every attempt, the newest last.")
 
 
-class DeliveryPage(Answer):
+class DeliveryPage(ResponseModel):
     """Deliveries, the newest first."""
 
     deliveries: list[DeliveryAnswer]
     next_cursor: str | None
 
 
-class PingAnswer(Answer):
+class PingAnswer(ResponseModel):
     """The ping that is on its way."""
 
     event_id: str
 
 
-class ReplayAnswer(Answer):
+class ReplayAnswer(ResponseModel):
     """How many events are sent again."""
 
     events: int

@@ -1,4 +1,4 @@
-"""Routes that read webhook events, each with what became of it; for programs of operators."""
+"""Routes that list and show webhook events with their timeline, read only; for programs of operators."""
 
 from typing import Literal
 
@@ -6,10 +6,10 @@ from flask import Blueprint
 from pydantic import AwareDatetime, Field
 
 from services.webhook_gateway import errors
-from services.webhook_gateway.api.answer import Answer
-from services.webhook_gateway.api.engine import school_engine
+from services.webhook_gateway.api.database_engine import school_engine
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
+from services.webhook_gateway.api.response_model import ResponseModel
 from shared.contracts.webhooks import EventState
 from shared.operations.webhook_events.queries import EventFilter, list_events
 from shared.operations.webhook_events.timeline import event_timeline
@@ -27,7 +27,7 @@ class WebhookEventQuery(PageQuery):
     )
 
 
-class WebhookEventSummary(Answer):
+class WebhookEventSummary(ResponseModel):
     """A webhook without its body."""
 
     id: int
@@ -44,14 +44,14 @@ class WebhookEventSummary(Answer):
     next_attempt_at: AwareDatetime | None
 
 
-class WebhookEventPage(Answer):
+class WebhookEventPage(ResponseModel):
     """Webhook events, the newest first."""
 
     items: list[WebhookEventSummary]
     next_cursor: str | None
 
 
-class EventStep(Answer):
+class EventStep(ResponseModel):
     """Something that happened to the event, or to what it caused."""
 
     at: AwareDatetime | None

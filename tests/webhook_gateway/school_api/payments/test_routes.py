@@ -14,7 +14,7 @@ from local.psp.signed_webhooks import Payment, signed
 from services.webhook_gateway import api_docs
 from services.webhook_gateway.providers.base import Mode
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
-from services.webhook_gateway.settlement.book import WalletPolicy
+from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
 from services.webhook_gateway.settlement.settle import Settlement
 from shared.runtime.database import build_engine

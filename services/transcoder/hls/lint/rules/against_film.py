@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from services.transcoder.hls.lint.film import MOVING_SIDE, STEPS, Signals, signals_of
+from services.transcoder.hls.lint.film_signals import MOVING_SIDE, STEPS, Signals, signals_of
 from services.transcoder.hls.lint.presentation import Presentation, Variant
 from services.transcoder.hls.lint.rules import must
 

@@ -1,4 +1,4 @@
-"""Rules on how a server delivers a lesson; a folder on disk keeps them all."""
+"""Rules on how a server delivers a lesson: redirects, compression, content types; a folder on disk keeps them all."""
 
 from collections.abc import Iterator
 

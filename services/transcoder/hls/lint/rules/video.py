@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
-from services.transcoder.hls.h264_idr import starts_with_idr
+from services.transcoder.hls.idr_check import starts_with_idr
 from services.transcoder.hls.lint.presentation import Media, Presentation, Variant
 from services.transcoder.hls.lint.rules import must, should
 from services.transcoder.hls.mp4 import Track, displayed_size

@@ -1,0 +1,76 @@
+"""Calendar arithmetic of subscription terms: what each brings a month (MRR), and the local days of its instants."""
+
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.stats.binary_column_reader import EPOCH, Integers
+from services.stats.days import midnight
+from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms
+
+#: Days, or months, of the calendar.
+Instants = NDArray[np.datetime64]
+
+_FIRST, _LAST = date(1990, 1, 1), date(2100, 1, 1)
+_SECOND = 1_000_000
+_DAY_SECONDS = 86_400
+#: What is no whole number of calendar months is counted in months of 30 days, the period that the gateway sells.
+MONTH_SECONDS = 30 * _DAY_SECONDS
+
+
+def monthly(terms: SubscriptionTerms, zone: ZoneInfo) -> Integers:
+    """What each of `terms` brings a month, rounded."""
+    seconds = np.maximum((terms.sold_until - terms.begins_at) // _SECOND, _DAY_SECONDS)
+    months = _calendar_months(terms.begins_at, terms.sold_until, zone)
+    by_days = (2 * MONTH_SECONDS * terms.amounts + seconds) // (2 * seconds)
+    by_months = (2 * terms.amounts + months) // np.maximum(2 * months, 1)
+    return np.where(terms.sold_until == NEVER, terms.amounts, np.where(months > 0, by_months, by_days))
+
+
+def local_days(instants: Integers, zone: ZoneInfo) -> Integers:
+    """The number of the local day that each instant lies in, counted from the first one of a long calendar."""
+    midnights = _midnights(zone.key)
+    return np.clip(np.searchsorted(midnights, instants, side="right") - 1, 0, midnights.size - 1)
+
+
+def day_number(day: date) -> int:
+    """The number of a day in the same calendar."""
+    return (day - _FIRST).days
+
+
+def _calendar_months(begins_at: Integers, ends_at: Integers, zone: ZoneInfo) -> Integers:
+    """How many whole calendar months lie between the two; 0 where it is no whole number.
+
+    The end is as far into its day as the beginning is into its own, and on the same day of a later month, or on the
+    last one of a month that is too short.
+    """
+    midnights = _midnights(zone.key)
+    first, last = local_days(begins_at, zone), local_days(ends_at, zone)
+    is_same_time = (begins_at - midnights[first]) == (np.minimum(ends_at, midnights[-1]) - midnights[last])
+    epoch = np.datetime64(_FIRST, "D")
+    days, later_days = epoch + first, epoch + last
+    months, later_months = days.astype("datetime64[M]"), later_days.astype("datetime64[M]")
+    day, later_day = _day_of_month(days, months), _day_of_month(later_days, later_months)
+    longest = _day_of_month((later_months + 1).astype("datetime64[D]") - 1, later_months)
+    between = (later_months - months).astype(np.int64)
+    return np.where(is_same_time & (later_day == np.minimum(day, longest)), np.maximum(between, 0), 0)
+
+
+def _day_of_month(days: Instants, months: Instants) -> Integers:
+    found: Integers = (days - months.astype("datetime64[D]")).astype(np.int64)
+    return found
+
+
+@cache
+def _midnights(zone: str) -> Integers:
+    """When each day of a long calendar begins."""
+    number = (_LAST - _FIRST).days
+    found = [midnight(_FIRST + timedelta(days=day), ZoneInfo(zone)) for day in range(number)]
+    return np.array([_microseconds(instant) for instant in found])
+
+
+def _microseconds(instant: datetime) -> int:
+    return (instant.astimezone(UTC) - EPOCH) // timedelta(microseconds=1)
