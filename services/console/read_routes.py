@@ -24,6 +24,7 @@ from shared.operations.audit_log import AuditEntry, list_entries
 from shared.operations.dead_letters.queries import STATES, DeadFilter, count_dead, find_dead, list_dead
 from shared.operations.queues.status import QueueStatuses, queue_statuses
 from shared.operations.webhook_events import queries
+from shared.operations.webhook_events.replay import REPLAYABLE
 from shared.operations.webhook_events.timeline import event_timeline
 from shared.runtime.logs import describe
 from shared.runtime.translatable_sentence import Sentence
@@ -169,7 +170,7 @@ def show_event(event_id: int) -> ResponseReturnValue:
     timeline = event_timeline(engine, event_id)
     if timeline is None:
         abort(404, translate("There is no webhook %(id)s.", id=event_id))
-    return render_template("webhook.html", event=timeline.event, steps=timeline.steps, may_replay=queries.REPLAYABLE)
+    return render_template("webhook.html", event=timeline.event, steps=timeline.steps, may_replay=REPLAYABLE)
 
 
 @console.get("/lessons")
