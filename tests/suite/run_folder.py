@@ -26,8 +26,8 @@ _SERVERS: Final[dict[str, type[Postgres] | type[RabbitMq] | type[S3]]] = {
 }
 #: Linux's file system in memory, by default half of it; containers have less, and forbid to execute.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108
-#: All servers of a run write about a gigabyte.
-_MEMORY_BYTES: Final = 6 * 2**30
+#: What the servers of a run may write, with room to spare.
+_MEMORY_BYTES: Final = 8 * 2**30
 T = TypeVar("T")
 
 
