@@ -55,6 +55,7 @@ def release(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_dry_run_builds_everything_and_changes_nothing(project: Path) -> None:
     head = git(project, "rev-parse", "HEAD")
 
@@ -74,6 +75,7 @@ def test_a_dry_run_builds_everything_and_changes_nothing(project: Path) -> None:
     assert git(project, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_bill_of_materials_lists_every_pinned_package_with_hashes(project: Path) -> None:
     assert release(project, VERSION, "--dry-run").returncode == 0
 

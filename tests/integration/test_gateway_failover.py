@@ -107,6 +107,7 @@ def test_moved_to_a_standby_and_back_everything_is_settled_and_nothing_was_resta
         assert worker.process.poll() is None
 
 
+@pytest.mark.slow
 def test_a_database_that_was_made_read_only_and_writable_again(
     own_postgres: Postgres, rabbitmq_url: str, tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_sessions_that_were_made_read_only_are_given_up(
         wait_until(lambda: is_settled(database, 10), RECOVERY_SECONDS)
 
 
+@pytest.mark.slow
 def test_behind_a_pgbouncer_whose_pool_is_taken_webhooks_are_answered_from_the_spool(
     database_url: str, rabbitmq_url: str, tmp_path: Path
 ) -> None:

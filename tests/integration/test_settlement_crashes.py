@@ -11,6 +11,7 @@ from local.rabbitmq import RabbitMq
 from tests.failpoint_places import every
 from tests.integration.settlement import Bench
 from tests.queues import wait_until_crash_safe, wait_until_led
+from tests.variations import variations
 from tests.waiting import wait_until
 
 
@@ -56,7 +57,7 @@ def assert_all_booked_once(bench: Bench, events: dict[int, int]) -> None:
     bench.assert_books_balance()
 
 
-@pytest.mark.parametrize("killed", ["rabbitmq", "postgres"])
+@pytest.mark.parametrize("killed", variations(["rabbitmq", "postgres"], ["postgres"]))
 def test_a_server_that_is_killed_under_load_costs_no_event_and_books_none_twice(
     own_postgres: Postgres, own_rabbitmq: RabbitMq, tmp_path: Path, killed: str
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from local.free_port import free_port
 from local.s3 import BUCKET, S3
+from tests.variations import variations
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import SETTINGS, Running
 
@@ -59,8 +60,8 @@ def answers(url: str) -> bool:
 
 @pytest.mark.parametrize(
     "command",
-    # one web server and one worker are proof enough of what all of them share
-    [pytest.param(name, marks=() if name.startswith("gateway") else pytest.mark.slow) for name in COMMANDS],
+    # one command is proof enough of what all of them share
+    [pytest.param(name, marks=() if name == "gateway worker" else pytest.mark.slow) for name in COMMANDS],
 )
 def test_a_command_goes_on_after_a_stop_and_ends_at_ctrl_c(
     command: str, settings: dict[str, str], tmp_path: Path
@@ -83,6 +84,7 @@ def test_a_command_goes_on_after_a_stop_and_ends_at_ctrl_c(
         assert "Traceback" not in running.log
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_was_stopped_over_the_minute_fires_again(settings: dict[str, str], tmp_path: Path) -> None:
     # Given a scheduler a few seconds before a minute of its schedule
     at = datetime(2026, 3, 27, 12, 9, 52, tzinfo=UTC)
@@ -128,7 +130,7 @@ def silent_server() -> Iterator[int]:
 
 @pytest.mark.parametrize("options", [[], pytest.param(["--json"], marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "silent", [None, pytest.param("NOUBA_DATABASE_URL", marks=pytest.mark.slow), "NOUBA_RABBITMQ_URL"]
+    "silent", variations([None, "NOUBA_DATABASE_URL", "NOUBA_RABBITMQ_URL"], ["NOUBA_RABBITMQ_URL"])
 )
 def test_a_watch_ends_at_ctrl_c_whatever_it_waits_for(
     settings: dict[str, str], tmp_path: Path, silent_server: int, silent: str | None, options: list[str]

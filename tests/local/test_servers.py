@@ -21,6 +21,7 @@ from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
 from tests.queues import wait_until_crash_safe, wait_until_led
+from tests.variations import variations
 
 
 @dataclass
@@ -33,8 +34,8 @@ class Case:
     port: Callable[[], int]
 
 
-# every test that kills RabbitMQ shows the same of it, and it takes long to start again
-@pytest.fixture(params=["postgres", pytest.param("rabbitmq", marks=pytest.mark.slow), "s3"])
+# PostgreSQL starts fastest; every test that kills RabbitMQ shows the same of it
+@pytest.fixture(params=variations(["postgres", "rabbitmq", "s3"], ["postgres"]))
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     made = {"postgres": _postgres_case, "rabbitmq": _rabbitmq_case, "s3": _s3_case}[request.param](tmp_path / "server")
     yield made

@@ -125,6 +125,7 @@ def test_a_process_that_falls_comes_back_and_a_killed_supervisor_leaves_nothing_
     psycopg2.connect(database_url).close()
 
 
+@pytest.mark.slow
 def test_a_process_that_never_stands_is_reported_with_its_last_words(
     local: Local, tmp_path: Path, database_url: str, rabbitmq_url: str
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_process_that_never_stands_is_reported_with_its_last_words(
     assert _processes_below(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_port_that_another_stack_took_in_between_is_chosen_again(
     local: Local, tmp_path: Path, database_url: str, rabbitmq_url: str
 ) -> None:

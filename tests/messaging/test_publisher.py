@@ -78,6 +78,7 @@ def test_the_worker_may_have_declared_everything_before(publisher: Publisher, vh
     assert publisher.publish(messages(3), timeout_seconds=5) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_a_crash_of_rabbitmq_in_the_middle_loses_nothing_that_was_confirmed(
     publisher: Publisher, vhost: VirtualHost, node: Node
 ) -> None:

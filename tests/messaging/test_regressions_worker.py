@@ -100,7 +100,7 @@ THREADS = 2
     ("prefetch", "taken_along"),
     [
         # as `videos` is worked on: nothing waits at a thread's side, but another thread has a job in hand
-        (THREADS, 1),
+        pytest.param(THREADS, 1, marks=pytest.mark.slow),
         # as `webhooks` is: it takes one at a time after a death, so that the killer is counted alone
         (SHORT_JOBS * THREADS, 0),
     ],

@@ -196,6 +196,7 @@ def test_a_relay_killed_at_any_step_loses_nothing(
     assert set(arrived(vhost)) == set(range(20))
 
 
+@pytest.mark.slow
 def test_rabbitmq_may_be_away_for_a_while(engine: Engine, vhost: VirtualHost, node: Node) -> None:
     node.kill()
     with relaying(engine, vhost):

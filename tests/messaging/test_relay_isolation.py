@@ -105,6 +105,7 @@ def test_a_queue_that_confirms_nothing_delays_no_other_queue(
     assert len(arrived) < 1000
 
 
+@pytest.mark.slow
 def test_a_confirm_that_comes_late_counts(
     engine: Engine, relaying_engine: Engine, node: Node, vhost: VirtualHost
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from services.transcoder.hls.lint.check import check
 from tests.playback.test_browser import TOKEN, School
@@ -41,6 +42,7 @@ def shown(school: School, course_id: int) -> dict[str, Any]:
     return dict(httpx.get(address, headers={"Authorization": f"Bearer {TOKEN}"}).json())
 
 
+@pytest.mark.slow
 def test_arabic_captions_of_an_encrypted_lesson_are_shown_in_chromium(
     bench: Bench, school: School, film: Path, player: Player
 ) -> None:

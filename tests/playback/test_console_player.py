@@ -31,6 +31,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     browser.driver.quit()
 
 
+@pytest.mark.slow
 def test_an_operator_plays_an_encrypted_and_a_plain_lesson_and_deletes_one(
     bench: Bench, school: School, film: Path, browser: Browser, rabbitmq_server: RabbitMq, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def manifest_of(address: str) -> str:
     return f"{folder}/{name.replace('master', 'manifest').replace('.m3u8', '.mpd')}"
 
 
+@pytest.mark.slow
 def test_shaka_plays_a_private_lesson_and_its_arabic_captions_from_a_signed_address(
     bench: Bench, school: School, film: Path, page: Page
 ) -> None:

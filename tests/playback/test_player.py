@@ -138,6 +138,7 @@ def test_the_page_plays_previews_resumes_and_renews(
     wait_until(lambda: browser.ask(SHOWN) == ["Bonjour"], 20, "no French is shown")
 
 
+@pytest.mark.slow
 def test_what_the_page_played_is_counted_as_a_lesson_watched(
     bench: Bench, page: str, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

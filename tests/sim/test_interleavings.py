@@ -20,7 +20,7 @@ def servers(database_url: str) -> Iterator[Servers]:
         yield servers
 
 
-@pytest.mark.parametrize("first", [0, 20])
+@pytest.mark.parametrize("first", [0, pytest.param(20, marks=pytest.mark.slow)])
 def test_some_interleavings(servers: Servers, first: int) -> None:
     for seed in range(first, first + 20):
         run_seed(servers, seed)

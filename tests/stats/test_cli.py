@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from local.postgres import Postgres
+from tests.command_line import nouba
 
 NOUBA = Path(sys.executable).with_name("nouba")
 ROOT = Path(__file__).parents[2]
@@ -28,20 +29,16 @@ def run(migrated_server: Postgres) -> Iterator[Run]:
     # the processes of a test run share one server
     name = f"stats_cli_{uuid.uuid4().hex[:12]}"
     administrator.cursor().execute(f"CREATE DATABASE {name} TEMPLATE migrated")
-    settings = {"NOUBA_DATABASE_URL": migrated_server.url_of(name), "COLUMNS": "160"}
+    settings = {"NOUBA_DATABASE_URL": migrated_server.url_of(name)}
 
     def run(*arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [NOUBA, "stats", *arguments],
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = nouba("stats", *arguments, **settings)
         assert done.returncode == status, done.stderr
         return done
 
-    assert "rows/s" in run("seed", "--size", "small", "--until", "2026-11-01").stdout
+    seed = [str(NOUBA), "stats", "seed", "--size", "small", "--until", "2026-11-01"]
+    seeded = subprocess.run(seed, env={**os.environ, **settings}, capture_output=True, text=True, check=True)
+    assert "rows/s" in seeded.stdout
     assert "already has users" in run("seed", status=1).stderr
     assert "31 days computed, 31 of them new" in run("backfill", "2026-10-01", "2026-10-31").stdout
     yield run

@@ -100,6 +100,7 @@ NIGHTS = (
 )
 
 
+@pytest.mark.slow
 def test_every_day_is_counted_once_no_matter_who_is_killed_at_whichever_step(
     start: Start, rows: Callable[..., Any]
 ) -> None:

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import httpx
 import psycopg2
 import pytest
+from psycopg2 import connect
 
 from local.postgres import Postgres
 from local.rabbitmq import DEAD_LETTERS_STAY, RabbitMq
@@ -83,14 +85,51 @@ def migrated_server(postgres_server: Postgres, test_run: RunFolder) -> Postgres:
     return postgres_server
 
 
+class DatabaseSupply:
+    """A database for each test: while one test runs, a thread drops the last test's and makes the next one's."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._thread = ThreadPoolExecutor(1, "database supply")
+        self._next = self._thread.submit(self._make)
+        self._dropped: Future[None] | None = None
+
+    def take(self) -> str:
+        """The name of a database with the newest schema and nothing in it."""
+        name = self._next.result()
+        self._next = self._thread.submit(self._make)
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Drop it, also where the test left a connection open."""
+        if self._dropped:
+            self._dropped.result()
+        self._dropped = self._thread.submit(_administer, self._server, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Make and drop no more: the run's owner destroys the server."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _make(self) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        _administer(self._server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
+        return name
+
+
+@pytest.fixture(scope="session")
+def database_supply(migrated_server: Postgres) -> Iterator[DatabaseSupply]:
+    """The databases of this process's tests."""
+    supply = DatabaseSupply(migrated_server)
+    yield supply
+    supply.close()
+
+
 @pytest.fixture
-def database_url(migrated_server: Postgres) -> Iterator[str]:
+def database_url(migrated_server: Postgres, database_supply: DatabaseSupply) -> Iterator[str]:
     """A database with the newest schema and nothing in it, for one test."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(migrated_server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
+    name = database_supply.take()
     yield migrated_server.url_of(name)
-    # also where the test left a connection open
-    _administer(migrated_server, f"DROP DATABASE {name} WITH (FORCE)")
+    database_supply.give_back(name)
 
 
 @pytest.fixture
@@ -187,6 +226,7 @@ def _has_database(server: Postgres, name: str) -> bool:
 
 
 def _administer(server: Postgres, statement: str) -> None:
-    with closing(psycopg2.connect(server.url_of("postgres"))) as connection:
+    # not by `psycopg2.connect`, which a test may have replaced while the supply's thread runs
+    with closing(connect(server.url_of("postgres"))) as connection:
         connection.autocommit = True
         connection.cursor().execute(statement)

@@ -128,7 +128,14 @@ def test_sound_of_a_short_avi_stays_on_its_picture(ffmpeg: Ffmpeg, tmp_path: Pat
 @pytest.mark.parametrize("first", [further(0.0), 0.98], ids=["sound at once", "sound 0.98 s late"])
 @pytest.mark.parametrize(
     ("ending", "container", "start"),
-    [further(*_TS, 0), (*_TS, 95441), further(*_TS, 95443.0), further(*_TS, -3), further(*_PS, 0), (*_PS, 95435)],
+    [
+        further(*_TS, 0),
+        (*_TS, 95441),
+        further(*_TS, 95443.0),
+        further(*_TS, -3),
+        further(*_PS, 0),
+        further(*_PS, 95435),
+    ],
     ids=["TS", "TS, clock wraps", "TS, wraps before the sound", "TS, negative", "PS", "PS, late clock"],
 )
 def test_sound_stays_on_its_picture_in_containers_without_an_index(

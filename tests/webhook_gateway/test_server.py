@@ -163,6 +163,7 @@ def test_a_restart_begins_to_count_at_nothing(start: Start, tmp_path: Path) -> N
     assert after.verdicts("accepted") == 0
 
 
+@pytest.mark.slow
 def test_a_killed_gateways_folder_goes_with_the_next_start_and_a_living_ones_stays(
     start: Start, tmp_path: Path
 ) -> None:

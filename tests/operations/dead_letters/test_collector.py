@@ -215,6 +215,7 @@ def test_while_postgresql_is_away_dead_letters_wait_in_rabbitmq(
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_rabbitmq_may_crash_under_the_collector(
     engine: Engine, database_url: str, vhost: VirtualHost, node: Node, run: Run, journal: Path
 ) -> None:

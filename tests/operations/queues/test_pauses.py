@@ -68,6 +68,7 @@ def test_jobs_in_hand_are_finished_once_and_nothing_is_rejected(
     assert vhost.ready("webhooks.XQ") == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_started_meanwhile_takes_nothing_either(
     engine: Engine, database_url: str, vhost: VirtualHost, run: Run, journal: Path
 ) -> None:

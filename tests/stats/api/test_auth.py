@@ -195,6 +195,7 @@ def test_nothing_is_no_token(shown: str) -> None:
     assert not access.permits({"HTTP_AUTHORIZATION": shown})
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -83,6 +83,7 @@ def test_a_process_begins_to_answer_though_its_first_check_hangs(begin: Begin) -
     wait_until(lambda: watch.cache is not None)
 
 
+@pytest.mark.slow
 def test_a_lock_in_the_database_is_seen_and_outlived(start: Start, database_url: str) -> None:
     keep(database_url, LAST - timedelta(days=1), LAST)
     api = start(database_url, NOUBA_STATS_PROCESSES="1")

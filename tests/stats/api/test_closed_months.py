@@ -3,30 +3,36 @@
 import csv
 import io
 import json
-import os
-import subprocess
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import text
 
+from local.postgres import Postgres
 from services.stats.api.dashboard.i18n import words_of
 from services.stats.settings import CountSettings
 from services.stats.snapshots.closing import close
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 from shared.runtime.languages import LANGUAGES
-from tests.stats.api.conftest import Start
+from tests.command_line import nouba
 from tests.stats.api.processes import RunningApi
-from tests.webhook_gateway.processes import NOUBA
+from tests.webhook_gateway.processes import new_database
 
 FIRST, LAST = date(2026, 1, 25), date(2026, 2, 3)
 CLOSED, OPEN = date(2026, 1, 30), date(2026, 2, 1)
 
 
-@pytest.fixture
-def api(database_url: str, start: Start) -> RunningApi:
+@pytest.fixture(scope="module")
+def database_of_months(migrated_server: Postgres) -> Iterator[str]:
     """January is closed, and two payments of its 30th came later, one of them without a method."""
+    with new_database(migrated_server) as database:
+        _close_january(database.url)
+        yield database.url
+
+
+def _close_january(database_url: str) -> None:
     engine = build_engine(database_url)
     settings = CountSettings(database_url=database_url)
     computation = build_computation(engine, settings, now=lambda: datetime(2026, 2, 20, tzinfo=UTC))
@@ -44,7 +50,13 @@ def api(database_url: str, start: Start) -> RunningApi:
         connection.execute(late, {"at": f"{CLOSED} 11:00+00"})
     computation.compute(FIRST, LAST)
     engine.dispose()
-    return start(database_url)
+
+
+@pytest.fixture(scope="module")
+def api(database_of_months: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
+    api = RunningApi(tmp_path_factory.mktemp("months") / "log", database_of_months)
+    yield api
+    api.kill()
 
 
 def test_a_day_and_a_range_say_what_is_closed_and_what_is_corrected(api: RunningApi) -> None:
@@ -112,10 +124,10 @@ def test_the_page_says_both(api: RunningApi, language: str) -> None:
     assert link not in closed
 
 
-def test_the_command_line_says_both(api: RunningApi, database_url: str) -> None:
+def test_the_command_line_says_both(api: RunningApi, database_of_months: str) -> None:
     def run(*arguments: str) -> str:
-        settings = {**os.environ, "NOUBA_DATABASE_URL": database_url, "COLUMNS": "160"}
-        done = subprocess.run([NOUBA, "stats", *arguments], env=settings, capture_output=True, text=True, check=True)
+        done = nouba("stats", *arguments, NOUBA_DATABASE_URL=database_of_months)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     assert "closed: what comes later" in run("show", str(CLOSED))

@@ -2,20 +2,20 @@
 
 import csv
 import io
-import os
-import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from local.postgres import Postgres
 from services.stats.days import yesterday
 from services.stats.settings import CountSettings
 from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
-from tests.stats.api.conftest import Start
+from tests.command_line import nouba
 from tests.stats.api.processes import RunningApi
-from tests.webhook_gateway.processes import NOUBA
+from tests.webhook_gateway.processes import Database, new_database
 
 DAY = yesterday(datetime.now(UTC), ZoneInfo("Africa/Algiers"))
 NOON = f"{DAY} 11:00+00"
@@ -37,14 +37,22 @@ UPDATE users SET balance_minor = -1000 * id;
 """  # noqa: S608
 
 
-@pytest.fixture
-def api(database_url: str, start: Start) -> RunningApi:
-    engine = build_engine(database_url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(SCHOOL)
-    build_computation(engine, CountSettings(database_url=database_url)).compute(DAY, DAY)
-    engine.dispose()
-    return start(database_url)
+@pytest.fixture(scope="module")
+def database(migrated_server: Postgres) -> Iterator[Database]:
+    with new_database(migrated_server) as database:
+        engine = build_engine(database.url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(SCHOOL)
+        build_computation(engine, CountSettings(database_url=database.url)).compute(DAY, DAY)
+        engine.dispose()
+        yield database
+
+
+@pytest.fixture(scope="module")
+def api(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
+    api = RunningApi(tmp_path_factory.mktemp("rows") / "log", database.url)
+    yield api
+    api.kill()
 
 
 def test_a_number_a_day_and_a_key_lead_to_their_rows(api: RunningApi) -> None:
@@ -94,14 +102,8 @@ def test_a_question_without_rows_says_why(api: RunningApi, query: str, status: i
     assert api.get(f"/api/stats/{DAY - timedelta(days=9)}/rows?number=revenue.net").status_code == 404
 
 
-def test_the_command_line_shows_the_same(api: RunningApi, database_url: str) -> None:
-    done = subprocess.run(
-        [NOUBA, "stats", "rows", "revenue.by_teacher", str(DAY), "--key", "1"],
-        env={**os.environ, "NOUBA_DATABASE_URL": database_url, "COLUMNS": "160"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_command_line_shows_the_same(database: Database) -> None:
+    done = nouba("stats", "rows", "revenue.by_teacher", str(DAY), "--key", "1", NOUBA_DATABASE_URL=database.url)
     assert (done.returncode, "20.00 DZD" in done.stdout, "ledger_entries" in done.stdout) == (0, True, True), (
         done.stderr
     )

@@ -92,6 +92,7 @@ def test_every_day_is_proved_once_before_the_first_is_proved_again(engine: Engin
         assert list(connection.scalars(text(query))) == [date(2026, 3, 1), date(2026, 3, 2)]
 
 
+@pytest.mark.slow
 def test_every_day_is_proved_in_so_many_nights_while_each_night_brings_a_new_one(
     engine: Engine, computation: Computation
 ) -> None:

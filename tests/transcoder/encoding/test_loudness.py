@@ -10,7 +10,7 @@ import pytest
 from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.planning.loudness import Loudness, LoudnessLog, level_of
-from tests.transcoder.films import QUICK
+from tests.transcoder.films import QUICK, further
 
 LEVELLED = replace(QUICK, loudness_lufs=-16.0)
 #: Something like speech: noise in syllables, with pauses.
@@ -38,11 +38,11 @@ def _heard(path: Path) -> Loudness:
     ("kind", "sound"),
     [
         ("quiet speech", f"{_SPEECH},volume=-8dB"),
-        ("loud speech", f"{_SPEECH},volume=12dB"),
-        ("a tone", "sine=f=440:d=5,volume=-10dB"),
+        further("loud speech", f"{_SPEECH},volume=12dB"),
+        further("a tone", "sine=f=440:d=5,volume=-10dB"),
         ("clicks above quiet speech", f"{_SPEECH},volume=-8dB,aeval='val(0)+0.9*lt(mod(t\\,1)\\,0.002)'"),
-        ("5.1", f"{_SPEECH},volume=-4dB,pan=5.1|FL=c0|FR=c0|FC=c0|BL=0.3*c0|BR=0.3*c0|LFE=0*c0"),
-        ("clipped music", "aevalsrc='0.9*sgn(sin(440*PI*t)+sin(2*PI*601*t))':d=5"),
+        further("5.1", f"{_SPEECH},volume=-4dB,pan=5.1|FL=c0|FR=c0|FC=c0|BL=0.3*c0|BR=0.3*c0|LFE=0*c0"),
+        further("clipped music", "aevalsrc='0.9*sgn(sin(440*PI*t)+sin(2*PI*601*t))':d=5"),
     ],
 )
 def test_a_lesson_is_as_loud_as_the_setting_says_and_does_not_clip(

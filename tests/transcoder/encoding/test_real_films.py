@@ -9,7 +9,7 @@ from services.transcoder.encoding.local_pipeline import make_lesson
 from services.transcoder.errors import Reason, RejectedInputError
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.lint.check import check
-from tests.transcoder.films import QUICK
+from tests.transcoder.films import QUICK, further
 
 
 def _film(name: str) -> Path:
@@ -24,8 +24,8 @@ def _film(name: str) -> Path:
     ("name", "renditions", "frames"),
     [
         ("bigbuckbunny.mp4", ["720p", "480p", "360p", "240p", "audio0", "surround0"], 132),
-        ("bikes.mp4", ["272p", "240p"], 250),
-        ("carphone_pristine.mp4", ["144p"], 120),
+        further("bikes.mp4", ["272p", "240p"], 250),
+        further("carphone_pristine.mp4", ["144p"], 120),
     ],
 )
 def test_a_real_film_becomes_a_lesson(

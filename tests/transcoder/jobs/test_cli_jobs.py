@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from services.transcoder.jobs.model import State
 from tests.transcoder.jobs.harness import Bench, Files
 from tests.waiting import wait_until
@@ -54,6 +56,7 @@ def test_submit_says_what_is_wrong(bench: Bench, tmp_path: Path) -> None:
     assert "not a video" in refused.stdout
 
 
+@pytest.mark.slow
 def test_cancel_ends_ffmpeg_within_two_seconds_and_retry_makes_the_lesson(
     bench: Bench, film: Path, alone: Files
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_worker_that_is_stopped_gives_its_task_back_at_once(bench: Bench, film
     assert bench.lesson(course_id) == alone
 
 
+@pytest.mark.slow
 def test_a_job_that_was_begun_with_a_build_of_ffmpeg_that_is_gone_is_made_anew(
     bench: Bench, film: Path, alone: Files
 ) -> None:

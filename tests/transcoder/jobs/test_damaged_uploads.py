@@ -26,6 +26,7 @@ def assert_warned(bench: Bench, job: JobStatus) -> None:
     assert job.reason is None
 
 
+@pytest.mark.slow
 def test_one_flipped_byte_in_an_mp4_costs_a_warning_and_not_the_lesson(
     bench: Bench, cache: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_damage_that_is_too_much_only_in_all_fails_the_job_at_its_end(
     assert bench.scalar("SELECT max(attempts) FROM transcode_chunks WHERE kind = 'publish'") == 1
 
 
+@pytest.mark.slow
 def test_what_is_shown_first_stays_when_the_rest_fails_and_gives_way_to_the_next_upload(
     bench: Bench, film: Path, tmp_path: Path
 ) -> None:

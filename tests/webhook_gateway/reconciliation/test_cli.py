@@ -82,9 +82,9 @@ def test_a_provider_that_fails_is_an_exit_status_and_people_see_a_table(bench: B
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--older-than", "soon"], "30m"),
+        pytest.param(["--older-than", "soon"], "30m", marks=pytest.mark.slow),
         (["--provider", "generic"], "generic cannot be asked"),
-        (["--provider", "paypal"], "paypal cannot be asked"),
+        pytest.param(["--provider", "paypal"], "paypal cannot be asked", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_asked_for_is_said_in_a_sentence(

@@ -19,6 +19,7 @@ from services.transcoder.hls.lint.check import check
 from services.transcoder.hls.lint.limits import LimitError, Limits, enforced
 from services.transcoder.hls.lint.m3u8 import Playlist
 from services.transcoder.hls.mp4 import Mp4Error, fragments
+from tests.variations import variations
 
 #: By its path, the body that a server answers; None for 404.
 Body = Callable[[str], bytes | None]
@@ -136,7 +137,7 @@ def lint(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("way", GROWING)
+@pytest.mark.parametrize("way", variations(GROWING, ["segments", "lines of a playlist", "an encrypted segment"]))
 def test_memory_is_bounded_in_all(serve: Serve, way: str) -> None:
     found = lint(serve(GROWING[way]), "--max-mib", "48", "--max-seconds", "60")
 
@@ -203,7 +204,9 @@ def test_a_fragment_of_too_many_samples_is_refused() -> None:
         fragments(moof(10_000))
 
 
-@pytest.mark.parametrize("way", ["an endless trickle of segments", "work for hours"])
+@pytest.mark.parametrize(
+    "way", ["an endless trickle of segments", pytest.param("work for hours", marks=pytest.mark.slow)]
+)
 def test_time_is_bounded_in_all(serve: Serve, way: str) -> None:
     # Given a server that answers each file just in time, or a playlist that takes each of its lines with each other
     def trickle(path: str) -> bytes | None:

@@ -14,6 +14,7 @@ from local.postgres import Postgres
 from local.psp.signed_webhooks import Delivery
 from services.webhook_gateway.inbox.spool.spool import Spool
 from services.webhook_gateway.inbox.spool.sqlite_file import FILE
+from tests.variations import variations
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, RunningGateway, deliver, paid
 
@@ -73,10 +74,11 @@ def suspend(postgres: Postgres) -> list[psutil.Process]:
     return processes
 
 
-def test_thirty_seconds_without_postgresql_at_200_events_a_second(
-    gateway: RunningGateway, client: httpx.Client, own_postgres: Postgres
+@pytest.mark.parametrize("seconds", variations([5, 30], [5]))
+def test_nothing_is_lost_without_postgresql_at_200_events_a_second(
+    gateway: RunningGateway, client: httpx.Client, own_postgres: Postgres, seconds: int
 ) -> None:
-    deliveries = [paid() for _ in range(30 * RATE_PER_SECOND)]
+    deliveries = [paid() for _ in range(seconds * RATE_PER_SECOND)]
     deliver(client, paid())
     own_postgres.kill()
 
