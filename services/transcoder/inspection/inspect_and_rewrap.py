@@ -18,6 +18,8 @@ from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import LessonWarning, Source
 
 REWRAPPED_NAME = "source.mkv"
+#: What ffmpeg says where Matroska has no name for a codec: PCM of Blu-rays, Nellymoser.
+_NO_NAME = "Could not write header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ def _rewrap(
 
     try:
         made = make(whole_alone=False)
-    except RejectedInputError:
+    except RejectedInputError as error:
+        if _NO_NAME in error.detail:
+            return make(whole_alone=False, decode_sound=True)
         # a recorder that lost its power ends within a packet
         made = make(whole_alone=True)
     if len(made.source.audio) < len(described.audio):

@@ -542,6 +542,8 @@ LEFTOVERS: tuple[Recipe, ...] = (
     _after("two programs", "ts", "-i {base} -map 0:v -map 0:a -map 0:v -map 0:a -c copy"
            " -program title=one:st=0:st=1 -program title=two:st=2:st=3", base=_MP4),
     _made("ADPCM in FLV", "flv", "-c:v", "flv", *FINE, "-c:a", "adpcm_swf", "-ar", "22050"),
+    _made("PCM of a Blu-ray that starts late", "m2ts", *X264, "-bf", "2", "-c:a", "pcm_bluray",
+          "-mpegts_m2ts_mode", "1", "-f", "mpegts", layout="stereo", sound_first=0.7),
     _made("A-law of a camera in AVI", "avi", *X264, "-c:a", "pcm_alaw", sample_rate=8000),
     _made("PCM in MP4", "mp4", *X264, "-c:a", "pcm_s16be", "-f", "mov"),
     _made("AVCHD", "m2ts", *X264, "-x264-params", "tff=1:bframes=2", "-c:a", "ac3", "-mpegts_m2ts_mode", "1",
