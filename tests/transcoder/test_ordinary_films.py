@@ -334,7 +334,7 @@ def test_bare_video_is_refused_and_becomes_a_lesson_in_the_way_that_the_sentence
 def test_bare_video_of_older_kinds_is_refused_alike(ending: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     codec = {"m4v": "mpeg4", "mjpeg": "mjpeg", "m1v": "mpeg1video", "h263": "h263"}[ending]
     bare = tmp_path / f"film.{ending}"
-    run(*oracle.picture(2, size="352x288"), "-c:v", codec, bare)
+    run(*oracle.picture(2, size="352x288"), "-c:v", codec, *(["-f", "m4v"] if ending == "m4v" else []), bare)
 
     with pytest.raises(RejectedInputError, match=r"^This file is bare video without a container"):
         inspect(bare, tmp_path, ffmpeg)
