@@ -86,7 +86,7 @@ def test_a_missing_transport_packet_costs_a_warning_and_not_the_lesson(
     assert "damaged at 0:" in lesson.warnings[0].text
 
 
-@pytest.mark.parametrize("share", [0.67, further(0.3)])
+@pytest.mark.parametrize("share", [0.46, further(0.3), further(0.65)])
 def test_a_transport_stream_that_ends_within_a_packet_of_sound_stays_in_sync(
     share: float, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:

@@ -132,10 +132,12 @@ def _left_out(upload: Source, packets: PacketIndex, made: _Rewrapped) -> tuple[L
     damages = []
     for name, old, new in tracks:
         kept = [at - made.packets.start for at in made.packets.track(new).times()]
-        damages.append(damage_of(name, packets.track(old).missing(kept, packets.start)))
-    for damage in damages:
-        if is_fatal(damage, upload.duration_seconds):
-            raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{damage.seconds:.1f} s of packets are cut off")
+        spans = packets.track(old).missing(kept, packets.start)
+        damages.append(damage_of(name, spans))
+        # what was being written when a recorder stopped is no part of the film
+        inside = damage_of(name, [span for span in spans if kept and span[0] < kept[-1]])
+        if is_fatal(inside, upload.duration_seconds):
+            raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{inside.seconds:.1f} s of packets are cut off")
     return tuple(warning_of(damage) for damage in merged(damages))
 
 
