@@ -72,7 +72,8 @@ def test_chapters_of_the_api_take_the_place_of_the_uploads_and_are_on_the_seek_b
         ActionChains(browser.driver).move_to_element_with_offset(seek, seek.size["width"] // 2 - 4, 0).perform()
         assert browser.texts(".preview b") == ["انكسار الضوء"]
         options = browser.ask("[...find('[name=chapter]').options].map(one => one.text)")
-        assert options == ["-", "0:00 مقدمة", "0:02 انكسار الضوء"]
+        # each title isolated: an option holds no element
+        assert options == ["-", "0:00 \u2068مقدمة\u2069", "0:02 \u2068انكسار الضوء\u2069"]
 
         # When an empty list is sent, then none are shown; without the API's, those of the upload are back
         assert ask(school, course_id, "PUT", []).status_code == 200
