@@ -1,20 +1,29 @@
 """Prints the software bill of materials of an image as CycloneDX JSON: `python -m deploy.sbom gateway`.
 
-From the pinned requirements alone, so it needs no network, and is the same for the same commit.
+From the pinned requirements alone, so it needs no network, and is the same for the same commit. Packages of Debian are
+not in it: their versions are those of the day on which an image is built.
 """
 
+import hashlib
 import json
 import re
 import sys
+import tomllib
+from base64 import b64decode
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-REQUIREMENTS = Path(__file__).parents[1] / "requirements"
+ROOT: Final = Path(__file__).parents[1]
+REQUIREMENTS: Final = ROOT / "requirements"
+#: The lock of npm for JavaScript that the repository has a copy of, and the file that each package is copied to. Every
+#: image has `shared`.
+PLAYER_LOCK: Final = REQUIREMENTS / "player" / "package-lock.json"
+PLAYER_FILES: Final = {"hls.js": "shared/player/hls.min.js"}
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
-def components(requirements: str) -> list[dict[str, Any]]:
+def python_components(requirements: str) -> list[dict[str, Any]]:
     """A component for each pinned package, with the hashes of the files that may be installed."""
     found: list[dict[str, Any]] = []
     for line in requirements.splitlines():
@@ -27,14 +36,42 @@ def components(requirements: str) -> list[dict[str, Any]]:
     return found
 
 
+def javascript_components() -> list[dict[str, Any]]:
+    """A component for each package of npm, with the package's hash, and that of the file which the image has of it."""
+    found = []
+    for place, package in json.loads(PLAYER_LOCK.read_text())["packages"].items():
+        name = place.removeprefix("node_modules/")
+        if not name:
+            continue
+        purl = f"pkg:npm/{name}@{package['version']}"
+        file = PLAYER_FILES[name]
+        content = hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
+        integrity = b64decode(package["integrity"].removeprefix("sha512-")).hex()
+        found.append(
+            {
+                "type": "library",
+                "bom-ref": purl,
+                "name": name,
+                "version": package["version"],
+                "purl": purl,
+                "licenses": [{"license": {"id": package["license"]}}],
+                "hashes": [{"alg": "SHA-512", "content": integrity}],
+                "components": [{"type": "file", "name": file, "hashes": [{"alg": "SHA-256", "content": content}]}],
+            }
+        )
+    return found
+
+
 def document(service: str) -> dict[str, Any]:
     """The bill of materials of `service`."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    packages = python_components((REQUIREMENTS / f"{service}.txt").read_text())
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": {"component": {"type": "application", "name": f"nouba-{service}"}},
-        "components": components((REQUIREMENTS / f"{service}.txt").read_text()),
+        "metadata": {"component": {"type": "application", "name": f"nouba-{service}", "version": version}},
+        "components": [*packages, *javascript_components()],
     }
 
 

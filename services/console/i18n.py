@@ -1,7 +1,8 @@
 """Languages of the console: which one a visitor gets, its words, and how it writes figures and times.
 
 The English text is the key: `translations/<language>.toml` has the other two. What the database holds (reasons, ids, a
-provider's words) stays as it is, and stands isolated, so that a right-to-left page does not turn it around.
+provider's words) stays as it is, and stands isolated, so that neither turns the other around: a right-to-left page its
+Latin words, and a title in Arabic the page. What would break out of that is shown as an escape, in every template.
 """
 
 import tomllib
@@ -22,7 +23,7 @@ from services.console.sessions import OPEN
 from shared.runtime.currency import Money, format_minor
 from shared.runtime.languages import LANGUAGES, choose_language, format_money, locale_of
 from shared.runtime.translatable_sentence import Sentence
-from shared.runtime.visible_text import visible
+from shared.runtime.visible_text import finalize, has_right_to_left, visible
 
 COOKIE = "nouba_language"
 _COOKIE_SECONDS = 365 * 86_400
@@ -109,13 +110,13 @@ def word(text: str | None) -> str | Markup:
         return "–"
     spaced = text.replace("_", " ")
     found = catalogue(language()).get(spaced)
-    return found if isinstance(found, str) else spaced if language() == "en" else isolated(spaced)
+    return Written(found) if isinstance(found, str) else spaced if language() == "en" else isolated(spaced)
 
 
 def isolated(text: Any) -> str | Markup:
     """The text, apart from what surrounds it."""
     shown = _visible(text)
-    return Markup("<bdi>{}</bdi>").format(shown) if direction() == "rtl" else escape(shown)
+    return Markup("<bdi>{}</bdi>").format(shown) if _needs_isolation(shown) else escape(shown)
 
 
 def write_count(value: int) -> str:
@@ -151,6 +152,7 @@ def write_day(value: date) -> str:
 def add_languages(app: Flask, *, is_https: bool) -> None:
     """Give `app` the languages: the words of its templates, and the address that changes the language."""
     environment = app.jinja_env
+    environment.finalize = finalize
     environment.globals |= {
         "_": translate_html,
         "counted": _count_html,
@@ -204,6 +206,10 @@ def _visible(text: Any) -> str:
     return text if isinstance(text, Written | Markup) else visible(str(text))
 
 
+def _needs_isolation(text: str) -> bool:
+    return direction() == "rtl" or has_right_to_left(text)
+
+
 def _shown(value: Any) -> Any:
     """A value as a sentence of the visitor's language has it."""
     match value:
@@ -219,4 +225,4 @@ def _shown(value: Any) -> Any:
             text = write_day(value)
         case _:
             text = _visible(value)
-    return f"{_ISOLATE}{text}{_END}" if direction() == "rtl" else text
+    return f"{_ISOLATE}{text}{_END}" if _needs_isolation(text) else text

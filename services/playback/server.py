@@ -14,6 +14,7 @@ from services.playback.settings import PlaybackSettings
 from services.playback.views import FLUSH_EVERY_SECONDS, PostgresViews, ViewRecorder
 from shared.runtime.database import build_engine
 from shared.runtime.gunicorn import GunicornServer
+from shared.runtime.hsts import with_hsts
 from shared.runtime.logs import describe
 from shared.runtime.periodic_thread import PeriodicThread
 from shared.runtime.playback_links import normalise_address, split_secrets
@@ -65,13 +66,14 @@ class PlaybackServer(GunicornServer):
         self._recorder = recorder = ViewRecorder(PostgresViews(engine), settings.zone)
         self._flushing = PeriodicThread("lesson views", recorder.flush, FLUSH_EVERY_SECONDS)
         self._flushing.start()
-        return PlaybackApp(
+        app = PlaybackApp(
             split_secrets(settings.playback_secrets),
             S3Files(settings.s3_bucket, settings.s3_endpoint_url or None, settings.playback_threads),
             PostgresKeys(engine),
             recorder,
             client_address(settings.playback_proxies),
         )
+        return with_hsts(app, settings.https)
 
     def _flush_rest(self, _arbiter: object, _worker: object) -> None:
         if self._flushing is None or self._recorder is None:

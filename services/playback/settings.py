@@ -3,10 +3,10 @@
 from pydantic import Field
 
 from shared.runtime.playback_links import PlaybackSecrets
-from shared.runtime.settings import ZonedSettings
+from shared.runtime.settings import ProcessSettings
 
 
-class PlaybackSettings(ZonedSettings):
+class PlaybackSettings(ProcessSettings):
     """The playback service: an S3 key that reads, the secrets of addresses, a role for keys and views, and the zone."""
 
     playback_host: str = "127.0.0.1"
@@ -21,5 +21,3 @@ class PlaybackSettings(ZonedSettings):
     playback_proxies: int = Field(0, ge=0, le=10)
     s3_bucket: str
     s3_endpoint_url: str | None = None
-    metrics_port: int = 0
-    metrics_host: str = "127.0.0.1"

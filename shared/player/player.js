@@ -10,7 +10,7 @@ const words = JSON.parse(root.dataset.words || '{}'), word = text => words[text]
 root.innerHTML = `
 <div class="stage"><video playsinline crossorigin="anonymous"></video>
 <button class="big" type="button" aria-label="${word('Play')}">&#9654;</button><p class="message" role="status" hidden></p></div>
-<div class="seek"><div class="preview" hidden><div class="still"></div><span></span><b></b></div><div class="marks"></div>
+<div class="seek"><div class="preview" hidden><div class="still"></div><span></span><b dir="auto"></b></div><div class="marks"></div>
 <input type="range" name="position" min="0" max="0" step="0.1" value="0" aria-label="${word('Position')}" disabled></div>
 <div class="bar"><button class="play" type="button">${word('Play')}</button><span class="time">0:00 / 0:00</span>
 <label class="resumed" hidden>${word('Resumed at')} <a href="#start"></a></label><span class="space"></span>
@@ -124,7 +124,7 @@ async function loadChapters(session) {
   const answer = source && await fetch(beside(source.URI)).catch(() => null);
   const found = answer && answer.ok ? await answer.json() : [];
   chapters = found.map(one => ({ start: one['start-time'], title: one.titles[0].title }));
-  fill('chapter', chapters.map(({ start, title }) => [start, `${clock(start)} ${title}`]));
+  fill('chapter', chapters.map(({ start, title }) => [start, `${clock(start)} \u2068${title}\u2069`]));
   seen.chapters = chapters.length;
   markChapters();
 }

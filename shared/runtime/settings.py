@@ -56,10 +56,16 @@ class DatabaseSettings(BaseSettings):
     database_url: DatabaseUrl
 
 
-class ZonedSettings(DatabaseSettings):
-    """What a process needs that counts by day."""
+class ProcessSettings(DatabaseSettings):
+    """What a process needs that runs for long."""
 
     timezone: Annotated[str, AfterValidator(_zone_exists)] = "Africa/Algiers"
+    #: Where this process answers Prometheus; 0 switches it off.
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
+    #: Whether browsers and programs reach this process by HTTPS, through a proxy: answers say so (HSTS), and cookies
+    #: travel no other way.
+    https: bool = False
 
     @property
     def zone(self) -> ZoneInfo:
@@ -67,16 +73,10 @@ class ZonedSettings(DatabaseSettings):
         return ZoneInfo(self.timezone)
 
 
-class Settings(ZonedSettings):
-    """The settings that all services share."""
+class Settings(ProcessSettings):
+    """What a process needs that sends or handles messages."""
 
     rabbitmq_url: RabbitMqUrl
-    #: Where this process answers Prometheus; 0 switches it off.
-    metrics_port: int = 0
-    metrics_host: str = "127.0.0.1"
-    #: Whether browsers and programs reach this process by HTTPS, through a proxy: answers say so (HSTS), and cookies
-    #: travel no other way.
-    https: bool = False
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -167,3 +167,26 @@ def test_a_viewer_asks_nothing(database_url: str, rabbitmq_url: str, database: D
     assert 'name="what"' not in viewer.read(f"/lessons/{job}")
     assert ask(viewer, job, "retry") == 403
     assert requested(database, job) is None
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_title_stays_in_its_place_whatever_is_in_it(operator: Person, database: Database, language: str) -> None:
+    # Given titles that the school's own application and a film wrote: in Arabic, and with what ends an isolate
+    job = lesson(database, "completed")
+    database.execute(
+        "UPDATE courses SET title = %s WHERE id = (SELECT max(id) FROM courses)", "\u200fشرح\u2069\u202eevil"
+    )
+    database.execute(
+        "UPDATE transcode_jobs SET chapters = %s WHERE id = %s",
+        '[{"start_seconds": 0, "title": "انكسار"}, {"start_seconds": 9, "title": "gpj\u2069\u202e"}]',
+        job,
+    )
+    operator.get(f"/language/{language}")
+
+    page = operator.read(f"/lessons/{job}")
+
+    # Then each stands isolated, and what would break out of that is written as an escape
+    assert "<bdi>\u200fشرح\\u2069\\u202eevil</bdi>" in page
+    assert "<bdi>انكسار</bdi>" in page
+    assert "<bdi>gpj\\u2069\\u202e</bdi>" in page
+    assert "\u202e" not in page

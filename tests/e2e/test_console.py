@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from local.free_port import free_port
-from local.installers.axe import find_axe
+from local.installers.axe import fetch_axe
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
 from services.console.i18n import catalogue
@@ -162,7 +162,7 @@ def test_every_page_can_be_read_and_loads_nothing_from_elsewhere(
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    return find_axe().read_text("utf-8")
+    return fetch_axe()
 
 
 @pytest.mark.parametrize(

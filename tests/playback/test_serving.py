@@ -202,6 +202,20 @@ def test_an_address_that_is_bound_plays_from_there_alone(
     assert found == [200, 200, 200, 403, 403]
 
 
+def test_behind_a_proxy_with_tls_every_answer_says_so(
+    playback: RunningPlayback, migrated_server: Postgres, s3_server: S3, tmp_path: Path
+) -> None:
+    # Given a service that players reach by HTTPS, then playlists, segments, refusals and preflights have the header
+    paths = [signed(MASTER), signed(MASTER).replace("master.m3u8", "360p/00000.m4s"), "/play/7", "/healthz"]
+    with RunningPlayback(tmp_path / "log", migrated_server.url_of("migrated"), s3_server, NOUBA_HTTPS="true") as secure:
+        answers = [httpx.get(secure.url + path) for path in paths]
+        answers.append(httpx.options(secure.url + paths[0]))
+
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 200, 204]
+    assert all("Strict-Transport-Security" in answer.headers for answer in answers)
+    assert "Strict-Transport-Security" not in httpx.get(playback.url + paths[0]).headers
+
+
 @pytest.mark.parametrize(
     "tail",
     [

@@ -1,5 +1,6 @@
 """Films with a little damage become lessons with a warning; films with much are rejected."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from services.transcoder.errors import Reason, RejectedInputError
 from services.transcoder.ffmpeg.process import Ffmpeg
 from tests.transcoder import oracle
 from tests.transcoder.films import QUICK, further
-from tests.transcoder.test_ordinary_films import AAC, FAST, cache, lesson_of, once, run
+from tests.transcoder.test_ordinary_films import AAC, FAST, assert_same, cache, lesson_of, once, run
 
 __all__ = ["cache"]
 
@@ -30,6 +31,19 @@ def without_packet(film: Path, target: Path) -> Path:
     packets = [data[at : at + 188] for at in range(0, len(data), 188)]
     place = next(i for i in range(len(packets) // 2, len(packets)) if packets[i][1:3] == b"\x01\x00")
     target.write_bytes(b"".join(packets[:place] + packets[place + 1 :]))
+    return target
+
+
+def cut_in_sound(film: Path, target: Path, share: float) -> Path:
+    """A transport stream that ends within a packet of sound, `share` of the way in: the recorder lost its power."""
+    data = film.read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    sound = [
+        i for i in range(int(len(packets) * share), len(packets)) if packets[i][1] & 0x1F == 1 and packets[i][2] == 1
+    ]
+    # one that begins, and goes on in another
+    place = next(i for i, after in itertools.pairwise(sound) if packets[i][1] & 0x40 and not packets[after][1] & 0x40)
+    target.write_bytes(b"".join(packets[: place + 1]))
     return target
 
 
@@ -72,6 +86,20 @@ def test_a_missing_transport_packet_costs_a_warning_and_not_the_lesson(
     assert "damaged at 0:" in lesson.warnings[0].text
 
 
+@pytest.mark.parametrize("share", [0.46, further(0.3), further(0.65)])
+def test_a_transport_stream_that_ends_within_a_packet_of_sound_stays_in_sync(
+    share: float, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.ts"
+    run(*oracle.picture(20), *oracle.sound(20), *FAST, "-g", "50", "-bf", "2", *AAC, whole)
+    film = cut_in_sound(whole, tmp_path / "film.ts", share)
+
+    lesson = lesson_of(film, tmp_path, ffmpeg)
+
+    assert_same(film, lesson, tmp_path)
+    assert {warning.code for warning in lesson.warnings} <= {"damaged_sound"}
+
+
 def test_a_film_of_which_more_than_a_hundredth_is_damaged_is_refused(
     cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
@@ -84,13 +112,17 @@ def test_a_film_of_which_more_than_a_hundredth_is_damaged_is_refused(
     assert caught.value.reason is Reason.DAMAGED
 
 
+@pytest.mark.parametrize("ending", ["mp4", "avi"])
 def test_a_film_whose_very_end_is_missing_is_a_lesson_with_a_warning(
-    cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
+    ending: str, cache: Path, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
-    whole, film = tmp_path / "whole.mp4", tmp_path / "film.mp4"
-    run("-i", noisy(cache, "mp4", *FAST, "-g", "50"), "-c", "copy", "-movflags", "+faststart", whole)
+    whole, film = tmp_path / f"whole.{ending}", tmp_path / f"film.{ending}"
+    front = ["-movflags", "+faststart"] if ending == "mp4" else []
+    run("-i", noisy(cache, "mp4", *FAST, "-g", "50"), "-c", "copy", *front, whole)
     data = whole.read_bytes()
-    film.write_bytes(data[: int(len(data) * 0.994)])
+    # an AVI ends with its index: without that and its last four frames
+    end = [found.start() for found in re.finditer(b"00dc", data[: data.rfind(b"idx1")])][-4:]
+    film.write_bytes(data[: end[0] if ending == "avi" else int(len(data) * 0.994)])
 
     lesson = lesson_of(film, tmp_path, ffmpeg)
 

@@ -13,9 +13,11 @@ from services.transcoder.encoding.local_pipeline import Lesson, make_lesson
 from services.transcoder.errors import Reason, RejectedInputError
 from services.transcoder.ffmpeg.process import Ffmpeg
 from services.transcoder.hls.lint.check import check
+from services.transcoder.inspection.probe import inspect
 from services.transcoder.planning.ladder import rungs
 from tests.transcoder import edit_lists, ivf, oracle
 from tests.transcoder.films import QUICK, further
+from tests.transcoder.strangers.makers import require
 
 FAST = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
 AAC = ["-c:a", "aac", "-b:a", "96k"]
@@ -302,6 +304,47 @@ def test_sound_files_of_other_kinds_are_lessons(ending: str, codec: str, ffmpeg:
     seen, made = oracle.film(film, tmp_path), oracle.beeps(lesson.folder / "audio0")
     assert len(made) == len(seen.beeps) == 5
     assert all(abs(a - b) < SYNC_SECONDS for a, b in zip(made, seen.beeps, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [
+        ("h264", [*FAST, "-bf", "2"]),
+        further("hevc", ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"]),
+        further("m2v", ["-c:v", "mpeg2video", "-bf", "2"]),
+        further("obu", ["-c:v", "libsvtav1", "-preset", "12"]),
+    ],
+    ids=["H.264", "H.265", "MPEG-2", "AV1"],
+)
+def test_bare_video_is_refused_and_becomes_a_lesson_in_the_way_that_the_sentence_names(
+    ending: str, options: list[str], ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    # Given video without a container, as cameras of single-board computers write it
+    bare, wrapped = tmp_path / f"film.{ending}", tmp_path / "film.mkv"
+    run(*oracle.picture(7), *options, bare)
+
+    # Then no rate is guessed
+    with pytest.raises(RejectedInputError, match=r"^This file is bare video without a container.*MKVToolNix") as caught:
+        make_lesson(bare, tmp_path / "lesson", ffmpeg, recipe=QUICK)
+    assert caught.value.reason is Reason.UNSUPPORTED
+
+    # And when it is put into a container, then the lesson flashes when it was drawn to
+    require("mkvmerge")
+    subprocess.run(["mkvmerge", "-q", "-o", wrapped, "--default-duration", "0:25p", bare], check=True, timeout=60)
+    lesson = lesson_of(wrapped, tmp_path, ffmpeg)
+    flashes, frames = oracle.rendition(lesson.folder / lesson.plan.rungs[0].name, 25)
+    assert frames == 175
+    assert flashes == pytest.approx(oracle.MARKS[:5], abs=0.04)
+
+
+@pytest.mark.parametrize("ending", ["m4v", "mjpeg", "m1v", "h263"])
+def test_bare_video_of_older_kinds_is_refused_alike(ending: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    codec = {"m4v": "mpeg4", "mjpeg": "mjpeg", "m1v": "mpeg1video", "h263": "h263"}[ending]
+    bare = tmp_path / f"film.{ending}"
+    run(*oracle.picture(2, size="352x288"), "-c:v", codec, *(["-f", "m4v"] if ending == "m4v" else []), bare)
+
+    with pytest.raises(RejectedInputError, match=r"^This file is bare video without a container"):
+        inspect(bare, tmp_path, ffmpeg)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from services.stats.rows.reader import RowReader
 from shared.runtime.api_tokens import TokenVerifier
 from shared.runtime.client_address import client_address
 from shared.runtime.hsts import with_hsts
+from shared.runtime.visible_text import finalize
 
 
 def create_app(settings: ApiSettings, watch: CacheRefresher, row_reader: RowReader) -> Flask:
@@ -20,6 +21,7 @@ def create_app(settings: ApiSettings, watch: CacheRefresher, row_reader: RowRead
     app.url_map.merge_slashes = False
     app.json.compact = True  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.finalize = finalize
     access = ReadAccess(
         TokenVerifier(settings.required_tokens()), settings.allowed_hosts(), client_address(settings.stats_proxies)
     )

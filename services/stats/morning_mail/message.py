@@ -11,6 +11,7 @@ from services.stats.api.dashboard.i18n import words_of
 from services.stats.api.dashboard.view_model import OVERVIEW, view_of
 from services.stats.api.snapshot_cache import SnapshotCache
 from services.stats.errors import NoStatisticsError
+from shared.runtime.visible_text import finalize
 
 #: The page's first ones; a mail is read on a phone.
 NUMBERS = OVERVIEW[:6]
@@ -22,6 +23,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
     undefined=jinja2.StrictUndefined,
+    finalize=finalize,
 )
 
 

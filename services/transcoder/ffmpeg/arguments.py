@@ -191,15 +191,29 @@ def mend_clock(source: Source, path: Path, shifts: Mapping[int, Sequence[tuple[i
     return [*words, "-f", "mpegts", MENDED_NAME]
 
 
-def rewrap(source: Source, path: Path) -> list[str]:
-    """The same packets in `source.mkv`: formats without an index (MPEG-TS) cannot be cut exactly."""
+def rewrap(source: Source, path: Path, *, whole_alone: bool = False, decode_sound: bool = False) -> list[str]:
+    """The same packets in `source.mkv`: formats without an index (MPEG-TS) cannot be cut exactly.
+
+    `whole_alone` leaves out packets of which a part is missing: a filter on the way into Matroska may end at one.
+    `decode_sound` keeps sound as FLAC, for codecs that Matroska has no name for.
+    """
     # a missing packet is the decoder's business; what arrives is measured
     # AVI has no times of showing; made up for frames that are in order, they would be a frame late
-    made_up = ["-fflags", "+genpts"] if source.video is None or source.video.reordered else []
-    words = [*_TOLERANT_START, *made_up, *_open(source.container, path)]
+    flags = "+genpts" if source.video is None or source.video.reordered else ""
+    flags += "+discardcorrupt" if whole_alone else ""
+    words = [*_TOLERANT_START, *(["-fflags", flags] if flags else []), *_open(source.container, path)]
     for stream in _streams(source):
         words += ["-map", f"0:{stream}"]
-    words += ["-c", "copy", "-bitexact", "-sn", "-dn", "-max_interleave_delta", "0"]
+    words += [
+        "-c",
+        "copy",
+        *(["-c:a", "flac"] if decode_sound else []),
+        "-bitexact",
+        "-sn",
+        "-dn",
+        "-max_interleave_delta",
+        "0",
+    ]
     return [*words, "-f", "matroska", "source.mkv"]
 
 

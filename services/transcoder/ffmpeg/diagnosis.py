@@ -8,12 +8,21 @@ from services.transcoder.errors import EncoderFailedError, OutOfSpaceError, Reas
 DAMAGED = "The video is damaged or incomplete: export it again from the program that made it, and upload the new file."
 UNREADABLE = "This file is not a video that we can read: upload an MP4, MOV, MKV, WebM or AVI file."
 UNSUPPORTED = "The video uses a format that we do not support: export it as MP4 (H.264 and AAC)."
+BARE_VIDEO = (
+    "This file is bare video without a container: nothing in it says when each picture is shown, and it has no sound."
+    " Export it as MP4 from the program that recorded it, or put it into an MKV file with its frame rate (MKVToolNix"
+    " does that for H.264, H.265, MPEG-2 and AV1), and upload that."
+)
 TOO_LARGE = "The picture of this video is too large: export it with at most 8192 x 4320 pixels."
+
+#: ffmpeg's demuxers of such files. It makes times up, 25 pictures a second, and none for reordered ones.
+_BARE = "h26[1345]|hevc|vvc|evc|mpegvideo|m4v|vc1|obu|av1|mjpeg|dirac|cavsvideo|avs[23]|dnxhd"
 
 _PERMANENT: tuple[tuple[str, Reason, str], ...] = (
     (r"moov atom not found|EBML header parsing failed|File ended prematurely|partial file", Reason.DAMAGED, DAMAGED),
     (r"Cannot allocate memory|bad_alloc|malloc.* failed|exceeds specified max pixel count|Picture size \S+ is invalid"
      r"|File too large", Reason.TOO_LARGE, TOO_LARGE),
+    (rf"\[(?:{_BARE}) @ \w+\] Format not on whitelist", Reason.UNSUPPORTED, BARE_VIDEO),
     (r"not (on|in) whitelist|Format not on|blacklisted|[Uu]nsafe file name", Reason.NOT_A_VIDEO, UNREADABLE),
     (r"Decoder .* not found|[Uu]nknown decoder|no decoder|not (currently )?supported|Could not find codec parameters"
      r"|unspecified size|does not contain any stream|matches no streams", Reason.UNSUPPORTED, UNSUPPORTED),

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.transcoder.planning.languages import language_tag
 from services.transcoder.planning.source import Chapter, Subtitles
+from shared.runtime.visible_text import plain
 
 #: Codecs of subtitles that are text; pictures (DVD, Blu-ray, DVB) become no captions.
 TEXT_CODECS = ("mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text")
@@ -22,7 +23,7 @@ def subtitles_of(streams: Sequence[dict[str, Any]]) -> tuple[Subtitles, ...]:
         tags = one.get("tags", {})
         language = language_tag(tags.get("language", ""))
         found.setdefault(
-            language, Subtitles(index=one["index"], language=language, title=_printable(tags.get("title", ""), 60))
+            language, Subtitles(index=one["index"], language=language, title=plain(tags.get("title", ""), 60))
         )
     return tuple(sorted(found.values(), key=lambda track: track.index)[:MAX_TRACKS])
 
@@ -32,12 +33,8 @@ def chapters_of(described: dict[str, Any], start: float, duration: float) -> tup
     found: dict[float, Chapter] = {}
     for one in sorted(described.get("chapters", ()), key=lambda one: float(one["start_time"])):
         at = round(max(0.0, float(one["start_time"]) - start), 3)
-        title = _printable(one.get("tags", {}).get("title", ""), MAX_TITLE) or f"{len(found) + 1}"
+        title = plain(one.get("tags", {}).get("title", ""), MAX_TITLE) or f"{len(found) + 1}"
         if at < duration:
             found.setdefault(at, Chapter(start_seconds=at, title=title))
     # one that is the whole film says nothing
     return tuple(found.values())[:MAX_CHAPTERS] if len(found) > 1 else ()
-
-
-def _printable(text: str, longest: int) -> str:
-    return "".join(character for character in text if character.isprintable()).strip()[:longest]

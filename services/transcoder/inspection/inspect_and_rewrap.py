@@ -6,16 +6,20 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from services.transcoder.errors import EncoderFailedError, JobCancelledError, RejectedInputError
+from services.transcoder.errors import EncoderFailedError, JobCancelledError, Reason, RejectedInputError
 from services.transcoder.ffmpeg import arguments
+from services.transcoder.ffmpeg.diagnosis import DAMAGED
 from services.transcoder.ffmpeg.process import Ffmpeg, never
 from services.transcoder.ffmpeg.untrusted_outputs import MATROSKA, TRANSPORT_STREAM, check_output
 from services.transcoder.inspection.packets import PacketIndex
 from services.transcoder.inspection.probe import check_bounds, on_grid, read
+from services.transcoder.planning.damage import damage_of, is_fatal, merged, warning_of
 from services.transcoder.planning.profile import EncodingProfile
-from services.transcoder.planning.source import Source
+from services.transcoder.planning.source import LessonWarning, Source
 
 REWRAPPED_NAME = "source.mkv"
+#: What ffmpeg says where Matroska has no name for a codec: PCM of Blu-rays, Nellymoser.
+_NO_NAME = "Could not write header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,17 @@ class Prepared:
     source: Source
     #: Of the upload: the lesson's name is made of it.
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Rewrapped:
+    """A Matroska file, what it holds, and how it was made; `arguments.rewrap` has what the last two are."""
+
+    path: Path
+    source: Source
+    packets: PacketIndex
+    whole_alone: bool
+    decode_sound: bool
 
 
 def prepare(
@@ -52,24 +67,78 @@ def prepare(
         mended = _mend_clock(source, packets, path, work, ffmpeg, cancelled, space)
         if mended:
             described, origin = mended, work / arguments.MENDED_NAME
-        words = arguments.rewrap(described, origin)
-        ffmpeg.encode(words, work, reads=[origin], cancelled=cancelled, file_bytes=space)
-        # a link here would grant the next ffmpeg the file that it points to
-        check_output(work / REWRAPPED_NAME, MATROSKA)
-        rewrapped = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
-        made, times = read(rewrapped, folder, ffmpeg, cancelled)
+        found = _rewrap(described, origin, work, folder, ffmpeg, cancelled, space)
+        made = found.source
         if mended and source.video and made.video:
             # times of a clock that began anew lie between each other: they have no rate
             video = replace(source.video, rate=made.video.rate, variable=made.video.variable)
             source = replace(source, video=video)
-        made = _as_before(source, made, times)
+        elif not mended:
+            source = replace(source, warnings=(*source.warnings, *_left_out(source, packets, found)))
+        made = _as_before(source, made, found.packets)
         check_bounds(made)
-        return Prepared(rewrapped, made, digest)
+        return Prepared(found.path, made, digest)
     except RejectedInputError:
         check_bounds(source)
         return Prepared(path, source, digest)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _rewrap(
+    described: Source,
+    origin: Path,
+    work: Path,
+    folder: Path,
+    ffmpeg: Ffmpeg,
+    cancelled: Callable[[], bool],
+    file_bytes: int,
+) -> _Rewrapped:
+    """`origin` as a Matroska file with all its tracks. Raises RejectedInputError where that cannot be."""
+
+    def make(*, whole_alone: bool, decode_sound: bool = False) -> _Rewrapped:
+        words = arguments.rewrap(described, origin, whole_alone=whole_alone, decode_sound=decode_sound)
+        ffmpeg.encode(words, work, reads=[origin], cancelled=cancelled, file_bytes=file_bytes)
+        # a link here would grant the next ffmpeg the file that it points to
+        check_output(work / REWRAPPED_NAME, MATROSKA)
+        path = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
+        return _Rewrapped(path, *read(path, folder, ffmpeg, cancelled), whole_alone, decode_sound)
+
+    try:
+        made = make(whole_alone=False)
+    except RejectedInputError as error:
+        if _NO_NAME in error.detail:
+            return make(whole_alone=False, decode_sound=True)
+        # a recorder that lost its power ends within a packet
+        made = make(whole_alone=True)
+    if len(made.source.audio) < len(described.audio):
+        return make(whole_alone=made.whole_alone, decode_sound=True)
+    return made
+
+
+def _left_out(upload: Source, packets: PacketIndex, made: _Rewrapped) -> tuple[LessonWarning, ...]:
+    """The warnings about packets that did not come along because a part of each is missing.
+
+    Raises RejectedInputError where they are too many: a decoder may make more of them.
+    """
+    if not made.whole_alone:
+        return ()
+    tracks: list[tuple[str, int, int]] = []
+    if upload.video and made.source.video:
+        tracks.append(("picture", upload.video.index, made.source.video.index))
+    if not made.decode_sound:
+        pairs = zip(upload.audio, made.source.audio, strict=False)
+        tracks += [("sound", old.index, new.index) for old, new in pairs]
+    damages = []
+    for name, old, new in tracks:
+        kept = [at - made.packets.start for at in made.packets.track(new).times()]
+        spans = packets.track(old).missing(kept, packets.start)
+        damages.append(damage_of(name, spans))
+        # what was being written when a recorder stopped is no part of the film
+        inside = damage_of(name, [span for span in spans if kept and span[0] < kept[-1]])
+        if is_fatal(inside, upload.duration_seconds):
+            raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{inside.seconds:.1f} s of packets are cut off")
+    return tuple(warning_of(damage) for damage in merged(damages))
 
 
 def file_sha256(path: Path, cancelled: Callable[[], bool] = never) -> str:
@@ -132,6 +201,7 @@ def _as_before(upload: Source, rewrapped: Source, packets: PacketIndex) -> Sourc
         video=on_grid(video, packets),
         audio=audio,
         upload_container=upload.container,
+        warnings=upload.warnings,
         subtitles=upload.subtitles,
         chapters=upload.chapters,
     )

@@ -1,5 +1,6 @@
 """Reads the time and size of every packet, without decoding."""
 
+import bisect
 import itertools
 import math
 from array import array
@@ -70,6 +71,18 @@ class Track:
         steps = sorted(after - before for before, after in itertools.pairwise(self.times()))
         usual = steps[len(steps) // 2] if steps else 0.0
         return sum(abs(step - usual) > least_seconds for step in steps)
+
+    def missing(self, kept: Sequence[float], origin: float) -> list[tuple[float, float]]:
+        """From when to when, after `origin`, each packet is shown whose time is not among the sorted `kept`."""
+        times = [at - origin for at in self.times()]
+        steps = sorted(after - before for before, after in itertools.pairwise(times))
+        usual = steps[len(steps) // 2] if steps else 0.0
+
+        def is_kept(at: float) -> bool:
+            place = bisect.bisect_left(kept, at - 0.6 * usual)
+            return place < len(kept) and kept[place] <= at + 0.6 * usual
+
+        return [(at, at + usual) for at in times if not is_kept(at)]
 
     def longest_key_interval(self) -> float:
         """The longest time between two pictures at which a player can start."""

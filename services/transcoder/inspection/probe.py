@@ -18,6 +18,7 @@ from services.transcoder.planning.frame_rate import grid_shift, output_rate, sou
 from services.transcoder.planning.geometry import display_size, rotation_of
 from services.transcoder.planning.languages import language_tag
 from services.transcoder.planning.source import Audio, LessonWarning, Source, Video
+from shared.runtime.visible_text import plain
 
 #: Shorter than the second that is decoded before each chunk, so that no longer hole goes unseen.
 HOLE_SECONDS = 0.5
@@ -183,7 +184,7 @@ def _audio(stream: _Stream, survey: PacketIndex) -> Audio:
         channels=int(stream.get("channels", 2)),
         sample_rate=int(stream.get("sample_rate", 48_000)),
         language=language_tag(tags.get("language", "")),
-        title=tags.get("title", "")[:60],
+        title=plain(tags.get("title", ""), 60),
         default=bool(stream["disposition"]["default"]),
         first_seconds=track.first - survey.start,
         end_seconds=track.end - survey.start,

@@ -171,7 +171,7 @@ def _sounds(source: Source) -> tuple[Sound, ...]:
     titles: list[str] = []
     for number, track in enumerate(source.audio, 1):
         known = language_name(track.language) if track.language != UNKNOWN else f"Audio {number}"
-        title = "".join(c for c in track.title if c.isprintable() and c != '"') or known
+        title = track.title.replace('"', "").strip() or known
         titles.append(title if title not in titles else f"{title} ({number})")
     stereo = tuple(
         Sound(name=f"audio{i}", stream=track.index, language=track.language, title=title, default=i == chosen)

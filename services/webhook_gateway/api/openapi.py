@@ -1,6 +1,7 @@
 """Builds the OpenAPI 3.1 document from an application's routes and the types of their operations."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -38,6 +39,11 @@ _HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
     401: {"WWW-Authenticate": {"description": "Bearer.", "required": True, **_TEXT}},
     429: {"Retry-After": {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}},
     503: {"Retry-After": {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}},
+}
+#: What Werkzeug answers to a number above what a table can have, where an address has several methods.
+_NO_SUCH_NUMBER: Final = {
+    "description": "There is no such number.",
+    "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}},
 }
 _IDEMPOTENCY_PARAMETER: Final = {
     "name": IDEMPOTENCY_KEY,
@@ -81,9 +87,13 @@ def build(app: Flask, info: Mapping[str, Any]) -> dict[str, Any]:
     ordered = sorted(models, key=lambda one: (one[0].__name__, one[1]))
     references, definitions = models_json_schema(ordered, ref_template=_REF)
     paths: dict[str, Any] = {}
+    methods = Counter(rule.rule for rule, _, _ in routes)
     versioned = {declared.name for rule, _, declared in routes if rule.rule.startswith(VERSION_1)}
     for rule, method, declared in routes:
         described = _describe(rule, method, declared, references)
+        if methods[rule.rule] > 1 and "max=" in rule.rule:
+            described["responses"].setdefault("405", _NO_SUCH_NUMBER)
+            described["responses"] = dict(sorted(described["responses"].items()))
         if declared.name in versioned and not rule.rule.startswith(VERSION_1):
             described["operationId"] += "Unversioned"
             described["description"] = "The same under its older address, with the older form of refusals."

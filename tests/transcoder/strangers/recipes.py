@@ -314,6 +314,20 @@ def _joined(name: str, ending: str, one: Recipe, other: Recipe) -> Recipe:
     return Recipe(name=name, writer="ffmpeg", ending=ending, commands=(call,), base=other, first=other_of)
 
 
+def _cut_off(name: str, ending: str, percent: int, base: Recipe) -> Recipe:
+    """The first part of a file, as a program or a machine that stopped leaves it."""
+    call = ("sh", "-c", f'head -c $(($(stat -c %s "$1") * {percent} / 100)) "$1" > "$2"', "cut", "{base}", "{out}")
+    return Recipe(name=name, writer="ffmpeg", ending=ending, commands=(call,), base=base)
+
+
+def _unknown_sound(name: str, ending: str, base: Recipe) -> Recipe:
+    """The last track of sound is of a kind that ffmpeg does not know: the spatial sound of newer phones."""
+    read, write = "open(sys.argv[1], 'rb').read()", "open(sys.argv[2], 'wb').write(data[:at] + b'apac' + data[at + 4:])"
+    code = f"import sys; data = {read}; at = data.rindex(b'mp4a'); {write}"
+    call = ("python3", "-c", code, "{base}", "{out}")
+    return Recipe(name=name, writer="ffmpeg", ending=ending, commands=(call,), base=base)
+
+
 def _tagged(matrix: str, full: bool = False) -> Recipe:
     """What was drawn, in the numbers of another standard, and said so."""
     level, pixels = ("pc", "yuvj420p") if full else ("tv", "yuv420p")
@@ -527,6 +541,20 @@ LEFTOVERS: tuple[Recipe, ...] = (
     _h264("sound that ends early", "mp4", "-af", "atrim=0:3.5"),
     _after("two programs", "ts", "-i {base} -map 0:v -map 0:a -map 0:v -map 0:a -c copy"
            " -program title=one:st=0:st=1 -program title=two:st=2:st=3", base=_MP4),
+    _made("ADPCM in FLV", "flv", "-c:v", "flv", *FINE, "-c:a", "adpcm_swf", "-ar", "22050"),
+    _made("PCM of a Blu-ray that starts late", "m2ts", *X264, "-bf", "2", "-c:a", "pcm_bluray",
+          "-mpegts_m2ts_mode", "1", "-f", "mpegts", layout="stereo", sound_first=0.7),
+    _made("A-law of a camera in AVI", "avi", *X264, "-c:a", "pcm_alaw", sample_rate=8000),
+    _made("PCM in MP4", "mp4", *X264, "-c:a", "pcm_s16be", "-f", "mov"),
+    _made("AVCHD", "m2ts", *X264, "-x264-params", "tff=1:bframes=2", "-c:a", "ac3", "-mpegts_m2ts_mode", "1",
+          "-f", "mpegts", layout="5.1", **_FIELDS),
+    _made("AV1 with film grain", "mp4", *_AV1, "-svtav1-params", "film-grain=20", *AAC),
+    _h264("new pictures alone", "mp4", "-fps_mode", "vfr", filters="mpdecimate=max=0"),
+    _h264("sound that starts four seconds late in MPEG-TS", "ts", sound_first=4.0),
+    _cut_off("a screen recorder that crashed", "mkv", 70,
+             _h264("base", "mkv", "-live", "1", "-fps_mode", "vfr", rate="30", filters=_VFR)),
+    _unknown_sound("spatial sound beside stereo", "mov",
+                   _after("base", "mov", "-i {base} -map 0:v -map 0:a -map 0:a -c copy", base=_MP4)),
     _joined("a program stream that began anew", "mpg", of_ffmpeg("one", "mpg", *_PROGRAM),
             of_ffmpeg("one", "mpg", *_PROGRAM)),
     _joined("a program stream that went on in another phase", "mpg", of_ffmpeg("one", "mpg", *_PROGRAM),

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from flask import Blueprint, current_app, request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.response_model import ResponseModel
+from services.webhook_gateway.api.texts import OneLine
 from services.webhook_gateway.http.request_body import BodyReader
 from services.webhook_gateway.school_api.course_video.postgres import PostgresVideos
 from shared.runtime.api_tokens import Scope
@@ -28,8 +29,6 @@ CAPTIONS_SECONDS = 10.0
 #: As many, and as long titles, as are taken from an upload.
 MAX_CHAPTERS = 500
 MAX_TITLE = 200
-#: No control character, line break or change of direction: players show a title as one line.
-_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$"
 MAX_START_SECONDS = 7 * 86400.0
 
 
@@ -100,8 +99,7 @@ class ChapterBody(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
     start_seconds: float = Field(ge=0, le=MAX_START_SECONDS, description="Before the lesson's end.")
     title: Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE, pattern=_ONE_LINE),
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE), OneLine(is_title=True)
     ]
 
 
@@ -139,19 +137,18 @@ class CaptionsAnswer(ResponseModel):
     cues: int = Field(ge=0)
 
 
-#: What Werkzeug answers to a number that no course has, where an address has several methods.
-_NO_SUCH_NUMBER = {
-    "405": {
-        "description": "No course has such a number.",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
 _LANGUAGE_PARAMETER = {
     "description": "A tag as BCP 47 has it.",
     "schema": {"type": "string", "pattern": "^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$"},
     "example": "ar",
 }
-_SOON = "A worker does it within seconds. May be sent again."
+#: What a worker does within seconds.
+_ASKS: Final[dict[str, Any]] = {
+    "scope": Scope.UPLOADS,
+    "answer_text": "A worker does it within seconds. May be sent again.",
+    "status": 202,
+    "refusals": (errors.UnknownCourseError, errors.NothingToDoError),
+}
 
 
 @videos.get(_VIDEO, provide_automatic_options=False)
@@ -161,7 +158,6 @@ _SOON = "A worker does it within seconds. May be sent again."
     answer=VideoAnswer,
     refusals=(errors.UnknownCourseError,),
     has_etag=True,
-    extra={"responses": _NO_SUCH_NUMBER},
 )
 def show_video(course_id: int) -> VideoAnswer:
     found = _given().videos.show(course_id)
@@ -169,41 +165,19 @@ def show_video(course_id: int) -> VideoAnswer:
 
 
 @videos.delete(_VIDEO, provide_automatic_options=False)
-@operation(
-    summary="Delete a course's lessons, uploads and keys",
-    scope=Scope.UPLOADS,
-    answer=DeletingAnswer,
-    answer_text=_SOON,
-    status=202,
-    refusals=(errors.UnknownCourseError, errors.NothingToDoError),
-    extra={"responses": _NO_SUCH_NUMBER},
-)
+@operation(summary="Delete a course's lessons, uploads and keys", answer=DeletingAnswer, **_ASKS)
 def delete_video(course_id: int) -> DeletingAnswer:
     return DeletingAnswer.model_validate({"status": _given().videos.ask(course_id, "delete")})
 
 
 @videos.post(f"{_VIDEO}/cancel", provide_automatic_options=False)
-@operation(
-    summary="Stop the work on a course's newest upload",
-    scope=Scope.UPLOADS,
-    answer=CancellingAnswer,
-    answer_text=_SOON,
-    status=202,
-    refusals=(errors.UnknownCourseError, errors.NothingToDoError),
-)
+@operation(summary="Stop the work on a course's newest upload", answer=CancellingAnswer, **_ASKS)
 def cancel_video(course_id: int) -> CancellingAnswer:
     return CancellingAnswer.model_validate({"status": _given().videos.ask(course_id, "cancel")})
 
 
 @videos.post(f"{_VIDEO}/retry", provide_automatic_options=False)
-@operation(
-    summary="Try a failed or cancelled upload again, with what was made of it",
-    scope=Scope.UPLOADS,
-    answer=RetryingAnswer,
-    answer_text=_SOON,
-    status=202,
-    refusals=(errors.UnknownCourseError, errors.NothingToDoError),
-)
+@operation(summary="Try a failed or cancelled upload again, with what was made of it", answer=RetryingAnswer, **_ASKS)
 def retry_video(course_id: int) -> RetryingAnswer:
     return RetryingAnswer.model_validate({"status": _given().videos.ask(course_id, "retry")})
 
@@ -215,7 +189,6 @@ def retry_video(course_id: int) -> RetryingAnswer:
     answer=ChaptersAnswer,
     refusals=(errors.UnknownCourseError,),
     has_etag=True,
-    extra={"responses": _NO_SUCH_NUMBER},
 )
 def show_chapters(course_id: int) -> ChaptersAnswer:
     return ChaptersAnswer.model_validate(asdict(_given().videos.chapters(course_id)))
@@ -230,7 +203,6 @@ def show_chapters(course_id: int) -> ChaptersAnswer:
     answer_text="They are kept.",
     fault=errors.BadChaptersError,
     refusals=(errors.UnknownCourseError,),
-    extra={"responses": _NO_SUCH_NUMBER},
 )
 def put_chapters(course_id: int, body: ChaptersBody) -> ChaptersAnswer:
     listed = [chapter.model_dump() for chapter in body.chapters]
@@ -244,7 +216,6 @@ def put_chapters(course_id: int, body: ChaptersBody) -> ChaptersAnswer:
     answer=ChaptersAnswer,
     answer_text="What players show now.",
     refusals=(errors.UnknownCourseError, errors.UnknownChaptersError),
-    extra={"responses": _NO_SUCH_NUMBER},
 )
 def delete_chapters(course_id: int) -> ChaptersAnswer:
     return ChaptersAnswer.model_validate(asdict(_given().videos.remove_chapters(course_id)))
@@ -272,7 +243,6 @@ def delete_chapters(course_id: int) -> ChaptersAnswer:
                 "application/x-subrip": {"schema": {"type": "string"}},
             },
         },
-        "responses": _NO_SUCH_NUMBER,
     },
 )
 def put_captions(course_id: int, language: str) -> CaptionsAnswer:
@@ -294,7 +264,6 @@ def put_captions(course_id: int, language: str) -> CaptionsAnswer:
     answer_text="They are gone.",
     path={"language": _LANGUAGE_PARAMETER},
     refusals=(errors.BadCaptionsError, errors.UnknownCourseError, errors.UnknownCaptionsError),
-    extra={"responses": _NO_SUCH_NUMBER},
 )
 def delete_captions(course_id: int, language: str) -> CaptionsAnswer:
     _require_language(language)

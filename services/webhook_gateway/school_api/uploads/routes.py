@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSc
 from services.webhook_gateway import errors
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.response_model import ResponseModel
+from services.webhook_gateway.api.texts import OneLine
 from services.webhook_gateway.school_api.uploads.uploads import (
     MULTIPART_FROM_BYTES,
     Courses,
@@ -23,7 +24,7 @@ from shared.runtime.api_tokens import Scope
 
 uploads = Blueprint("uploads", __name__)
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024), OneLine()]
 
 
 @dataclass(frozen=True, slots=True)

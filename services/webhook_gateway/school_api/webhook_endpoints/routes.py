@@ -12,6 +12,7 @@ from services.webhook_gateway import errors
 from services.webhook_gateway.api.operations import operation
 from services.webhook_gateway.api.pages import PageQuery, read_page
 from services.webhook_gateway.api.response_model import ResponseModel
+from services.webhook_gateway.api.texts import OneLine
 from shared.contracts.event_types import EVENT_TYPES
 from shared.operations.webhook_endpoints.endpoints import (
     BadEndpointError,
@@ -27,7 +28,7 @@ _ALL: Final = "/api/v1/webhook-endpoints"
 _ONE: Final = f"{_ALL}/<int(max=9223372036854775807):endpoint_id>"
 
 State = Literal["pending", "delivered", "failed"]
-_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)]
+_Text = Annotated[str, StringConstraints(max_length=500), OneLine()]
 _Url = Annotated[str, Field(max_length=2048, json_schema_extra={"example": "https://school.example/nouba"})]
 _Types = Annotated[
     list[str],
@@ -35,16 +36,6 @@ _Types = Annotated[
     Field(json_schema_extra={"items": {"enum": ["*", *EVENT_TYPES]}}),
 ]
 _Ordered = Annotated[bool, Field(description="An event waits for the one before it of the same key.")]
-#: What Werkzeug answers to a number that no endpoint has, where an address has several methods.
-_NO_SUCH_NUMBER: Final = {
-    "responses": {
-        "405": {
-            "description": "No endpoint has such a number.",
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-    }
-}
-_OF_ONE: Final[dict[str, Any]] = {"refusals": (errors.UnknownEndpointError,), "extra": _NO_SUCH_NUMBER}
 _WRITES: Final[dict[str, Any]] = {"scope": Scope.OPERATE, "fault": errors.BadEndpointError}
 
 
@@ -180,7 +171,13 @@ def list_endpoints() -> EndpointList:
 
 
 @webhook_endpoints.get(_ONE, provide_automatic_options=False)
-@operation(summary="One endpoint", scope=Scope.READ, answer=EndpointAnswer, has_etag=True, **_OF_ONE)
+@operation(
+    summary="One endpoint",
+    scope=Scope.READ,
+    answer=EndpointAnswer,
+    has_etag=True,
+    refusals=(errors.UnknownEndpointError,),
+)
 def show_endpoint(endpoint_id: int) -> EndpointAnswer:
     with _endpoints() as endpoints:
         return EndpointAnswer(**asdict(endpoints.show(endpoint_id)))
@@ -193,7 +190,7 @@ def show_endpoint(endpoint_id: int) -> EndpointAnswer:
     answer=EndpointAnswer,
     answer_text="As it is now.",
     **_WRITES,
-    **_OF_ONE,
+    refusals=(errors.UnknownEndpointError,),
 )
 def change_endpoint(endpoint_id: int, body: EndpointChanges) -> EndpointAnswer:
     with _endpoints() as endpoints:
@@ -207,7 +204,7 @@ def change_endpoint(endpoint_id: int, body: EndpointChanges) -> EndpointAnswer:
     scope=Scope.OPERATE,
     status=204,
     refusals=(errors.UnknownEndpointError,),
-    extra={"responses": {**_NO_SUCH_NUMBER["responses"], "204": {"description": "It is gone."}}},
+    extra={"responses": {"204": {"description": "It is gone."}}},
 )
 def remove_endpoint(endpoint_id: int) -> Response:
     with _endpoints() as endpoints:
@@ -222,7 +219,7 @@ def remove_endpoint(endpoint_id: int) -> Response:
     scope=Scope.OPERATE,
     answer=EndpointWithSecret,
     is_idempotent=True,
-    **_OF_ONE,
+    refusals=(errors.UnknownEndpointError,),
 )
 def rotate_secret(endpoint_id: int) -> EndpointWithSecret:
     with _endpoints() as endpoints:
@@ -238,7 +235,6 @@ def rotate_secret(endpoint_id: int) -> EndpointWithSecret:
     answer_text="It is on its way.",
     status=202,
     refusals=(errors.UnknownEndpointError, errors.BadEndpointError),
-    extra=_NO_SUCH_NUMBER,
 )
 def test_endpoint(endpoint_id: int) -> PingAnswer:
     with _endpoints() as endpoints:
@@ -251,7 +247,7 @@ def test_endpoint(endpoint_id: int) -> PingAnswer:
     scope=Scope.READ,
     query=DeliveryQuery,
     answer=DeliveryPage,
-    **_OF_ONE,
+    refusals=(errors.UnknownEndpointError,),
 )
 def list_deliveries(endpoint_id: int, query: DeliveryQuery) -> DeliveryPage:
     with _endpoints() as endpoints:
@@ -274,7 +270,7 @@ def list_deliveries(endpoint_id: int, query: DeliveryQuery) -> DeliveryPage:
     status=202,
     is_idempotent=True,
     **_WRITES,
-    **_OF_ONE,
+    refusals=(errors.UnknownEndpointError,),
 )
 def replay_events(endpoint_id: int, body: Replay) -> ReplayAnswer:
     with _endpoints() as endpoints:
