@@ -75,7 +75,6 @@ def test_a_dry_run_builds_everything_and_changes_nothing(project: Path) -> None:
     assert git(project, "status", "--porcelain") == ""
 
 
-@pytest.mark.slow
 def test_a_bill_of_materials_lists_every_pinned_package_with_hashes(project: Path) -> None:
     assert release(project, VERSION, "--dry-run").returncode == 0
 

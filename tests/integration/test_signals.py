@@ -84,7 +84,6 @@ def test_a_command_goes_on_after_a_stop_and_ends_at_ctrl_c(
         assert "Traceback" not in running.log
 
 
-@pytest.mark.slow
 def test_a_scheduler_that_was_stopped_over_the_minute_fires_again(settings: dict[str, str], tmp_path: Path) -> None:
     # Given a scheduler a few seconds before a minute of its schedule
     at = datetime(2026, 3, 27, 12, 9, 52, tzinfo=UTC)

@@ -125,7 +125,6 @@ def test_a_process_that_falls_comes_back_and_a_killed_supervisor_leaves_nothing_
     psycopg2.connect(database_url).close()
 
 
-@pytest.mark.slow
 def test_a_process_that_never_stands_is_reported_with_its_last_words(
     local: Local, tmp_path: Path, database_url: str, rabbitmq_url: str
 ) -> None:

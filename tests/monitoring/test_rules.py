@@ -11,7 +11,6 @@ import yaml
 from local.installers.promtool_and_alertmanager import find_promtool
 from tests.monitoring.exported import ROOT
 from tests.monitoring.queries import DASHBOARDS, PROMETHEUS, RULES, alerts, asked, dashboards, parse, rules, selectors
-from tests.variations import variations
 
 TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 ALERTS = alerts()
@@ -33,9 +32,7 @@ def test_promtool_finds_no_fault_in_the_rules() -> None:
     promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
 
 
-@pytest.mark.parametrize(
-    "path", variations(TESTS, [path for path in TESTS if path.stem != "days"]), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_alerts_fire_and_stay_quiet_as_their_tests_say(path: Path) -> None:
     promtool("test", "rules", path)
 

@@ -190,7 +190,6 @@ def test_behind_pgbouncer_with_its_defaults_nothing_is_wrong(school: School, tmp
     assert status == 0
 
 
-@pytest.mark.slow
 def test_a_pgbouncer_whose_pool_is_taken_is_distinguished_from_nobody(school: School, tmp_path: Path) -> None:
     with (
         pgbouncer_before(school.database_url, tmp_path, default_pool_size=1) as url,

@@ -30,7 +30,6 @@ def _lasting(answer: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name != "date"}
 
 
-@pytest.mark.slow
 def test_a_sender_that_drips_its_request_is_cut_off(database_url: str, tmp_path: Path) -> None:
     api = RunningApi(tmp_path / "api.log", database_url)
     try:

@@ -64,7 +64,6 @@ def decode(master: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(call, check=False, capture_output=True, timeout=60)
 
 
-@pytest.mark.slow
 def test_a_paid_lesson_plays_with_its_key_and_discloses_nothing_without_it(
     bench: Bench, school: School, address: str, film: Path, tmp_path: Path
 ) -> None:
