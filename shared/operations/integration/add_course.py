@@ -25,7 +25,7 @@ def add_course(engine: Engine, title: str, *, course_id: int | None = None, chap
     """The new course's id: `course_id`, or the next free one. Raises CourseFaultError."""
     if not title.strip() or "\0" in title:
         raise CourseFaultError("Give the course a title.")
-    values = {"id": course_id, "title": title, "chapter_id": chapter_id}
+    values: dict[str, int | str | None] = {"id": course_id, "title": title, "chapter_id": chapter_id}
     with engine.begin() as connection:
         if chapter_id is not None and connection.scalar(_CHAPTER, {"id": chapter_id}) is None:
             raise CourseFaultError(f"There is no chapter {chapter_id}: insert it first, or leave --chapter out.")
@@ -36,7 +36,7 @@ def add_course(engine: Engine, title: str, *, course_id: int | None = None, chap
     return course_id
 
 
-def _add_next(connection: Connection, values: dict[str, object]) -> int:
+def _add_next(connection: Connection, values: dict[str, int | str | None]) -> int:
     added: int | None = connection.scalar(_NEXT_COURSE, values)
     if added is None:
         connection.execute(_PASS_CHOSEN_IDS)
