@@ -45,6 +45,8 @@ def gateway(migrated_server: Postgres, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser = Browser(tmp_path_factory.mktemp("profile"))
+    # axe reads some thousand elements, on a machine that may be busy
+    browser.driver.set_script_timeout(180)
     yield browser
     browser.driver.quit()
 
@@ -114,7 +116,7 @@ def test_a_request_is_tried_with_a_token(gateway: RunningGateway, browser: Brows
 
     # Then the gateway answers it
     live = "[...document.querySelectorAll('.live-responses-table .response-col_status')].map(e => e.innerText)"
-    wait_until(lambda: browser.ask(live)[-1:], 10, "there is no answer")
+    wait_until(lambda: browser.ask(live)[-1:], 30, "there is no answer")
     assert browser.ask(live)[-1].split()[0] == "200"
     assert browser.complaints() == []
 
@@ -123,13 +125,13 @@ def show(gateway: RunningGateway, browser: Browser, size: tuple[int, int], *, da
     browser.complaints()
     browser.open(f"{gateway.url}/docs", size, dark=dark)
     shown = "document.querySelectorAll('.opblock').length"
-    wait_until(lambda: browser.ask(shown) == OPERATIONS, 20, "the page does not show the document")
+    wait_until(lambda: browser.ask(shown) == OPERATIONS, 60, "the page does not show the document")
 
 
 def open_operation(browser: Browser, name: str) -> WebElement:
     operation = browser.driver.find_element(By.CSS_SELECTOR, f".opblock[id$='-{name}']")
     operation.find_element(By.CSS_SELECTOR, ".opblock-summary-control").click()
-    wait_until(lambda: operation.find_elements(By.CSS_SELECTOR, ".responses-inner"), 10, f"{name} did not open")
+    wait_until(lambda: operation.find_elements(By.CSS_SELECTOR, ".responses-inner"), 30, f"{name} did not open")
     return operation
 
 
@@ -137,7 +139,7 @@ def open_schema(browser: Browser, name: str) -> None:
     driver = browser.driver
     driver.find_element(By.CSS_SELECTOR, ".models .models-control").click()
     title = f"//*[contains(@class, 'json-schema-2020-12__title')][text()='{name}']"
-    wait_until(lambda: driver.find_elements(By.XPATH, title), 10, "the schemas did not open")
+    wait_until(lambda: driver.find_elements(By.XPATH, title), 30, "the schemas did not open")
     driver.find_element(By.XPATH, f"{title}/ancestor::button").click()
     body = f"{title}/ancestor::article//*[contains(@class, 'json-schema-2020-12-property')]"
-    wait_until(lambda: driver.find_elements(By.XPATH, body), 10, f"{name} did not open")
+    wait_until(lambda: driver.find_elements(By.XPATH, body), 30, f"{name} did not open")

@@ -121,11 +121,11 @@ def test_a_replay_that_waited_for_a_worker_leaves_what_it_has_leased(database: D
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             " AND strpos(query, 'webhook_deliveries') > 0"
         )
-        wait_until(lambda: database.rows(blocked), 10, "the replay was not blocked")
+        wait_until(lambda: database.rows(blocked), 30, "the replay was not blocked")
         worker.commit()
 
         # Then it leaves the delivery to the worker
-        assert replayed.result(10) == Replayed(0, None)
+        assert replayed.result(30) == Replayed(0, None)
     assert database.rows("SELECT attempts, due_at > now() FROM webhook_deliveries") == [(2, True)]
 
 

@@ -172,9 +172,9 @@ def test_what_waits_for_a_receiver_that_is_back_is_sent_now_once_and_in_order(da
     with Receiver.listening(lambda *_: 200 if is_back.is_set() else 503) as school:
         endpoint_id, _ = add(database, school.url, ordered=True)
         sent = record(database, 1, 3)
-        wait_until(lambda: attempts(database, endpoint_id) == 1, 10, "nothing was tried")
+        wait_until(lambda: attempts(database, endpoint_id) == 1, 30, "nothing was tried")
         due_now(database)
-        wait_until(lambda: attempts(database, endpoint_id) == 2, 10, "it was not tried again")
+        wait_until(lambda: attempts(database, endpoint_id) == 2, 30, "it was not tried again")
         database.execute("UPDATE webhook_endpoints SET failures = 9, held_until_at = now() + interval '1 hour'")
         is_back.set()
 
@@ -183,7 +183,7 @@ def test_what_waits_for_a_receiver_that_is_back_is_sent_now_once_and_in_order(da
         found = [replay(endpoint_id, ReplayFilter(only_failed=True), who="test").events for _ in range(2)]
 
         # Then it is sent once, and the events of its key follow in their order
-        wait_until(lambda: states(database) == {"delivered": 3}, 10, "it was not sent now")
+        wait_until(lambda: states(database) == {"delivered": 3}, 30, "it was not sent now")
         assert found == [1, 0]
         assert school.ids() == [sent[0], sent[0], *sent]
 
