@@ -16,6 +16,7 @@ SERVICES = {
 }
 #: What support and operators use daily is reached without the service's name.
 OPERATORS = {
+    "courses": "shared.operations.integration.cli:courses",
     "endpoints": "shared.operations.webhook_endpoints.cli:endpoints",
     "erase": "shared.operations.retention.cli:erase",
     "events": "shared.operations.webhook_events.cli:events",

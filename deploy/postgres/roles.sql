@@ -106,7 +106,8 @@ GRANT USAGE ON SEQUENCE payments_id_seq, ledger_transactions_id_seq TO nouba_gat
 GRANT SELECT ON users, subscriptions TO nouba_gateway;
 GRANT UPDATE (balance_minor) ON users TO nouba_gateway;
 GRANT UPDATE (status, activated_at, ends_at, granted_until) ON subscriptions TO nouba_gateway;
-GRANT SELECT (id, transcoding_status, video_ref) ON courses TO nouba_gateway;
+-- an upload that is complete is pending until a transcoder opens its job
+GRANT SELECT (id, transcoding_status, video_ref), UPDATE (transcoding_status) ON courses TO nouba_gateway;
 GRANT SELECT ON course_keys TO nouba_gateway;
 -- how far a lesson is, and what the school asks of it
 GRANT SELECT (id, course_id, source_key, state, reason, duration_seconds, warnings, chapters, requested, deleted_at),

@@ -13,9 +13,11 @@ from services.console.read_routes import LARGEST_ID, SPANS, asked, console_conte
 from shared.operations.audit_log import list_entries
 from shared.operations.webhook_endpoints.endpoints import (
     DELIVERY_STATES,
+    BadEndpointError,
     Endpoints,
     ReplayFilter,
     UnknownEndpointError,
+    event_number,
 )
 
 _ENABLED = mark("Endpoint %(id)s is enabled. What came while it was disabled is not sent: replay it.")
@@ -77,12 +79,17 @@ def replay_endpoint(endpoint_id: int) -> ResponseReturnValue:
     span = SPANS.get(request.form.get("since", ""))
     if span is None:
         abort(400, translate("The form names no period. Load its page again, and repeat it."))
-    since, only_failed = datetime.now(UTC) - span, request.form.get("which") == "failed"
-    chosen = ReplayFilter(since=since, only_failed=only_failed)
+    event_id, only_failed = request.form.get("event", "").strip(), request.form.get("which") == "failed"
     try:
+        if event_id:
+            chosen = ReplayFilter(event=event_number(event_id), only_failed=only_failed)
+        else:
+            chosen = ReplayFilter(since=datetime.now(UTC) - span, only_failed=only_failed)
         found = _endpoints().replay(endpoint_id, chosen, who=g.visitor.name, why=_reason())
     except UnknownEndpointError as error:
         abort(404, message_of(error))
+    except BadEndpointError as error:
+        abort(400, message_of(error))
     sent = translate_count("%(n)s event is sent again.", "%(n)s events are sent again.", found.events)
     more = (
         translate("That is the limit for one action: `nouba endpoints replay` sends all.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from flask import Blueprint, Flask, jsonify, render_template
+from flask import Blueprint, Flask, Response, abort, jsonify, send_from_directory
 from flask.typing import ResponseReturnValue
 
 from services.webhook_gateway.api.openapi import build
@@ -21,8 +21,9 @@ from services.webhook_gateway.school_api.playback.routes import playback
 from services.webhook_gateway.school_api.uploads.routes import uploads
 from services.webhook_gateway.school_api.webhook_endpoints.routes import webhook_endpoints
 from services.webhook_gateway.school_api.webhook_events.routes import webhook_events
+from shared import api_reference
 
-reference = Blueprint("reference", __name__, template_folder="templates")
+reference = Blueprint("reference", __name__)
 
 
 @reference.get("/openapi.json")
@@ -49,7 +50,34 @@ def show_openapi() -> ResponseReturnValue:
     },
 )
 def show_docs() -> ResponseReturnValue:
-    return render_template("docs.html", info=DOCUMENT["info"], paths=DOCUMENT["paths"])
+    return Response(
+        api_reference.write_page(DOCUMENT["info"]["title"]),
+        mimetype="text/html",
+        headers={"Content-Security-Policy": api_reference.POLICY, "X-Content-Type-Options": "nosniff"},
+    )
+
+
+@reference.get("/docs/<file>")
+@documented(
+    summary="A file of that page",
+    path={"file": {"schema": {"enum": sorted(api_reference.FILES)}, "example": "reference.css"}},
+    extra={
+        "responses": {
+            "200": {
+                "description": "The file.",
+                "content": {kind: {"schema": {"type": "string"}} for kind in sorted(set(api_reference.FILES.values()))},
+            },
+            "404": {
+                "description": "The page has no such file.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        }
+    },
+)
+def show_docs_file(file: str) -> ResponseReturnValue:
+    if file not in api_reference.FILES:
+        abort(404, "The page has no such file.")
+    return send_from_directory(api_reference.FOLDER, file, mimetype=api_reference.FILES[file])
 
 
 #: Routes without a token.
@@ -68,6 +96,22 @@ SCHOOL_API: Final[Sequence[Blueprint]] = (
     audit_log,
     webhook_endpoints,
 )
+#: By blueprint, the heading of its operations.
+TAGS: Final = {
+    "gateway": "Webhooks and health",
+    "uploads": "Lessons: upload",
+    "videos": "Lessons: status, chapters, captions",
+    "playback": "Lessons: playback",
+    "keys": "Lessons: keys",
+    "checkouts": "Checkouts",
+    "payments": "Payments: register",
+    "reading": "Payments, wallets, subscriptions",
+    "webhook_endpoints": "Endpoints of events",
+    "webhook_events": "Webhook events",
+    "dead_letters": "Dead letters",
+    "audit_log": "Audit log",
+    "reference": "This document",
+}
 
 
 def register(app: Flask, *, has_school_api: bool = True) -> None:
@@ -90,6 +134,7 @@ def _document() -> dict[str, Any]:
             "description": "Takes payment providers' webhooks, and is the school's API. An answer of 200 or 202 to a "
             "webhook means that the event is durable. Amounts are minor units.",
         },
+        TAGS,
     )
 
 

@@ -1,7 +1,7 @@
 """The school's own tables: its application writes them, Nouba reads them and keeps three columns.
 
 Nouba writes `users.balance_minor` and a subscription's activation (the gateway), and the video columns of `courses`
-(the transcoder).
+(the transcoder; the gateway marks a complete upload as pending).
 """
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, SmallInteger, Table, Text, text

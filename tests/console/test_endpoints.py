@@ -76,6 +76,36 @@ def test_a_replay_sends_what_was_given_up_or_all(database: Database, operator: P
     assert [act[1] for act in acts(database)] == ["endpoints.replay", "endpoints.replay"]
 
 
+def test_what_waits_for_its_next_attempt_is_sent_now(database: Database, operator: Person) -> None:
+    database.execute(
+        "UPDATE webhook_deliveries SET due_at = now() + interval '5 minutes' WHERE state = 'pending';"
+        "UPDATE webhook_endpoints SET held_until_at = now() + interval '5 minutes'"
+    )
+
+    # with what was given up; a second replay finds neither
+    for found in ("2 events are sent again", "0 events are sent again"):
+        operator.send("/endpoints/3", "/endpoints/3/replay", since="1d", which="failed", why="the program is back")
+        assert found in operator.read("/endpoints/3")
+
+    assert database.rows("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND due_at <= now()") == [
+        (2,)
+    ]
+    assert database.rows("SELECT held_until_at FROM webhook_endpoints WHERE id = 3") == [(None,)]
+
+
+def test_one_event_is_replayed(database: Database, operator: Person) -> None:
+    ((number,),) = database.rows("SELECT event_id FROM webhook_deliveries WHERE state = 'delivered'")
+    form = {"since": "1d", "which": "all", "why": "the program lost it"}
+    path = "/endpoints/3/replay"
+
+    assert operator.send("/endpoints/3", path, event="the first", **form).status_code == 400
+    operator.send("/endpoints/3", path, event=f"evt_{number}", **form)
+
+    assert "1 event is sent again" in operator.read("/endpoints/3")
+    rows = database.rows("SELECT state FROM webhook_deliveries WHERE event_id = %s", number)
+    assert rows == [("pending",)]
+
+
 def test_a_viewer_reads_and_decides_nothing(database: Database, operator: Person) -> None:
     viewer = Person(operator.app)
     viewer.enter(VIEWER)

@@ -18,7 +18,7 @@ LIST: Final = Path(__file__).with_name("retired_words.tsv")
 #: Where words are history, or the words of others.
 _LEFT_OUT: Final = re.compile(
     r"CHANGELOG\.md|LICENSE|package-lock\.json|docs/(glossary|performance-history)\.md|docs/decisions/|tests/docs/|requirements/"
-    r"|tests/contracts/golden/|/recorded/|/migrations/versions/|deploy/grafana/dashboards/|deploy/helm/nouba/files/|\.min\.js$|\.(png|svg|ico|woff2?)$"
+    r"|tests/contracts/golden/|/recorded/|/migrations/versions/|deploy/grafana/dashboards/|deploy/helm/nouba/files/|\.min\.js$|/swagger-ui[^/]*$|\.(png|svg|ico|woff2?)$"
 )
 _FORMS: Final = {"tell": r"tells?|telling", "look": r"looks?|looked|looking", "rehearse": r"rehears(?:e|es|ed|ing)"}
 _FORMS_OF_PROMISE: Final = r"promis(?:e|es|ed|ing)"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -30,6 +31,7 @@ from tests.transcoder import film_cache
 from tests.waiting import wait_until
 from tests.webhook_gateway.events_out.processes import RunningEvents, due_now
 from tests.webhook_gateway.processes import (
+    NOUBA,
     SECRETS,
     Database,
     Running,
@@ -203,10 +205,19 @@ def test_a_lesson_is_uploaded_and_played(system: System, example: Example) -> No
 
 
 def test_the_documented_upload_becomes_a_lesson(system: System, tmp_path: Path) -> None:
-    system.database.execute("INSERT INTO courses (id, title) VALUES (7, 'Limits')")
+    page = (_PROJECT / "docs" / "integration.md").read_text()
+    (command,) = re.findall(r"`bin/(nouba courses add [^`]*)`", page)
+    added = subprocess.run(
+        [str(NOUBA), *shlex.split(command)[1:]],
+        env=os.environ | {"NOUBA_DATABASE_URL": system.database.url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert added.stdout == "7\n"
     film = film_cache.make(_RECIPE, film_cache.folder_for(" ".join(_RECIPE).encode()) / "example.mp4")
     (tmp_path / "lesson.mp4").write_bytes(film.read_bytes())
-    (program,) = re.findall(r"```python\n(.*?)```", (_PROJECT / "docs" / "integration.md").read_text(), re.DOTALL)
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
     uploaded = subprocess.run(
         [sys.executable, "-c", program],
@@ -217,7 +228,10 @@ def test_the_documented_upload_becomes_a_lesson(system: System, tmp_path: Path) 
     )
 
     assert uploaded.returncode == 0, uploaded.stderr
-    assert "'status': 'accepted'" in uploaded.stdout
+    accepted, progress = uploaded.stdout.splitlines()
+    assert "'status': 'accepted'" in accepted
+    # the upload is known at once, whether a worker has it or not
+    assert "'status': 'none'" not in progress
     with system.client() as client:
         path = "/api/v1/courses/7/video"
         wait_until(lambda: client.get(path).json()["status"] == "completed", 60, "the lesson is not ready")

@@ -1,12 +1,12 @@
-"""OpenAPI 3.1 document of the statistics API, and its page."""
+"""OpenAPI 3.1 document of the statistics API."""
 
 from importlib.metadata import version
 from typing import Any
 
-from flask import render_template
+from shared.api_reference import FILES
 
-#: For what is no page, and for the page of this document, whose only style is its own.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+#: For what is no page.
+POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _DAY = {"$ref": "#/components/schemas/Day"}
@@ -99,6 +99,18 @@ def _read(
 def _plain(operation: str, summary: str, **responses: Any) -> dict[str, Any]:
     found = {status.removeprefix("status_"): answer for status, answer in responses.items()}
     return {"get": {"operationId": operation, "summary": summary, "responses": found}}
+
+
+def _docs_file() -> dict[str, Any]:
+    found = _plain(
+        "showDocsFile",
+        "A file of that page",
+        status_200=_answer("The file.", {"type": "string"}, "text/css"),
+        status_404=_answer("The page has no such file.", _ERROR),
+    )
+    found["get"]["responses"]["200"]["content"]["text/javascript"] = {"schema": {"type": "string"}}
+    found["get"]["parameters"] = [_parameter("file", "Its name.", {"enum": sorted(FILES)}, "path", required=True)]
+    return found
 
 
 _DAY_ANSWER = _answer("The day as canonical JSON; the tag of the plain bytes is their SHA-256.", _DAY)
@@ -221,6 +233,7 @@ DOCUMENT: dict[str, Any] = {
             "This document for people",
             status_200=_answer("The page.", {"type": "string"}, "text/html"),
         ),
+        "/docs/{file}": _docs_file(),
     },
     "components": {
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -387,6 +400,6 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def page() -> str:
-    """The document for people."""
-    return render_template("docs.html", info=DOCUMENT["info"], paths=DOCUMENT["paths"])
+for _operations in DOCUMENT["paths"].values():
+    for _operation in _operations.values():
+        _operation["tags"] = ["Statistics"]

@@ -7,7 +7,7 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 import structlog
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, abort, current_app, g, jsonify, request, send_from_directory
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -37,6 +37,7 @@ from services.stats.rows.read_page import NoRowsError, as_json
 from services.stats.rows.reader import RowReader
 from services.stats.rows.request_model import PAGE
 from services.stats.snapshots.compute import value_of
+from shared import api_reference
 from shared.runtime.health import healthy
 from shared.runtime.languages import choose_language
 from shared.runtime.logs import describe
@@ -192,7 +193,16 @@ def show_openapi() -> ResponseReturnValue:
 
 @stats.get("/docs")
 def show_docs() -> ResponseReturnValue:
-    return openapi.page()
+    page = Response(api_reference.write_page(openapi.DOCUMENT["info"]["title"]), mimetype="text/html")
+    page.headers["Content-Security-Policy"] = api_reference.POLICY
+    return page
+
+
+@stats.get("/docs/<file>")
+def show_docs_file(file: str) -> ResponseReturnValue:
+    if file not in api_reference.FILES:
+        abort(404, "The page has no such file.")
+    return send_from_directory(api_reference.FOLDER, file, mimetype=api_reference.FILES[file])
 
 
 def _reading() -> Reading:
@@ -268,7 +278,7 @@ def _answer(
 @stats.before_app_request
 def begin() -> None:
     g.began = time.perf_counter()
-    if request.path not in auth.OPEN:
+    if request.path not in auth.OPEN and request.endpoint != "stats.show_docs_file":
         _reading().access.require(request.environ)
     known = _PARAMETERS.get(request.endpoint or "")
     if known is not None and (unknown := sorted(request.args.keys() - known)):

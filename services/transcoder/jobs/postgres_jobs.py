@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
 
-from sqlalchemy import BigInteger, Connection, and_, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import BigInteger, Connection, and_, case, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.transcoder.errors import UnknownCourseError, UnknownJobError
@@ -66,6 +66,7 @@ class PostgresJobStore(PostgresTaskStore):
                 return int(connection.execute(select(jobs.c.id).where(known)).scalar_one())
             if _is_outdated(connection, job_id):
                 _end(connection, [job_id], State.CANCELLED, SUPERSEDED)
+                _end_pending(connection, upload.course_id)
                 return int(job_id)
             _begin(connection, upload.course_id, job_id)
             return int(job_id)
@@ -285,6 +286,14 @@ def _is_outdated(connection: Connection, job_id: int) -> bool:
         func.row(jobs.c.uploaded_at, jobs.c.id) > func.row(own.c.uploaded_at, own.c.id),
     )
     return connection.scalar(select(jobs.c.id).join(own, later).where(own.c.id == job_id).limit(1)) is not None
+
+
+def _end_pending(connection: Connection, course_id: int) -> None:
+    """Let a course not stay pending for an upload that is outdated, once no other job is left. The course is locked."""
+    active = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.finished_at.is_(None))
+    status = case((courses.c.video_ref.is_not(None), "completed"), else_="failed")
+    pending = update(courses).where(courses.c.id == course_id, courses.c.transcoding_status == "pending")
+    connection.execute(pending.where(~active.exists()).values(transcoding_status=status))
 
 
 def _begin(connection: Connection, course_id: int, job_id: int, *, due_now: bool = False) -> None:

@@ -72,8 +72,8 @@ class Error(BaseModel):
     message: str = Field(description="What to do.")
 
 
-def build(app: Flask, info: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of every route of `app` that says what it is."""
+def build(app: Flask, info: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+    """The document of every route of `app` that says what it is; `tags` are headings by blueprint."""
     routes = [
         (rule, method, declared)
         for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
@@ -94,6 +94,7 @@ def build(app: Flask, info: Mapping[str, Any]) -> dict[str, Any]:
         if methods[rule.rule] > 1 and "max=" in rule.rule:
             described["responses"].setdefault("405", _NO_SUCH_NUMBER)
             described["responses"] = dict(sorted(described["responses"].items()))
+        described["tags"] = [tags[rule.endpoint.partition(".")[0]]]
         if declared.name in versioned and not rule.rule.startswith(VERSION_1):
             described["operationId"] += "Unversioned"
             described["description"] = "The same under its older address, with the older form of refusals."
@@ -104,6 +105,7 @@ def build(app: Flask, info: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": dict(info),
+        "tags": [{"name": name} for name in tags.values()],
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

@@ -12,12 +12,11 @@ from shared.contracts.event_types import DeliverEvents
 from shared.contracts.routes import GATEWAY
 from shared.messaging import outbox
 from shared.messaging.topology import EVENTS_EXCHANGE
+from shared.operations.webhook_endpoints.endpoints import LEASE_SECONDS
 from shared.runtime.failpoints import failpoint
 
 #: Events that one transaction fans out.
 FAN_OUT: Final = 500
-#: A batch, its last attempt and the record of both take less.
-LEASE_SECONDS: Final = 60
 #: A message that was enqueued so long ago is lost.
 MESSAGE_LOST_SECONDS: Final = 60
 #: Attempts that a delivery's log keeps.

@@ -25,6 +25,7 @@ TABLES: Final = (users, teachers, chapters, courses, subscriptions, sessions, at
 WRITTEN: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("nouba_gateway", "users"): ("balance_minor",),
     ("nouba_gateway", "subscriptions"): ("status", "activated_at", "ends_at", "granted_until"),
+    ("nouba_gateway", "courses"): ("transcoding_status",),
     ("nouba_transcoder", "courses"): ("transcoding_status", "video_ref"),
 }
 #: Queries that count wrong rows, what is wrong with them, and the fix.

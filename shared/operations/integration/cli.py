@@ -1,4 +1,4 @@
-"""`nouba integration`, `nouba users` and `nouba orders`: check the school's tables, and import from CSV."""
+"""`nouba integration`, `users`, `orders` and `courses`: check the school's tables, import from CSV, add a course."""
 
 import json
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import click
 from sqlalchemy import Engine
 
 from shared.operations.cli_options import json_option, operators_database
+from shared.operations.integration.add_course import CourseFaultError, add_course
 from shared.operations.integration.check_tables import check_integration
 from shared.operations.integration.csv_import import Imported, ImportFaultError, import_orders, import_users
 from shared.runtime.visible_text import visible
@@ -71,6 +72,29 @@ def import_orders_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
     Its columns are provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id.
     """
     _run(import_orders, file, dry_run=dry_run, as_json=as_json)
+
+
+@click.group()
+def courses() -> None:
+    """Add courses."""
+
+
+@courses.command()
+@click.argument("title")
+@click.option("--id", "course_id", type=click.IntRange(1, 2**63 - 1), help="Its id; the next free one by default.")
+@click.option(
+    "--chapter", "chapter_id", type=click.IntRange(1, 2**63 - 1), help="Id of the chapter that it belongs to."
+)
+@json_option
+def add(title: str, course_id: int | None, chapter_id: int | None, as_json: bool) -> None:
+    """Add a course with TITLE, and print its id."""
+    with operators_database("nouba courses") as engine:
+        try:
+            added = add_course(engine, title, course_id=course_id, chapter_id=chapter_id)
+        except CourseFaultError as error:
+            raise click.ClickException(str(error)) from error
+    # the id alone on standard output: COURSE=$(nouba courses add ...)
+    click.echo(json.dumps({"id": added}) if as_json else added)
 
 
 def _run(write: Callable[..., Imported], file: TextIO, *, dry_run: bool, as_json: bool) -> None:

@@ -19,6 +19,7 @@ from shared.operations.webhook_endpoints.endpoints import (
     Endpoints,
     ReplayFilter,
     UnknownEndpointError,
+    event_number,
 )
 from shared.runtime.settings import read_settings
 
@@ -175,7 +176,8 @@ def deliveries(endpoint_id: int, state: str | None, limit: int, as_json: bool) -
 @_types
 @click.option("--since", type=Instant(), help="Happened since: 2026-11-23, 30m, 2h, 7d.")
 @click.option("--until", type=Instant(), help="Happened before that.")
-@click.option("--only-failed", is_flag=True, help="Only deliveries that were given up.")
+@click.option("--event", "event_id", metavar="EVENT", help="This event alone, such as evt_4711.")
+@click.option("--only-failed", is_flag=True, help="Only what failed: given up, or waiting for its next attempt.")
 @actor_option
 @json_option
 def replay(
@@ -183,13 +185,15 @@ def replay(
     types: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
+    event_id: str | None,
     only_failed: bool,
     actor_name: str,
     as_json: bool,
 ) -> None:
     """Send events again, batch by batch, the oldest first.
 
-    They keep their ids: a receiver recognizes what it has. Interrupted, it has sent
+    They keep their ids: a receiver recognizes what it has. What waits for its
+    next attempt is sent now, unless it is due within a minute. Interrupted, it has sent
     what it said; run it again with --since for the rest.
     """
 
@@ -200,7 +204,7 @@ def replay(
             click.echo(f"\r{share:4.0%}, {events} events", nl=False, err=True)
 
     with _endpoints() as given:
-        chosen = ReplayFilter(types, since, until, only_failed)
+        chosen = ReplayFilter(types, since, until, only_failed, event_number(event_id) if event_id else None)
         count = given.replay(endpoint_id, chosen, who=actor_name, most=None, report=report).events
         pending = given.count_pending().get(endpoint_id, "0")
     if is_watched:

@@ -4,6 +4,7 @@ A secret is shown once, when it is made.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -31,6 +32,8 @@ ROTATION: Final = timedelta(hours=24)
 MAX_REPLAYED: Final = 100_000
 #: Ids of events, and deliveries, that one statement checks: it takes milliseconds, whatever there is.
 BATCH: Final = 5_000
+#: A worker leases a delivery by moving `due_at` so far ahead: what is due later than that is not being delivered.
+LEASE_SECONDS: Final = 60
 
 _SHOWN = (
     *webhook_endpoints.c["id", "url", "description", "event_types", "ordered", "enabled", "disabled_because"],
@@ -94,13 +97,15 @@ class DeliveryDetails:
 class ReplayFilter:
     """Which events a replay sends again: of these types (none: the endpoint's), of a time, only failed ones.
 
-    `after` continues a replay after the event with this number.
+    A failed one was given up, or waits for its next attempt. `event` is the number of the only event, and `after`
+    continues a replay after the event with this number.
     """
 
     types: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
     only_failed: bool = False
+    event: int | None = None
     after: int = 0
 
 
@@ -110,6 +115,14 @@ class Replayed:
 
     events: int
     next_after: int | None
+
+
+def event_number(event_id: str) -> int:
+    """The number of an event, such as 4711 of `evt_4711`. Raises BadEndpointError."""
+    found = re.fullmatch(r"(?:evt_)?([0-9]{1,18})", event_id.strip())
+    if found is None:
+        raise BadEndpointError(Sentence("An event's id is such as evt_4711."))
+    return int(found[1])
 
 
 class Endpoints:
@@ -271,9 +284,10 @@ class Endpoints:
         """Send these events again, under their own ids, the oldest first.
 
         Raises UnknownEndpointError or BadEndpointError. Without `only_failed` also what was delivered, and what
-        happened before the endpoint was added or while it was disabled. Each batch is a transaction of its own: what
-        ends a replay half-way leaves the rest for another one. `report` gets the number so far, and how
-        much of all events was read.
+        happened before the endpoint was added or while it was disabled. A delivery that waits for its next attempt is
+        due now; one that is due within LEASE_SECONDS stays as it is, for it may be under way. Its schedule begins anew
+        and the endpoint's hold ends. Each batch is a transaction of its own: what ends a replay half-way leaves the
+        rest for another one. `report` gets the number so far, and how much of all events was read.
         """
         types = _checked_types(wanted.types)
         chosen = {
@@ -281,15 +295,19 @@ class Endpoints:
             "since": wanted.since.isoformat() if wanted.since else None,
             "until": wanted.until.isoformat() if wanted.until else None,
             "only_failed": wanted.only_failed,
+            "event": wanted.event,
             "after": wanted.after or None,
         }
         with self._engine.begin() as connection:
             endpoint = _found(connection, endpoint_id)
-            first, last = connection.execute(select(func.min(events.c.id), func.max(events.c.id))).one()
+            first = last = wanted.event
+            if wanted.event is None:
+                first, last = connection.execute(select(func.min(events.c.id), func.max(events.c.id))).one()
+            connection.exec_driver_sql(_END_HOLD, {"endpoint": endpoint_id})
             audit_log.record(connection, who=who, what="endpoints.replay", why=why, ids=[endpoint_id], chosen_by=chosen)
         values = {
             "endpoint": endpoint_id,
-            "types": types or list(endpoint.event_types),
+            "types": types or ([] if wanted.event else list(endpoint.event_types)),
             "since": wanted.since,
             "until": wanted.until,
         }
@@ -335,19 +353,25 @@ _WANTED = """
     AND (%(since)s::timestamptz IS NULL OR event.occurred_at >= %(since)s)
     AND (%(until)s::timestamptz IS NULL OR event.occurred_at < %(until)s)
 """
-_AGAIN = "state = 'pending', attempts = 0, due_at = clock_timestamp(), began_at = clock_timestamp(), ended_at = NULL"
+_AGAIN = (
+    "state = 'pending', attempts = 0, due_at = statement_timestamp(), began_at = clock_timestamp(), ended_at = NULL"
+)
+# Read again once the row is locked: what a worker has leased meanwhile, or another replay has made due, is left alone.
+_WAITS = f"delivery.state = 'pending' AND delivery.due_at > clock_timestamp() + interval '{LEASE_SECONDS} seconds'"
+_FAILED = f"(delivery.state = 'failed' OR delivery.attempts > 0 AND {_WAITS})"
 _REPLAY_FAILED = f"""
-UPDATE webhook_deliveries SET {_AGAIN} WHERE id = ANY(ARRAY(
+UPDATE webhook_deliveries AS delivery SET {_AGAIN} WHERE {_FAILED} AND id = ANY(ARRAY(
     SELECT delivery.id FROM webhook_deliveries AS delivery JOIN events AS event ON event.id = delivery.event_id
-    WHERE delivery.endpoint_id = %(endpoint)s AND delivery.state = 'failed' {_WANTED}
+    WHERE delivery.endpoint_id = %(endpoint)s AND {_FAILED} {_WANTED}
     ORDER BY event.id))
 """  # noqa: S608
 _REPLAY = f"""
-INSERT INTO webhook_deliveries (endpoint_id, event_id, key)
+INSERT INTO webhook_deliveries AS delivery (endpoint_id, event_id, key)
 SELECT %(endpoint)s, event.id, split_part(event.type, '.', 1) || ':' || event.key FROM events AS event
 WHERE event.fanned_out_at IS NOT NULL AND event.type <> 'ping' {_WANTED} ORDER BY event.id
-ON CONFLICT (event_id, endpoint_id) DO UPDATE SET {_AGAIN} WHERE webhook_deliveries.state <> 'pending'
+ON CONFLICT (event_id, endpoint_id) DO UPDATE SET {_AGAIN} WHERE delivery.state <> 'pending' OR {_WAITS}
 """  # noqa: S608
+_END_HOLD = "UPDATE webhook_endpoints SET held_until_at = NULL WHERE id = %(endpoint)s AND held_until_at IS NOT NULL"
 
 _COUNT_PENDING = """
 SELECT endpoint.id, counted.pending FROM webhook_endpoints AS endpoint CROSS JOIN LATERAL (

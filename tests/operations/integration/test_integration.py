@@ -127,3 +127,36 @@ def test_a_file_with_a_fault_is_refused_whole(engine: Engine, tmp_path: Path, co
     assert message in refused.output
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM users")) == 0
+
+
+def test_a_course_is_added_and_its_id_printed_alone(engine: Engine) -> None:
+    execute(engine, "INSERT INTO chapters (id, title) VALUES (3, 'Analysis')")
+
+    # by a chosen id, then by the next free ones, which pass the chosen id
+    assert nouba("courses", "add", "Limits", "--id", "1", "--chapter", "3").stdout == "1\n"
+    assert nouba("courses", "add", "Waves").stdout == "2\n"
+    assert json.loads(nouba("courses", "add", "Optics", "--json").stdout) == {"id": 3}
+
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT id, title, chapter_id FROM courses ORDER BY id")).all()
+    assert [tuple(row) for row in rows] == [(1, "Limits", 3), (2, "Waves", None), (3, "Optics", None)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Waves", "--id", "7"), "There is a course 7 already"),
+        (("Waves", "--chapter", "9"), "There is no chapter 9"),
+        ((" ",), "a title"),
+    ],
+    ids=["id", "chapter", "title"],
+)
+def test_a_course_with_a_fault_is_refused(engine: Engine, arguments: tuple[str, ...], message: str) -> None:
+    execute(engine, "INSERT INTO courses (id, title) VALUES (7, 'Limits')")
+
+    refused = nouba("courses", "add", *arguments)
+
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert message in refused.stderr
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM courses")) == 1

@@ -88,7 +88,7 @@ def test_elsewhere_a_token_is_asked_for(start: Start, database_url: str) -> None
     for shown in (f"Bearer {FIRST}", f"bearer {SECOND}", httpx.BasicAuth("any", FIRST)._auth_header):
         assert ask("/api/stats/latest", shown).status_code == 200
         assert ask("/", shown).status_code == 200
-    for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
+    for path in ("/healthz", "/readyz", "/openapi.json", "/docs", "/docs/reference.css"):
         assert ask(path, None).status_code == 200
     assert FIRST not in api.log
 

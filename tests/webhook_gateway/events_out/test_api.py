@@ -72,10 +72,21 @@ def test_an_endpoint_is_added_changed_rotated_tested_and_removed(client: httpx.C
     answer = client.post(f"{PATH}/{number}/replay", json={"since": "2026-01-01T00:00:00Z"})
     assert (answer.status_code, answer.json()) == (202, {"events": 1, "next_after": None})
 
+    # what waits for its next attempt is sent now, and not twice
+    database.execute("UPDATE webhook_deliveries SET attempts = 2, due_at = now() + interval '5 minutes'")
+    replays = [client.post(f"{PATH}/{number}/replay", json={"only_failed": True}).json()["events"] for _ in range(2)]
+    assert replays == [1, 0]
+    # one event alone, whatever its type
+    replay = {"event_id": event_id}
+    assert client.post(f"{PATH}/{number}/replay", json=replay | {"only_failed": True}).json()["events"] == 1
+    assert client.post(f"{PATH}/{number}/replay", json={"event_id": "4711"}).status_code == 400
+
     assert client.delete(f"{PATH}/{number}").status_code == 204
     assert read(client, f"{PATH}/{number}").status_code == 404
     acts = [what for (what,) in database.rows("SELECT what FROM operator_acts WHERE who = 'operate' ORDER BY id")]
-    assert acts == [f"endpoints.{what}" for what in ("add", "change", "change", "rotate", "test", "replay", "remove")]
+    assert acts == [
+        f"endpoints.{what}" for what in ("add", "change", "change", "rotate", "test", *["replay"] * 4, "remove")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -196,6 +207,15 @@ def test_the_command_prints_the_secret_alone_and_says_what_a_replay_leaves(datab
     # a delivery that waits for its retry is not sent again; the command says so
     nouba("test", endpoint_id)
     assert "1 deliveries are pending" in nouba("replay", endpoint_id, "--only-failed").stderr
+
+    # unless it waits for long after a failure
+    record(database, 1, kind="lesson.ready")
+    database.execute("UPDATE events SET fanned_out_at = now()")
+    nouba("replay", endpoint_id)
+    database.execute("UPDATE webhook_deliveries SET attempts = 2, due_at = now() + interval '5 minutes'")
+    event_id = json.loads(nouba("deliveries", endpoint_id, "--json").stdout)["deliveries"][0]["event_id"]
+    assert nouba("replay", endpoint_id, "--only-failed", "--event", event_id).stdout == "1 events are sent again.\n"
+    assert nouba("replay", endpoint_id, "--only-failed").stdout == "0 events are sent again.\n"
     nouba("remove", endpoint_id)
 
 

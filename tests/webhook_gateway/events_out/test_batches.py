@@ -1,5 +1,9 @@
 """Replays, removals and pruning go batch by batch: no statement grows with what there is."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import psycopg2
 import pytest
 
 from services.webhook_gateway.events_out import postgres
@@ -7,6 +11,7 @@ from services.webhook_gateway.events_out.postgres import PostgresDeliveries
 from shared.operations.webhook_endpoints import endpoints
 from shared.operations.webhook_endpoints.endpoints import Replayed, ReplayFilter
 from shared.runtime.database import build_engine
+from tests.waiting import wait_until
 from tests.webhook_gateway.events_out.processes import add, endpoints_of, record, states
 from tests.webhook_gateway.processes import Database
 
@@ -67,6 +72,61 @@ def test_a_replay_that_reaches_its_limit_is_continued(database: Database) -> Non
     rest = replay(endpoint_id, ReplayFilter(only_failed=True, after=first.next_after), who="test", most=15)
     assert rest == second
     assert database.rows("SELECT DISTINCT state, attempts FROM webhook_deliveries") == [("pending", 0)]
+
+
+WAITS = "UPDATE webhook_deliveries SET attempts = 2, due_at = now() + interval '5 minutes'"
+
+
+@pytest.mark.parametrize("only_failed", [False, True])
+def test_a_replay_sends_what_waits_now_and_leaves_what_is_under_way(database: Database, only_failed: bool) -> None:
+    # Given deliveries that wait for their next attempt
+    endpoint_id, _ = add(database, URL)
+    record(database, 1, 25)
+    store = PostgresDeliveries(build_engine(database.url))
+    store.fan_out()
+    database.execute(WAITS)
+    chosen = ReplayFilter(only_failed=only_failed)
+
+    # When they are replayed, then all are due
+    assert endpoints_of(database).replay(endpoint_id, chosen, who="test") == Replayed(25, None)
+    assert database.rows("SELECT count(*) FROM webhook_deliveries WHERE due_at <= now() AND attempts = 0") == [(25,)]
+
+    # When a worker has some of them, then a second replay takes none
+    batch = store.claim(endpoint_id, 20)
+    assert batch is not None
+    assert len(batch.deliveries) == 20
+    before = database.rows("SELECT id, due_at FROM webhook_deliveries ORDER BY id")
+    assert endpoints_of(database).replay(endpoint_id, chosen, who="test") == Replayed(0, None)
+    assert database.rows("SELECT id, due_at FROM webhook_deliveries ORDER BY id") == before
+
+
+@pytest.mark.parametrize("only_failed", [False, True])
+def test_a_replay_that_waited_for_a_worker_leaves_what_it_has_leased(database: Database, only_failed: bool) -> None:
+    # Given a delivery that waits, and a worker's transaction that is about to lease it
+    endpoint_id, _ = add(database, URL)
+    record(database, 1)
+    PostgresDeliveries(build_engine(database.url)).fan_out()
+    database.execute(WAITS)
+    chosen = ReplayFilter(only_failed=only_failed)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        closing(psycopg2.connect(database.url)) as worker,
+        worker.cursor() as cursor,
+    ):
+        cursor.execute("UPDATE webhook_deliveries SET due_at = clock_timestamp() + interval '1 minute'")
+
+        # When a replay that has seen it waiting is blocked by it
+        replayed = pool.submit(endpoints_of(database).replay, endpoint_id, chosen, who="test")
+        blocked = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND strpos(query, 'webhook_deliveries') > 0"
+        )
+        wait_until(lambda: database.rows(blocked), 30, "the replay was not blocked")
+        worker.commit()
+
+        # Then it leaves the delivery to the worker
+        assert replayed.result(30) == Replayed(0, None)
+    assert database.rows("SELECT attempts, due_at > now() FROM webhook_deliveries") == [(2, True)]
 
 
 def test_an_endpoint_without_events_has_nothing_to_replay(database: Database) -> None:

@@ -1,5 +1,6 @@
 """Deliveries by a real worker to endpoints that answer well, badly, slowly or not at all."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,33 @@ def test_a_replay_sends_again_what_is_chosen(database: Database) -> None:
         wait_until(lambda: school.ids().count(lessons[0]) == 3, 10, "not replayed")
         assert endpoints_of(database).replay(endpoint_id, ReplayFilter(["wallet.changed"]), who="test").events == 2
         wait_until(lambda: set(before) <= set(school.ids()), 10, "not replayed")
+
+
+def test_what_waits_for_a_receiver_that_is_back_is_sent_now_once_and_in_order(database: Database) -> None:
+    # Given an ordered endpoint that failed twice, so that its first event waits for five minutes, and is held
+    is_back = threading.Event()
+    with Receiver.listening(lambda *_: 200 if is_back.is_set() else 503) as school:
+        endpoint_id, _ = add(database, school.url, ordered=True)
+        sent = record(database, 1, 3)
+        wait_until(lambda: attempts(database, endpoint_id) == 1, 30, "nothing was tried")
+        due_now(database)
+        wait_until(lambda: attempts(database, endpoint_id) == 2, 30, "it was not tried again")
+        database.execute("UPDATE webhook_endpoints SET failures = 9, held_until_at = now() + interval '1 hour'")
+        is_back.set()
+
+        # When it is replayed twice
+        replay = endpoints_of(database).replay
+        found = [replay(endpoint_id, ReplayFilter(only_failed=True), who="test").events for _ in range(2)]
+
+        # Then it is sent once, and the events of its key follow in their order
+        wait_until(lambda: states(database) == {"delivered": 3}, 30, "it was not sent now")
+        assert found == [1, 0]
+        assert school.ids() == [sent[0], sent[0], *sent]
+
+
+def attempts(database: Database, endpoint_id: int) -> int:
+    """The attempts of the endpoint's oldest delivery."""
+    return len(next(iter(logs(database, endpoint_id)), []))
 
 
 def test_a_ping_goes_to_one_endpoint_whatever_its_types(database: Database) -> None:

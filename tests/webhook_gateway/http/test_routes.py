@@ -166,7 +166,7 @@ def test_a_body_that_says_it_is_not_compressed_is_taken(client: httpx.Client) ->
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/reference.css"])
 def test_pages_answer_get_and_head_alike(client: httpx.Client, path: str) -> None:
     got, asked = client.get(path), client.head(path)
 

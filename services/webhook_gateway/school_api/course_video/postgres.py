@@ -26,6 +26,7 @@ POSSIBLE = {
     "delete": ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled"),
 }
 _WORDS = {"queued": "pending", "probing": "processing", "encoding": "processing", "publishing": "processing"}
+_OVER = (None, "completed", "failed", "cancelled")
 _PENDING = {"cancel": "cancelling", "retry": "pending", "delete": "deleting", "captions": "completed"}
 
 _NEWEST = text("""
@@ -142,7 +143,10 @@ class PostgresVideos:
         row = self._newest(course_id)
         with self._engine.connect() as connection:
             tracks = connection.execute(_TRACKS, {"course_id": course_id}).all()
+        captions = [CaptionTrack(track.language, track.automatic) for track in tracks]
         status = _status(row)
+        if _is_unopened(row):
+            return Video(status, 0.0, None, row.video_ref, None, captions, None, [], _chapters(row).chapters)
         made, whole = float(row.made_seconds or 0), row.duration_seconds
         share = min(1.0, made / whole) if whole else 0.0
         return Video(
@@ -151,7 +155,7 @@ class PostgresVideos:
             row.reason,
             row.video_ref,
             whole,
-            [CaptionTrack(track.language, track.automatic) for track in tracks],
+            captions,
             _transcription(row),
             row.warnings or [],
             _chapters(row).chapters,
@@ -251,7 +255,13 @@ def _transcription(row: Row[*tuple[Any, ...]]) -> Transcription | None:
 def _status(row: Row[*tuple[Any, ...]]) -> str:
     if row.requested not in (None, "captions"):
         return _PENDING[row.requested]
+    if _is_unopened(row):
+        return "pending"
     if row.job_id is None:
-        # the upload is complete, and no worker has seen it yet
-        return "pending" if row.transcoding_status == "pending" else "none"
+        return "none"
     return _WORDS.get(row.state, str(row.state))
+
+
+def _is_unopened(row: Row[*tuple[Any, ...]]) -> bool:
+    """Whether an upload is complete, and no worker has opened its job yet: the newest job, if any, is of another."""
+    return row.transcoding_status == "pending" and row.state in _OVER and row.requested in (None, "captions")

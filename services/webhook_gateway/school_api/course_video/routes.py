@@ -74,7 +74,10 @@ class VideoAnswer(ResponseModel):
     """The newest upload of a course."""
 
     status: Literal["none", "pending", "processing", "completed", "failed", "cancelled", "cancelling", "deleting"] = (
-        Field(description="none: no upload is known. The last two: asked for, and done within seconds.")
+        Field(
+            description="none: no upload is complete. pending: complete, and no worker has begun. The last two: asked "
+            "for, and done within seconds."
+        )
     )
     percent: float = Field(ge=0, le=100)
     warnings: list[VideoWarning] = Field(description="What the lesson lacks, for its teacher.")

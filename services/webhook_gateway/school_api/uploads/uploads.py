@@ -105,7 +105,7 @@ class Courses(Protocol):
         ...
 
     def transcode(self, course_id: int, source_key: str) -> None:
-        """Enqueue the transcoder's message."""
+        """Enqueue the transcoder's message; the course's status is `pending` until a worker opens the job."""
         ...
 
 

@@ -19,6 +19,7 @@ from shared.operations.webhook_endpoints.endpoints import (
     Endpoints,
     ReplayFilter,
     UnknownEndpointError,
+    event_number,
 )
 from shared.runtime.api_tokens import Scope
 
@@ -69,7 +70,10 @@ class Replay(_Body):
     event_types: Annotated[_Types, Field(description="None: those of the endpoint.")] = []
     since: Annotated[AwareDatetime | None, Field(strict=False)] = None
     until: Annotated[AwareDatetime | None, Field(strict=False)] = None
-    only_failed: bool = False
+    only_failed: Annotated[
+        bool, Field(description="Only deliveries that were given up, or wait for the next attempt after a failure.")
+    ] = False
+    event_id: Annotated[str | None, Field(pattern=r"^evt_[0-9]{1,18}$", description="This event alone.")] = None
     after: Annotated[
         str | None, Field(pattern=r"^evt_[0-9]{1,18}$", description="`next_after` of the answer that is continued.")
     ] = None
@@ -264,6 +268,7 @@ def list_deliveries(endpoint_id: int, query: DeliveryQuery) -> DeliveryPage:
 @webhook_endpoints.post(f"{_ONE}/replay", provide_automatic_options=False)
 @operation(
     summary="Send events again, under their own ids",
+    description="A delivery that waits for its next attempt is sent now, unless it is due within a minute.",
     body=Replay,
     answer=ReplayAnswer,
     answer_text="How many.",
@@ -274,8 +279,9 @@ def list_deliveries(endpoint_id: int, query: DeliveryQuery) -> DeliveryPage:
 )
 def replay_events(endpoint_id: int, body: Replay) -> ReplayAnswer:
     with _endpoints() as endpoints:
-        after = int(body.after.removeprefix("evt_")) if body.after else 0
-        chosen = ReplayFilter(body.event_types, body.since, body.until, body.only_failed, after)
+        event = event_number(body.event_id) if body.event_id else None
+        after = event_number(body.after) if body.after else 0
+        chosen = ReplayFilter(body.event_types, body.since, body.until, body.only_failed, event, after)
         found = endpoints.replay(endpoint_id, chosen, who=g.token_name)
         next_after = None if found.next_after is None else f"evt_{found.next_after}"
         return ReplayAnswer(events=found.events, next_after=next_after)

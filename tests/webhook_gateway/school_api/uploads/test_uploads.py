@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -84,6 +85,45 @@ def test_a_small_video_is_put_in_one_piece_and_its_transcoding_enqueued(teacher:
 
     assert done.status_code == 202
     assert enqueued(database) == [TranscodeVideo(course_id=COURSE, source_key=upload["key"])]
+
+
+def test_a_complete_upload_is_pending_at_once_and_one_with_a_job_stays_as_it_is(
+    teacher: httpx.Client, database: str
+) -> None:
+    # Given a course whose first lesson is ready
+    execute(database, "INSERT INTO courses (id, title) VALUES (9, 'Sound')")
+    upload = teacher.post("/api/v1/courses/9/video", json=wish(1000)).json()
+    httpx.put(upload["url"], content=bytes(1000), headers=upload["headers"]).raise_for_status()
+    body = {"upload_id": upload["upload_id"], "key": upload["key"]}
+
+    def status() -> tuple[str, float, str | None]:
+        found = teacher.get("/api/v1/courses/9/video").json()
+        return found["status"], found["percent"], found["reason"]
+
+    assert status() == ("none", 0.0, None)
+    # When it is complete, and no worker runs, then it is pending
+    assert teacher.post("/api/v1/courses/9/video/complete", json=body).status_code == 202
+    assert status() == ("pending", 0.0, None)
+
+    # When a worker has ended its job, and its completion is repeated, then its end stays
+    ended = "INSERT INTO transcode_jobs (course_id, source_key, source_etag, source_bytes, uploaded_at, state, reason)"
+    execute(database, f"{ended} VALUES (9, '{upload['key']}', 'e', 1000, now(), 'failed', 'The file is no video.')")
+    execute(database, "UPDATE courses SET transcoding_status = 'failed' WHERE id = 9")
+    assert teacher.post("/api/v1/courses/9/video/complete", json=body).status_code == 202
+    assert status() == ("failed", 0.0, "The file is no video.")
+
+    # When a second upload is complete, then the course is pending again, without the first one's reason
+    upload = teacher.post("/api/v1/courses/9/video", json=wish(2000)).json()
+    httpx.put(upload["url"], content=bytes(2000), headers=upload["headers"]).raise_for_status()
+    body = {"upload_id": upload["upload_id"], "key": upload["key"]}
+    # also while the school's application has the course locked, though its status is then as it was
+    with closing(psycopg2.connect(database)) as school, school, school.cursor() as cursor:
+        cursor.execute("UPDATE courses SET title = 'Sound and light' WHERE id = 9")
+        assert teacher.post("/api/v1/courses/9/video/complete", json=body).status_code == 202
+        assert status()[0] == "failed"
+    assert teacher.post("/api/v1/courses/9/video/complete", json=body).status_code == 202
+    assert status() == ("pending", 0.0, None)
+    assert len(enqueued(database)) == 4
 
 
 def test_a_large_video_is_put_in_parts_and_completing_twice_is_harmless(teacher: httpx.Client, database: str) -> None:
