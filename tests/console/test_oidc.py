@@ -346,7 +346,7 @@ def test_a_wrong_secret_is_a_matter_of_the_settings(provider: OidcServer, logs: 
     ],
     ids=["denied", "away", "scope", "markup"],
 )
-def test_an_error_of_the_provider_is_told_in_our_words(
+def test_an_error_of_the_provider_is_shown_in_our_words(
     closed_app: Flask, provider: OidcServer, error: str, reason: str
 ) -> None:
     person = Person(closed_app)

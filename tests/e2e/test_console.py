@@ -260,7 +260,7 @@ def test_a_browser_signs_in_at_another_site_and_out_again(
 
         # When they sign out, then the provider asks, and leads back to the page of sign-in
         driver.find_element(By.CSS_SELECTOR, ".visitor button").click()
-        wait_until(lambda: browser.ask("location.origin") == provider.issuer, message="the provider was not told")
+        wait_until(lambda: browser.ask("location.origin") == provider.issuer, message="the provider did not ask")
         driver.find_element(By.CSS_SELECTOR, "button[value=yes]").click()
         wait_until(lambda: driver.title.startswith("Sign in"), message="the provider did not lead back")
         browser.open(f"{provider.console_url}/queues", NARROW)

@@ -3,6 +3,7 @@
 // `own` is what a browser reaches by the issuer that it is given; its ID tokens hold every claim. `thin` has an issuer of
 // its own port; its ID tokens hold the subject alone, are signed by ES256, and its client sends the secret in the form.
 import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 
 import { Provider } from 'oidc-provider';
@@ -17,7 +18,7 @@ const keys = [key('rsa', { modulusLength: 2048 }, 'RS256'), key('ec', { namedCur
 
 const serve = async (issuer, client, more) => {
   const server = createServer();
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address();
   const provider = new Provider(issuer ?? `http://127.0.0.1:${port}`, {
     clients: [{ ...given.client, ...client }],
@@ -49,6 +50,6 @@ const thin = await serve(
   { id_token_signed_response_alg: 'ES256', token_endpoint_auth_method: 'client_secret_post' },
   { clientAuthMethods: ['client_secret_post'] },
 );
-// it ends with whoever started it
+// it ends with its parent
 process.stdin.on('end', () => process.exit()).resume();
 console.log(JSON.stringify({ own, thin }));
