@@ -66,6 +66,8 @@ def main() -> None:
     for role in ("VIEWER", "OPERATOR"):
         setting = f"NOUBA_CONSOLE_{role}_TOKENS"
         folders["console"][setting] = os.environ.get(setting) or made[f"console {role.lower()}"]
+    if secret := os.environ.get("NOUBA_CONSOLE_OIDC_CLIENT_SECRET"):
+        folders["console"]["NOUBA_CONSOLE_OIDC_CLIENT_SECRET"] = secret
     signing = os.environ.get("NOUBA_PLAYBACK_SECRETS") or made["playback"]
     for reader in ("gateway", "playback", "console"):
         folders[reader]["NOUBA_PLAYBACK_SECRETS"] = signing

@@ -59,7 +59,12 @@ def log_in() -> ResponseReturnValue:
 
 @console.post("/leave")
 def log_out() -> ResponseReturnValue:
+    provider = current_app.extensions["oidc_provider"] if g.visitor and g.visitor.by_provider else None
     _authenticator().leave()
+    g.visitor = None
+    if provider and (address := provider.end_session_address()):
+        # a page goes on: the policy `form-action 'self'` lets no form lead to another site, by a redirect either
+        return render_template("left.html", address=address)
     return redirect(url_for("console.login_form"))
 
 

@@ -10,8 +10,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.console.auth import guard
-from services.console.endpoints import console
 from services.console.i18n import add_languages, mark, translate
+from services.console.oidc_routes import add_oidc, console
 from services.console.playback_links import PlaybackLinks
 from services.console.read_routes import ConsoleContext
 from services.console.sessions import FILES, Sessions
@@ -71,6 +71,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
         PlaybackLinks(settings.playback_url, split_secrets(settings.playback_secrets)),
     )
     guard(app, settings, Sessions(engine))
+    add_oidc(app, settings)
     add_filters(app, settings.zone)
     add_languages(app, is_https=settings.is_https)
     app.before_request(_refuse_control_characters)

@@ -1,4 +1,4 @@
-"""Console sign-in: a credential opens the session of one person, a viewer or an operator."""
+"""Console sign-in: a token or an identity provider opens the session of one person, a viewer or an operator."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from limits.strategies import MovingWindowRateLimiter
 
 from services.console.credentials import Credential, Role, match
 from services.console.i18n import translate
-from services.console.sessions import OPEN, SESSION_HOURS, Sessions
+from services.console.oidc_provider import Person
+from services.console.sessions import OPEN, SESSION_HOURS, Session, Sessions
 from services.console.settings import ConsoleSettings
 from shared.operations.audit_log import acting_credential
 
@@ -32,15 +33,18 @@ R = TypeVar("R")
 
 
 class TooManyAttemptsError(Exception):
-    """Somebody tries tokens; wait a minute."""
+    """Somebody tries tokens or codes; wait a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """Who has entered, by the credential that opened the session."""
+    """Who has entered, by the credential or the identity provider that opened the session."""
 
     name: str
     role: Role
+    #: What the audit log keeps beside the name.
+    credential: str
+    by_provider: bool = False
 
     @property
     def may_decide(self) -> bool:
@@ -48,10 +52,11 @@ class CurrentUser:
 
 
 class Authenticator:
-    """Finds the credential of a token, limits wrong ones, and opens and ends sessions."""
+    """Finds the credential of a token, limits failed sign-ins, and opens and ends sessions."""
 
     def __init__(self, settings: ConsoleSettings, sessions: Sessions) -> None:
         self._credentials = {credential.id: credential for credential in settings.credentials}
+        self._has_provider = settings.oidc is not None
         self._sessions = sessions
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(WRONG_TOKENS_PER_MINUTE)
@@ -61,20 +66,36 @@ class Authenticator:
 
         Raises TooManyAttemptsError where `address` tries for long.
         """
-        if not self._limiter.test(self._limit, address):
-            raise TooManyAttemptsError
+        self.check_address(address)
         found = match(token, tuple(self._credentials.values()))
         if found is None:
-            self._limiter.hit(self._limit, address)
+            self.count_failure(address)
             log.warning("wrong token at the console", client=address)
         return found
 
+    def check_address(self, address: str) -> None:
+        """Raises TooManyAttemptsError where `address` has failed too often in a minute."""
+        if not self._limiter.test(self._limit, address):
+            raise TooManyAttemptsError
+
+    def count_failure(self, address: str) -> None:
+        self._limiter.hit(self._limit, address)
+
     def enter(self, credential: Credential) -> None:
         """Open a session in this browser."""
+        self._open(credential.name, credential.id)
+        log.info("entered the console", credential=credential.id, role=credential.role)
+
+    def enter_by_provider(self, person: Person) -> None:
+        """Likewise for whom the identity provider has named; the session keeps the role, and ends as others do."""
+        assert person.role is not None
+        self._open(person.name, person.id, person.role)
+        log.info("entered the console", credential=person.id, role=person.role)
+
+    def _open(self, name: str, credential: str, role: Role | None = None) -> None:
         self.leave()
         session.permanent = True
-        session["id"] = self._sessions.open(credential.name, credential.id)
-        log.info("entered the console", credential=credential.id, role=credential.role)
+        session["id"] = self._sessions.open(name, credential, role)
 
     def leave(self) -> None:
         """End this browser's session, so that a copy of its cookie opens nothing either."""
@@ -86,15 +107,26 @@ class Authenticator:
         """The user of a credential that is still valid; the audit log keeps the credential of each action."""
         session_id = session.get("id")
         found = self._sessions.find(session_id) if session_id else None
-        credential = self._credentials.get(found.credential) if found else None
-        acting_credential.set(credential.id if credential else None)
-        return CurrentUser(credential.name, credential.role) if credential else None
+        user = self._user_of(found) if found else None
+        acting_credential.set(user.credential if user else None)
+        return user
+
+    def _user_of(self, found: Session) -> CurrentUser | None:
+        if found.role is not None:
+            # a change of the provider's settings changes the key of all cookies
+            user = CurrentUser(found.name, Role(found.role), found.credential, by_provider=True)
+            return user if self._has_provider else None
+        credential = self._credentials.get(found.credential)
+        return CurrentUser(credential.name, credential.role, credential.id) if credential else None
 
 
 def guard(app: Flask, settings: ConsoleSettings, sessions: Sessions) -> None:
-    """Give `app` sessions that end when the tokens change, and let no form of another site act here."""
-    # made of the tokens: it survives a restart, several processes share it, and a withdrawn token closes all sessions
+    """Give `app` sessions that end when the tokens or the provider change, and let no form of another site act here."""
+    # made of the tokens and the provider's settings: it survives a restart, several processes share it, and a withdrawn
+    # token or another setting closes all sessions
     material = b"\0".join(credential.role.encode() + credential.digest for credential in settings.credentials)
+    if oidc := settings.oidc:
+        material += b"\0oidc" + oidc.fingerprint
     # slow, because everybody gets a cookie and could try tokens against its signature
     secret = hashlib.scrypt(material, salt=b"nouba console", n=2**14, r=8, p=1)
     app.config.update(

@@ -22,10 +22,11 @@ _ID_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who entered, with which credential."""
+    """Who entered, with which credential; `role` is None where the credential has one of its own."""
 
     name: str
     credential: str
+    role: str | None
 
 
 class Sessions:
@@ -34,7 +35,7 @@ class Sessions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open(self, name: str, credential: str) -> str:
+    def open(self, name: str, credential: str, role: str | None = None) -> str:
         """Open a session and return its id; sessions whose hours are over are removed."""
         session_id = secrets.token_urlsafe(_ID_BYTES)
         now = datetime.now(UTC)
@@ -42,7 +43,7 @@ class Sessions:
             connection.execute(delete(console_sessions).where(console_sessions.c.entered_at < _oldest(now)))
             connection.execute(
                 insert(console_sessions).values(
-                    digest=_digest(session_id), name=name, credential=credential, entered_at=now
+                    digest=_digest(session_id), name=name, credential=credential, role=role, entered_at=now
                 )
             )
         return session_id
@@ -50,7 +51,7 @@ class Sessions:
     def find(self, session_id: str) -> Session | None:
         """The session, None where it has ended. Its hours count from the entry: pages renew themselves."""
         column = console_sessions.c
-        query = select(column.name, column.credential).where(
+        query = select(column.name, column.credential, column.role).where(
             column.digest == _digest(session_id), column.entered_at >= _oldest(datetime.now(UTC))
         )
         with self._engine.connect() as connection:

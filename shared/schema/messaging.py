@@ -98,7 +98,10 @@ console_sessions = Table(
     Column("name", Text, nullable=False),
     Column("credential", Text, nullable=False),
     Column("entered_at", INSTANT, nullable=False, server_default=text("now()")),
+    # what the identity provider said at sign-in; null for a token, whose role the settings have
+    Column("role", Text),
     CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
+    CheckConstraint("role IN ('viewer', 'operator')", name="role_known"),
     info={"writer": "console"},
 )
 

@@ -1,6 +1,7 @@
 """A console to visit, and visitors who fill in its forms as a browser would."""
 
 import re
+from collections.abc import Mapping
 from html import unescape
 from typing import Any
 
@@ -53,6 +54,14 @@ class Person:
         cookie = other._client.get_cookie("nouba_console")
         assert cookie is not None
         self._client.set_cookie("nouba_console", cookie.value)
+
+    def cookies(self) -> dict[str, str]:
+        """All that this browser holds, by their names."""
+        return {cookie.key: cookie.value for cookie in (self._client._cookies or {}).values()}
+
+    def take_cookies(self, cookies: Mapping[str, str]) -> None:
+        for name, value in cookies.items():
+            self._client.set_cookie(name, value)
 
     def read(self, path: str) -> str:
         """A page that has to be there."""

@@ -247,11 +247,27 @@ def test_pods_reach_what_they_need_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
+    ("issuer", "port"),
+    [("https://id.school.example/realms/school", 443), ("https://id.school.example:8443", 8443)],
+    ids=["https", "a port"],
+)
+def test_the_console_reaches_its_identity_provider(issuer: str, port: int) -> None:
+    given = ["--values", str(named("defaults")), "--set", f"settings.NOUBA_CONSOLE_OIDC_ISSUER={issuer}"]
+
+    result = helm("template", "school", str(CHART), "--show-only", "templates/networkpolicies.yaml", *given)
+
+    policies = {one["metadata"]["name"]: one["spec"] for one in yaml.safe_load_all(result.stdout) if one}
+    opened = {one["port"] for rule in policies["school-console"]["egress"] for one in rule["ports"]}
+    assert opened - {53, 5432, 5672} == {port}
+
+
+@pytest.mark.parametrize(
     ("wrong", "fault"),
     [
         ("settings.NOUBA_TIMEZON=Africa/Algiers", "NOUBA_TIMEZON"),
         ("settings.NOUBA_DATABASE_URL=postgresql://a:b@c/d", "NOUBA_DATABASE_URL"),
         ("settings.NOUBA_PSP_STRIPE_API_KEY=rk_live_x", "NOUBA_PSP_STRIPE_API_KEY"),
+        ("settings.NOUBA_CONSOLE_OIDC_CLIENT_SECRET=x", "NOUBA_CONSOLE_OIDC_CLIENT_SECRET"),
         ("processes.gatway.replicas=2", "gatway"),
         ("processes.gateway.replicas=two", "replicas"),
         ("s3.endpointUrl=https://key:secret@s3.example", "endpointUrl"),

@@ -16,6 +16,7 @@ from local.rabbitmq import RabbitMq
 from services.console.i18n import catalogue
 from tests.console.clients import OPERATOR
 from tests.console.factories import open_school
+from tests.console.oidc_server import OidcServer, running_provider
 from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
 from tests.queues import delete_virtual_host, make_virtual_host
 from tests.waiting import wait_until
@@ -30,7 +31,7 @@ class RunningConsole(Running):
     """`nouba console serve`, ready for visitors."""
 
     def __init__(self, log: Path, database_url: str, rabbitmq: RabbitMq, rabbitmq_url: str, **more: str) -> None:
-        port = free_port()
+        port = int(more.get("NOUBA_CONSOLE_PORT") or free_port())
         self.url = f"http://127.0.0.1:{port}"
         settings = {
             "NOUBA_DATABASE_URL": database_url,
@@ -60,12 +61,21 @@ def database(migrated_server: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcServer]:
+    """Knows the console by another host than its own, so that a browser takes both for two sites."""
+    with running_provider(tmp_path_factory.mktemp("oidc") / "log", f"http://localhost:{free_port()}") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def console(
-    database: Database, rabbitmq_server: RabbitMq, tmp_path_factory: pytest.TempPathFactory
+    database: Database, rabbitmq_server: RabbitMq, provider: OidcServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningConsole]:
     rabbitmq_url = make_virtual_host(rabbitmq_server)
     log = tmp_path_factory.mktemp("console") / "log"
-    with RunningConsole(log, database.url, rabbitmq_server, rabbitmq_url) as running:
+    oidc = {f"NOUBA_{name.upper()}": value for name, value in provider.settings().items()}
+    oidc["NOUBA_CONSOLE_PORT"] = oidc["NOUBA_CONSOLE_URL"].rpartition(":")[2]
+    with RunningConsole(log, database.url, rabbitmq_server, rabbitmq_url, **oidc) as running:
         yield running
     delete_virtual_host(rabbitmq_server, rabbitmq_url)
 
@@ -136,7 +146,8 @@ FORMS = {
     "/lessons/1/ask": ("/lessons/1", "button[value=delete]", {"why": "a test"}),
 }
 MORE_PAGES = ("/dead/1", "/lessons/1", "/lessons/2", "/endpoints/4", "/webhooks/11", "/dead?state=replayed",
-              "/payments?words=nothing", "/nothing", "/enter")  # fmt: skip
+              "/payments?words=nothing", "/nothing", "/enter", "/enter/refused/group",
+              "/enter/refused/settings")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -223,6 +234,39 @@ def _faults(browser: Browser, axe: str, language: str) -> list[object]:
         )
         found += [(scheme, *violation) for violation in violations]
     return found
+
+
+def test_a_browser_signs_in_at_another_site_and_out_again(
+    console: RunningConsole, provider: OidcServer, tmp_path: Path
+) -> None:
+    """Browsers send no `SameSite=Strict` cookie along from there, and block redirects of forms to other sites."""
+    browser = Browser(tmp_path / "profile")
+    driver = browser.driver
+    try:
+        # Given a page of the console that a stranger asks for, at the host that the provider knows
+        browser.open(f"{provider.console_url}/queues", NARROW)
+
+        # When they sign in by the provider's page
+        driver.find_element(By.LINK_TEXT, "Sign in with School ID").click()
+        wait_until(lambda: browser.ask("location.origin") == provider.issuer, message="the provider did not open")
+        driver.find_element(By.NAME, "login").send_keys("amina")
+        driver.find_element(By.NAME, "password").send_keys("any", Keys.ENTER)
+
+        # Then the page is there, for an operator
+        wait_until(lambda: driver.title.startswith("Queues"), message="the page did not open")
+        assert browser.texts(".visitor span") == ["Amina B. (operator)"]
+        # the provider's own pages are its matter
+        assert [one for one in browser.complaints() if provider.console_url in one["message"]] == []
+
+        # When they sign out, then the provider asks, and leads back to the page of sign-in
+        driver.find_element(By.CSS_SELECTOR, ".visitor button").click()
+        wait_until(lambda: browser.ask("location.origin") == provider.issuer, message="the provider did not ask")
+        driver.find_element(By.CSS_SELECTOR, "button[value=yes]").click()
+        wait_until(lambda: driver.title.startswith("Sign in"), message="the provider did not lead back")
+        browser.open(f"{provider.console_url}/queues", NARROW)
+        assert driver.title.startswith("Sign in")
+    finally:
+        driver.quit()
 
 
 def test_the_overview_renews_itself(console: RunningConsole, browser: Browser, database: Database) -> None:

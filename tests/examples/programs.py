@@ -1,6 +1,5 @@
 """Starts each example as its first lines say, on a port and a database of its own."""
 
-import hashlib
 import os
 import shutil
 import signal
@@ -17,11 +16,11 @@ import httpx
 
 from local.free_port import free_port
 from local.installers import laravel
+from tests.node_modules import TOOLS, node_modules
 from tests.waiting import wait_until
 
 PROJECT: Final = Path(__file__).parents[2]
 EXAMPLES: Final = PROJECT / "examples"
-_TOOLS: Final = Path(sys.executable).parent
 
 
 class Example:
@@ -99,7 +98,7 @@ class Start:
 
 def _flask(folder: Path, port: int) -> Start:
     app = EXAMPLES / "flask/app.py"
-    return Start([str(_TOOLS / "flask"), "--app", str(app), "run", "--port", str(port)], folder, [], {})
+    return Start([str(TOOLS / "flask"), "--app", str(app), "run", "--port", str(port)], folder, [], {})
 
 
 def _django(folder: Path, port: int) -> Start:
@@ -110,27 +109,8 @@ def _django(folder: Path, port: int) -> Start:
 def _express(folder: Path, port: int) -> Start:
     for name in ("app.js", "package.json"):
         shutil.copy(EXAMPLES / "express" / name, folder)
-    (folder / "node_modules").symlink_to(_node_modules())
-    # the wheel's node, and not whichever the machine has
-    return Start([str(_TOOLS / "node"), "app.js"], folder, [], {"PORT": str(port)})
-
-
-def _node_modules() -> Path:
-    """What the example's lock file names, fetched once."""
-    lock = EXAMPLES / "express/package-lock.json"
-    home = PROJECT / ".nouba/examples" / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
-    if not home.exists():
-        draft = home.with_name(f"{home.name}.{os.getpid()}")
-        draft.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(EXAMPLES / "express" / name, draft)
-        path = f"{_TOOLS}{os.pathsep}{os.environ['PATH']}"
-        call = [str(_TOOLS / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run(call, cwd=draft, env={**os.environ, "PATH": path}, check=True, timeout=180)
-        with suppress(OSError):  # another process was first
-            draft.rename(home)
-        shutil.rmtree(draft, ignore_errors=True)
-    return home / "node_modules"
+    (folder / "node_modules").symlink_to(node_modules(EXAMPLES / "express"))
+    return Start([str(TOOLS / "node"), "app.js"], folder, [], {"PORT": str(port)})
 
 
 def _laravel(folder: Path, port: int) -> Start:

@@ -1,16 +1,14 @@
 """HTTP client for provider APIs, bounded in time and size."""
 
-import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
 from services.webhook_gateway.errors import ProviderRateLimitedError, ProviderUnavailableError
 from shared.runtime.bounded_decompression import ContentCodingError, decoded
-from shared.runtime.socket_deadlines import Deadline, SocketDeadlines
+from shared.runtime.call_deadline import CallDeadline
 
 #: For a connection, and between two pieces of an answer.
 TIMEOUT: Final = httpx.Timeout(10, connect=5)
@@ -31,10 +29,6 @@ class Fetched:
     body: bytes
 
 
-# its thread is started at the first use, which is after the fork
-_deadlines = SocketDeadlines()
-
-
 def fetch(
     client: httpx.Client, method: str, url: str, *, name: str, within_seconds: float = WITHIN_SECONDS, **request: Any
 ) -> Fetched:
@@ -42,7 +36,7 @@ def fetch(
 
     Raises ProviderUnavailableError, and ProviderRateLimitedError for 429; neither holds what was sent.
     """
-    with _Limit(within_seconds) as limit:
+    with CallDeadline(within_seconds) as limit:
         try:
             return _read(client, method, url, name, limit, request)
         except ContentCodingError as error:
@@ -55,7 +49,7 @@ def fetch(
 
 
 def _read(
-    client: httpx.Client, method: str, url: str, name: str, limit: "_Limit", request: Mapping[str, Any]
+    client: httpx.Client, method: str, url: str, name: str, limit: CallDeadline, request: Mapping[str, Any]
 ) -> Fetched:
     body = bytearray()
     # a connection of its own: httpx does not name the socket of one that it uses again
@@ -71,32 +65,6 @@ def _read(
             if len(body) > LIMIT_BYTES or limit.is_passed:
                 raise ProviderUnavailableError(f"{name} sent more than {LIMIT_BYTES} bytes, or for too long.")
         return Fetched(response.status_code, bytes(body))
-
-
-class _Limit:
-    """Shuts the socket of one call when its time is over: dripping headers pass every timeout between two reads."""
-
-    def __init__(self, seconds: float) -> None:
-        self._due = time.monotonic() + seconds
-        self._deadline: Deadline | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._deadline is not None:
-            _deadlines.end(self._deadline)
-            self._deadline.connection.close()
-
-    @property
-    def is_passed(self) -> bool:
-        return time.monotonic() > self._due
-
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpx at each step of the call."""
-        if event == "connection.connect_tcp.complete":
-            wire = info["return_value"].get_extra_info("socket").dup()
-            self._deadline = _deadlines.begin(wire, self._due - time.monotonic(), socket.SHUT_RDWR)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
