@@ -15,10 +15,13 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
 REQUIREMENTS: Final = ROOT / "requirements"
-#: The lock of npm for JavaScript that the repository has a copy of, and the file that each package is copied to. Every
-#: image has `shared`.
-PLAYER_LOCK: Final = REQUIREMENTS / "player" / "package-lock.json"
-PLAYER_FILES: Final = {"hls.js": "shared/player/hls.min.js"}
+#: The lock of npm for JavaScript that the repository has a copy of, and the files that each package is copied to. Every
+#: image has `shared`. A package without files is needed by another one's installation alone.
+JAVASCRIPT_LOCK: Final = REQUIREMENTS / "javascript" / "package-lock.json"
+JAVASCRIPT_FILES: Final = {
+    "hls.js": ["shared/player/hls.min.js"],
+    "swagger-ui-dist": ["shared/api_reference/swagger-ui-bundle.js", "shared/api_reference/swagger-ui.css"],
+}
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
@@ -37,15 +40,13 @@ def python_components(requirements: str) -> list[dict[str, Any]]:
 
 
 def javascript_components() -> list[dict[str, Any]]:
-    """A component for each package of npm, with the package's hash, and that of the file which the image has of it."""
+    """A component for each package of npm, with the package's hash, and those of the files that the image has of it."""
     found = []
-    for place, package in json.loads(PLAYER_LOCK.read_text())["packages"].items():
+    for place, package in json.loads(JAVASCRIPT_LOCK.read_text())["packages"].items():
         name = place.removeprefix("node_modules/")
-        if not name:
+        if name not in JAVASCRIPT_FILES:
             continue
         purl = f"pkg:npm/{name}@{package['version']}"
-        file = PLAYER_FILES[name]
-        content = hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
         integrity = b64decode(package["integrity"].removeprefix("sha512-")).hex()
         found.append(
             {
@@ -56,10 +57,15 @@ def javascript_components() -> list[dict[str, Any]]:
                 "purl": purl,
                 "licenses": [{"license": {"id": package["license"]}}],
                 "hashes": [{"alg": "SHA-512", "content": integrity}],
-                "components": [{"type": "file", "name": file, "hashes": [{"alg": "SHA-256", "content": content}]}],
+                "components": [_file(file) for file in JAVASCRIPT_FILES[name]],
             }
         )
     return found
+
+
+def _file(path: str) -> dict[str, Any]:
+    content = hashlib.sha256((ROOT / path).read_bytes()).hexdigest()
+    return {"type": "file", "name": path, "hashes": [{"alg": "SHA-256", "content": content}]}
 
 
 def document(service: str) -> dict[str, Any]:

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from deploy.sbom import PLAYER_LOCK
+from deploy.sbom import JAVASCRIPT_LOCK
 from local.installers.npm_package import fetch_file
 from shared.player import FOLDER
 
-#: `dist/hls.min.js` of the npm package hls.js, in the version that requirements/player locks.
+#: `dist/hls.min.js` of the npm package hls.js, in the version that requirements/javascript locks.
 SHA256 = "cfc70cc9e9fc63d071919e087670abc760c8fd1bc889b88588026e4d22193bbe"
 
 
@@ -20,7 +20,7 @@ def test_hls_js_is_unchanged() -> None:
 
 @pytest.mark.slow
 def test_the_locked_package_has_the_same_script() -> None:
-    locked = json.loads(PLAYER_LOCK.read_text())["packages"]["node_modules/hls.js"]
+    locked = json.loads(JAVASCRIPT_LOCK.read_text())["packages"]["node_modules/hls.js"]
     sha512 = locked["integrity"].removeprefix("sha512-")
 
     script = fetch_file("hls.js", locked["version"], sha512=sha512, file="dist/hls.min.js")

@@ -31,7 +31,7 @@ def audit(registry: str, folder: Path, **settings: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("advisories", "code", "said"),
     [
-        ([], 0, "player: no known vulnerability"),
+        ([], 0, "javascript: no known vulnerability"),
         ([ADVISORY], 1, "A playlist runs a script"),
         (None, 0, "not audited"),
     ],
