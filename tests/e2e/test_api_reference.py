@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from local.installers.axe import find_axe
+from local.installers.axe import fetch_axe
 from local.postgres import Postgres
 from services.webhook_gateway import api_docs
 from shared import api_reference
@@ -70,7 +70,7 @@ def test_axe_finds_nothing_on_the_page_and_it_loads_nothing_from_elsewhere(
     open_schema(browser, "CheckoutAnswer")
 
     # When axe reads it
-    browser.driver.execute_script(find_axe().read_text("utf-8"))
+    browser.driver.execute_script(fetch_axe())
     found = browser.driver.execute_async_script(AXE, RULES)
 
     # Then it finds nothing, the page is no wider than the screen, and all that was loaded is the gateway's

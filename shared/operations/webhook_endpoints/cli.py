@@ -152,7 +152,7 @@ def test(endpoint_id: int, actor_name: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Maximum number.")
 @json_option
 def deliveries(endpoint_id: int, state: str | None, limit: int, as_json: bool) -> None:
-    """Show an endpoint's deliveries, one line an event, newest first."""
+    """Show an endpoint's deliveries by event, newest first."""
     with _endpoints() as given:
         found = given.deliveries(endpoint_id, state=state, limit=limit)
     if as_json:
