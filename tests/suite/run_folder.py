@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import pytest
 
@@ -26,8 +26,10 @@ _SERVERS: Final[dict[str, type[Postgres] | type[RabbitMq] | type[S3]]] = {
 }
 #: Linux's file system in memory, by default half of it; containers have less, and forbid to execute.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108
+_PREFIX: Final = "nouba-tests-"
 #: What the servers of a run may write, with room to spare.
 _MEMORY_BYTES: Final = 8 * 2**30
+_OWNER_LOCK: Final = "owner.lock"
 T = TypeVar("T")
 
 
@@ -80,16 +82,19 @@ def run_folder(config: pytest.Config) -> RunFolder:
 
 
 _KEY = pytest.StashKey[RunFolder]()
+#: The open file whose lock says that the owner lives.
+_OWNED = pytest.StashKey[IO[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     given = worker["run_folder"] if worker else os.environ.get(ENVIRONMENT)
     # a short path: the names of sockets in it have to stay below a hundred bytes
-    shared = Path(given or tempfile.mkdtemp(prefix="nouba-tests-", dir=_fast_folder()))
+    shared = Path(given or tempfile.mkdtemp(prefix=_PREFIX, dir=_fast_folder()))
     if not given:
         # PostgreSQL runs as another account, which has to pass through; it cannot list what is here
         shared.chmod(0o711)
+        config.stash[_OWNED] = _own(shared)
     own = shared / (worker["workerid"] if worker else "guest" if given else "owner")
     own.mkdir(mode=0o711, exist_ok=True)
     config.stash[_KEY] = RunFolder(shared, own, owner=not given)
@@ -100,14 +105,35 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["run_folder"] = str(run_folder(node.config).shared)
 
 
-def _fast_folder(memory: Path = _MEMORY) -> Path | None:
+def _own(shared: Path) -> IO[str]:
+    lock = (shared / _OWNER_LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _fast_folder(memory: Path = _MEMORY, meminfo: Path = Path("/proc/meminfo")) -> Path | None:
     """A file system in memory, where a database is copied in a third of the time; None is the default, as TMPDIR is."""
-    if "TMPDIR" in os.environ or not memory.is_dir():
+    if "TMPDIR" in os.environ or not memory.is_dir() or not meminfo.exists():
         return None
+    _destroy_orphans(memory)
     state = os.statvfs(memory)
     # the programs of a server may be copied to where another account reaches them
     is_executable = not state.f_flag & os.ST_NOEXEC
-    return memory if is_executable and state.f_bavail * state.f_frsize >= _MEMORY_BYTES else None
+    # its own limit says nothing of what the machine has left
+    available = int(meminfo.read_text().partition("MemAvailable:")[2].split()[0]) * 1024
+    free = min(available, state.f_bavail * state.f_frsize)
+    return memory if is_executable and free >= _MEMORY_BYTES else None
+
+
+def _destroy_orphans(memory: Path) -> None:
+    """End the servers of runs whose owner was killed: what they keep is memory."""
+    for lock in memory.glob(f"{_PREFIX}*/{_OWNER_LOCK}"):
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            RunFolder(lock.parent, lock.parent, owner=True).destroy()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -96,15 +96,15 @@ class DatabaseSupply:
 
     def take(self) -> str:
         """The name of a database with the newest schema and nothing in it."""
-        name = self._next.result()
-        self._next = self._thread.submit(self._make)
-        return name
+        made, self._next = self._next, self._thread.submit(self._make)
+        return made.result()
 
     def give_back(self, name: str) -> None:
         """Drop it, also where the test left a connection open."""
-        if self._dropped:
-            self._dropped.result()
-        self._dropped = self._thread.submit(_administer, self._server, f"DROP DATABASE {name} WITH (FORCE)")
+        drop = self._thread.submit(_administer, self._server, f"DROP DATABASE {name} WITH (FORCE)")
+        before, self._dropped = self._dropped, drop
+        if before:
+            before.result()
 
     def close(self) -> None:
         """Make and drop no more: the run's owner destroys the server."""
