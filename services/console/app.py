@@ -6,6 +6,7 @@ from flask import Blueprint, Flask, Response, abort, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, SQLAlchemyError
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -22,7 +23,7 @@ from shared.runtime.database import build_engine
 from shared.runtime.health import healthy
 from shared.runtime.hsts import with_hsts
 from shared.runtime.playback_links import split_secrets
-from shared.runtime.visible_text import is_plain
+from shared.runtime.visible_text import is_plain, without_directions
 
 #: Nothing but the console's own files is loaded, and no other site frames it or takes its forms.
 POLICY = (
@@ -74,7 +75,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     add_oidc(app, settings)
     add_filters(app, settings.zone)
     add_languages(app, is_https=settings.is_https)
-    app.before_request(_refuse_control_characters)
+    app.before_request(_check_texts)
     app.register_blueprint(console)
     app.register_blueprint(Blueprint("player", __name__, static_folder=str(player.FOLDER), static_url_path="/player"))
     app.add_url_rule("/healthz", "healthz", healthy)
@@ -90,8 +91,14 @@ def create_app(settings: ConsoleSettings) -> Flask:
     return app
 
 
-def _refuse_control_characters() -> None:
-    """PostgreSQL keeps no NUL, and a header no line break; a change of direction would turn the audit log around."""
+def _check_texts() -> None:
+    """PostgreSQL keeps no NUL, and a header no line break; a change of direction would turn the audit log around.
+
+    What is searched for is stored nowhere, and often copied: there changes of direction are left out.
+    """
+    request.args = _without_directions(request.args)
+    if request.endpoint == "console.search_payments":
+        request.form = _without_directions(request.form)
     for fields in (request.args, request.form):
         for name, values in fields.lists():
             # a tab comes with what is copied from a table
@@ -100,6 +107,10 @@ def _refuse_control_characters() -> None:
                     400,
                     translate("A field holds a control or direction character; remove it, and send the form again."),
                 )
+
+
+def _without_directions(fields: MultiDict[str, str]) -> ImmutableMultiDict[str, str]:
+    return ImmutableMultiDict((name, without_directions(text)) for name, text in fields.items(multi=True))
 
 
 def _harden(answer: Response) -> Response:

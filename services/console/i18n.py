@@ -96,7 +96,7 @@ def translate_count(one: str, other: str, n: int, /, **values: Any) -> str:
 def message_of(error: Exception) -> str:
     """What one of our errors says. `str(error)` would forget the sentence's pattern."""
     found = error.args[0]
-    return translate(found) if isinstance(found, Sentence) else str(_shown(str(found)))
+    return translate(found) if isinstance(found, Sentence) else Written(_shown(str(found)))
 
 
 def sentence(text: str) -> str | Markup:
@@ -160,7 +160,7 @@ def add_languages(app: Flask, *, is_https: bool) -> None:
         "direction": direction,
         "languages": {code: name for code, (_, name) in LANGUAGES.items()},
     }
-    environment.filters |= {"word": word, "isolated": isolated, "sentence": sentence}
+    environment.filters |= {"word": word, "isolated": isolated, "sentence": sentence, "written": Written}
 
     @app.after_request
     def name_language(answer: Response) -> Response:

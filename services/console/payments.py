@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from services.console.actions import console
 from services.console.auth import for_operators, for_visitors
-from services.console.i18n import message_of, translate
+from services.console.i18n import Written, message_of, translate
 from services.console.read_routes import LARGEST_ID, asked, console_context, read_page, row_id
 from shared.operations.payments.queries import PaymentFilter, find_payments, find_users, show_payment
 from shared.operations.payments.request_refund import REFUNDING, CannotRefundError, Refund, request_refund
@@ -99,7 +99,7 @@ def refund_payment(payment_id: int) -> ResponseReturnValue:
     try:
         amount_minor = parse_minor(request.form.get("amount", "").strip(), details.payment.currency)
     except BadAmountError as error:
-        abort(400, f"{message_of(error)}.")
+        abort(400, Written(f"{message_of(error)}."))
     if request.form.get("confirmed") != "yes":
         return render_template("refund.html", payment=details.payment, amount_minor=amount_minor, why=why, key=key)
     wanted = Refund(

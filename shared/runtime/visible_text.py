@@ -2,6 +2,7 @@
 
 What turns the text around it, ends its line or moves a terminal's cursor is refused where a text comes in by the API or
 a form, left out where a film brings it, and written as an escape where it is shown; a page also isolates what it shows.
+Titles and searches are often copied, and copied Arabic comes with changes of direction: there those are left out, too.
 The marks that Arabic keyboards type, and what joins letters and emoji, stay everywhere: a mark moves no more than an
 Arabic letter does.
 """
@@ -10,21 +11,26 @@ import re
 import unicodedata
 from typing import Any, Final
 
-#: Control characters; separators of lines and paragraphs; embeddings, overrides, isolates and their ends (Unicode's
-#: annex 9), and the deprecated marks behind them.
-_UNSAFE: Final = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f"
+#: Control characters; separators of lines and paragraphs.
+_CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+#: Embeddings, overrides, isolates and their ends (Unicode's annex 9), and the deprecated marks behind them.
+_DIRECTION: Final = r"\u202a-\u202e\u2066-\u206f"
+_UNSAFE: Final = _CONTROL + _DIRECTION
 #: What is allowed, and shows nothing by itself.
 _UNSEEN: Final = (
     r"\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u3164"
-    r"\ufe00-\ufe0f\ufeff\uffa0"
+    r"\u2800\ufe00-\ufe0f\ufeff\uffa0"
 )
-#: The patterns of a schema: a text without what is unsafe, and one of which something is seen.
+#: Tags and selectors, within emoji as a rule; in no schema, since JavaScript reads them only with the flag `u`.
+_UNSEEN_TAGS: Final = "\U000e0000-\U000e0fff"
+#: The patterns of a schema: a text without what is unsafe, and one that shows something without its directions.
 PLAIN_PATTERN: Final = f"^[^{_UNSAFE}]*$"
-TITLE_PATTERN: Final = f"^[^{_UNSAFE}]*[^{_UNSAFE}{_UNSEEN}][^{_UNSAFE}]*$"
+TITLE_PATTERN: Final = f"^[^{_CONTROL}]*[^{_UNSAFE}{_UNSEEN}][^{_CONTROL}]*$"
 
 _ANY_UNSAFE = re.compile(f"[{_UNSAFE}]")
 _BUT_LINES_AND_TABS = re.compile(f"(?![\t\n])[{_UNSAFE}]")
-_ALL_UNSEEN = re.compile(f"[{_UNSAFE}{_UNSEEN}]*")
+_ALL_UNSEEN = re.compile(f"[{_UNSAFE}{_UNSEEN}{_UNSEEN_TAGS}]*")
+_ANY_DIRECTION = re.compile(f"[{_DIRECTION}]")
 _SEPARATORS = re.compile(r"[\t-\r\x85\u2028\u2029]+")
 _RIGHT_TO_LEFT: Final = ("R", "AL", "AN")
 
@@ -37,6 +43,11 @@ def is_plain(text: str) -> bool:
 def is_title(text: str) -> bool:
     """Whether `text` is plain, and something of it is seen."""
     return is_plain(text) and _ALL_UNSEEN.fullmatch(text) is None
+
+
+def without_directions(text: str) -> str:
+    """`text` without changes of direction: programs put them around what is copied from Arabic pages."""
+    return _ANY_DIRECTION.sub("", text)
 
 
 def plain(text: str, longest: int) -> str:

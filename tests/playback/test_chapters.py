@@ -110,7 +110,8 @@ def test_chapters_that_no_player_can_show_are_refused_and_nothing_is_kept(bench:
         ([{"start_seconds": 3, "title": "  "}], "title"),
         ([{"start_seconds": 3, "title": "x" * 201}], "title"),
         ([{"start_seconds": 3, "title": "a\nb"}], "title"),
-        ([{"start_seconds": 3, "title": "a\u202eb"}], "title: Remove control characters"),
+        # U+202E was here: a title loses it now, as copied Arabic comes with such characters
+        ([{"start_seconds": 3, "title": "a\x9bb"}], "title: Remove control characters"),
         ([{"start_seconds": 3, "title": "\u200f\u200b"}], "title: Nothing of it would be seen"),
         ([{"start_seconds": number, "title": "x"} for number in range(501)], "chapters"),
         ([{"start_seconds": 3, "title": "x", "end": 4}], "end"),

@@ -18,6 +18,7 @@ from shared.runtime.visible_text import (
     is_title,
     plain,
     visible,
+    without_directions,
 )
 
 #: What people type, with the marks and joiners of their keyboards.
@@ -64,12 +65,15 @@ def test_what_turns_a_page_around_is_refused_left_out_and_shown_as_an_escape(cha
 
     assert not is_plain(text)
     assert not re.search(PLAIN_PATTERN, text)
-    assert not re.search(TITLE_PATTERN, text)
+    # a title loses changes of direction
+    assert is_plain(without_directions(text)) == (re.search(TITLE_PATTERN, text) is not None)
     assert plain(text, 200) in ("onetwo", "one two")
     assert visible(text).isprintable() or character in "\t\n"
 
 
-@pytest.mark.parametrize("text", ["", " ", "\u00a0", "\u200f", "\u200b\u2060", "\ufeff", "\u3164", "\u00ad\u034f"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\u00a0", "\u200f", "\u200b\u2060", "\ufeff", "\u3164", "\u00ad\u034f", "\u2800", "\U000e0020"]
+)
 def test_a_title_of_which_nothing_is_seen_is_none(text: str) -> None:
     assert is_plain(text)
     assert not is_title(text)

@@ -9,6 +9,7 @@ import pytest
 from services.transcoder.encoding.local_pipeline import make_lesson
 from services.transcoder.errors import Reason, RejectedInputError
 from services.transcoder.ffmpeg.process import Ffmpeg
+from services.transcoder.inspection.inspect_and_rewrap import prepare
 from tests.transcoder import oracle
 from tests.transcoder.films import QUICK, further
 from tests.transcoder.test_ordinary_films import AAC, FAST, assert_same, cache, lesson_of, once, run
@@ -97,7 +98,30 @@ def test_a_transport_stream_that_ends_within_a_packet_of_sound_stays_in_sync(
     lesson = lesson_of(film, tmp_path, ffmpeg)
 
     assert_same(film, lesson, tmp_path)
-    assert {warning.code for warning in lesson.warnings} <= {"damaged_sound"}
+    (warning,) = lesson.warnings
+    assert warning.code == "damaged_sound"
+    found = re.search(r"damaged at 0:(\d\d)", warning.text)
+    assert found, warning.text
+    assert abs(int(found[1]) - 20 * share) <= 1, warning.text
+
+
+def test_of_a_recording_that_starts_between_two_key_pictures_only_the_end_is_damaged(
+    ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    # Given a recorder that began within a group of two seconds, and lost its power
+    whole = tmp_path / "whole.ts"
+    run(*oracle.picture(20), *oracle.sound(20), *FAST, "-g", "50", "-bf", "2", *AAC, whole)
+    data = whole.read_bytes()
+    (tmp_path / "late.ts").write_bytes(data[len(data) // 188 // 7 * 188 :])
+    film = cut_in_sound(tmp_path / "late.ts", tmp_path / "film.ts", 0.9)
+
+    # When its packets are put into Matroska
+    (tmp_path / "made").mkdir()
+    prepared = prepare(film, tmp_path / "made", ffmpeg, QUICK)
+
+    # Then all that can be decoded came along, and no picture before the first key picture is missed
+    assert prepared.path.name == "source.mkv"
+    assert [warning.code for warning in prepared.source.warnings] == ["damaged_sound"]
 
 
 def test_a_film_of_which_more_than_a_hundredth_is_damaged_is_refused(

@@ -207,7 +207,7 @@ def rewrap(source: Source, path: Path, *, whole_alone: bool = False, decode_soun
     words += [
         "-c",
         "copy",
-        *(["-c:a", "flac"] if decode_sound else []),
+        *(["-c:a", "flac", "-sample_fmt", "s16"] if decode_sound else []),
         "-bitexact",
         "-sn",
         "-dn",

@@ -79,6 +79,8 @@ def prepare(
         check_bounds(made)
         return Prepared(found.path, made, digest)
     except RejectedInputError:
+        # a first try may have been good enough to be kept
+        (folder / REWRAPPED_NAME).unlink(missing_ok=True)
         check_bounds(source)
         return Prepared(path, source, digest)
     finally:
@@ -98,7 +100,8 @@ def _rewrap(
 
     def make(*, whole_alone: bool, decode_sound: bool = False) -> _Rewrapped:
         words = arguments.rewrap(described, origin, whole_alone=whole_alone, decode_sound=decode_sound)
-        ffmpeg.encode(words, work, reads=[origin], cancelled=cancelled, file_bytes=file_bytes)
+        room = file_bytes + (_decoded_bytes(described) if decode_sound else 0)
+        ffmpeg.encode(words, work, reads=[origin], cancelled=cancelled, file_bytes=room)
         # a link here would grant the next ffmpeg the file that it points to
         check_output(work / REWRAPPED_NAME, MATROSKA)
         path = (work / REWRAPPED_NAME).replace(folder / REWRAPPED_NAME)
@@ -116,6 +119,11 @@ def _rewrap(
     return made
 
 
+def _decoded_bytes(source: Source) -> int:
+    """At most so much is the sound of all tracks, of 16 bits."""
+    return sum(int(source.duration_seconds * track.sample_rate * track.channels * 2) for track in source.audio)
+
+
 def _left_out(upload: Source, packets: PacketIndex, made: _Rewrapped) -> tuple[LessonWarning, ...]:
     """The warnings about packets that did not come along because a part of each is missing.
 
@@ -129,16 +137,23 @@ def _left_out(upload: Source, packets: PacketIndex, made: _Rewrapped) -> tuple[L
     if not made.decode_sound:
         pairs = zip(upload.audio, made.source.audio, strict=False)
         tracks += [("sound", old.index, new.index) for old, new in pairs]
+    # of what was copied: subtitles, which are not, may begin before
+    before, after = _first_copied(upload, packets), _first_copied(made.source, made.packets)
     damages = []
     for name, old, new in tracks:
-        kept = [at - made.packets.start for at in made.packets.track(new).times()]
-        spans = packets.track(old).missing(kept, packets.start)
+        kept = [at - after for at in made.packets.track(new).times()]
+        spans = packets.track(old).missing(kept, before)
         damages.append(damage_of(name, spans))
         # what was being written when a recorder stopped is no part of the film
         inside = damage_of(name, [span for span in spans if kept and span[0] < kept[-1]])
         if is_fatal(inside, upload.duration_seconds):
             raise RejectedInputError(Reason.DAMAGED, DAMAGED, f"{inside.seconds:.1f} s of packets are cut off")
     return tuple(warning_of(damage) for damage in merged(damages))
+
+
+def _first_copied(source: Source, packets: PacketIndex) -> float:
+    streams = [track.index for track in (source.video, *source.audio) if track]
+    return min(packets.track(stream).copied_from for stream in streams)
 
 
 def file_sha256(path: Path, cancelled: Callable[[], bool] = never) -> str:

@@ -72,9 +72,17 @@ class Track:
         usual = steps[len(steps) // 2] if steps else 0.0
         return sum(abs(step - usual) > least_seconds for step in steps)
 
+    @property
+    def copied_from(self) -> float:
+        """The time of the first packet that a copy has: pictures before a key picture are left out."""
+        return min(self._keys, default=self.first)
+
     def missing(self, kept: Sequence[float], origin: float) -> list[tuple[float, float]]:
-        """From when to when, after `origin`, each packet is shown whose time is not among the sorted `kept`."""
-        times = [at - origin for at in self.times()]
+        """From when to when, after `origin`, each packet is shown whose time is not among the sorted `kept`.
+
+        What is shown before the first key packet is not looked for.
+        """
+        times = [at - origin for at in self.times() if at >= self.copied_from]
         steps = sorted(after - before for before, after in itertools.pairwise(times))
         usual = steps[len(steps) // 2] if steps else 0.0
 

@@ -13,6 +13,7 @@ from services.transcoder.planning.ladder import LadderRung, rungs
 from services.transcoder.planning.languages import UNKNOWN, language_name
 from services.transcoder.planning.profile import EncodingProfile
 from services.transcoder.planning.source import Source, Video
+from shared.runtime.visible_text import plain
 
 #: Sound that ends this long after the picture is worth holding the last picture for.
 HELD_PICTURE_SECONDS = 0.5
@@ -171,7 +172,7 @@ def _sounds(source: Source) -> tuple[Sound, ...]:
     titles: list[str] = []
     for number, track in enumerate(source.audio, 1):
         known = language_name(track.language) if track.language != UNKNOWN else f"Audio {number}"
-        title = track.title.replace('"', "").strip() or known
+        title = plain(track.title.replace('"', ""), len(track.title)) or known
         titles.append(title if title not in titles else f"{title} ({number})")
     stereo = tuple(
         Sound(name=f"audio{i}", stream=track.index, language=track.language, title=title, default=i == chosen)

@@ -6,14 +6,14 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from shared.runtime.visible_text import PLAIN_PATTERN, TITLE_PATTERN, is_plain, is_title
+from shared.runtime.visible_text import PLAIN_PATTERN, TITLE_PATTERN, is_plain, is_title, without_directions
 
 
 @dataclass(frozen=True, slots=True)
 class OneLine:
     """Refuses a text with control characters, line ends or changes of direction: `Annotated[str, OneLine()]`.
 
-    `is_title` also refuses one of which nothing is seen.
+    `is_title` leaves changes of direction out, and refuses a text of which nothing is seen.
     """
 
     is_title: bool = False
@@ -25,6 +25,8 @@ class OneLine:
         return {**handler(schema), "pattern": TITLE_PATTERN if self.is_title else PLAIN_PATTERN}
 
     def _require(self, text: str) -> str:
+        if self.is_title:
+            text = without_directions(text).strip()
         if not is_plain(text):
             raise ValueError("Remove control characters, line ends, and characters that change the direction of text.")
         if self.is_title and not is_title(text):

@@ -137,6 +137,14 @@ def test_no_filter_of_a_chunk_makes_ffmpeg_7_forget_how_long_a_picture_lasts() -
         assert "setpts" not in chunk_graph(plan, chunk, 0)
 
 
+def test_a_track_whose_title_shows_nothing_without_its_quotes_is_named_by_its_language() -> None:
+    audio = (replace(AUDIO, title='"\u200f"'), replace(AUDIO, index=2, title='"Prof"'))
+
+    plan = make_plan(replace(SOURCE, audio=audio), SHA, "build")
+
+    assert [sound.title for sound in plan.sounds] == ["العربية", "Prof"]
+
+
 def test_sound_moves_with_a_first_picture_that_was_off_the_grid() -> None:
     late = replace(SOURCE, video=replace(VIDEO, rate=Fraction(25), first_seconds=0.021))
 

@@ -25,6 +25,8 @@ from shared.runtime.api_tokens import Scope
 uploads = Blueprint("uploads", __name__)
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024), OneLine()]
+#: Its ending alone is kept, so that isolates, which phones put around names, do no harm.
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class WishBody(BaseModel):
     """What is going to be uploaded."""
 
     model_config = ConfigDict(strict=True)
-    filename: Text
+    filename: FileName
     size: int = Field(gt=0, description="Bytes.")
     content_type: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=100)]
 
