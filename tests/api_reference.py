@@ -12,6 +12,7 @@ _ADDRESS = re.compile(r"""(?:src|href)\s*=\s*["']?\s*([^"'\s>]*)""", re.IGNORECA
 def assert_loads_its_own_files(client: httpx.Client) -> None:
     """The page and our files name no other site, its policy allows none, and each of its files is there."""
     page = client.get("/docs")
+    assert client.get("/docs/").status_code == 404, "its relative links lead nowhere from there"
     assert page.headers["Content-Security-Policy"] == api_reference.POLICY
     assert "unsafe" not in api_reference.POLICY
     assert set(_ADDRESS.findall(page.text)) == {

@@ -42,7 +42,8 @@ def show_openapi() -> ResponseReturnValue:
     return jsonify(DOCUMENT)
 
 
-@reference.get("/docs")
+# the page's links are relative
+@reference.get("/docs", strict_slashes=True)
 @documented(
     summary="This document for people",
     extra={
@@ -80,7 +81,7 @@ def show_docs_file(file: str) -> ResponseReturnValue:
     return send_from_directory(api_reference.FOLDER, file, mimetype=api_reference.FILES[file])
 
 
-#: Routes without a token.
+#: Routes without a token; `gateway` alone is for strangers.
 PUBLIC: Final[Sequence[Blueprint]] = (gateway, reference)
 #: Routes that ask for a token. A new blueprint joins the application and the document by its line here.
 SCHOOL_API: Final[Sequence[Blueprint]] = (
@@ -119,7 +120,7 @@ def register(app: Flask, *, has_school_api: bool = True) -> None:
     app.url_map.strict_slashes = False
     # no provider follows a redirect
     app.url_map.merge_slashes = False
-    for blueprint in (*PUBLIC, *(SCHOOL_API if has_school_api else ())):
+    for blueprint in (*PUBLIC, *SCHOOL_API) if has_school_api else (gateway,):
         app.register_blueprint(blueprint)
 
 

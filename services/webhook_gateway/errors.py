@@ -193,8 +193,12 @@ class LessonNotReadyError(ClientError):
 class NothingToDoError(ClientError):
     """The course's video is in no state for what is asked."""
 
-    def __init__(self, course_id: int, what: str, status: str) -> None:
-        super().__init__(f"The video of course {course_id} is {status!r}: there is nothing to {what}.")
+    def __init__(self, course_id: int, what: str, status: str, *, is_unopened: bool = False) -> None:
+        super().__init__(
+            f"No worker has opened the upload of course {course_id} yet: repeat this in a moment."
+            if is_unopened
+            else f"The video of course {course_id} is {status!r}: there is nothing to {what}."
+        )
 
 
 class BadCaptionsError(ClientError):

@@ -321,6 +321,9 @@ def test_a_process_for_strangers_alone_holds_the_intake_role_and_no_other_secret
         )
         for path in ("/api/payments", "/api/courses/1/video", "/api/v1/courses/1/video"):
             assert webhooks.post(path, json=payment, headers=token).status_code in (404, 405)
+        for path in ("/docs", "/docs/swagger-ui-bundle.js", "/openapi.json"):
+            assert webhooks.get(path).status_code == 404
+            assert api.get(path).status_code == 200
         assert deliver(api, delivery).status_code == 404
         assert webhooks.get("/readyz").json()["database"], webhooks.get("/readyz").text
         assert api.get("/readyz").json()["database"]

@@ -291,7 +291,8 @@ def _is_outdated(connection: Connection, job_id: int) -> bool:
 def _end_pending(connection: Connection, course_id: int) -> None:
     """Let a course not stay pending for an upload that is outdated, once no other job is left. The course is locked."""
     active = select(jobs.c.id).where(jobs.c.course_id == course_id, jobs.c.finished_at.is_(None))
-    status = case((courses.c.video_ref.is_not(None), "completed"), else_="failed")
+    # nothing where no lesson is shown: `failed` would be an event about no upload of today
+    status = case((courses.c.video_ref.is_not(None), "completed"))
     pending = update(courses).where(courses.c.id == course_id, courses.c.transcoding_status == "pending")
     connection.execute(pending.where(~active.exists()).values(transcoding_status=status))
 

@@ -4,6 +4,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
+from shared.runtime.visible_text import is_title
+
 _COURSE: Final = text("""
 INSERT INTO courses (id, title, chapter_id) VALUES (:id, :title, :chapter_id) ON CONFLICT (id) DO NOTHING RETURNING id
 """)
@@ -11,9 +13,10 @@ _NEXT_COURSE: Final = text("""
 INSERT INTO courses (title, chapter_id) VALUES (:title, :chapter_id) ON CONFLICT (id) DO NOTHING RETURNING id
 """)
 _CHAPTER: Final = text("SELECT id FROM chapters WHERE id = :id")
-#: Ids that somebody chose do not move the sequence.
+#: Ids that somebody chose do not move the sequence. It moves forward alone: numbers of removed courses stay used.
 _PASS_CHOSEN_IDS: Final = text("""
-SELECT setval(pg_get_serial_sequence('courses', 'id'), (SELECT max(id) FROM courses))
+SELECT setval(sequence, greatest(pg_sequence_last_value(sequence), (SELECT max(id) FROM courses)))
+FROM CAST(pg_get_serial_sequence('courses', 'id') AS regclass) AS sequence
 """)
 
 
@@ -23,8 +26,12 @@ class CourseFaultError(Exception):
 
 def add_course(engine: Engine, title: str, *, course_id: int | None = None, chapter_id: int | None = None) -> int:
     """The new course's id: `course_id`, or the next free one. Raises CourseFaultError."""
-    if not title.strip() or "\0" in title:
-        raise CourseFaultError("Give the course a title.")
+    try:
+        title.encode()
+    except UnicodeEncodeError:
+        raise CourseFaultError("Give the course a title in UTF-8.") from None
+    if not is_title(title):
+        raise CourseFaultError("Give the course a title of one line, without characters of control or direction.")
     values: dict[str, int | str | None] = {"id": course_id, "title": title, "chapter_id": chapter_id}
     with engine.begin() as connection:
         if chapter_id is not None and connection.scalar(_CHAPTER, {"id": chapter_id}) is None:
@@ -33,6 +40,7 @@ def add_course(engine: Engine, title: str, *, course_id: int | None = None, chap
             return _add_next(connection, values)
         if connection.scalar(_COURSE, values) is None:
             raise CourseFaultError(f"There is a course {course_id} already.")
+        connection.execute(_PASS_CHOSEN_IDS)
     return course_id
 
 

@@ -301,7 +301,10 @@ class Endpoints:
         with self._engine.begin() as connection:
             endpoint = _found(connection, endpoint_id)
             first = last = wanted.event
-            if wanted.event is None:
+            if wanted.event is not None:
+                if connection.scalar(select(events.c.id).where(events.c.id == wanted.event)) is None:
+                    raise BadEndpointError(Sentence("There is no event %(id)s.", id=f"evt_{wanted.event}"))
+            else:
                 first, last = connection.execute(select(func.min(events.c.id), func.max(events.c.id))).one()
             connection.exec_driver_sql(_END_HOLD, {"endpoint": endpoint_id})
             audit_log.record(connection, who=who, what="endpoints.replay", why=why, ids=[endpoint_id], chosen_by=chosen)

@@ -142,14 +142,31 @@ def test_a_course_is_added_and_its_id_printed_alone(engine: Engine) -> None:
     assert [tuple(row) for row in rows] == [(1, "Limits", 3), (2, "Waves", None), (3, "Optics", None)]
 
 
+def test_a_chosen_id_moves_the_sequence_forward_alone(engine: Engine) -> None:
+    # the school's own INSERT takes the next id after a chosen one
+    assert nouba("courses", "add", "Limits", "--id", "1").stdout == "1\n"
+    execute(engine, "INSERT INTO courses (title) VALUES ('Waves')")
+
+    # ids of courses that were removed do not come again
+    execute(engine, "INSERT INTO courses (title) VALUES ('Optics'), ('Sound')")
+    execute(engine, "DELETE FROM courses WHERE id > 1")
+    assert nouba("courses", "add", "Algebra", "--id", "2").stdout == "2\n"
+    execute(engine, "INSERT INTO courses (title) VALUES ('Light')")
+
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT id FROM courses ORDER BY id")).all() == [1, 2, 5]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("Waves", "--id", "7"), "There is a course 7 already"),
         (("Waves", "--chapter", "9"), "There is no chapter 9"),
         ((" ",), "a title"),
+        (("Waves\u202e",), "a title"),
+        (("Optique \udce9",), "UTF-8"),
     ],
-    ids=["id", "chapter", "title"],
+    ids=["id", "chapter", "title", "direction", "bytes"],
 )
 def test_a_course_with_a_fault_is_refused(engine: Engine, arguments: tuple[str, ...], message: str) -> None:
     execute(engine, "INSERT INTO courses (id, title) VALUES (7, 'Limits')")

@@ -216,6 +216,11 @@ def test_the_command_prints_the_secret_alone_and_says_what_a_replay_leaves(datab
     event_id = json.loads(nouba("deliveries", endpoint_id, "--json").stdout)["deliveries"][0]["event_id"]
     assert nouba("replay", endpoint_id, "--only-failed", "--event", event_id).stdout == "1 events are sent again.\n"
     assert nouba("replay", endpoint_id, "--only-failed").stdout == "0 events are sent again.\n"
+
+    # an event that does not exist, or exists no longer, is refused
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        nouba("replay", endpoint_id, "--event", "evt_987654321")
+    assert "There is no event evt_987654321." in refused.value.stderr
     nouba("remove", endpoint_id)
 
 

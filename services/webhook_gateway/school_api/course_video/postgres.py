@@ -26,7 +26,6 @@ POSSIBLE = {
     "delete": ("queued", "probing", "encoding", "publishing", "completed", "failed", "cancelled"),
 }
 _WORDS = {"queued": "pending", "probing": "processing", "encoding": "processing", "publishing": "processing"}
-_OVER = (None, "completed", "failed", "cancelled")
 _PENDING = {"cancel": "cancelling", "retry": "pending", "delete": "deleting", "captions": "completed"}
 
 _NEWEST = text("""
@@ -169,8 +168,10 @@ class PostgresVideos:
         row = self._newest(course_id)
         if row.requested == what:
             return _PENDING[what]
-        if row.job_id is None or row.state not in POSSIBLE[what]:
-            raise NothingToDoError(course_id, what, _status(row))
+        is_unopened = _is_unopened(row)
+        # a job of an earlier upload is not what the teacher sees, and ends once a worker opens the new one
+        if row.state not in POSSIBLE[what] or (what == "cancel" and is_unopened):
+            raise NothingToDoError(course_id, what, _status(row), is_unopened=is_unopened)
         with self._engine.connect() as connection:
             if what == "delete":
                 connection.execute(_REMOVE_ALL, {"course_id": course_id})
@@ -263,5 +264,8 @@ def _status(row: Row[*tuple[Any, ...]]) -> str:
 
 
 def _is_unopened(row: Row[*tuple[Any, ...]]) -> bool:
-    """Whether an upload is complete, and no worker has opened its job yet: the newest job, if any, is of another."""
-    return row.transcoding_status == "pending" and row.state in _OVER and row.requested in (None, "captions")
+    """Whether an upload is complete, and no worker has opened its job yet: the newest job, if any, is of another.
+
+    An earlier upload's job that ends meanwhile hides it: it writes the same status.
+    """
+    return row.transcoding_status == "pending" and row.state != "queued" and row.requested in (None, "captions")

@@ -75,8 +75,9 @@ class VideoAnswer(ResponseModel):
 
     status: Literal["none", "pending", "processing", "completed", "failed", "cancelled", "cancelling", "deleting"] = (
         Field(
-            description="none: no upload is complete. pending: complete, and no worker has begun. The last two: asked "
-            "for, and done within seconds."
+            description="none: no upload is complete. pending: complete, and no worker has begun; where an earlier "
+            "upload's work ends or is deleted before a worker opens the new one, that end until then. The last two: "
+            "asked for, and done within seconds."
         )
     )
     percent: float = Field(ge=0, le=100)

@@ -125,6 +125,15 @@ def test_a_complete_upload_is_pending_at_once_and_one_with_a_job_stays_as_it_is(
     assert status() == ("pending", 0.0, None)
     assert len(enqueued(database)) == 4
 
+    # also while the first one's job is at work; then there is nothing to cancel yet
+    execute(database, "UPDATE transcode_jobs SET state = 'encoding', reason = NULL WHERE course_id = 9")
+    assert status() == ("pending", 0.0, None)
+    refused = teacher.post("/api/v1/courses/9/video/cancel")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        "No worker has opened the upload of course 9 yet: repeat this in a moment.",
+    )
+
 
 def test_a_large_video_is_put_in_parts_and_completing_twice_is_harmless(teacher: httpx.Client, database: str) -> None:
     size = MULTIPART_FROM_BYTES + 1000
