@@ -37,10 +37,9 @@ LEEWAY_SECONDS: Final = 60
 TIMEOUT: Final = httpx.Timeout(4, connect=3)
 WITHIN_SECONDS: Final = 5.0
 LIMIT_BYTES: Final = 256 * 1024
-#: So many threads of the process wait for the provider at once; the others serve who has entered.
+#: Calls to the provider at once. A further one fails without a wait: the other threads serve signed-in people.
 MAX_CALLS: Final = 4
-_WAIT_SECONDS = 1.0
-#: How long the discovery document and the keys are used, and how long a failure to read them is.
+#: How long the discovery document and the keys are used, and how long a failed read is cached.
 FRESH_SECONDS: Final = 3600.0
 FAILED_SECONDS: Final = 10.0
 #: A token that names an unknown key has them read again, no more often than this.
@@ -63,7 +62,7 @@ class SignInRefusedError(Exception):
 
 
 class Metadata(BaseModel):
-    """What the discovery document has to say."""
+    """Required fields of the discovery document."""
 
     issuer: str
     authorization_endpoint: str
@@ -273,7 +272,7 @@ class Provider:
 
     def _call(self, name: str, method: str, address: str, **request: Any) -> tuple[int, Mapping[str, Any]]:
         """The status and the JSON object of the answer; the object is empty where the answer has another body."""
-        if not self._calls.acquire(timeout=_WAIT_SECONDS):
+        if not self._calls.acquire(blocking=False):
             raise ProviderUnavailableError(f"{name}: {MAX_CALLS} calls are waiting for the provider already")
         try:
             with CallDeadline(WITHIN_SECONDS) as deadline:
