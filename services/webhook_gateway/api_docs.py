@@ -42,7 +42,8 @@ def show_openapi() -> ResponseReturnValue:
     return jsonify(DOCUMENT)
 
 
-@reference.get("/docs")
+# the page's links are relative: at /docs/ they would lead nowhere
+@reference.get("/docs", strict_slashes=True)
 @documented(
     summary="This document for people",
     extra={
