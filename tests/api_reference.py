@@ -21,6 +21,8 @@ def assert_loads_its_own_files(client: httpx.Client) -> None:
         "data:,",
     }
     assert not re.search(r"<style|style=|<script>", page.text)
+    # from there the page's links would lead nowhere
+    assert client.get("/docs/").status_code == 404
     for name, media_type in api_reference.FILES.items():
         found = client.get(f"/docs/{name}")
         assert found.status_code == 200

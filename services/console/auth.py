@@ -153,7 +153,7 @@ def guard(app: Flask, settings: ConsoleSettings, sessions: Sessions) -> None:
 
 
 def for_visitors(page: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
-    """A page for everybody who has entered; others are asked for a token."""
+    """A page for everybody who has entered; others are redirected to the sign-in page."""
 
     @wraps(page)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:

@@ -13,7 +13,7 @@ _ISSUER = "NOUBA_CONSOLE_OIDC_ISSUER"
 
 def _oidc() -> Iterator[Finding]:
     folder = settings_dir()
-    # without an issuer people sign in by tokens, and nothing is asked
+    # without an issuer people sign in by tokens, and there is nothing to check
     if not os.environ.get(_ISSUER) and not (folder and (folder / _ISSUER).exists()):
         return
     settings = read_settings(ConsoleSettings).oidc

@@ -18,7 +18,8 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 ATTEMPT_SECONDS = 600
 #: A browser has so many at once: further ones remove the others, which would fill the request's header.
 MAX_ATTEMPTS = 5
-_MAX_PATH_LENGTH = 500
+#: Other characters take several bytes: five cookies would be longer than the header may be.
+_MAX_ASCII_PATH = 500
 _STATE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -34,7 +35,7 @@ class Attempt:
     @classmethod
     def begin(cls, to: str) -> "Attempt":
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-        return cls(state, nonce, verifier, to if len(to) <= _MAX_PATH_LENGTH else "")
+        return cls(state, nonce, verifier, to if to.isascii() and len(to) <= _MAX_ASCII_PATH else "")
 
 
 class Attempts:

@@ -37,10 +37,9 @@ LEEWAY_SECONDS: Final = 60
 TIMEOUT: Final = httpx.Timeout(4, connect=3)
 WITHIN_SECONDS: Final = 5.0
 LIMIT_BYTES: Final = 256 * 1024
-#: So many threads of the process wait for the provider at once; the others serve who has entered.
+#: Calls to the provider at once. A further one fails without a wait: the other threads serve signed-in people.
 MAX_CALLS: Final = 4
-_WAIT_SECONDS = 1.0
-#: How long the discovery document and the keys are used, and how long a failure to read them is.
+#: How long the discovery document and the keys are used, and how long a failed read is cached.
 FRESH_SECONDS: Final = 3600.0
 FAILED_SECONDS: Final = 10.0
 #: A token that names an unknown key has them read again, no more often than this.
@@ -63,7 +62,7 @@ class SignInRefusedError(Exception):
 
 
 class Metadata(BaseModel):
-    """What the discovery document has to say."""
+    """Required fields of the discovery document."""
 
     issuer: str
     authorization_endpoint: str
@@ -177,9 +176,14 @@ class Provider:
             raise SignInRefusedError("the token endpoint gave no ID token, or no access token")
         claims = self._verified(id_token, access_token, nonce)
         userinfo = self.metadata().userinfo_endpoint
-        if userinfo and not self.settings.has_roles(claims):
-            claims = {**self._userinfo(userinfo, access_token, claims["sub"]), **claims}
+        if userinfo and not (self.settings.has_roles(claims) and self._name_of(claims)):
+            claims = self._merged(claims, self._userinfo(userinfo, access_token, claims["sub"]))
         return self._person(claims)
+
+    def _merged(self, claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> dict[str, Any]:
+        """The ID token's claims before those of userinfo, except for null and for a claim of roles without roles."""
+        empty = None if self.settings.has_roles(claims) else self.settings.roles_claim.partition(".")[0]
+        return {**userinfo, **{name: value for name, value in claims.items() if value is not None and name != empty}}
 
     def _redeem(self, code: str, verifier: str) -> Mapping[str, Any]:
         known, settings = self.metadata(), self.settings
@@ -234,10 +238,14 @@ class Provider:
 
     def _person(self, claims: Mapping[str, Any]) -> Person:
         person_id = _id_of(self.settings.issuer, claims["sub"])
+        name, settings = self._name_of(claims) or person_id, self.settings
+        return Person(name, person_id, settings.role_of(claims), len(settings.groups_of(claims)))
+
+    def _name_of(self, claims: Mapping[str, Any]) -> str:
+        """Empty where the claims have no name."""
         names = (claims.get(name) for name in (self.settings.name_claim, "preferred_username"))
         written = (_printable(name) for name in names if isinstance(name, str))
-        name, settings = next(filter(None, written), person_id), self.settings
-        return Person(name, person_id, settings.role_of(claims), len(settings.groups_of(claims)))
+        return next(filter(None, written), "")
 
     def _read_metadata(self) -> Metadata:
         address = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
@@ -273,7 +281,7 @@ class Provider:
 
     def _call(self, name: str, method: str, address: str, **request: Any) -> tuple[int, Mapping[str, Any]]:
         """The status and the JSON object of the answer; the object is empty where the answer has another body."""
-        if not self._calls.acquire(timeout=_WAIT_SECONDS):
+        if not self._calls.acquire(blocking=False):
             raise ProviderUnavailableError(f"{name}: {MAX_CALLS} calls are waiting for the provider already")
         try:
             with CallDeadline(WITHIN_SECONDS) as deadline:

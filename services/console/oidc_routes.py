@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 import structlog
-from flask import Flask, abort, current_app, redirect, render_template, request, url_for
+from flask import Flask, abort, current_app, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -97,9 +97,13 @@ def add_oidc(app: Flask, settings: ConsoleSettings) -> None:
 
 @console.get("/enter/oidc")
 def begin_sign_in() -> ResponseReturnValue:
+    to = local_path(request.args.get("to", ""))
+    # another site must not open a session here: the provider may sign people in without a question
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return redirect(url_for("console.login_form", to=to))
     # `again` asks the provider for somebody else than who has a session there
     more = {"prompt": "login"} if request.args.get("again") else {}
-    attempt = Attempt.begin(local_path(request.args.get("to", "")))
+    attempt = Attempt.begin(to)
     try:
         address = _provider().authorization_address(
             attempt.state, attempt.nonce, attempt.verifier, ui_locales=language(), **more
@@ -107,6 +111,9 @@ def begin_sign_in() -> ResponseReturnValue:
     except ProviderUnavailableError as error:
         _note("unavailable", error)
         return _refusal("unavailable")
+    # the callback cannot end it: a browser that comes from the provider does not send the session's cookie
+    if session.get("id"):
+        _authenticator().leave()
     answer = current_app.make_response(redirect(address))
     _attempts().keep(answer, attempt)
     return answer

@@ -42,7 +42,7 @@ def show_openapi() -> ResponseReturnValue:
     return jsonify(DOCUMENT)
 
 
-# the page's links are relative
+# the page's links are relative: at /docs/ they would lead nowhere
 @reference.get("/docs", strict_slashes=True)
 @documented(
     summary="This document for people",

@@ -1,4 +1,4 @@
-// Shows openapi.json by Swagger UI in the element `reference`, light or dark as the browser wishes.
+// Shows openapi.json by Swagger UI in the element `reference`, light or dark by the browser's colour scheme.
 "use strict";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -30,6 +30,6 @@ SwaggerUIBundle({
   displayRequestDuration: true,
   // its colours are too faint
   syntaxHighlight: false,
-  // no other site is asked whether the document is valid
+  // no validator of another site
   validatorUrl: null,
 });

@@ -63,6 +63,10 @@ class Person:
         for name, value in cookies.items():
             self._client.set_cookie(name, value)
 
+    def forget(self, name: str) -> None:
+        """Send this cookie no more."""
+        self._client.delete_cookie(name)
+
     def read(self, path: str) -> str:
         """A page that has to be there."""
         answer = self.get(path)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Final
 from urllib.parse import urljoin
 
@@ -38,6 +38,8 @@ class Wire:
         self.changes: dict[str, Change] = {}
         #: Whole answers in place of the provider's: a status, headers and a body.
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        #: Requests for a path wait for its event.
+        self.gates: dict[str, Event] = {}
         self.is_away = False
         #: The paths that were asked for.
         self.asked: list[str] = []
@@ -65,6 +67,7 @@ class Wire:
         self.changes.clear()
         self.answers.clear()
         self.asked.clear()
+        self.gates.clear()
         self.is_away = False
 
     def close(self) -> None:
@@ -76,6 +79,8 @@ class Wire:
         path = request.path.partition("?")[0]
         self.asked.append(path)
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        if path in self.gates:
+            self.gates[path].wait()
         if self.is_away:
             # the caller sees a connection that is closed without an answer
             return

@@ -1,10 +1,14 @@
 """Sign-in by OpenID Connect, at a certified provider: who enters with which role, and what is refused."""
 
+import random
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+import httpx
 import pytest
 import structlog
 import time_machine
@@ -17,6 +21,8 @@ from services.console.auth import WRONG_TOKENS_PER_MINUTE
 from services.console.credentials import Role
 from services.console.doctor_checks import CHECKS
 from services.console.oidc_attempts import ATTEMPT_SECONDS, MAX_ATTEMPTS
+from services.console.oidc_provider import MAX_CALLS
+from services.console.server import THREADS
 from services.console.sessions import SESSION_HOURS
 from services.console.settings import ConsoleSettings
 from shared.operations.doctor.findings import CheckResult, Finding, examine
@@ -190,6 +196,33 @@ def test_sign_ins_that_never_end_fill_no_header(closed_app: Flask) -> None:
     assert len(person.cookies()) <= MAX_ATTEMPTS + 1
 
 
+@pytest.mark.parametrize("letters", [range(33, 92), range(0x4E00, 0x9FFF)], ids=["ascii", "chinese"])
+def test_the_longest_paths_fill_no_header(closed_app: Flask, letters: range) -> None:
+    # Given a browser with as many sign-ins as it may have, each for a page with a long address
+    person, some = Person(closed_app), random.Random(7)
+    for _ in range(MAX_ATTEMPTS):
+        begin(person, "/" + "".join(map(chr, some.choices(letters, k=499))))
+
+    # Then the web server, whose limit is 8,190 bytes, takes the header, with room for the cookies of others
+    header = "; ".join(f"{name}={value}" for name, value in person.cookies().items())
+    assert len(person.cookies()) == MAX_ATTEMPTS
+    assert len(header) < 6000
+
+
+@pytest.mark.parametrize(
+    ("site", "begins"),
+    [("cross-site", False), ("same-site", False), ("same-origin", True), ("none", True)],
+)
+def test_no_other_site_begins_a_sign_in(closed_app: Flask, site: str, begins: bool) -> None:
+    # When a page of `site` sends the browser to the beginning of a sign-in
+    person = Person(closed_app, headers={"Sec-Fetch-Site": site})
+    answer = person.get("/enter/oidc?to=/dead")
+
+    # Then another site's leads to the page of sign-in, which keeps the page asked for
+    assert (answer.location == "/enter?to=/dead") is not begins
+    assert len(person.cookies()) == begins
+
+
 @pytest.mark.parametrize("to", ["https://elsewhere.example/", "//elsewhere.example/", "/\\elsewhere.example", ""])
 def test_a_sign_in_leads_nowhere_else(app: Flask, to: str) -> None:
     assert leads_to(sign_in(Person(app), "samir", to)) == "/"
@@ -228,16 +261,21 @@ def test_the_request_has_state_nonce_and_the_challenge_of_pkce(closed_app: Flask
         assert first[name] != second[name]
 
 
-def test_a_sign_in_begins_a_new_session(app: Flask) -> None:
+def test_a_sign_in_begins_a_new_session(app: Flask, database_url: str) -> None:
     # Given a session that somebody planted in another's browser
     thief, person = Person(app), Person(app)
     thief.enter()
     person.take_cookie_of(thief)
 
-    # When that person signs in, then the session is another one
-    sign_in(person, "samir")
+    # When that person signs in, and comes back from the provider without the session's cookie, as browsers do
+    address = path_of(Account("samir").sign_in(begin(person)))
+    person.forget("nouba_console")
+    person.get(address)
+
+    # Then the session is another one, and the earlier one has ended
     assert "Samir" in person.read("/audit")
-    assert "Samir" not in thief.get("/audit").text
+    assert thief.get("/audit").status_code == 302
+    assert Database(database_url).rows("SELECT count(*) FROM console_sessions") == [(1,)]
 
 
 def test_signing_out_ends_the_session_here_and_at_the_provider(app: Flask, database_url: str) -> None:
@@ -315,6 +353,38 @@ def test_while_the_provider_is_away_tokens_open_the_console(app: Flask, provider
     assert "Sign in with a token, or try again in a minute." in page.text
     assert person.enter(OPERATOR).status_code == 302
     assert person.get("/audit").status_code == 200
+
+    # And a sign-in that cannot begin does not end that session
+    assert refused(person.get("/enter/oidc")) == "unavailable"
+    assert person.get("/audit").status_code == 200
+
+
+def test_a_provider_that_hangs_leaves_threads_for_the_console(
+    provider: OidcServer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a token endpoint that takes calls and does not answer, and strangers who make codes up
+    monkeypatch.setattr("services.console.oidc_provider.TIMEOUT", httpx.Timeout(60))
+    monkeypatch.setattr("services.console.oidc_provider.WITHIN_SECONDS", 60)
+    app = console_of(database_url, NO_RABBITMQ, **provider.settings())
+    person, begun = Person(app), Person(app)
+    person.enter()
+    (state,) = parse_qs(urlsplit(begin(begun)).query)["state"]
+    answered = provider.wire.gates["/token"] = Event()
+
+    def guess() -> str:
+        stranger = Person(app, address="192.0.2.7")
+        stranger.take_cookies(begun.cookies())
+        return refused(stranger.get(f"/enter/oidc/callback?code=guess&state={state}&iss={quote(provider.issuer)}"))
+
+    # When they come in crowds, then a page of a signed-in person is there, though no call has ended
+    with ThreadPoolExecutor(THREADS) as threads:
+        try:
+            guesses = [threads.submit(guess) for _ in range(20 * THREADS)]
+            page = threads.submit(person.get, "/audit").result(timeout=15)
+        finally:
+            answered.set()
+    assert page.status_code == 200
+    assert sorted(guess.result() for guess in guesses).count("invalid") == MAX_CALLS
 
 
 def test_a_provider_that_goes_away_meanwhile_is_named(

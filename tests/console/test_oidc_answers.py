@@ -168,6 +168,34 @@ def test_userinfo_of_somebody_else_signs_nobody_in(closed_app: Flask, provider: 
     assert refused(sign_in(Person(closed_app), "samir")) == "invalid"
 
 
+@pytest.mark.parametrize(
+    ("changed", "roles_claim"),
+    [
+        ({"name": ..., "preferred_username": ...}, "groups"),
+        ({"groups": None, "name": None}, "groups"),
+        ({"realm_access": {}}, "realm_access.roles"),
+    ],
+    ids=["no name", "null", "no roles within"],
+)
+def test_userinfo_has_what_the_id_token_lacks(
+    provider: OidcServer, database_url: str, changed: Answer, roles_claim: str
+) -> None:
+    # Given an ID token without a name or roles (`...` leaves a claim out), and a userinfo endpoint that has them
+    def change(answer: Answer) -> Answer:
+        claims = {**claims_of(answer["id_token"]), **changed}
+        return answer | {"id_token": signed({name: value for name, value in claims.items() if value is not ...})}
+
+    trust_our_key(provider)
+    provider.wire.changes[TOKEN] = change
+    provider.wire.changes[USERINFO] = lambda found: found | {"realm_access": {"roles": ["console-operators"]}}
+    settings = provider.settings(console_oidc_roles_claim=roles_claim)
+    person = Person(console_of(database_url, NO_RABBITMQ, **settings))
+
+    # When they sign in, then both are known
+    assert leads_to(sign_in(person, "amina")) == "/"
+    assert "Amina B." in person.read("/audit")
+
+
 def test_new_keys_are_read_when_a_token_names_one(
     provider: OidcServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,13 @@ def test_a_browser_signs_in_at_another_site_and_out_again(
         # When they sign in by the provider's page
         driver.find_element(By.LINK_TEXT, "Sign in with School ID").click()
         wait_until(lambda: browser.ask("location.origin") == provider.issuer, message="the provider did not open")
+
+        # And a page of that site that starts a sign-in gets no further than the console's page
+        driver.execute_script("location.href = arguments[0]", f"{provider.console_url}/enter/oidc?to=/queues")
+        wait_until(lambda: driver.title.startswith("Sign in"), message="the page of sign-in did not open")
+        assert browser.ask("location.origin") == provider.console_url
+        driver.find_element(By.LINK_TEXT, "Sign in with School ID").click()
+        wait_until(lambda: browser.ask("location.origin") == provider.issuer, message="the provider did not open")
         driver.find_element(By.NAME, "login").send_keys("amina")
         driver.find_element(By.NAME, "password").send_keys("any", Keys.ENTER)
 

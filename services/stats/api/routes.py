@@ -191,7 +191,7 @@ def show_openapi() -> ResponseReturnValue:
     return jsonify(openapi.DOCUMENT)
 
 
-# the page's links are relative
+# the page's links are relative: at /docs/ they would lead nowhere
 @stats.get("/docs", strict_slashes=True)
 def show_docs() -> ResponseReturnValue:
     page = Response(api_reference.write_page(openapi.DOCUMENT["info"]["title"]), mimetype="text/html")
