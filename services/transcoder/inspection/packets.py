@@ -80,7 +80,7 @@ class Track:
     def missing(self, kept: Sequence[float], origin: float) -> list[tuple[float, float]]:
         """From when to when, after `origin`, each packet is shown whose time is not among the sorted `kept`.
 
-        What is shown before the first key packet is not looked for.
+        What is shown before the first key packet is left out.
         """
         times = [at - origin for at in self.times() if at >= self.copied_from]
         steps = sorted(after - before for before, after in itertools.pairwise(times))
