@@ -66,9 +66,9 @@ def test_pieces_of_old_uploads_are_removed_and_new_ones_are_not(storage: Storage
     made = storage.client.create_multipart_upload(Bucket=BUCKET, Key="uploads/1/a")
     storage.client.upload_part(Bucket=BUCKET, Key="uploads/1/a", UploadId=made["UploadId"], PartNumber=1, Body=b"piece")
     now = datetime.now(UTC)
-    assert abort_old(storage, "uploads/", now - timedelta(hours=1)) == 0
+    assert abort_old(storage, "uploads/1/", now - timedelta(hours=1)) == 0
     assert unfinished(storage) == ["uploads/1/a"]
-    assert abort_old(storage, "uploads/", now + timedelta(hours=1)) == 1
+    assert abort_old(storage, "uploads/1/", now + timedelta(hours=1)) == 1
     assert unfinished(storage) == []
 
 
