@@ -37,7 +37,11 @@ def test_a_fault_is_reported_within_two_minutes_and_no_longer_than_it_lasts(
         mended = time.monotonic()
 
         # Then it is quiet again once all is mended, and no payment is missing
-        wait_until(lambda: not loud(), QUIET_WITHIN_SECONDS, "an alert fires on")
+        try:
+            wait_until(lambda: not loud(), QUIET_WITHIN_SECONDS, "an alert fires on")
+        except AssertionError as error:
+            error.add_note(f"firing: {sorted(loud())}")
+            raise
         print(f"\nall quiet {time.monotonic() - mended:.0f} s after the repair")
         print(f"{traffic.await_booked(120)} payments booked once")
 
