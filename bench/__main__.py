@@ -1,6 +1,7 @@
 """`python -m bench`: measure Nouba beside its rivals on this machine, and print what was found."""
 
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from shared.runtime import logs
 #: Each is a module of this package with `measure(options, show)`.
 PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "day1000")
 ROUNDS = 3
+#: Of one minute, before anything is measured.
+MAX_LOAD = 0.5
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "bench" / "results.json"
 PAGE = PROJECT / "docs" / "performance.md"
@@ -47,7 +50,12 @@ PLOT = "performance-{}.svg"
     help="The school of day1000, as a share of its three years.  [default: 1]",
 )
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
-@click.option("--write-docs", is_flag=True, help="Put the table and the plots into docs/.")
+@click.option(
+    "--write-docs",
+    is_flag=True,
+    help=f"Put the tables and the plots into docs/; refused on a busy machine, or below {ROUNDS} rounds.",
+)
+@click.option("--beside", help="What else runs on the machine, for the page: --write-docs then refuses nothing.")
 def bench(
     parts: Sequence[str],
     quick: bool,
@@ -57,6 +65,7 @@ def bench(
     scale: float | None,
     path: Path | None,
     write_docs: bool,
+    beside: str | None,
 ) -> None:
     """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats, day1000.
 
@@ -67,6 +76,8 @@ def bench(
         raise click.UsageError(
             "--quick measures nothing worth writing down; leave out one of --quick and --write-docs."
         )
+    if write_docs and beside is None:
+        _require_idle(rounds or ROUNDS)
     # to be ended by a signal is as good a reason to stop the servers as Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # standard output is for --json alone
@@ -95,9 +106,23 @@ def bench(
     if path is not None or not quick:
         report.write_json(path or RESULTS, found)
     if write_docs:
-        report.write_docs(PAGE, measures, described)
+        if beside is None and (unsteady := report.unsteady(measures)):
+            raise click.ClickException("\n".join(["The page was not written, since this varies too much:", *unsteady]))
+        report.write_docs(PAGE, measures, report.in_words({**described, **({"beside": beside} if beside else {})}))
         for growth in (one for one in measures if one.grows_with):
             plot.write(PAGE.with_name(PLOT.format(growth.part)), growth)
+
+
+def _require_idle(rounds: int) -> None:
+    """Raise UsageError where what is measured would not be worth writing down."""
+    if rounds < ROUNDS:
+        raise click.UsageError(f"The page shows medians of {ROUNDS} rounds or more; leave out --rounds {rounds}.")
+    load = os.getloadavg()[0]
+    if load > MAX_LOAD:
+        raise click.UsageError(
+            f"The load is {load:.1f}, so other work would be measured too: wait until it is below {MAX_LOAD}, or say "
+            "what runs, for the page: --beside 'a build'."
+        )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Shows what was measured: a table for people, JSON for programs, and the table in docs/performance.md."""
+"""Shows what was measured: a table for people, JSON for programs, and the tables in docs/performance.md."""
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from rich.table import Table
 
 from bench.measures import COLUMNS, Measure
 
-BEGIN, END = "<!-- the command writes from here -->", "<!-- to here -->"
-READS_BEGIN, READS_END = "<!-- the command writes day1000 from here -->", "<!-- day1000 to here -->"
+#: Around a part's table in the page.
+BEGIN, END = "<!-- the command writes {part} from here -->", "<!-- {part} to here -->"
+#: Of the median: what is written into the page must not differ more from round to round.
+MAX_SPREAD = 0.5
 
 
 def show(measures: Sequence[Measure], machine: Mapping[str, str], console: Console) -> None:
@@ -24,7 +27,22 @@ def show(measures: Sequence[Measure], machine: Mapping[str, str], console: Conso
             table.add_row(*((part, name) if number == 0 else ("", "")), *rest)
         table.add_section()
     console.print(table)
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()), style="dim", highlight=False)
+    console.print(in_words(machine), style="dim", highlight=False)
+
+
+def in_words(machine: Mapping[str, str]) -> str:
+    """The machine in one line."""
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
+
+
+def unsteady(measures: Sequence[Measure]) -> list[str]:
+    """What was not the same in each round: a sentence for each line that varies by more than `MAX_SPREAD`."""
+    rows = [row for measure in measures for row in measure.rows]
+    return [
+        f"{row.part}, {row.measure}, {row.who}: {row.least:,.{row.digits}f} to {row.most:,.{row.digits}f} {row.unit}"
+        for row in rows
+        if row.most - row.least > MAX_SPREAD * row.median
+    ]
 
 
 def as_json(measures: Sequence[Measure], machine: Mapping[str, str], *, quick: bool) -> dict[str, Any]:
@@ -37,26 +55,26 @@ def write_json(path: Path, found: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def write_docs(page: Path, measures: Sequence[Measure], machine: Mapping[str, str]) -> None:
-    """Put the tables between the page's markers, in place of those before. Raises ClickException without them.
+def write_docs(page: Path, measures: Sequence[Measure], described: str) -> None:
+    """Put each part's table between its markers in the page, in place of that before; the others stay.
 
-    The part `day1000` has a table of its own: it has a line for each read, and no rivals.
+    Raises ClickException where the page has no markers for it.
     """
     # it loads every service
     from bench import day1000
 
-    description = ", ".join(f"{name} {value}" for name, value in machine.items())
-    reads = [measure for measure in measures if measure.part == day1000.PART]
-    rest = [measure for measure in measures if measure.part != day1000.PART]
-    if rest:
-        lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
-        lines += [f"| {' | '.join(row.cells)} |" for measure in rest for row in measure.rows]
-        _write_between(page, BEGIN, END, [*lines, "", description])
-    if reads:
-        _write_between(page, READS_BEGIN, READS_END, [*day1000.table(reads), "", description])
+    for part, found in groupby(measures, key=lambda measure: measure.part):
+        table = day1000.table if part == day1000.PART else _table
+        _write_between(page, part, [*table(list(found)), "", described])
 
 
-def _write_between(page: Path, begin_marker: str, end_marker: str, lines: Sequence[str]) -> None:
+def _table(measures: Sequence[Measure]) -> list[str]:
+    lines = [f"| {' | '.join(COLUMNS[1:])} |", "|" + "---|" * len(COLUMNS[1:])]
+    return lines + [f"| {' | '.join(row.cells[1:])} |" for measure in measures for row in measure.rows]
+
+
+def _write_between(page: Path, part: str, lines: Sequence[str]) -> None:
+    begin_marker, end_marker = BEGIN.format(part=part), END.format(part=part)
     before, begin, rest = page.read_text(encoding="utf-8").partition(begin_marker)
     _, end, after = rest.partition(end_marker)
     if not begin or not end:

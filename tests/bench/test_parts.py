@@ -10,12 +10,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
 from bench import plot
+from bench.__main__ import PARTS
+from bench.__main__ import bench as command
 from bench.day1000_school import describe
 from bench.day1000_workload import everything
 from bench.measures import Measure, alternate
-from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
+from bench.report import BEGIN, END, unsteady, write_docs
 
 PROJECT = Path(__file__).parents[2]
 #: Of a part in its quick form: the transcoder's makes twelve lessons and a Python with a speech model.
@@ -150,34 +153,41 @@ def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path_fact
     assert list(folder.iterdir()) == []
 
 
+def _place(part: str, text: str = "stale") -> str:
+    """A part's place in a page."""
+    return f"{BEGIN.format(part=part)}\n{text}\n{END.format(part=part)}"
+
+
 def test_the_page_gets_the_newest_table_and_keeps_its_words(tmp_path: Path) -> None:
     # Given
     page = tmp_path / "performance.md"
-    page.write_text(f"Above.\n\n{BEGIN}\nstale\n{END}\n\nBelow.\n")
+    page.write_text(f"Above.\n\n{_place('queue')}\n\nBelow.\n\n{_place('stats', 'kept')}\n")
     measure = Measure(part="queue", name="relayed", unit="/s", samples={"ours": [4.0, 2.0, 3.0], "theirs": [6.0]})
 
     # When
     for _ in range(2):
-        write_docs(page, [measure], {"cores": "2"})
+        write_docs(page, [measure], "cores 2")
 
     # Then
     text = page.read_text()
     assert text.startswith("Above.")
-    assert text.endswith("Below.\n")
+    assert "Below." in text
     assert "stale" not in text
-    assert text.count("| queue | relayed | theirs | 6.00 /s | 6.00 to 6.00 | 0.50 |  |") == 1
+    assert "kept" in text
+    assert text.count("| relayed | theirs | 6.00 /s | 6.00 to 6.00 | 0.50 |  |") == 1
+    assert text.count("cores 2") == 1
     assert "| ours | 3.00 /s | 2.00 to 4.00 |" in text
 
 
 def test_the_reads_of_an_old_installation_have_a_table_of_their_own(tmp_path: Path) -> None:
     # Given
     page = tmp_path / "performance.md"
-    page.write_text(f"{BEGIN}\nother parts\n{END}\n{READS_BEGIN}\nstale\n{READS_END}\n")
+    page.write_text(f"{_place('queue', 'other parts')}\n{_place('day1000')}\n")
     samples = {"day 1,000": [30.0], "day 1": [20.0], "day 1,000, database": [3.0], "day 1, database": [2.0]}
 
     # When
     measure = Measure(part="day1000", name="console page: /dead", unit="ms", samples=samples, goal="at most 200 ms")
-    write_docs(page, [measure], {"cores": "2"})
+    write_docs(page, [measure], "cores 2")
 
     # Then
     text = page.read_text()
@@ -198,11 +208,37 @@ def test_the_plot_has_a_point_for_each_number_of_events_kept(tmp_path: Path) -> 
     assert len(list(drawn.iter("{http://www.w3.org/2000/svg}circle"))) == 2
 
 
-def test_the_projects_page_has_a_place_for_the_table() -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_the_projects_page_has_a_place_for_the_table(part: str) -> None:
     text = (PROJECT / "docs" / "performance.md").read_text()
 
-    assert 0 < text.index(BEGIN) < text.index(END)
-    assert 0 < text.index(READS_BEGIN) < text.index(READS_END)
+    assert 0 < text.index(BEGIN.format(part=part)) < text.index(END.format(part=part))
+
+
+@pytest.mark.parametrize(
+    ("load", "options", "reason"),
+    [(0.6, [], "The load is 0.6"), (0.1, ["--rounds", "2"], "medians of 3 rounds"), (0.1, ["--quick"], "--quick")],
+)
+def test_a_page_is_not_written_of_a_busy_machine_or_of_few_rounds(
+    load: float, options: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+
+    result = CliRunner().invoke(command, ["queue", "--write-docs", *options])
+
+    assert result.exit_code == 2
+    assert reason in result.output
+
+
+def test_what_varies_from_round_to_round_is_named() -> None:
+    samples = {"ours": [100.0, 110.0, 151.0], "theirs": [100.0, 110.0, 140.0]}
+
+    found = unsteady([Measure(part="queue", name="relayed", unit="/s", samples=samples, digits=0)])
+
+    assert found == []
+    samples["ours"].append(170.0)
+    found = unsteady([Measure(part="queue", name="relayed", unit="/s", samples=samples, digits=0)])
+    assert found == ["queue, relayed, ours: 100 to 170 /s"]
 
 
 def test_contenders_take_turns_and_every_second_round_is_reversed() -> None:
