@@ -79,7 +79,7 @@ def erase(user_id: int, reason: str, dry_run: bool, actor_name: str, as_json: bo
     if done.bodies_left:
         click.echo(
             f"{done.bodies_left} bodies are left: their events are not settled or decided, or were altered. See"
-            " `nouba events list`, and erase again.",
+            " `nouba webhooks list`, and erase again.",
             err=True,
         )
         sys.exit(1)
