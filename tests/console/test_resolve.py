@@ -66,7 +66,7 @@ def test_a_decision_is_taken_back_until_it_is_booked(operator: Person, database:
     database.execute("UPDATE webhook_events SET state = 'applied', processed_at = now() WHERE id = %s", event)
     operator.post(f"/webhooks/{event}/resolve", **operator.hidden("/webhooks"), decision="undo", why="too late")
     page = operator.read(f"/webhooks/{event}")
-    assert "Nothing was changed: event" in page
+    assert "Nothing was changed: webhook" in page
     assert "Undo the decision" not in page
     assert decision_of(database, event) == ("applied", "accepted")
 

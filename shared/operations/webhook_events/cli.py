@@ -85,8 +85,8 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
         click.echo(json.dumps({"count": count, "events": [event.as_json() for event in found]}))
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "received", "provider", "reference", "state", "tries", "payment", "reason"):
-        table.add_column(name, justify="right" if name in ("id", "tries", "payment") else "left")
+    for name in ("id", "received", "provider", "reference", "state", "postponed", "payment", "reason"):
+        table.add_column(name, justify="right" if name in ("id", "postponed", "payment") else "left")
     for one in found:
         words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
         # plain text: rich would read markup in what a provider sent
