@@ -114,7 +114,9 @@ def compute(day: date) -> None:
 def backfill(first: date, last: date) -> None:
     """Compute all days from FROM to TO again, at once, in this process.
 
-    FROM and TO are included, and so are days that were computed before; nothing is enqueued. Two years take one pass over the tables.
+    FROM and TO are included, and so are days that were computed before; nothing is enqueued.
+
+    Two years take one pass over the tables.
 
     \b
     Example:

@@ -70,7 +70,9 @@ def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
     if follow:
         raise SystemExit(_follow(database, key, as_json=as_json))
     if not as_json:
-        click.echo(f"{key}\nIt is in the queue; a worker makes its job: `nouba transcoder jobs` shows the id by the course.")
+        click.echo(
+            f"{key}\nIt is in the queue; a worker makes its job: `nouba transcoder jobs` shows the id by the course."
+        )
 
 
 @click.command()

@@ -83,8 +83,8 @@ def _namesakes(tokens: Sequence[ApiToken]) -> Finding | None:
     pairs = [f"{token.id} of NOUBA_API_TOKENS and {stored[token.name]}" for token in tokens if token.name in stored]
     return note(
         "API tokens",
-        f"Two valid tokens have one name: {'; '.join(pairs)} of `nouba api-tokens`. The credential in the audit log says "
-        "which one acted.",
+        f"Two valid tokens have one name: {'; '.join(pairs)} of `nouba api-tokens`. The credential in the audit log "
+        "says which one acted.",
         f"Rename the entry of NOUBA_API_TOKENS, or run `nouba api-tokens revoke {next(iter(stored))}`.",
     )
 

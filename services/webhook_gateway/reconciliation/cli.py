@@ -45,7 +45,9 @@ def poll_pending(
     as_json: bool,
 ) -> int:
     """Poll for every pending payment that is old enough; returns the exit status: 1 where a provider failed."""
-    engine = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba gateway poll-pending")
+    engine = build_engine(
+        settings.database_url.get_secret_value(), pool_size=1, application="nouba gateway poll-pending"
+    )
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     able = reconciliations(providers, breakers, engine, wake=lambda: None, payments_mode=settings.payments_mode)

@@ -197,8 +197,8 @@ def resolve(
 
     A webhook that is accepted is booked by the payments worker, with the amount that the provider sent in place of the
     registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such a webhook,
-    and correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was refused, or where what
-    was accepted is quarantined again.
+    and correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was refused, or where
+    what was accepted is quarantined again.
 
     \b
     Examples:

@@ -44,7 +44,9 @@ def replay_events(
             ids = [row.id for row in rows if row.id not in hopeless]
             if ids:
                 enqueue_again(connection, ids)
-                audit_log.record(connection, who=who, what="webhook.replay", why=why, ids=ids, chosen_by=chosen.as_json())
+                audit_log.record(
+                    connection, who=who, what="webhook.replay", why=why, ids=ids, chosen_by=chosen.as_json()
+                )
             failpoint("events.replay.before_commit")
         failpoint("events.replay.after_commit")
         after_id = rows[-1].id

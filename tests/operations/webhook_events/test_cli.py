@@ -24,7 +24,9 @@ def test_a_reference_and_a_reason_are_no_markup(database_url: str, words: str) -
     engine.dispose()
 
     # When events are listed
-    reported = CliRunner().invoke(main, ["webhooks", "list"], env={"NOUBA_DATABASE_URL": database_url, "COLUMNS": "200"})
+    reported = CliRunner().invoke(
+        main, ["webhooks", "list"], env={"NOUBA_DATABASE_URL": database_url, "COLUMNS": "200"}
+    )
 
     # Then both are there, sign by sign
     assert reported.exit_code == 0, reported.output

@@ -79,7 +79,18 @@ def nouba(database: Database, *arguments: str, status: int = 0) -> str:
 
 
 def resolve(database: Database, event_id: int, how: str, status: int = 0, *more: str) -> dict[str, Any]:
-    arguments = ("webhooks", "resolve", str(event_id), how, "--reason", REASON, "--actor-name", "amina", "--json", *more)
+    arguments = (
+        "webhooks",
+        "resolve",
+        str(event_id),
+        how,
+        "--reason",
+        REASON,
+        "--actor-name",
+        "amina",
+        "--json",
+        *more,
+    )
     found: dict[str, Any] = json.loads(nouba(database, *arguments, status=status).splitlines()[0])
     return found
 
