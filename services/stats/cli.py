@@ -112,7 +112,7 @@ def compute(day: date) -> None:
 @click.argument("first", metavar="FROM", type=Day())
 @click.argument("last", metavar="TO", type=Day())
 def backfill(first: date, last: date) -> None:
-    """Compute all days from FROM to TO again, at once, in this process.
+    """Compute all days FROM to TO again, in this process, at once.
 
     FROM and TO are included, and so are days that were computed before; nothing is enqueued.
 

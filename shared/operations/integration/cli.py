@@ -20,7 +20,7 @@ _file = click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 
 @click.group()
 def school_tables() -> None:
-    """Check the database tables that the school shares with Nouba."""
+    """Check the database tables that Nouba and the school share."""
 
 
 @school_tables.command()
@@ -61,8 +61,9 @@ def import_users_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
 @_dry_run
 @json_option
 def import_payments(file: TextIO, dry_run: bool, as_json: bool) -> None:
-    """Import payments that have begun at a provider from FILE, a CSV.
+    """Import pending payments from FILE, a CSV.
 
+    They have begun at a provider.
     Its columns are provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id.
     """
     _run(import_orders, file, dry_run=dry_run, as_json=as_json)

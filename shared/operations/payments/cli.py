@@ -29,7 +29,7 @@ class SchoolSettings(DatabaseSettings):
 
 @click.group(cls=LazyGroup, places={"import": "shared.operations.integration.cli:import_payments"})
 def payments() -> None:
-    """Find, show, import and refund payments, and correct wallets.
+    """Find, show, import and refund payments; correct wallets.
 
     \b
     Examples:

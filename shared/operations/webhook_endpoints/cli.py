@@ -205,12 +205,12 @@ def replay(
     actor_name: str,
     as_json: bool,
 ) -> None:
-    """Send events again that failed, the oldest first; with --all every event.
+    """Send failed events again; with --all every event.
 
-    An event failed that was given up, or that waits for its next attempt; such a one is sent now, unless it is due
-    within a minute. --all also sends what was delivered, what happened while the endpoint was disabled, and what
-    happened before it was added; it needs --since or --event. Events keep their ids: a receiver recognizes what it
-    has. Interrupted, it has sent as many as it showed; run it again with --since for the rest.
+    The oldest first. An event failed that was given up, or that waits for its next attempt; such a one is sent now,
+    unless it is due within a minute. --all also sends what was delivered, what happened while the endpoint was
+    disabled, and what happened before it was added; it needs --since or --event. Events keep their ids: a receiver
+    recognizes what it has. Interrupted, it has sent as many as it showed; run it again with --since for the rest.
 
     \b
     Examples:

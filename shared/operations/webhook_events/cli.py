@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def webhooks() -> None:
-    """List, show, replay and resolve webhooks that providers sent.
+    """List, show, replay and resolve providers' webhooks.
 
     \b
     Examples:
@@ -193,12 +193,12 @@ def replay(
 def resolve(
     ids: tuple[int, ...], decision: str | None, reason: str, actor_name: str, wait: float, as_json: bool
 ) -> None:
-    """Book (--accept) or close (--dismiss) a quarantined or dead webhook.
+    """Book (--accept) or close (--dismiss) a quarantined webhook.
 
-    A webhook that is accepted is booked by the payments worker, with the amount that the provider sent in place of the
-    registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such a webhook,
-    and correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was refused, or where
-    what was accepted is quarantined again.
+    Or a dead one. A webhook that is accepted is booked by the payments worker, with the amount that the provider sent
+    in place of the registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss
+    such a webhook, and correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was
+    refused, or where what was accepted is quarantined again.
 
     \b
     Examples:
