@@ -85,7 +85,7 @@ def test_an_endpoint_is_added_changed_rotated_tested_and_removed(client: httpx.C
     assert read(client, f"{PATH}/{number}").status_code == 404
     acts = [what for (what,) in database.rows("SELECT what FROM operator_acts WHERE who = 'operate' ORDER BY id")]
     assert acts == [
-        f"endpoints.{what}" for what in ("add", "change", "change", "rotate", "test", *["replay"] * 4, "remove")
+        f"endpoints.{what}" for what in ("add", "change", "change", "rotate", "ping", *["replay"] * 4, "remove")
     ]
 
 
