@@ -92,7 +92,7 @@ FROM (SELECT i, pg_temp.at(i, {letters}) AS died_at,
 _ACTS = """
 INSERT INTO operator_acts (id, who, what, why, ids, chosen_by, acted_at) OVERRIDING SYSTEM VALUE
 SELECT i, 'operator',
-       (ARRAY['dead.replay', 'dead.discard', 'event.resolve', 'lesson.retry'])[1 + pg_temp.pick(i, 36, 4)],
+       (ARRAY['dead.replay', 'dead.discard', 'webhook.accept', 'lesson.retry'])[1 + pg_temp.pick(i, 36, 4)],
        'known outage', jsonb_build_array(i), jsonb_build_object('state', 'dead'), pg_temp.at(i, {acts})
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
 """

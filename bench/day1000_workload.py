@@ -204,9 +204,9 @@ _COMMANDS = (
     "dead list --json",
     "dead list --state any --json",
     "dead show {dead_letters} --json",
-    "events list --json",
-    "events list --state undecided --json",
-    "events show {webhook_events} --json",
+    "webhooks list --json",
+    "webhooks list --state undecided --json",
+    "webhooks show {webhook_events} --json",
     "payments find ORDER-{payments} --json",
     "payments find --status pending --json",
     "payments show {payments} --json",
@@ -219,7 +219,7 @@ _COMMANDS = (
     "stats rows revenue.net {day} --json",
     "ledger head --json",
     "retention show --json",
-    "tokens list --json",
+    "api-tokens list --json",
 )
 
 

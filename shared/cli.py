@@ -16,17 +16,16 @@ SERVICES = {
 }
 #: What support and operators use daily is reached without the service's name.
 OPERATORS = {
+    "api-tokens": "shared.operations.api_tokens.cli:api_tokens",
     "courses": "shared.operations.integration.cli:courses",
     "endpoints": "shared.operations.webhook_endpoints.cli:endpoints",
     "erase": "shared.operations.retention.cli:erase",
-    "events": "shared.operations.webhook_events.cli:events",
-    "integration": "shared.operations.integration.cli:integration",
-    "orders": "shared.operations.integration.cli:orders",
     "payments": "shared.operations.payments.cli:payments",
     "retention": "shared.operations.retention.cli:retention",
-    "tokens": "shared.operations.api_tokens.cli:tokens",
+    "school-tables": "shared.operations.integration.cli:school_tables",
     "users": "shared.operations.integration.cli:users",
     "wallet": "shared.operations.payments.cli:wallet",
+    "webhooks": "shared.operations.webhook_events.cli:webhooks",
 }
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that
 #: share a port add up, which a server has to have said by then.

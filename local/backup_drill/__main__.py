@@ -119,7 +119,7 @@ class Drill:
             accepted, known = traffic.send_again(target - timedelta(seconds=5))
             self._note(f"{accepted} were missing, {known} were there")
         with self._step("the bank is asked about unfinished orders"):
-            self._nouba("gateway", "reconcile", "--older-than", "0s")
+            self._nouba("gateway", "poll-pending", "--older-than", "0s")
 
     def _prove(self, traffic: Traffic) -> bool:
         expected = [

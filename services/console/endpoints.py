@@ -20,7 +20,9 @@ from shared.operations.webhook_endpoints.endpoints import (
     event_number,
 )
 
-_ENABLED = mark("Endpoint %(id)s is enabled. What came while it was disabled is not sent: replay it.")
+_ENABLED = mark(
+    "Endpoint %(id)s is enabled. What happened while it was disabled is not sent: replay all events of that time."
+)
 _DISABLED = mark("Endpoint %(id)s is disabled.")
 
 __all__ = ["console"]

@@ -7,7 +7,8 @@ from datetime import date, datetime
 from sqlalchemy import Engine, text
 
 _DAYS = text("""
-SELECT newest.day, newest.version, newest.failed, newest.checked_at, kept.computed_at,
+SELECT newest.day, newest.version, newest.failed, newest.checked_at, newest.verified_at,
+    newest.differences, kept.computed_at,
     octet_length(kept.body_gzip) AS bytes, changed.changes, changed.changed_at,
     (SELECT jsonb_object_agg(key, value -> 'failed') FROM jsonb_each(last.payload -> 'sections') WHERE value ? 'failed')
         AS faults
@@ -27,7 +28,11 @@ class KeptDay:
     day: date
     version: int | None
     failed: bool
+    #: When it was last computed, also where the numbers stayed as they were or a section failed.
     checked_at: datetime
+    #: When its version was last compared with a rebuild from the facts, and how many numbers differed.
+    verified_at: datetime | None
+    differences: int | None
     computed_at: datetime | None
     bytes: int | None
     #: Facts that changed since it was computed; it will be computed again.

@@ -34,7 +34,7 @@ def stats() -> None:
     Examples:
       nouba stats show                            the last day
       nouba stats show 2026-11-01 --json          one day, for a program
-      nouba stats backfill 2025-01-01 2025-12-31  compute a year
+      nouba stats backfill 2025-01-01 2025-12-31  compute a year now
       nouba stats verify                          compare stored days with a rebuild
       nouba stats invalidate 2026-09-01           recompute a day
       nouba stats definitions payments            what the numbers mean
@@ -112,7 +112,9 @@ def compute(day: date) -> None:
 @click.argument("first", metavar="FROM", type=Day())
 @click.argument("last", metavar="TO", type=Day())
 def backfill(first: date, last: date) -> None:
-    """Compute all days from FROM to TO, both included.
+    """Compute all days FROM to TO again, in this process, at once.
+
+    FROM and TO are included, and so are days that were computed before; nothing is enqueued.
 
     Two years take one pass over the tables.
 

@@ -53,7 +53,11 @@ def worker() -> None:
     "--json", "as_json", is_flag=True, help="For programs: one JSON object a line on standard output, no bar."
 )
 def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
-    """Upload FILE for a course and transcode it."""
+    """Upload FILE for a course, and enqueue its transcoding.
+
+    It prints the key of the upload. The job has no id before a worker begins it: --follow prints the id then, and
+    `nouba transcoder jobs` lists the newest jobs with their courses.
+    """
     from services.transcoder.jobs import submit as use_case
     from services.transcoder.worker_settings import BucketSettings
 
@@ -66,7 +70,9 @@ def submit(file: Path, course_id: int, follow: bool, as_json: bool) -> None:
     if follow:
         raise SystemExit(_follow(database, key, as_json=as_json))
     if not as_json:
-        click.echo(f"{key}\nIt is in the queue: `nouba transcoder jobs` shows how far it is.")
+        click.echo(
+            f"{key}\nIt is in the queue; a worker makes its job: `nouba transcoder jobs` shows the id by the course."
+        )
 
 
 @click.command()
@@ -138,12 +144,15 @@ def _follow(database: RetryingEngine, key: str, *, as_json: bool) -> int:
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    last = None
+    last = job_id = None
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
         task = progress.add_task("waiting", total=100.0, speed="", left="")
         for last in follow(database, key, lambda: time.sleep(_POLL_SECONDS)):
             if last is None:
                 continue
+            if not as_json and job_id is None:
+                job_id = last.id
+                progress.console.print(f"Job {job_id}.")
             speed = f"{last.speed:.1f}x" if last.speed else ""
             left = f"{last.seconds_left:.0f} s left" if last.seconds_left is not None else ""
             progress.update(task, description=last.state, completed=last.percent, speed=speed, left=left)

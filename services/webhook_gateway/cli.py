@@ -32,7 +32,7 @@ def gateway() -> None:
       nouba gateway worker              the payments worker
       nouba gateway events-worker       the events worker
       nouba gateway providers --json    which providers are enabled
-      nouba gateway reconcile           poll providers for pending payments
+      nouba gateway poll-pending        poll providers for pending payments
     """
 
 
@@ -79,28 +79,28 @@ def events_worker() -> None:
     raise SystemExit(run(read_settings(EventsSettings)))
 
 
-@gateway.command()
+@gateway.command("poll-pending")
 @click.option("--provider", help="One provider: chargily, satim or stripe.")
 @click.option("--older-than", default="30m", show_default=True, help="Minimum age, as 90s, 30m, 12h or 3d.")
 @click.option("--dry-run", is_flag=True, help="Show what would be polled; poll nothing.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def reconcile(provider: str | None, older_than: str, dry_run: bool, as_json: bool) -> None:
+def poll_pending(provider: str | None, older_than: str, dry_run: bool, as_json: bool) -> None:
     """Poll providers for payments that are still pending.
 
-    The worker does so by itself, for three days; this asks about every unfinished payment, now. Answers are kept like
+    The worker does so by itself, for three days; this polls for every pending payment, now. Answers are kept like
     webhooks, and booked by the worker. The exit status is 1 where a provider did not answer.
 
     \b
     Examples:
-      nouba gateway reconcile --dry-run
-      nouba gateway reconcile --provider satim --older-than 10m
-      nouba gateway reconcile --older-than 7d --json
+      nouba gateway poll-pending --dry-run
+      nouba gateway poll-pending --provider satim --older-than 10m
+      nouba gateway poll-pending --older-than 7d --json
     """
     from services.webhook_gateway.reconciliation.cli import duration
-    from services.webhook_gateway.reconciliation.cli import reconcile as ask
+    from services.webhook_gateway.reconciliation.cli import poll_pending as poll
 
-    logs.configure("gateway-reconcile")
-    status = ask(
+    logs.configure("gateway-poll-pending")
+    status = poll(
         read_settings(GatewaySettings),
         read_psp_settings(),
         provider=provider,

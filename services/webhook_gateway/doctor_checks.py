@@ -71,21 +71,21 @@ def _tokens() -> Iterator[Finding]:
     if named:
         yield _namesakes(tokens) or fine("API tokens", f"Valid: {', '.join(named)}.")
     else:
-        fix = "Make one with `nouba tokens create`, or set NOUBA_API_TOKENS."
+        fix = "Make one with `nouba api-tokens create`, or set NOUBA_API_TOKENS."
         yield note("API tokens", "There is none, so nobody can upload a lesson.", fix)
 
 
 def _namesakes(tokens: Sequence[ApiToken]) -> Finding | None:
-    """Names of the setting that stored tokens have, too: `nouba tokens create` refuses none that comes later."""
+    """Names of the setting that stored tokens have, too: `nouba api-tokens create` refuses none that comes later."""
     stored = read_database(lambda connection: ids_of_names(connection, [token.name for token in tokens]))
     if not stored:
         return None
     pairs = [f"{token.id} of NOUBA_API_TOKENS and {stored[token.name]}" for token in tokens if token.name in stored]
     return note(
         "API tokens",
-        f"Two valid tokens have one name: {'; '.join(pairs)} of `nouba tokens`. The credential in the audit log says "
-        "which one acted.",
-        f"Rename the entry of NOUBA_API_TOKENS, or run `nouba tokens revoke {next(iter(stored))}`.",
+        f"Two valid tokens have one name: {'; '.join(pairs)} of `nouba api-tokens`. The credential in the audit log "
+        "says which one acted.",
+        f"Rename the entry of NOUBA_API_TOKENS, or run `nouba api-tokens revoke {next(iter(stored))}`.",
     )
 
 
@@ -128,7 +128,7 @@ def _events() -> Iterator[Finding]:
         yield note(
             "webhooks",
             f"{quarantined} wait for a person to decide.",
-            "Check `nouba events list --state undecided`.",
+            "Check `nouba webhooks list --state undecided`.",
         )
     else:
         yield fine("webhooks", "All that were kept are booked.")

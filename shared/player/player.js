@@ -18,7 +18,7 @@ root.innerHTML = `
 <option>1.5</option><option>2</option></select></label>
 <label hidden>${word('Quality')} <select name="quality"><option value="-1">${word('auto')}</option></select></label>
 <label hidden>${word('Chapter')} <select name="chapter"><option value="-1">-</option></select></label>
-<label hidden>${word('Language')} <select name="sound"></select></label>
+<label hidden>${word('Audio')} <select name="sound"></select></label>
 <label hidden>${word('Captions')} <select name="captions"><option value="-1">${word('off')}</option></select></label>
 <button class="full" type="button">${word('Full screen')}</button></div>`;
 const find = selector => root.querySelector(selector);

@@ -24,7 +24,7 @@ MIN_TOKEN_BYTES = 16
 FAILURES_PER_MINUTE = 20
 #: Clients whose failures are remembered; past it the one that failed longest ago is forgotten.
 MAX_CLIENTS = 10_000
-#: How a token begins that `nouba tokens` created; one of the setting may be any text.
+#: How a token begins that `nouba api-tokens` created; one of the setting may be any text.
 STORED_PREFIX = "nouba_"
 _WINDOW_SECONDS = 60.0
 TOKEN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
@@ -115,7 +115,7 @@ def _configured(name: str, scopes: frozenset[Scope], digest: bytes) -> ApiToken:
 
 
 def stored_id(name: str, row_id: int) -> str:
-    """The id of a token of `nouba tokens`."""
+    """The id of a token of `nouba api-tokens`."""
     return f"{name}/{row_id}"
 
 

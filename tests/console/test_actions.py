@@ -100,7 +100,7 @@ def test_a_letter_shows_what_was_done_to_it_and_not_to_a_webhook_of_its_number(
     operator.send("/dead", "/dead/discard", which="ticked", id=letter, why="a test of the provider")
     database.execute(
         "INSERT INTO operator_acts (who, what, why, ids)"
-        " VALUES ('ops', 'event.replay', 'of the webhook', jsonb_build_array(%s))",
+        " VALUES ('ops', 'webhook.replay', 'of the webhook', jsonb_build_array(%s))",
         letter,
     )
 

@@ -156,7 +156,7 @@ def test_what_the_school_has_changed_since_is_named(operator: Person, database: 
     database.execute("UPDATE transcode_jobs SET requested = 'captions' WHERE id = %s", job)
 
     # Then the page names both: the table does not say which of them it was
-    assert "captions and chapters requested" in operator.read(f"/lessons/{job}")
+    assert "publishing of captions and chapter marks requested" in operator.read(f"/lessons/{job}")
 
 
 def test_a_viewer_asks_nothing(database_url: str, rabbitmq_url: str, database: Database) -> None:

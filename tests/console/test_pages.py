@@ -108,3 +108,29 @@ def test_an_instant_that_the_database_cannot_hold_is_the_askers_fault(
 
     assert answer.status_code in (200, 400)
     assert "database is unavailable" not in answer.text
+
+
+def test_a_day_shows_when_it_was_computed_and_when_verified_and_what_differed(
+    operator: Person, database: Database
+) -> None:
+    # Given a day that was computed again after its verification, which found two other numbers
+    database.execute(
+        "INSERT INTO daily_stats_newest (day, version, failed, checked_at, verified_at, differences) VALUES"
+        " ('2026-11-01', NULL, false, '2026-11-03 09:30+01', '2026-11-02 03:15+01', 2)"
+    )
+
+    page = operator.read("/days")
+
+    headings = [page.index(text) for text in ("Version computed", "Last computed", "Last verified")]
+    values = [page.index(text) for text in ("2026-11-03 09:30", "2026-11-02 03:15", "2 numbers differ")]
+    assert [*headings, *values] == sorted([*headings, *values])
+
+
+def test_a_webhook_that_was_booked_at_once_was_not_postponed(operator: Person, database: Database) -> None:
+    event = keep_event(database, "received", "no order CMD7")
+    assert "Times postponed" not in operator.read(f"/webhooks/{event}")
+
+    database.execute("UPDATE webhook_events SET attempts = 2, next_attempt_at = now() + interval '1 hour'")
+
+    page = operator.read(f"/webhooks/{event}")
+    assert all(text in page for text in ("Times postponed", "Next attempt", "Why this state"))

@@ -79,7 +79,7 @@ def test_where_a_payment_is_is_one_page(support: Person) -> None:
 def test_a_payment_that_waits_for_a_person_says_so_and_leads_there(support: Person) -> None:
     page = support.read("/payments/2")
 
-    assert "Event 12 is quarantined, and nobody has decided: registered 260000 DZD, reported 200000" in words(page)
+    assert "Webhook 12 is quarantined, and nobody has decided: registered 260000 DZD, reported 200000" in words(page)
     assert 'href="/webhooks/12"' in page
     assert 'href="/payments/2"' in support.read("/webhooks/12")
     assert 'href="/payments/2"' in support.read("/webhooks")
@@ -111,7 +111,7 @@ def test_why_a_subscription_is_not_active_is_on_the_same_page(support: Person) -
     assert "It runs until" in shown
     assert "It costs 3,000.00 DZD, and the wallet has 400.00 DZD: 2,600.00 DZD are missing." in shown
     # the money that may come for it
-    assert "Payment 2 of 2,600.00 DZD is not booked: its event 12 is quarantined." in shown
+    assert "Payment 2 of 2,600.00 DZD is not booked: its webhook 12 is quarantined." in shown
     assert "It ended on 2026-01-31." in shown
 
 

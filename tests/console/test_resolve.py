@@ -30,7 +30,7 @@ def test_what_is_accepted_is_enqueued_once_and_audited(operator: Person, databas
     # Then its message is enqueued once, nobody has to check it any more, and the audit has the reason
     assert decision_of(database, event) == ("received", "accepted")
     assert database.rows("SELECT message #>> '{kwargs,event_id}' FROM outbox") == [(str(event),)]
-    assert acts(database) == [(WHO, "event.accept", "as agreed by phone", [event])]
+    assert acts(database) == [(WHO, "webhook.accept", "as agreed by phone", [event])]
     assert f'href="/webhooks/{event}"' not in operator.read("/webhooks?state=undecided")
     page = operator.read(f"/webhooks/{event}")
     assert f"{WHO}: as agreed by phone" in page
@@ -43,7 +43,7 @@ def test_what_is_dismissed_is_closed_and_not_booked(operator: Person, database: 
 
     assert decision_of(database, event) == ("quarantined", "dismissed")
     assert database.rows("SELECT count(*) FROM outbox") == [(0,)]
-    assert acts(database) == [(WHO, "event.dismiss", "as agreed by phone", [event])]
+    assert acts(database) == [(WHO, "webhook.dismiss", "as agreed by phone", [event])]
     assert "Book it again" not in operator.read(f"/webhooks/{event}")
 
 
@@ -57,8 +57,8 @@ def test_a_decision_is_taken_back_until_it_is_booked(operator: Person, database:
     decide(operator, event, "undo", "the wrong student")
     assert decision_of(database, event) == ("quarantined", None)
     assert [(what, why) for _, what, why, _ in acts(database)] == [
-        (f"event.{decision}", "as agreed by phone"),
-        ("event.undo", "the wrong student"),
+        (f"webhook.{decision}", "as agreed by phone"),
+        ("webhook.undo", "the wrong student"),
     ]
 
     # When it is accepted and booked meanwhile, then it is not taken back, and the page offers nothing
@@ -66,7 +66,7 @@ def test_a_decision_is_taken_back_until_it_is_booked(operator: Person, database:
     database.execute("UPDATE webhook_events SET state = 'applied', processed_at = now() WHERE id = %s", event)
     operator.post(f"/webhooks/{event}/resolve", **operator.hidden("/webhooks"), decision="undo", why="too late")
     page = operator.read(f"/webhooks/{event}")
-    assert "Nothing was changed: event" in page
+    assert "Nothing was changed: webhook" in page
     assert "Undo the decision" not in page
     assert decision_of(database, event) == ("applied", "accepted")
 

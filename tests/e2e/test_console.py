@@ -385,8 +385,8 @@ def test_a_quarantined_webhook_is_decided_by_clicks_and_taken_back_until_it_is_b
 
     # Then the audit names who did what, and why
     browser.open(f"{console.url}/audit")
-    lines = [text for text in browser.texts("tbody tr") if "event." in text]
-    assert [line.split("event.")[1].split()[0] for line in lines] == ["undo", "dismiss", "undo", "accept"]
+    lines = [text for text in browser.texts("tbody tr") if "webhook." in text]
+    assert [line.split("webhook.")[1].split()[0] for line in lines] == ["undo", "dismiss", "undo", "accept"]
     assert all("Operator in a browser" in line for line in lines)
 
     # When it is booked meanwhile, then an old page takes nothing back

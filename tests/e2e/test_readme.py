@@ -96,7 +96,7 @@ def test_every_command_of_the_readme_works_in_a_fresh_copy(copy: Path) -> None:
     (shown_answer,) = re.findall(r"```json\n(.*?)\n```", (PROJECT / "README.md").read_text())
     assert json.loads(sent.stdout) == json.loads(shown_answer) | {"event_id": json.loads(sent.stdout)["event_id"]}
     assert "2,500.00" in done["bin/nouba wallet 1"].stdout
-    assert "generic" in done["bin/nouba events list --since 10m"].stdout
+    assert "generic" in done["bin/nouba webhooks list --since 10m"].stdout
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def test_the_doctor_lists_tokens_of_settings_and_stored_ones(
     # When there is none, then that is a note with its fix
     (found,) = check()
     assert (found.verdict.value, found.subject) == ("note", "API tokens")
-    assert "nouba tokens create" in found.fix
+    assert "nouba api-tokens create" in found.fix
 
     # Given one of the settings, and stored ones: in use, new, revoked, expired
     monkeypatch.setenv("NOUBA_API_TOKENS", "old-site:read:a-token-of-the-settings")

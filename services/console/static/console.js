@@ -16,8 +16,8 @@ function nameCells() {
 
 async function renew() {
   const live = document.getElementById("live");
-  if (document.hidden) { pulse.textContent = pulse.dataset.still; return; }
-  if (live.contains(document.activeElement)) return;
+  if (document.hidden) return;
+  if (live.contains(document.activeElement)) { pulse.textContent = pulse.dataset.still; return; }
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
     if (answer.type === "opaqueredirect") { location.reload(); return; }

@@ -211,6 +211,6 @@ def _keep_conflict(entry: WebhookEvent, event_id: int | None, inbox: Inbox) -> t
         entry,
         dedupe_key=f"{entry.dedupe_key}#{entry.body_sha256.hex()}",
         state=EventState.QUARANTINED,
-        reason=f"event {event_id} has the same id and another body",
+        reason=f"webhook {event_id} has the same id and another body",
     )
     return inbox.keep(conflict), conflict

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def ledger() -> None:
-    """Verify the hash chain over events, money and decisions.
+    """Verify the hash chain over webhooks, money and decisions.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`nouba gateway reconcile`: polls providers now, without waiting for the worker."""
+"""`nouba gateway poll-pending`: polls providers now, without waiting for the worker."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from services.webhook_gateway.settings import GatewaySettings
 from shared.operations.cli_options import table_console
 from shared.runtime.database import build_engine
 
-#: What is said of a payment that the worker is asking about at the same moment.
+#: The outcome of a payment that the worker polls for at the same moment.
 BUSY = "busy"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -35,7 +35,7 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def reconcile(
+def poll_pending(
     settings: GatewaySettings,
     psp_settings: ProviderSettings,
     *,
@@ -44,8 +44,10 @@ def reconcile(
     is_dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Ask about every unfinished payment that is old enough; returns the exit status: 1 where a provider failed."""
-    engine = build_engine(settings.database_url.get_secret_value(), pool_size=1, application="nouba reconcile")
+    """Poll for every pending payment that is old enough; returns the exit status: 1 where a provider failed."""
+    engine = build_engine(
+        settings.database_url.get_secret_value(), pool_size=1, application="nouba gateway poll-pending"
+    )
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     able = reconciliations(providers, breakers, engine, wake=lambda: None, payments_mode=settings.payments_mode)
@@ -53,21 +55,21 @@ def reconcile(
         name = providers[provider].name if provider in providers else provider
         if name not in able:
             raise NotReadyError(
-                f"{provider} cannot be asked: it is off, or has no call for it. These can: {', '.join(able)}."
+                f"{provider} cannot be polled: it is off, or has no call for it. These can: {', '.join(able)}."
             )
         able = {name: able[name]}
     schedule = PostgresPollSchedule(engine.execution_options(isolation_level="AUTOCOMMIT"))
     found = schedule.unfinished(list(able), older_than)
-    outcomes = {} if is_dry_run else _ask(found, able, schedule, Console(stderr=True, quiet=as_json))
+    outcomes = {} if is_dry_run else _poll(found, able, schedule, Console(stderr=True, quiet=as_json))
     _show(found, outcomes, as_json)
     return 1 if set(outcomes.values()) & {"unavailable", "limited"} else 0
 
 
-def _ask(
+def _poll(
     found: list[Unfinished], able: Mapping[str, Reconciliation], schedule: PostgresPollSchedule, console: Console
 ) -> dict[int, str]:
     outcomes = {}
-    for payment in track(found, description="asking", console=console):
+    for payment in track(found, description="polling", console=console):
         due = schedule.take_one(payment.payment_id)
         outcomes[payment.payment_id] = BUSY if due is None else str(able[payment.provider].ask(due))
     return outcomes
@@ -89,9 +91,9 @@ def _show(found: list[Unfinished], outcomes: Mapping[int, str], as_json: bool) -
         ]
         click.echo(json.dumps({"payments": rows, "outcomes": Counter(outcomes.values())}))
         return
-    table = Table("payment", "provider", "status", "age", "asked before", "outcome", title=f"{len(found)} unfinished")
+    table = Table("payment", "provider", "status", "age", "polled before", "outcome", title=f"{len(found)} pending")
     for one in found:
         age = str(now - one.created_at).partition(".")[0]
-        outcome = outcomes.get(one.payment_id, "not asked")
+        outcome = outcomes.get(one.payment_id, "not polled")
         table.add_row(str(one.payment_id), one.provider, one.status, age, f"{one.asks} times", outcome)
     table_console().print(table)

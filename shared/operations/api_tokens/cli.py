@@ -1,4 +1,4 @@
-"""`nouba tokens`: create, list and revoke API tokens."""
+"""`nouba api-tokens`: create, list and revoke API tokens."""
 
 import json
 import re
@@ -10,13 +10,13 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.table import Table
 
-from shared.operations.api_tokens import tokens as api_tokens
+from shared.operations.api_tokens import tokens as stored
 from shared.operations.api_tokens.tokens import TokenError
 from shared.operations.cli_options import actor_option, cell, json_option, operators_database, table_console
 from shared.runtime.api_tokens import Scope, parse_tokens
 from shared.runtime.settings import ApiTokens, read_settings
 
-APPLICATION = "nouba tokens"
+APPLICATION = "nouba api-tokens"
 
 
 class _Configured(BaseSettings):
@@ -62,21 +62,21 @@ class _Expiry(click.ParamType[datetime]):
 
 
 @click.group()
-def tokens() -> None:
+def api_tokens() -> None:
     """Create, list and revoke API tokens.
 
-    Each person and each application has one of its own.
+    Each person and each application has one of its own. They open the API, not the console.
 
     \b
     Examples:
-      nouba tokens create --name website --scope read,payments
-      nouba tokens create --name amina --scope read,operate --expires 90d
-      nouba tokens list
-      nouba tokens revoke website --reason "the laptop is lost"
+      nouba api-tokens create --name website --scope read,payments
+      nouba api-tokens create --name amina --scope read,operate --expires 90d
+      nouba api-tokens list
+      nouba api-tokens revoke website --reason "the laptop is lost"
     """
 
 
-@tokens.command()
+@api_tokens.command()
 @click.option("--name", required=True, help="The person or the application that gets it.")
 @click.option(
     "--scope", "scopes", required=True, type=_Scopes(), help="read, payments, uploads, operate; comma-separated."
@@ -89,7 +89,7 @@ def create(name: str, scopes: frozenset[Scope], expires_at: datetime | None, act
     configured = [token.name for token in parse_tokens(read_settings(_Configured).api_tokens.get_secret_value())]
     with operators_database(APPLICATION) as engine:
         try:
-            token = api_tokens.create_token(
+            token = stored.create_token(
                 engine, name, scopes, created_by=actor_name, expires_at=expires_at, configured=configured
             )
         except TokenError as error:
@@ -102,13 +102,13 @@ def create(name: str, scopes: frozenset[Scope], expires_at: datetime | None, act
     click.echo(token)
 
 
-@tokens.command("list")
+@api_tokens.command("list")
 @click.option("--all", "with_revoked", is_flag=True, help="Revoked ones, too.")
 @json_option
 def list_command(with_revoked: bool, as_json: bool) -> None:
     """List tokens with their scopes and last use."""
     with operators_database(APPLICATION) as engine, engine.connect() as connection:
-        found = api_tokens.list_tokens(connection, with_revoked=with_revoked)
+        found = stored.list_tokens(connection, with_revoked=with_revoked)
     if as_json:
         click.echo(json.dumps({"tokens": [one.as_json() for one in found]}))
         return
@@ -120,7 +120,7 @@ def list_command(with_revoked: bool, as_json: bool) -> None:
     table_console().print(table)
 
 
-@tokens.command()
+@api_tokens.command()
 @click.argument("name")
 @click.option("--reason", help="For the audit log.")
 @actor_option
@@ -128,7 +128,7 @@ def revoke(name: str, reason: str | None, actor_name: str) -> None:
     """Revoke a token: it is invalid from the next request on."""
     with operators_database(APPLICATION) as engine:
         try:
-            api_tokens.revoke_token(engine, name, who=actor_name, why=reason)
+            stored.revoke_token(engine, name, who=actor_name, why=reason)
         except TokenError as error:
             raise click.ClickException(str(error)) from error
     click.echo(f"{name} is revoked.")

@@ -86,7 +86,7 @@ def create_token(
             chosen = {"scopes": sorted(scopes), "expires_at": expires_at.isoformat() if expires_at else None}
             audit_log.record(connection, who=created_by, what="token.create", why=None, ids=[name], chosen_by=chosen)
     except IntegrityError:
-        raise TokenError(f"There is a token {name!r}; revoke it first: nouba tokens revoke {name}") from None
+        raise TokenError(f"There is a token {name!r}; revoke it first: nouba api-tokens revoke {name}") from None
     return token
 
 
@@ -99,7 +99,7 @@ def revoke_token(engine: Engine, name: str, *, who: str, why: str | None) -> Non
     """From the next request on it opens nothing. Raises TokenError where there is none of that name."""
     with engine.begin() as connection:
         if connection.scalar(_REVOKE, {"name": name}) is None:
-            raise TokenError(f"There is no token {name!r}; `nouba tokens list` shows them.")
+            raise TokenError(f"There is no token {name!r}; `nouba api-tokens list` shows them.")
         audit_log.record(connection, who=who, what="token.revoke", why=why, ids=[name])
 
 

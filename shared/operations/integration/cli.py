@@ -1,4 +1,4 @@
-"""`nouba integration`, `users`, `orders` and `courses`: check the school's tables, import from CSV, add a course."""
+"""`nouba school-tables`, `users`, `payments import` and `courses`: check tables, import from CSV, add a course."""
 
 import json
 from collections.abc import Callable
@@ -19,15 +19,15 @@ _file = click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 
 
 @click.group()
-def integration() -> None:
-    """Check the tables that the school shares with Nouba."""
+def school_tables() -> None:
+    """Check the database tables that Nouba and the school share."""
 
 
-@integration.command()
+@school_tables.command()
 @json_option
 def check(as_json: bool) -> None:
     """Check each table, column, type, right and value, and show the fix. The exit status is 1 where one is wrong."""
-    with operators_database("nouba integration") as engine:
+    with operators_database("nouba school-tables") as engine:
         found = check_integration(engine)
     if as_json:
         click.echo(json.dumps({"findings": [one.as_json() for one in found]}))
@@ -56,17 +56,12 @@ def import_users_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
     _run(import_users, file, dry_run=dry_run, as_json=as_json)
 
 
-@click.group()
-def orders() -> None:
-    """Import orders."""
-
-
-@orders.command("import")
+@click.command("import")
 @_file
 @_dry_run
 @json_option
-def import_orders_command(file: TextIO, dry_run: bool, as_json: bool) -> None:
-    """Import payments from FILE, a CSV.
+def import_payments(file: TextIO, dry_run: bool, as_json: bool) -> None:
+    """Import pending payments from FILE, a CSV.
 
     They have begun at a provider.
     Its columns are provider, provider_reference, order_number, user_id, amount_minor, currency, subscription_id.

@@ -14,6 +14,7 @@ from shared.operations.payments.orders_paid_twice import find_surplus
 from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
 from shared.operations.payments.wallet_statement import Wallet, read_wallet
 from shared.runtime.currency import BadAmountError, format_minor, parse_minor
+from shared.runtime.lazy_group import LazyGroup
 from shared.runtime.settings import CurrencyCode, DatabaseSettings, read_settings
 from shared.runtime.visible_text import visible
 
@@ -26,15 +27,16 @@ class SchoolSettings(DatabaseSettings):
     currency: CurrencyCode = "DZD"
 
 
-@click.group()
+@click.group(cls=LazyGroup, places={"import": "shared.operations.integration.cli:import_payments"})
 def payments() -> None:
-    """Find, show and refund payments, and correct wallets.
+    """Find, show, import and refund payments; correct wallets.
 
     \b
     Examples:
       nouba payments find CMD0000004
       nouba payments find --email amina@school.example --status pending
       nouba payments show pi_3PqXyz
+      nouba payments import orders.csv --dry-run
       nouba payments refund pi_3PqXyz --amount 500.00 --reason "one lesson less" --key ticket-1042
       nouba payments adjust 7 -200.00 --reason "paid twice in cash" --key cash-2026-11-23-7
     """
@@ -71,7 +73,7 @@ def find(limit: int, as_json: bool, **given: str | int | None) -> None:
         click.echo(json.dumps({"payments": [one.as_json() for one in found]}))
         return
     if not found:
-        raise click.ClickException("No such payment. Its webhook may wait: nouba events list --state undecided.")
+        raise click.ClickException("No such payment. Its webhook may wait: nouba webhooks list --state undecided.")
     _print_payments(found)
 
 
@@ -155,6 +157,7 @@ def refund(
 
     \b
     Examples:
+      nouba payments import orders.csv --dry-run
       nouba payments refund pi_3PqXyz --reason "the course was cancelled"
       nouba payments refund 4711 --amount 500.00 --reason "one lesson less" --key ticket-1042
     """
@@ -298,7 +301,7 @@ def _payment(engine: Engine, reference: str) -> PaymentDetails:
             raise click.ClickException(f"{len(either)} payments have {reference!r}: show one by its number.")
         details = show_payment(engine, next(iter(either))) if either else None
     if details is None:
-        raise click.ClickException(f"There is no payment {reference!r}. Its webhook may wait: nouba events list.")
+        raise click.ClickException(f"There is no payment {reference!r}. Its webhook may wait: nouba webhooks list.")
     return details
 
 

@@ -284,11 +284,11 @@ def _notes(
             notes.append(Sentence(pattern, id=one.object_id, amount=amount, **words))
     for event in events:
         if event.is_undecided:
-            pattern = "Event %(id)s is %(state)s, and nobody has decided: %(reason)s."
+            pattern = "Webhook %(id)s is %(state)s, and nobody has decided: %(reason)s."
             notes.append(Sentence(pattern, id=event.id, state=Sentence(event.state), reason=event.reason))
         elif event.state == "received":
             reason = event.reason or Sentence("no worker has tried it yet")
-            notes.append(Sentence("Event %(id)s waits: %(reason)s.", id=event.id, reason=reason))
+            notes.append(Sentence("Webhook %(id)s waits: %(reason)s.", id=event.id, reason=reason))
     paid = [str(one.id) for one in others if one.credited_minor]
     if payment.credited_minor and paid:
         pattern = "The same order was paid by payment %(ids)s, too: there is a surplus."

@@ -184,7 +184,7 @@ def _what_may_come(subscription_id: int, waiting: Sequence[Row[Any]]) -> list[Se
         if one.event_id is None:
             sentences.append(Sentence("Payment %(id)s of %(amount)s is %(state)s.", **known))
         else:
-            pattern = "Payment %(id)s of %(amount)s is not booked: its event %(event)s is %(state)s."
+            pattern = "Payment %(id)s of %(amount)s is not booked: its webhook %(event)s is %(state)s."
             sentences.append(Sentence(pattern, event=one.event_id, **known))
     return sentences[:3]
 

@@ -119,7 +119,18 @@ def _watch_as_json(engine: Engine, settings: QueueSettings) -> None:
 
 def _table(statuses: QueueStatuses) -> Group:
     table = Table(box=None, pad_edge=False)
-    for name in ("queue", "ready", "in work", "delayed", "dead", "consumers", "in/s", "out/s", "in queue", "clear in"):
+    for name in (
+        "queue",
+        "ready",
+        "in work",
+        "delayed",
+        "dead",
+        "consumers",
+        "in/s",
+        "out/s",
+        "mean to finish",
+        "clear in",
+    ):
         table.add_column(name, justify="left" if name == "queue" else "right")
     table.add_column("")
     for one in statuses.queues:

@@ -58,7 +58,7 @@ def erase(user_id: int, reason: str, dry_run: bool, actor_name: str, as_json: bo
 
     It empties name, e-mail, telephone and the bodies of the person's webhooks, and
     which lessons they watched. The books stay under the user's number, and the hash chain stays valid. Exit
-    status 1 while bodies are left because their events are not settled or decided.
+    status 1 while bodies are left because their webhooks are not settled or decided.
     Needs the rights of the tables' owner, as `nouba migrate` does.
     """
     with operators_database("nouba erase") as engine:
@@ -78,8 +78,8 @@ def erase(user_id: int, reason: str, dry_run: bool, actor_name: str, as_json: bo
         )
     if done.bodies_left:
         click.echo(
-            f"{done.bodies_left} bodies are left: their events are not settled or decided, or were altered. See"
-            " `nouba events list`, and erase again.",
+            f"{done.bodies_left} bodies are left: their webhooks are not settled or decided, or were altered. See"
+            " `nouba webhooks list`, and erase again.",
             err=True,
         )
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`nouba endpoints`: add, change, test and remove endpoints of events; show and replay deliveries."""
+"""`nouba endpoints`: add, change, ping and remove endpoints of events; show and replay deliveries."""
 
 import json
 import sys
@@ -22,6 +22,7 @@ from shared.operations.webhook_endpoints.endpoints import (
     event_number,
 )
 from shared.runtime.settings import read_settings
+from shared.runtime.visible_text import visible
 
 APPLICATION = "nouba endpoints"
 
@@ -46,9 +47,9 @@ def endpoints() -> None:
     Examples:
       nouba endpoints add https://school.example/nouba --type payment.completed --type lesson.ready
       nouba endpoints list
-      nouba endpoints test 3
+      nouba endpoints ping 3
       nouba endpoints deliveries 3 --state failed
-      nouba endpoints replay 3 --only-failed --since 2d
+      nouba endpoints replay 3 --since 2d
       nouba endpoints rotate 3
       nouba endpoints disable 3
       nouba endpoints enable 3
@@ -106,7 +107,10 @@ def remove(endpoint_id: int, actor_name: str) -> None:
 @_endpoint
 @actor_option
 def enable(endpoint_id: int, actor_name: str) -> None:
-    """Enable an endpoint: what is pending is sent. Replay what came while it was disabled."""
+    """Enable an endpoint: what is pending is sent.
+
+    What happened while it was disabled is not: `nouba endpoints replay ID --all --since ...` sends it.
+    """
     _change(endpoint_id, actor_name, enabled=True)
     click.echo(f"Endpoint {endpoint_id} is enabled.")
 
@@ -134,16 +138,28 @@ def rotate(endpoint_id: int, keep_hours: float, actor_name: str, as_json: bool) 
 
 @endpoints.command()
 @_endpoint
+@click.option(
+    "--wait", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds to wait for its answer."
+)
 @actor_option
 @json_option
-def test(endpoint_id: int, actor_name: str, as_json: bool) -> None:
-    """Deliver a ping to an endpoint."""
+def ping(endpoint_id: int, wait: float, actor_name: str, as_json: bool) -> None:
+    """Send a ping to an endpoint, and show its answer.
+
+    The events worker sends it. The exit status is 1 where the endpoint did not accept it.
+    """
     with _endpoints() as given:
         event_id = given.ping(endpoint_id, who=actor_name)
+        delivery = given.wait_for_attempt(endpoint_id, event_id, wait)
+    answer = delivery.log[-1] if delivery.log else {}
     if as_json:
-        click.echo(json.dumps({"event_id": event_id}))
-        return
-    click.echo(f"{event_id} is on its way; `nouba endpoints deliveries {endpoint_id}` shows what came of it.")
+        click.echo(json.dumps({"event_id": event_id, "state": delivery.state, "answer": answer or None}))
+    elif answer:
+        click.echo(f"{event_id} is {delivery.state}: {visible(_answer(answer))}, {answer['milliseconds']} ms")
+    else:
+        click.echo(f"{event_id} waits; `nouba endpoints deliveries {endpoint_id}` shows its answer.")
+    if answer and delivery.state != "delivered":
+        raise SystemExit(1)
 
 
 @endpoints.command()
@@ -163,8 +179,7 @@ def deliveries(endpoint_id: int, state: str | None, limit: int, as_json: bool) -
         table.add_column(name)
     for one in found:
         due = one.due_at.strftime("%Y-%m-%d %H:%M:%S") if one.due_at else "-"
-        last = one.log[-1] if one.log else {}
-        answer = str(last.get("status") or last.get("error") or "-")
+        answer = _answer(one.log[-1]) if one.log else "-"
         table.add_row(*map(cell, (one.event_id, one.type, one.state, str(one.attempts), due, answer)))
     if found:
         table_console().print(table)
@@ -177,7 +192,7 @@ def deliveries(endpoint_id: int, state: str | None, limit: int, as_json: bool) -
 @click.option("--since", type=Instant(), help="Happened since: 2026-11-23, 30m, 2h, 7d.")
 @click.option("--until", type=Instant(), help="Happened before that.")
 @click.option("--event", "event_id", metavar="EVENT", help="This event alone, such as evt_4711.")
-@click.option("--only-failed", is_flag=True, help="Only what failed: given up, or waiting for its next attempt.")
+@click.option("--all", "everything", is_flag=True, help="Also what was delivered, or never sent to this endpoint.")
 @actor_option
 @json_option
 def replay(
@@ -186,16 +201,25 @@ def replay(
     since: datetime | None,
     until: datetime | None,
     event_id: str | None,
-    only_failed: bool,
+    everything: bool,
     actor_name: str,
     as_json: bool,
 ) -> None:
-    """Send events again, batch by batch, the oldest first.
+    """Send failed events again; with --all every event.
 
-    They keep their ids: a receiver recognizes what it has. What waits for its
-    next attempt is sent now, unless it is due within a minute. Interrupted, it has sent
-    what it said; run it again with --since for the rest.
+    The oldest first. An event failed that was given up, or that waits for its next attempt; such a one is sent now,
+    unless it is due within a minute. --all also sends what was delivered, what happened while the endpoint was
+    disabled, and what happened before it was added; it needs --since or --event. Events keep their ids: a receiver
+    recognizes what it has. Interrupted, it has sent as many as it showed; run it again with --since for the rest.
+
+    \b
+    Examples:
+      nouba endpoints replay 3
+      nouba endpoints replay 3 --since 2d --type payment.completed
+      nouba endpoints replay 3 --event evt_4711 --all
     """
+    if everything and since is None and event_id is None:
+        raise click.UsageError("Say from when on: --all needs --since, or --event.")
 
     is_watched = sys.stderr.isatty()
 
@@ -204,7 +228,7 @@ def replay(
             click.echo(f"\r{share:4.0%}, {events} events", nl=False, err=True)
 
     with _endpoints() as given:
-        chosen = ReplayFilter(types, since, until, only_failed, event_number(event_id) if event_id else None)
+        chosen = ReplayFilter(types, since, until, not everything, event_number(event_id) if event_id else None)
         count = given.replay(endpoint_id, chosen, who=actor_name, most=None, report=report).events
         pending = given.count_pending().get(endpoint_id, "0")
     if is_watched:
@@ -240,6 +264,11 @@ def _endpoints() -> Iterator[Endpoints]:
             raise click.ClickException(str(error)) from error
 
 
+def _answer(attempt: dict[str, Any]) -> str:
+    """The HTTP status of an attempt, or why there is none."""
+    return str(attempt.get("status") or attempt.get("error") or "-")
+
+
 def _state(one: EndpointDetails) -> str:
     if not one.enabled:
         return f"disabled ({one.disabled_because})"
@@ -250,6 +279,6 @@ def _print_secret(endpoint_id: int, secret: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"id": endpoint_id, "secret": secret}))
         return
-    # the secret alone on standard output, as `tokens create` prints its token: SECRET=$(nouba endpoints add ...)
+    # the secret alone on standard output, as `api-tokens create` prints its token: SECRET=$(nouba endpoints add ...)
     click.echo(f"Endpoint {endpoint_id}. Keep its secret now; it is not shown again.", err=True)
     click.echo(secret)

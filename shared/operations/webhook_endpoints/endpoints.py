@@ -5,6 +5,7 @@ A secret is shown once, when it is made.
 
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,8 @@ MAX_REPLAYED: Final = 100_000
 BATCH: Final = 5_000
 #: A worker leases a delivery by moving `due_at` so far ahead: what is due later than that is not being delivered.
 LEASE_SECONDS: Final = 60
+#: How often a wait for an answer reads the delivery.
+POLL_SECONDS: Final = 0.2
 
 _SHOWN = (
     *webhook_endpoints.c["id", "url", "description", "event_types", "ordered", "enabled", "disabled_because"],
@@ -247,17 +250,37 @@ class Endpoints:
             event_id = connection.scalar(insert(events).values(row).returning(events.c.id))
             delivery = {"endpoint_id": endpoint_id, "event_id": event_id, "key": f"{Ping.name}:{endpoint_id}"}
             connection.execute(insert(webhook_deliveries).values(delivery))
-            _record(connection, who, "test", endpoint_id)
+            _record(connection, who, "ping", endpoint_id)
         return f"evt_{event_id}"
 
+    def wait_for_attempt(self, endpoint_id: int, event_id: str, seconds: float) -> DeliveryDetails:
+        """The delivery of the event to the endpoint after its first attempt, or after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.deliveries(endpoint_id, event=event_number(event_id))
+            if not found:
+                # it is being removed
+                raise UnknownEndpointError(endpoint_id)
+            if found[0].log or time.monotonic() >= deadline:
+                return found[0]
+            time.sleep(POLL_SECONDS)
+
     def deliveries(
-        self, endpoint_id: int, *, state: str | None = None, before_id: int | None = None, limit: int = 50
+        self,
+        endpoint_id: int,
+        *,
+        state: str | None = None,
+        event: int | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
     ) -> list[DeliveryDetails]:
-        """The newest deliveries first. Raises UnknownEndpointError."""
+        """The newest deliveries first; `event` is the number of the only event. Raises UnknownEndpointError."""
         table = webhook_deliveries.c
         chosen = select(webhook_deliveries).where(table.endpoint_id == endpoint_id)
         if state is not None:
             chosen = chosen.where(table.state == state)
+        if event is not None:
+            chosen = chosen.where(table.event_id == event)
         if before_id is not None:
             chosen = chosen.where(table.id < before_id)
         # the page first: joined with all events, the planner may read them whole

@@ -1,4 +1,4 @@
-"""`nouba events`: list, show, replay and resolve webhook events."""
+"""`nouba webhooks`: list, show, replay and resolve webhooks that providers sent."""
 
 import json
 import time
@@ -24,30 +24,30 @@ from shared.runtime.visible_text import visible
 if TYPE_CHECKING:
     from shared.operations.webhook_events.resolve import Outcome
 
-APPLICATION = "nouba events"
-#: Of more events than these a replay shows no outcomes.
+APPLICATION = "nouba webhooks"
+#: Of more webhooks than these a replay shows no outcomes.
 MAX_OUTCOMES = 20
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
-def events() -> None:
-    """List, show, replay and resolve webhook events.
+def webhooks() -> None:
+    """List, show, replay and resolve providers' webhooks.
 
     \b
     Examples:
-      nouba events list --state undecided --since 1d
-      nouba events show 4711
-      nouba events replay 4711 --reason "the parser knows it now"
-      nouba events replay --provider satim --state dead --dry-run
-      nouba events resolve 4711 --accept --reason "the payer paid less, as agreed by phone"
-      nouba events resolve 4712 --dismiss --reason "a test of the provider's"
+      nouba webhooks list --state undecided --since 1d
+      nouba webhooks show 4711
+      nouba webhooks replay 4711 --reason "the parser knows it now"
+      nouba webhooks replay --provider satim --state dead --dry-run
+      nouba webhooks resolve 4711 --accept --reason "the payer paid less, as agreed by phone"
+      nouba webhooks resolve 4712 --dismiss --reason "a test of the provider's"
     """
 
 
 def _chosen(command: F) -> F:
-    """The options that say which events are meant."""
+    """The options that say which webhooks are meant."""
     for option in reversed(
         (
             click.argument("ids", type=int, nargs=-1),
@@ -55,9 +55,9 @@ def _chosen(command: F) -> F:
             click.option(
                 "--state",
                 type=click.Choice([*(state.value for state in EventState), "undecided"]),
-                help="State of the event.",
+                help="State of the webhook.",
             ),
-            click.option("--with-reason", "reason", help="Text in the event's reason, case-insensitive."),
+            click.option("--with-reason", "reason", help="Text in the webhook's reason, case-insensitive."),
             click.option("--since", type=Instant(), help="Received since: 2026-11-23, 30m, 2h, 7d."),
             click.option("--until", type=Instant(), help="Received before that."),
         )
@@ -66,7 +66,7 @@ def _chosen(command: F) -> F:
     return command
 
 
-@events.command("list")
+@webhooks.command("list")
 @_chosen
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number, newest first."
@@ -74,7 +74,7 @@ def _chosen(command: F) -> F:
 @click.option("--before", "before_id", type=int, help="Only ids below this one.")
 @json_option
 def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
-    """List webhook events, newest first, without bodies."""
+    """List webhooks, newest first, without bodies."""
     from shared.operations.webhook_events.queries import EventFilter, count_events, list_events
 
     wanted = EventFilter(**chosen)
@@ -85,8 +85,8 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
         click.echo(json.dumps({"count": count, "events": [event.as_json() for event in found]}))
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "received", "provider", "reference", "state", "tries", "payment", "reason"):
-        table.add_column(name, justify="right" if name in ("id", "tries", "payment") else "left")
+    for name in ("id", "received", "provider", "reference", "state", "postponed", "payment", "reason"):
+        table.add_column(name, justify="right" if name in ("id", "postponed", "payment") else "left")
     for one in found:
         words = (one.provider, one.reference or "-", one.state, str(one.attempts), str(one.payment_id or "-"))
         # plain text: rich would read markup in what a provider sent
@@ -96,12 +96,12 @@ def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any
     click.echo(f"{len(found)} of {count}.")
 
 
-@events.command()
+@webhooks.command()
 @click.argument("event_id", metavar="ID", type=int)
 @click.option("--body", is_flag=True, help="Print what the provider sent; it may hold personal data.")
 @json_option
 def show(event_id: int, body: bool, as_json: bool) -> None:
-    """Show the timeline of one webhook event.
+    """Show the timeline of one webhook.
 
     From received over published and settled to credited.
     """
@@ -112,20 +112,20 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
         timeline = event_timeline(engine, event_id)
         raw = read_body(engine, event_id) if body else None
     if timeline is None:
-        raise click.ClickException(f"There is no event {event_id}; nouba events list shows them.")
+        raise click.ClickException(f"There is no webhook {event_id}; nouba webhooks list shows them.")
     text = None if raw is None else raw.decode("utf-8", "backslashreplace")
     if as_json:
         click.echo(json.dumps(timeline.as_json() | ({} if text is None else {"body": text})))
         return
     event = timeline.event
-    click.echo(f"event {event.id} of {event.provider}, reference {visible(event.reference or '-')}: {event.state}")
+    click.echo(f"webhook {event.id} of {event.provider}, reference {visible(event.reference or '-')}: {event.state}")
     for step in timeline.steps:
         click.echo(f"  {_short(step.at) if step.at else '':20} {step.what:18} {visible(step.detail)}")
     if text is not None:
         click.echo(visible(text))
 
 
-@events.command()
+@webhooks.command()
 @_chosen
 @click.option("--limit", type=click.IntRange(1), help="Maximum number, oldest first.")
 @click.option("--dry-run", is_flag=True, help="Show how many; change nothing.")
@@ -136,24 +136,24 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
     type=click.FloatRange(0, 600),
     default=3.0,
     show_default=True,
-    help=f"Seconds to wait for the outcome of named events, {MAX_OUTCOMES} at most.",
+    help=f"Seconds to wait for the outcome of named webhooks, {MAX_OUTCOMES} at most.",
 )
 @json_option
 def replay(
     limit: int | None, dry_run: bool, actor_name: str, why: str | None, wait: float, as_json: bool, **chosen: Any
 ) -> None:
-    """Replay events that wait, are quarantined or dead.
+    """Settle webhooks again that wait, are quarantined or dead.
 
-    Settled events stay as they are.
+    Settled webhooks stay as they are.
 
-    Of events that are named by their ids, the outcome is shown: an event that changes nothing says why.
+    Of webhooks that are named by their ids, the outcome is shown: one that changes nothing says why.
     """
     from shared.operations.webhook_events.queries import UNDECIDED, EventFilter, count_events
     from shared.operations.webhook_events.replay import REPLAYABLE, replay_events
 
     wanted = EventFilter(**chosen)
     if wanted == EventFilter():
-        raise click.UsageError("Say which events: ids, --provider, --state, --with-reason, --since or --until.")
+        raise click.UsageError("Say which webhooks: ids, --provider, --state, --with-reason, --since or --until.")
     if wanted.state is not None and wanted.state not in (*REPLAYABLE, UNDECIDED):
         raise click.UsageError(f"What is {wanted.state} is settled; only {', '.join(REPLAYABLE)} can be replayed.")
     with operators_database(APPLICATION) as engine:
@@ -181,7 +181,7 @@ def replay(
         raise SystemExit(1)
 
 
-@events.command()
+@webhooks.command()
 @click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
 @click.option("--accept", "decision", flag_value="accept", help="Book it with the provider's values.")
 @click.option("--dismiss", "decision", flag_value="dismiss", help="Close it: nothing is booked.")
@@ -193,18 +193,18 @@ def replay(
 def resolve(
     ids: tuple[int, ...], decision: str | None, reason: str, actor_name: str, wait: float, as_json: bool
 ) -> None:
-    """Book (--accept) or close (--dismiss) a quarantined or dead event.
+    """Book (--accept) or close (--dismiss) a quarantined webhook.
 
-    An event that is accepted is booked by the payments worker, with the amount that the provider sent in place of the
-    registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss such an event, and
-    correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was refused, or where what
-    was accepted is quarantined again.
+    Or a dead one. A webhook that is accepted is booked by the payments worker, with the amount that the provider sent
+    in place of the registered one. A mode, an account, a currency or a user that differs cannot be accepted: dismiss
+    such a webhook, and correct the wallet with `nouba payments adjust`. The exit status is 1 where a decision was
+    refused, or where what was accepted is quarantined again.
 
     \b
     Examples:
-      nouba events resolve 4711 --accept --reason "200 DA less, as agreed by phone"
-      nouba events resolve 4712 4713 --dismiss --reason "a test of the provider's" --actor-name amina
-      nouba events resolve 4712 --undo --reason "it was no test"
+      nouba webhooks resolve 4711 --accept --reason "200 DA less, as agreed by phone"
+      nouba webhooks resolve 4712 4713 --dismiss --reason "a test of the provider's" --actor-name amina
+      nouba webhooks resolve 4712 --undo --reason "it was no test"
     """
     from shared.operations.webhook_events import resolve as use_case
 

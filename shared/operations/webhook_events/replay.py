@@ -44,7 +44,9 @@ def replay_events(
             ids = [row.id for row in rows if row.id not in hopeless]
             if ids:
                 enqueue_again(connection, ids)
-                audit_log.record(connection, who=who, what="event.replay", why=why, ids=ids, chosen_by=chosen.as_json())
+                audit_log.record(
+                    connection, who=who, what="webhook.replay", why=why, ids=ids, chosen_by=chosen.as_json()
+                )
             failpoint("events.replay.before_commit")
         failpoint("events.replay.after_commit")
         after_id = rows[-1].id
@@ -66,7 +68,7 @@ def _explain_missing(engine: Engine, ids: Collection[int]) -> dict[int, str]:
         else Sentence("it is %(state)s: %(reason)s", state=Sentence(row.state), reason=row.reason)
         for row in rows
     }
-    return {event_id: known.get(event_id, Sentence("there is no such event")) for event_id in sorted(ids)}
+    return {event_id: known.get(event_id, Sentence("there is no such webhook")) for event_id in sorted(ids)}
 
 
 def _claim(
@@ -85,7 +87,7 @@ def _claim(
 
 def _why_not(row: Row[int, str, str | None, str | None]) -> str | None:
     if row.resolution == "dismissed":
-        return Sentence("it is dismissed; nouba events resolve --undo undoes that")
+        return Sentence("it is dismissed; nouba webhooks resolve --undo undoes that")
     if row.state == EventState.QUARANTINED and (row.reason or "").startswith(MODE_MISMATCH):
         return Sentence("it was signed with a key of another mode: a test must not move money")
     return None

@@ -57,14 +57,14 @@ def accept(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
         if (event.reason or "").startswith(MODE_MISMATCH):
             raise CannotResolveError(
                 Sentence(
-                    "event %(id)s was %(reason)s: a test must not move money; dismiss it",
+                    "webhook %(id)s was %(reason)s: a test must not move money; dismiss it",
                     id=event_id,
                     reason=event.reason,
                 )
             )
         enqueue_again(connection, [event_id])
         _decide(connection, event_id, Resolution.ACCEPTED)
-        audit_log.record(connection, who=who, what="event.accept", why=why, ids=[event_id])
+        audit_log.record(connection, who=who, what="webhook.accept", why=why, ids=[event_id])
     return True
 
 
@@ -79,7 +79,7 @@ def dismiss(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
             return False
         _require_undecided(event)
         _decide(connection, event_id, Resolution.DISMISSED)
-        audit_log.record(connection, who=who, what="event.dismiss", why=why, ids=[event_id])
+        audit_log.record(connection, who=who, what="webhook.dismiss", why=why, ids=[event_id])
     return True
 
 
@@ -95,7 +95,7 @@ def undo(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
         if event.body_erased_at is not None:
             raise CannotResolveError(
                 Sentence(
-                    "the body of event %(id)s was erased by retention, so nobody can settle it; correct the wallet by"
+                    "the body of webhook %(id)s was erased by retention, so nobody can settle it; correct the wallet by"
                     " nouba payments adjust",
                     id=event_id,
                 )
@@ -103,7 +103,7 @@ def undo(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
         if event.state not in ("received", "quarantined", "dead"):
             raise CannotResolveError(
                 Sentence(
-                    "event %(id)s is %(state)s already (%(reason)s); correct it by nouba payments adjust",
+                    "webhook %(id)s is %(state)s already (%(reason)s); correct it by nouba payments adjust",
                     id=event_id,
                     state=Sentence(event.state),
                     reason=event.reason,
@@ -114,7 +114,7 @@ def undo(engine: Engine, event_id: int, *, who: str, why: str) -> bool:
             # its message finds an event that is settled
             values = {"state": "quarantined", "processed_at": func.now(), "next_attempt_at": None}
             connection.execute(update(webhook_events).where(webhook_events.c.id == event_id).values(values))
-        audit_log.record(connection, who=who, what="event.undo", why=why, ids=[event_id])
+        audit_log.record(connection, who=who, what="webhook.undo", why=why, ids=[event_id])
     return True
 
 
@@ -136,17 +136,17 @@ def _lock(connection: Connection, event_id: int) -> Row[Any]:
     query = select(*webhook_events.c[names]).where(webhook_events.c.id == event_id).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise CannotResolveError(Sentence("there is no event %(id)s; nouba events list shows them", id=event_id))
+        raise CannotResolveError(Sentence("there is no webhook %(id)s; nouba webhooks list shows them", id=event_id))
     return row
 
 
 def _require_undecided(event: Row[Any]) -> None:
     if event.resolution is not None:
         decided = {"id": event.id, "decision": Sentence(event.resolution)}
-        raise CannotResolveError(Sentence("event %(id)s is %(decision)s; undo that first", **decided))
+        raise CannotResolveError(Sentence("webhook %(id)s is %(decision)s; undo that first", **decided))
     if event.state not in ("quarantined", "dead"):
         known = {"id": event.id, "state": Sentence(event.state)}
-        pattern = "event %(id)s is %(state)s: only what is quarantined or dead is decided"
+        pattern = "webhook %(id)s is %(state)s: only what is quarantined or dead is decided"
         raise CannotResolveError(Sentence(pattern, **known))
 
 

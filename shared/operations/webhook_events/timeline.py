@@ -191,5 +191,6 @@ def _payment(connection: Connection, event: EventLine) -> list[Step]:
 
 
 def _acts(engine: Engine, event_id: int) -> list[Any]:
-    kinds = ("event.replay", "event.accept", "event.dismiss", "event.undo")
+    # of a webhook; Nouba 0.2 wrote them as `event`
+    kinds = [f"{group}.{what}" for group in ("webhook", "event") for what in ("replay", "accept", "dismiss", "undo")]
     return [entry for what in kinds for entry in list_entries(engine, what=what, of_id=event_id)]

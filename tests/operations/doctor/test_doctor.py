@@ -75,7 +75,7 @@ def test_two_tokens_of_one_name_have_their_ids_named(school: School) -> None:
     (found,) = [one for one in findings if one["subject"] == "API tokens"]
     assert (status, found["verdict"]) == (0, "note")
     assert re.search(r"till#[0-9a-f]{12} of NOUBA_API_TOKENS and till/[0-9]+ of", found["says"])
-    assert "nouba tokens revoke till" in found["fix"]
+    assert "nouba api-tokens revoke till" in found["fix"]
 
     # And a revoked one is no namesake
     school.execute("UPDATE api_tokens SET revoked_at = now()")

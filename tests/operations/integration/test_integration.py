@@ -1,4 +1,4 @@
-"""`nouba integration check` finds what is wrong with the school's tables; users and orders come from CSV."""
+"""`nouba school-tables check` finds what is wrong with the school's tables; users and orders come from CSV."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def nouba(*arguments: str) -> Result:
 
 def wrong() -> dict[str, str]:
     """The place and the fix of each finding that is wrong."""
-    found = nouba("integration", "check", "--json")
+    found = nouba("school-tables", "check", "--json")
     findings = json.loads(found.stdout)["findings"]
     assert found.exit_code == (0 if all(one["is_right"] for one in findings) else 1)
     return {one["place"]: one["fix"] for one in findings if not one["is_right"]}
@@ -74,16 +74,16 @@ def test_users_and_orders_are_imported_and_may_be_imported_again(engine: Engine,
     dry = nouba("users", "import", str(users), "--dry-run", "--json")
     assert json.loads(dry.stdout) == {"new": 2, "changed": 0, "unchanged": 0, "dry_run": True}
     # nothing was written: the orders have no users yet
-    refused = nouba("orders", "import", str(orders))
+    refused = nouba("payments", "import", str(orders))
     assert refused.exit_code == 1
     assert "import the users first" in refused.output
 
     assert "2 are new" in nouba("users", "import", str(users)).output
-    assert "1 are new" in nouba("orders", "import", str(orders)).output
+    assert "1 are new" in nouba("payments", "import", str(orders)).output
     users.write_text("id,name\n7,Amina B.\n8,\n")
     changed = json.loads(nouba("users", "import", str(users), "--json").stdout)
     assert (changed["new"], changed["changed"], changed["unchanged"]) == (0, 1, 1)
-    assert "1 stay as they are" in nouba("orders", "import", str(orders)).output
+    assert "1 stay as they are" in nouba("payments", "import", str(orders)).output
     with engine.connect() as connection:
         row = connection.execute(text("SELECT status, amount_minor, user_id FROM payments")).one()
     assert tuple(row) == ("pending", 250_000, 7)

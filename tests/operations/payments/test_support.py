@@ -105,7 +105,7 @@ def test_where_a_payment_is_is_one_command(client: httpx.Client, database: Datab
     assert [one["account"] for one in shown["postings"][0]["entries"]] == ["user_wallet 7", "psp_clearing generic"]
     assert shown["notes"][0] == "The provider says completed: 2,500.00 DZD of it are in the wallet of user 7."
     reason = "registered 250000 DZD, reported 240000 (minor units)"
-    assert shown["notes"][1].startswith(f"Event {odd} is quarantined, and nobody has decided: {reason}")
+    assert shown["notes"][1].startswith(f"Webhook {odd} is quarantined, and nobody has decided: {reason}")
     text = nouba(database, "payments", "show", "t-1")
     assert "+2,500.00 DZD" in text
     assert "2,500.00 DZD of it are in the wallet of user 7" in text

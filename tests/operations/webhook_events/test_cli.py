@@ -1,4 +1,4 @@
-"""`nouba events list` shows what strangers wrote as they wrote it."""
+"""`nouba webhooks list` shows what strangers wrote as they wrote it."""
 
 import pytest
 from click.testing import CliRunner
@@ -24,7 +24,9 @@ def test_a_reference_and_a_reason_are_no_markup(database_url: str, words: str) -
     engine.dispose()
 
     # When events are listed
-    reported = CliRunner().invoke(main, ["events", "list"], env={"NOUBA_DATABASE_URL": database_url, "COLUMNS": "200"})
+    reported = CliRunner().invoke(
+        main, ["webhooks", "list"], env={"NOUBA_DATABASE_URL": database_url, "COLUMNS": "200"}
+    )
 
     # Then both are there, sign by sign
     assert reported.exit_code == 0, reported.output
@@ -46,7 +48,7 @@ def test_what_a_stranger_sent_moves_no_cursor(database_url: str) -> None:
 
     # When an operator reads it, then each control character is written out
     for arguments in (["list"], ["show", str(event_id), "--body"]):
-        result = CliRunner().invoke(main, ["events", *arguments], env={"NOUBA_DATABASE_URL": database_url})
+        result = CliRunner().invoke(main, ["webhooks", *arguments], env={"NOUBA_DATABASE_URL": database_url})
         assert result.exit_code == 0, result.output
         assert "\x1b" not in result.output
         assert "\x9b" not in result.output
@@ -57,7 +59,7 @@ def test_what_a_stranger_sent_moves_no_cursor(database_url: str) -> None:
         values = {"reason": f"{MODE_MISMATCH} {words}"}
         event_id = connection.scalar(text(insert), {**given, **values, "key": "l"})
     engine.dispose()
-    arguments = ["events", "resolve", str(event_id), "--accept", "--reason", "x"]
+    arguments = ["webhooks", "resolve", str(event_id), "--accept", "--reason", "x"]
     result = CliRunner().invoke(main, arguments, env={"NOUBA_DATABASE_URL": database_url})
     assert result.exit_code == 1
     assert shown in result.output

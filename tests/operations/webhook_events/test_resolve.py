@@ -79,7 +79,18 @@ def nouba(database: Database, *arguments: str, status: int = 0) -> str:
 
 
 def resolve(database: Database, event_id: int, how: str, status: int = 0, *more: str) -> dict[str, Any]:
-    arguments = ("events", "resolve", str(event_id), how, "--reason", REASON, "--actor-name", "amina", "--json", *more)
+    arguments = (
+        "webhooks",
+        "resolve",
+        str(event_id),
+        how,
+        "--reason",
+        REASON,
+        "--actor-name",
+        "amina",
+        "--json",
+        *more,
+    )
     found: dict[str, Any] = json.loads(nouba(database, *arguments, status=status).splitlines()[0])
     return found
 
@@ -92,7 +103,7 @@ def acts(database: Database) -> list[tuple[str, str, str | None]]:
 
 
 def count_undecided(database: Database) -> int:
-    return int(json.loads(nouba(database, "events", "list", "--state", "undecided", "--json"))["count"])
+    return int(json.loads(nouba(database, "webhooks", "list", "--state", "undecided", "--json"))["count"])
 
 
 def test_what_is_accepted_is_booked_as_the_provider_reported_it_with_the_registered_amount_corrected(
@@ -114,9 +125,9 @@ def test_what_is_accepted_is_booked_as_the_provider_reported_it_with_the_registe
         (230_000, "completed", 230_000)
     ]
     assert database.rows("SELECT status FROM subscriptions") == [("active",)]
-    assert acts(database) == [("event.accept", "amina", REASON)]
+    assert acts(database) == [("webhook.accept", "amina", REASON)]
     assert count_undecided(database) == 0
-    assert "event.accept" in nouba(database, "events", "show", str(event_id))
+    assert "webhook.accept" in nouba(database, "webhooks", "show", str(event_id))
 
 
 def test_a_correction_of_an_amount_that_was_booked_already_moves_the_difference(
@@ -142,14 +153,14 @@ def test_what_is_dismissed_needs_nobodys_attention_and_can_be_taken_back(
     # When it is dismissed, then nothing is booked and nobody has to check it
     assert resolve(database, event_id, "--dismiss")["decided"][0]["resolution"] == "dismissed"
     assert (count_undecided(database), school.balance()) == (0, 0)
-    assert "it is dismissed" in nouba(database, "events", "replay", str(event_id), status=1)
+    assert "it is dismissed" in nouba(database, "webhooks", "replay", str(event_id), status=1)
     assert "undo that first" in json.dumps(resolve(database, event_id, "--accept", 1)["refused"])
 
     # When that is taken back, then it waits for a decision again
     resolve(database, event_id, "--undo")
     assert count_undecided(database) == 1
     assert resolve(database, event_id, "--accept")["decided"][0]["state"] == "applied"
-    assert [what for what, *_ in acts(database)] == ["event.dismiss", "event.undo", "event.accept"]
+    assert [what for what, *_ in acts(database)] == ["webhook.dismiss", "webhook.undo", "webhook.accept"]
 
     # When it is booked, then nothing is taken back
     assert "nouba payments adjust" in json.dumps(resolve(database, event_id, "--undo", 1)["refused"])
@@ -198,10 +209,10 @@ def test_a_replay_that_changes_nothing_says_why(database: Database, school: Scho
     event_id = school.quarantine()
 
     assert f"{event_id} is quarantined: registered 250000 DZD, reported 230000" in nouba(
-        database, "events", "replay", str(event_id)
+        database, "webhooks", "replay", str(event_id)
     )
     resolve(database, event_id, "--accept")
     assert f"{event_id} will not: it is applied: payment 1 is completed" in nouba(
-        database, "events", "replay", str(event_id), status=1
+        database, "webhooks", "replay", str(event_id), status=1
     )
-    assert "4711 will not: there is no such event" in nouba(database, "events", "replay", "4711", status=1)
+    assert "4711 will not: there is no such webhook" in nouba(database, "webhooks", "replay", "4711", status=1)

@@ -18,7 +18,7 @@ from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.providers.base import Request
 from services.webhook_gateway.providers.chargily.webhooks import Chargily
 from shared.cli import main
-from shared.operations.audit_log import list_entries
+from shared.operations.audit_log import list_entries, record
 from shared.operations.webhook_events.queries import EventFilter, list_events
 from shared.operations.webhook_events.replay import replay_events
 from shared.operations.webhook_events.timeline import event_timeline
@@ -99,7 +99,7 @@ def test_an_event_that_waited_in_the_spool_says_when_it_left_it(bench: Bench) ->
     assert steps(bench, event_id) == ["received", "drained", "enqueued"]
     bench.work_until_settled(1)
     assert steps(bench, event_id)[:3] == ["received", "drained", "published"]
-    assert re.search(r"drained +it had waited in the gateway's spool", nouba(bench, "events", "show", str(event_id)))
+    assert re.search(r"drained +it had waited in the gateway's spool", nouba(bench, "webhooks", "show", str(event_id)))
 
 
 def test_a_message_that_died_is_on_the_timeline(bench: Bench) -> None:
@@ -135,8 +135,11 @@ def test_a_dead_event_is_settled_by_a_replay_and_credited_once(bench: Bench) -> 
     )
     bench.assert_books_balance()
     first = list_entries(bench.engine, of_id=event_id)[-1]
-    assert (first.who, first.what, first.why, first.ids) == ("ops", "event.replay", "it is known now", [event_id])
-    assert "event.replay" in steps(bench, event_id)
+    assert (first.who, first.what, first.why, first.ids) == ("ops", "webhook.replay", "it is known now", [event_id])
+    # an entry of the previous release says `event`
+    with bench.engine.begin() as connection:
+        record(connection, who="ops", what="event.undo", why="it was no test", ids=[event_id])
+    assert {"webhook.replay", "event.undo"} <= set(steps(bench, event_id))
 
 
 def test_what_is_settled_is_left_as_it_is(bench: Bench) -> None:
@@ -201,14 +204,14 @@ def nouba(bench: Bench, *arguments: str, status: int = 0) -> str:
 def test_the_command_shows_no_body_unless_asked(bench: Bench) -> None:
     event_id = bench.pay(bench.add_user(), 100, card_holder="a canary")
     quiet = [
-        ("events", "list"),
-        ("events", "show", str(event_id)),
-        ("events", "show", str(event_id), "--json"),
+        ("webhooks", "list"),
+        ("webhooks", "show", str(event_id)),
+        ("webhooks", "show", str(event_id), "--json"),
     ]
     for arguments in quiet:
         assert "canary" not in nouba(bench, *arguments)
-    assert "a canary" in nouba(bench, "events", "show", str(event_id), "--body")
-    assert "There is no event" in nouba(bench, "events", "show", "4711", status=1)
+    assert "a canary" in nouba(bench, "webhooks", "show", str(event_id), "--body")
+    assert "There is no webhook" in nouba(bench, "webhooks", "show", "4711", status=1)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_the_command_shows_no_body_unless_asked(bench: Bench) -> None:
 def test_the_command_finds_events_by_what_is_known_of_them(bench: Bench, options: list[str], expected: int) -> None:
     for state, reason in (("dead", "waited in vain"), ("applied", "booked"), ("quarantined", "EUR")):
         bury(bench, bench.pay(bench.add_user(), 100), state, reason)
-    reported = json.loads(nouba(bench, "events", "list", "--json", *options))
+    reported = json.loads(nouba(bench, "webhooks", "list", "--json", *options))
     assert reported["count"] == len(reported["events"]) == expected
 
 
@@ -233,10 +236,10 @@ def test_the_command_replays_what_it_is_asked_for_and_no_more(bench: Bench) -> N
     dead, quarantined = (bench.pay(bench.add_user(), 100) for _ in range(2))
     bury(bench, dead)
     bury(bench, quarantined, "quarantined", "EUR is not the school's currency")
-    assert json.loads(nouba(bench, "events", "replay", "--since", "1h", "--dry-run", "--json"))["would_be"] == 2
-    assert "Say which events" in nouba(bench, "events", "replay", status=2)
-    assert "is settled" in nouba(bench, "events", "replay", "--state", "applied", status=2)
-    reported = json.loads(nouba(bench, "events", "replay", "--state", "dead", "--actor-name", "ops", "--json"))
+    assert json.loads(nouba(bench, "webhooks", "replay", "--since", "1h", "--dry-run", "--json"))["would_be"] == 2
+    assert "Say which webhooks" in nouba(bench, "webhooks", "replay", status=2)
+    assert "is settled" in nouba(bench, "webhooks", "replay", "--state", "applied", status=2)
+    reported = json.loads(nouba(bench, "webhooks", "replay", "--state", "dead", "--actor-name", "ops", "--json"))
     assert reported == {"replayed": [dead], "refused": {}}
     assert (state_of(bench, dead), state_of(bench, quarantined)) == ("received", "quarantined")
     assert [act.who for act in list_entries(bench.engine)] == ["ops"]

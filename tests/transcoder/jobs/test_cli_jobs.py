@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -54,6 +55,7 @@ def test_submit_says_what_is_wrong(bench: Bench, tmp_path: Path) -> None:
         refused = nouba(bench, "submit", str(text), "--course", str(bench.add_course()), "--follow")
     assert refused.returncode == 1
     assert "not a video" in refused.stdout
+    assert re.search(r"Job \d+\.", refused.stderr)
 
 
 @pytest.mark.slow

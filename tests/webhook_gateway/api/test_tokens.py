@@ -1,4 +1,4 @@
-"""`nouba tokens`: a token opens its scopes until it expires or is revoked, and the database has only its digest."""
+"""`nouba api-tokens`: a token opens its scopes until it expires or is revoked, and the database has only its digest."""
 
 import json
 
@@ -16,7 +16,7 @@ def environment(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tokens(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["tokens", *arguments])
+    return CliRunner().invoke(main, ["api-tokens", *arguments])
 
 
 def create(name: str, scope: str = "read", *more: str) -> str:
@@ -121,11 +121,11 @@ def test_an_expired_token_opens_nothing(gateway: RunningGateway, database: Datab
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("create", "--name", "twice", "--scope", "read"), "nouba tokens revoke twice"),
+        (("create", "--name", "twice", "--scope", "read"), "nouba api-tokens revoke twice"),
         (("create", "--name", "Two Words", "--scope", "read"), "lower-case"),
         (("create", "--name", "one", "--scope", "everything"), "no scope"),
         (("create", "--name", "one", "--scope", "read", "--expires", "2020-01-01"), "over already"),
-        (("revoke", "nobody"), "nouba tokens list"),
+        (("revoke", "nobody"), "nouba api-tokens list"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(arguments: tuple[str, ...], message: str) -> None:

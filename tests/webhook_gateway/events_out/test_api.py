@@ -85,7 +85,7 @@ def test_an_endpoint_is_added_changed_rotated_tested_and_removed(client: httpx.C
     assert read(client, f"{PATH}/{number}").status_code == 404
     acts = [what for (what,) in database.rows("SELECT what FROM operator_acts WHERE who = 'operate' ORDER BY id")]
     assert acts == [
-        f"endpoints.{what}" for what in ("add", "change", "change", "rotate", "test", *["replay"] * 4, "remove")
+        f"endpoints.{what}" for what in ("add", "change", "change", "rotate", "ping", *["replay"] * 4, "remove")
     ]
 
 
@@ -179,12 +179,12 @@ def test_the_command_line_does_the_same(database: Database) -> None:
     made = run("add", "http://127.0.0.1:9/", "--type", "lesson.ready", "--json")
     number = str(made["id"])
     assert str(run("rotate", number, "--json")["secret"]) != made["secret"]
-    run("test", number, "--json")
+    assert run("ping", number, "--wait", "0", "--json")["state"] == "pending"
     assert len(run("deliveries", number, "--json")["deliveries"]) == 1  # type: ignore[arg-type]
     run("disable", number)
     assert "disabled (operator)" in str(run("list")["text"])
     run("enable", number)
-    assert run("replay", number, "--only-failed", "--since", "1d", "--json") == {"events": 0}
+    assert run("replay", number, "--since", "1d", "--json") == {"events": 0}
     run("remove", number)
     assert run("list", "--json") == {"endpoints": []}
     assert run("types", "--json") == {"types": list(EVENT_TYPES)}
@@ -202,20 +202,21 @@ def test_the_command_prints_the_secret_alone_and_says_what_a_replay_leaves(datab
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/=]+\n", made.stdout)
     endpoint_id = made.stderr.split()[1].rstrip(".")
     assert "not shown again" in made.stderr
-    assert "retried by themselves" not in nouba("replay", endpoint_id, "--only-failed").stderr
+    assert "retried by themselves" not in nouba("replay", endpoint_id).stderr
 
     # a delivery that waits for its retry is not sent again; the command says so
-    nouba("test", endpoint_id)
-    assert "1 deliveries are pending" in nouba("replay", endpoint_id, "--only-failed").stderr
+    assert "shows its answer" in nouba("ping", endpoint_id, "--wait", "0").stdout
+    assert "1 deliveries are pending" in nouba("replay", endpoint_id).stderr
 
     # unless it waits for long after a failure
     record(database, 1, kind="lesson.ready")
     database.execute("UPDATE events SET fanned_out_at = now()")
-    nouba("replay", endpoint_id)
+    assert nouba("replay", endpoint_id).stdout == "0 events are sent again.\n"
+    nouba("replay", endpoint_id, "--all", "--since", "1d")
     database.execute("UPDATE webhook_deliveries SET attempts = 2, due_at = now() + interval '5 minutes'")
     event_id = json.loads(nouba("deliveries", endpoint_id, "--json").stdout)["deliveries"][0]["event_id"]
-    assert nouba("replay", endpoint_id, "--only-failed", "--event", event_id).stdout == "1 events are sent again.\n"
-    assert nouba("replay", endpoint_id, "--only-failed").stdout == "0 events are sent again.\n"
+    assert nouba("replay", endpoint_id, "--event", event_id).stdout == "1 events are sent again.\n"
+    assert nouba("replay", endpoint_id).stdout == "0 events are sent again.\n"
 
     # an event that does not exist, or exists no longer, is refused
     with pytest.raises(subprocess.CalledProcessError) as refused:

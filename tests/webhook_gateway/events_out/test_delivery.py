@@ -1,5 +1,6 @@
 """Deliveries by a real worker to endpoints that answer well, badly, slowly or not at all."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from local.free_port import free_port
 from shared.operations.webhook_endpoints.endpoints import ReplayFilter
+from tests.command_line import nouba
 from tests.waiting import wait_until
 from tests.webhook_gateway.events_out.processes import (
     RunningEvents,
@@ -201,6 +203,24 @@ def test_a_ping_goes_to_one_endpoint_whatever_its_types(database: Database) -> N
         wait_until(lambda: school.ids() == [event_id], 10, "no ping came")
         school.received[0].verify(secret)
         assert other.received == []
+
+
+@pytest.mark.parametrize(("answer", "state", "status"), [(200, "delivered", 0), (503, "pending", 1)])
+def test_the_command_shows_the_answer_to_its_ping(database: Database, answer: int, state: str, status: int) -> None:
+    with Receiver.listening(lambda *_: answer) as school:
+        endpoint_id, _ = add(database, school.url)
+        environment = {"NOUBA_DATABASE_URL": database.url}
+
+        shown = nouba("endpoints", "ping", str(endpoint_id), "--wait", "30", **environment)
+
+        assert shown.returncode == status
+        assert re.fullmatch(rf"evt_\d+ is {state}: {answer}, \d+ ms\n", shown.stdout)
+
+
+def test_a_replay_of_all_events_needs_a_beginning_or_an_id(database: Database) -> None:
+    refused = nouba("endpoints", "replay", "1", "--all", NOUBA_DATABASE_URL=database.url)
+
+    assert (refused.returncode, "--all needs --since, or --event" in refused.stderr) == (2, True)
 
 
 def test_a_private_address_gets_nothing_unless_it_is_allowed(

@@ -1,4 +1,4 @@
-"""`nouba gateway reconcile`: shows what is unfinished, asks about it, and says what came of it."""
+"""`nouba gateway poll-pending`: shows what is pending, polls for it, and shows the outcome."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def settings(bench: Bench, database_url: str) -> dict[str, str]:
 
 
 def run(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(NOUBA), "gateway", "reconcile", *arguments]
+    command = [str(NOUBA), "gateway", "poll-pending", *arguments]
     return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -76,15 +76,15 @@ def test_a_provider_that_fails_is_an_exit_status_and_people_see_a_table(bench: B
 
     assert found.returncode == 1
     assert "unavailable" in found.stdout
-    assert "1 unfinished" in found.stdout
+    assert "1 pending" in found.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         pytest.param(["--older-than", "soon"], "30m", marks=pytest.mark.slow),
-        (["--provider", "generic"], "generic cannot be asked"),
-        pytest.param(["--provider", "paypal"], "paypal cannot be asked", marks=pytest.mark.slow),
+        (["--provider", "generic"], "generic cannot be polled"),
+        pytest.param(["--provider", "paypal"], "paypal cannot be polled", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_asked_for_is_said_in_a_sentence(

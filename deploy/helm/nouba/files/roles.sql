@@ -163,7 +163,7 @@ GRANT UPDATE (state, replays, replayed_at, decided_by, decided_why, decided_at) 
 GRANT INSERT, DELETE ON queue_pauses TO nouba_console;
 GRANT INSERT ON operator_acts, outbox TO nouba_console;
 GRANT SELECT, INSERT, DELETE ON console_sessions TO nouba_console;
--- `nouba tokens`: a token is made and revoked, and what it opens is never changed
+-- `nouba api-tokens`: a token is made and revoked, and what it opens is never changed
 GRANT SELECT, INSERT (name, scopes, digest, created_by, expires_at), UPDATE (revoked_at) ON api_tokens TO nouba_console;
 -- what operators ask of a lesson, its title, and what is played
 GRANT UPDATE (requested) ON transcode_jobs TO nouba_console;

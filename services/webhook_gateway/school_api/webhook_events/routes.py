@@ -36,7 +36,7 @@ class WebhookEventSummary(ResponseModel):
     state: EventState
     reason: str | None
     signed: bool
-    attempts: int
+    attempts: int = Field(description="How often it was postponed since it came, or was last replayed.")
     resolution: str | None
     payment_id: int | None
     received_at: AwareDatetime

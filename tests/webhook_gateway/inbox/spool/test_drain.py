@@ -90,7 +90,7 @@ def test_of_a_batch_each_becomes_what_it_would_have_become_alone(
     ]
     reasons = {reason for (reason,) in database.rows("SELECT reason FROM webhook_events WHERE reason IS NOT NULL")}
     ids = {key: event_id for event_id, key, _, _ in database.events()}
-    assert reasons == {f"event {ids[key]} has the same id and another body" for key in ("known", "new")}
+    assert reasons == {f"webhook {ids[key]} has the same id and another body" for key in ("known", "new")}
     assert database.counts()["outbox"] == 3
 
 
