@@ -80,13 +80,15 @@ def rules(settings: RetentionSettings) -> Sequence[Rule]:
     )
 
 
-def count_due(engine: Engine, rule: Rule, now: datetime) -> int:
-    """How many rows the rule would erase now."""
+def count_due(engine: Engine, rule: Rule, now: datetime, at_most: int | None = None) -> int:
+    """How many rows the rule would erase now; beyond `at_most` they are not counted."""
     if not rule.days:
         return 0
     with engine.connect() as connection:
-        query = text(f"SELECT count(*) FROM {rule.due}")  # noqa: S608 - a constant of this module
-        return int(connection.scalar(query, {"before": rule.before(now)}) or 0)
+        query = text(
+            f"SELECT count(*) FROM (SELECT FROM {rule.due} LIMIT :at_most) AS due"  # noqa: S608 - a constant of this module
+        )
+        return int(connection.scalar(query, {"before": rule.before(now), "at_most": at_most}) or 0)
 
 
 def erase_batch(engine: Engine, rule: Rule, now: datetime) -> int:
