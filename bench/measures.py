@@ -22,7 +22,7 @@ class Options:
     rounds: int
     #: How large the school of the part `stats` is; None for the largest that fits.
     stats_size: str | None = None
-    #: Where the schools of `stats` and `day1000` are kept with their server; None for those that are removed afterwards.
+    #: Where the schools of `stats` and `day1000` and their server are kept; None where they are removed afterwards.
     kept_folder: Path | None = None
     #: How large the school of the part `day1000` is, as a share of its whole.
     scale: float | None = None

@@ -132,7 +132,12 @@ EXPECTED = {
         ("size of the database", {"bench"}),
         *(
             (f"erasing {kind} older than {days} days", {"bench"})
-            for kind, days in (("webhook_bodies", 400), ("dead_letters", 180), ("statistics", 400), ("lesson_views", 400))
+            for kind, days in (
+                ("webhook_bodies", 400),
+                ("dead_letters", 180),
+                ("statistics", 400),
+                ("lesson_views", 400),
+            )
         ),
         ("size of the database after it", {"bench"}),
         *((f"{one.kind}: {one.name}", AGES) for one in everything()),

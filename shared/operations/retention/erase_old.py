@@ -93,7 +93,7 @@ def count_due(engine: Engine, rule: Rule, now: datetime, at_most: int | None = N
         return 0
     with engine.connect() as connection:
         # constants of this module
-        rows = f"SELECT FROM {rule.due} ORDER BY {rule.order} LIMIT :at_most"  # noqa: S608
+        rows = f"SELECT FROM {rule.due} ORDER BY {rule.order} LIMIT :at_most"
         query = text(f"SELECT count(*) FROM ({rows}) AS due")  # noqa: S608
         return int(connection.scalar(query, {"before": rule.before(now), "at_most": at_most}) or 0)
 
