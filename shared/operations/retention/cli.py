@@ -19,7 +19,7 @@ from shared.runtime.settings import read_settings
 
 APPLICATION = "nouba retention"
 #: Where retention begins late there are millions, which take minutes to count.
-MAX_COUNTED = 10_000
+MAX_COUNTED = 1_000
 
 
 @click.group()
@@ -40,7 +40,7 @@ def retention() -> None:
 @retention.command()
 @json_option
 def show(as_json: bool) -> None:
-    """Show how long each kind of data is kept, and how many rows are due, up to 10,000."""
+    """Show how long each kind of data is kept, and how many rows are due, up to 1,000."""
     now, found = datetime.now(UTC), []
     with operators_database(APPLICATION) as engine:
         for rule in rules(read_settings(RetentionSettings)):
