@@ -14,8 +14,8 @@ INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256, state)
 SELECT 'generic', 'e' || i, '', '', 'applied' FROM generate_series(1, %s) AS i
 """
 LETTERS = """
-INSERT INTO dead_letters (queue, message_id, message, death, died_at, cause)
-SELECT 'webhooks', 'm' || i, '', 'd' || i, now(), 'retries' FROM generate_series(1, %s) AS i
+INSERT INTO dead_letters (queue, message_id, message, death, died_at, cause, attempts)
+SELECT 'webhooks', 'm' || i, '', 'd' || i, now(), 'retries', 1 FROM generate_series(1, %s) AS i
 """
 
 
