@@ -13,7 +13,7 @@ import pytest
 
 from bench import day1000, plot
 from bench.day1000_school import describe
-from bench.day1000_workload import everything
+from bench.day1000_workload import Timed, everything
 from bench.measures import Measure, alternate
 from bench.report import BEGIN, END, READS_BEGIN, READS_END, write_docs
 
@@ -229,7 +229,7 @@ def test_a_read_that_is_over_its_budget_says_by_how_much(kind: str, pruned: floa
     samples = {"day 1,000": [400.0], "day 1": [20.0], "day 1,000, pruned": [pruned]}
     samples |= {"day 1,000, database": [100.0], "day 1, database": [10.0], "day 1,000, pruned, database": [11.0]}
 
-    assert day1000.judge(day1000.Timed(kind, "/dead", lambda _: lambda: None, 200.0), samples) == words
+    assert day1000.judge(Timed(kind, "/dead", lambda _: lambda: None, 200.0), samples) == words
 
 
 def test_the_plot_has_a_point_for_each_number_of_events_kept(tmp_path: Path) -> None:
