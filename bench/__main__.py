@@ -40,15 +40,18 @@ PLOT = "performance-{}.svg"
     "--stats-size", type=click.Choice(["small", "medium", "10m"]), help="The school; else the largest that fits."
 )
 @click.option(
-    "--stats-folder",
+    "--keep",
+    "kept_folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the school and its server here, and measure it again where it is kept.",
+    help="Keep the schools of stats and day1000 and their server here, and measure them again where they are kept.",
 )
 @click.option(
     "--scale",
     type=click.FloatRange(0.0001, 1),
     help="The school of day1000, as a share of its three years.  [default: 1]",
 )
+@click.option("--only", default="", metavar="TEXT", help="Of day1000, time what has this in its name.")
+@click.option("--prune/--no-prune", default=True, help="Erase old data of day1000 then, and time everything again.")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the samples go; - is standard output.")
 @click.option(
     "--write-docs",
@@ -61,8 +64,10 @@ def bench(
     quick: bool,
     rounds: int | None,
     stats_size: str | None,
-    stats_folder: Path | None,
+    kept_folder: Path | None,
     scale: float | None,
+    only: str,
+    prune: bool,
     path: Path | None,
     write_docs: bool,
     beside: str | None,
@@ -92,8 +97,10 @@ def bench(
                 quick=quick,
                 rounds=rounds or (1 if quick else ROUNDS),
                 stats_size=stats_size,
-                stats_folder=stats_folder,
+                kept_folder=kept_folder,
                 scale=scale,
+                only=only,
+                prune=prune,
             )
             measure: Callable[[Options, Show], Iterator[Measure]] = import_module(f"bench.{part}").measure
             measures += measure(options, show)

@@ -1,11 +1,11 @@
 """The school of the part `day1000`: three years of every service, a table a statement.
 
-Indexes and constraints are the schema's. Nearly all that is old has ended; a little is open. Digests of the hash chain
-are made up: nothing that is measured recomputes them.
+Indexes and constraints are the schema's. Nearly all that is old has ended; a little is open. Nothing was erased yet:
+retention begins when it is measured. Digests of the hash chain are made up: nothing that is measured recomputes them.
 """
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,7 @@ from services.stats.seeding.seeder import SIZES, counts, seed
 
 DAYS = 3 * 365 + 1
 #: Bytes of the whole database at scale 1, with its indexes.
-BYTES = 26e9
+BYTES = 31e9
 
 #: Rows of one statement are spread over the school's time by `at`, and never come after its end.
 _JOBS = """
@@ -49,20 +49,17 @@ FROM transcode_jobs, LATERAL (
 ) AS part WHERE id BETWEEN %(first)s AND %(last)s AND state = 'completed'
 """
 _EVENTS = """
-INSERT INTO webhook_events (id, provider, dedupe_key, state, reason, body, body_sha256, body_erased_at, reference,
-                            payment_id, received_at, processed_at, next_attempt_at, attempts, resolution)
+INSERT INTO webhook_events (id, provider, dedupe_key, state, reason, body, body_sha256, reference, payment_id,
+                            received_at, processed_at, next_attempt_at, attempts, resolution)
     OVERRIDING SYSTEM VALUE
 SELECT id, provider, 'seed-' || id, state,
        CASE WHEN state IN ('quarantined', 'dead') THEN 'The amount is not the one of the checkout.' END,
-       CASE WHEN is_erased THEN '' ELSE body END, sha256(body),
-       CASE WHEN is_erased THEN heard_at + interval '399 days' END,
-       provider_reference, CASE WHEN state = 'applied' THEN id END, heard_at,
+       body, sha256(body), provider_reference, CASE WHEN state = 'applied' THEN id END, heard_at,
        CASE WHEN state <> 'received'
             THEN heard_at + make_interval(secs => (20 + pg_temp.pick(id, 19, 400)) / 1000.0) END,
        CASE WHEN state = 'received' THEN now() + interval '3 hours' END, CASE WHEN state = 'received' THEN 1 ELSE 0 END,
        CASE WHEN state IN ('quarantined', 'dead') AND pg_temp.pick(id, 31, 100) > 0 THEN 'dismissed' END
 FROM (SELECT id, provider, provider_reference, heard_at,
-             heard_at < timestamptz '{ends_at}' - interval '399 days' AS is_erased,
              convert_to('{{"transaction_id":"seed-' || id || '","amount":' || amount_minor || ',"currency":"DZD",'
                         || '"status":"' || status || '","user_id":' || user_id || '}}', 'UTF8') AS body,
              CASE WHEN id > {payments} - 40 THEN 'received' WHEN fate < 2 THEN 'quarantined' WHEN fate < 3 THEN 'dead'
@@ -79,8 +76,7 @@ SELECT i, (ARRAY['webhooks', 'videos', 'default', 'events'])[1 + pg_temp.pick(i,
        (ARRAY['retries', 'permanent', 'contract', 'delivery_limit'])[1 + pg_temp.pick(i, 33, 4)],
        'OperationalError: the server closed the connection unexpectedly',
        (ARRAY['settle', 'encode_chunk', 'compute_day'])[1 + pg_temp.pick(i, 34, 3)], jsonb_build_object('id', i), 5,
-       CASE WHEN died_at < timestamptz '{ends_at}' - interval '179 days' AND state <> 'dead' THEN ''::bytea
-            ELSE convert_to(repeat('x', 300), 'UTF8') END, 'death-' || i, died_at, died_at + interval '1 second',
+       convert_to(repeat('x', 300), 'UTF8'), 'death-' || i, died_at, died_at + interval '1 second',
        CASE state WHEN 'replayed' THEN died_at + interval '1 hour' END, CASE state WHEN 'replayed' THEN 1 ELSE 0 END,
        CASE WHEN state <> 'dead' THEN 'operator' END, CASE WHEN state <> 'dead' THEN 'known outage' END,
        CASE WHEN state <> 'dead' THEN died_at + interval '1 hour' END
@@ -130,6 +126,7 @@ SELECT endpoint, id, key, CASE WHEN pg_temp.pick(id, 37, 1000) = 0 THEN 'failed'
        occurred_at
 FROM events, generate_series(1, 3) AS endpoint
 WHERE id BETWEEN %(first)s AND %(last)s
+ORDER BY id, endpoint
 """
 _CHECKOUTS = """
 INSERT INTO checkouts (payment_id, provider, order_number, return_url, token_name, begun_at, provider_checkout_id,
@@ -150,7 +147,7 @@ SELECT copy.day, number, payload || jsonb_build_object('day', to_char(copy.day, 
 FROM daily_stats AS computed,
      LATERAL (SELECT computed.day - ago AS day FROM generate_series(1, %(days)s) AS ago) AS copy,
      generate_series(1, 3) AS number
-WHERE computed.day = %(last)s AND (number = 3 OR copy.day >= computed.day - 400)
+WHERE computed.day = %(last)s
 """
 _NEWEST_DAYS = """
 INSERT INTO daily_stats_newest (day, version, failed, checked_at, verified_at, differences)
@@ -171,6 +168,21 @@ FROM courses ORDER BY id DESC LIMIT 10;
 INSERT INTO transcode_chunks (job_id, kind, number, due_at)
 SELECT id, 'video', number, now() + interval '1 hour' FROM transcode_jobs, generate_series(0, 59) AS number
 WHERE finished_at IS NULL;
+"""
+#: What an earlier run accepted, and what has become due since it was written.
+_CALM = """
+DELETE FROM outbox;
+UPDATE webhook_events SET next_attempt_at = now() + interval '3 hours', attempts = greatest(attempts, 1)
+WHERE state = 'received';
+UPDATE payments SET next_ask_at = now() + interval '1 hour'
+WHERE status IN ('pending', 'authorized') AND next_ask_at IS NOT NULL;
+UPDATE transcode_chunks SET due_at = now() + interval '1 hour' WHERE state <> 'done' AND due_at IS NOT NULL;
+"""
+_SEAL_ERASURES = """
+INSERT INTO seals (position, what, row_id, digest, sealed_at)
+SELECT (SELECT max(position) FROM seals) + row_number() OVER (ORDER BY id), 'version', id, sha256(int8send(id)),
+       now() - interval '1 hour'
+FROM row_versions WHERE id > (SELECT max(row_id) FROM seals WHERE what = 'version')
 """
 
 
@@ -199,17 +211,8 @@ _CREDITS_OF_EVENTS = _changed(
 _UNPAID_SUBSCRIPTIONS = _changed(
     insert_statements._SUBSCRIPTIONS, "months * (100000", "CASE WHEN fate < 8 THEN 100 ELSE 1 END * months * (100000"
 )
-#: Retention has removed which lessons were watched more than 400 days ago.
-_FORGOTTEN_VIEWS = _changed(
-    insert_statements._VIEWS,
-    "SELECT i, 1 + pg_temp.pick(i, 23, greatest(1, i * {users} / {views})), course,",
-    "SELECT i, CASE WHEN at < timestamptz '{ends_at}' - interval '399 days' THEN '~' || md5(i::text)"
-    " ELSE (1 + pg_temp.pick(i, 23, greatest(1, i * {users} / {views})))::text END,"
-    " CASE WHEN at < timestamptz '{ends_at}' - interval '399 days' THEN 0 ELSE course END,",
-)
 _INSTEAD = {
     insert_statements._SUBSCRIPTIONS: _UNPAID_SUBSCRIPTIONS,
-    insert_statements._VIEWS: _FORGOTTEN_VIEWS,
     insert_statements._JOBS: _JOBS,
     insert_statements._PARTS: _PARTS,
     insert_statements._PAYMENTS: _ORDERED_PAYMENTS,
@@ -264,18 +267,39 @@ def write(engine: Engine, scale: float, until: date, zone: ZoneInfo, progress: C
 
 def finish(url: str, last: date) -> None:
     """Write the days before `last`, which has been computed, as copies of it, and open a little of everything."""
+    with _as_seeder(url) as cursor:
+        cursor.execute(_KEPT_DAYS, {"last": last, "days": DAYS - 1})
+        cursor.execute(_NEWEST_DAYS)
+        cursor.execute(_OPEN)
+        cursor.execute("RESET session_replication_role")
+        cursor.execute("VACUUM (ANALYZE) daily_stats, daily_stats_newest, payments, transcode_jobs, transcode_chunks")
+        cursor.execute("CHECKPOINT")
+
+
+def make_calm(url: str) -> None:
+    """Nothing is due and nothing is waiting to be published, whatever was measured before and however long ago."""
+    with _as_seeder(url) as cursor:
+        cursor.execute(_CALM)
+        cursor.execute("VACUUM outbox")
+
+
+def finish_pruning(url: str) -> None:
+    """Seal what the erasure recorded, as the worker would in time, and vacuum what autovacuum would."""
+    with _as_seeder(url) as cursor:
+        cursor.execute(_SEAL_ERASURES)
+        cursor.execute("RESET session_replication_role")
+        cursor.execute("VACUUM (ANALYZE) webhook_events, dead_letters, daily_stats, lesson_views, row_versions, seals")
+        cursor.execute("CHECKPOINT")
+
+
+@contextmanager
+def _as_seeder(url: str) -> Iterator["psycopg2.extensions.cursor"]:
+    """Statements of a superuser, each a transaction, without triggers."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SET session_replication_role = replica")
-            cursor.execute(_KEPT_DAYS, {"last": last, "days": DAYS - 1})
-            cursor.execute(_NEWEST_DAYS)
-            cursor.execute(_OPEN)
-            cursor.execute("RESET session_replication_role")
-            cursor.execute(
-                "VACUUM (ANALYZE) daily_stats, daily_stats_newest, payments, transcode_jobs, transcode_chunks"
-            )
-            cursor.execute("CHECKPOINT")
+            yield cursor
 
 
 def _more(of: int) -> dict[str, int]:

@@ -22,10 +22,14 @@ class Options:
     rounds: int
     #: How large the school of the part `stats` is; None for the largest that fits.
     stats_size: str | None = None
-    #: Where it is kept with its server; None for one that is removed afterwards.
-    stats_folder: Path | None = None
+    #: Where the schools of `stats` and `day1000` and their server are kept; None where they are removed afterwards.
+    kept_folder: Path | None = None
     #: How large the school of the part `day1000` is, as a share of its whole.
     scale: float | None = None
+    #: Which of its reads are timed: those that have this in their names.
+    only: str = ""
+    #: Whether its old data is erased then, and everything timed again.
+    prune: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

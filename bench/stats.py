@@ -57,7 +57,7 @@ _FACTS = {
 
 def measure(options: Options, show: Show) -> Iterator[Measure]:
     """Seed, one more day beside a scan, rebuild everything, read the API."""
-    with postgres(options.stats_folder or options.folder, keep=options.stats_folder is not None) as server:
+    with postgres(options.kept_folder or options.folder, keep=options.kept_folder is not None) as server:
         size = _kept(options, server, show)
         if size is None:
             size, rate, why = _seed(options, server, show)
@@ -87,7 +87,7 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
 
 def _kept(options: Options, server: Any, show: Show) -> str | None:
     """The name of the largest school that the server has already, without the days that were computed of it."""
-    if options.stats_folder is None:
+    if options.kept_folder is None:
         return None
     for size in [options.stats_size] if options.stats_size else reversed(SIZES):
         if _exists(server, size) and _has_users(server.url_of(size)):
@@ -207,7 +207,7 @@ def _growth(options: Options, server: Any, found: dict[int, float], show: Show) 
         payments = counts(SIZES[size])["payments"]
         if payments < max(found):
             if not _exists(server, size):
-                if options.stats_folder is not None:
+                if options.kept_folder is not None:
                     continue
                 _seed_one(server, size, show)
             _forget_days(server.url_of(size))

@@ -21,6 +21,7 @@ from services.console.playback_links import PlaybackLinks
 from services.console.statistics_queries import read_days
 from shared.contracts.routes import QUEUES
 from shared.operations.audit_log import AuditEntry, list_entries
+from shared.operations.bounded_count import MAX_COUNTED
 from shared.operations.dead_letters.queries import STATES, DeadFilter, count_dead, find_dead, list_dead
 from shared.operations.queues.status import QueueStatuses, queue_statuses
 from shared.operations.webhook_events import queries
@@ -32,8 +33,6 @@ from shared.runtime.translatable_sentence import Sentence
 console = Blueprint("console", __name__)
 
 PAGE_ROWS = 50
-#: A page says "more than" this where there are more: it does not count all that was ever kept.
-MAX_COUNTED = 10_000
 #: A page answers within seconds; what is left over is named, and the command line has no limit.
 MAX_BULK_ACTION = 5000
 #: A number beyond it is no row's, and is not queried.

@@ -36,6 +36,9 @@ CONNECT_TIMEOUT_SECONDS = 3
 #: A restart or a failover takes seconds. After this `RetryingEngine` gives the work up; its message comes again.
 PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
+#: Reads are short: a compiler and further processes take longer to start than most of them, whatever the planner
+#: believes of a table with many rows.
+_SESSION = "SET statement_timeout = %s; SET jit = off; SET max_parallel_workers_per_gather = 0"
 #: What is left to the statements after a slow connect.
 _MIN_SECONDS = 0.5
 
@@ -208,7 +211,7 @@ def _connect(database_url: str, application: str, statement_timeout_ms: int, tim
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = %s", (statement_timeout_ms,))
+            cursor.execute(_SESSION, (statement_timeout_ms,))
         connection.autocommit = False
     except BaseException as error:
         _end_first_deadline(connection)

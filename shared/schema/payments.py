@@ -63,10 +63,12 @@ webhook_events = Table(
         "id",
         postgresql_where=text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
     ),
+    # with the provider, by which they are counted
     Index(
-        "ix_webhook_events_rare_states",
+        "ix_webhook_events_rare",
         "state",
         "id",
+        postgresql_include=["provider"],
         postgresql_where=text("state IN ('quarantined', 'dead', 'ignored')"),
     ),
     Index("ix_webhook_events_reasons", "id", postgresql_where=text("reason IS NOT NULL")),

@@ -78,6 +78,12 @@ transcode_jobs = Table(
     Index("ix_transcode_jobs_finished_at", "finished_at"),
     Index("ix_transcode_jobs_kept_sources", "finished_at", postgresql_where=text("source_removed_at IS NULL")),
     Index("ix_transcode_jobs_source_key", "source_key"),
+    Index(
+        "ix_transcode_jobs_uncleaned",
+        "finished_at",
+        "id",
+        postgresql_where=text("state IN ('failed', 'cancelled') AND cleaned_at IS NULL"),
+    ),
     info={"writer": "transcoder"},
 )
 

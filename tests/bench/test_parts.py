@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from bench import plot
+from bench import day1000, plot
 from bench.__main__ import PARTS
 from bench.__main__ import bench as command
 from bench.day1000_school import describe
-from bench.day1000_workload import everything
+from bench.day1000_workload import Timed, everything
 from bench.measures import Measure, alternate
 from bench.report import BEGIN, END, unsteady, write_docs
 
@@ -45,7 +45,7 @@ LADDERS = {
     "one ffmpeg a rendition",
 }
 PAGES = {"the player's page", "without what it loads before the click"}
-AGES = {"day 1,000", "day 1", "day 1,000, database", "day 1, database"}
+AGES = {name for age in ("day 1,000", "day 1", "day 1,000, pruned") for name in (age, f"{age}, database")}
 READERS = {"200, gzip", "304, If-None-Match"}
 
 #: By part: every measure, in order, and who takes part in it.
@@ -132,6 +132,17 @@ EXPECTED = {
     ],
     "day1000": [
         (f"seeding at scale 0.0005 ({describe(0.0005)})", {"bench"}),
+        ("size of the database", {"bench"}),
+        *(
+            (f"erasing {kind} older than {days} days", {"bench"})
+            for kind, days in (
+                ("webhook_bodies", 400),
+                ("dead_letters", 180),
+                ("statistics", 400),
+                ("lesson_views", 400),
+            )
+        ),
+        ("size of the database after it", {"bench"}),
         *((f"{one.kind}: {one.name}", AGES) for one in everything()),
     ],
 }
@@ -194,6 +205,41 @@ def test_the_reads_of_an_old_installation_have_a_table_of_their_own(tmp_path: Pa
     assert "other parts" in text
     assert "stale" not in text
     assert "| console page | `/dead` | 20.0 ms | 30.0 ms | 2.0 ms | 3.0 ms | at most 200 ms |" in text
+
+
+def test_what_was_timed_again_after_retention_has_columns_of_its_own() -> None:
+    samples = {"day 1,000": [30.0], "day 1": [20.0], "day 1,000, pruned": [25.0]}
+    samples |= {f"{who}, database": [found[0] / 10] for who, found in samples.items()}
+    measure = Measure(part="day1000", name="periodic: relay: count", unit="ms", samples=samples, goal="at most 50 ms")
+    size = Measure(part="day1000", name="size of the database", unit="MB", samples={"bench": [27_000]}, goal="small")
+
+    lines = day1000.table([size, measure])
+
+    assert lines[0].startswith("| kind | read | day 1 | day 1,000 | day 1,000, pruned | database, day 1 |")
+    assert lines[2] == "|  | size of the database |  | 27,000 MB |  |  |  |  | small |"
+    assert lines[3] == (
+        "| periodic | `relay: count` | 20.0 ms | 30.0 ms | 25.0 ms | 2.0 ms | 3.0 ms | 2.5 ms | at most 50 ms |"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "pruned", "words"),
+    [
+        ("console page", 30.0, "at most 200 ms of p95 and 1.5 times day 1; **over: 20.0 times, 400 ms**"),
+        ("periodic", 30.0, "at most 200 ms of database and 1.5 times day 1; **over: 10.0 times**"),
+        (
+            "console page",
+            300.0,
+            "at most 200 ms of p95 and 1.5 times day 1; **over: 20.0 times, 400 ms**;"
+            " **over when pruned: 15.0 times, 300 ms**",
+        ),
+    ],
+)
+def test_a_read_that_is_over_its_budget_says_by_how_much(kind: str, pruned: float, words: str) -> None:
+    samples = {"day 1,000": [400.0], "day 1": [20.0], "day 1,000, pruned": [pruned]}
+    samples |= {"day 1,000, database": [100.0], "day 1, database": [10.0], "day 1,000, pruned, database": [11.0]}
+
+    assert day1000.judge(Timed(kind, "/dead", lambda _: lambda: None, 200.0), samples) == words
 
 
 def test_the_plot_has_a_point_for_each_number_of_events_kept(tmp_path: Path) -> None:

@@ -104,14 +104,18 @@ def _statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
 
 
 def _read_whole(node: dict[str, Any], partial: set[str], is_limited: bool = False) -> Iterator[str]:
-    """The tables that a plan reads from the beginning to the end, also by way of an index that leaves nothing out."""
+    """The tables that a plan reads from the beginning to the end, also by way of an index that leaves nothing out.
+
+    A limit ends such a read only where no filter takes out what the index has.
+    """
     kind, is_limited = node["Node Type"], is_limited or node["Node Type"] == "Limit"
     if kind == "Seq Scan":
         yield node["Relation Name"]
     elif kind in ("Index Scan", "Index Only Scan", "Bitmap Index Scan"):
         # a bitmap's node does not name its table
         name = node["Index Name"]
-        if "Index Cond" not in node and name not in partial and not is_limited:
+        ends_early = is_limited and "Filter" not in node
+        if "Index Cond" not in node and name not in partial and not ends_early:
             yield node.get("Relation Name") or next((table for table in GROWING if table in name), "")
     for child in node.get("Plans", ()):
         yield from _read_whole(child, partial, is_limited)
@@ -236,6 +240,13 @@ def test_a_whole_read_is_found(database_url: str) -> None:
     assert whole_reads(database_url, "SELECT count(*) FROM webhook_events WHERE method = %s", ("x",)) == {
         "webhook_events"
     }
+
+
+def test_a_limit_ends_a_read_where_nothing_is_filtered(database_url: str) -> None:
+    newest = "SELECT id FROM webhook_events {} ORDER BY id DESC LIMIT 1"
+
+    assert whole_reads(database_url, newest.format(""), ()) == set()
+    assert whole_reads(database_url, newest.format("WHERE method = %s"), ("x",)) == {"webhook_events"}
 
 
 def test_a_whole_read_within_a_function_is_found(database_url: str) -> None:

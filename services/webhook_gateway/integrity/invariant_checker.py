@@ -25,8 +25,10 @@ from services.webhook_gateway.settlement.settle import MAX_WAIT, PATIENCE
 
 #: Entries younger than this may still get neighbours with lower numbers from transactions that are not over.
 RECENT_SECONDS = 600.0
-#: The slow walk's stretch of one scan.
-USERS_A_CHECK = 1_000
+#: The slow walk's stretch of one scan. One of users that takes longer than `WALK_SECONDS` is followed by a shorter
+#: one: the first users of an old school have ten times as many entries as the others.
+USERS_A_CHECK, MIN_USERS_A_CHECK = 1_000, 50
+WALK_SECONDS = 0.1
 TRANSACTIONS_A_CHECK = 20_000
 #: What waits beyond the settlement's own patience and its longest wait was forgotten.
 DECIDE_SECONDS = (PATIENCE + 4 * MAX_WAIT).total_seconds()
@@ -86,6 +88,7 @@ class InvariantChecker:
         self._settled: int | None = None
         self._settled_minor = 0
         self._next_user = self._next_transaction = 0
+        self._users_a_check = USERS_A_CHECK
         self._broken_transactions: list[Broken] = []
         self._broken_users: list[Broken] = []
         #: How far the balances together were off when every user was last checked, and when that may be again.
@@ -136,8 +139,11 @@ class InvariantChecker:
             took = time.monotonic() - began
             self._next_full_check = began + took / FULL_CHECK_SHARE
         else:
-            stretch = range(self._next_user, self._next_user + USERS_A_CHECK)
-            self._broken_users = _once(different(self._connection, sorted(users)), different(self._connection, stretch))
+            stretch = range(self._next_user, self._next_user + self._users_a_check)
+            began = time.monotonic()
+            walked = different(self._connection, stretch)
+            self._users_a_check = next_stretch(len(stretch), time.monotonic() - began)
+            self._broken_users = _once(different(self._connection, sorted(users)), walked)
             self._next_user = 0 if stretch.stop > ends.user_ else stretch.stop
         self._advance(ends.entry)
 
@@ -160,6 +166,13 @@ class InvariantChecker:
     def _wallets(self, after: int, until: int) -> int:
         values = {"after": after, "until": until}
         return int(self._connection.exec_driver_sql(_WALLETS, values).scalar_one())
+
+
+def next_stretch(users: int, took_seconds: float) -> int:
+    """How many users the slow walk takes next, after so many took so long."""
+    if took_seconds > WALK_SECONDS:
+        return max(users // 2, MIN_USERS_A_CHECK)
+    return min(users * 2, USERS_A_CHECK) if took_seconds < WALK_SECONDS / 4 else users
 
 
 def _once(*found: Sequence[Broken]) -> list[Broken]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from shared.operations.bounded_count import MAX_COUNTED, BoundedCount
 from shared.operations.cli_options import (
     Instant,
     actor_option,
@@ -74,14 +75,14 @@ def _chosen(command: F) -> F:
 def list_command(state: str, limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
     """List dead letters, newest first.
 
-    With IDS, only these.
+    With IDS, only these. They are counted up to 10,000; in JSON, "more" says that there are more.
     """
     wanted = DeadFilter(**chosen, state=None if state == "any" else state)
     with operators_database(APPLICATION) as engine:
         found = queries.list_dead(engine, wanted, limit=limit, before_id=before_id)
-        count = queries.count_dead(engine, wanted)
+        count = BoundedCount(queries.count_dead(engine, wanted, at_most=MAX_COUNTED + 1))
     if as_json:
-        click.echo(json.dumps({"count": count, "letters": [letter.as_json() for letter in found]}))
+        click.echo(json.dumps(count.as_json() | {"letters": [letter.as_json() for letter in found]}))
         return
     if found:
         table_console().print(_table(found))

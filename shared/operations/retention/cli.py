@@ -2,19 +2,24 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from rich.table import Table
+from sqlalchemy import Engine
 
 from shared.operations.cli_options import actor_option, json_option, operators_database, table_console
-from shared.operations.retention.erase_old import BATCH_SIZE, count_due, erase_batch, rules
+from shared.operations.retention.erase_old import BATCH_SIZE, Rule, count_due, erase_batch, rules
 from shared.operations.retention.erase_user import NoSuchUserError
 from shared.operations.retention.erase_user import erase_user as erase_data_of
 from shared.operations.retention.settings import RetentionSettings
 from shared.runtime.settings import read_settings
 
 APPLICATION = "nouba retention"
+#: Where retention begins late there are millions, which take minutes to count.
+MAX_COUNTED = 1_000
 
 
 @click.group()
@@ -27,7 +32,7 @@ def retention() -> None:
     \b
     Examples:
       nouba retention show             how long each kind is kept, and what is due
-      nouba retention run --dry-run    the same, for a script
+      nouba retention run --dry-run    count everything that is due
       nouba retention run              erase what is due now
     """
 
@@ -35,8 +40,15 @@ def retention() -> None:
 @retention.command()
 @json_option
 def show(as_json: bool) -> None:
-    """Show how long each kind of data is kept, and how many rows are due."""
-    _report(as_json, erase=False)
+    """Show how long each kind of data is kept, and how many rows are due, up to 1,000."""
+    now, found = datetime.now(UTC), []
+    with operators_database(APPLICATION) as engine:
+        for rule in rules(read_settings(RetentionSettings)):
+            due = count_due(engine, rule, now, at_most=MAX_COUNTED + 1)
+            found.append(
+                {"kind": rule.kind, "days": rule.days, "due": min(due, MAX_COUNTED), "more": due > MAX_COUNTED}
+            )
+    _print(found, "due", as_json)
 
 
 @retention.command()
@@ -44,7 +56,13 @@ def show(as_json: bool) -> None:
 @json_option
 def run(dry_run: bool, as_json: bool) -> None:
     """Erase what is due, in small batches."""
-    _report(as_json, erase=not dry_run)
+    word = "due" if dry_run else "erased"
+    now, found = datetime.now(UTC), []
+    with operators_database(APPLICATION) as engine:
+        for rule in rules(read_settings(RetentionSettings)):
+            count = count_due(engine, rule, now) if dry_run else _erase_all(engine, rule, now)
+            found.append({"kind": rule.kind, "days": rule.days, word: count})
+    _print(found, word, as_json)
 
 
 @click.command()
@@ -85,25 +103,21 @@ def erase(user_id: int, reason: str, dry_run: bool, actor_name: str, as_json: bo
         sys.exit(1)
 
 
-def _report(as_json: bool, *, erase: bool) -> None:
-    found = []
-    now = datetime.now(UTC)
-    with operators_database(APPLICATION) as engine:
-        for rule in rules(read_settings(RetentionSettings)):
-            count = 0
-            if erase:
-                while (batch := erase_batch(engine, rule, now)) > 0:
-                    count += batch
-                    if batch < BATCH_SIZE:
-                        break
-            else:
-                count = count_due(engine, rule, now)
-            found.append({"kind": rule.kind, "days": rule.days, "erased" if erase else "due": count})
+def _erase_all(engine: Engine, rule: Rule, now: datetime) -> int:
+    count = 0
+    while (batch := erase_batch(engine, rule, now)) > 0:
+        count += batch
+        if batch < BATCH_SIZE:
+            break
+    return count
+
+
+def _print(found: Sequence[Mapping[str, Any]], word: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    table = Table("kind", "kept for", "erased" if erase else "due")
+    table = Table("kind", "kept for", word)
     for one in found:
         days = f"{one['days']} days" if one["days"] else "ever"
-        table.add_row(str(one["kind"]), days, str(one["erased" if erase else "due"]))
+        table.add_row(one["kind"], days, f"{one[word]:,}{'+' if one.get('more') else ''}")
     table_console().print(table)

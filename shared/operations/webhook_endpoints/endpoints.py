@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from shared.contracts.event_types import EVENT_TYPES, Ping
 from shared.operations import audit_log
+from shared.operations.bounded_count import MAX_COUNTED, BoundedCount
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
 from shared.runtime.standard_webhooks_signing import new_secret
 from shared.runtime.translatable_sentence import Sentence
@@ -25,8 +26,6 @@ MAX_URL: Final = 2048
 MAX_DESCRIPTION: Final = 500
 MAX_ENDPOINTS: Final = 1000
 DELIVERY_STATES: Final = ("pending", "delivered", "failed")
-#: Beyond it a number says nothing more.
-MAX_COUNTED: Final = 10_000
 #: How long the old secret signs beside the new one.
 ROTATION: Final = timedelta(hours=24)
 #: Events that one replay of the API takes up, at least; the command line goes on to the end.
@@ -165,7 +164,7 @@ class Endpoints:
         """By endpoint, deliveries that are pending, in words: beyond MAX_COUNTED they are not counted."""
         with self._engine.connect() as connection:
             rows = connection.exec_driver_sql(_COUNT_PENDING, {"limit": MAX_COUNTED + 1}).all()
-        return {row.id: f"{row.pending:,}" if row.pending <= MAX_COUNTED else f"{MAX_COUNTED:,}+" for row in rows}
+        return {row.id: str(BoundedCount(row.pending)) for row in rows}
 
     def show(self, endpoint_id: int) -> EndpointDetails:
         """Raises UnknownEndpointError."""
@@ -276,7 +275,9 @@ class Endpoints:
     ) -> list[DeliveryDetails]:
         """The newest deliveries first; `event` is the number of the only event. Raises UnknownEndpointError."""
         table = webhook_deliveries.c
-        chosen = select(webhook_deliveries).where(table.endpoint_id == endpoint_id)
+        # a range of one: with `=` the planner may take the newest ids of all endpoints, of which one that was paused
+        # for weeks has none
+        chosen = select(webhook_deliveries).where(table.endpoint_id.between(endpoint_id, endpoint_id))
         if state is not None:
             chosen = chosen.where(table.state == state)
         if event is not None:
@@ -284,7 +285,7 @@ class Endpoints:
         if before_id is not None:
             chosen = chosen.where(table.id < before_id)
         # the page first: joined with all events, the planner may read them whole
-        page = chosen.order_by(table.id.desc()).limit(limit).subquery()
+        page = chosen.order_by(table.endpoint_id.desc(), table.id.desc()).limit(limit).subquery()
         query = select(
             *page.c["id", "event_id"], events.c.type, *page.c["state", "attempts", "due_at"], events.c.occurred_at,
             *page.c["ended_at", "log"],

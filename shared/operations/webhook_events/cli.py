@@ -11,6 +11,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from shared.contracts.webhooks import EventState
+from shared.operations.bounded_count import MAX_COUNTED, BoundedCount
 from shared.operations.cli_options import (
     Instant,
     actor_option,
@@ -74,15 +75,18 @@ def _chosen(command: F) -> F:
 @click.option("--before", "before_id", type=int, help="Only ids below this one.")
 @json_option
 def list_command(limit: int, before_id: int | None, as_json: bool, **chosen: Any) -> None:
-    """List webhooks, newest first, without bodies."""
+    """List webhooks, newest first, without bodies.
+
+    They are counted up to 10,000; in JSON, "more" says that there are more.
+    """
     from shared.operations.webhook_events.queries import EventFilter, count_events, list_events
 
     wanted = EventFilter(**chosen)
     with operators_database(APPLICATION) as engine:
         found = list_events(engine, wanted, limit=limit, before_id=before_id)
-        count = count_events(engine, wanted)
+        count = BoundedCount(count_events(engine, wanted, at_most=MAX_COUNTED + 1))
     if as_json:
-        click.echo(json.dumps({"count": count, "events": [event.as_json() for event in found]}))
+        click.echo(json.dumps(count.as_json() | {"events": [event.as_json() for event in found]}))
         return
     table = Table(box=None, pad_edge=False)
     for name in ("id", "received", "provider", "reference", "state", "postponed", "payment", "reason"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -249,8 +250,25 @@ def test_a_dry_run_counts_what_a_run_erases(database: Database) -> None:
     )
 
 
+def test_show_counts_to_a_thousand_and_a_dry_run_counts_everything(database: Database) -> None:
+    database.execute(
+        "INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256, received_at, state)"
+        " SELECT 'generic', 'e' || i, 'body', sha256('body'), %s, 'applied' FROM generate_series(1, 1001) AS i",
+        OLD,
+    )
+
+    assert json.loads(nouba(database, "retention", "show", "--json"))[0] == {
+        "kind": "webhook_bodies",
+        "days": 400,
+        "due": 1_000,
+        "more": True,
+    }
+    assert "1,000+" in nouba(database, "retention", "show")
+    assert json.loads(nouba(database, "retention", "run", "--dry-run", "--json"))[0]["due"] == 1_001
+
+
 #: The statement of each function, whether its language is SQL or PL/pgSQL.
-STATEMENT = re.compile(r"WITH due AS .*?;", re.DOTALL)
+STATEMENT = re.compile(r"WITH due AS (?:MATERIALIZED )?.*?;", re.DOTALL)
 
 
 def test_retention_reads_no_growing_table_whole(database: Database) -> None:
@@ -300,6 +318,34 @@ def test_who_watched_which_lesson_is_forgotten_and_the_numbers_of_each_day_stay(
     assert database.rows(NAMED) == [("7", NEW.date(), 1)]
     assert (database.rows(WATCHED), database.rows(WERE_THERE)) == before
     assert count_due(engine, rule, datetime.now(UTC)) == erase_batch(engine, rule, datetime.now(UTC)) == 0
+
+
+def test_what_a_viewer_watched_since_is_not_read(database: Database) -> None:
+    add_views(database, ("7", 1, OLD), ("7", 2, OLD))
+    database.execute(
+        "INSERT INTO lesson_views (viewer, course_id, day, played_ms, parts)"
+        " SELECT '7', i, %s, 60000, 7::bit(100) FROM generate_series(1, 3000) AS i",
+        NEW.date(),
+    )
+    ((source,),) = database.rows("SELECT prosrc FROM pg_proc WHERE proname = 'forget_lessons'")
+    (statement,) = STATEMENT.findall(source)
+    statement = statement.replace("watched_before", "now() - interval '400 days'").replace("at_most", "500")
+
+    with closing(psycopg2.connect(database.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("ANALYZE lesson_views")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+        (plan,) = cursor.fetchone() or ([],)
+        cursor.execute("SELECT count(*) FROM lesson_views WHERE viewer LIKE '~%'")
+        assert cursor.fetchone() == (2,)
+
+    read = {node["Node Type"]: node["Actual Rows"] for node in nodes(plan[0]["Plan"]) if "Relation Name" in node}
+    assert max(read.values()) <= 2, read
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
 
 
 def test_a_person_is_forgotten_on_every_day(database: Database) -> None:

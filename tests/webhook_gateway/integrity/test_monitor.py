@@ -9,11 +9,13 @@ import psycopg2
 import pytest
 from sqlalchemy import Connection, event
 
+from services.webhook_gateway.integrity import invariant_checker
 from services.webhook_gateway.integrity.invariant_checker import (
     DECIDE_SECONDS,
     RECENT_SECONDS,
     Findings,
     InvariantChecker,
+    next_stretch,
 )
 from services.webhook_gateway.integrity.invariants import Broken, Invariant
 from shared.runtime.database import build_engine
@@ -142,6 +144,35 @@ def test_a_transaction_that_does_not_sum_to_zero_is_named_and_stays_so_until_it_
 
     for _ in range(3):
         assert broken(checker.check()) == {Invariant.TRANSACTION_BALANCED: [Broken(1, 2)]}
+
+
+def test_the_walk_over_users_is_shorter_after_one_that_took_long_and_comes_round_all_the_same(
+    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a walk that always takes too long, two users at a time at the least
+    monkeypatch.setattr(invariant_checker, "USERS_A_CHECK", 4)
+    monkeypatch.setattr(invariant_checker, "MIN_USERS_A_CHECK", 2)
+    monkeypatch.setattr(invariant_checker, "WALK_SECONDS", 0.0)
+    checker = InvariantChecker(connection, 300, Clock())
+    checker.check()
+    # two differences that cancel each other: the sum of all balances says nothing
+    database.execute("INSERT INTO users (balance_minor) VALUES (7), (-7)")
+    ids = [identity for (identity,) in database.rows("SELECT id FROM users ORDER BY id DESC LIMIT 2")]
+
+    found = [len(checker.check().broken[Invariant.BALANCE_IS_ENTRIES]) for _ in range(max(ids))]
+
+    assert found[0] == 0, "the first stretch reached them"
+    assert found[-1] == 2
+
+
+@pytest.mark.parametrize(
+    ("users", "took_seconds", "following"),
+    [(1000, 0.5, 500), (60, 0.5, 50), (500, 0.09, 500), (500, 0.01, 1000), (1000, 0.01, 1000)],
+)
+def test_the_next_stretch_depends_on_how_long_the_last_one_took(
+    users: int, took_seconds: float, following: int
+) -> None:
+    assert next_stretch(users, took_seconds) == following
 
 
 def test_money_that_is_booked_between_two_checks_is_no_drift(connection: Connection, database: Database) -> None:
