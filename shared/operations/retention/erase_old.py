@@ -35,7 +35,7 @@ class Rule:
     days: int
     function: str
     due: str
-    #: Of an index that has what is due alone, so that a count of the first rows ends there.
+    #: Of an index that has what is due alone, so that a count of the first rows ends there; columns of `due`, too.
     order: str
 
     def before(self, now: datetime) -> datetime:
@@ -80,7 +80,6 @@ def rules(settings: RetentionSettings) -> Sequence[Rule]:
             "lesson_views",
             settings.retention_lesson_views_days,
             "forget_lessons",
-            # in the order of the index, which ends at the first rows
             "(SELECT DISTINCT day, viewer FROM lesson_views WHERE day < CAST(:before AS date) AND course_id <> 0"
             " AND viewer NOT LIKE '~%') AS named",
             "day, viewer",
