@@ -2,8 +2,13 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
+#: Each query costs the test's process and its server CPU time that what it waits for needs.
+MIN_SECONDS: Final = 0.02
+MAX_SECONDS: Final = 0.1
+#: What is seen late is late by so much of the wait at most.
+_PART: Final = 1 / 40
 T = TypeVar("T")
 
 
@@ -11,8 +16,9 @@ def wait_until(
     condition: Callable[[], T], timeout_seconds: float = 20.0, message: str = "the condition did not come true"
 ) -> T:
     """The first true answer of `condition`. Raises AssertionError with its last answer when the time is over."""
-    deadline = time.monotonic() + timeout_seconds
+    began = time.monotonic()
+    deadline = began + timeout_seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"{message} within {timeout_seconds:g} s; the last answer was {answer!r}"
-        time.sleep(0.02)
+        time.sleep(min(MAX_SECONDS, max(MIN_SECONDS, (time.monotonic() - began) * _PART)))
     return answer
