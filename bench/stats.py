@@ -77,7 +77,7 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
             part=PART,
             name=f"full rebuild of {HISTORY_DAYS} days",
             unit="s",
-            samples={"nouba stats backfill": [seconds]},
+            samples={"nouba stats compute": [seconds]},
             goal="at most 60 s",
         )
         yield _growth(options, server, {payments: seconds}, show)
@@ -197,7 +197,7 @@ def _read_day(connection: Any, day: date, indexes: str) -> float:
 def _rebuild(url: str, show: Show) -> float:
     show("rebuilding all days", 0, 1)
     first, last = _today(url) - ONE_DAY * HISTORY_DAYS, _today(url) - ONE_DAY
-    command: list[str | Path] = [NOUBA, "stats", "backfill", first.isoformat(), last.isoformat()]
+    command: list[str | Path] = [NOUBA, "stats", "compute", first.isoformat(), last.isoformat()]
     return run(command, {"NOUBA_DATABASE_URL": url}).wall_seconds
 
 

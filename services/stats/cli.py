@@ -34,7 +34,7 @@ def stats() -> None:
     Examples:
       nouba stats show                            the last day
       nouba stats show 2026-11-01 --json          one day, for a program
-      nouba stats backfill 2025-01-01 2025-12-31  compute a year now
+      nouba stats compute 2025-01-01 2025-12-31   compute a year now
       nouba stats verify                          compare stored days with a rebuild
       nouba stats invalidate 2026-09-01           recompute a day
       nouba stats definitions payments            what the numbers mean
@@ -97,37 +97,25 @@ def show(day: date | None, as_json: bool) -> None:
 
 
 @stats.command()
-@click.argument("day", type=Day())
-def compute(day: date) -> None:
-    """Compute a day now, due or not.
-
-    A new version is stored only if a number differs.
-    """
-    from services.stats import cli_output
-
-    cli_output.computed(_computation().compute(day, day), day, day)
-
-
-@stats.command()
 @click.argument("first", metavar="FROM", type=Day())
-@click.argument("last", metavar="TO", type=Day())
-def backfill(first: date, last: date) -> None:
-    """Compute all days FROM to TO again, in this process, at once.
+@click.argument("last", metavar="[TO]", type=Day(), required=False)
+def compute(first: date, last: date | None) -> None:
+    """Compute the days FROM to TO now, in this process.
 
-    FROM and TO are included, and so are days that were computed before; nothing is enqueued.
-
-    Two years take one pass over the tables.
+    FROM and TO are included, due or not, and whether they were computed before or not; FROM alone is one day. A new
+    version of a day is stored only if a number differs. Two years take one pass over the tables.
 
     \b
-    Example:
-      nouba stats backfill 2024-09-01 yesterday
+    Examples:
+      nouba stats compute yesterday
+      nouba stats compute 2024-09-01 yesterday
     """
     from services.stats import cli_output
-    from services.stats.snapshots.backfill import backfill as run
+    from services.stats.snapshots.backfill import backfill
 
     with cli_output.progress("computing days") as show_progress:
-        outcome = run(_computation(), first, last, show_progress)
-    cli_output.computed(outcome, first, last)
+        outcome = backfill(_computation(), first, last or first, show_progress)
+    cli_output.computed(outcome, first, last or first)
 
 
 @stats.command()
@@ -184,10 +172,10 @@ def invalidate(first: date, last: date | None) -> None:
 
 
 @stats.command()
-@click.argument("one", type=Day())
-@click.argument("other", type=Day())
+@click.argument("one", metavar="DAY", type=Day())
+@click.argument("other", metavar="OTHER_DAY", type=Day())
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def compare(one: date, other: date, as_json: bool) -> None:
+def compare_days(one: date, other: date, as_json: bool) -> None:
     """Show the differences between the numbers of two days."""
     from services.stats import cli_output
     from services.stats.errors import NoStatisticsError

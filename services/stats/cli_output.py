@@ -84,7 +84,7 @@ def verified(verdict: VerificationReport) -> None:
             for name, (kept, rebuilt) in numbers.items():
                 table.add_row(str(day), *map(cell, (name, _plain(kept), _plain(rebuilt))))
         _console.print(table)
-        _console.print("Compute them again with: nouba stats backfill FROM TO")
+        _console.print("Compute them again with: nouba stats compute FROM TO")
     if verdict.due:
         _console.print(f"{len(verdict.due)} days are due and were not compared, the first is {min(verdict.due)}.")
     if verdict.failed:

@@ -30,7 +30,7 @@ class CountSettings(Settings):
     #: The school's first day. Earlier days are never computed, whatever users.created_at says.
     stats_first_day: date = FIRST_DAY
     #: For so many days after a term's end a renewal is not a loss: MRR and its user count on until then. Compute the
-    #: kept days again after a change: nouba stats backfill FROM TO.
+    #: kept days again after a change: nouba stats compute FROM TO.
     stats_grace_days: Annotated[int, Field(ge=0, le=90)] = 7
 
 

@@ -108,7 +108,7 @@ EXPECTED = {
                 "reading the day's rows by their indexes",
             },
         ),
-        ("full rebuild of 731 days", {"nouba stats backfill"}),
+        ("full rebuild of 731 days", {"nouba stats compute"}),
         ("full rebuild, with more and more payments", {"10,000 payments"}),
         ("memory of a process", {"stats worker"}),
         *(

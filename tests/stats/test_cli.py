@@ -40,7 +40,7 @@ def run(migrated_server: Postgres) -> Iterator[Run]:
     seeded = subprocess.run(seed, env={**os.environ, **settings}, capture_output=True, text=True, check=True)
     assert "rows/s" in seeded.stdout
     assert "already has users" in run("seed", status=1).stderr
-    assert "31 days computed, 31 of them new" in run("backfill", "2026-10-01", "2026-10-31").stdout
+    assert "31 days computed, 31 of them new" in run("compute", "2026-10-01", "2026-10-31").stdout
     yield run
     administrator.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
     administrator.close()
@@ -73,16 +73,16 @@ def test_days_that_are_marked_by_hand_are_due_until_they_are_computed(run: Run) 
     assert "3 days are invalidated" in run("invalidate", "2026-10-07", "2026-10-09").stdout
     # they are equal all the same, and what is equal is not called due
     assert "31 days equal a rebuild" in run("verify").stdout
-    assert "4 days computed, 0 of them new" in run("backfill", "2026-10-06", "2026-10-09").stdout
+    assert "4 days computed, 0 of them new" in run("compute", "2026-10-06", "2026-10-09").stdout
     assert "nouba stats invalidate 2026-09-01 2026-09-30" in run("invalidate", "--help").stdout
 
 
 def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
-    found = json.loads(run("compare", "2026-10-01", "2026-10-02", "--json").stdout)
+    found = json.loads(run("compare-days", "2026-10-01", "2026-10-02", "--json").stdout)
     before, after = found["users.total"]
     assert before < after
-    assert "users.total" in run("compare", "2026-10-01", "2026-10-02").stdout
-    assert "the same numbers" in run("compare", "2026-10-01", "2026-10-01").stdout
+    assert "users.total" in run("compare-days", "2026-10-01", "2026-10-02").stdout
+    assert "the same numbers" in run("compare-days", "2026-10-01", "2026-10-01").stdout
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def test_diff_shows_what_changed_between_two_days(run: Run) -> None:
         (("show", "2020-01-01"), "nouba stats compute 2020-01-01"),
         (("show", "01/02/2026"), "write it as 2026-11-23"),
         (("compute", "2999-01-01"), "is not over"),
-        (("backfill", "2026-10-05", "2026-10-01"), "give the earlier day first"),
+        (("compute", "2026-10-05", "2026-10-01"), "give the earlier day first"),
         (("invalidate", "2026-10-05", "2026-10-01"), "give the earlier day first"),
         (("invalidate", "2999-01-01"), "is not over"),
-        (("compare", "2020-01-01", "2026-10-01"), "nouba stats compute 2020-01-01"),
+        (("compare-days", "2020-01-01", "2026-10-01"), "nouba stats compute 2020-01-01"),
         (("definitions", "payments.profit"), "No number is called"),
     ],
 )

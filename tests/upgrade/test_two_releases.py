@@ -102,7 +102,7 @@ def test_the_previous_release_counts_days_and_migrates_nothing_back(previous: Pa
     nouba(database, "stats", "backfill", "2026-01-05", "2026-01-06", release=previous)
     before = database.rows("SELECT day, etag FROM daily_stats ORDER BY version, day")
     ((definitions,),) = database.rows("SELECT DISTINCT payload -> 'definitions' FROM daily_stats")
-    nouba(database, "stats", "backfill", "2026-01-05", "2026-01-06")
+    nouba(database, "stats", "compute", "2026-01-05", "2026-01-06")
 
     # Then they agree to the byte where their definitions are the same, and else this one adds a version of each day
     after = database.rows("SELECT day, etag FROM daily_stats ORDER BY version, day")

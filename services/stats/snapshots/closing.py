@@ -69,7 +69,7 @@ def _close(connection: Connection, month: date, closed_by: str) -> list[date]:
         select(func.min(daily_stats_newest.c.day)).where(daily_stats_newest.c.version.is_not(None))
     )
     if first_kept is None:
-        raise MonthNotClosableError("Nothing is kept yet; compute days with: nouba stats backfill FROM TO")
+        raise MonthNotClosableError("Nothing is kept yet; compute days with: nouba stats compute FROM TO")
     first, last = first_kept if closed_until is None else closed_until + ONE_DAY, last_of_month(month)
     if last < first:
         return []
@@ -96,5 +96,5 @@ def _refuse_open_days(connection: Connection, first: date, last: date) -> None:
     )
     if older is not None:
         raise MonthNotClosableError(
-            f"{older} was counted by older definitions; compute it again with: nouba stats backfill {older} {last}"
+            f"{older} was counted by older definitions; compute it again with: nouba stats compute {older} {last}"
         )

@@ -72,7 +72,7 @@ def play(cluster: Cluster, report: Report, *, short: bool, progress: Progress) -
     """Play all faults and fill `report`."""
     cluster.await_whole(WHOLE_SECONDS)
     # a day is computed again only where it was computed before
-    cluster.run("exec", "--no-TTY", "stats-worker", "nouba", "stats", "backfill", _yesterday(), _yesterday())
+    cluster.run("exec", "--no-TTY", "stats-worker", "nouba", "stats", "compute", _yesterday())
     lessons: list[str] = []
     windows: list[Window] = []
     with Payments(cluster, report.rate) as payments:
