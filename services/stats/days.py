@@ -41,6 +41,12 @@ class Days:
         """
         return [midnight(self.first + ONE_DAY * number, self.zone) for number in range(len(self) + 1)]
 
+    def parts(self, length: int) -> "Iterator[Days]":
+        """These days in order, at most so many at a time."""
+        for number in range(0, len(self), length):
+            first = self.first + ONE_DAY * number
+            yield Days(first, min(self.last, first + ONE_DAY * (length - 1)), self.zone)
+
     def reaching_back(self, number: int) -> "Days":
         """These days and `number` days before them."""
         return Days(self.first - ONE_DAY * number, self.last, self.zone)
