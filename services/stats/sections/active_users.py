@@ -16,6 +16,7 @@ import numpy as np
 from services.stats.binary_column_reader import Integers
 from services.stats.days import ONE_DAY, Days, midnight
 from services.stats.sections.base import Query, changes, distinct, span, split
+from services.stats.sections.registered_users import registered
 
 #: What makes a user active: a trace that has its own time.
 ACTIVE = (
@@ -82,17 +83,17 @@ WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
 """
 
 _LIMITS = "SELECT coalesce(min(id), 0) AS least, coalesce(max(id), 0) AS largest FROM {table}"
-_ALL = "SELECT id FROM {table}"
+_SESSIONS = "SELECT id FROM sessions"
 
 
 def presence(ask: Query, days: Days) -> dict[date, Presence]:
     """The presence in each of `days`."""
     longer = days.reaching_back(_BACK)
-    places = _Places(ask)
+    places = _Places(ask, days)
     walk, visits = _Walk(places, len(longer)), _Visits(ask, places)
     visits.go(ask, _limits(days.first - ONE_DAY, days))
     buckets, users = ask.columns(_REGISTERED, ("bucket", "id"), **span(longer))
-    registered = split(users, buckets, len(longer))
+    cohorts_of = split(users, buckets, len(longer))
     found = {}
     for bucket, day in enumerate(longer, start=1):
         if day < days.first:
@@ -101,7 +102,7 @@ def presence(ask: Query, days: Days) -> dict[date, Presence]:
         held, check_ins, begun, attendees = visits.go(ask, _limits(day, days))
         (others,) = ask.columns(_OTHER_TRACES, ("user_id",), **_limits(day, days))
         number = walk.go(bucket, attendees, places.known(others))
-        cohorts = [registered[bucket - age] for age in AGES]
+        cohorts = [cohorts_of[bucket - age] for age in AGES]
         found[day] = Presence(
             sessions=held,
             check_ins=check_ins,
@@ -143,7 +144,7 @@ class _Visits:
         self._sessions: Integers | None = None
         self._number = PLACES
         if not (is_small and places.are_ids):
-            self._sessions = np.sort(ask.columns(_ALL.format(table="sessions"), ("id",))[0])
+            self._sessions = np.sort(ask.columns(_SESSIONS, ("id",))[0])
             self._number = places.number + 1
         #: The visits of the day before, in order.
         self._before = np.zeros(0, np.int64)
@@ -213,16 +214,16 @@ class _Walk:
 class _Places:
     """Where each user stands in a table of all."""
 
-    def __init__(self, ask: Query) -> None:
+    def __init__(self, ask: Query, days: Days) -> None:
         limits = ask(_LIMITS.format(table="users"))[0]
         self.are_ids = limits.least >= 0 and limits.largest <= LARGEST_PLACE
         # read once, which is cheaper than a join for each day
-        registered = ask.columns(_ALL.format(table="users"), ("id",))[0]
-        self._users = None if self.are_ids else np.sort(registered)
-        self.number = limits.largest + 1 if self.are_ids else registered.size
+        users = np.concatenate([np.zeros(0, np.int64), *ask.once(registered, days).values()])
+        self._users = None if self.are_ids else np.sort(users)
+        self.number = limits.largest + 1 if self.are_ids else users.size
         self._is_known = np.zeros(self.number if self.are_ids else 0, np.bool_)
         if self.are_ids:
-            self._is_known[registered] = True
+            self._is_known[users] = True
 
     def of(self, users: Integers) -> Integers:
         return users if self._users is None else np.searchsorted(self._users, users)

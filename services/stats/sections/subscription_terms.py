@@ -7,6 +7,7 @@ and those that were returned.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,5 +189,9 @@ def level_names(ask: Query, keys: Iterable[int]) -> dict[int, str]:
 
 def buckets(instants: Integers, days: Days) -> Integers:
     """The number of each instant's day, as PostgreSQL's width_bucket has it: 0 is before `days`, len + 1 after them."""
-    edges = np.array([(edge - EPOCH) // timedelta(microseconds=1) for edge in days.edges])
-    return np.searchsorted(edges, instants, side="right")
+    return np.searchsorted(_edges(days), instants, side="right")
+
+
+@lru_cache(maxsize=256)
+def _edges(days: Days) -> Integers:
+    return np.array([(edge - EPOCH) // timedelta(microseconds=1) for edge in days.edges])

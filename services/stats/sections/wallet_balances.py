@@ -8,13 +8,7 @@ from numpy.typing import NDArray
 from services.stats.binary_column_reader import Integers
 from services.stats.days import Days
 from services.stats.sections.base import Query, distinct
-
-_NOW = """
-SELECT coalesce(sum(balance_minor) FILTER (WHERE balance_minor > 0), 0)::bigint AS credit,
-       coalesce(-sum(balance_minor) FILTER (WHERE balance_minor < 0), 0)::bigint AS debt,
-       count(*) FILTER (WHERE balance_minor < 0) AS debtors
-FROM users
-"""
+from services.stats.sections.registered_users import counted
 
 _WALLETS = """
 SELECT account.id, account.user_id, owner.balance_minor FROM ledger_accounts AS account
@@ -48,7 +42,7 @@ class Balances:
     """Collects what moved wallets, then finds what they held at the end of each bucket."""
 
     def __init__(self, days: Days, wallets: Wallets) -> None:
-        self._number = len(days) + 2
+        self._days, self._number = days, len(days) + 2
         self._wallets = wallets
         #: What moved each user's wallets after the days.
         self._later = np.zeros_like(wallets.balances)
@@ -64,7 +58,7 @@ class Balances:
 
     def levels(self, ask: Query) -> Integers:
         """Credit, debt and debtors, by bucket."""
-        row = ask(_NOW)[0]
+        rows = ask.once(counted, self._days)
         balances = self._wallets.balances
         last = balances - self._later
         change = np.zeros((3, self._number), np.int64)
@@ -74,7 +68,7 @@ class Balances:
         for part in range(_PARTS):
             some = np.flatnonzero(places % _PARTS == part)
             self._walk(change, last, places[some], buckets[some], amounts[some])
-        now = np.array([row.credit, row.debt, row.debtors])[:, None]
+        now = np.array([sum(getattr(row, name) for row in rows) for name in ("credit", "debt", "debtors")])[:, None]
         later = np.cumsum(change[:, ::-1], axis=1)[:, ::-1]
         found: Integers = now - later + change
         return found

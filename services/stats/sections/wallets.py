@@ -15,6 +15,7 @@ from services.stats.sections.base import (
     running,
 )
 from services.stats.sections.ledger_movements import ledger
+from services.stats.sections.registered_users import counted
 
 NUMBERS = (
     MetricDefinition(
@@ -58,13 +59,11 @@ NUMBERS = (
     ),
 )
 
-_OWNERS = "SELECT width_bucket(created_at, %(edges)s) AS bucket, count(*) AS owners FROM users GROUP BY bucket"
-
 
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
     found = ask.once(ledger, days, rules.currency)
     moved, total = found.moved, found.moved.before["wallets"]
-    owners = running(by_bucket(days, ((row.bucket, row.owners) for row in ask(_OWNERS, edges=days.edges))))
+    owners = running(by_bucket(days, ((row.bucket, row.users) for row in ask.once(counted, days))))
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
         credit, debt, debtors = found.balances[:, bucket].tolist()
