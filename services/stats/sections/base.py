@@ -232,6 +232,14 @@ def changes(ordered: Integers) -> Integers:
     return found
 
 
+def order_by(major: Integers, minor: Integers, number: int) -> Integers:
+    """The order of `major`, and where it is the same of `minor`, which is at least 0 and below `number`."""
+    if not major.size or max(-int(major.min()), int(major.max())) < 2**62 // number:
+        # one number of both is put in order several times as fast
+        return np.argsort(major * number + minor)
+    return np.lexsort((minor, major))
+
+
 def split(values: Integers, buckets: Integers, number_of_days: int) -> list[Integers]:
     """The values of each bucket, also of the one before the days and of the one after them."""
     # of small integers the order is found in one pass

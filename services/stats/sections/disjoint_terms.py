@@ -37,12 +37,13 @@ def cut(pairs: Integers, begins_at: Integers, ends_at: Integers) -> Pieces:
     tangled = is_tangled[pairs]
     ends = np.minimum(ends_at, following)
     plain = np.flatnonzero(~tangled & (ends > begins_at))
-    untangled = _untangle(np.flatnonzero(tangled), pairs, begins_at, ends_at)
+    # the pairs that are tangled have no plain pieces, so theirs come in one place each
+    pieces = _untangle(np.flatnonzero(tangled), pairs, begins_at, ends_at)
+    places = np.searchsorted(pairs[plain], pairs[pieces[0]])
     terms, begins, ends = (
-        np.concatenate(parts) for parts in zip((plain, begins_at[plain], ends[plain]), untangled, strict=True)
+        np.insert(column, places, others)
+        for column, others in zip((plain, begins_at[plain], ends[plain]), pieces, strict=True)
     )
-    order = np.lexsort((begins, pairs[terms]))
-    terms, begins, ends = terms[order], begins[order], ends[order]
     whose = pairs[terms]
     goes_on = (whose[1:] == whose[:-1]) & (begins[1:] == ends[:-1])
     return Pieces(terms, begins, ends, np.append(True, ~goes_on)[: terms.size], np.append(~goes_on, True)[: terms.size])
