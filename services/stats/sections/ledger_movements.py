@@ -160,7 +160,7 @@ def ledger(ask: Query, days: Days, currency: str) -> Ledger:
             balances.add(one.accounts[is_wallet], bucket[is_wallet], one.amounts[is_wallet])
             if one.currency == currency:
                 moved.add(one, bucket, is_wallet)
-        moved.look_up(ask)
+        moved.resolve(ask)
     levels = balances.levels(ask) if balances else np.zeros((3, len(days) + 2), np.int64)
     return Ledger(moved.movements(*_before(ask, days, currency, own, moved.providers)), levels)
 
@@ -177,7 +177,7 @@ class _Moved:
         self._clearing, self._chapters, self._taught, self._paid = (KeyedBuckets(number) for _ in range(4))
         #: Provider and method of payments, by their number in `_paid`.
         self._ways: dict[tuple[str | None, str | None], int] = {}
-        #: Entries whose subscriptions or payments are not looked up yet.
+        #: Entries whose subscriptions or payments are not read yet.
         self._sales: list[tuple[Integers, ...]] = []
         self._top_ups: list[tuple[Integers, ...]] = []
 
@@ -201,7 +201,7 @@ class _Moved:
         rest = np.flatnonzero(is_moved & ~is_top_up)
         np.add.at(self._totals[_OF_KIND.get(entries.kind, "adjusted")], bucket[rest], entries.amounts[rest])
 
-    def look_up(self, ask: Query) -> None:
+    def resolve(self, ask: Query) -> None:
         """Find the chapters and teachers of the sales so far, and the ways of the top-ups."""
         if self._sales:
             subscriptions, booked_at, at, amounts = (np.concatenate(one) for one in zip(*self._sales, strict=True))
