@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 #: No school of ours is older; an earlier instant is a mistake in an import.
@@ -39,11 +40,22 @@ class Days:
         PostgreSQL's width_bucket(instant, edges) is then the number of the instant's day, counted from 1;
         0 is everything before and len + 1 everything after.
         """
-        return [midnight(self.first + ONE_DAY * number, self.zone) for number in range(len(self) + 1)]
+        return list(_edges(self))
+
+    def parts(self, length: int) -> "Iterator[Days]":
+        """These days in order, at most so many at a time."""
+        for number in range(0, len(self), length):
+            first = self.first + ONE_DAY * number
+            yield Days(first, min(self.last, first + ONE_DAY * (length - 1)), self.zone)
 
     def reaching_back(self, number: int) -> "Days":
         """These days and `number` days before them."""
         return Days(self.first - ONE_DAY * number, self.last, self.zone)
+
+
+@lru_cache(maxsize=256)
+def _edges(days: Days) -> tuple[datetime, ...]:
+    return tuple(midnight(days.first + ONE_DAY * number, days.zone) for number in range(len(days) + 1))
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

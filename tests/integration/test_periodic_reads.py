@@ -17,9 +17,8 @@ from sqlalchemy import Engine, event
 from bench.periodic_reads import READS, WITHOUT_DATABASE, Round
 from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
-from services.stats.sections import activity_and_retention, lessons, subscriptions
+from services.stats.sections import activity_and_retention, lessons, registered_users
 from services.stats.sections.base import Query, Rules
-from services.stats.sections.subscription_terms import NONE_GIVEN
 from shared.operations.retention.erase_old import rules
 from shared.operations.retention.settings import RetentionSettings
 
@@ -84,9 +83,7 @@ DUTIES: dict[str, Callable[[Engine], Round]] = {
     **{name: read.prepare for name, read in READS.items()},
     "statistics: lessons": _count(lambda ask, days: lessons.compute(ask, days, Rules("DZD"))),
     "statistics: conversion": _count(activity_and_retention._converted),
-    "statistics: years of students": _count(
-        lambda ask, _: ask.columns(subscriptions._YEARS, ("id", "year"), none=NONE_GIVEN)
-    ),
+    "statistics: years of students": _count(registered_users.registered),
 }
 
 

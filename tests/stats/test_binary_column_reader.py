@@ -55,6 +55,21 @@ def test_a_query_without_rows_has_no_parts(connection: Connection) -> None:
     assert parts == []
 
 
+def test_texts_label_the_rows_that_have_them_and_none_is_no_text(connection: Connection) -> None:
+    query = "SELECT n, -n AS other, CASE WHEN n % 3 > 0 THEN 'é' || n % 3 END AS word FROM generate_series(1, 9) AS n"
+    found: dict[str | None, list[list[int]]] = {}
+
+    def take(word: str | None, columns: list[Integers]) -> None:
+        found[word] = [sorted(column.tolist()) for column in columns]
+
+    asking(connection).groups(query.replace("%", "%%"), ("n", "other"), ("word",), take)
+    assert found == {
+        None: [[3, 6, 9], [-9, -6, -3]],
+        "é1": [[1, 4, 7], [-7, -4, -1]],
+        "é2": [[2, 5, 8], [-8, -5, -2]],
+    }
+
+
 def test_what_fails_with_a_part_fails_the_reading_and_spares_the_connection(connection: Connection) -> None:
     def take(part: list[Integers]) -> None:
         raise ArithmeticError("no such number")

@@ -7,6 +7,7 @@ Every day's ids are read once. What is remembered of a user is the last day on w
 lies in a window are the users of the window. This is many times as fast as to sort all visits in the database.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from services.stats.binary_column_reader import Integers
 from services.stats.days import ONE_DAY, Days, midnight
-from services.stats.sections.base import Query, distinct, span
+from services.stats.sections.base import Query, changes, distinct, span, split
+from services.stats.sections.registered_users import registered
 
 #: What makes a user active: a trace that has its own time.
 ACTIVE = (
@@ -29,6 +31,10 @@ _BACK = 30
 #: Up to here an id is its user's place in the tables of the walk, which have three bytes for each; the places of
 #: larger ones are read, which is slower.
 LARGEST_PLACE = 16_000_000
+#: A session and a user's place are one number where all places are below this, and no session is further from 0 than
+#: the other.
+PLACES = 2**24
+_LARGEST_SESSION = 2**38
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class Presence:
 _CHECK_INS = """
 SELECT session_id, user_id FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s
 """
+# The same as one number: half as much to write, to send and to put in order.
+_VISITS = f"SELECT session_id * {PLACES} + user_id AS visit FROM ({_CHECK_INS}) AS found"  # noqa: S608
 
 _OTHER_TRACES = """
 SELECT user_id FROM payments WHERE completed_at >= %(begins_at)s AND completed_at < %(ends_at)s
@@ -74,28 +82,27 @@ SELECT width_bucket(created_at, %(edges)s)::bigint AS bucket, id FROM users
 WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
 """
 
-_LARGEST = "SELECT coalesce(max(id), 0) AS id FROM users"
-_ALL_USERS = "SELECT id FROM users"
+_LIMITS = "SELECT coalesce(min(id), 0) AS least, coalesce(max(id), 0) AS largest FROM {table}"
+_SESSIONS = "SELECT id FROM sessions"
 
 
 def presence(ask: Query, days: Days) -> dict[date, Presence]:
     """The presence in each of `days`."""
     longer = days.reaching_back(_BACK)
-    places = _Places(ask)
-    walk, visits = _Walk(places, len(longer)), _Visits(places)
-    visits.go(*_check_ins(ask, days.first - ONE_DAY, days))
+    places = _Places(ask, days)
+    walk, visits = _Walk(places, len(longer)), _Visits(ask, places)
+    visits.go(ask, _limits(days.first - ONE_DAY, days))
     buckets, users = ask.columns(_REGISTERED, ("bucket", "id"), **span(longer))
-    registered = [users[buckets == bucket] for bucket in range(len(longer) + 1)]
+    cohorts_of = split(users, buckets, len(longer))
     found = {}
     for bucket, day in enumerate(longer, start=1):
         if day < days.first:
-            walk.go(bucket, ask.once(_traces, Days(day, day, days.zone)))
+            walk.go(bucket, places.known(ask.once(_traces, Days(day, day, days.zone))))
             continue
-        sessions, attendees = _check_ins(ask, day, days)
+        held, check_ins, begun, attendees = visits.go(ask, _limits(day, days))
         (others,) = ask.columns(_OTHER_TRACES, ("user_id",), **_limits(day, days))
-        number = walk.go(bucket, attendees, others)
-        held, check_ins, begun = visits.go(sessions, attendees)
-        cohorts = [registered[bucket - age] for age in AGES]
+        number = walk.go(bucket, attendees, places.known(others))
+        cohorts = [cohorts_of[bucket - age] for age in AGES]
         found[day] = Presence(
             sessions=held,
             check_ins=check_ins,
@@ -126,42 +133,48 @@ def _limits(day: date, days: Days) -> dict[str, object]:
     return {"begins_at": midnight(day, days.zone), "ends_at": midnight(day + ONE_DAY, days.zone), "day": day}
 
 
-def _check_ins(ask: Query, day: date, days: Days) -> tuple[Integers, Integers]:
-    sessions, users = ask.columns(_CHECK_INS, ("session_id", "user_id"), **_limits(day, days))
-    return sessions, users
-
-
 class _Visits:
     """Who came to which session, from day to day: a session that lasts over midnight is one, and so is who came."""
 
-    def __init__(self, places: "_Places") -> None:
+    def __init__(self, ask: Query, places: "_Places") -> None:
         self._places = places
-        #: The sessions of the day before, in order, and the visits to them.
-        self._sessions = np.zeros(0, np.int64)
-        self._visits = np.zeros(0, np.int64)
+        limits = ask(_LIMITS.format(table="sessions"))[0]
+        is_small = limits.least > -_LARGEST_SESSION and limits.largest < _LARGEST_SESSION
+        #: All sessions in order, where those and users are not small enough for one number.
+        self._sessions: Integers | None = None
+        self._number = PLACES
+        if not (is_small and places.are_ids):
+            self._sessions = np.sort(ask.columns(_SESSIONS, ("id",))[0])
+            self._number = places.number + 1
+        #: The visits of the day before, in order.
+        self._before = np.zeros(0, np.int64)
 
-    def go(self, sessions: Integers, users: Integers) -> tuple[Integers, Integers, int]:
-        """The sessions with a visit that is not one of the day before, how many those are, and how many sessions are
-        not of the day before."""
-        held = distinct(sessions)
-        # a pair in one number: there are not so many sessions in a day that it would not fit
-        number = self._places.number + 1
-        visits = distinct(np.searchsorted(held, sessions) * number + self._places.of(users))
-        counts = np.bincount(visits // number, minlength=held.size)
+    def go(self, ask: Query, limits: Mapping[str, object]) -> tuple[Integers, Integers, int, Integers]:
+        """Of the next day: the sessions with a visit that is not one of the day before, how many those are, how many
+        sessions are not of the day before, and the places of the users."""
+        visits = distinct(self._read(ask, limits))
+        sessions = changes(visits // self._number)
         # few sessions last over midnight
-        both, now, before = np.intersect1d(held, self._sessions, assume_unique=True, return_indices=True)
-        for at, session in zip(now.tolist(), before.tolist(), strict=True):
-            again = np.isin(_of_one(visits, at, number), _of_one(self._visits, session, number), assume_unique=True)
-            counts[at] -= np.count_nonzero(again)
-        self._sessions, self._visits = held, visits
+        before = np.intersect1d(sessions, changes(self._before // self._number), assume_unique=True)
+        counts = np.diff(np.searchsorted(visits, np.append(sessions, sessions[-1:] + 1) * self._number))
+        for session in before.tolist():
+            again = np.isin(self._of(session, visits), self._of(session, self._before), assume_unique=True)
+            counts[np.searchsorted(sessions, session)] -= np.count_nonzero(again)
+        self._before = visits
         is_new = counts > 0
-        return held[is_new], counts[is_new], held.size - both.size
+        held = sessions[is_new] if self._sessions is None else self._sessions[sessions[is_new]]
+        return held, counts[is_new], sessions.size - before.size, visits % self._number
 
+    def _of(self, session: int, visits: Integers) -> Integers:
+        first, last = np.searchsorted(visits, (session * self._number, (session + 1) * self._number))
+        return visits[first:last]
 
-def _of_one(visits: Integers, session: int, number: int) -> Integers:
-    """The users' places in the visits of one session, which are in order."""
-    first, last = np.searchsorted(visits, (session * number, (session + 1) * number))
-    return visits[first:last] - session * number
+    def _read(self, ask: Query, limits: Mapping[str, object]) -> Integers:
+        """A number for each session and user who checked in; an order of these is one of the sessions."""
+        if self._sessions is None:
+            return ask.columns(_VISITS, ("visit",), **limits)[0]
+        sessions, users = ask.columns(_CHECK_INS, ("session_id", "user_id"), **limits)
+        return np.searchsorted(self._sessions, sessions) * self._number + self._places.of(users)
 
 
 class _Walk:
@@ -176,12 +189,12 @@ class _Walk:
         self._last = np.zeros(number_of_days + 1, np.int64)
 
     def go(self, bucket: int, *groups: Integers) -> int:
-        """These users came in the day; returns how many of the first group there are."""
+        """The users of these places came in the day; returns how many of the first group there are."""
         here = np.zeros(self._last_day.size, np.bool_)
-        here[self._places.of_known(groups[0])] = True
+        here[groups[0]] = True
         first = int(np.count_nonzero(here))
         for others in groups[1:]:
-            here[self._places.of_known(others)] = True
+            here[others] = True
         places = np.flatnonzero(here)
         self._last -= np.bincount(self._last_day[places], minlength=self._last.size)
         self._last[0] = 0
@@ -201,23 +214,21 @@ class _Walk:
 class _Places:
     """Where each user stands in a table of all."""
 
-    def __init__(self, ask: Query) -> None:
-        largest = ask(_LARGEST)[0].id
-        self._users: Integers | None = None
-        self.number = largest + 1
+    def __init__(self, ask: Query, days: Days) -> None:
+        limits = ask(_LIMITS.format(table="users"))[0]
+        self.are_ids = limits.least >= 0 and limits.largest <= LARGEST_PLACE
         # read once, which is cheaper than a join for each day
-        registered = ask.columns(_ALL_USERS, ("id",))[0]
-        self._is_known = np.zeros(self.number if largest <= LARGEST_PLACE else 0, np.bool_)
-        if largest > LARGEST_PLACE:
-            self._users = np.sort(registered)
-            self.number = self._users.size
-        else:
-            self._is_known[registered] = True
+        users = np.concatenate([np.zeros(0, np.int64), *ask.once(registered, days).values()])
+        self._users = None if self.are_ids else np.sort(users)
+        self.number = limits.largest + 1 if self.are_ids else users.size
+        self._is_known = np.zeros(self.number if self.are_ids else 0, np.bool_)
+        if self.are_ids:
+            self._is_known[users] = True
 
     def of(self, users: Integers) -> Integers:
         return users if self._users is None else np.searchsorted(self._users, users)
 
-    def of_known(self, users: Integers) -> Integers:
+    def known(self, users: Integers) -> Integers:
         """The places of those of them who are registered."""
         if self._users is not None:
             return self.of(users[np.isin(users, self._users)])

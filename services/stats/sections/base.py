@@ -113,6 +113,12 @@ class Query:
         memory at once. `take` cannot ask anything meanwhile."""
         self._copy(copy_columns(query, names, part), values, ColumnReader(take))
 
+    def groups(
+        self, query: str, names: Sequence[str], labels: Sequence[str], take: Callable[..., None], /, **values: Any
+    ) -> None:
+        """Give the same to `take` in parts, one for each combination of the texts `labels`, which come first."""
+        self._copy(copy_columns(query, names, labels=labels), values, ColumnReader(take, len(labels)))
+
     def kept(self, day: date, name: str) -> int | None:
         """What was counted of an earlier day; None where all of it has to be counted again from the facts."""
         value = self._kept.get(day, {}).get(name)
@@ -208,10 +214,61 @@ def largest(amounts: Mapping[str, int]) -> dict[str, int]:
 
 
 def distinct(values: Integers) -> Integers:
-    """The different values, in order; np.unique, which makes a hash table first, takes three times as long."""
-    ordered = np.sort(values)
+    """The different values, in order."""
+    if not values.size:
+        return values
+    least, largest = int(values.min()), int(values.max())
+    if largest - least < 4 * values.size:
+        # no order has to be found where they lie so near
+        is_there = np.zeros(largest - least + 1, np.bool_)
+        is_there[values - least] = True
+        return np.flatnonzero(is_there) + least
+    return changes(np.sort(values))
+
+
+def changes(ordered: Integers) -> Integers:
+    """The different values of those that are in order."""
     found: Integers = ordered[np.append(True, ordered[1:] != ordered[:-1])[: ordered.size]]
     return found
+
+
+def order_by(major: Integers, minor: Integers, number: int) -> Integers:
+    """The order of `major`, and where it is the same of `minor`, which is at least 0 and below `number`."""
+    if not major.size or max(-int(major.min()), int(major.max())) < 2**62 // number:
+        # one number of both is put in order several times as fast
+        return np.argsort(major * number + minor)
+    return np.lexsort((minor, major))
+
+
+def split(values: Integers, buckets: Integers, number_of_days: int) -> list[Integers]:
+    """The values of each bucket, also of the one before the days and of the one after them."""
+    # of small integers the order is found in one pass
+    order = np.argsort(buckets.astype(np.int16), kind="stable")
+    edges = np.searchsorted(buckets[order], np.arange(1, number_of_days + 2))
+    return np.split(values[order], edges)
+
+
+class KeyedBuckets:
+    """Amounts added up by key and bucket, some rows at a time."""
+
+    def __init__(self, number_of_buckets: int) -> None:
+        self._number = number_of_buckets
+        self._sums: dict[int, Integers] = {}
+
+    def add(self, keys: Integers, buckets: Integers, amounts: Integers) -> None:
+        """Add the amounts of these rows."""
+        known = distinct(keys)
+        sums = np.zeros(known.size * self._number, np.int64)
+        np.add.at(sums, np.searchsorted(known, keys) * self._number + buckets, amounts)
+        for key, row in zip(known.tolist(), sums.reshape(-1, self._number), strict=True):
+            self._sums[key] = self._sums.get(key, 0) + row
+
+    def by_name(self, name: Callable[[int], str]) -> dict[str, list[int]]:
+        """What there is by what `name` calls a key, and then by bucket, as `keyed` has it."""
+        found: dict[str, Integers] = {}
+        for key, row in self._sums.items():
+            found[name(key)] = found.get(name(key), 0) + row
+        return {key: row.tolist() for key, row in found.items()}
 
 
 class KeyedSums:

@@ -1,7 +1,8 @@
 """Cuts overlapping subscription terms of one user and chapter into disjoint intervals."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,24 +37,31 @@ def cut(pairs: Integers, begins_at: Integers, ends_at: Integers) -> Pieces:
     tangled = is_tangled[pairs]
     ends = np.minimum(ends_at, following)
     plain = np.flatnonzero(~tangled & (ends > begins_at))
-    found = [(plain, begins_at[plain], ends[plain])]
-    for pair in np.unique(pairs[tangled]):
-        first, last = np.searchsorted(pairs, (pair, pair + 1))
-        found.append(_untangle(int(first), begins_at[first:last], ends_at[first:last]))
-    terms, begins, ends = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((begins, pairs[terms]))
-    terms, begins, ends = terms[order], begins[order], ends[order]
+    # the pairs that are tangled have no plain pieces, so theirs come in one place each
+    pieces = _untangle(np.flatnonzero(tangled), pairs, begins_at, ends_at)
+    places = np.searchsorted(pairs[plain], pairs[pieces[0]])
+    terms, begins, ends = (
+        np.insert(column, places, others)
+        for column, others in zip((plain, begins_at[plain], ends[plain]), pieces, strict=True)
+    )
     whose = pairs[terms]
     goes_on = (whose[1:] == whose[:-1]) & (begins[1:] == ends[:-1])
     return Pieces(terms, begins, ends, np.append(True, ~goes_on)[: terms.size], np.append(~goes_on, True)[: terms.size])
 
 
-def _untangle(offset: int, begins_at: Integers, ends_at: Integers) -> tuple[Integers, Integers, Integers]:
-    edges = np.unique(np.concatenate((begins_at, ends_at)))
-    found = []
-    for begin, end in pairwise(edges):
-        running = np.flatnonzero((begins_at <= begin) & (begin < ends_at))
-        if running.size:
-            found.append((offset + running[-1], begin, end))
-    columns = np.array(found, np.int64).reshape(-1, 3).T
-    return columns[0], columns[1], columns[2]
+def _untangle(tangled: Integers, pairs: Integers, begins_at: Integers, ends_at: Integers) -> Integers:
+    """The same of the terms `tangled` alone, in three rows. They are few and their pairs are small, so that Python's
+    own lists are quicker."""
+    columns = zip(
+        *(column.tolist() for column in (pairs[tangled], tangled, begins_at[tangled], ends_at[tangled])), strict=True
+    )
+    found: list[tuple[int, int, int]] = []
+    for _, terms in groupby(columns, itemgetter(0)):
+        # the one that began last comes first
+        latest = list(terms)[::-1]
+        edges = sorted({edge for _, _, begin, end in latest for edge in (begin, end)})
+        for begin, end in pairwise(edges):
+            running = next((term for _, term, begun, ended in latest if begun <= begin < ended), None)
+            if running is not None:
+                found.append((running, begin, end))
+    return np.array(found, np.int64).reshape(-1, 3).T

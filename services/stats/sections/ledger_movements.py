@@ -3,13 +3,20 @@
 Money counts on the day on which it was booked: what is taken back later is taken off that later day.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from services.stats.binary_column_reader import Integers
 from services.stats.days import ONE_DAY, Days
-from services.stats.sections.base import NONE, Query, by_bucket, keyed, span
+from services.stats.sections.base import NONE, KeyedBuckets, Query
+from services.stats.sections.chapter_teachers import ChapterTeachers
+from services.stats.sections.ledger_entries import NO_ID, Entries, IdTable, has_many, limited, read_entries
+from services.stats.sections.subscription_terms import buckets
+from services.stats.sections.wallet_balances import Balances, Wallets
 
 #: What has added up before the days, and the numbers that are kept of it.
 TO_DATE = {
@@ -53,6 +60,15 @@ class Movements:
     before: Mapping[str, int] = field(default_factory=dict)
     #: What each provider owed before the days.
     due_before: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What one pass over the entries finds."""
+
+    moved: Movements
+    #: Credit, debt and debtors at the end of each bucket, by bucket.
+    balances: Integers
 
 
 # Releases that did not distinguish refunds and disputes booked both as negative payments.
@@ -101,15 +117,6 @@ ENTRIES = _ENTRIES.format(case=_CASE, booked="created_at >= %(begins_at)s")
 #: The same of these transactions alone.
 ENTRIES_OF = _ENTRIES.format(case=_CASE, booked="id = ANY (%(transactions)s::bigint[])")
 
-# Of no column of `account`, so that the planner leaves it out: there are as many wallets as users. OFFSET 0: what an
-# entry is is found once.
-_MOVED = f"""
-SELECT bucket, what, chapter_id, teacher_id, provider, method, clearing_account,
-       sum(amount_minor)::bigint AS amount_minor
-FROM ({ENTRIES} OFFSET 0) AS moved WHERE what <> 'own'
-GROUP BY bucket, what, chapter_id, teacher_id, provider, method, clearing_account
-"""  # noqa: S608
-
 # in two ranges, which an index finds
 _OWN = "SELECT id, kind FROM ledger_accounts WHERE kind < 'user_wallet' OR kind > 'user_wallet'"
 
@@ -125,47 +132,135 @@ SELECT what, account_id, sum(amount_minor)::bigint AS amount_minor FROM (
 
 _PROVIDERS = "SELECT id, provider FROM ledger_accounts WHERE kind = 'psp_clearing'"
 
+_CHAPTERS = "SELECT id, coalesce(chapter_id, %(none)s) AS chapter_id FROM subscriptions WHERE {which}"
+_WAYS = "SELECT id, provider, method FROM payments WHERE {which}"
+
 #: What moves wallets.
 OF_WALLETS = ("topped_up", "refunded", "disputed", "spent", "adjusted")
+#: What it is by the transaction's kind, where it is no top-up: the same as in _CASE.
+_OF_KIND = {
+    "payment": "refunded",
+    **dict.fromkeys(("refund", "refund_reversed"), "refunded"),
+    **dict.fromkeys(("dispute_withheld", "dispute_released", "dispute_lost", "dispute_fee"), "disputed"),
+    **dict.fromkeys(("activation", "deactivation"), "spent"),
+}
 
 
-def movements(ask: Query, days: Days, currency: str) -> Movements:
-    """What was booked in `days`, and before them."""
-    own = accounts(ask)
-    rows: dict[str, list[Any]] = {}
-    for row in ask(_MOVED, **own, **span(days), currency=currency):
-        rows.setdefault(row.what, []).append(row)
-    providers = {row.id: row.provider or NONE for row in ask(_PROVIDERS)}
-    before, due_before = _before(ask, days, currency, own, providers)
+def ledger(ask: Query, days: Days, currency: str) -> Ledger:
+    """What was booked in `days`, before them, and after them."""
+    own, is_many = accounts(ask), has_many(ask, days)
+    moved, balances = _Moved(ask, days, own), None
+    for entries in read_entries(ask, days, own["revenue"], is_many=is_many):
+        of_wallets = [~np.isin(one.accounts, own["own"]) for one in entries]
+        if balances is None:
+            some = [one.accounts[which] for one, which in zip(entries, of_wallets, strict=True)]
+            balances = Balances(days, Wallets(ask, None if is_many else np.concatenate([np.zeros(0, np.int64), *some])))
+        for one, is_wallet in zip(entries, of_wallets, strict=True):
+            bucket = buckets(one.booked_at, days)
+            balances.add(one.accounts[is_wallet], bucket[is_wallet], one.amounts[is_wallet])
+            if one.currency == currency:
+                moved.add(one, bucket, is_wallet)
+        moved.resolve(ask)
+    levels = balances.levels(ask) if balances else np.zeros((3, len(days) + 2), np.int64)
+    return Ledger(moved.movements(*_before(ask, days, currency, own, moved.providers)), levels)
 
-    def of(names: Iterable[str]) -> Iterator[Any]:
-        return chain.from_iterable(rows.get(name, ()) for name in names)
 
-    def total(*names: str) -> list[int]:
-        return by_bucket(days, ((row.bucket, row.amount_minor) for row in of(names)))
+class _Moved:
+    """Adds entries up by what they are."""
 
-    def split(key: str, *names: str) -> dict[str, list[int]]:
-        return keyed(days, ((row.bucket, getattr(row, key), row.amount_minor) for row in of(names)))
+    def __init__(self, ask: Query, days: Days, own: Mapping[str, list[int]]) -> None:
+        self._number = number = len(days) + 2
+        self._own = own
+        self.providers = {row.id: _named(row.provider) for row in ask(_PROVIDERS)}
+        self._teachers = ChapterTeachers(ask)
+        self._totals: dict[str, Integers] = defaultdict(lambda: np.zeros(number, np.int64))
+        self._clearing, self._chapters, self._taught, self._paid = (KeyedBuckets(number) for _ in range(4))
+        #: Provider and method of payments, by their number in `_paid`.
+        self._ways: dict[tuple[str | None, str | None], int] = {}
+        #: Entries whose subscriptions or payments are not read yet.
+        self._sales: list[tuple[Integers, ...]] = []
+        self._top_ups: list[tuple[Integers, ...]] = []
 
-    return Movements(
-        billed=total("billed"),
-        returned=_negative(total("returned")),
-        by_chapter=split("chapter_id", "billed", "returned"),
-        by_teacher=split("teacher_id", "billed", "returned"),
-        topped_up=total("topped_up"),
-        by_provider=split("provider", "topped_up"),
-        by_method=split("method", "topped_up"),
-        refunded=_negative(total("refunded")),
-        charged_back=_negative(total("disputed", "withheld")),
-        withheld=total("withheld"),
-        clearing=_negative(total("clearing")),
-        due=keyed(days, ((row.bucket, providers[row.clearing_account], row.amount_minor) for row in of(["clearing"]))),
-        adjusted=total("adjusted"),
-        fees=_negative(total("fees")),
-        wallets=total(*OF_WALLETS),
-        before=before,
-        due_before=due_before,
-    )
+    def add(self, entries: Entries, bucket: Integers, is_wallet: NDArray[np.bool_]) -> None:
+        """Add these, which are in the school's currency."""
+        is_inside = bucket < self._number - 1
+        for name in ("revenue", "fees", "withheld", "clearing"):
+            which = np.flatnonzero(is_inside & np.isin(entries.accounts, self._own[name]))
+            at, amounts = bucket[which], entries.amounts[which]
+            if name == "revenue":
+                name = "returned" if entries.kind == "deactivation" else "billed"
+                self._sales.append((entries.references[which], entries.booked_at[which], at, amounts))
+            elif name == "clearing":
+                self._clearing.add(entries.accounts[which], at, amounts)
+            np.add.at(self._totals[name], at, amounts)
+        is_moved = is_inside & is_wallet
+        is_top_up = is_moved & (entries.amounts > 0) & (entries.kind == "payment")
+        if entries.kind == "payment":
+            self._top_ups.append((entries.references[is_top_up], bucket[is_top_up], entries.amounts[is_top_up]))
+            np.add.at(self._totals["topped_up"], bucket[is_top_up], entries.amounts[is_top_up])
+        rest = np.flatnonzero(is_moved & ~is_top_up)
+        np.add.at(self._totals[_OF_KIND.get(entries.kind, "adjusted")], bucket[rest], entries.amounts[rest])
+
+    def resolve(self, ask: Query) -> None:
+        """Find the chapters and teachers of the sales so far, and the ways of the top-ups."""
+        if self._sales:
+            subscriptions, booked_at, at, amounts = (np.concatenate(one) for one in zip(*self._sales, strict=True))
+            which, values = limited(subscriptions)
+            table = ask.columns(_CHAPTERS.format(which=which), ("id", "chapter_id"), none=NO_ID, **values)
+            chapters = IdTable(*table).of(subscriptions)
+            self._chapters.add(chapters, at, amounts)
+            self._taught.add(self._teachers.at(chapters, booked_at), at, amounts)
+        if self._top_ups:
+            payments, at, amounts = (np.concatenate(one) for one in zip(*self._top_ups, strict=True))
+            self._paid.add(self._ways_of(ask, payments), at, amounts)
+        self._sales, self._top_ups = [], []
+
+    def _ways_of(self, ask: Query, payments: Integers) -> Integers:
+        ids, ways = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+
+        def take(provider: str | None, method: str | None, columns: list[Integers]) -> None:
+            ids.append(columns[0])
+            ways.append(np.full_like(columns[0], self._ways.setdefault((provider, method), len(self._ways))))
+
+        which, values = limited(payments)
+        ask.groups(_WAYS.format(which=which), ("id",), ("provider", "method"), take, **values)
+        return IdTable(np.concatenate(ids), np.concatenate(ways)).of(payments)
+
+    def movements(self, before: Mapping[str, int], due_before: Mapping[str, int]) -> Movements:
+        """All that was added."""
+
+        def total(*names: str) -> list[int]:
+            found: list[int] = sum((self._totals[name] for name in names), np.zeros(self._number, np.int64)).tolist()
+            return found
+
+        ways = dict(enumerate(self._ways))
+        return Movements(
+            billed=total("billed"),
+            returned=_negative(total("returned")),
+            by_chapter=self._chapters.by_name(_id_name),
+            by_teacher=self._taught.by_name(_id_name),
+            topped_up=total("topped_up"),
+            by_provider=self._paid.by_name(lambda way: _named(ways.get(way, (None, None))[0])),
+            by_method=self._paid.by_name(lambda way: _named(ways.get(way, (None, None))[1])),
+            refunded=_negative(total("refunded")),
+            charged_back=_negative(total("disputed", "withheld")),
+            withheld=total("withheld"),
+            clearing=_negative(total("clearing")),
+            due=self._clearing.by_name(self.providers.__getitem__),
+            adjusted=total("adjusted"),
+            fees=_negative(total("fees")),
+            wallets=total(*OF_WALLETS),
+            before=before,
+            due_before=due_before,
+        )
+
+
+def _named(word: str | None) -> str:
+    return NONE if word is None else word
+
+
+def _id_name(number: int) -> str:
+    return NONE if number == NO_ID else str(number)
 
 
 def _before(

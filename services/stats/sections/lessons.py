@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.stats.binary_column_reader import Integers
-from services.stats.days import ONE_DAY, Days
+from services.stats.days import Days
 from services.stats.sections.base import (
     KeyedSums,
     MetricDefinition,
@@ -15,6 +15,7 @@ from services.stats.sections.base import (
     Values,
     distinct,
     rounded,
+    split,
 )
 
 #: A lesson is cut into a hundred parts; who has played so many of them has finished it.
@@ -66,13 +67,18 @@ NUMBERS = (
     ),
 )
 
-# Lesson 0 is what erasure leaves: that somebody was there. -1 is no chapter, and 0 no user.
+#: A day plays no more of a lesson than this, as a constraint of the table says.
+_LONGEST = 2**27
+
+# Lesson 0 is what erasure leaves: that somebody was there. -1 is no chapter, and 0 no user. The day, whether the lesson
+# is finished, and the time are one number, which is a third less to write and to send.
 _VIEWS = f"""
-SELECT (day - %(first)s::date)::bigint AS bucket, course_id, coalesce(chapter_id, -1) AS chapter_id, played_ms,
-       (bit_count(parts) >= {FINISHED_PARTS})::integer::bigint AS finished, coalesce(user_id, 0) AS user_id
+SELECT ((day - %(first)s::date) * 2 + (bit_count(parts) >= {FINISHED_PARTS})::integer) * {_LONGEST}::bigint + played_ms
+           AS played,
+       course_id, coalesce(chapter_id, -1) AS chapter_id, coalesce(user_id, 0) AS user_id
 FROM lesson_views WHERE day >= %(first)s AND day <= %(last)s AND course_id <> 0
 """  # noqa: S608
-_COLUMNS = ("bucket", "course_id", "chapter_id", "played_ms", "finished", "user_id")
+_COLUMNS = ("played", "course_id", "chapter_id", "user_id")
 
 # whom the school did not name by a user's id
 _OTHER_VIEWERS = """
@@ -87,21 +93,17 @@ _PART_DAYS = 31
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
     """The numbers above, for every one of `days`."""
     values: Values = {}
-    first = days.first
-    while first <= days.last:
-        part = Days(first, min(days.last, first + ONE_DAY * (_PART_DAYS - 1)), days.zone)
+    for part in days.parts(_PART_DAYS):
         values |= _compute(ask, part)
-        first = part.last + ONE_DAY
     return values
 
 
 def _compute(ask: Query, days: Days) -> Values:
     period = {"first": days.first, "last": days.last}
-    buckets, courses, chapters, played_ms, finished, users = ask.columns(_VIEWS, _COLUMNS, **period)
-    known = distinct(users)
-    # a day and a viewer's place in one number
-    came = distinct(buckets * known.size + np.searchsorted(known, users))
-    viewers = _by_bucket(days, came[known[came % known.size] != 0] // known.size)
+    played, courses, chapters, users = ask.columns(_VIEWS, _COLUMNS, **period)
+    rest, played_ms = np.divmod(played, _LONGEST)
+    buckets, finished = np.divmod(rest, 2)
+    viewers = [int(np.count_nonzero(distinct(came))) for came in split(users, buckets + 1, len(days))[1:-1]]
     if not users.all():
         for row in ask(_OTHER_VIEWERS, **period):
             viewers[row.bucket] += row.viewers
@@ -116,7 +118,7 @@ def _compute(ask: Query, days: Days) -> Values:
     values: Values = {}
     for bucket, day in enumerate(days):
         numbers: dict[str, Value] = {name: int(sums[bucket]) for name, sums in total.items()}
-        numbers |= {"viewers": int(viewers[bucket]), **{name: rows[bucket] for name, rows in found.items()}}
+        numbers |= {"viewers": viewers[bucket], **{name: rows[bucket] for name, rows in found.items()}}
         if watched := int(total["watched"][bucket]):
             numbers["completion"] = rounded(10_000 * int(total["finished"][bucket]), watched)
         values[day] = numbers

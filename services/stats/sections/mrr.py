@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from services.stats.binary_column_reader import Integers
 from services.stats.days import Days
-from services.stats.sections.base import FOREVER, MetricDefinition, Query, Unit, Value, Values, distinct, rounded
+from services.stats.sections.base import (
+    FOREVER,
+    MetricDefinition,
+    Query,
+    Unit,
+    Value,
+    Values,
+    distinct,
+    order_by,
+    rounded,
+)
 from services.stats.sections.disjoint_terms import cut
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
 from services.stats.sections.term_calendar import monthly
@@ -200,7 +210,7 @@ class Moves:
         day_of = np.concatenate((found.day_of, found.day_of + WINDOW_DAYS))
         nothing = np.zeros_like(found.step)
         inside = np.flatnonzero(day_of < self._number)
-        order = inside[np.lexsort((day_of[inside], users[inside]))]
+        order = inside[order_by(users[inside], day_of[inside], self._number)]
         users, day_of = users[order], day_of[order]
         now = _running(users, np.concatenate((found.step, nothing))[order])
         then = _running(users, np.concatenate((nothing, found.step))[order])
@@ -282,7 +292,7 @@ def by_user_and_day(users: Integers, at: Integers, amounts: Integers, days: Days
     """The steps `amounts` of `users`, added up by day; those before the days are one, and later ones are left out."""
     day_of = buckets(at, days)
     inside = np.flatnonzero(day_of <= len(days))
-    order = inside[np.lexsort((day_of[inside], users[inside]))]
+    order = inside[order_by(users[inside], day_of[inside], len(days) + 1)]
     users, day_of, amounts = users[order], day_of[order], amounts[order]
     firsts = np.flatnonzero((np.diff(users, prepend=-1) != 0) | (np.diff(day_of, prepend=-1) != 0))
     step = np.add.reduceat(amounts, firsts) if firsts.size else firsts

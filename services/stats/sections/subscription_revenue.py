@@ -11,7 +11,7 @@ from services.stats.sections.base import (
     Values,
     breakdown,
 )
-from services.stats.sections.ledger_movements import movements
+from services.stats.sections.ledger_movements import ledger
 from services.stats.sections.subscriptions import count_terms
 
 _LEDGER = "ledger_transactions, ledger_entries"
@@ -71,7 +71,7 @@ NUMBERS = (
 
 
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
-    moved = ask.once(movements, days, rules.currency)
+    moved = ask.once(ledger, days, rules.currency).moved
     terms = ask.once(count_terms, days, rules.grace_days).recognition
     earned, deferred, to_date = terms.earned(), terms.deferred(), moved.before["revenue"]
     values: Values = {}

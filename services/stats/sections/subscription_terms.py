@@ -7,13 +7,14 @@ and those that were returned.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import Days
-from services.stats.sections.base import NONE, Query
+from services.stats.sections.base import NONE, Query, distinct
 
 #: The end of a term that has none.
 NEVER = 2**63 - 1
@@ -44,6 +45,17 @@ class SubscriptionTerms:
     #: 1 where what was paid went back to the wallet at `stopped_at`.
     returned: Integers
 
+    @classmethod
+    def as_sold(cls, columns: list[Integers]) -> "SubscriptionTerms":
+        """Terms that nobody changed, from the columns down to `ends_at`."""
+        ends_at = columns[-1]
+        return cls(*[*columns, ends_at, ends_at, np.full_like(ends_at, NEVER), np.zeros_like(ends_at)])
+
+    def beside(self, others: "SubscriptionTerms") -> "SubscriptionTerms":
+        """These, and then others."""
+        names = [field.name for field in fields(self)]
+        return SubscriptionTerms(*(np.concatenate((getattr(self, name), getattr(others, name))) for name in names))
+
     def where(self, which: NDArray[np.bool_]) -> "SubscriptionTerms":
         """Some of these."""
         return self.take(np.flatnonzero(which))
@@ -62,19 +74,31 @@ class SubscriptionTerms:
         return np.cumsum(is_first)
 
 
-# A row that was cancelled without an end, or expired without one, and of which nobody knows when, counts nowhere.
-_TERMS = """
+# Nearly all are as they were sold: fewer columns say what they are. A row that was cancelled without an end, or expired
+# without one, and of which nobody knows when, counts nowhere.
+_AS_SOLD = """
+SELECT user_id, coalesce(chapter_id, %(none)s) AS chapter, coalesce(hashtextextended(access_level, 0), %(none)s)
+           AS level, id, amount_minor, greatest(activated_at, '0001-01-01Z') AS begins_at,
+       coalesce(ends_at, 'infinity') AS ends_at
+FROM subscriptions AS one
+WHERE status <> 'pending_payment' AND activated_at < %(ends_at)s {whose}
+  AND (ends_at > activated_at AND ends_at >= %(begins_at)s OR ends_at IS NULL AND status = 'active')
+  AND NOT EXISTS (
+      SELECT FROM subscription_terms AS kept
+      WHERE kept.subscription_id = one.id AND kept.activated_at = one.activated_at)
+"""
+_NAMES_AS_SOLD = ("user_id", "chapter", "level", "id", "amount_minor", "begins_at", "ends_at")
+
+_CHANGED = """
 SELECT user_id, coalesce(chapter_id, %(none)s) AS chapter, coalesce(hashtextextended(access_level, 0), %(none)s)
            AS level, id, amount_minor, greatest(activated_at, '0001-01-01Z') AS begins_at,
        coalesce(least(due_at, stopped_at), 'infinity') AS ends_at, coalesce(due_at, 'infinity') AS due_at,
        coalesce(sold_at, 'infinity') AS sold_at, coalesce(stopped_at, 'infinity') AS stopped_at, returned
 FROM (
-    SELECT one.id, one.user_id, one.chapter_id, one.access_level, one.activated_at,
-           coalesce(kept.amount_minor, one.amount_minor) AS amount_minor, one.ends_at AS due_at,
-           CASE WHEN kept.subscription_id IS NULL THEN one.ends_at ELSE kept.ends_at END AS sold_at, kept.stopped_at,
-           0::bigint AS returned
-    FROM subscriptions AS one
-    LEFT JOIN subscription_terms AS kept ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
+    SELECT one.id, one.user_id, one.chapter_id, one.access_level, one.activated_at, kept.amount_minor,
+           one.ends_at AS due_at, kept.ends_at AS sold_at, kept.stopped_at, 0::bigint AS returned
+    FROM subscription_terms AS kept
+    JOIN subscriptions AS one ON one.id = kept.subscription_id AND one.activated_at = kept.activated_at
     WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s {whose}
       AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
     UNION ALL
@@ -90,37 +114,51 @@ WHERE coalesce(least(due_at, stopped_at) > activated_at, true)
   AND (greatest(least(due_at, stopped_at), sold_at, CASE WHEN returned = 1 THEN stopped_at END) >= %(begins_at)s
        OR least(due_at, stopped_at) IS NULL OR sold_at IS NULL)
 """
-_NAMES = (
-    "user_id", "chapter", "level", "id", "amount_minor", "begins_at", "ends_at", "due_at", "sold_at", "stopped_at",
-    "returned",
-)  # fmt: skip
+_NAMES = (*_NAMES_AS_SOLD, "due_at", "sold_at", "stopped_at", "returned")
 # what is made of a term takes ten times its own space, so users are dealt out
-_PART = "user_id %% 16"
+_PARTS = 16
 
 
 def read_terms(ask: Query, days: Days, take: Callable[[SubscriptionTerms], None]) -> None:
     """Give `take`, part by part and in order, the terms that run in some moment of `days`, or end in their first."""
-
-    def take_part(found: list[Integers]) -> None:
-        take(SubscriptionTerms(*found).in_order())
-
-    limits = {"begins_at": days.begins_at, "ends_at": days.ends_at, "none": NONE_GIVEN}
-    if ask.users is None:
-        ask.parts(_TERMS.format(whose="", kept_whose=""), _NAMES, _PART, take_part, **limits)
+    limits: dict[str, object] = {"begins_at": days.begins_at, "ends_at": days.ends_at, "none": NONE_GIVEN}
+    if ask.users is not None:
+        limits["users"] = list(ask.users)
+        as_sold, changed = _texts("user_id = ANY (%(users)s::bigint[])")
+        found = SubscriptionTerms.as_sold(ask.columns(as_sold, _NAMES_AS_SOLD, **limits))
+        take(found.beside(SubscriptionTerms(*ask.columns(changed, _NAMES, **limits))).in_order())
         return
-    some = _TERMS.format(
-        whose="AND one.user_id = ANY (%(users)s::bigint[])", kept_whose="AND kept.user_id = ANY (%(users)s::bigint[])"
-    )
-    take_part(ask.columns(some, _NAMES, **limits, users=list(ask.users)))
+    as_sold, changed = _texts()
+    # few, so all at once
+    others = SubscriptionTerms(*ask.columns(changed, _NAMES, **limits))
+    # the remainder as PostgreSQL has it
+    parts = np.fmod(others.users, _PARTS)
+    left = set(distinct(parts).tolist())
+
+    def take_part(columns: list[Integers]) -> None:
+        part = int(np.fmod(columns[0][0], _PARTS))
+        left.discard(part)
+        take(SubscriptionTerms.as_sold(columns).beside(others.where(parts == part)).in_order())
+
+    ask.parts(as_sold, _NAMES_AS_SOLD, f"user_id %% {_PARTS}", take_part, **limits)
+    for part in left:
+        take(others.where(parts == part).in_order())
 
 
 def running_columns(ask: Query, days: Days, chapters: Sequence[int]) -> list[Integers]:
     """Chapter and user of each term of these chapters that runs at the end of `days`."""
-    whose = "AND one.chapter_id = ANY (%(chapters)s::bigint[])"
-    text = _TERMS.format(whose=whose, kept_whose=whose.replace("one.", "kept."))
     limits = {"begins_at": days.begins_at, "ends_at": days.ends_at, "none": NONE_GIVEN}
-    running = f"SELECT chapter, user_id FROM ({text}) AS one WHERE ends_at >= %(ends_at)s"  # noqa: S608
+    running = " UNION ALL ".join(
+        f"SELECT chapter, user_id FROM ({text}) AS one WHERE ends_at >= %(ends_at)s"  # noqa: S608
+        for text in _texts("chapter_id = ANY (%(chapters)s::bigint[])")
+    )
     return ask.columns(running, ("chapter", "user_id"), **limits, chapters=list(chapters))
+
+
+def _texts(whose: str = "") -> tuple[str, str]:
+    """The queries for the terms as they were sold, and for those that were changed, of these subscriptions."""
+    one, kept = (f"AND {table}.{whose}" if whose else "" for table in ("one", "kept"))
+    return _AS_SOLD.format(whose=one), _CHANGED.format(whose=one, kept_whose=kept)
 
 
 # those that ANALYZE saw, and then all: a scan for a handful of words costs as much as one for the terms
@@ -151,5 +189,9 @@ def level_names(ask: Query, keys: Iterable[int]) -> dict[int, str]:
 
 def buckets(instants: Integers, days: Days) -> Integers:
     """The number of each instant's day, as PostgreSQL's width_bucket has it: 0 is before `days`, len + 1 after them."""
-    edges = np.array([(edge - EPOCH) // timedelta(microseconds=1) for edge in days.edges])
-    return np.searchsorted(edges, instants, side="right")
+    return np.searchsorted(_edges(days), instants, side="right")
+
+
+@lru_cache(maxsize=256)
+def _edges(days: Days) -> Integers:
+    return np.array([(edge - EPOCH) // timedelta(microseconds=1) for edge in days.edges])

@@ -26,6 +26,7 @@ from services.stats.sections.base import (
     span,
 )
 from services.stats.sections.disjoint_terms import Pieces, cut
+from services.stats.sections.registered_users import registered
 from services.stats.sections.revenue_recognition import Recognition, Spread
 from services.stats.sections.subscription_terms import (
     NONE_GIVEN,
@@ -132,12 +133,6 @@ WHERE one.status <> 'pending_payment' AND one.activated_at < %(begins_at)s
   AND least(one.ends_at, kept.stopped_at) > one.activated_at AND least(one.ends_at, kept.stopped_at) < %(begins_at)s
 """
 
-_YEARS = "SELECT id, coalesce(hashtextextended(year_of_study, 0), %(none)s) AS year FROM users"
-_YEAR_NAMES = """
-SELECT DISTINCT year_of_study AS year, hashtextextended(year_of_study, 0) AS key FROM users
-WHERE year_of_study IS NOT NULL
-"""
-
 #: How many days ahead expiring subscriptions are counted.
 _AHEAD = (7, 30)
 
@@ -203,18 +198,18 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
             **months[day],
         }
     # a year of study keeps no history: it is known of the last day at most
-    values[days.last]["students_by_year"] = _by_year(
-        ask, distinct(np.concatenate([np.zeros(0, np.int64), *stock.last]))
-    )
+    students_now = distinct(np.concatenate([np.zeros(0, np.int64), *stock.last]))
+    values[days.last]["students_by_year"] = _by_year(ask, days, students_now)
     return values
 
 
-def _by_year(ask: Query, students: Integers) -> dict[str, int]:
-    """How many of them there are of each year; all users are read, which is quicker than so many by their numbers."""
-    users, years = ask.columns(_YEARS, ("id", "year"), none=NONE_GIVEN)
-    found, counts = np.unique(years[np.isin(users, students, assume_unique=True)], return_counts=True)
-    names = {row.key: row.year for row in ask(_YEAR_NAMES)} | {NONE_GIVEN: NONE}
-    return largest({names[year]: count for year, count in zip(found.tolist(), counts.tolist(), strict=True)})
+def _by_year(ask: Query, days: Days, students: Integers) -> dict[str, int]:
+    """How many of them there are of each year of study."""
+    counts = {
+        NONE if year is None else year: int(np.count_nonzero(np.isin(users, students, assume_unique=True)))
+        for year, users in ask.once(registered, days).items()
+    }
+    return largest({year: count for year, count in counts.items() if count})
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,15 @@ def monthly(terms: SubscriptionTerms, zone: ZoneInfo) -> Integers:
 def local_days(instants: Integers, zone: ZoneInfo) -> Integers:
     """The number of the local day that each instant lies in, counted from the first one of a long calendar."""
     midnights = _midnights(zone.key)
-    return np.clip(np.searchsorted(midnights, instants, side="right") - 1, 0, midnights.size - 1)
+    inside = np.clip(instants, midnights[0], midnights[-1])
+    # Days are 24 hours but for some, so the day is near; to search for each takes five times as long.
+    days: Integers = np.minimum((inside - midnights[0]) // (_DAY_SECONDS * _SECOND), midnights.size - 1)
+    while (is_later := midnights[days] > inside).any():
+        days -= is_later
+    ends = np.append(midnights[1:], NEVER)
+    while (is_over := ends[days] <= inside).any():
+        days += is_over
+    return days
 
 
 def day_number(day: date) -> int:

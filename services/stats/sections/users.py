@@ -15,6 +15,7 @@ from services.stats.sections.base import (
     keyed,
     running,
 )
+from services.stats.sections.registered_users import counted
 
 NUMBERS = (
     MetricDefinition("total", Unit.COUNT, "Users registered (created_at) before the day's end.", reach_days=FOREVER),
@@ -26,14 +27,9 @@ NUMBERS = (
     ),
 )
 
-_USERS = """
-SELECT width_bucket(created_at, %(edges)s) AS bucket, role, year_of_study AS year, count(*) AS users FROM users
-GROUP BY bucket, role, year
-"""
-
 
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
-    rows = ask(_USERS, edges=days.edges)
+    rows = ask.once(counted, days)
     new = by_bucket(days, ((row.bucket, row.users) for row in rows))
     total = running(new)
     roles = keyed(days, ((row.bucket, row.role, row.users) for row in rows))

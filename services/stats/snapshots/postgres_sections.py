@@ -127,16 +127,13 @@ def _read_names(
     connection: Connection, query: str, sections: Mapping[str, Values | Failure], kind: str
 ) -> dict[str, str]:
     """The names of the ids that are keys of some day's breakdowns."""
-    ids = {
-        int(key)
-        for section, days in sections.items()
-        if not isinstance(days, Failure)
-        for numbers in days.values()
-        for name, value in numbers.items()
-        if isinstance(value, dict) and named_by(f"{section}.{name}") == kind
-        for key in value
-        if key.isdigit()
-    }
+    keys: set[str] = set()
+    for section, days in sections.items():
+        if isinstance(days, Failure):
+            continue
+        for name in {name for numbers in days.values() for name in numbers if named_by(f"{section}.{name}") == kind}:
+            keys.update(*(value for numbers in days.values() if isinstance(value := numbers.get(name), dict)))
+    ids = {int(key) for key in keys if key.isdigit()}
     return {str(row.id): row.name for row in connection.exec_driver_sql(query, {"ids": sorted(ids)})} if ids else {}
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from services.stats.days import Days, day_of
-from services.stats.sections import active_users, mrr
+from services.stats.sections import active_users, activity_and_retention, mrr
 from services.stats.settings import CountSettings
 from services.stats.snapshots import postgres_snapshots
 from services.stats.snapshots.backfill import verify
@@ -127,6 +127,7 @@ def test_very_many_users_and_large_ids_are_read_in_another_way(connection: Conne
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(active_users, "LARGEST_PLACE", -1)
             patched.setattr(mrr, "MAX_LISTED", -1)
+            patched.setattr(activity_and_retention, "_MANY_DAYS", 0)
             assert count(connection, days) == expected
     finally:
         connection.rollback()
