@@ -63,6 +63,12 @@ webhook_events = Table(
         "id",
         postgresql_where=text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
     ),
+    Index(
+        "ix_webhook_events_undecided_reference",
+        "reference",
+        "provider",
+        postgresql_where=text("state IN ('quarantined', 'dead') AND resolution IS NULL"),
+    ),
     # with the provider, by which they are counted
     Index(
         "ix_webhook_events_rare",

@@ -10,7 +10,7 @@ from shared.schema.tables import subscriptions, users
 AT_ONCE = 100
 #: Orders that nobody ever pays stay pending, so a round checks the newest, and at so many on each side of a user that
 #: it chooses by chance. A payment itself pays for what its user has waiting, whatever is checked here.
-NEWEST, STRETCH = 500, 1_000
+NEWEST, STRETCH = 250, 500
 
 
 def users_covered(engine: Engine) -> list[int]:
