@@ -40,7 +40,10 @@ def retention() -> None:
 @retention.command()
 @json_option
 def show(as_json: bool) -> None:
-    """Show how long each kind of data is kept, and how many rows are due, up to 1,000."""
+    """Show how long each kind is kept, and how much is due.
+
+    Rows of each kind are counted up to 1,000; in JSON, "more" says that there are more.
+    """
     now, found = datetime.now(UTC), []
     with operators_database(APPLICATION) as engine:
         for rule in rules(read_settings(RetentionSettings)):
