@@ -121,7 +121,7 @@ def test_a_day_shows_when_it_was_computed_and_when_verified_and_what_differed(
 
     page = operator.read("/days")
 
-    headings = [page.index(text) for text in ("Version computed", "Last computed", "Last verified")]
+    headings = [page.index(text) for text in ("Version computed at", "Last computed", "Last verified")]
     values = [page.index(text) for text in ("2026-11-03 09:30", "2026-11-02 03:15", "2 numbers differ")]
     assert [*headings, *values] == sorted([*headings, *values])
 

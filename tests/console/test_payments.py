@@ -85,6 +85,17 @@ def test_a_payment_that_waits_for_a_person_says_so_and_leads_there(support: Pers
     assert 'href="/payments/2"' in support.read("/webhooks")
 
 
+def test_a_webhook_of_a_payment_has_a_next_attempt_once_it_was_tried(support: Person, database: Database) -> None:
+    due = "2031-02-03 04:05:06+01"
+    waits = "UPDATE webhook_events SET state = 'received', processed_at = NULL, attempts = %s, next_attempt_at = %s"
+
+    database.execute(waits + " WHERE id = 12", 0, due)
+    assert "2031-02-03 04:05" not in support.read("/payments/2")
+
+    database.execute(waits + " WHERE id = 12", 1, due)
+    assert "2031-02-03 04:05" in support.read("/payments/2")
+
+
 def test_what_a_balance_is_made_of_is_one_page(support: Person) -> None:
     shown = words(support.read("/wallets/7"))
 

@@ -256,7 +256,10 @@ def _events(connection: Connection, payment: PaymentLine) -> list[PaymentEvent]:
     # One that waits or is quarantined may not be joined to its payment yet, and has its reference. Each part has an
     # index of its own.
     query = """
-        SELECT id, received_at, state, resolution, reason, next_attempt_at FROM webhook_events WHERE id IN (
+        SELECT id, received_at, state, resolution, reason,
+            -- of one that was never tried, it is when it is taken for lost
+            CASE WHEN attempts > 0 AND state = 'received' THEN next_attempt_at END AS next_attempt_at
+        FROM webhook_events WHERE id IN (
             SELECT id FROM webhook_events WHERE payment_id = :id
             UNION SELECT id FROM webhook_events
             WHERE state = 'received' AND provider = :provider AND reference = :reference
