@@ -21,7 +21,7 @@ SELECT 'webhooks', 'm' || i, '', 'd' || i, now(), 'retries', 1 FROM generate_ser
 
 @pytest.mark.parametrize(
     ("command", "rows", "key"),
-    [pytest.param("events", EVENTS, "events", id="events"), pytest.param("dead", LETTERS, "letters", id="dead")],
+    [pytest.param("webhooks", EVENTS, "events", id="webhooks"), pytest.param("dead", LETTERS, "letters", id="dead")],
 )
 def test_a_list_counts_to_ten_thousand_and_says_that_there_are_more(
     command: str, rows: str, key: str, database_url: str

@@ -108,7 +108,7 @@ class Bench:
         """The newest first."""
         return read_statuses(self.database, limit=1000)
 
-    def wait_for(self, course_id: int, state: State = State.COMPLETED, timeout_seconds: float = 60.0) -> JobStatus:
+    def wait_for(self, course_id: int, state: State = State.COMPLETED, timeout_seconds: float = 180.0) -> JobStatus:
         """The newest job of a course, once it is in `state`."""
 
         def there() -> JobStatus | None:
