@@ -82,7 +82,8 @@ _PAYMENT: Final = """SELECT id, provider, provider_reference, order_number, user
         FROM payments"""
 
 # One row: what was locked, the subscriptions that the wallets pay or may pay and what paid for them, who has paid the
-# same orders, and ids for the payments that are not there.
+# same orders, and ids for the payments that are not there. A payer without such a subscription may have paid a thousand
+# times: nothing of that is read.
 READ_PAYMENTS: Final = Statement(
     "read_payments",
     f"""
@@ -103,7 +104,8 @@ SELECT ARRAY(SELECT id FROM webhook_events WHERE id = ANY($1::bigint[]) AND stat
     ) AS paid) AS paid,
     (SELECT json_agg(credit) FROM (
         SELECT id, user_id, completed_at, provider, provider_reference, credited_minor, subscription_id FROM payments
-        WHERE user_id = {_USERS} AND completed_at IS NOT NULL
+        WHERE completed_at IS NOT NULL AND user_id = ANY(ARRAY(
+            SELECT user_id FROM subscriptions WHERE user_id = {_USERS} AND status IN ('pending_payment', 'active')))
     ) AS credit) AS credits,
     (SELECT json_agg(ordered) FROM (
         SELECT payments.id, payments.order_number, payments.user_id, payments.completed_at

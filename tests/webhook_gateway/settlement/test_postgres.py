@@ -215,3 +215,19 @@ def test_an_end_that_an_activation_set_goes_with_it_though_the_period_has_change
     with SqlSchool(sql_school.engine, timedelta(days=days_later)).books() as books:
         books.activate(number, OPENED_AT)
     assert sql_school.subscription(number).ends_at == OPENED_AT + timedelta(days=days_later)
+
+
+@pytest.mark.parametrize(("status", "read"), [(None, 0), ("expired", 0), ("pending_payment", 2), ("active", 2)])
+def test_what_a_payer_paid_before_is_read_where_a_subscription_may_be_paid_by_it(
+    sql_school: SqlSchool, status: str | None, read: int
+) -> None:
+    harness = Harness(sql_school)
+    user_id = sql_school.add_user()
+    for reference in ("R1", "R2"):
+        harness.book(reference=reference, stage=Stage.COMPLETED, amount_minor=1000, user_id=user_id)
+    if status:
+        sql_school.add_subscription(user_id, 50_000, status=status)
+
+    with sql_school.books() as books:
+        list(books.pending_subscriptions(user_id))
+        assert len(list(books.credits(user_id))) == read
