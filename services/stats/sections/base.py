@@ -240,6 +240,15 @@ def order_by(major: Integers, minor: Integers, number: int) -> Integers:
     return np.lexsort((minor, major))
 
 
+def ranks(values: Integers) -> Integers:
+    """How many different smaller values there are than each."""
+    order = np.argsort(values)
+    ordered = values[order]
+    found = np.empty_like(order)
+    found[order] = np.cumsum(np.append(False, ordered[1:] != ordered[:-1])[: ordered.size])
+    return found
+
+
 def split(values: Integers, buckets: Integers, number_of_days: int) -> list[Integers]:
     """The values of each bucket, also of the one before the days and of the one after them."""
     # of small integers the order is found in one pass
