@@ -453,4 +453,4 @@ class _Steps:
         return {names.get(key, str(key)): counts for key, counts in rows}
 
 
-SECTION = Section("subscriptions", NUMBERS, compute, weight=3, source="subscriptions")
+SECTION = Section("subscriptions", NUMBERS, compute, weight=6, source="subscriptions")
