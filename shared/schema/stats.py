@@ -63,6 +63,17 @@ daily_stats_newest = Table(
     info={"writer": "stats"},
 )
 
+# Who left a trace on a day, of the last days alone: the next day counts on from it, and reads no fact of theirs again.
+# What it says is in the facts too; without a row they are read.
+daily_active_users = Table(
+    "daily_active_users",
+    metadata,
+    Column("day", Date, primary_key=True),
+    # a bit for each user's id, from 0 on
+    Column("users", LargeBinary, nullable=False),
+    info={"writer": "stats"},
+)
+
 # A month that is closed, by its first day. Its days stay as they are (the database refuses a change).
 closed_months = Table(
     "closed_months",

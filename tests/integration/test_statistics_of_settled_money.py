@@ -37,7 +37,7 @@ def harness(engine: Engine) -> Harness:
 
 
 def numbers(engine: Engine, day: date) -> dict[str, Any]:
-    sections = PostgresSections(engine, SECTIONS, RULES).read(Days(day, day, ZONE), {}).sections
+    sections = PostgresSections(engine, SECTIONS, RULES).read(Days(day, day, ZONE), {}, {}).sections
     return {f"{name}.{key}": value for name, found in sections.items() for key, value in _of(found, day).items()}
 
 

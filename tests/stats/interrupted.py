@@ -20,8 +20,8 @@ class Interrupted:
     ) -> None:
         self._facts, self._before, self._after = facts, before, after
 
-    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading:
+    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]], active_users: Mapping[date, bytes]) -> Reading:
         self._before()
-        reading = self._facts.read(days, kept)
+        reading = self._facts.read(days, kept, active_users)
         self._after()
         return reading

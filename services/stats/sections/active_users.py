@@ -56,6 +56,9 @@ class Presence:
     #: Who had registered so many days before, in the order of AGES, and who of them came in the day.
     cohorts: tuple[int, ...]
     retained: tuple[int, ...]
+    #: A bit for each id up to the largest of those who left a trace; None where an id is no place, and of days that
+    #: are too early for the next day's windows.
+    users: bytes | None
 
 
 _CHECK_INS = """
@@ -97,7 +100,7 @@ def presence(ask: Query, days: Days) -> dict[date, Presence]:
     found = {}
     for bucket, day in enumerate(longer, start=1):
         if day < days.first:
-            walk.go(bucket, places.known(ask.once(_traces, Days(day, day, days.zone))))
+            walk.go(bucket, places.known(_users_of(ask, day, days)))
             continue
         held, check_ins, begun, attendees = visits.go(ask, _limits(day, days))
         (others,) = ask.columns(_OTHER_TRACES, ("user_id",), **_limits(day, days))
@@ -114,19 +117,25 @@ def presence(ask: Query, days: Days) -> dict[date, Presence]:
             user_days=int(walk.daily[bucket - 29 : bucket + 1].sum()),
             cohorts=tuple(cohort.size for cohort in cohorts),
             retained=tuple(walk.came(bucket, cohort) for cohort in cohorts),
+            users=_as_bits(attendees, others) if places.are_ids and len(longer) - bucket < _BACK else None,
         )
     return found
 
 
-def read_ahead(ask: Query, days: Days) -> None:
-    """Read what `presence` is going to read of the days before, from the last one back, until they meet."""
-    for number in range(1, _BACK + 1):
-        day = days.first - ONE_DAY * number
-        ask.once(_traces, Days(day, day, days.zone))
+def _users_of(ask: Query, day: date, days: Days) -> Integers:
+    """Who left a trace on a day before `days`; nobody counts twice where it is kept."""
+    if (users := ask.active_users.get(day)) is not None:
+        return np.flatnonzero(np.unpackbits(np.frombuffer(users, np.uint8)))
+    return ask.columns(_ALL_TRACES, ("user_id",), **_limits(day, days))[0]
 
 
-def _traces(ask: Query, day: Days) -> Integers:
-    return ask.columns(_ALL_TRACES, ("user_id",), **_limits(day.first, day))[0]
+def _as_bits(*groups: Integers) -> bytes | None:
+    users = np.concatenate(groups)
+    if users.size and (users.min() < 0 or users.max() > LARGEST_PLACE):
+        return None
+    is_active = np.zeros(users.max(initial=0) + 1, np.bool_)
+    is_active[users] = True
+    return np.packbits(is_active).tobytes()
 
 
 def _limits(day: date, days: Days) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Section `engagement`: daily, weekly and monthly active users, stickiness, retention and conversion of new users."""
 
 from services.stats.days import ONE_DAY, Days
-from services.stats.sections.active_users import ACTIVE, AGES, presence, read_ahead
+from services.stats.sections.active_users import ACTIVE, AGES, presence
 from services.stats.sections.base import (
     MetricDefinition,
     Query,
@@ -82,8 +82,6 @@ _MANY_DAYS = 60
 
 
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
-    # another section has begun at the other end: two connections share the month before
-    read_ahead(ask, days)
     paid = _converted(ask, days)
     values: Values = {}
     for bucket, (day, came) in enumerate(ask.once(presence, days).items(), start=1):
@@ -113,4 +111,4 @@ def _converted(ask: Query, days: Days) -> list[int]:
     return by_bucket(days, ((row.bucket, row.users) for row in rows))
 
 
-SECTION = Section("engagement", NUMBERS, compute, weight=2, source="lesson_views, attendances, payments, users")
+SECTION = Section("engagement", NUMBERS, compute, weight=4, source="lesson_views, attendances, payments, users")

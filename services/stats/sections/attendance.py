@@ -119,4 +119,4 @@ def _by_chapter(chapters: Integers, counts: Integers) -> dict[str, int]:
     return largest({NONE if chapter < 0 else str(chapter): int(n) for chapter, n in zip(found, sums, strict=True)})
 
 
-SECTION = Section("attendance", NUMBERS, compute, weight=6, source="attendances, sessions")
+SECTION = Section("attendance", NUMBERS, compute, weight=0, source="attendances, sessions")

@@ -81,13 +81,16 @@ class Query:
         copy: Callable[[str, Mapping[str, Any], ColumnReader], None],
         kept: Mapping[date, Mapping[str, Value]] | None = None,
         shared: "OncePerRun | None" = None,
+        active_users: Mapping[date, bytes] | None = None,
     ) -> None:
         """`run` answers a query with rows, `copy` carries out a COPY to a file; `kept` is what was counted of days
-        before, by day and id; `shared` is what is found for all who ask about the same moment."""
+        before, by day and id; `shared` is what is found for all who ask about the same moment; `active_users` is who
+        left a trace on days before, as `Presence.users` has it."""
         self._run = run
         self._copy = copy
         self._kept = kept or {}
         self._shared = shared or OncePerRun()
+        self.active_users = active_users or {}
         #: Of these users alone terms are read; None means all.
         self.users: Sequence[int] | None = None
 
@@ -154,6 +157,11 @@ class OncePerRun:
                 raise
         return future.result()
 
+    def found(self, find: Callable[..., T], days: Days) -> T | None:
+        """What was found by `find` of `days`; None where nobody asked or it failed."""
+        future = self._found.get((find, days))
+        return None if future is None or future.exception() else future.result()
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -163,7 +171,7 @@ class Section:
     numbers: tuple[MetricDefinition, ...]
     #: (ask, days, rules) -> the numbers of every day
     compute: Callable[[Query, Days, Rules], Values]
-    #: How long it takes, beside the others: the longest are begun first.
+    #: How long it takes, beside the others: the longest are begun first; 0 waits for what others find.
     weight: int = 1
     #: The tables that its numbers are counted from.
     source: str = ""
@@ -238,6 +246,15 @@ def order_by(major: Integers, minor: Integers, number: int) -> Integers:
         # one number of both is put in order several times as fast
         return np.argsort(major * number + minor)
     return np.lexsort((minor, major))
+
+
+def ranks(values: Integers) -> Integers:
+    """How many different smaller values there are than each."""
+    order = np.argsort(values)
+    ordered = values[order]
+    found = np.empty_like(order)
+    found[order] = np.cumsum(np.append(False, ordered[1:] != ordered[:-1])[: ordered.size])
+    return found
 
 
 def split(values: Integers, buckets: Integers, number_of_days: int) -> list[Integers]:

@@ -15,8 +15,8 @@ from services.stats.sections.base import Query, distinct
 
 #: Where so many transactions are read, they come in ranges of their numbers.
 MANY = 100_000
-#: How many numbers are in such a range: at most some ten megabytes of entries.
-RANGE = 200_000
+#: How many numbers are in such a range: some megabytes of entries, which are in memory several times.
+RANGE = 25_000
 #: Stands for the number of what is not there; nobody's id is so far down.
 NO_ID = -(2**62)
 

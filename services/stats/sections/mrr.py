@@ -19,11 +19,11 @@ from services.stats.sections.base import (
     Unit,
     Value,
     Values,
-    distinct,
     order_by,
+    ranks,
     rounded,
 )
-from services.stats.sections.disjoint_terms import cut
+from services.stats.sections.disjoint_terms import Pieces, cut
 from services.stats.sections.subscription_terms import NEVER, SubscriptionTerms, buckets
 from services.stats.sections.term_calendar import monthly
 
@@ -167,15 +167,15 @@ class Moves:
 
     def add(self, terms: SubscriptionTerms) -> None:
         """Add what moves the MRR of the users of `terms`, which are in order."""
-        steps = self.steps(terms)
+        runs = PaidRuns.of(terms, self._grace_days)
+        steps = self.steps(runs)
         self._add_moves(steps)
         self._add_retention(steps)
-        self._add_renewals(terms.where(terms.amounts > 0))
+        self._add_renewals(runs)
 
-    def steps(self, terms: SubscriptionTerms) -> "Steps":
+    def steps(self, runs: "PaidRuns") -> "Steps":
         """How the MRR of their users moves."""
-        paid = terms.where(terms.amounts > 0)
-        pieces = cut(paid.pairs(), paid.begins_at, counts_until(paid, self._grace_days))
+        paid, pieces = runs.terms, runs.pieces
         whose, rate = paid.users[pieces.terms], monthly(paid, self._days.zone)[pieces.terms]
         return by_user_and_day(
             np.concatenate((whose, whose)),
@@ -228,28 +228,26 @@ class Moves:
             is_same = np.append(False, users[1:] == users[:-1])[: users.size]
             np.add.at(sums, day_of, level - np.where(is_same, np.append(0, level)[: users.size], 0))
 
-    def _add_renewals(self, paid: SubscriptionTerms) -> None:
-        day_of, is_due, goes_on = self.renewals(paid)
+    def _add_renewals(self, runs: "PaidRuns") -> None:
+        day_of, is_due, goes_on = self.renewals(runs)
         np.add.at(self.due, day_of[is_due], 1)
         np.add.at(self.renewed, day_of[is_due & goes_on], 1)
 
-    def renewals(self, paid: SubscriptionTerms) -> tuple[Integers, NDArray[np.bool_], NDArray[np.bool_]]:
+    def renewals(self, runs: "PaidRuns") -> tuple[Integers, NDArray[np.bool_], NDArray[np.bool_]]:
         """On which day each term's grace ends, whether a renewal was due by then, and whether its run goes on.
 
         A term that no earlier one outlasts is due where it ends as it was to. A renewal that comes before the end
         counts on the same day as one that comes at the last moment.
         """
-        pairs, ends = paid.pairs(), counts_until(paid, self._grace_days)
-        pieces = cut(pairs, paid.begins_at, ends)
-        # a pair and an end as one number: a rank fits beside a pair, an instant would not
-        values = distinct(ends)
-        numbered = pairs * values.size + np.searchsorted(values, ends)
+        paid, ends = runs.terms, runs.ends_at
+        # a number for each user, chapter and end, in their order
+        numbered = ranks(runs.pairs * (ends.size + 1) + ranks(ends))
         is_outlasted = np.maximum.accumulate(numbered) > numbered
         is_due = _is_whole(paid) & (paid.ends_at != NEVER) & (paid.stopped_at >= ends) & ~is_outlasted
         day_of = buckets(ends, self._days)
-        lasts, last_ends = pairs[pieces.terms[pieces.is_last]], pieces.ends_at[pieces.is_last]
-        goes_on = ~np.isin(numbered, lasts * values.size + np.searchsorted(values, last_ends))
-        return day_of, is_due & (day_of > 0) & (day_of < self._number), goes_on
+        goes_on = np.ones(numbered.size, np.bool_)
+        goes_on[numbered[runs.pieces.terms[runs.pieces.is_last]]] = False
+        return day_of, is_due & (day_of > 0) & (day_of < self._number), goes_on[numbered]
 
     def ask_who_had_paid(self, ask: Query, last_days: int) -> None:
         """Complete `regained` of the last `last_days` days.
@@ -274,6 +272,23 @@ def _read_who_had_paid(ask: Query, days: Days, users: Integers) -> Integers:
     everybody = users.size > MAX_LISTED
     limits = {"users": [] if everybody else users.tolist(), "everybody": everybody}
     return ask.columns(_EARLIER, ("user_id",), begins_at=days.begins_at, **limits)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class PaidRuns:
+    """Paid terms in order, until when each counts, and which of them counts at a moment."""
+
+    terms: SubscriptionTerms
+    pairs: Integers
+    ends_at: Integers
+    pieces: Pieces
+
+    @classmethod
+    def of(cls, terms: SubscriptionTerms, grace_days: int) -> "PaidRuns":
+        """Those of `terms`, which are in order."""
+        paid = terms.where(terms.amounts > 0)
+        pairs, ends_at = paid.pairs(), counts_until(paid, grace_days)
+        return cls(paid, pairs, ends_at, cut(pairs, paid.begins_at, ends_at))
 
 
 @dataclass(frozen=True, slots=True)

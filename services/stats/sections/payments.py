@@ -311,4 +311,4 @@ def _done(days: Days, rows: Sequence[Any], to_date: int) -> list[dict[str, Value
     return found
 
 
-SECTION = Section("payments", NUMBERS, compute, weight=3, source="payments, webhook_events")
+SECTION = Section("payments", NUMBERS, compute, weight=5, source="payments, webhook_events")

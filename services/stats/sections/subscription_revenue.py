@@ -91,4 +91,4 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
     return values
 
 
-SECTION = Section("revenue", NUMBERS, compute, weight=5, source=_LEDGER)
+SECTION = Section("revenue", NUMBERS, compute, weight=0, source=_LEDGER)

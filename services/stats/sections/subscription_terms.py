@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import Days
-from services.stats.sections.base import NONE, Query, distinct
+from services.stats.sections.base import NONE, Query, distinct, order_by
 
 #: The end of a term that has none.
 NEVER = 2**63 - 1
@@ -64,9 +64,19 @@ class SubscriptionTerms:
         """These, in this order."""
         return SubscriptionTerms(*(getattr(self, field.name)[places] for field in fields(self)))
 
+    def reaches_until(self) -> Integers:
+        """Until when each has a say: it runs, is still to be earned, or is returned."""
+        returned_at = np.where(self.returned == 1, self.stopped_at, self.ends_at)
+        return np.maximum(np.maximum(self.ends_at, self.sold_until), returned_at)
+
     def in_order(self) -> "SubscriptionTerms":
         """By user, chapter, and when they begin."""
-        return self.take(np.lexsort((self.ids, self.begins_at, self.chapters, self.users)))
+        number, chapters = self.ids.size, distinct(self.chapters)
+        # they come nearly in this order; one number of both columns is put in order several times as fast as the two
+        by_begin = np.empty(number, np.int64)
+        by_begin[np.lexsort((self.ids, self.begins_at))] = np.arange(number)
+        by_chapter = np.searchsorted(chapters, self.chapters) * number + by_begin
+        return self.take(order_by(self.users, by_chapter, chapters.size * number))
 
     def pairs(self) -> Integers:
         """The number of each term's user and chapter, where they are in order."""
@@ -100,12 +110,16 @@ FROM (
     FROM subscription_terms AS kept
     JOIN subscriptions AS one ON one.id = kept.subscription_id AND one.activated_at = kept.activated_at
     WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s {whose}
+      -- most were stopped long ago, which is known without their subscriptions
+      AND (kept.stopped_at < %(begins_at)s AND kept.ends_at < %(begins_at)s) IS NOT TRUE
       AND (one.ends_at IS NOT NULL OR kept.stopped_at IS NOT NULL OR one.status = 'active')
     UNION ALL
     SELECT subscription_id, user_id, chapter_id, access_level, activated_at, amount_minor, ends_at, ends_at, stopped_at,
            is_returned::integer
     FROM subscription_terms AS kept
-    WHERE is_returned AND activated_at < %(ends_at)s {kept_whose} AND NOT EXISTS (
+    WHERE is_returned AND activated_at < %(ends_at)s {kept_whose}
+      AND (stopped_at < %(begins_at)s AND ends_at < %(begins_at)s) IS NOT TRUE
+      AND NOT EXISTS (
         SELECT FROM subscriptions AS one
         WHERE one.id = kept.subscription_id AND one.activated_at = kept.activated_at
           AND one.status <> 'pending_payment')

@@ -153,10 +153,14 @@ def count_terms(ask: Query, days: Days, grace_days: int) -> Counted:
     longer = days.reaching_back(mrr.WINDOW_DAYS)
     counted = Counted(Stock(days), mrr.Moves(longer, grace_days), longer, Recognition(days))
 
+    first = (days.begins_at - EPOCH) // timedelta(microseconds=1)
+
     def take(terms: SubscriptionTerms) -> None:
-        counted.stock.add(terms)
         counted.moves.add(terms)
-        counted.recognition.add(terms)
+        # the days alone, and not those that rates compare with
+        later = terms.where(terms.reaches_until() >= first)
+        counted.stock.add(later)
+        counted.recognition.add(later)
 
     read_terms(ask, longer.reaching_back(grace_days + 1), take)
     counted.moves.ask_who_had_paid(ask, len(days))
@@ -276,8 +280,8 @@ def with_mrr(ask: Query, days: Days, grace_days: int) -> list[RunningTerm]:
     """The terms that bring MRR at the end of `days`, and what they bring."""
 
     def choose(terms: SubscriptionTerms) -> Chosen:
-        paid = terms.where(terms.amounts > 0)
-        found = paid.take(_now(cut(paid.pairs(), paid.begins_at, mrr.counts_until(paid, grace_days)), days))
+        runs = mrr.PaidRuns.of(terms, grace_days)
+        found = runs.terms.take(_now(runs.pieces, days))
         return found, monthly(found, days.zone)
 
     return _chosen(ask, days.reaching_back(grace_days + 1), choose)
@@ -288,9 +292,9 @@ def renewing(ask: Query, days: Days, grace_days: int, *, is_renewed: bool) -> li
     moves = mrr.Moves(days, grace_days)
 
     def choose(terms: SubscriptionTerms) -> Chosen:
-        paid = terms.where(terms.amounts > 0)
-        day_of, is_due, goes_on = moves.renewals(paid)
-        return _ones(paid.where(is_due & (day_of == 1) & (goes_on | (not is_renewed))))
+        runs = mrr.PaidRuns.of(terms, grace_days)
+        day_of, is_due, goes_on = moves.renewals(runs)
+        return _ones(runs.terms.where(is_due & (day_of == 1) & (goes_on | (not is_renewed))))
 
     return _chosen(ask, days.reaching_back(grace_days + 1), choose)
 
@@ -361,7 +365,7 @@ def user_moves(ask: Query, days: Days, grace_days: int) -> list[UserMove]:
     moved: list[UserMove] = []
 
     def take(terms: SubscriptionTerms) -> None:
-        steps = found.steps(terms)
+        steps = found.steps(mrr.PaidRuns.of(terms, grace_days))
         now = (steps.day_of == 1) & (steps.step != 0)
         columns = (steps.users[now], (steps.after - steps.step)[now], steps.after[now], ~steps.is_first[now])
         moved.extend(UserMove(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
@@ -449,4 +453,4 @@ class _Steps:
         return {names.get(key, str(key)): counts for key, counts in rows}
 
 
-SECTION = Section("subscriptions", NUMBERS, compute, weight=3, source="subscriptions")
+SECTION = Section("subscriptions", NUMBERS, compute, weight=6, source="subscriptions")

@@ -26,10 +26,16 @@ class Wallets:
     def __init__(self, ask: Query, some: Integers | None = None) -> None:
         """All wallets, or those of `some` accounts, which is slower for very many."""
         limits = {"all": some is None, "some": [] if some is None else distinct(some).tolist()}
-        ids, users, balances = ask.columns(_WALLETS, ("id", "user_id", "balance_minor"), **limits)
+        parts: list[list[Integers]] = [[np.zeros(0, np.int64)] * 3]
+        # a row of all of them would be in memory several times
+        ask.parts(_WALLETS, ("id", "user_id", "balance_minor"), f"id %% {_PARTS}", parts.append, **limits)
+        ids, users, balances = (np.concatenate(column) for column in zip(*parts, strict=True))
+        del parts
         order = np.argsort(ids)
+        self._ids = ids[order]
+        del ids
         known = distinct(users)
-        self._ids, self._places = ids[order], np.searchsorted(known, users[order])
+        self._places = np.searchsorted(known, users[order])
         self.balances = np.zeros(known.size, np.int64)
         self.balances[self._places] = balances[order]
 

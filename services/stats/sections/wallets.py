@@ -81,4 +81,4 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
     return values
 
 
-SECTION = Section("wallets", NUMBERS, compute, weight=4, source="ledger_transactions, ledger_entries")
+SECTION = Section("wallets", NUMBERS, compute, weight=3, source="ledger_transactions, ledger_entries")

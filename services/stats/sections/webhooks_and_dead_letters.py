@@ -77,4 +77,4 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
     }
 
 
-SECTION = Section("platform", NUMBERS, compute, weight=4, source="webhook_events, dead_letters")
+SECTION = Section("platform", NUMBERS, compute, weight=2, source="webhook_events, dead_letters")

@@ -45,6 +45,8 @@ class Reading:
     sections: Mapping[str, Values | Failure]
     #: What the school calls the keys of its breakdowns: `chapter`, `course` and `teacher`, by id.
     names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: Who left a trace on the last days, as `Presence.users` has it.
+    active_users: Mapping[date, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,12 @@ class Correction:
 
 
 class SnapshotReader(Protocol):
-    """Reads all sections of a run of days, at one moment; what adds up goes on from what is `kept` of days before."""
+    """Reads all sections of a run of days, at one moment; what adds up goes on from what is `kept` of days before, and
+    `active_users` are not read again where their day did not change."""
 
-    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading: ...
+    def read(
+        self, days: Days, kept: Mapping[date, Mapping[str, Value]], active_users: Mapping[date, bytes]
+    ) -> Reading: ...
 
 
 class SnapshotStore(Protocol):
@@ -112,6 +117,12 @@ class SnapshotStore(Protocol):
 
     def corrections(self, first: date, last: date) -> dict[date, dict[str, Value]]:
         """What is booked on the days of this run, by day and number."""
+
+    def active_users(self, first: date, last: date) -> dict[date, bytes]:
+        """Who left a trace on the days of this run of which it is kept."""
+
+    def keep_active_users(self, days: Days, active_users: Mapping[date, bytes]) -> None:
+        """Keep this of `days`, as far as the next day needs it."""
 
     def mark(self, first: date, last: date) -> None:
         """Mark the kept days of this run as changed."""
@@ -168,7 +179,7 @@ class Computation:
         `before` is what the same has found of the days before, so that they are not read again.
         """
         days = Days(first, last, self.zone)
-        reading = self.facts.read(days, self._relied_on(before or {}))
+        reading = self.facts.read(days, self._relied_on(before or {}), {})
         return {day: self._payload(day, reading, None) for day in days}
 
     def _last(self, day: date) -> date:
@@ -180,7 +191,9 @@ class Computation:
     def _compute(self, book: SnapshotStore, days: Days) -> Outcome:
         failpoint("stats.before_read")
         earlier = book.newest(days.first - ONE_DAY * KEPT_DAYS, days.first - ONE_DAY)
-        reading = self.facts.read(days, self._relied_on({day: found.payload for day, found in earlier.items()}))
+        relied_on = self._relied_on({day: found.payload for day, found in earlier.items()})
+        active = book.active_users(days.first - ONE_DAY * KEPT_DAYS, days.last)
+        reading = self.facts.read(days, relied_on, {day: users for day, users in active.items() if day in relied_on})
         failpoint("stats.after_read")
         known = book.newest(days.first, days.last)
         payloads = {day: self._payload(day, reading, known.get(day)) for day in days}
@@ -195,9 +208,11 @@ class Computation:
         rest = {day: payload for day, payload in payloads.items() if day > closed_until}
         versions += (opened := _versions(rest, known, reading.watermark))
         book.keep(opened)
+        book.keep_active_users(days, reading.active_users)
         failpoint("stats.after_keep")
         book.checked({day: not payload["complete"] for day, payload in payloads.items()}, reading.marks)
-        self._mark_what_follows(book, days, versions, known)
+        others_came = [day for day, users in reading.active_users.items() if active.get(day, users) != users]
+        self._mark_what_follows(book, days, versions, known, others_came)
         if corrections:
             book.mark(closed_until + ONE_DAY, closed_until + ONE_DAY)
         failpoint("stats.before_commit")
@@ -242,10 +257,15 @@ class Computation:
         }
 
     def _mark_what_follows(
-        self, book: SnapshotStore, days: Days, versions: list[NewVersion], known: Mapping[date, StoredVersion]
+        self,
+        book: SnapshotStore,
+        days: Days,
+        versions: list[NewVersion],
+        known: Mapping[date, StoredVersion],
+        others_came: list[date],
     ) -> None:
         """Days that are kept already and depend on what is new here are computed again."""
-        reached = days.last
+        reached = max([days.last, *(day + ONE_DAY * KEPT_DAYS for day in others_came)])
         for version in versions:
             if before := known.get(version.day):
                 reach = max((reach_of(name) for name in _changed(before, version)), default=0)

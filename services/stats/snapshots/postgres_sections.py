@@ -1,7 +1,7 @@
 """Computes all sections from the school's tables in PostgreSQL, at one exported snapshot, over two connections."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from contextvars import copy_context
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
+from services.stats.sections.active_users import presence
 from services.stats.sections.base import OncePerRun, Query, Rules, Section, Value, Values
 from services.stats.sections.catalogue import named_by
 from services.stats.snapshots.compute import Failure, Reading
@@ -35,6 +36,13 @@ _SESSION = (
 )
 
 
+# of what is kept of these days nothing may be used
+_CHANGED = """
+SELECT day FROM unnest(%(days)s::date[]) AS day
+WHERE EXISTS (SELECT FROM changed_days AS changed WHERE changed.day = day.day)
+   OR EXISTS (SELECT FROM late_days AS late WHERE day.day BETWEEN late.first_day AND late.last_day)
+"""
+
 #: What the school calls its chapters, lessons and teachers.
 _NAMES = {
     "chapter": "SELECT id, title AS name FROM chapters WHERE id = ANY (%(ids)s) AND title <> ''",
@@ -51,7 +59,12 @@ class PostgresSections:
         self._sections = sections
         self._rules = rules
 
-    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]]) -> Reading:
+    def read(
+        self,
+        days: Days,
+        kept: Mapping[date, Mapping[str, Value]],
+        active_users: Mapping[date, bytes],
+    ) -> Reading:
         with self._begin() as connection, ExitStack() as stack:
             # the first question fixes the moment that all others are asked about, on every connection
             watermark, moment = connection.exec_driver_sql(
@@ -63,13 +76,19 @@ class PostgresSections:
                 .order_by(changed_days.c.day)
             ).all()
             connections = [connection, *(stack.enter_context(self._begin(moment)) for _ in range(CONNECTIONS - 1))]
-            found = self._compute_all(connections, days, kept)
-            names = {kind: _read_names(connection, query, found, kind) for kind, query in _NAMES.items()}
+            changed = set(connection.exec_driver_sql(_CHANGED, {"days": list(active_users)}).scalars())
+            unchanged = {day: users for day, users in active_users.items() if day not in changed}
+            shared = OncePerRun()
+            query = partial(Query, kept=kept, shared=shared, active_users=unchanged)
+            found = self._compute_all(connections, days, query)
+            came = shared.found(presence, days) or {}
+            names = {kind: _read_names(connection, names, found, kind) for kind, names in _NAMES.items()}
             return Reading(
                 watermark=str(watermark),
                 marks={row.day: row.changes for row in marks},
                 sections={section.name: found[section.name] for section in self._sections},
                 names=names,
+                active_users={day: one.users for day, one in came.items() if one.users is not None},
             )
 
     @contextmanager
@@ -82,14 +101,14 @@ class PostgresSections:
             yield connection
 
     def _compute_all(
-        self, connections: Sequence[Connection], days: Days, kept: Mapping[date, Mapping[str, Value]]
+        self, connections: Sequence[Connection], days: Days, query: Callable[..., Query]
     ) -> dict[str, Values | Failure]:
-        shared, found = OncePerRun(), dict[str, Values | Failure]()
+        found: dict[str, Values | Failure] = {}
         # the heaviest first, so that the lighter ones fill what is left of the time
         waiting = deque(sorted(self._sections, key=lambda section: -section.weight))
 
         def compute(connection: Connection) -> None:
-            ask = Query(partial(_run, connection), partial(_copy, connection), kept, shared)
+            ask = query(partial(_run, connection), partial(_copy, connection))
             while waiting:
                 try:
                     section = waiting.popleft()

@@ -6,18 +6,19 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, delete, false, func, insert, select, text
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, delete, false, func, insert, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.stats.days import last_of_month
+from services.stats.days import ONE_DAY, Days, last_of_month
 from services.stats.sections.base import Value
-from services.stats.snapshots.compute import Correction, NewVersion, Payload, StoredVersion, document_of
+from services.stats.snapshots.compute import KEPT_DAYS, Correction, NewVersion, Payload, StoredVersion, document_of
 from services.stats.snapshots.dirty_days import gather_late, is_changed, mark
 from shared.schema.tables import (
     changed_days,
     closed_day_corrections,
     closed_months,
+    daily_active_users,
     daily_stats,
     daily_stats_newest,
     users,
@@ -176,6 +177,21 @@ class PostgresSnapshotStore:
                 assert isinstance(keys, dict)
                 keys[row.key] = amount
         return found
+
+    def active_users(self, first: date, last: date) -> dict[date, bytes]:
+        table = daily_active_users
+        query = select(table.c.day, table.c.users).where(table.c.day.between(first, last))
+        return {row.day: bytes(row.users) for row in self._connection.execute(query)}
+
+    def keep_active_users(self, days: Days, active_users: Mapping[date, bytes]) -> None:
+        table = daily_active_users
+        last = max(days.last, self._connection.scalar(select(func.max(table.c.day))) or days.last)
+        oldest = last - ONE_DAY * KEPT_DAYS
+        self._connection.execute(
+            delete(table).where(or_(table.c.day.between(days.first, days.last), table.c.day < oldest))
+        )
+        if rows := [{"day": day, "users": users} for day, users in active_users.items() if day >= oldest]:
+            self._connection.execute(insert(table), rows)
 
     def mark(self, first: date, last: date) -> None:
         days = select(daily_stats_newest.c.day).where(daily_stats_newest.c.day.between(first, last))

@@ -51,7 +51,7 @@ def numbers(engine: Engine) -> Callable[[int], Numbers]:
 
     def read(days_ago: int) -> Numbers:
         day = datetime.now(UTC).date() - timedelta(days=days_ago)
-        sections = PostgresSections(engine, SECTIONS, RULES).read(Days(day, day, UTC_ZONE), {}).sections
+        sections = PostgresSections(engine, SECTIONS, RULES).read(Days(day, day, UTC_ZONE), {}, {}).sections
         return {f"{name}.{number}": value for name in sections for number, value in _of(sections[name], day).items()}
 
     return read

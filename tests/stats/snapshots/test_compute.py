@@ -185,7 +185,7 @@ def test_sections_that_are_computed_at_the_same_time_see_the_same_moment(
     numbers = (MetricDefinition("total", Unit.COUNT, "-"),)
     later = Section("later", numbers, count_later)
     first = Section("first", numbers, register_and_count)
-    reading = PostgresSections(engine, (later, first), RULES).read(Days(LAST, LAST, computation.zone), {})
+    reading = PostgresSections(engine, (later, first), RULES).read(Days(LAST, LAST, computation.zone), {}, {})
     assert reading.sections == {"later": {LAST: {"total": 2}}, "first": {LAST: {"total": 2}}}
 
 
@@ -204,7 +204,7 @@ def test_what_several_sections_need_is_found_once_and_reported_to_all(engine: En
         Section(name, (MetricDefinition("total", Unit.COUNT, "-"),), count) for name in ("one", "two", "three")
     )
     days = Days(LAST, LAST, computation.zone)
-    reading = PostgresSections(engine, sections, RULES).read(days, {})
+    reading = PostgresSections(engine, sections, RULES).read(days, {}, {})
     assert reading.sections == {name: {LAST: {"total": 7}} for name in ("one", "two", "three")}
     assert found == [days]
 
