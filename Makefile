@@ -88,8 +88,7 @@ test: .venv ## Test every behaviour on real servers; one area: make test PART=pa
 
 test-all: .venv ## Also defects, chaos, kill matrices, all films, README and containers
 	@$(LOCAL) install
-	@$(BIN)/python -m tests.suite all $(if $(PART),--part $(PART)) $(RERUNS:%=-rR --reruns %) $(ARGS)
-	@$(if $(PART),:,bin/test-containers)
+	@$(if $(PART),$(BIN)/python -m tests.suite all --part $(PART),bin/test-all) $(RERUNS:%=-rR --reruns %) $(ARGS)
 
 test-nightly: .venv ## Only what CI plays every night: more interleavings, larger months
 	@$(LOCAL) install
