@@ -81,15 +81,18 @@ compose-lint: .venv ## Lint the Dockerfiles, the compose file and what Prometheu
 
 ##@ Change it
 
-.PHONY: test test-all coverage check bench chaos sim rotate-drill docs lock release
+.PHONY: test test-all test-nightly coverage check bench chaos sim rotate-drill docs lock release
 test: .venv ## Test every behaviour on real servers; one area: make test PART=payments
 	@$(LOCAL) install
 	@$(BIN)/python -m tests.suite quick $(if $(PART),--part $(PART)) $(ARGS)
 
 test-all: .venv ## Also defects, chaos, kill matrices, all films, README and containers
 	@$(LOCAL) install
-	@$(BIN)/python -m tests.suite all $(if $(PART),--part $(PART)) $(RERUNS:%=-rR --reruns %) $(ARGS)
-	@$(if $(PART),:,bin/test-containers)
+	@$(if $(PART),$(BIN)/python -m tests.suite all --part $(PART),bin/test-all) $(RERUNS:%=-rR --reruns %) $(ARGS)
+
+test-nightly: .venv ## Only what CI plays every night: more interleavings, larger months
+	@$(LOCAL) install
+	@$(BIN)/python -m tests.suite nightly $(if $(PART),--part $(PART)) $(ARGS)
 
 coverage: .venv ## Run make test with branch coverage; fail if the domain is below COVERAGE_FLOOR
 	@$(LOCAL) install

@@ -68,8 +68,11 @@ def _speak(folder: Path, seconds: int) -> Path:
     if not shutil.which("espeak-ng"):
         _SPEAKER.install()
     text = " ".join(_TEXT.split())
-    subprocess.run(["espeak-ng", "-v", "en", "-s", "140", "-w", folder / "spoken.wav", text], check=True)
-    call: list[str | Path] = [
+    # its sound library makes a folder, also where nothing is played
+    environment = {**os.environ, "PULSE_RUNTIME_PATH": str(folder / "pulse")}
+    call: list[str | Path] = ["espeak-ng", "-v", "en", "-s", "140", "-w", folder / "spoken.wav", text]
+    subprocess.run(call, env=environment, check=True)
+    call = [
         "ffmpeg",
         "-nostdin",
         "-v",

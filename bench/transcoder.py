@@ -24,7 +24,7 @@ _ALONE, _EACH, _FREE = "one bare ffmpeg", "one ffmpeg a rendition", "one bare ff
 
 def measure(options: Options, show: Show) -> Iterator[Measure]:
     """CPU and wall time of both kinds of film, then time to the first picture and two workers beside one."""
-    height, seconds = (360, 4) if options.quick else (1080, 24)
+    height, seconds = (360, 2) if options.quick else (1080, 24)
     for kind in films.KINDS:
         show(f"making the {kind} film", 0, 1)
         film = films.make(kind, options.folder / f"{kind}.mp4", height=height, seconds=seconds)
@@ -81,7 +81,7 @@ def _costs(options: Options, film: Path, height: int, show: Show) -> dict[str, l
 
 def _growth(options: Options, height: int, show: Show) -> Measure:
     """A film, and one twice and four times as long: the price of a second of film must stay the same."""
-    first = 2 if options.quick else 12
+    first = 1 if options.quick else 12
     samples = {}
     for number, seconds in enumerate((first, 2 * first, 4 * first)):
         show(f"a film of {seconds} s", number, 3)

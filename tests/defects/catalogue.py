@@ -6,8 +6,9 @@ GATEWAY = "services/webhook_gateway"
 TESTS = "tests/webhook_gateway"
 #: The docstring of the function that keeps a webhook.
 KEEPING = '"""Keep `entry`, unless it is kept already. Raises what `inbox` raises."""'
-#: The first of the seeded interleavings: a defect of the order of steps is found without a test of its own.
-INTERLEAVINGS = "tests/sim/test_interleavings.py::test_many_interleavings[0]"
+#: The seeded interleavings, up to the first that fails: a defect of the order of steps is found without a test of its
+#: own. All of today's are found in the first hundred.
+INTERLEAVINGS = "tests/sim/test_interleavings.py::test_many_interleavings"
 
 
 @dataclass(frozen=True, slots=True)

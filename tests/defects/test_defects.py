@@ -14,7 +14,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
-from tests.defects.catalogue import DEFECTS, Change, Defect
+from tests.defects.catalogue import DEFECTS, INTERLEAVINGS, Change, Defect
 from tests.suite import run_folder
 from tests.suite.run_folder import RunFolder
 
@@ -48,10 +48,21 @@ class Copy:
         )
 
     def test(self, *tests: str) -> tuple[int, str]:
-        """The exit status and the output of pytest, which runs `tests` of the copy."""
+        """The exit status and the output of pytest, which runs `tests` of the copy until one fails."""
         assert self._process.stdin
         assert self._process.stdout
-        arguments = ["-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", f"--timeout={LIMIT_SECONDS}", *tests]
+        arguments = [
+            "-q",
+            "-x",
+            "-m",
+            "not nightly",
+            "-p",
+            "pytest_timeout",
+            "-p",
+            "no:cacheprovider",
+            f"--timeout={LIMIT_SECONDS}",
+            *tests,
+        ]
         print(json.dumps(arguments), file=self._process.stdin, flush=True)
         status, output = json.loads(self._process.stdout.readline())
         return int(status), str(output)
@@ -115,8 +126,10 @@ def test_the_copys_tests_import_the_copys_code(copy: Copy) -> None:
 
 @pytest.mark.timeout(600)
 def test_without_a_defect_every_test_that_is_named_here_passes(copy: Copy) -> None:
-    named = sorted({test for defect in DEFECTS for test in defect.tests})
-    status, output = copy.test(*named)
+    named = {test for defect in DEFECTS for test in defect.tests}
+    # the first hundred; tests/sim plays the others without a defect
+    named = {f"{test}[0]" if test == INTERLEAVINGS else test for test in named}
+    status, output = copy.test(*sorted(named))
     assert status == 0, output[-6000:]
 
 

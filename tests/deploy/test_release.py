@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -55,32 +56,45 @@ def release(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_dry_run_builds_everything_and_changes_nothing(project: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A release that was made as a dry run."""
+
+    folder: Path
+    #: The commit before it.
+    head: str
+    result: "subprocess.CompletedProcess[str]"
+
+    @property
+    def dist(self) -> Path:
+        return self.folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def dry_run(project: Path) -> Built:
     head = git(project, "rev-parse", "HEAD")
+    return Built(project, head, release(project, VERSION, "--dry-run"))
 
-    # When a release is made as a dry run
-    result = release(project, VERSION, "--dry-run")
 
+def test_a_dry_run_builds_everything_and_changes_nothing(dry_run: Built) -> None:
     # Then the wheel, the source, a bill of materials a service and the checksums are there
-    assert result.returncode == 0, result.stderr
-    built = {file.name for file in (project / "dist").iterdir()}
+    assert dry_run.result.returncode == 0, dry_run.result.stderr
+    built = {file.name for file in dry_run.dist.iterdir()}
     bills = {f"nouba-{service}-{VERSION}.cdx.json" for service in ("gateway", "transcoder", "stats")}
     assert built == {f"nouba-{VERSION}-py3-none-any.whl", f"nouba-{VERSION}.tar.gz", "SHA256SUMS", *bills}
-    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=project / "dist", check=True)
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=dry_run.dist, check=True)
 
     # And nothing is committed, tagged or changed
-    assert git(project, "rev-parse", "HEAD") == head
-    assert git(project, "tag") == ""
-    assert git(project, "status", "--porcelain") == ""
+    assert git(dry_run.folder, "rev-parse", "HEAD") == dry_run.head
+    assert git(dry_run.folder, "tag") == ""
+    assert git(dry_run.folder, "status", "--porcelain") == ""
 
 
-def test_a_bill_of_materials_lists_every_pinned_package_with_hashes(project: Path) -> None:
-    assert release(project, VERSION, "--dry-run").returncode == 0
+def test_a_bill_of_materials_lists_every_pinned_package_with_hashes(dry_run: Built) -> None:
+    bill = json.loads((dry_run.dist / f"nouba-gateway-{VERSION}.cdx.json").read_text())
 
-    bill = json.loads((project / "dist" / f"nouba-gateway-{VERSION}.cdx.json").read_text())
-
-    pinned = set(re.findall(r"^([a-z0-9-]+)==(\S+)", (project / "requirements/gateway.txt").read_text(), re.MULTILINE))
+    text = (dry_run.folder / "requirements/gateway.txt").read_text()
+    pinned = set(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
     listed = {(component["name"], component["version"]) for component in bill["components"]}
     assert listed >= pinned
     assert all(component["hashes"] for component in bill["components"])
@@ -89,12 +103,12 @@ def test_a_bill_of_materials_lists_every_pinned_package_with_hashes(project: Pat
 
 
 @pytest.mark.slow
-def test_the_same_commit_gives_the_same_wheel(project: Path) -> None:
-    wheel = project / "dist" / f"nouba-{VERSION}-py3-none-any.whl"
-    assert release(project, VERSION, "--dry-run").returncode == 0
+def test_the_same_commit_gives_the_same_wheel(dry_run: Built) -> None:
+    wheel = dry_run.dist / f"nouba-{VERSION}-py3-none-any.whl"
     first = wheel.read_bytes()
+    wheel.unlink()
 
-    assert release(project, VERSION, "--dry-run").returncode == 0
+    assert release(dry_run.folder, VERSION, "--dry-run").returncode == 0
 
     assert wheel.read_bytes() == first
 

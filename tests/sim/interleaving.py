@@ -45,6 +45,8 @@ _LATER = "UPDATE webhook_events SET next_attempt_at = now() - interval '1 s' WHE
 _WAITING = "SELECT count(*) FROM webhook_events WHERE state = 'received'"
 #: The chain of seals is read from its beginning, which takes longer with each interleaving.
 CHAIN_EVERY = 25
+#: The sealer and the check of its chain read back over minutes: what was played before costs each of them time.
+SEEDS_PER_DATABASE = 100
 #: How often time passes at the end, until everything that waits has to be done.
 ROUNDS = 12
 

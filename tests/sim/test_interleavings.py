@@ -5,13 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from local.postgres import Postgres
-from tests.sim.interleaving import Servers, run_seed
+from tests.sim.interleaving import SEEDS_PER_DATABASE, Servers, run_seed
 from tests.webhook_gateway.processes import new_database
 
-#: Of each test of `make test-all`; `make sim` plays as many as are asked for.
-SEEDS = 500
-#: The sealer and the check of its chain read back over minutes: what was played before costs each of them time.
-SEEDS_PER_DATABASE = 100
+#: `make test-all` plays the first so many, in tests of a database each, and CI all of them every night.
+SEEDS, NIGHTLY_SEEDS = 1000, 10_000
 
 
 @pytest.fixture
@@ -20,20 +18,22 @@ def servers(database_url: str) -> Iterator[Servers]:
         yield servers
 
 
-@pytest.mark.parametrize("first", [0, pytest.param(20, marks=pytest.mark.slow)])
-def test_some_interleavings(servers: Servers, first: int) -> None:
-    for seed in range(first, first + 20):
+def test_some_interleavings(servers: Servers) -> None:
+    for seed in range(20):
         run_seed(servers, seed)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("first", range(0, 20 * SEEDS, SEEDS))
-def test_many_interleavings(migrated_server: Postgres, first: int) -> None:
-    for begin in range(first, first + SEEDS, SEEDS_PER_DATABASE):
-        with new_database(migrated_server) as database, Servers.of(database.url) as servers:
-            for seed in range(begin, begin + SEEDS_PER_DATABASE):
-                run_seed(servers, seed)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=pytest.mark.slow if first < SEEDS else pytest.mark.nightly)
+        for first in range(0, NIGHTLY_SEEDS, SEEDS_PER_DATABASE)
+    ],
+)
+def test_many_interleavings(servers: Servers, first: int) -> None:
+    for seed in range(first, first + SEEDS_PER_DATABASE):
+        run_seed(servers, seed)
 
 
 def test_a_seed_plays_the_same_steps_again(migrated_server: Postgres) -> None:

@@ -1,4 +1,4 @@
-"""Runs the tests: `make test` a proof of every behaviour, `make test-all` all proofs, PART one area of either."""
+"""Runs the tests: `make test` each behaviour, `make test-all` all proofs, `make test-nightly` more of the same."""
 
 import os
 import subprocess
@@ -10,7 +10,12 @@ TESTS: Final = Path(__file__).parents[1]
 ROOT: Final = TESTS.parent
 #: Tests wait for servers as often as for a processor, so that three processes fill two cores.
 PROCESSES: Final = max(2, (os.cpu_count() or 2) * 3 // 2)
-_LEFT_OUT: Final = {"quick": "not slow and not lint", "all": "not lint", "lint": "lint"}
+_MARKED: Final = {
+    "quick": "not slow and not nightly and not lint",
+    "all": "not nightly and not lint",
+    "nightly": "nightly",
+    "lint": "lint",
+}
 
 
 def parts() -> dict[str, list[Path]]:
@@ -27,7 +32,7 @@ def parts() -> dict[str, list[Path]]:
 
 def command(selection: str, part: str, arguments: list[str]) -> list[str]:
     """The command line of pytest."""
-    line = [sys.executable, "-m", "pytest", "-q", "-m", _LEFT_OUT[selection]]
+    line = [sys.executable, "-m", "pytest", "-q", "-m", _MARKED[selection]]
     if selection == "quick":
         line += ["--hypothesis-profile", "quick"]
     if selection != "lint":
@@ -36,7 +41,7 @@ def command(selection: str, part: str, arguments: list[str]) -> list[str]:
 
 
 def main() -> int:
-    """`python -m tests.suite quick|all|lint [--part NAME] [pytest's own arguments]`"""
+    """`python -m tests.suite quick|all|nightly|lint [--part NAME] [pytest's own arguments]`"""
     selection, *arguments = sys.argv[1:]
     part = ""
     if arguments[:1] == ["--part"]:

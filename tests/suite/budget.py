@@ -5,7 +5,8 @@ something else runs on the machine, CPU time hardly changes. A slower machine ne
 folder is compared with the median of all folders, within limits: a suite that becomes slower everywhere fails too.
 Servers that outlive a test are not counted, and waiting costs no CPU time: the summary's ten slowest tests show it.
 
-Every green run writes what it measured to `.nouba/suite`: copy that of a `make test-all` here with the reason.
+Every green run of several processes writes what it measured to `.nouba/suite`: copy that of a `make test-all` here with
+the reason.
 """
 
 import resource

@@ -1,8 +1,8 @@
 """Which groups of tests take long, so that a run begins with them: a long one that begins last leaves a core idle.
 
-A group is what runs in one process: a test, or a file or folder whose tests share a fixture. Every green run writes its
-long groups to `.nouba/suite`: copy those of a `make test-all` here. A line that is out of date costs seconds at the end
-of a run and nothing else.
+A group is what runs in one process: a test, or a file or folder whose tests share a fixture. Every green run of several
+processes writes its long groups to `.nouba/suite`: copy those of a `make test-all` here. A line that is out of date
+costs seconds at the end of a run and nothing else.
 """
 
 from collections.abc import Mapping

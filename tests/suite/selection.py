@@ -12,7 +12,7 @@ from tests.suite.budget import read_budget
 from tests.suite.durations import read_durations
 
 #: Where `make test` leaves tests out, and the command that runs them.
-LEFT_TO: Final = {"slow": "make test-all", "lint": "make check"}
+LEFT_TO: Final = {"slow": "make test-all", "nightly": "make test-nightly", "lint": "make check"}
 #: A file that takes less is not worth distributing test by test.
 SHORT_SECONDS: Final = 8.0
 _left: Counter[tuple[str, str]] = Counter()
@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "slow: a proof that takes long; `make test` leaves it to `make test-all`, which .ci/run runs"
     )
+    config.addinivalue_line("markers", "nightly: more of what another test proves; `make test-nightly` runs it")
     config.addinivalue_line("markers", "lint: reads files and starts nothing; `make check` runs it")
     if worker := getattr(config, "workerinput", None):
         _use_own_ports(int(worker["workerid"].removeprefix("gw")), int(worker["workercount"]))

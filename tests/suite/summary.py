@@ -36,7 +36,8 @@ class Summary:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if session.exitstatus == pytest.ExitCode.OK:
+        # of `make test` and its like; a run of one process may be of one test, or of the containers beside
+        if session.exitstatus == pytest.ExitCode.OK and self._config.pluginmanager.hasplugin("dsession"):
             folder = self._config.rootpath / ".nouba" / "suite"
             folder.mkdir(parents=True, exist_ok=True)
             write_budget(self._rows(), folder / "budget.tsv")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from _pytest.mark.expression import Expression
 
 from local.daemon import MARK
 from tests.suite.__main__ import command, parts
@@ -30,6 +31,9 @@ def test_a_queue(rabbitmq_url): assert rabbitmq_url
 
 @pytest.mark.slow
 def test_for_later(): raise AssertionError
+
+@pytest.mark.nightly
+def test_for_the_night(): raise AssertionError
 
 @pytest.mark.lint
 def test_for_check(): raise AssertionError
@@ -69,7 +73,7 @@ def test_an_unknown_part_is_a_sentence_that_names_all_parts() -> None:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
-    """A folder with four tests and the project's fixtures."""
+    """A folder with five tests and the project's fixtures."""
     folder = tmp_path / "tests" / "sample"
     folder.mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '--strict-markers'\n")
@@ -78,8 +82,30 @@ def sample(tmp_path: Path) -> Path:
     return folder
 
 
+def selected(selection: str) -> list[str]:
+    """The arguments of pytest that select the tests of a command."""
+    line = command(selection, "", [])
+    # the first -m is Python's
+    at = line.index("-m", 3)
+    return line[at : at + 2]
+
+
+@pytest.mark.parametrize(
+    ("marker", "commands"),
+    [("", ["quick", "all"]), ("slow", ["all"]), ("nightly", ["nightly"]), ("lint", ["lint"])],
+)
+def test_a_marker_says_which_commands_run_a_test(marker: str, commands: list[str]) -> None:
+    def is_marked(name: str, /, **_: object) -> bool:
+        return name == marker
+
+    found = [
+        one for one in ("quick", "all", "nightly", "lint") if Expression.compile(selected(one)[1]).evaluate(is_marked)
+    ]
+    assert found == commands
+
+
 def start(sample: Path) -> "subprocess.Popen[str]":
-    arguments = ["-n", "2", "--dist", "loadgroup", "-m", "not slow and not lint", "tests/sample"]
+    arguments = ["-n", "2", "--dist", "loadgroup", *selected("quick"), "tests/sample"]
     return subprocess.Popen(
         [sys.executable, "-c", PYTEST, *arguments],
         cwd=sample.parents[1],
@@ -119,6 +145,7 @@ def test_a_run_says_what_it_ran_and_what_it_left_to_whom_and_leaves_no_server(sa
     assert process.returncode == 0, output
     assert "Ran 2 tests" in output
     assert "Left to `make test-all`: 1 tests" in output
+    assert "Left to `make test-nightly`: 1 tests" in output
     assert "Left to `make check`: 1 tests" in output
     assert "tests/sample/test_sample.py::test_a_database" in output.split("The slowest:")[1]
     assert servers_of(sample) == []

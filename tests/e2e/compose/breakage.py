@@ -95,8 +95,8 @@ def poison(containers: Containers) -> None:
 
 
 def give_up_what_died(containers: Containers) -> None:
-    containers.run(
-        "exec", "--no-TTY", "gateway", "nouba", "dead", "discard", "--queue", "webhooks", "--actor-name", "test",
+    containers.read(
+        "gateway", "nouba", "dead", "discard", "--queue", "webhooks", "--actor-name", "test",
         "--reason", "a test has poisoned the queue",
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def _standard(containers: Containers) -> Delivery:
 
 
 def rabbitmq(containers: Containers, *command: str) -> None:
-    containers.run("exec", "--no-TTY", "rabbitmq", "rabbitmqctl", "--quiet", *command)
+    containers.read("rabbitmq", "rabbitmqctl", "--quiet", *command)
 
 
 def send_large_webhooks(containers: Containers) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from local.free_port import free_port
 
 PROJECT = Path(__file__).parents[3]
+PSQL = ("psql", "--dbname", "nouba", "--quiet", "--no-align", "--tuples-only")
 SCALED = {"transcoder": 4, "payments-worker": 2}
 
 
@@ -74,6 +75,32 @@ class Containers:
             cwd=PROJECT, env=self._environment, capture_output=True, text=True, timeout=timeout_seconds,
         )  # fmt: skip
 
+    def execute(
+        self, service: str, *command: str, number: int | None = None, timeout_seconds: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `command` in the container of `service`, in the first or the one with `number`.
+
+        By Docker itself: `docker compose exec` reads all files first, which takes a multiple of most commands.
+        """
+        (container, *_) = self.ids(service, number)
+        return subprocess.run(
+            ["docker", "exec", container, *command], capture_output=True, text=True, timeout=timeout_seconds
+        )
+
+    def read(self, service: str, *command: str, timeout_seconds: float = 120) -> str:
+        """What `command` prints in the container of `service`; raises AssertionError where it fails."""
+        result = self.execute(service, *command, timeout_seconds=timeout_seconds)
+        assert result.returncode == 0, f"{service}: {' '.join(command)}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    def ids(self, service: str, number: int | None = None) -> list[str]:
+        """The containers of `service`, also those that do not run, the first one first."""
+        labels = [f"project={self.name}", f"service={service}", "oneoff=False"]
+        labels += [f"container-number={number}"] if number else []
+        filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        # the newest comes first
+        return _docker("ps", "--all", "--quiet", *filters).split()[::-1]
+
     @cached_property
     def services(self) -> list[str]:
         """The names of those that run, and of those that run once."""
@@ -86,7 +113,7 @@ class Containers:
 
     def secret(self, service: str, name: str) -> str:
         """A setting that only `service` may read."""
-        return self.run("exec", "--no-TTY", service, "cat", f"/run/secrets/{service}/{name}").strip()
+        return self.read(service, "cat", f"/run/secrets/{service}/{name}").strip()
 
     @cached_property
     def film(self) -> bytes:
@@ -100,35 +127,32 @@ class Containers:
             f"-t {seconds} -c:v libx264 -preset ultrafast -c:a aac /tmp/film.mp4 && cat /tmp/film.mp4"
         )
         made = subprocess.run(
-            ["docker", "compose", "--project-name", self.name, "exec", "--no-TTY", "transcoder", "sh", "-c", make],
-            cwd=PROJECT, env=self._environment, check=True, capture_output=True, timeout=60,
+            ["docker", "exec", self.ids("transcoder")[0], "sh", "-c", make],
+            check=True, capture_output=True, timeout=60,
         )  # fmt: skip
         return made.stdout
 
     def python(self, service: str, program: str) -> subprocess.CompletedProcess[str]:
         """Run `program` in a container of `service`, as its process would."""
-        return self.ask("exec", "--no-TTY", service, "/opt/nouba/bin/python", "-c", program)
+        return self.execute(service, "/opt/nouba/bin/python", "-c", program)
 
     def start(self, service: str) -> None:
         """Its containers alone: `docker compose start` would run the tasks at the start again, and wait for all."""
-        self.start_containers([container["Id"] for container in self.inspect(service)])
+        self.start_containers(self.ids(service))
 
     def start_containers(self, ids: Sequence[str]) -> None:
         """Start those that were stopped or killed."""
-        subprocess.run(["docker", "start", *ids], check=True, capture_output=True, timeout=60)
+        _docker("start", *ids)
 
     def stop_one(self, service: str) -> str:
         """Stop one of the containers of `service` as a scaler does, with the time it has to end; its id."""
-        container = str(self.inspect(service)[0]["Id"])
-        subprocess.run(["docker", "stop", container], check=True, capture_output=True, timeout=120)
+        container = self.ids(service)[0]
+        _docker("stop", container)
         return container
 
     def sql(self, role: str, statement: str) -> subprocess.CompletedProcess[str]:
         """Run `statement` as `role`."""
-        return self.ask(
-            "exec", "--no-TTY", "postgres", "psql", "--username", role, "--dbname", "nouba", "--quiet",
-            "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1", "--command", statement,
-        )  # fmt: skip
+        return self.execute("postgres", *PSQL, "--username", role, "--set", "ON_ERROR_STOP=1", "--command", statement)
 
     def states(self) -> list[dict[str, Any]]:
         """Every container that is there, as `docker compose ps` has it."""
@@ -136,10 +160,13 @@ class Containers:
 
     def inspect(self, service: str) -> list[dict[str, Any]]:
         """What Docker knows of the containers of `service`."""
-        ids = self.run("ps", "--all", "--quiet", service).split()
-        found = subprocess.run(["docker", "inspect", *ids], check=True, capture_output=True, text=True)
-        return list(json.loads(found.stdout))
+        ids = self.ids(service)
+        return list(json.loads(_docker("inspect", *ids))) if ids else []
 
     def play(self) -> str:
         """The demonstration's own words; raises AssertionError where something did not end as it must."""
         return self.run("--profile", "demo", "run", "--rm", "demo", timeout_seconds=180)
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout

@@ -63,8 +63,8 @@ def test_an_operator_enters_the_console_sees_the_queues_and_lets_one_rest(contai
 def test_a_killed_worker_comes_back_and_nothing_is_lost(containers: Containers) -> None:
     # Given every payments worker, killed in the middle of whatever it does
     before = [container["RestartCount"] for container in containers.inspect("payments-worker")]
-    for index in range(1, len(before) + 1):
-        containers.ask("exec", "--no-TTY", "--index", str(index), "payments-worker", "sh", "-c", "kill -9 -1")
+    for number in range(1, len(before) + 1):
+        containers.execute("payments-worker", "sh", "-c", "kill -9 -1", number=number)
 
     # When payments come at once
     reported = containers.play()

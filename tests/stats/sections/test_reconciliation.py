@@ -232,7 +232,7 @@ def test_ledger_revenue_wallets_and_mrr_agree(connection: Connection, acts: list
 AT_ONCE, BATCHES = 40, 75
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_they_agree_in_many_more_histories(connection: Connection) -> None:
     for seed in range(BATCHES):
         chance = random.Random(seed)

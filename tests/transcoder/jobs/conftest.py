@@ -41,11 +41,5 @@ def alone(film: Path, test_run: RunFolder) -> Files:
 
 @pytest.fixture(scope="session")
 def short_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 seconds, two chunks of two renditions: for a test that makes many lessons."""
+    """12 seconds, two chunks of two renditions."""
     return make_film(tmp_path_factory.mktemp("film") / "short.mp4", seconds=12)
-
-
-@pytest.fixture(scope="session")
-def short_alone(short_film: Path, test_run: RunFolder) -> Files:
-    """What one process makes of the short film without any server."""
-    return test_run.once("short-alone", lambda folder: made_alone(short_film, folder))

@@ -22,31 +22,6 @@ from tests.transcoder.jobs.harness import Bench, Files
 from tests.waiting import wait_until
 
 SHORT_LEASE = {"NOUBA_TRANSCODER_LEASE_SECONDS": "1.5", "NOUBA_TRANSCODER_MAX_ATTEMPTS": "100"}
-PLACES = (
-    "after_claim", "before_plan_commit", "after_first", "after_encode", "before_finish_commit", "after_finish",
-    "before_publish", "after_master", "before_commit",
-)  # fmt: skip
-
-
-@pytest.mark.slow
-def test_workers_killed_at_every_step_one_after_the_other_leave_the_same_lesson(
-    bench: Bench, film: Path, alone: Files
-) -> None:
-    course_id, _ = bench.submit(film)
-
-    left_behind = []
-    for place in PLACES:
-        with bench.worker(f"transcoder.{place}=kill*1", **SHORT_LEASE) as worker:
-            assert worker.wait(60) == -signal.SIGKILL, f"nobody came to {place}"
-        left_behind += bench.left_in_scratch()
-    assert left_behind, "a killed worker cannot clean up"
-    with bench.worker(**SHORT_LEASE):
-        bench.wait_for(course_id)
-        bench.wait_until_quiet()
-        bench.wait(lambda: not bench.left_in_scratch(), "nobody cleaned up for the dead")
-
-    assert bench.lesson(course_id) == alone
-    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not notified once")
 
 
 @pytest.mark.slow

@@ -7,26 +7,30 @@ import pytest
 
 from tests.failpoint_places import DELAY, KILL, RAISE, TRANSCODER
 from tests.transcoder.jobs.harness import Bench, Files
+from tests.waiting import wait_until
 
 SHORT_LEASE = {"NOUBA_TRANSCODER_LEASE_SECONDS": "1.5", "NOUBA_TRANSCODER_MAX_ATTEMPTS": "100"}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_workers_killed_at_every_place_leave_the_same_lesson(
-    bench: Bench, short_film: Path, short_alone: Files
+def test_workers_killed_at_every_place_one_after_the_other_leave_the_same_lesson(
+    bench: Bench, film: Path, alone: Files
 ) -> None:
-    courses = []
+    course_id, _ = bench.submit(film)
+
+    left_behind = []
     for place in TRANSCODER:
-        # one that has every step before it: how far the others came until a worker was killed, time alone decides
-        courses.append(bench.submit(short_film)[0])
         with bench.worker(f"{place}={KILL}", **SHORT_LEASE) as worker:
             assert worker.wait(60) == -signal.SIGKILL, f"nobody came to {place}"
+        left_behind += bench.left_in_scratch()
+    assert left_behind, "a killed worker cannot clean up"
     with bench.worker(**SHORT_LEASE):
-        for course_id in courses:
-            bench.wait_for(course_id)
+        bench.wait_for(course_id)
         bench.wait_until_quiet()
-    assert [course_id for course_id in courses if bench.lesson(course_id) != short_alone] == []
+        bench.wait(lambda: not bench.left_in_scratch(), "nobody cleaned up for the dead")
+
+    assert bench.lesson(course_id) == alone
+    wait_until(lambda: bench.depths().get("default") == 1, message="the statistics are not notified once")
 
 
 def test_a_worker_that_fails_once_at_every_place_makes_the_same_lesson(bench: Bench, film: Path, alone: Files) -> None:
