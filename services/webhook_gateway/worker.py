@@ -69,13 +69,21 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         autocommit=True,
         statement_timeout_ms=MAX_STATEMENT_MS,
     )
+    # a batch and a read at once: on a connection that others use now and then, each would find its plans forgotten
+    batches = build_engine(
+        url,
+        pool_size=2,
+        application="nouba payments batches",
+        autocommit=True,
+        statement_timeout_ms=MAX_STATEMENT_MS,
+    )
     background = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
     relay = Relay(background, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
     broker = build_broker(rabbitmq_url)
-    settlement = _settlement(engine, settings, providers, _confirming(providers, breakers, engine), terms)
+    settlement = _settlement(engine, batches, settings, providers, _confirming(providers, breakers, engine), terms)
     declare(broker, settlement, partial(enqueue_alone, background), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
@@ -102,6 +110,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
 
 def _settlement(
     engine: Engine,
+    batches: Engine,
     settings: GatewaySettings,
     providers: Mapping[str, Provider],
     asks: Mapping[str, ConfirmsPayments],
@@ -111,7 +120,8 @@ def _settlement(
     books = partial(open_store, engine, settings.subscription_period)
     long_wait = Settlement(lambda event_id: read([event_id])[0], books, providers, asks, terms, settings.payments_mode)
     short_wait = replace(long_wait, books=partial(open_store, engine, settings.subscription_period, MAX_LOCK_MS))
-    return BatchedSettlement(short_wait, long_wait, read)
+    together = replace(short_wait, books=partial(open_store, batches, settings.subscription_period, MAX_LOCK_MS))
+    return BatchedSettlement(together, short_wait, long_wait, partial(read_events, batches))
 
 
 def _anchoring(settings: GatewaySettings) -> list[BackgroundThread]:
