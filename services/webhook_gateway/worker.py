@@ -62,21 +62,9 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     """Work until stopped; returns the exit status."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
-    engine = build_engine(
-        url,
-        pool_size=settings.worker_threads,
-        application="nouba payments worker",
-        autocommit=True,
-        statement_timeout_ms=MAX_STATEMENT_MS,
-    )
+    engine = _committing(url, settings.worker_threads, "nouba payments worker")
     # a batch and a read at once: on a connection that others use now and then, each would find its plans forgotten
-    batches = build_engine(
-        url,
-        pool_size=2,
-        application="nouba payments batches",
-        autocommit=True,
-        statement_timeout_ms=MAX_STATEMENT_MS,
-    )
+    batches = _committing(url, 2, "nouba payments batches")
     background = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
     relay = Relay(background, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
@@ -105,6 +93,16 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     threads = settings.worker_threads
     return run_worker(
         broker, [QUEUE], threads=threads, prefetch=SHORT_JOBS * threads, background_threads=background_threads
+    )
+
+
+def _committing(url: str, connections: int, application: str) -> Engine:
+    return build_engine(
+        url,
+        pool_size=connections,
+        application=application,
+        autocommit=True,
+        statement_timeout_ms=MAX_STATEMENT_MS,
     )
 
 
