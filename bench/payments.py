@@ -15,7 +15,7 @@ import click
 import psycopg2
 from psycopg2 import sql
 
-from bench import webhooks
+from bench import cores, webhooks
 from bench.load import send
 from bench.measures import Measure, Options, Show, alternate, percentile
 from bench.running import NOUBA, Process, cpu_seconds, postgres, rabbitmq, run, running
@@ -94,6 +94,14 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
         costs = {who: list(school.cpu_us[who]) for who in (_NOUBA, _ONE_BY_ONE, _SET_BASED)}
         name = "CPU of an event settled, of all processes"
         yield Measure(part=PART, name=name, unit="µs", samples=costs, goal="at most 1,000 µs", digits=0)
+        if cores.are_there(2):
+            each = {
+                "two workers and the servers on two cores": partial(school.settle_pinned, 2),
+                "one worker and the servers on one core": partial(school.settle_pinned, 1),
+            }
+            found, goal = alternate(options.rounds, each, show), "1.8 times one"
+            name = "events settled, with a core for each worker"
+            yield Measure(part=PART, name=name, unit="/s", samples=found, goal=goal, digits=0)
         hot = alternate(options.rounds, {"all events of one user": partial(school.settle, workers=1, students=1)}, show)
         yield Measure(part=PART, name="events settled", unit="/s", samples=hot, goal="at least 300/s", digits=0)
         seconds = 1 if options.quick else 10
@@ -172,6 +180,12 @@ class _School:
                 self.cpu_us[_NOUBA].append(1e6 * seconds / max(1, left))
             self.worker_mb = max(self.worker_mb, hands[0].largest_mb)
         return _rate(self._ask("SELECT extract(epoch FROM processed_at) FROM webhook_events WHERE id > %s", last))
+
+    def settle_pinned(self, workers: int) -> float:
+        """The same where the workers, PostgreSQL, RabbitMQ and the gateway have as many cores as there are workers."""
+        servers = [self._gateway.pid, *(pid for pid in (self._server.pid, self._broker_pid) if pid is not None)]
+        with cores.pinned(workers, servers):
+            return self.settle(workers=workers, students=STUDENTS)
 
     def celery(self) -> float:
         """The same of a Celery worker with as many threads, in a database of its own."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import psycopg2
 
-from bench import films, ladders, player_startup, speech
+from bench import cores, films, ladders, player_startup, speech
 from bench.films import PICTURES_PER_SECOND
 from bench.measures import Measure, Options, Show, alternate
 from bench.rivals import bare_ffmpeg
@@ -110,6 +110,13 @@ def _together(options: Options, film: Path, seconds: int, show: Show) -> Iterato
         whole = {who: [one for _, one in pairs] for who, pairs in found.items()}
         goal = "two workers at least 1.85 times as fast as one"
         yield Measure(part=PART, name=f"upload of {seconds} s to whole lesson", unit="s", samples=whole, goal=goal)
+        if cores.are_there(2):
+            each = {
+                "two workers and the servers on two cores": partial(school.make_lesson_pinned, 2),
+                "one worker and the servers on one core": partial(school.make_lesson_pinned, 1),
+            }
+            name = f"upload of {seconds} s to whole lesson, with a core for each worker"
+            yield Measure(part=PART, name=name, unit="s", samples=alternate(options.rounds, each, show), goal=goal)
         memory = {"transcoder worker, beside its ffmpeg": [school.worker_mb]}
         yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
         yield from player_startup.measure(PART, options, school.settings, school.newest_course_id, show)
@@ -123,6 +130,7 @@ class _School:
         database = stack.enter_context(postgres(self._folder))
         broker = stack.enter_context(rabbitmq(self._folder))
         storage = stack.enter_context(s3(self._folder))
+        self._servers = [pid for pid in (database.pid, broker.pid, storage.pid) if pid is not None]
         (self._folder / "scratch").mkdir()
         self._count = 0
         #: The most memory of a worker's own process in any lesson, without the ffmpeg that it starts.
@@ -168,6 +176,11 @@ class _School:
             whole_seconds = time.monotonic() - began
             self.worker_mb = max(self.worker_mb, first_mb, whole_mb)
             return first_seconds, whole_seconds
+
+    def make_lesson_pinned(self, workers: int) -> float:
+        """Seconds to the lesson where workers and servers have as many cores as there are workers."""
+        with cores.pinned(workers, self._servers):
+            return self.make_lesson(workers)[1]
 
     def _course(self, course_id: int) -> tuple[str | None, str | None]:
         status, shown = self._ask("SELECT transcoding_status, video_ref FROM courses WHERE id = %s", course_id)

@@ -17,6 +17,7 @@ SETTLEMENT: Final = (
     "settlement.after_claim", "settlement.after_open", "settlement.after_credit", "settlement.after_activation",
     "settlement.after_payment", "settlement.after_booking", "settlement.before_commit", "settlement.after_commit",
 )  # fmt: skip
+BATCHES: Final = ("batch.after_read", "batch.before_alone", "split.before_commit", "split.after_commit")
 TRANSCODER: Final = (
     "transcoder.after_claim", "transcoder.before_plan_commit", "transcoder.before_first_commit",
     "transcoder.after_first", "transcoder.after_encode", "transcoder.after_upload", "transcoder.before_finish_commit",
@@ -33,6 +34,7 @@ TABLES: Final = {
     "tests/webhook_gateway/inbox/test_failpoints_accept.py": INTAKE,
     "tests/messaging/test_failpoints_relay.py": RELAY,
     "tests/webhook_gateway/settlement/test_failpoints_settlement.py": SETTLEMENT,
+    "tests/webhook_gateway/settlement/test_failpoints_batches.py": BATCHES,
     "tests/transcoder/jobs/test_failpoints.py": TRANSCODER,
     "tests/stats/snapshots/test_failpoints.py": STATISTICS,
 }

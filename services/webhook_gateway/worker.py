@@ -62,20 +62,16 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     """Work until stopped; returns the exit status."""
     url = settings.database_url.get_secret_value()
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
-    engine = build_engine(
-        url,
-        pool_size=settings.worker_threads,
-        application="nouba payments worker",
-        autocommit=True,
-        statement_timeout_ms=MAX_STATEMENT_MS,
-    )
+    engine = _committing(url, settings.worker_threads, "nouba payments worker")
+    # a batch and a read at once: on a connection that others use now and then, each would find its plans forgotten
+    batches = _committing(url, 2, "nouba payments batches")
     background = build_engine(url, pool_size=4 + connections_of(GATEWAY), application="nouba payments relay")
     relay = Relay(background, rabbitmq_url, GATEWAY)
     providers = enabled(psp_settings)
     breakers = {psp.name: Breaker(psp.name) for psp in providers.values()}
     terms = WalletPolicy(settings.currency, settings.zone, now=lambda: datetime.now(UTC))
     broker = build_broker(rabbitmq_url)
-    settlement = _settlement(engine, settings, providers, _confirming(providers, breakers, engine), terms)
+    settlement = _settlement(engine, batches, settings, providers, _confirming(providers, breakers, engine), terms)
     declare(broker, settlement, partial(enqueue_alone, background), relay.wake)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, settings.metrics_host)
@@ -100,8 +96,19 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
     )
 
 
+def _committing(url: str, connections: int, application: str) -> Engine:
+    return build_engine(
+        url,
+        pool_size=connections,
+        application=application,
+        autocommit=True,
+        statement_timeout_ms=MAX_STATEMENT_MS,
+    )
+
+
 def _settlement(
     engine: Engine,
+    batches: Engine,
     settings: GatewaySettings,
     providers: Mapping[str, Provider],
     asks: Mapping[str, ConfirmsPayments],
@@ -111,7 +118,8 @@ def _settlement(
     books = partial(open_store, engine, settings.subscription_period)
     long_wait = Settlement(lambda event_id: read([event_id])[0], books, providers, asks, terms, settings.payments_mode)
     short_wait = replace(long_wait, books=partial(open_store, engine, settings.subscription_period, MAX_LOCK_MS))
-    return BatchedSettlement(short_wait, long_wait, read)
+    together = replace(short_wait, books=partial(open_store, batches, settings.subscription_period, MAX_LOCK_MS))
+    return BatchedSettlement(together, short_wait, long_wait, partial(read_events, batches))
 
 
 def _anchoring(settings: GatewaySettings) -> list[BackgroundThread]:

@@ -37,6 +37,7 @@ WORKERS = {
     "a Celery worker, statement by statement",
     "two worker processes",
 }
+PINNED = {"two workers and the servers on two cores", "one worker and the servers on one core"}
 RELAYS = {"nouba's relay, from the outbox", "pika, pipelined", "dramatiq.send"}
 LADDERS = {
     "nouba transcoder run",
@@ -62,6 +63,7 @@ EXPECTED = {
             "CPU of an event settled, of all processes",
             {one for one in WORKERS if "one process" in one or "pgbench" in one},
         ),
+        ("events settled, with a core for each worker", PINNED),
         ("events settled", {"all events of one user"}),
         ("p99 from accept to balance at 200/s", {"one worker process"}),
         ("memory of a process", {"payments worker"}),
@@ -93,6 +95,7 @@ EXPECTED = {
             "upload of 2 s to whole lesson",
             {"two workers", "one worker", "one worker, a part for each processor"},
         ),
+        ("upload of 4 s to whole lesson, with a core for each worker", PINNED),
         ("memory of a process", {"transcoder worker, beside its ffmpeg"}),
         ("click to first frame in Chromium, localhost", PAGES),
         ("click to first frame in Chromium, 4 Mbit/s and 100 ms", PAGES),

@@ -325,6 +325,20 @@ BATCHES = (
         ),
     ),
     Defect(
+        "a message that cannot be read takes those read with it along",
+        "Each of them waits for its next attempt, and is read together with it again.",
+        (
+            Change(
+                f"{GATEWAY}/settlement/batched.py",
+                "        return [_Left.ALONE] * len(messages)\n",
+                "        raise\n",
+            ),
+        ),
+        (
+            f"{TESTS}/settlement/test_batched.py::test_a_message_that_cannot_be_read_keeps_none_of_those_read_with_it_waiting",
+        ),
+    ),
+    Defect(
         "a batch that killed its worker delivered whole again",
         "It kills the next one too, until RabbitMQ gives up all of its events.",
         (

@@ -61,6 +61,10 @@ class _Inline:
     def __init__(self, do: Callable[[Sequence[Any]], Sequence[Any]], most: int) -> None:
         self._do, self._most = do, most
 
+    def __call__(self, item: Any) -> Any:
+        (outcome,) = self.each([item])
+        return outcome
+
     def each(self, items: Sequence[Any]) -> Sequence[Any]:
         return [outcome for at in range(0, len(items), self._most) for outcome in self._do(items[at : at + self._most])]
 
@@ -264,7 +268,7 @@ class _Play:
         settlement = Settlement(lambda event_id: read([event_id])[0], books, {PROVIDER: self._provider}, {}, terms)
         broker = StubBroker(middleware=[Retries(), ShutdownNotifications(), TimeLimit()])
         with mock.patch.object(batched, "Batcher", _Inline):
-            together = BatchedSettlement(settlement, settlement, read)
+            together = BatchedSettlement(settlement, settlement, settlement, read)
         worker.declare(broker, together, partial(enqueue_alone, servers.engine), lambda _queue: None)
         return broker
 

@@ -3,16 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import dramatiq
-from dramatiq.middleware import CurrentMessage
-
 from services.webhook_gateway.settlement.settlement_store import SettlementResult
-from services.webhook_gateway.worker import declare
 from shared.contracts.message import Message
 from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived
-from shared.messaging.actors import encode_message
-from shared.messaging.broker import build_broker
-from tests.webhook_gateway.processes import NO_RABBITMQ
+from tests.webhook_gateway import deliveries
 
 
 @dataclass
@@ -30,16 +24,14 @@ class RecordingSettlement:
 
 def deliver(message: Message, deliveries_before: int = 0) -> RecordingSettlement:
     """What the worker does with `message`."""
-    recorded, broker = RecordingSettlement(), build_broker(NO_RABBITMQ)
-    declare(broker, recorded, recorded.alone.extend, recorded.woken.append)  # type: ignore[arg-type]
-    delivered = dramatiq.MessageProxy(dramatiq.Message(**{**encode_message(message), "args": ()}))
-    delivered.delivery_count = deliveries_before  # type: ignore[attr-defined]  # as the broker's consumer does
-    current = CurrentMessage()
-    current.before_process_message(broker, delivered)  # type: ignore[no-untyped-call]
-    try:
-        broker.get_actor(delivered.actor_name)(**delivered.kwargs)
-    finally:
-        current.after_process_message(broker, delivered)  # type: ignore[no-untyped-call]
+    recorded = RecordingSettlement()
+    deliveries.deliver(
+        message,
+        recorded,  # type: ignore[arg-type]
+        recorded.alone.extend,
+        recorded.woken.append,
+        deliveries_before,
+    )
     return recorded
 
 

@@ -26,12 +26,12 @@ MAX_BATCH = 64
 
 # One statement is one transaction, one round trip, one wait for the disk and one message, which is a template with the
 # new rows' ids in it. A row that takes long to settle is alone in its message: the others would wait for it.
-_KEEP = """
+_PREPARE = """
+PREPARE keep_webhooks AS
 WITH news AS (
     SELECT * FROM unnest(
-        %(provider)s::text[], %(dedupe_key)s::text[], %(state)s::text[], %(reason)s::text[], %(method)s::text[],
-        %(headers)s::text[], %(body)s::bytea[], %(body_sha256)s::bytea[], %(reference)s::text[], %(signed)s::boolean[],
-        %(secret)s::smallint[], %(received_at)s::timestamptz[], %(alone)s::boolean[]
+        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::text[],
+        $10::boolean[], $11::smallint[], $12::timestamptz[], $13::boolean[]
     ) AS news (provider, dedupe_key, state, reason, method, headers, body, body_sha256, reference, signed, secret,
                received_at, alone)
 ), event AS (
@@ -41,23 +41,32 @@ WITH news AS (
     SELECT
         provider, dedupe_key, state, reason, method, headers::jsonb, body, body_sha256, reference, signed, secret,
         coalesce(received_at, now()), CASE WHEN received_at IS NOT NULL THEN now() END,
-        CASE WHEN state = 'received' THEN now() + %(settled_within)s::interval END,
+        CASE WHEN state = 'received' THEN now() + $14::interval END,
         CASE WHEN state <> 'received' THEN now() END
     FROM news
     ON CONFLICT (provider, dedupe_key) DO NOTHING
     RETURNING id, provider, dedupe_key, state
 ), enqueued AS (
     INSERT INTO outbox (service, message)
-    SELECT %(service)s, jsonb_set(
+    SELECT $15::text, jsonb_set(
         CASE WHEN count(DISTINCT event.id) = 1
-            THEN jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(min(event.id)))
-            ELSE jsonb_set(%(several)s::jsonb, '{kwargs,event_ids}', jsonb_agg(DISTINCT event.id ORDER BY event.id))
+            THEN jsonb_set($16::jsonb, '{kwargs,event_id}', to_jsonb(min(event.id)))
+            ELSE jsonb_set($17::jsonb, '{kwargs,event_ids}', jsonb_agg(DISTINCT event.id ORDER BY event.id))
         END, '{message_id}', to_jsonb(gen_random_uuid()::text))
     FROM event JOIN news USING (provider, dedupe_key) WHERE event.state = 'received'
     GROUP BY CASE WHEN alone THEN event.id END
 )
 SELECT id, provider, dedupe_key FROM event
 """
+_KEEP = """
+EXECUTE keep_webhooks(
+    %(provider)s::text[], %(dedupe_key)s::text[], %(state)s::text[], %(reason)s::text[], %(method)s::text[],
+    %(headers)s::text[], %(body)s::bytea[], %(body_sha256)s::bytea[], %(reference)s::text[], %(signed)s::boolean[],
+    %(secret)s::smallint[], %(received_at)s::timestamptz[], %(alone)s::boolean[],
+    %(settled_within)s::interval, %(service)s, %(message)s::jsonb, %(several)s::jsonb)
+"""
+#: What a connection is marked with that has prepared the statement: to plan it takes longer than to keep a webhook.
+_IS_PREPARED = "webhooks are kept by a prepared statement"
 
 _FIND = """
 SELECT id, provider, dedupe_key, body_sha256, headers ->> 'api-version' AS api_version FROM webhook_events
@@ -151,6 +160,7 @@ class ConnectionInbox:
     def _keep_all(self, entries: Sequence[WebhookEvent]) -> Sequence[InsertResult]:
         if not entries:
             return []
+        self._prepare()
         rows = fetch_all(self._connection, _KEEP, _values(entries))
         new = {(row.provider, row.dedupe_key): int(row.id) for row in rows}
         first = [new.pop(_key(entry), None) for entry in entries]
@@ -160,6 +170,17 @@ class ConnectionInbox:
             known[_key(entry)] if new_id is None else InsertResult(new_id, True, entry.body_sha256)
             for entry, new_id in zip(entries, first, strict=True)
         ]
+
+    def _prepare(self) -> None:
+        if _IS_PREPARED in self._connection.info:
+            return
+        try:
+            fetch_all(self._connection, _PREPARE, ())
+            self._connection.info[_IS_PREPARED] = True
+        except BaseException:
+            # it may know the statement, and must not get it again
+            self._connection.invalidate()
+            raise
 
     def _open_questions(self, hints: Sequence[WebhookEvent]) -> dict[tuple[str, str | None] | None, int]:
         if not hints:

@@ -146,8 +146,10 @@ def refunded_minor(total: Total, refunds: Iterable[Refund]) -> int:
     was first, it does so if the figure is large enough. A figure that fell was sent because refunds ended, and does not
     hold them, even if their own events are some seconds younger.
     """
-    reported_at, fell_minor = total.reported_at, total.fell_minor
     known = list(refunds)
+    if not known:
+        return max(0, total.amount_minor)
+    reported_at, fell_minor = total.reported_at, total.fell_minor
     live_minor = sum(refund.amount_minor for refund in known if not refund.is_ended)
     unexplained = total.amount_minor
     for refund in known:

@@ -96,6 +96,8 @@ class PaymentState:
     @property
     def dispute(self) -> DisputeState:
         """Of several disputes the one that an operator has to know of: an open one, else a lost one, else a won one."""
+        if not self.disputes:
+            return DisputeState.INQUIRY
         urgency = (DisputeState.OPEN, DisputeState.LOST, DisputeState.WON)
         states = {dispute.state for dispute in self._disputes()}
         return next((state for state in urgency if state in states), DisputeState.INQUIRY)
@@ -127,5 +129,7 @@ class PaymentState:
         return max(0, amount_minor - taken)
 
     def _disputes(self) -> list[Dispute]:
+        if not self.disputes:
+            return []
         identified = [dispute for dispute in self.disputes.values() if dispute.id != UNIDENTIFIED]
         return identified or list(self.disputes.values())

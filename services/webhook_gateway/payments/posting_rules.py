@@ -84,6 +84,8 @@ def _steps(start: Money, end: Money) -> Iterator[tuple[TransactionKind, Money, M
     """Each reason with the money before and after it: collected, refunded, disputed, and what the disputes cost."""
     here = replace(start, collected_minor=end.collected_minor, fee_minor=end.fee_minor)
     yield TransactionKind.PAYMENT, start, here
+    if here == end:
+        return
     there = replace(here, refunded_minor=end.refunded_minor)
     is_reversal = end.refunded_minor < start.refunded_minor
     yield TransactionKind.REFUND_REVERSED if is_reversal else TransactionKind.REFUND, here, there

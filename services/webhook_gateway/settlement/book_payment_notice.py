@@ -38,7 +38,8 @@ def book(event: Event, notice: PaymentNotice, books: SettlementStore, terms: Wal
     reference = notice.reference or _registered_checkout(event.provider, notice, books)
     if reference is None:
         return _book_payer(event, notice, books, terms)
-    notice = replace(notice, reference=reference)
+    if reference != notice.reference:
+        notice = replace(notice, reference=reference)
     known = _find(event.provider, notice, books)
     if known is None and notice.user_id is None and notice.payers:
         users = _payer(event.provider, notice, books)
@@ -337,7 +338,12 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
     amount_minor, reported_at = _amount(payment, notice)
     registered_subscription_id = payment.registered_subscription
     reported_fee_minor = max(payment.reported_fee_minor, (notice.fee_minor or 0) if is_collected else 0)
-    moved = replace(
+    completed_at, method = payment.completed_at, payment.method
+    if is_collected:
+        collected_at = _completed_at(notice, received_at)
+        completed_at = min(completed_at or collected_at, collected_at)
+        method = max(method or "", notice.method or "") or None
+    return replace(
         payment,
         amount_minor=amount_minor,
         amount_told_at=reported_at,
@@ -353,19 +359,15 @@ def _merge(payment: Payment, notice: PaymentNotice, received_at: datetime) -> Pa
         credited_minor=state.credit_minor(amount_minor),
         fee_minor=reported_fee_minor + state.fee_minor(FeeKind.PAYMENT),
         failure_reason=_failure_reason(payment, notice),
-    )
-    if not is_collected:
-        return moved
-    completed_at = _completed_at(notice, received_at)
-    return replace(
-        moved,
-        method=max(payment.method or "", notice.method or "") or None,
-        completed_at=min(payment.completed_at or completed_at, completed_at),
+        method=method,
+        completed_at=completed_at,
     )
 
 
 def _is_repetition(before: Payment, moved: Payment) -> bool:
     """Whether nothing but the time changed at which a figure was reported."""
+    if before.state.stage is not moved.state.stage or before.credited_minor != moved.credited_minor:
+        return False
 
     def timeless(payment: Payment) -> Payment:
         refunded = replace(payment.state.refunded, reported_at=None, fell_minor=0)

@@ -120,6 +120,8 @@ class PostgresSettlementStore:
         self._has_begun = False
         # what was locked and read, as it stands after what was written to it since
         self._payments: dict[int, Payment] = {}
+        #: ids by provider and reference; that of a payment that has another reference by now may be left
+        self._ids: dict[tuple[str, str | None], int] = {}
         self._wallets: dict[int, _Wallet] = {}
         self._read_keys: set[_Key] = set()
         #: completed payments of an order, at any provider: (order, user) to (when, id)
@@ -164,17 +166,17 @@ class PostgresSettlementStore:
     def find(self, provider: str, reference: str, order_number: str | None) -> Payment | None:
         if not self._read_keys.issuperset(wanted := _keys(provider, reference, order_number)):
             self._read_rows([], wanted, [])
+        same = self._payments.get(self._ids.get((provider, reference), 0))
+        if same is not None and same.reference == reference:
+            return same
+        if not order_number:
+            return None
         matching = [
             payment
             for payment in self._payments.values()
-            if payment.provider == provider
-            and (payment.reference == reference or (order_number and payment.order_number == order_number))
+            if payment.provider == provider and payment.order_number == order_number
         ]
-
-        def rank(payment: Payment) -> tuple[int, int]:
-            return (0 if payment.reference == reference else 1 if payment.reference is None else 2, payment.id)
-
-        return min(matching, key=rank, default=None)
+        return min(matching, key=lambda payment: (payment.reference is not None, payment.id), default=None)
 
     def registered(self, provider: str, user_id: int, prefix: str) -> Sequence[Payment]:
         held, values = self._take_held()
@@ -194,12 +196,12 @@ class PostgresSettlementStore:
             # it was committed between our lock and our read
             raise ConcurrentInsertError
         opened = replace(payment, id=self._new_ids.pop(0))
-        self._payments[opened.id] = opened
+        self._keep(opened)
         self._opened.add(opened.id)
         return opened
 
     def save(self, payment: Payment) -> None:
-        self._payments[payment.id] = payment
+        self._keep(payment)
         if payment.id not in self._opened:
             self._saved.add(payment.id)
 
@@ -290,6 +292,10 @@ class PostgresSettlementStore:
     def announce(self, payment_id: int, day: date) -> None:
         self._announced[payment_id, day] = None
 
+    def _keep(self, payment: Payment) -> None:
+        self._payments[payment.id] = payment
+        self._ids[payment.provider, payment.reference] = payment.id
+
     def _wallet(self, user_id: int) -> _Wallet:
         if user_id not in self._wallets:
             self._read_rows([], [], [user_id])
@@ -309,7 +315,8 @@ class PostgresSettlementStore:
         (row,) = self._send(texts, [*values, list(event_ids), wanted, list(users), list(event_ids), wanted])
         self._read_keys.update(keys)
         self._new_ids += row.new_payments
-        self._payments.update((payment["id"], read_payment(payment)) for payment in row.payments or ())
+        for payment in row.payments or ():
+            self._keep(read_payment(payment))
         self._wallets.update((wallet["id"], _Wallet(wallet["balance_minor"])) for wallet in row.wallets or ())
         for one in row.pending or ():
             self._wallets[one["user_id"]].pending.append(read_subscription(one))

@@ -10,6 +10,7 @@ from services.webhook_gateway.inbox.postgres import SETTLED_WITHIN
 from shared.contracts.routes import GATEWAY
 from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.actors import encode_message
+from shared.runtime.failpoints import failpoint
 from shared.runtime.periodic_thread import PeriodicThread
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,8 @@ def enqueue_alone(engine: Engine, event_ids: Sequence[int]) -> None:
         message = json.dumps(encode_message(WebhookReceived(event_id=0)))
         values = {"service": GATEWAY, "message": message, "event_ids": list(event_ids)}
         connection.exec_driver_sql(_ENQUEUE_ALONE, values)
+        failpoint("split.before_commit")
+    failpoint("split.after_commit")
 
 
 def release_due(engine: Engine) -> int:

@@ -19,11 +19,16 @@ class Statement(NamedTuple):
         return f"EXECUTE {self.name}({', '.join(['%s'] * count)})" if count else f"EXECUTE {self.name}"
 
 
+# Not `state = 'received'`: the index of waiting events would be read from end to end, and has a whole outage's.
+_IS_WAITING: Final = "state || '' = 'received'"
+
 READ: Final = Statement(
     "read_events",
-    "SELECT id, provider, method, headers, body, received_at, attempts, tries, taken_up_at, "
-    "coalesce(resolution = 'accepted', false) AS accepted FROM webhook_events "
-    "WHERE id = ANY($1) AND state = 'received'",
+    f"""
+SELECT id, provider, method, headers, body, received_at, attempts, tries, taken_up_at,
+    coalesce(resolution = 'accepted', false) AS accepted
+FROM webhook_events WHERE id = ANY($1) AND {_IS_WAITING}
+""",  # noqa: S608
 )
 
 # Everybody locks in one order: events, payments, users, and each of these by number; then subscriptions, which only who
@@ -87,7 +92,7 @@ _PAYMENT: Final = """SELECT id, provider, provider_reference, order_number, user
 READ_PAYMENTS: Final = Statement(
     "read_payments",
     f"""
-SELECT ARRAY(SELECT id FROM webhook_events WHERE id = ANY($1::bigint[]) AND state = 'received') AS events,
+SELECT ARRAY(SELECT id FROM webhook_events WHERE id = ANY($1::bigint[]) AND {_IS_WAITING}) AS events,
     (SELECT json_agg(payment) FROM (
         {_PAYMENT} WHERE id = {_PAYMENTS}
     ) AS payment) AS payments,

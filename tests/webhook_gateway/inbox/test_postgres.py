@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
@@ -46,14 +47,42 @@ def entry(key: str, body: bytes = b"{}", headers: dict[str, str] | None = None) 
     )
 
 
-def test_the_event_and_its_outbox_row_are_one_statement(engine: Engine, database: Database) -> None:
+def statements_of(engine: Engine) -> list[str]:
+    """What goes over the connections from now on."""
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_rest: statements.append(statement))
+    return statements
 
-    PostgresInbox(engine).keep(entry("e1"))
 
-    assert len(statements) == 1
-    assert database.counts()["webhook_events"] == database.counts()["outbox"] == 1
+def test_the_event_and_its_outbox_row_are_one_statement(engine: Engine, database: Database) -> None:
+    inbox, statements = PostgresInbox(engine), statements_of(engine)
+
+    inbox.keep(entry("e1"))
+
+    assert len(statements) == 2, "a connection prepares the statement once"
+    inbox.keep(entry("e2"))
+    assert len(statements) == 3
+    assert database.counts()["webhook_events"] == database.counts()["outbox"] == 2
+
+
+def test_a_connection_that_may_have_prepared_the_statement_is_not_used_again(
+    engine: Engine, database: Database
+) -> None:
+    """A time limit strikes anywhere, also there: the connection would refuse to prepare it a second time."""
+    struck: list[str] = []
+
+    def strike(_connection: object, cursor: Any, statement: str, *_rest: object) -> None:
+        if "PREPARE" in statement and not struck:
+            struck.append(statement)
+            cursor.execute(statement)
+            raise KeyboardInterrupt
+
+    event.listen(engine, "before_cursor_execute", strike)
+    with pytest.raises(KeyboardInterrupt), engine.connect() as connection:
+        ConnectionInbox(connection).keep(entry("e1"))
+    with engine.connect() as connection:
+        ConnectionInbox(connection).keep(entry("e1"))
+    assert database.counts()["webhook_events"] == 1
 
 
 def test_without_the_outbox_row_the_event_is_not_kept_either(engine: Engine, database: Database) -> None:

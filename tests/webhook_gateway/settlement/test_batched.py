@@ -1,11 +1,16 @@
 """Events that are settled together end as if each had come alone, and none keeps another from its money."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from services.webhook_gateway.payments.model import Event
 from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers.base import PaymentNotice, Request
 from services.webhook_gateway.settlement.batched import MAX_LOCK_MS, BatchedSettlement
@@ -20,11 +25,14 @@ from tests.webhook_gateway.settlement.postgres_school import SqlSchool
 PAID = {"stage": Stage.COMPLETED, "amount_minor": 1000}
 
 
-def together(harness: Harness, sql_school: SqlSchool) -> BatchedSettlement:
+def together(
+    harness: Harness, sql_school: SqlSchool, read: Callable[[Sequence[int]], Sequence[Event | None]] | None = None
+) -> BatchedSettlement:
     """As a worker process has it."""
     short_wait = partial(open_store, sql_school.engine, timedelta(days=30), MAX_LOCK_MS)
-    read = partial(read_events, sql_school.engine)
-    return BatchedSettlement(replace(harness.settlement, books=short_wait), harness.settlement, read)
+    read = read or partial(read_events, sql_school.engine)
+    impatient = replace(harness.settlement, books=short_wait)
+    return BatchedSettlement(impatient, impatient, harness.settlement, read)
 
 
 def understand(harness: Harness, sql_school: SqlSchool, event_ids: Sequence[int]) -> list[Understood]:
@@ -76,6 +84,31 @@ def test_a_message_whose_batch_failed_is_done_when_each_event_is_committed(sql_s
     assert {sql_school.balance(user_id) for user_id in users} == {1000}
     assert {sql_school.event(event_id).state for event_id in events} == {EventState.APPLIED}
     assert sql_school.event(broken).state is EventState.RECEIVED
+
+
+def test_a_message_that_cannot_be_read_keeps_none_of_those_read_with_it_waiting(sql_school: SqlSchool) -> None:
+    harness, users = Harness(sql_school), [sql_school.add_user() for _ in range(4)]
+    events = [harness.receive(**PAID, reference=f"R{user_id}", user_id=user_id) for user_id in users]
+    first_read, rest_arrived = threading.Event(), threading.Event()
+
+    def read(event_ids: Sequence[int]) -> Sequence[Event | None]:
+        if not first_read.is_set():
+            first_read.set()
+            assert rest_arrived.wait(20)
+        return read_events(sql_school.engine, event_ids)
+
+    work = together(harness, sql_school, read)
+    with ThreadPoolExecutor(6) as threads:
+        first = threads.submit(work.settle, [events[0]])
+        assert first_read.wait(20)
+        too_large = threads.submit(work.settle, [2**63])
+        rest = [threads.submit(work.settle, [event_id]) for event_id in events[1:]]
+        wait_until(lambda: work.waiting_to_be_read == 4)
+        rest_arrived.set()
+        with pytest.raises(DBAPIError):
+            too_large.result(20)
+        settled = [one.result(20) for one in (first, *rest)]
+    assert [one[event_id].state for one, event_id in zip(settled, events, strict=True)] == [EventState.APPLIED] * 4
 
 
 def test_a_wallet_that_is_held_for_long_keeps_no_other_waiting(sql_school: SqlSchool) -> None:

@@ -196,6 +196,42 @@ def test_what_was_planned_for_an_empty_table_is_planned_anew_when_it_has_grown(
     assert "Index Cond: ((provider = key.provider) AND (provider_reference = key.reference))" in plan()
 
 
+def test_without_statistics_a_payment_is_searched_for_by_its_reference_and_not_among_all_of_its_provider(
+    sql_school: SqlSchool,
+) -> None:
+    """As in an hour of which no table was analyzed, or after pg_upgrade; a payment often has no order number."""
+    user_id = sql_school.add_user()
+    with sql_school.engine.connect() as connection:
+        connection.exec_driver_sql("ALTER TABLE payments SET (autovacuum_enabled = false)")
+        connection.exec_driver_sql(
+            "INSERT INTO payments (provider, provider_reference, user_id, amount_minor) "
+            "SELECT 'psp', number, %s, 1 FROM generate_series(1, 5000) AS number",
+            (user_id,),
+        )
+    sql_school.read(1)
+    with sql_school.engine.connect() as connection:
+        connection.exec_driver_sql("SET nouba.payments = '{}'; SET nouba.users = '{}'")
+        plans = [kept_plan(connection, sql.LOCK_PAYMENTS, "[]", []), kept_plan(connection, sql.READ_PAYMENTS, [], "[]")]
+    for plan in plans:
+        searches = [line for line in plan.splitlines() if "Index Cond: (" in line and ".provider)" in line]
+        assert searches
+        assert all("provider_reference = " in line or "order_number = " in line for line in searches), plan
+
+
+@pytest.mark.parametrize("statement", [sql.READ, sql.READ_PAYMENTS], ids=lambda statement: statement.name)
+def test_events_are_read_by_their_ids_and_not_among_all_that_wait(
+    statement: sql.Statement, sql_school: SqlSchool
+) -> None:
+    """The tables were analyzed while nothing waited, and then an outage let much wait."""
+    sql_school.read(1)
+    with sql_school.engine.connect() as connection:
+        connection.exec_driver_sql("ANALYZE webhook_events")
+        connection.exec_driver_sql("SET nouba.payments = '{}'; SET nouba.users = '{}'")
+        plan = kept_plan(connection, statement, [1, 2, 3], *(["[]"] if statement is sql.READ_PAYMENTS else []))
+    assert "pk_webhook_events" in plan
+    assert "ix_webhook_events_waiting" not in plan
+
+
 @pytest.mark.parametrize("days_later", [10, 30, 90])
 def test_an_end_that_an_activation_set_goes_with_it_though_the_period_has_changed(
     sql_school: SqlSchool, days_later: int
