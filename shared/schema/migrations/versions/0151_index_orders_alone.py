@@ -2,8 +2,8 @@
 
 from shared.schema.migrations.concurrently import create_index, drop_index
 
-revision = "0150"
-down_revision = "0142"
+revision = "0151"
+down_revision = "0150"
 
 
 def upgrade() -> None:
