@@ -274,7 +274,7 @@ def _settling(at: Installation) -> Do:
 
     settings = GatewaySettings(**_given(at.url))
     terms = WalletPolicy("DZD", ZONE, lambda: datetime.now(UTC))
-    settlement = _settlement(at.committing, settings, {"generic": Generic([_SECRET])}, {}, terms)
+    settlement = _settlement(at.committing, at.committing, settings, {"generic": Generic([_SECRET])}, {}, terms)
     accept_one = _accepting(at)
     waiting = iter([accept_one() for _ in range(40)])
     return lambda: settlement.settle([next(waiting)])
