@@ -1,38 +1,56 @@
 """`nouba`: one command, made of the commands of the services that are installed here."""
 
-from importlib.metadata import entry_points, version
+import gc
+from importlib.metadata import distribution
 from importlib.util import find_spec
 
 import click
 
-from shared.runtime.lazy_group import LazyGroup
+from shared.runtime.lazy_group import LazyGroup, Place
 from shared.runtime.settings import SettingsError
 
+_NOUBA = distribution("nouba")
+_SUMMARIES = {
+    "console": "Serve the operators' web console.",
+    "gateway": "Accept payment webhooks and settle them.",
+    "ledger": "Verify the hash chain over webhooks, money and decisions.",
+    "playback": "Serve lessons to players by signed addresses.",
+    "stats": "Compute, show and verify daily statistics.",
+    "transcoder": "Turn uploads into adaptive HLS.",
+}
 #: Those of the services that are installed; an image holds its own service alone.
 SERVICES = {
-    entry.name: entry.value
-    for entry in entry_points(group="nouba.commands")
+    entry.name: Place(entry.value, _SUMMARIES[entry.name])
+    for entry in _NOUBA.entry_points.select(group="nouba.commands")
     if find_spec(".".join(entry.module.split(".")[:2])) is not None
 }
 #: What support and operators use daily is reached without the service's name.
 OPERATORS = {
-    "api-tokens": "shared.operations.api_tokens.cli:api_tokens",
-    "courses": "shared.operations.integration.cli:courses",
-    "endpoints": "shared.operations.webhook_endpoints.cli:endpoints",
-    "erase": "shared.operations.retention.cli:erase",
-    "payments": "shared.operations.payments.cli:payments",
-    "retention": "shared.operations.retention.cli:retention",
-    "school-tables": "shared.operations.integration.cli:school_tables",
-    "users": "shared.operations.integration.cli:users",
-    "wallet": "shared.operations.payments.cli:wallet",
-    "webhooks": "shared.operations.webhook_events.cli:webhooks",
+    "api-tokens": Place("shared.operations.api_tokens.cli:api_tokens", "Create, list and revoke API tokens."),
+    "courses": Place("shared.operations.integration.cli:courses", "Add courses."),
+    "endpoints": Place(
+        "shared.operations.webhook_endpoints.cli:endpoints", "Manage endpoints of events and their deliveries."
+    ),
+    "erase": Place("shared.operations.retention.cli:erase", "Erase one person's data and keep the books."),
+    "payments": Place(
+        "shared.operations.payments.cli:payments", "Find, show, import and refund payments; correct wallets."
+    ),
+    "retention": Place("shared.operations.retention.cli:retention", "Show and erase what is past its retention."),
+    "school-tables": Place(
+        "shared.operations.integration.cli:school_tables", "Check the database tables that Nouba and the school share."
+    ),
+    "users": Place("shared.operations.integration.cli:users", "Import users."),
+    "wallet": Place("shared.operations.payments.cli:wallet", "Explain a user's balance and subscriptions."),
+    "webhooks": Place(
+        "shared.operations.webhook_events.cli:webhooks", "List, show, replay and resolve providers' webhooks."
+    ),
 }
 #: Imported when they are asked for and not before: prometheus_client decides at its first import how processes that
 #: share a port add up, which a server has to have said by then.
 COMMANDS = {
-    "dead": "shared.operations.dead_letters.cli:dead",
-    "doctor": "shared.operations.doctor.cli:doctor",
-    "queues": "shared.operations.queues.cli:queues",
+    "dead": Place("shared.operations.dead_letters.cli:dead", "List, replay and discard dead letters."),
+    "doctor": Place("shared.operations.doctor.cli:doctor", "Diagnose this installation; print the fix for each fault."),
+    "queues": Place("shared.operations.queues.cli:queues", "Show, pause and resume queues."),
     **SERVICES,
     **(OPERATORS if "gateway" in SERVICES else {}),
 }
@@ -42,6 +60,9 @@ class Nouba(LazyGroup):
     """A group whose faults are sentences: a wrong setting is no traceback."""
 
     def invoke(self, context: click.Context) -> object:
+        # a start makes 200,000 objects that stay: by Python's own threshold, 700, a search for garbage walks them again
+        # and again, which is a tenth of the start's CPU
+        gc.set_threshold(20_000)
         try:
             return super().invoke(context)
         except SettingsError as error:
@@ -49,7 +70,7 @@ class Nouba(LazyGroup):
 
 
 @click.group(cls=Nouba, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("nouba"), prog_name="nouba")
+@click.version_option(_NOUBA.version, prog_name="nouba")
 def main() -> None:
     """Payment webhooks, video transcoding and daily statistics for an online school.
 

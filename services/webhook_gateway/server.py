@@ -66,6 +66,7 @@ class GatewayServer(GunicornServer):
         self.request_seconds = settings.gateway_request_seconds
         self._providers = providers
         self._return_urls = return_urls
+        self._open_objects = _objects(settings)
         self._relay: Relay | None = None
         self._drain: Drain | None = None
         super().__init__(settings, settings.gateway_host, settings.gateway_port, "NOUBA_GATEWAY_PORT")
@@ -112,7 +113,7 @@ class GatewayServer(GunicornServer):
             engine,
             self._relay.wake,
             self._return_urls,
-            _objects(settings),
+            self._open_objects(),
             inbox,
             partial(check, engine, spool, self._drain),
             lambda: self._drain is not None and self._drain.is_database_unavailable,
@@ -150,12 +151,13 @@ class GatewayServer(GunicornServer):
             self._relay.stop()
 
 
-def _objects(settings: GatewaySettings) -> Objects | None:
+def _objects(settings: GatewaySettings) -> Callable[[], Objects | None]:
+    """Opens the object store; called after the fork, as all that connects."""
     if not settings.s3_bucket:
-        return None
-    # boto3 takes 30 MB of every process, and only uploads need it
+        return lambda: None
+    # boto3 takes 30 MB and a fifth of a start, and only uploads need it; here, before the fork, processes share it
     from services.webhook_gateway.school_api.uploads.s3 import S3Objects
 
     # a part of the request's time is needed to read it and to answer
     within_seconds = 0.8 * settings.gateway_request_seconds
-    return S3Objects(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url, within_seconds)
+    return partial(S3Objects, settings.s3_bucket, settings.s3_endpoint_url, settings.s3_public_url, within_seconds)

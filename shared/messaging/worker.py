@@ -4,6 +4,7 @@ dramatiq's own command forks, and cannot restrict what a thread of ours publishe
 More processes are more of these.
 """
 
+import gc
 import os
 import queue
 import signal
@@ -65,6 +66,8 @@ def run_worker(
         signal.signal(signum, on_signal)
     for thread in background_threads:
         thread.start()
+    # what is here now stays: neither a search for garbage nor the end of the process has to walk it
+    gc.freeze()
     broker.emit_after("process_boot")
     worker.start()
     log.info("worker started", queues=sorted(queues), threads=threads, pid=os.getpid())

@@ -1,5 +1,6 @@
 """The gunicorn server of every service: its options, log lines, metrics and ports."""
 
+import gc
 import logging
 import socket
 import time
@@ -53,6 +54,8 @@ class GunicornServer(BaseApplication):
         host, port = self._metrics_address
         if port:
             require_port(host, port, "NOUBA_METRICS_PORT")
+        # a search for garbage would give each process a copy of the memory that it shares with this one
+        gc.freeze()
         super().run()
 
     def load_config(self) -> None:

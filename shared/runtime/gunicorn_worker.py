@@ -1,6 +1,7 @@
 """gunicorn's worker class of every server: request deadlines, and JSON answers to what is not HTTP."""
 
 import contextlib
+import gc
 import json
 import select
 import signal
@@ -42,6 +43,8 @@ class DeadlineWorker(ThreadWorker):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
         try:
             super().load_wsgi()
+            # what is here now stays: neither a search for garbage nor the end of the process has to walk it
+            gc.freeze()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -21,7 +21,7 @@ SHA256 = {
     "swagger-ui.css": "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
 }
 TOKEN = "a-token-of-the-school"
-OPERATIONS = sum(len(operations) for operations in api_docs.DOCUMENT["paths"].values())
+OPERATIONS = sum(len(operations) for operations in api_docs.document()["paths"].values())
 #: One that reads by query, one that writes a body, and one that shows neither.
 OPENED = ("listPayments", "openCheckout", "receiveWebhook")
 #: WCAG 2.2, levels A and AA. Of axe's best practices, which are no part of it, Swagger UI misses two: its headings skip
@@ -88,14 +88,14 @@ def test_the_page_shows_every_route_with_schemas_examples_scopes_and_refusals(
 
     # Then each route of the document is there
     paths = browser.ask("[...document.querySelectorAll('.opblock-summary-path')].map(e => e.dataset.path)")
-    assert set(paths) == set(api_docs.DOCUMENT["paths"])
+    assert set(paths) == set(api_docs.document()["paths"])
 
     # When an operation is opened, then its scope, an example of its body and each refusal are there
     open_operation(browser, "openCheckout")
     text = browser.texts("#operations-Checkouts-openCheckout")[0]
     assert "Scope: payments" in text
     assert '"amount_minor": ' in text
-    refusals = api_docs.DOCUMENT["paths"]["/api/v1/checkouts"]["post"]["responses"]
+    refusals = api_docs.document()["paths"]["/api/v1/checkouts"]["post"]["responses"]
     shown = browser.texts("#operations-Checkouts-openCheckout tr.response .response-col_status")
     assert [status.split()[0] for status in shown] == list(refusals)
 

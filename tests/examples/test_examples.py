@@ -24,6 +24,7 @@ from local.psp.server import simulator
 from local.psp.signed_webhooks import Payment, signed
 from local.rabbitmq import RabbitMq
 from local.s3 import BUCKET, S3
+from tests.command_line import nouba
 from tests.examples.programs import PROGRAMS, Example
 from tests.playback.processes import SECRET, RunningPlayback
 from tests.queues import delete_virtual_host, make_virtual_host
@@ -31,7 +32,6 @@ from tests.transcoder import film_cache
 from tests.waiting import wait_until
 from tests.webhook_gateway.events_out.processes import RunningEvents, due_now
 from tests.webhook_gateway.processes import (
-    NOUBA,
     SECRETS,
     Database,
     Running,
@@ -116,10 +116,10 @@ def system(
             "NOUBA_DATABASE_URL": database.url,
             "NOUBA_RABBITMQ_URL": rabbitmq_url,
             **s3,
-            "NOUBA_SCRATCH_DIR": str(folder / "scratch"),
-            "NOUBA_SCRATCH_RESERVE_BYTES": "1000000",
-            "NOUBA_PRESET": "ultrafast",
-            "NOUBA_JOBS": "1",
+            "NOUBA_TRANSCODER_SCRATCH_DIR": str(folder / "scratch"),
+            "NOUBA_TRANSCODER_SCRATCH_RESERVE_BYTES": "1000000",
+            "NOUBA_TRANSCODER_PRESET": "ultrafast",
+            "NOUBA_TRANSCODER_CONCURRENCY": "1",
         }
         running.enter_context(Running(["transcoder", "worker"], folder / "transcoder.log", transcoder))
         yield System(database, gateway, simulator_url)
@@ -207,13 +207,7 @@ def test_a_lesson_is_uploaded_and_played(system: System, example: Example) -> No
 def test_the_documented_upload_becomes_a_lesson(system: System, tmp_path: Path) -> None:
     page = (_PROJECT / "docs" / "integration.md").read_text()
     (command,) = re.findall(r"`bin/(nouba courses add [^`]*)`", page)
-    added = subprocess.run(
-        [str(NOUBA), *shlex.split(command)[1:]],
-        env=os.environ | {"NOUBA_DATABASE_URL": system.database.url},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    added = nouba(*shlex.split(command)[1:], NOUBA_DATABASE_URL=system.database.url)
     assert added.stdout == "7\n"
     film = film_cache.make(_RECIPE, film_cache.folder_for(" ".join(_RECIPE).encode()) / "example.mp4")
     (tmp_path / "lesson.mp4").write_bytes(film.read_bytes())

@@ -1,5 +1,7 @@
 """The help of every command fits a terminal of 80 columns, and its summary is whole."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -47,3 +49,21 @@ def test_every_command_has_a_summary_that_is_one_sentence(path: tuple[str, ...],
         assert command is not None
         first = (command.help or "").partition("\n")[0]
         assert first.endswith("."), f"nouba {' '.join((*path, name))}: {first!r}"
+
+
+@pytest.mark.parametrize(("path", "group"), EVERY_GROUP, ids=[" ".join(path) or "nouba" for path, _ in EVERY_GROUP])
+def test_a_list_of_commands_shows_their_own_summaries(path: tuple[str, ...], group: click.Group) -> None:
+    context = click.Context(group)
+    for name, place in getattr(group, "places", {}).items():
+        command = group.get_command(context, name)
+        assert command is not None
+        assert (command.help or "").partition("\n")[0] == place.summary, f"nouba {' '.join((*path, name))}"
+
+
+def test_help_imports_no_command() -> None:
+    # a command of an operator reads tables, and a service's handles messages
+    program = "import sys; from shared.cli import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert "Diagnose this installation; print the fix for each fault." in shown
+    assert not {"sqlalchemy", "dramatiq", "boto3"} & set(shown.split())

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from local.free_port import free_port
+from tests.command_line import nouba
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import NO_RABBITMQ, NOUBA, Database, RunningGateway, deliver, paid
 
@@ -55,7 +56,7 @@ NEEDED = {"NOUBA_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "NOUB
 
 @pytest.mark.parametrize("arguments", [("--help",), ("gateway", "--help")])
 def test_help_shows_examples(arguments: tuple[str, ...]) -> None:
-    result = run(*arguments)
+    result = nouba(*arguments)
 
     assert result.returncode == 0
     assert "Examples:" in result.stdout
@@ -97,8 +98,8 @@ def test_a_taken_port_is_one_sentence() -> None:
 
 
 def test_the_providers_are_shown_to_people_and_programs() -> None:
-    for_programs = run("gateway", "providers", "--json", NOUBA_PSP_GENERIC_SECRETS="a-secret-word")
-    for_people = run("gateway", "providers", NOUBA_PSP_GENERIC_SECRETS="a-secret-word")
+    for_programs = nouba("gateway", "providers", "--json", NOUBA_PSP_GENERIC_SECRETS="a-secret-word")
+    for_people = nouba("gateway", "providers", NOUBA_PSP_GENERIC_SECRETS="a-secret-word")
 
     shown = json.loads(for_programs.stdout)
     assert shown["generic"] == {"on": True, "path": "/webhooks/generic"}

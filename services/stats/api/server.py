@@ -3,7 +3,6 @@
 Imported only after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client decides at import how it counts.
 """
 
-import gc
 from functools import partial
 from typing import Any
 
@@ -63,10 +62,7 @@ class StatsServer(GunicornServer):
         )
         self._watch = CacheRefresher(partial(refresh, engine))
         self._watch.start()
-        app = create_app(self.settings, self._watch, self._row_reader(url))
-        # what is here now stays: the collector need not walk it while a reader waits
-        gc.freeze()
-        return app
+        return create_app(self.settings, self._watch, self._row_reader(url))
 
     def _row_reader(self, url: str) -> RowReader:
         """Rows are read from the database while a reader waits, on connections of their own."""

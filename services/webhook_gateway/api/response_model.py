@@ -6,4 +6,5 @@ from pydantic import BaseModel, ConfigDict
 class ResponseModel(BaseModel):
     """An object of a response body."""
 
-    model_config = ConfigDict(from_attributes=True, extra="forbid", frozen=True)
+    # built for its first answer: most of a start would go into models that it does not need
+    model_config = ConfigDict(from_attributes=True, extra="forbid", frozen=True, defer_build=True)

@@ -14,7 +14,7 @@ from shared.operations.payments.orders_paid_twice import find_surplus
 from shared.operations.payments.queries import PaymentDetails, PaymentFilter, PaymentLine, find_payments, show_payment
 from shared.operations.payments.wallet_statement import Wallet, read_wallet
 from shared.runtime.currency import BadAmountError, format_minor, parse_minor
-from shared.runtime.lazy_group import LazyGroup
+from shared.runtime.lazy_group import LazyGroup, Place
 from shared.runtime.settings import CurrencyCode, DatabaseSettings, read_settings
 from shared.runtime.visible_text import visible
 
@@ -27,7 +27,12 @@ class SchoolSettings(DatabaseSettings):
     currency: CurrencyCode = "DZD"
 
 
-@click.group(cls=LazyGroup, places={"import": "shared.operations.integration.cli:import_payments"})
+_PLACES = {
+    "import": Place("shared.operations.integration.cli:import_payments", "Import pending payments from FILE, a CSV.")
+}
+
+
+@click.group(cls=LazyGroup, places=_PLACES)
 def payments() -> None:
     """Find, show, import and refund payments; correct wallets.
 

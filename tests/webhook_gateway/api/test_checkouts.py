@@ -16,7 +16,7 @@ from services.webhook_gateway.reconciliation.postgres_schedule import PostgresPo
 from tests.webhook_gateway.processes import Database, RunningGateway
 from tests.webhook_gateway.reconciliation.harness import Bench
 
-DOCUMENT = schemathesis.openapi.from_dict(api_docs.DOCUMENT)
+DOCUMENT = schemathesis.openapi.from_dict(api_docs.document())
 PROVIDERS = ("chargily", "satim", "stripe")
 
 

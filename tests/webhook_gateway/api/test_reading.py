@@ -10,7 +10,7 @@ import schemathesis
 from services.webhook_gateway import api_docs
 from tests.webhook_gateway.processes import Database
 
-DOCUMENT = schemathesis.openapi.from_dict(api_docs.DOCUMENT)
+DOCUMENT = schemathesis.openapi.from_dict(api_docs.document())
 
 
 def read(school: httpx.Client, path: str, documented: str | None = None, **query: Any) -> Any:

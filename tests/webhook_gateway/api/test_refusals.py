@@ -12,7 +12,7 @@ from tests.webhook_gateway.processes import Database, RunningGateway
 #: Each operation of version 1, and the scope that opens it.
 OPERATIONS = {
     (method.upper(), path): described["description"].partition("Scope: `")[2].partition("`")[0]
-    for path, operations in api_docs.DOCUMENT["paths"].items()
+    for path, operations in api_docs.document()["paths"].items()
     if path.startswith("/api/v1/")
     for method, described in operations.items()
 }

@@ -2,8 +2,8 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
+from subprocess import CompletedProcess
 
 import httpx
 import pytest
@@ -15,7 +15,7 @@ from shared.operations.webhook_endpoints.endpoints import Endpoints
 from shared.runtime.database import build_engine
 from tests.command_line import nouba
 from tests.webhook_gateway.events_out.processes import record
-from tests.webhook_gateway.processes import NOUBA, Database, RunningGateway
+from tests.webhook_gateway.processes import Database, RunningGateway
 
 TOKENS = {scope: f"token-that-opens-{scope}" for scope in ("read", "payments", "uploads", "operate")}
 PATH = "/api/v1/webhook-endpoints"
@@ -191,38 +191,37 @@ def test_the_command_line_does_the_same(database: Database) -> None:
 
 
 def test_the_command_prints_the_secret_alone_and_says_what_a_replay_leaves(database: Database) -> None:
-    def nouba(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, status: int = 0) -> "CompletedProcess[str]":
         settings = {"NOUBA_DATABASE_URL": database.url, "NOUBA_EVENTS_ALLOW_PRIVATE": "true"}
-        return subprocess.run(
-            [NOUBA, "endpoints", *arguments], env=settings, capture_output=True, text=True, check=True
-        )
+        done = nouba("endpoints", *arguments, **settings)
+        assert done.returncode == status, done.stderr
+        return done
 
     # SECRET=$(nouba endpoints add ...) holds the secret, and nothing else
-    made = nouba("add", "http://127.0.0.1:9/", "--type", "lesson.ready")
+    made = run("add", "http://127.0.0.1:9/", "--type", "lesson.ready")
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/=]+\n", made.stdout)
     endpoint_id = made.stderr.split()[1].rstrip(".")
     assert "not shown again" in made.stderr
-    assert "retried by themselves" not in nouba("replay", endpoint_id).stderr
+    assert "retried by themselves" not in run("replay", endpoint_id).stderr
 
     # a delivery that waits for its retry is not sent again; the command says so
-    assert "shows its answer" in nouba("ping", endpoint_id, "--wait", "0").stdout
-    assert "1 deliveries are pending" in nouba("replay", endpoint_id).stderr
+    assert "shows its answer" in run("ping", endpoint_id, "--wait", "0").stdout
+    assert "1 deliveries are pending" in run("replay", endpoint_id).stderr
 
     # unless it waits for long after a failure
     record(database, 1, kind="lesson.ready")
     database.execute("UPDATE events SET fanned_out_at = now()")
-    assert nouba("replay", endpoint_id).stdout == "0 events are sent again.\n"
-    nouba("replay", endpoint_id, "--all", "--since", "1d")
+    assert run("replay", endpoint_id).stdout == "0 events are sent again.\n"
+    run("replay", endpoint_id, "--all", "--since", "1d")
     database.execute("UPDATE webhook_deliveries SET attempts = 2, due_at = now() + interval '5 minutes'")
-    event_id = json.loads(nouba("deliveries", endpoint_id, "--json").stdout)["deliveries"][0]["event_id"]
-    assert nouba("replay", endpoint_id, "--event", event_id).stdout == "1 events are sent again.\n"
-    assert nouba("replay", endpoint_id).stdout == "0 events are sent again.\n"
+    event_id = json.loads(run("deliveries", endpoint_id, "--json").stdout)["deliveries"][0]["event_id"]
+    assert run("replay", endpoint_id, "--event", event_id).stdout == "1 events are sent again.\n"
+    assert run("replay", endpoint_id).stdout == "0 events are sent again.\n"
 
     # an event that does not exist, or exists no longer, is refused
-    with pytest.raises(subprocess.CalledProcessError) as refused:
-        nouba("replay", endpoint_id, "--event", "evt_987654321")
-    assert "There is no event evt_987654321." in refused.value.stderr
-    nouba("remove", endpoint_id)
+    refused = run("replay", endpoint_id, "--event", "evt_987654321", status=1)
+    assert "There is no event evt_987654321." in refused.stderr
+    run("remove", endpoint_id)
 
 
 def test_private_addresses_are_refused_by_default() -> None:

@@ -2,7 +2,6 @@
 
 import re
 import threading
-from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -221,21 +220,3 @@ def test_a_replay_of_all_events_needs_a_beginning_or_an_id(database: Database) -
     refused = nouba("endpoints", "replay", "1", "--all", NOUBA_DATABASE_URL=database.url)
 
     assert (refused.returncode, "--all needs --since, or --event" in refused.stderr) == (2, True)
-
-
-def test_a_private_address_gets_nothing_unless_it_is_allowed(
-    database: Database, rabbitmq_url: str, worker: RunningEvents, tmp_path: Path
-) -> None:
-    # Given a worker as it is by default, alone on its database
-    worker.stop()
-    with Receiver.listening() as school:
-        endpoint_id, _ = add(database, school.url)
-        with RunningEvents(tmp_path / "log", database.url, rabbitmq_url, NOUBA_EVENTS_ALLOW_PRIVATE="false"):
-            # When an event comes
-            record(database, 1)
-
-            # Then the endpoint is refused before a byte is sent
-            wait_until(lambda: logs(database, endpoint_id) not in ([], [[]]), 10, "no attempt was logged")
-        ((entry,),) = logs(database, endpoint_id)
-        assert entry["error"] == "private address"
-        assert school.received == []

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from functools import partial
+from subprocess import CompletedProcess
 
 import psycopg2
 import pytest
@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from services.webhook_gateway.integrity.hash_chain import GENESIS, HashChainWriter, bind, read_head
 from services.webhook_gateway.integrity.verify_chain import verify
 from shared.runtime.database import build_engine
-from tests.webhook_gateway.processes import NOUBA, Database
+from tests.command_line import nouba
+from tests.webhook_gateway.processes import Database
 
 EVENTS = 6
 
@@ -390,17 +391,12 @@ def test_a_second_sealer_cannot_fork_the_chain(engine: Engine, database: Databas
 
 
 @pytest.fixture
-def ledger(database: Database, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [str(NOUBA), "ledger", *arguments]
-        settings = {"NOUBA_DATABASE_URL": database.url}
-        return subprocess.run(command, env=settings, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    return run
+def ledger(database: Database) -> Callable[..., "CompletedProcess[str]"]:
+    return partial(nouba, "ledger", NOUBA_DATABASE_URL=database.url)
 
 
 def test_the_command_prints_the_head_and_fails_on_a_fault(
-    engine: Engine, database: Database, ledger: Callable[..., "subprocess.CompletedProcess[str]"]
+    engine: Engine, database: Database, ledger: Callable[..., "CompletedProcess[str]"]
 ) -> None:
     seal(engine)
     newest = ledger("head").stdout.strip()

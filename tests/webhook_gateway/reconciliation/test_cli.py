@@ -1,13 +1,13 @@
 """`nouba gateway poll-pending`: shows what is pending, polls for it, and shows the outcome."""
 
 import json
-import subprocess
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from local.psp.server import REST
-from tests.webhook_gateway.processes import NOUBA
+from tests.command_line import nouba
 from tests.webhook_gateway.reconciliation.harness import KEY, MERCHANT, Bench
 
 
@@ -26,9 +26,14 @@ def settings(bench: Bench, database_url: str) -> dict[str, str]:
     }
 
 
-def run(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(NOUBA), "gateway", "poll-pending", *arguments]
-    return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=60)
+@pytest.fixture(autouse=True)
+def _without_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the log of the test's own process stays as it is
+    monkeypatch.setattr("shared.runtime.logs.configure", lambda service: None)
+
+
+def run(settings: dict[str, str], *arguments: str) -> "CompletedProcess[str]":
+    return nouba("gateway", "poll-pending", *arguments, **settings)
 
 
 def reported(settings: dict[str, str], *arguments: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def lint(
         raise click.UsageError("Name a master playlist: an http(s) address or a path.")
     if not is_http(master) and not Path(master).is_file():
         raise click.UsageError(f"{master} is neither an http(s) address nor a file.")
-    from services.transcoder.cli import ffmpeg_of
+    from services.transcoder.cli_run import ffmpeg_of
 
     compared = Film(film, ffmpeg_of(read_settings(EncodingSettings))) if film else None
     report = check(master, compared, Limits(mib=max_mib, files=max_files, seconds=max_seconds))

@@ -21,7 +21,7 @@ from shared.runtime.database import build_engine
 from tests.webhook_gateway.processes import SECRETS, Database, RunningGateway, deliver, new_database
 
 TOKEN = "the-schools-token"
-DOCUMENT = schemathesis.openapi.from_dict(api_docs.DOCUMENT)
+DOCUMENT = schemathesis.openapi.from_dict(api_docs.document())
 
 
 @pytest.fixture(scope="module")
