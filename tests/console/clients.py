@@ -1,11 +1,15 @@
 """A console to visit, and visitors who fill in its forms as a browser would."""
 
+import functools
+import hashlib
 import re
 from collections.abc import Mapping
 from html import unescape
 from typing import Any
 
 from flask import Flask
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from werkzeug.test import TestResponse
 
 from services.console.app import create_app
@@ -14,6 +18,25 @@ from services.console.settings import ConsoleSettings
 VIEWER = "a-viewer-token-of-the-tests"
 OPERATOR = "an-operator-token-of-the-tests"
 WHO = "Person at the counter"
+
+
+class _CompiledTemplates(BytecodeCache):
+    """Those of all consoles of this process: each test has a console, and the templates are the same."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if known := self._compiled.get(bucket.key):
+            bucket.bytecode_from_string(known)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _CompiledTemplates()
+# slow on purpose, and every console of the tests has the same tokens
+hashlib.scrypt = functools.cache(hashlib.scrypt)  # type: ignore[assignment]
 
 
 def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:
@@ -25,7 +48,9 @@ def console_of(database_url: str, rabbitmq_url: str, **settings: Any) -> Flask:
         "console_operator_tokens": f"{WHO}:{OPERATOR}",
         **settings,
     }
-    return create_app(ConsoleSettings(**given))
+    app = create_app(ConsoleSettings(**given))
+    app.jinja_env.bytecode_cache = _COMPILED
+    return app
 
 
 class Person:

@@ -190,11 +190,11 @@ def made_alone(film: Path, folder: Path) -> Files:
 
 
 def make_film(path: Path, *, seconds: int = 20, size: str = "352x288", codec: str = "mpeg4") -> Path:
-    """A film with sound. With `libx264` it plays in browsers as it is."""
-    picture = f"testsrc2=size={size}:rate=25:duration={seconds}"
+    """A film with sound, of few pictures. With `libx264` it plays in browsers as it is."""
+    picture = f"testsrc2=size={size}:rate=10:duration={seconds}"
     sound = f"sine=frequency=440:sample_rate=48000:duration={seconds}"
     call = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
-    call += ["-c:v", codec, "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "64k"]
+    call += ["-c:v", codec, "-g", "20", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "64k"]
     call += ["-preset", "ultrafast"] if codec == "libx264" else ["-q:v", "5"]
     kept = film_cache.make(call, film_cache.folder_for(repr(call).encode()) / f"film{path.suffix}")
     shutil.copy(kept, path)

@@ -13,11 +13,14 @@ from flask import Flask
 from local.postgres import Postgres
 from services.webhook_gateway import api_docs
 from tests.api_reference import assert_loads_its_own_files
+from tests.variations import variations
 from tests.webhook_gateway.processes import NOUBA, RunningGateway, deliver, new_database, paid
 
 #: The one check that cannot hold: X-PSP-Provider is a part of the address, so without it the answer is 404.
 EXCLUDED = "missing_required_header"
 EXAMPLES = 20
+#: The school's routes refuse everything without a token, which test_refusals.py of the API has for each of them too.
+PATHS = {"for strangers": "^/(?!api/)|^/api/payments/webhook", "of the school": "^/api/(?!payments/webhook)"}
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +35,11 @@ def gateway(migrated_server: Postgres, tmp_path_factory: pytest.TempPathFactory)
         assert " at=" not in gateway.log
 
 
-def test_a_fuzzer_finds_the_document_true(gateway: RunningGateway, tmp_path: Path) -> None:
+@pytest.mark.parametrize("routes", variations(PATHS, ["for strangers"]))
+def test_a_fuzzer_finds_the_document_true(routes: str, gateway: RunningGateway, tmp_path: Path) -> None:
     fuzzer = [str(NOUBA.with_name("schemathesis")), "--no-color", "run", f"{gateway.url}/openapi.json"]
     options = {
+        "--include-path-regex": PATHS[routes],
         "--checks": "all",
         "--exclude-checks": EXCLUDED,
         "--phases": "coverage,fuzzing",
