@@ -177,14 +177,14 @@ CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK 
 GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
     ledger_transactions, ledger_entries, daily_stats, daily_stats_newest, changed_days, late_days,
     subscription_terms, chapter_teachers, transcode_chunks, closed_months, closed_day_corrections,
-    office_payments, lesson_views, daily_active_users TO nouba_stats;
+    office_payments, lesson_views, daily_states TO nouba_stats;
 GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
     first_shown_at, finished_at, stored_bytes) ON transcode_jobs TO nouba_stats;
 GRANT SELECT ON dead_letter_times TO nouba_stats;
 GRANT INSERT ON daily_stats, closed_months, closed_day_corrections TO nouba_stats;
-GRANT INSERT, DELETE ON daily_active_users TO nouba_stats;
+GRANT INSERT, DELETE ON daily_states TO nouba_stats;
 GRANT INSERT, UPDATE ON daily_stats_newest TO nouba_stats;
 GRANT INSERT, UPDATE, DELETE ON changed_days TO nouba_stats;
 GRANT SELECT, INSERT (day), UPDATE (sent_at) ON mailed_days TO nouba_stats;

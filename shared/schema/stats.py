@@ -63,14 +63,18 @@ daily_stats_newest = Table(
     info={"writer": "stats"},
 )
 
-# Who left a trace on a day, of the last days alone: the next day counts on from it, and reads no fact of theirs again.
-# What it says is in the facts too; without a row they are read.
-daily_active_users = Table(
-    "daily_active_users",
+# What a day leaves to those after it, of the last month alone: they count on from it and read none of its facts again.
+# What it says is in the facts too; where it is missing they are read.
+daily_states = Table(
+    "daily_states",
     metadata,
     Column("day", Date, primary_key=True),
-    # a bit for each user's id, from 0 on
-    Column("users", LargeBinary, nullable=False),
+    # who left a trace: a bit for each user's id, from 0 on
+    Column("active_users", LargeBinary),
+    # who brought MRR at its end, and how much
+    Column("subscribers", LargeBinary),
+    # the setting that they were counted with
+    Column("grace_days", Integer, nullable=False),
     info={"writer": "stats"},
 )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 
 from services.stats.days import Days
-from services.stats.sections.base import Value
+from services.stats.sections.base import DayState, Value
 from services.stats.snapshots.compute import Reading, SnapshotReader
 
 
@@ -20,8 +20,8 @@ class Interrupted:
     ) -> None:
         self._facts, self._before, self._after = facts, before, after
 
-    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]], active_users: Mapping[date, bytes]) -> Reading:
+    def read(self, days: Days, kept: Mapping[date, Mapping[str, Value]], states: Mapping[date, DayState]) -> Reading:
         self._before()
-        reading = self._facts.read(days, kept, active_users)
+        reading = self._facts.read(days, kept, states)
         self._after()
         return reading

@@ -56,8 +56,7 @@ class Presence:
     #: Who had registered so many days before, in the order of AGES, and who of them came in the day.
     cohorts: tuple[int, ...]
     retained: tuple[int, ...]
-    #: A bit for each id up to the largest of those who left a trace; None where an id is no place, and of days that
-    #: are too early for the next day's windows.
+    #: What DayState keeps; None where an id is no place, and of days that are too early for the next day's windows.
     users: bytes | None
 
 
@@ -124,8 +123,8 @@ def presence(ask: Query, days: Days) -> dict[date, Presence]:
 
 def _users_of(ask: Query, day: date, days: Days) -> Integers:
     """Who left a trace on a day before `days`; nobody counts twice where it is kept."""
-    if (users := ask.active_users.get(day)) is not None:
-        return np.flatnonzero(np.unpackbits(np.frombuffer(users, np.uint8)))
+    if (state := ask.states.get(day)) and state.active_users is not None:
+        return np.flatnonzero(np.unpackbits(np.frombuffer(state.active_users, np.uint8)))
     return ask.columns(_ALL_TRACES, ("user_id",), **_limits(day, days))[0]
 
 

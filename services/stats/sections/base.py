@@ -72,6 +72,22 @@ class Rules:
     grace_days: int = 7
 
 
+@dataclass(frozen=True, slots=True)
+class DayState:
+    """What a day leaves to those after it; None where it is not known, or not asked for."""
+
+    #: Who left a trace: a bit for each user's id, from 0 on.
+    active_users: bytes | None = None
+    #: Who brought MRR at its end, and how much, as `mrr.Subscribers` packs it; and the grace that it was counted with.
+    subscribers: bytes | None = None
+    grace_days: int = 0
+
+    def differs(self, other: "DayState") -> bool:
+        """Whether the two say different things of what both know."""
+        pairs = ((self.active_users, other.active_users), (self.subscribers, other.subscribers))
+        return any(one is not None and another is not None and one != another for one, another in pairs)
+
+
 class Query:
     """Puts questions to the database, as it was when the computation began."""
 
@@ -81,16 +97,16 @@ class Query:
         copy: Callable[[str, Mapping[str, Any], ColumnReader], None],
         kept: Mapping[date, Mapping[str, Value]] | None = None,
         shared: "OncePerRun | None" = None,
-        active_users: Mapping[date, bytes] | None = None,
+        states: "Mapping[date, DayState] | None" = None,
     ) -> None:
         """`run` answers a query with rows, `copy` carries out a COPY to a file; `kept` is what was counted of days
-        before, by day and id; `shared` is what is found for all who ask about the same moment; `active_users` is who
-        left a trace on days before, as `Presence.users` has it."""
+        before, by day and id; `shared` is what is found for all who ask about the same moment; `states` is what the
+        days before have left."""
         self._run = run
         self._copy = copy
         self._kept = kept or {}
         self._shared = shared or OncePerRun()
-        self.active_users = active_users or {}
+        self.states = states or {}
         #: Of these users alone terms are read; None means all.
         self.users: Sequence[int] | None = None
 
@@ -157,9 +173,9 @@ class OncePerRun:
                 raise
         return future.result()
 
-    def found(self, find: Callable[..., T], days: Days) -> T | None:
-        """What was found by `find` of `days`; None where nobody asked or it failed."""
-        future = self._found.get((find, days))
+    def found(self, find: Callable[..., T], days: Days, *more: Any) -> T | None:
+        """What was found by `find`, as by Query.once; None where nobody asked or it failed."""
+        future = self._found.get((find, days, *more))
         return None if future is None or future.exception() else future.result()
 
 

@@ -4,6 +4,8 @@ The terms of one user and chapter are one run, which goes on for a while after a
 was never lost.
 """
 
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.stats.binary_column_reader import Integers
-from services.stats.days import Days
+from services.stats.days import ONE_DAY, Days
 from services.stats.sections.base import (
     FOREVER,
+    DayState,
     MetricDefinition,
     Query,
     Unit,
@@ -146,12 +149,83 @@ MAX_LISTED = 10_000
 _DAY = 86_400_000_000
 
 
+#: Of a run of so many days at most it is kept who brings what; of a longer one it would be much at once.
+MAX_KEPT = 31
+#: A run of more days reads the terms of the month before rather than count on from what is kept.
+MAX_COUNTED_ON = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribers:
+    """Users who bring MRR at a day's end, in order, and how much."""
+
+    users: Integers
+    amounts: Integers
+
+    def packed(self) -> bytes:
+        columns = np.concatenate((np.diff(self.users, prepend=0), self.amounts))
+        return zlib.compress(columns.astype("<i8").tobytes(), 1)
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> "Subscribers":
+        """From what `join_packed` made."""
+        found, at = [np.zeros((2, 0), np.int64)], 0
+        while at < len(packed):
+            (length,) = _LENGTH.unpack_from(packed, at)
+            at += _LENGTH.size
+            steps, amounts = np.frombuffer(zlib.decompress(packed[at : at + length]), "<i8").reshape(2, -1)
+            found.append(np.stack((np.cumsum(steps), amounts)))
+            at += length
+        users, amounts = np.concatenate(found, axis=1)
+        order = np.argsort(users)
+        return cls(users[order], amounts[order])
+
+
+_LENGTH = struct.Struct("<I")
+
+
+def join_packed(parts: Sequence[bytes]) -> bytes:
+    """Several packed Subscribers as one; the same bytes in whatever order they come."""
+    return b"".join(_LENGTH.pack(len(part)) + part for part in sorted(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class MonthBefore:
+    """What the month before some days has left: they count on from it, and read none of its terms."""
+
+    #: Who brought MRR a window before each of the days.
+    subscribers: Sequence[Subscribers]
+    #: renewals_due and renewals of each day of the month, in their order.
+    due: Sequence[int]
+    renewed: Sequence[int]
+
+
+def read_month_before(ask: Query, days: Days, grace_days: int) -> MonthBefore | None:
+    """What is kept of the month before `days`; None where a part of it is missing or was counted otherwise."""
+    if len(days) > MAX_COUNTED_ON:
+        return None
+    month = [days.first - ONE_DAY * number for number in range(WINDOW_DAYS, 0, -1)]
+    states = [ask.states.get(day, DayState()) for day in month]
+    packed = [state.subscribers for state in states[: len(days)]]
+    due, renewed = ([ask.kept(day, f"subscriptions.{name}") for day in month] for name in ("renewals_due", "renewals"))
+    if any(state.grace_days != grace_days for state in states) or None in (*packed, *due, *renewed):
+        return None
+    return MonthBefore(
+        [Subscribers.unpacked(one) for one in packed if one is not None],
+        [number for number in due if number is not None],
+        [number for number in renewed if number is not None],
+    )
+
+
 class Moves:
     """How users' MRR moved, by bucket of `days`; 0 is all that lies before them."""
 
-    def __init__(self, days: Days, grace_days: int) -> None:
-        self._days, self._grace_days = days, grace_days
+    def __init__(self, days: Days, grace_days: int, before: MonthBefore | None = None, kept_days: int = 0) -> None:
+        """Where `before` is given, no term is needed for what lies before `days`. Of so many of the last days,
+        `kept_days`, it is kept who brings what."""
+        self._days, self._grace_days, self.before = days, grace_days, before
         self._number = len(days) + 1
+        self._packed: dict[int, list[bytes]] = {one: [] for one in range(self._number - kept_days, self._number)}
         self.step, self.gained, self.expanded, self.contracted, self.lost = (self._zeros() for _ in range(5))
         #: The part of `gained` that is of users who had paid before.
         self.regained = self._zeros()
@@ -159,6 +233,8 @@ class Moves:
         #: Of those who brought MRR a window before: how much and how many, and what and who of it is left.
         self.base, self.kept, self.retained, self.base_users, self.kept_users = (self._zeros() for _ in range(5))
         self.due, self.renewed = self._zeros(), self._zeros()
+        for bucket, base in enumerate(before.subscribers if before else (), start=1):
+            self.base[bucket], self.base_users[bucket] = base.amounts.sum(), base.users.size
         #: Who gained, when, and how much, where no term that was read says whether they had paid before.
         self._unsure: list[tuple[Integers, Integers, Integers]] = []
 
@@ -170,7 +246,12 @@ class Moves:
         runs = PaidRuns.of(terms, self._grace_days)
         steps = self.steps(runs)
         self._add_moves(steps)
-        self._add_retention(steps)
+        if self.before is None:
+            self._add_retention(steps)
+        for bucket, base in enumerate(self.before.subscribers if self.before else (), start=1):
+            self._add_kept(bucket, base, steps.at_end_of(bucket))
+        for bucket, packed in self._packed.items():
+            packed.append(steps.at_end_of(bucket).packed())
         self._add_renewals(runs)
 
     def steps(self, runs: "PaidRuns") -> "Steps":
@@ -227,6 +308,27 @@ class Moves:
         ):
             is_same = np.append(False, users[1:] == users[:-1])[: users.size]
             np.add.at(sums, day_of, level - np.where(is_same, np.append(0, level)[: users.size], 0))
+
+    def _add_kept(self, bucket: int, base: Subscribers, now: Subscribers) -> None:
+        """What some of the users of `base` bring now."""
+        if not base.users.size:
+            return
+        places = np.minimum(np.searchsorted(base.users, now.users), base.users.size - 1)
+        is_known = base.users[places] == now.users
+        then, amounts = base.amounts[places[is_known]], now.amounts[is_known]
+        self.kept[bucket] += amounts.sum()
+        self.retained[bucket] += np.minimum(then, amounts).sum()
+        self.kept_users[bucket] += amounts.size
+
+    def retention(self) -> list[Integers]:
+        """By bucket: `base`, `kept`, `retained`, `base_users` and `kept_users` at its end."""
+        found = [self.base, self.kept, self.retained, self.base_users, self.kept_users]
+        # the levels themselves where they are counted from what is kept, else by how much they change
+        return found if self.before else [np.cumsum(sums) for sums in found]
+
+    def subscribers(self) -> list[bytes]:
+        """Who brings what at the end of each of the last days of which it is kept."""
+        return [join_packed(packed) for packed in self._packed.values()]
 
     def _add_renewals(self, runs: "PaidRuns") -> None:
         day_of, is_due, goes_on = self.renewals(runs)
@@ -302,6 +404,13 @@ class Steps:
     #: Whether the user has no earlier one.
     is_first: NDArray[np.bool_]
 
+    def at_end_of(self, bucket: int) -> Subscribers:
+        """What the users bring at the end of a bucket."""
+        is_over = self.day_of <= bucket
+        is_last = is_over & np.append((self.users[1:] != self.users[:-1]) | ~is_over[1:], True)[: self.users.size]
+        now = is_last & (self.after > 0)
+        return Subscribers(self.users[now], self.after[now])
+
 
 def by_user_and_day(users: Integers, at: Integers, amounts: Integers, days: Days) -> Steps:
     """The steps `amounts` of `users`, added up by day; those before the days are one, and later ones are left out."""
@@ -340,8 +449,10 @@ def _is_whole(terms: SubscriptionTerms) -> NDArray[np.bool_]:
 def numbers(days: Days, counted: Days, moved: Moves) -> Values:
     """The numbers above, for every one of `days`, from what moved in those that were `counted`."""
     levels, subscribers = np.cumsum(moved.step), np.cumsum(moved.users_gained - moved.users_lost)
-    base, kept, retained = (np.cumsum(sums) for sums in (moved.base, moved.kept, moved.retained))
-    base_users, kept_users = np.cumsum(moved.base_users), np.cumsum(moved.kept_users)
+    base, kept, retained, base_users, kept_users = moved.retention()
+    all_due, all_renewed = moved.due[1:].tolist(), moved.renewed[1:].tolist()
+    if moved.before:
+        all_due, all_renewed = [*moved.before.due, *all_due], [*moved.before.renewed, *all_renewed]
     values: Values = {}
     for bucket, day in enumerate(counted, start=1):
         if day < days.first:
@@ -369,8 +480,9 @@ def numbers(days: Days, counted: Days, moved: Moves) -> Values:
             }
             users = int(base_users[bucket])
             found["customer_churn_30"] = rounded(10_000 * (users - int(kept_users[bucket])), users)
-        window = slice(bucket - WINDOW_DAYS + 1, bucket + 1)
-        if due := int(moved.due[window].sum()):
-            found["renewal_rate_30"] = rounded(10_000 * int(moved.renewed[window].sum()), due)
+        until = bucket + (WINDOW_DAYS if moved.before else 0)
+        window = slice(until - WINDOW_DAYS, until)
+        if due := sum(all_due[window]):
+            found["renewal_rate_30"] = rounded(10_000 * sum(all_renewed[window]), due)
         values[day] = found
     return values

@@ -150,8 +150,11 @@ class Counted:
 
 def count_terms(ask: Query, days: Days, grace_days: int) -> Counted:
     """Read every term once, for all that is counted of terms."""
-    longer = days.reaching_back(mrr.WINDOW_DAYS)
-    counted = Counted(Stock(days), mrr.Moves(longer, grace_days), longer, Recognition(days))
+    before = mrr.read_month_before(ask, days, grace_days)
+    longer = days if before else days.reaching_back(mrr.WINDOW_DAYS)
+    kept_days = len(days) if len(days) <= mrr.MAX_KEPT else 0
+    moves = mrr.Moves(longer, grace_days, before, kept_days)
+    counted = Counted(Stock(days), moves, longer, Recognition(days))
 
     first = (days.begins_at - EPOCH) // timedelta(microseconds=1)
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from services.stats.days import ONE_DAY, Days, midnight, yesterday
 from services.stats.errors import DayNotOverError
-from services.stats.sections.base import Value, Values
+from services.stats.sections.base import DayState, Value, Values
 from services.stats.sections.catalogue import REVISION, Over, is_observed, named_by, observed_names, over, reach_of
 from shared.runtime.failpoints import failpoint
 
@@ -45,8 +45,8 @@ class Reading:
     sections: Mapping[str, Values | Failure]
     #: What the school calls the keys of its breakdowns: `chapter`, `course` and `teacher`, by id.
     names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    #: Who left a trace on the last days, as `Presence.users` has it.
-    active_users: Mapping[date, bytes] = field(default_factory=dict)
+    #: What the last days leave to those after them.
+    states: Mapping[date, DayState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,10 @@ class Correction:
 
 class SnapshotReader(Protocol):
     """Reads all sections of a run of days, at one moment; what adds up goes on from what is `kept` of days before, and
-    `active_users` are not read again where their day did not change."""
+    from the `states` of those that did not change since."""
 
     def read(
-        self, days: Days, kept: Mapping[date, Mapping[str, Value]], active_users: Mapping[date, bytes]
+        self, days: Days, kept: Mapping[date, Mapping[str, Value]], states: Mapping[date, DayState]
     ) -> Reading: ...
 
 
@@ -118,11 +118,11 @@ class SnapshotStore(Protocol):
     def corrections(self, first: date, last: date) -> dict[date, dict[str, Value]]:
         """What is booked on the days of this run, by day and number."""
 
-    def active_users(self, first: date, last: date) -> dict[date, bytes]:
-        """Who left a trace on the days of this run of which it is kept."""
+    def states(self, days: Days) -> dict[date, DayState]:
+        """What is kept of `days`, and of the month before as far as they count on from it."""
 
-    def keep_active_users(self, days: Days, active_users: Mapping[date, bytes]) -> None:
-        """Keep this of `days`, as far as the next day needs it."""
+    def keep_states(self, days: Days, states: Mapping[date, DayState]) -> None:
+        """Keep these of `days`, as far as the next day needs them."""
 
     def mark(self, first: date, last: date) -> None:
         """Mark the kept days of this run as changed."""
@@ -192,8 +192,8 @@ class Computation:
         failpoint("stats.before_read")
         earlier = book.newest(days.first - ONE_DAY * KEPT_DAYS, days.first - ONE_DAY)
         relied_on = self._relied_on({day: found.payload for day, found in earlier.items()})
-        active = book.active_users(days.first - ONE_DAY * KEPT_DAYS, days.last)
-        reading = self.facts.read(days, relied_on, {day: users for day, users in active.items() if day in relied_on})
+        states = book.states(days)
+        reading = self.facts.read(days, relied_on, {day: state for day, state in states.items() if day in relied_on})
         failpoint("stats.after_read")
         known = book.newest(days.first, days.last)
         payloads = {day: self._payload(day, reading, known.get(day)) for day in days}
@@ -208,11 +208,11 @@ class Computation:
         rest = {day: payload for day, payload in payloads.items() if day > closed_until}
         versions += (opened := _versions(rest, known, reading.watermark))
         book.keep(opened)
-        book.keep_active_users(days, reading.active_users)
+        book.keep_states(days, reading.states)
         failpoint("stats.after_keep")
         book.checked({day: not payload["complete"] for day, payload in payloads.items()}, reading.marks)
-        others_came = [day for day, users in reading.active_users.items() if active.get(day, users) != users]
-        self._mark_what_follows(book, days, versions, known, others_came)
+        differing = [day for day, state in reading.states.items() if day in states and state.differs(states[day])]
+        self._mark_what_follows(book, days, versions, known, differing)
         if corrections:
             book.mark(closed_until + ONE_DAY, closed_until + ONE_DAY)
         failpoint("stats.before_commit")
@@ -262,10 +262,10 @@ class Computation:
         days: Days,
         versions: list[NewVersion],
         known: Mapping[date, StoredVersion],
-        others_came: list[date],
+        differing: list[date],
     ) -> None:
         """Days that are kept already and depend on what is new here are computed again."""
-        reached = max([days.last, *(day + ONE_DAY * KEPT_DAYS for day in others_came)])
+        reached = max([days.last, *(day + ONE_DAY * KEPT_DAYS for day in differing)])
         for version in versions:
             if before := known.get(version.day):
                 reach = max((reach_of(name) for name in _changed(before, version)), default=0)

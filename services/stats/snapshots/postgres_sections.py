@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
 from services.stats.sections.active_users import presence
-from services.stats.sections.base import OncePerRun, Query, Rules, Section, Value, Values
+from services.stats.sections.base import DayState, OncePerRun, Query, Rules, Section, Value, Values
 from services.stats.sections.catalogue import named_by
+from services.stats.sections.subscriptions import count_terms
 from services.stats.snapshots.compute import Failure, Reading
 from shared.runtime.logs import describe
 from shared.schema.tables import changed_days
@@ -63,7 +64,7 @@ class PostgresSections:
         self,
         days: Days,
         kept: Mapping[date, Mapping[str, Value]],
-        active_users: Mapping[date, bytes],
+        states: Mapping[date, DayState],
     ) -> Reading:
         with self._begin() as connection, ExitStack() as stack:
             # the first question fixes the moment that all others are asked about, on every connection
@@ -76,20 +77,31 @@ class PostgresSections:
                 .order_by(changed_days.c.day)
             ).all()
             connections = [connection, *(stack.enter_context(self._begin(moment)) for _ in range(CONNECTIONS - 1))]
-            changed = set(connection.exec_driver_sql(_CHANGED, {"days": list(active_users)}).scalars())
-            unchanged = {day: users for day, users in active_users.items() if day not in changed}
+            changed = set(connection.exec_driver_sql(_CHANGED, {"days": list(states)}).scalars())
+            unchanged = {day: state for day, state in states.items() if day not in changed}
             shared = OncePerRun()
-            query = partial(Query, kept=kept, shared=shared, active_users=unchanged)
-            found = self._compute_all(connections, days, query)
-            came = shared.found(presence, days) or {}
+            found = self._compute_all(connections, days, partial(Query, kept=kept, shared=shared, states=unchanged))
             names = {kind: _read_names(connection, names, found, kind) for kind, names in _NAMES.items()}
             return Reading(
                 watermark=str(watermark),
                 marks={row.day: row.changes for row in marks},
                 sections={section.name: found[section.name] for section in self._sections},
                 names=names,
-                active_users={day: one.users for day, one in came.items() if one.users is not None},
+                states=self._states(shared, days),
             )
+
+    def _states(self, shared: OncePerRun, days: Days) -> dict[date, DayState]:
+        """What the days leave to those after them, as far as it was found."""
+        grace_days = self._rules.grace_days
+        came = shared.found(presence, days) or {}
+        counted = shared.found(count_terms, days, grace_days)
+        brought = counted.moves.subscribers() if counted else []
+        subscribers = dict(zip(list(days)[len(days) - len(brought) :], brought, strict=True))
+        return {
+            day: DayState(users, subscribers.get(day), grace_days)
+            for day in days
+            if (users := came[day].users if day in came else None) is not None or day in subscribers
+        }
 
     @contextmanager
     def _begin(self, moment: str | None = None) -> Iterator[Connection]:

@@ -11,14 +11,14 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.stats.days import ONE_DAY, Days, last_of_month
-from services.stats.sections.base import Value
+from services.stats.sections.base import DayState, Value
 from services.stats.snapshots.compute import KEPT_DAYS, Correction, NewVersion, Payload, StoredVersion, document_of
 from services.stats.snapshots.dirty_days import gather_late, is_changed, mark
 from shared.schema.tables import (
     changed_days,
     closed_day_corrections,
     closed_months,
-    daily_active_users,
+    daily_states,
     daily_stats,
     daily_stats_newest,
     users,
@@ -178,19 +178,27 @@ class PostgresSnapshotStore:
                 keys[row.key] = amount
         return found
 
-    def active_users(self, first: date, last: date) -> dict[date, bytes]:
-        table = daily_active_users
-        query = select(table.c.day, table.c.users).where(table.c.day.between(first, last))
-        return {row.day: bytes(row.users) for row in self._connection.execute(query)}
+    def states(self, days: Days) -> dict[date, DayState]:
+        table, month = daily_states, ONE_DAY * KEPT_DAYS
+        # large, and needed of few days
+        is_needed = or_(table.c.day <= days.last - month, table.c.day >= days.first)
+        subscribers = case((is_needed, table.c.subscribers)).label("subscribers")
+        query = select(table.c.day, table.c.active_users, subscribers, table.c.grace_days).where(
+            table.c.day.between(days.first - month, days.last)
+        )
+        return {
+            row.day: DayState(_bytes(row.active_users), _bytes(row.subscribers), row.grace_days)
+            for row in self._connection.execute(query)
+        }
 
-    def keep_active_users(self, days: Days, active_users: Mapping[date, bytes]) -> None:
-        table = daily_active_users
+    def keep_states(self, days: Days, states: Mapping[date, DayState]) -> None:
+        table = daily_states
         last = max(days.last, self._connection.scalar(select(func.max(table.c.day))) or days.last)
         oldest = last - ONE_DAY * KEPT_DAYS
         self._connection.execute(
             delete(table).where(or_(table.c.day.between(days.first, days.last), table.c.day < oldest))
         )
-        if rows := [{"day": day, "users": users} for day, users in active_users.items() if day >= oldest]:
+        if rows := [{"day": day, **asdict(state)} for day, state in states.items() if day >= oldest]:
             self._connection.execute(insert(table), rows)
 
     def mark(self, first: date, last: date) -> None:
@@ -201,6 +209,10 @@ class PostgresSnapshotStore:
         query = select(func.min(daily_stats_newest.c.day)).where(daily_stats_newest.c.day > day)
         if (following := self._connection.scalar(query)) is not None:
             mark(self._connection, [following])
+
+
+def _bytes(column: memoryview | None) -> bytes | None:
+    return None if column is None else bytes(column)
 
 
 # the sections of these days, each as it is in the newest version in which it did not fail

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, select, text, update
 
 from shared.operations import audit_log
-from shared.schema.tables import daily_active_users, payments, teachers, users, webhook_events
+from shared.schema.tables import daily_states, payments, teachers, users, webhook_events
 
 
 class NoSuchUserError(Exception):
@@ -48,7 +48,7 @@ def erase_user(engine: Engine, user_id: int, *, who: str, why: str, dry_run: boo
         profile = _erase_profile(connection, user_id)
         bodies = int(connection.scalar(text("SELECT erase_bodies_of_user(:user)"), {"user": user_id}) or 0)
         # who came on the last days is counted again from what is left
-        connection.execute(delete(daily_active_users))
+        connection.execute(delete(daily_states))
         watched = int(connection.scalar(text("SELECT forget_lessons_of_user(:user)"), {"user": user_id}) or 0)
         done = Erasure(user_id, profile, bodies, _bodies_left(connection, user_id), watched)
         if done.changed and not dry_run:
