@@ -95,7 +95,7 @@ EXPECTED = {
             "upload of 2 s to whole lesson",
             {"two workers", "one worker", "one worker, a part for each processor"},
         ),
-        ("upload of 4 s to whole lesson, with a core for each worker", PINNED),
+        ("upload of 2 s to whole lesson, with a core for each worker", PINNED),
         ("memory of a process", {"transcoder worker, beside its ffmpeg"}),
         ("click to first frame in Chromium, localhost", PAGES),
         ("click to first frame in Chromium, 4 Mbit/s and 100 ms", PAGES),
