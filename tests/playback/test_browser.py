@@ -14,7 +14,7 @@ from services.transcoder.hls.lint.check import check
 from tests.playback.processes import SECRET, RunningPlayback
 from tests.transcoder.conftest import s3_keys as s3_keys  # a fixture
 from tests.transcoder.jobs.conftest import bench as bench  # a fixture
-from tests.transcoder.jobs.conftest import film as film  # a fixture
+from tests.transcoder.jobs.conftest import short_film as short_film  # a fixture
 from tests.transcoder.jobs.harness import Bench
 from tests.transcoder.jobs.player import Player, site
 from tests.transcoder.jobs.test_encrypted import add_paid_course
@@ -67,11 +67,11 @@ def player(bench: Bench, hls_js: bytes, tmp_path: Path) -> Iterator[Player]:
 
 
 def test_chromium_plays_a_private_and_an_encrypted_lesson_until_the_address_ends(
-    bench: Bench, school: School, film: Path, player: Player
+    bench: Bench, school: School, short_film: Path, player: Player
 ) -> None:
     # Given a free and a paid lesson, which the bucket itself gives to nobody
-    paid, _ = bench.submit(film, add_paid_course(bench))
-    free, _ = bench.submit(film)
+    paid, _ = bench.submit(short_film, add_paid_course(bench))
+    free, _ = bench.submit(short_film)
     with bench.worker():
         masters = [bench.wait_for(course_id).master for course_id in (paid, free)]
     assert httpx.get(f"{bench.environment['NOUBA_S3_ENDPOINT_URL']}/nouba/{masters[1]}").status_code == 403
@@ -82,7 +82,7 @@ def test_chromium_plays_a_private_and_an_encrypted_lesson_until_the_address_ends
     for course_id in (free, paid):
         # Then each plays by its signed address, wherever the viewer goes
         url = school.address(course_id)
-        assert_plays(player, url, seconds=20, levels=2, seeks=8)
+        assert_plays(player, url, seconds=12, levels=2, seeks=8)
         # and in what is no browser, where every playlist is found right too
         decoded = decode(url)
         assert decoded.returncode == 0, decoded.stderr

@@ -65,17 +65,17 @@ def decode(master: str) -> "subprocess.CompletedProcess[bytes]":
 
 
 def test_a_paid_lesson_plays_with_its_key_and_discloses_nothing_without_it(
-    bench: Bench, school: School, address: str, film: Path, tmp_path: Path
+    bench: Bench, school: School, address: str, short_film: Path, tmp_path: Path
 ) -> None:
-    paid, _ = bench.submit(film, add_paid_course(bench))
-    free, _ = bench.submit(film)
+    paid, _ = bench.submit(short_film, add_paid_course(bench))
+    free, _ = bench.submit(short_film)
     with bench.worker():
         master, open_master = (bench.wait_for(course_id).master for course_id in (paid, free))
     assert master
     assert open_master
 
     player = Player(address, tmp_path / "profile")
-    assert_plays(player, master, seconds=20, levels=2)
+    assert_plays(player, master, seconds=12, levels=2)
     player.close()
     assert len(school.keys_given[0]) == 16
     assert set(school.keys_given) == {school.keys_given[0]}, "one key for all of a lesson"
