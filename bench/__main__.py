@@ -90,20 +90,26 @@ def bench(
     described = machine.describe()
     console = Console(stderr=True)
     measures: list[Measure] = []
-    for part in parts or PARTS:
-        with tempfile.TemporaryDirectory(prefix="nouba-bench-") as folder, _bar(console, part) as show:
-            options = Options(
-                folder=Path(folder),
-                quick=quick,
-                rounds=rounds or (1 if quick else ROUNDS),
-                stats_size=stats_size,
-                kept_folder=kept_folder,
-                scale=scale,
-                only=only,
-                prune=prune,
-            )
-            measure: Callable[[Options, Show], Iterator[Measure]] = import_module(f"bench.{part}").measure
-            measures += measure(options, show)
+    try:
+        for part in parts or PARTS:
+            with tempfile.TemporaryDirectory(prefix="nouba-bench-") as folder, _bar(console, part) as show:
+                options = Options(
+                    folder=Path(folder),
+                    quick=quick,
+                    rounds=rounds or (1 if quick else ROUNDS),
+                    stats_size=stats_size,
+                    kept_folder=kept_folder,
+                    scale=scale,
+                    only=only,
+                    prune=prune,
+                )
+                measure: Callable[[Options, Show], Iterator[Measure]] = import_module(f"bench.{part}").measure
+                for one in measure(options, show):
+                    measures.append(one)
+    except BaseException:
+        # minutes of work: what was measured before the fault or Ctrl-C is shown
+        report.show(measures, described, Console(stderr=True))
+        raise
     found = report.as_json(measures, described, quick=quick)
     if path is not None and str(path) == "-":
         click.echo(json.dumps(found))

@@ -109,7 +109,7 @@ def _forget_days(url: str) -> None:
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         # what was computed is never changed, says a trigger
         cursor.execute("SET session_replication_role = replica")
-        cursor.execute("TRUNCATE daily_stats, daily_stats_newest, changed_days, closed_months CASCADE")
+        cursor.execute("TRUNCATE daily_stats, daily_stats_newest, daily_states, changed_days, closed_months CASCADE")
         connection.commit()
 
 
