@@ -6,6 +6,7 @@ StatsError
 +-- MailError     the mail server did not take a mail: tried again
 +-- NoStatisticsError nothing is kept for the day that was asked for
 +-- MonthNotClosableError  a day of the month is not counted yet
++-- RowsTimeoutError  a page of rows took too long to find
 +-- RefusedError   what was asked for makes no sense here; the message says what does
 """
 
@@ -33,6 +34,13 @@ class SectionFailedError(StatsError):
 
 class NoStatisticsError(StatsError):
     """Nothing is kept for that day."""
+
+
+class RowsTimeoutError(StatsError):
+    """A page of rows took too long to find."""
+
+    def __init__(self, page_seconds: float | None) -> None:
+        super().__init__(f"The rows were not found within {page_seconds:g} s; ask again, or for fewer with `limit`.")
 
 
 class RefusedDayError(StatsError):

@@ -146,7 +146,8 @@ def _load_ledger(cursor: Any, entries: list[Row]) -> None:
                 "amount_minor": entry["amount_minor"],
                 "currency": "DZD",
             }
-            for number, entry in enumerate(entries, start=1)
+            # workers book at once, so that entries come in another order than their transactions
+            for number, entry in sorted(enumerate(entries, start=1), key=lambda numbered: numbered[0] ^ 1)
         ],
     )
 

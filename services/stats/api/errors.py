@@ -9,6 +9,7 @@ ReaderError
 +-- TooManyFailures 429  the reader sent too many wrong tokens
 +-- DayNotKept      404  there are no statistics of that day
 +-- NothingKnown    503  the database has not answered since the start: ask again
++-- SlowRows        503  a page of rows took too long to find
 """
 
 from datetime import date
@@ -101,3 +102,10 @@ class NoSnapshotError(ReaderError):
 
     def __init__(self) -> None:
         super().__init__("The statistics cannot be read yet: the database does not answer. Ask again.")
+
+
+class SlowRowsError(ReaderError):
+    """A page of rows took too long to find; the message says what helps."""
+
+    status = 503
+    code = "rows_timeout"

@@ -61,7 +61,7 @@ _REFUSALS = {
     "421": _answer("The Host header names a host that is not served here.", _ERROR),
     "429": _answer("Too many wrong tokens.", _ERROR, Retry_After=_header("Seconds to wait.", kind="integer")),
     "503": _answer(
-        "The database has not answered since the start.",
+        "The database has not answered, or not in time.",
         _ERROR,
         Retry_After=_header("Seconds to wait.", kind="integer"),
     ),

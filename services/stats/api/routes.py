@@ -27,12 +27,14 @@ from services.stats.api.errors import (
     NoSnapshotError,
     NoTokenError,
     ReaderError,
+    SlowRowsError,
     TooManyFailuresError,
 )
 from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.rollup import periods
 from services.stats.api.series import series
 from services.stats.api.snapshot_cache import Day, SnapshotCache
+from services.stats.errors import RowsTimeoutError
 from services.stats.rows.read_page import NoRowsError, as_json
 from services.stats.rows.reader import RowReader
 from services.stats.rows.request_model import PAGE
@@ -103,6 +105,9 @@ def show_rows(day: str) -> ResponseReturnValue:
         found = _reading().rows.read(kept.day, number, key, named, after, limit)
     except NoRowsError as error:
         raise MalformedError(str(error)) from error
+    except RowsTimeoutError as error:
+        log.warning("rows were not found in time", number=number)
+        raise SlowRowsError(str(error)) from error
     except SQLAlchemyError as error:
         log.warning("rows could not be read", number=number, error=describe(error))
         raise NoSnapshotError from error
@@ -303,7 +308,7 @@ def refuse(error: ReaderError) -> ResponseReturnValue:
         response.headers["WWW-Authenticate"] = auth.CHALLENGE
     if isinstance(error, TooManyFailuresError):
         response.headers["Retry-After"] = "60"
-    if isinstance(error, NoSnapshotError):
+    if isinstance(error, NoSnapshotError | SlowRowsError):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 

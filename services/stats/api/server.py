@@ -20,7 +20,7 @@ from shared.runtime.gunicorn import GunicornServer
 GRACE_SECONDS = 10
 #: A request has to be read and answered within this.
 REQUEST_SECONDS = 10.0
-#: Rows that take longer to find are given up; so many readers of a process search for some at once.
+#: A page of rows that takes longer to find is given up; so many readers of a process search for some at once.
 ROW_SECONDS, ROW_READERS = 8, 2
 #: A worker that does not report to gunicorn for so long is replaced.
 HANG_SECONDS = 30
@@ -72,7 +72,8 @@ class StatsServer(GunicornServer):
             application="nouba stats rows",
             statement_timeout_ms=ROW_SECONDS * 1000,
         )
-        return RowReader(engine, Rules(self.settings.currency, self.settings.stats_grace_days), self.settings.zone)
+        rules = Rules(self.settings.currency, self.settings.stats_grace_days)
+        return RowReader(engine, rules, self.settings.zone, page_seconds=ROW_SECONDS)
 
     def _stop_watch(self, _arbiter: object, _worker: object) -> None:
         if self._watch is not None:

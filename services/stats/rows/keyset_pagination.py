@@ -17,7 +17,7 @@ _NEXT_ID = "SELECT min(id + 0) AS id FROM {table} WHERE id > %(after)s AND {at} 
 #: Tables of which a block index says where ids and times lie together.
 _LARGE = ("ledger_transactions", "payments", "subscriptions")
 
-_START = "SELECT transaction_id AS id FROM ledger_entries WHERE id <= %(after)s ORDER BY id DESC LIMIT 1"
+_START = "SELECT transaction_id FROM ledger_entries WHERE id <= %(after)s ORDER BY id DESC LIMIT 1"
 _TRANSACTIONS = """
 SELECT id FROM ledger_transactions WHERE id > %(after)s AND kind = ANY (%(kinds)s) ORDER BY id LIMIT %(width)s
 """
@@ -97,7 +97,7 @@ def of_entries(
     accounts, kinds = _accounts(what, values), _kinds(what)
     start = ask(_START, after=values["after"])
     found: list[Any] = []
-    after, width = start[0].id if start else 0, limit
+    after, width = start[0].transaction_id if start else 0, limit
     query = f"SELECT * FROM ({text}) AS found WHERE {tests} ORDER BY transaction_id, id"  # noqa: S608
     while len(found) < limit:
         statement = _TRANSACTIONS if accounts is None else _TRANSACTIONS_OF_ACCOUNTS

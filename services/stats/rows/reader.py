@@ -1,5 +1,6 @@
 """Reads the rows behind a number from PostgreSQL, one page at a time."""
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -7,10 +8,13 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from psycopg2.errors import QueryCanceled
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
+from services.stats.errors import RowsTimeoutError
 from services.stats.rows.read_page import Page, read_page
 from services.stats.rows.request_model import RowsRequest
 from services.stats.sections.base import Query, Rules
@@ -26,23 +30,42 @@ class RowReader:
     engine: Engine
     rules: Rules
     zone: ZoneInfo
+    #: A page that takes longer is given up; None waits for ever.
+    page_seconds: float | None = None
 
     def read(
         self, day: date, number: str, key: str | None, named: Sequence[str], after: int, limit: int | None
     ) -> Page:
-        """A page of the rows of a number of `day`; see `RowsRequest`."""
+        """A page of the rows of a number of `day`; see `RowsRequest`.
+
+        Raises RowsTimeoutError where it takes longer than `page_seconds`, and SQLAlchemyError without a database.
+        """
+        request = RowsRequest(Days(day, day, self.zone), self.rules, number, key, named, after, limit)
         reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        with reading.begin() as connection:
-            connection.exec_driver_sql(_SESSION)
-            days = Days(day, day, self.zone)
-            return read_page(_query(connection), RowsRequest(days, self.rules, number, key, named, after, limit))
+        deadline = None if self.page_seconds is None else time.monotonic() + self.page_seconds
+        try:
+            with reading.begin() as connection:
+                connection.exec_driver_sql(_SESSION)
+                return read_page(_query(connection, deadline), request)
+        except (QueryCanceled, OperationalError) as error:
+            if isinstance(error, QueryCanceled) or isinstance(error.orig, QueryCanceled):
+                raise RowsTimeoutError(self.page_seconds) from error
+            raise
 
 
-def _query(connection: Connection) -> Query:
+def _query(connection: Connection, deadline: float | None) -> Query:
+    def limit() -> None:
+        """Give the next statement what is left of the time: a page takes several."""
+        if deadline is not None:
+            left_ms = max(1, round((deadline - time.monotonic()) * 1000))
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {left_ms}")
+
     def run(query: str, values: Mapping[str, Any]) -> Sequence[Any]:
+        limit()
         return connection.exec_driver_sql(query, dict(values)).all()
 
     def copy(command: str, values: Mapping[str, Any], reader: ColumnReader) -> None:
+        limit()
         with closing(connection.connection.cursor()) as cursor:
             cursor.copy_expert(cursor.mogrify(command, values), reader)
 

@@ -114,8 +114,9 @@ LEFT JOIN (
 LEFT JOIN payments AS payment ON payment.id = booked.payment_id AND booked.kind = 'payment'
 """
 ENTRIES = _ENTRIES.format(case=_CASE, booked="created_at >= %(begins_at)s")
-#: The same of these transactions alone.
-ENTRIES_OF = _ENTRIES.format(case=_CASE, booked="id = ANY (%(transactions)s::bigint[])")
+#: The same of these transactions alone. They are a subquery, since for an array the planner takes the block index of
+#: ids and times, and reads all of it once for each id.
+ENTRIES_OF = _ENTRIES.format(case=_CASE, booked="id IN (SELECT unnest(%(transactions)s::bigint[]))")
 
 # in two ranges, which an index finds
 _OWN = "SELECT id, kind FROM ledger_accounts WHERE kind < 'user_wallet' OR kind > 'user_wallet'"

@@ -10,12 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.stats.days import Days
+from services.stats.errors import RowsTimeoutError
 from services.stats.rows import keyset_pagination
 from services.stats.rows.read_page import NoRowsError, Page, has_rows, read_page
+from services.stats.rows.reader import RowReader
 from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row
-from services.stats.sections.base import OTHERS
+from services.stats.sections.base import OTHERS, Query
 from services.stats.sections.catalogue import find
+from shared.runtime.database import build_engine
+from tests.stats.conformance.test_conformance import school_of
 from tests.stats.histories import History, schools
 from tests.stats.school import RULES, Connection, count, load, query_of
 
@@ -54,10 +58,12 @@ def identity(row: Row) -> tuple[int, str, str]:
 def pages(read: Any) -> Iterator[Row]:
     """All rows, two at a time."""
     after: int | None = 0
+    begun: set[int] = set()
     while after is not None:
+        assert after not in begun, "the pages never end"
+        begun.add(after)
         page = read(after=after, limit=2)
         yield from page.rows
-        assert page.next is None or page.next > after
         after = page.next
 
 
@@ -95,9 +101,50 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
         connection.rollback()
 
 
+def test_no_page_leaves_out_what_was_written_before_an_earlier_transaction(connection: Connection) -> None:
+    # Given corrections by workers who book at once, so that entries come in another order than their transactions
+    one = {"account": "user_wallet", "kind": "adjustment", "user": 1, "at": "2026-03-05T10:00"}
+    load(connection, school_of({"money": [{**one, "amount": 10**number} for number in range(7)]}))
+    ask, days = query_of(connection), Days(DAY, DAY, ZoneInfo("UTC"))
+
+    # When the rows of what has added up are read page by page
+    found = pages(lambda **more: read_page(ask, RowsRequest(days, RULES, "wallets.total", None, **more)))
+
+    # Then each is there once
+    assert sorted(row.amount for row in found) == [10**number for number in range(7)]
+    connection.rollback()
+
+
 @pytest.mark.parametrize(
     ("number", "word"), [("subscriptions.nrr_30", "is no sum of rows: Net revenue"), ("no.number", "No number is")]
 )
 def test_what_has_no_rows_says_why(connection: Connection, number: str, word: str) -> None:
     with pytest.raises(NoRowsError, match=word):
         read_page(query_of(connection), RowsRequest(Days(DAY, DAY, ZoneInfo("UTC")), RULES, number))
+
+
+@pytest.mark.parametrize("number", ["wallets.total", "revenue.net"])  # by a query, and by COPY
+def test_a_page_that_takes_too_long_is_given_up(database_url: str, number: str) -> None:
+    engine = build_engine(database_url, pool_size=2)
+    reader = RowReader(engine, RULES, ZoneInfo("UTC"), page_seconds=0.3)
+    with engine.begin() as other:
+        other.exec_driver_sql("LOCK TABLE ledger_entries")
+
+        with pytest.raises(RowsTimeoutError, match=r"within 0.3 s"):
+            reader.read(DAY, number, None, [], 0, 10)
+
+    assert reader.read(DAY, number, None, [], 0, 10).rows == []
+    engine.dispose()
+
+
+def test_the_statements_of_a_page_share_its_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_page(ask: Query, _: RowsRequest) -> None:
+        for _ in range(2):
+            ask("SELECT pg_sleep(1.2)")
+
+    monkeypatch.setattr("services.stats.rows.reader.read_page", read_page)
+    engine = build_engine(database_url, pool_size=1)
+
+    with pytest.raises(RowsTimeoutError):
+        RowReader(engine, RULES, ZoneInfo("UTC"), page_seconds=2).read(DAY, "any", None, [], 0, 10)
+    engine.dispose()
