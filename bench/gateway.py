@@ -49,7 +49,7 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
         steady = alternate(options.rounds, {_NOUBA: partial(servers.answer_p99_ms, steady_seconds)}, show)
         servers.require_kept(WARMING + options.rounds * (count + STEADY_RATE * steady_seconds))
         name = f"p99 of an answer at {STEADY_RATE}/s"
-        yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 25 ms")
+        yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 15 ms")
         memory = {_NOUBA: [servers.largest_mb]}
         yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 120 MB", digits=0)
 

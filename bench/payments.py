@@ -103,11 +103,11 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
             name = "events settled, with a core for each worker"
             yield Measure(part=PART, name=name, unit="/s", samples=found, goal=goal, digits=0)
         hot = alternate(options.rounds, {"all events of one user": partial(school.settle, workers=1, students=1)}, show)
-        yield Measure(part=PART, name="events settled", unit="/s", samples=hot, goal="at least 300/s", digits=0)
+        yield Measure(part=PART, name="events settled", unit="/s", samples=hot, goal="at least 2,000/s", digits=0)
         seconds = 1 if options.quick else 10
         steady = alternate(options.rounds, {"one worker process": partial(school.wait_for_balances, seconds)}, show)
         name = f"p99 from accept to balance at {STEADY_RATE}/s"
-        yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 250 ms")
+        yield Measure(part=PART, name=name, unit="ms", samples=steady, goal="at most 60 ms")
         memory = {"payments worker": [school.worker_mb]}
         yield Measure(part=PART, name="memory of a process", unit="MB", samples=memory, goal="at most 150 MB", digits=0)
         growth = {f"{rows:,} events kept before": [school.settle_after(rows)] for rows in _growth(options.quick)}

@@ -42,7 +42,7 @@ def measure(options: Options, show: Show) -> Iterator[Measure]:
         }
         _carry(relay, database.url, body, 100)
         found = alternate(options.rounds, contenders, show)
-        goal = "0.5 of pipelined"
+        goal = "0.6 of pipelined"
         yield Measure(part=PART, name="messages relayed, confirmed", unit="/s", samples=found, goal=goal, digits=0)
         workers = consuming.contenders(broker.url, options.folder, count)
         taken = alternate(options.rounds, workers, show)

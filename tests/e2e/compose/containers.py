@@ -121,14 +121,14 @@ class Containers:
         return self.film_of(6, "320x240")
 
     def film_of(self, seconds: int, size: str) -> bytes:
-        """So many seconds of it at that size."""
+        """So many seconds of it at that size; a transcoder has the processors that others leave."""
         make = (
             f"ffmpeg -v error -y -f lavfi -i testsrc2=size={size}:rate=25 -f lavfi -i sine "
             f"-t {seconds} -c:v libx264 -preset ultrafast -c:a aac /tmp/film.mp4 && cat /tmp/film.mp4"
         )
         made = subprocess.run(
             ["docker", "exec", self.ids("transcoder")[0], "sh", "-c", make],
-            check=True, capture_output=True, timeout=60,
+            check=True, capture_output=True, timeout=300,
         )  # fmt: skip
         return made.stdout
 
