@@ -12,7 +12,7 @@ from tests.e2e.compose.traffic import Traffic
 from tests.waiting import wait_until
 
 #: Docker asks every 10 s, and the first time 10 s after the start; other tests may take both cores.
-HEALTHY_WITHIN_SECONDS = 60
+HEALTHY_WITHIN_SECONDS = 90
 PAUSE_SECONDS = 8
 #: The start of a few processes takes all of two cores for some of these seconds.
 AT_ONCE = 2
