@@ -129,6 +129,7 @@ WHERE coalesce(least(due_at, stopped_at) > activated_at, true)
        OR least(due_at, stopped_at) IS NULL OR sold_at IS NULL)
 """
 _NAMES = (*_NAMES_AS_SOLD, "due_at", "sold_at", "stopped_at", "returned")
+_FEW_EDGES = 8
 # what is made of a term takes ten times its own space, so users are dealt out
 _PARTS = 16
 
@@ -203,7 +204,14 @@ def level_names(ask: Query, keys: Iterable[int]) -> dict[int, str]:
 
 def buckets(instants: Integers, days: Days) -> Integers:
     """The number of each instant's day, as PostgreSQL's width_bucket has it: 0 is before `days`, len + 1 after them."""
-    return np.searchsorted(_edges(days), instants, side="right")
+    edges = _edges(days)
+    if edges.size > _FEW_EDGES:
+        return np.searchsorted(edges, instants, side="right")
+    # for a few days it takes a third of the time to compare with each edge
+    found = np.zeros(instants.shape, np.int64)
+    for edge in edges:
+        found += instants >= edge
+    return found
 
 
 @lru_cache(maxsize=256)
