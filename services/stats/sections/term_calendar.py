@@ -64,10 +64,11 @@ def _months() -> tuple[Integers, Integers, Integers]:
     """Of each day of a long calendar: the number of its month, its place in it, and the place of the month's last day.
 
     To ask NumPy's calendar for each of some 100,000 terms takes several times as long."""
-    days = np.arange(_FIRST, _LAST, dtype="datetime64[D]")
+    days = np.datetime64(_FIRST, "D") + np.arange((_LAST - _FIRST).days)
     months = days.astype("datetime64[M]")
     firsts, following = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
-    return tuple(column.astype(np.int64) for column in (months, days - firsts, following - firsts - 1))
+    day, last_day = (days - firsts).astype(np.int64), (following - firsts).astype(np.int64) - 1
+    return months.astype(np.int64), day, last_day
 
 
 @cache
