@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
+from psycopg2.errors import LockNotAvailable, QueryCanceled
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from services.webhook_gateway.errors import StorageUnavailableError
 from services.webhook_gateway.inbox.accept import Receipt, insert_each_once
@@ -27,6 +28,8 @@ POLL_SECONDS = 0.5
 BATCH_SIZE = 100
 #: How long a batch, or a search for the database, may take.
 MAX_SECONDS = 10.0
+#: How long a batch waits for a row that another session has written and not committed: then it is halved.
+LOCK_SECONDS = 1
 #: How long a batch waits for that of another gateway, and how often it checks; then it goes on all the same.
 TURN_SECONDS, TURN_POLL_SECONDS = 1.0, 0.02
 
@@ -38,6 +41,7 @@ INSERT INTO webhook_events (id, provider, dedupe_key, state, body, body_sha256)
 VALUES (-1, 'probe', gen_random_uuid()::text, 'ignored', '', '');
 ROLLBACK TO SAVEPOINT probe
 """
+_LIMIT = f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
 _TURN = "SELECT pg_try_advisory_xact_lock(85950764077889)"
 
 
@@ -54,6 +58,10 @@ class Drain(PeriodicThread):
         self._has_readmitted = False
         self._oldest_at: datetime | None = None
         self._moved_at = time.monotonic()
+        #: Since when the database has answered each probe; None while it does not.
+        self._there_since: float | None = time.monotonic()
+        #: How many events wait for another session.
+        self._postponed = 0
 
     @property
     def is_database_unavailable(self) -> bool:
@@ -64,9 +72,9 @@ class Drain(PeriodicThread):
         """How long the oldest event of the spool has stayed while the database was there; 0 with an empty spool."""
         if usage.oldest_at is None or usage.oldest_at != self._oldest_at:
             self._oldest_at, self._moved_at = usage.oldest_at, time.monotonic()
-        if usage.oldest_at is None or self._presence.unavailable:
+        if usage.oldest_at is None or self._there_since is None:
             return 0.0
-        return time.monotonic() - max(self._moved_at, self._presence.found_at)
+        return time.monotonic() - max(self._moved_at, self._there_since)
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """Finish the batch in hand; the rest stays for the next process."""
@@ -79,7 +87,10 @@ class Drain(PeriodicThread):
             self._readmit()
         try:
             self._round()
-            self._complained = ""
+            if self._postponed:
+                self._complain(f"{self._postponed} of its events wait for what another session has not committed")
+            else:
+                self._complained = ""
         except SQLAlchemyError as error:
             if means_unavailable(error):
                 self._presence.lose(error)
@@ -94,18 +105,24 @@ class Drain(PeriodicThread):
             try:
                 self._probe()
             except SQLAlchemyError:
+                self._there_since = None
                 # that the spool fills has to be seen while it does
                 self._measure()
                 raise
+            self._there_since = self._there_since or time.monotonic()
             self._presence.find()
+        self._postponed = 0
         if not self._measure().events:
             return
         with self._spool.alone() as is_alone:
             if not is_alone:
                 return
-            while not self.is_stopping and (batch := self._spool.oldest(BATCH_SIZE)):
+            after = 0
+            while not self.is_stopping and (batch := self._spool.oldest(BATCH_SIZE, after)):
                 self._carry(batch)
                 self._measure()
+                # what was postponed stays, and holds up nothing
+                after = batch[-1].number
             self._spool.compact()
         self._measure()
 
@@ -118,8 +135,15 @@ class Drain(PeriodicThread):
         try:
             receipts = self._keep(batch)
         except (SQLAlchemyError, ValueError) as error:
-            if isinstance(error, SQLAlchemyError) and means_unavailable(error):
+            is_timeout = isinstance(error, DBAPIError) and isinstance(error.orig, QueryCanceled | LockNotAvailable)
+            if is_timeout:
+                # raises where it is the database that hangs, and no single event
+                self._probe()
+            elif isinstance(error, SQLAlchemyError) and means_unavailable(error):
                 raise
+            if len(batch) == 1 and is_timeout:
+                self._postponed += 1
+                return
             if len(batch) == 1:
                 self._refuse(batch[0], error)
                 return
@@ -136,6 +160,7 @@ class Drain(PeriodicThread):
 
     def _keep(self, batch: Sequence[Spooled]) -> Sequence[Receipt]:
         with connect_within(self._engine, MAX_SECONDS) as connection, connection.begin():
+            connection.exec_driver_sql(_LIMIT)
             self._wait_for_turn(connection)
             return insert_each_once([spooled.entry for spooled in batch], ConnectionInbox(connection))
 

@@ -1,7 +1,6 @@
 """The inbox with a fallback: the database if it is available, else the spool."""
 
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,8 +24,6 @@ class Presence:
 
     def __init__(self) -> None:
         self.unavailable = False
-        #: When it was last found there, on the monotonic clock.
-        self.found_at = time.monotonic()
         #: Set when the database was found away, so that the thread that polls it begins.
         self.lost = threading.Event()
 
@@ -41,7 +38,6 @@ class Presence:
         """Say that it is back."""
         if self.unavailable:
             log.info("postgresql is back")
-            self.found_at = time.monotonic()
         self.lost.clear()
         self.unavailable = False
 

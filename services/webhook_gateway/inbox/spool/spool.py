@@ -29,10 +29,11 @@ _INSERT = f"""
 INSERT INTO events ({FIELDS}) SELECT {", ".join(f"?{number + 1}" for number in range(12))}
 WHERE NOT EXISTS (SELECT 1 FROM events WHERE (provider, dedupe_key, body_sha256) = (?1, ?2, ?3))
 """  # noqa: S608
-_OLDEST = f"SELECT id, {FIELDS} FROM events ORDER BY id LIMIT ?"  # noqa: S608
+_OLDEST = f"SELECT id, {FIELDS} FROM events WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
 _REFUSE = f"INSERT INTO refused ({FIELDS}) SELECT {FIELDS} FROM events WHERE id = ?"  # noqa: S608
 _READMIT = f"INSERT OR IGNORE INTO events ({FIELDS}) SELECT {FIELDS} FROM refused ORDER BY id"  # noqa: S608
-# Asked before every insert, so it must not read the table. Rows go from the front alone, so their span is their number;
+# Asked before every insert, so it must not read the table. Rows go from the front, so their span is their number (or a
+# little more, where one at the front is postponed);
 # and SQLite finds a highest or a lowest id at once, but reads all rows for both in one question.
 _ROOM = """
 SELECT (SELECT coalesce((SELECT max(id) FROM events) - (SELECT min(id) FROM events) + 1, 0)),
@@ -104,10 +105,10 @@ class Spool:
             raise StorageUnavailableError("The database is away, and the write to the spool was broken off.")
         return ticket.outcome
 
-    def oldest(self, count: int) -> Sequence[Spooled]:
-        """The first `count` that arrived."""
+    def oldest(self, count: int, after: int = 0) -> Sequence[Spooled]:
+        """The first `count` that arrived, of those whose number is above `after`."""
         with self._using, self._opened() as connection:
-            return [Spooled(row[0], entry_of(row[1:])) for row in connection.execute(_OLDEST, (count,))]
+            return [Spooled(row[0], entry_of(row[1:])) for row in connection.execute(_OLDEST, (after, count))]
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Forget what the database has."""

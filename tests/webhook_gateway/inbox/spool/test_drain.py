@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from sqlalchemy import Engine, event
+from structlog.testing import capture_logs
 
 from services.webhook_gateway.inbox.postgres import PostgresInbox
 from services.webhook_gateway.inbox.spool.drain import BATCH_SIZE, Drain
@@ -114,7 +115,7 @@ def test_a_live_webhook_with_the_same_keys_in_another_order_costs_no_event(
         spool.append(entry(key))
     insert = (
         "INSERT INTO webhook_events (provider, dedupe_key, state, method, headers, body, body_sha256, signed) "
-        "VALUES ('generic', %s, 'received', 'POST', '{}', %s, sha256(%s), true)"
+        "VALUES ('generic', %s, 'received', 'POST', '{}', %s, sha256(%s), true) ON CONFLICT DO NOTHING"
     )
     waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drain' AND wait_event_type = 'Lock'"
     with contextlib.closing(psycopg2.connect(database_url)) as live:
@@ -129,6 +130,61 @@ def test_a_live_webhook_with_the_same_keys_in_another_order_costs_no_event(
 
     assert sorted(key for _, key, _, _ in database.events()) == ["a", "b"]
     assert spool.usage().refused == 0
+
+
+def test_an_event_that_another_session_holds_holds_up_no_other_and_is_reported(
+    engine: Engine, spool: Spool, database: Database, database_url: str
+) -> None:
+    # Given one of twenty spooled events whose key another session has written and not committed
+    for number in range(20):
+        spool.append(entry(f"e{number}"))
+    presence = Presence()
+    drain = Drain(engine, spool, presence, wake=threading.Event().set)
+    with contextlib.closing(psycopg2.connect(database_url)) as other:
+        other.cursor().execute(
+            "INSERT INTO webhook_events (provider, dedupe_key, state, method, headers, body, body_sha256, signed) "
+            "VALUES ('generic', 'e7', 'received', 'POST', '{}', '{}', sha256('{}'), true)"
+        )
+        with capture_logs() as logs:
+            drain.start()
+            try:
+                # Then the others are kept meanwhile, the database counts as there, and what stays is said
+                wait_until(lambda: spool.usage().events == 1, 30)
+                wait_until(lambda: logs, 10)
+                assert [key for _, key, _, _ in database.events()] == [f"e{n}" for n in range(20) if n != 7]
+                assert not presence.unavailable
+                wait_until(lambda: drain.undrained_seconds(spool.usage()) > 3, 20)
+                assert {log["event"] for log in logs} == {"the spool was not drained, trying again"}
+                assert len(logs) == 1
+
+                # And the last one comes as soon as it can
+                other.rollback()
+                wait_until(lambda: spool.usage().events == 0, 10)
+            finally:
+                drain.stop()
+    assert len(database.events()) == 20
+    assert spool.usage().refused == 0
+
+
+def test_a_database_that_takes_probes_and_no_events_is_not_ready(
+    engine: Engine, spool: Spool, database: Database
+) -> None:
+    """It answers each probe, so that without the drain's own clock readiness would begin anew each time."""
+    database.execute(
+        "CREATE FUNCTION refuse_event() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full'; END $$"
+    )
+    database.execute(
+        "CREATE TRIGGER disk_is_full BEFORE INSERT ON webhook_events FOR EACH ROW WHEN (NEW.provider <> 'probe') "
+        "EXECUTE FUNCTION refuse_event()"
+    )
+    spool.append(entry("e1"))
+    drain = Drain(engine, spool, Presence(), wake=threading.Event().set)
+    drain.start()
+    try:
+        wait_until(lambda: drain.undrained_seconds(spool.usage()) > 3, 20)
+    finally:
+        drain.stop()
 
 
 def test_two_gateways_with_the_same_events_in_another_order_do_not_wait_for_each_other(
