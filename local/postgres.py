@@ -4,6 +4,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,13 +78,24 @@ class Postgres:
         if not data.exists():
             self._initialise(program, place, password)
         port = self._remembered.port("port")
-        self._process.start(
-            [program / "bin" / "postgres", "-D", data, *self._options(port)],
-            {"LC_ALL": "C", "TZ": "UTC"},
-            user=account.user,
-            group=account.group,
-        )
-        self._process.wait_until(self._answers, _READY_SECONDS)
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            self._process.start(
+                [program / "bin" / "postgres", "-D", data, *self._options(port)],
+                {"LC_ALL": "C", "TZ": "UTC"},
+                user=account.user,
+                group=account.group,
+            )
+            try:
+                self._process.wait_until(self._answers, _READY_SECONDS)
+            except CannotStartError as error:
+                # a process of a server that was killed holds its memory while it ends
+                if "pre-existing shared memory block" not in str(error) or time.monotonic() > deadline:
+                    raise
+                self._process.kill()
+                time.sleep(0.2)
+            else:
+                return
 
     def stop(self) -> None:
         """Stop the server in good order; nothing of it remains."""

@@ -1,6 +1,7 @@
 """The chart renders what Kubernetes accepts, as strict as compose, from the same lists as compose."""
 
 import functools
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,12 @@ def test_every_process_of_compose_runs_with_its_probe(values: Path) -> None:
     for name, fixed in wanted.items():
         (container,) = found[name]["containers"]
         assert container["args"] == fixed["args"]
-        assert found[name]["terminationGracePeriodSeconds"] == fixed["graceSeconds"]
+        # a web process first waits until nothing is sent to it
+        waits = 5 if fixed["port"] else 0
+        assert found[name]["terminationGracePeriodSeconds"] == fixed["graceSeconds"] + waits
+        assert container.get("lifecycle") == (
+            {"preStop": {"exec": {"command": ["sleep", "5"]}}} if fixed["port"] else None
+        )
         environment = {one["name"]: one["value"] for one in container["env"]}
         expected = dict(fixed["environment"])
         if "NOUBA_GATEWAY_SPOOL_DIR" in expected:
@@ -129,6 +135,62 @@ def test_a_workers_probe_counts_connections_to_the_ports_that_are_set() -> None:
     (container,) = pods(named("cloud"))["school-transcoder"]["containers"]
     assert container["readinessProbe"]["exec"]["command"][2:] == ["5671:3", "5432:1"]
     assert "AWS_SHARED_CREDENTIALS_FILE" not in {one["name"] for one in container["env"]}
+
+
+def test_no_outage_of_a_server_takes_a_web_process_out_of_its_service() -> None:
+    """A gateway keeps webhooks while RabbitMQ, or PostgreSQL, is away: all of its pods would be taken out at once."""
+    for name in ("gateway", "playback", "stats-api", "console"):
+        (container,) = pods(named("defaults"))[f"school-{name}"]["containers"]
+        assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_a_change_of_any_setting_replaces_the_pods() -> None:
+    def checksum(*more: str) -> str:
+        result = helm("template", "school", str(CHART), "--values", str(named("defaults")), *more)
+        found = yaml.safe_load_all(result.stdout)
+        pod = next(one for one in found if one and one["kind"] == "StatefulSet")["spec"]["template"]
+        return str(pod["metadata"]["annotations"]["checksum/settings"])
+
+    changes = ("s3.bucket=other", "rabbitmq.managementUrl=http://other", "settings.NOUBA_TIMEZONE=Africa/Tunis")
+    assert len({checksum(), *(checksum("--set", change) for change in changes)}) == 1 + len(changes)
+
+
+def test_one_process_can_be_upgraded_before_the_others() -> None:
+    result = helm(
+        "template", "school", str(CHART), "--values", str(named("defaults")),
+        "--set", "image.tag=0.2.0,processes.transcoder.tag=0.3.0",
+    )  # fmt: skip
+    images = {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")[2]
+        for one in yaml.safe_load_all(result.stdout)
+        if one and one["kind"] in ("Deployment", "StatefulSet")
+    }
+    assert images.pop("school-transcoder") == "0.3.0"
+    assert set(images.values()) == {"0.2.0"}
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "seen"),
+    [
+        ("postgresql://nouba:p%40ss%5C%25@db:5432/nouba?a=b", "p@ss\\%", "postgresql://nouba@db:5432/nouba?a=b"),
+        ("postgresql://nouba@db/nouba", "", "postgresql://nouba@db/nouba"),
+    ],
+)
+def test_no_process_list_shows_the_owners_password(tmp_path: Path, url: str, password: str, seen: str) -> None:
+    (container,) = pods(named("defaults"))["school-migrate"]["containers"]
+    (script,) = container["args"]
+    psql = tmp_path / "psql"
+    psql.write_text('#!/bin/sh\nprintf "%s\\n" "$PGPASSWORD" "$@"\n')
+    psql.chmod(0o755)
+    (tmp_path / "url").write_text(url)
+
+    answer = subprocess.run(
+        [*container["command"], script.replace("/run/secrets/migrate/NOUBA_DATABASE_URL", str(tmp_path / "url"))],
+        capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+
+    first, *arguments = answer.stdout.splitlines()
+    assert (first, arguments[-1]) == (password, seen)
 
 
 def test_the_gateways_spool_outlives_its_pod() -> None:
@@ -171,6 +233,17 @@ def test_rules_and_dashboards_are_those_of_compose() -> None:
     services = [one for one in of_kind(values, "Service").values() if "nouba/metrics" in one["metadata"]["labels"]]
     assert monitor["jobLabel"] == "app.kubernetes.io/component"
     assert {one["metadata"]["labels"]["app.kubernetes.io/component"] for one in services} == set(build.PROCESSES)
+
+
+def test_a_process_that_is_switched_off_is_not_reported_missing() -> None:
+    off = "processes.transcoder.enabled=false"
+    result = helm("template", "school", str(CHART), "--values", str(named("production")), "--set", off)
+    (rules,) = [one for one in yaml.safe_load_all(result.stdout) if one and one["kind"] == "PrometheusRule"]
+    (down,) = [
+        rule for group in rules["spec"]["groups"] for rule in group["rules"] if rule.get("alert") == "TargetDown"
+    ]
+    missing = set(re.findall(r'absent\(up\{job="([a-z-]+)"\}\)', down["expr"]))
+    assert missing == {*build.PROCESSES, "rabbitmq", "rabbitmq-queues"} - {"transcoder"}
 
 
 def test_scaling_is_by_how_long_the_queue_waits() -> None:
@@ -270,6 +343,7 @@ def test_the_console_reaches_its_identity_provider(issuer: str, port: int) -> No
         ("settings.NOUBA_CONSOLE_OIDC_CLIENT_SECRET=x", "NOUBA_CONSOLE_OIDC_CLIENT_SECRET"),
         ("processes.gatway.replicas=2", "gatway"),
         ("processes.gateway.replicas=two", "replicas"),
+        ("processes.gateway.env.A=b", "env"),
         ("s3.endpointUrl=https://key:secret@s3.example", "endpointUrl"),
         ("secrets.gateway=", "gateway"),
         ("ingress.hosts.gateway=pay.school.example", "networkPolicy.ingressFrom is empty"),

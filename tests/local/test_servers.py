@@ -15,7 +15,8 @@ import psutil
 import psycopg2
 import pytest
 
-from local.daemon import MARK
+from local.daemon import MARK, DaemonProcess
+from local.errors import CannotStartError
 from local.free_port import HOST, accepts
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMq
@@ -190,3 +191,25 @@ def _s3_case(folder: Path) -> Case:
         read=lambda: client().get_object(Bucket=BUCKET, Key="note")["Body"].read().decode(),
         port=lambda: int(server._remembered["s3"]),
     )
+
+
+def test_postgresql_starts_once_the_memory_of_a_killed_server_is_free(
+    own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait, refusals = (
+        DaemonProcess.wait_until,
+        ["FATAL:  pre-existing shared memory block (key 1, ID 2) is still in use"],
+    )
+
+    def wait_until(process: DaemonProcess, ready: Callable[[], bool], timeout_seconds: float) -> None:
+        if refusals:
+            raise CannotStartError(refusals.pop())
+        wait(process, ready, timeout_seconds)
+
+    own_postgres.kill()
+    monkeypatch.setattr(DaemonProcess, "wait_until", wait_until)
+
+    own_postgres.start()
+
+    with closing(psycopg2.connect(own_postgres.url)):
+        assert refusals == []

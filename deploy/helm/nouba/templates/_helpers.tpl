@@ -21,7 +21,7 @@ app.kubernetes.io/component: {{ .process }}
 
 {{- define "nouba.image" -}}
 {{- $registry := .root.Values.image.registry -}}
-{{ if $registry }}{{ $registry }}/{{ end }}nouba-{{ .image }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
+{{ if $registry }}{{ $registry }}/{{ end }}nouba-{{ .image }}:{{ .tag | default .root.Values.image.tag | default .root.Chart.AppVersion }}
 {{- end }}
 
 {{/* The processes that are switched on, a dictionary of what is fixed (files/processes.yaml). */}}
@@ -58,5 +58,23 @@ imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
   {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What the ConfigMap holds; a pod is replaced where any of it changes. */}}
+{{- define "nouba.settings" -}}
+NOUBA_S3_BUCKET: {{ .Values.s3.bucket | quote }}
+{{- with .Values.s3.endpointUrl }}
+NOUBA_S3_ENDPOINT_URL: {{ . | quote }}
+{{- end }}
+{{- with .Values.rabbitmq.managementUrl }}
+NOUBA_RABBITMQ_MANAGEMENT_URL: {{ . | quote }}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+{{- if kindIs "float64" $value }}
+{{ $name }}: {{ printf "%.0f" $value | quote }}
+{{- else }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
 {{- end }}
 {{- end }}

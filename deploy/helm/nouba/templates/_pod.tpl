@@ -4,7 +4,7 @@ metadata:
   labels:
     {{- include "nouba.labels" . | nindent 4 }}
   annotations:
-    checksum/settings: {{ toJson .root.Values.settings | sha256sum }}
+    checksum/settings: {{ include "nouba.settings" .root | sha256sum }}
     {{- with .own.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -12,7 +12,7 @@ spec:
   serviceAccountName: {{ .root.Release.Name }}
   automountServiceAccountToken: false
   enableServiceLinks: false
-  terminationGracePeriodSeconds: {{ .fixed.graceSeconds }}
+  terminationGracePeriodSeconds: {{ add .fixed.graceSeconds (ternary 5 0 (gt (int .fixed.port) 0)) }}
   securityContext:
     {{- include "nouba.podSecurity" .fixed.user | nindent 4 }}
   {{- include "nouba.pullSecrets" .root | nindent 2 }}
@@ -37,7 +37,7 @@ spec:
   {{- end }}
   containers:
     - name: {{ .process }}
-      image: {{ include "nouba.image" (dict "root" .root "image" .fixed.image) }}
+      image: {{ include "nouba.image" (dict "root" .root "image" .fixed.image "tag" .own.tag) }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
       args: {{ toJson .fixed.args }}
       securityContext:
@@ -64,6 +64,10 @@ spec:
         {{- end }}
         - {name: metrics, containerPort: 9100}
       {{- include "nouba.probes" . | nindent 6 }}
+      {{- if .fixed.port }}
+      # until no Service leads here any more
+      lifecycle: {preStop: {exec: {command: [sleep, "5"]}}}
+      {{- end }}
       resources:
         {{- $resources := deepCopy (.own.resources | default dict) }}
         {{- $limits := merge (get $resources "limits" | default dict) (dict "memory" .fixed.memory) }}
@@ -98,16 +102,17 @@ spec:
   resources: {requests: {storage: {{ .size }}}}
 {{- end }}
 
-{{/* Readiness is compose's health check: whether work flows. Liveness is only whether the process answers. */}}
+{{/* Readiness of a worker is compose's health check: whether work flows. A web process is ready while it answers: a
+gateway keeps webhooks also where nothing else flows, and no probe may keep them from all its pods. Liveness is only
+whether a process answers. */}}
 {{- define "nouba.probes" -}}
-{{- $address := urlParse (first .fixed.health) -}}
 {{- $port := ternary "http" "metrics" (gt (int .fixed.port) 0) -}}
 startupProbe:
   httpGet: {path: {{ ternary "/healthz" "/metrics" (gt (int .fixed.port) 0) }}, port: {{ $port }}}
   periodSeconds: 2
   failureThreshold: 60
 readinessProbe:
-  {{- if gt (len .fixed.health) 1 }}
+  {{- if not .fixed.port }}
   exec:
     command:
       - healthcheck
@@ -118,7 +123,7 @@ readinessProbe:
       - {{ printf "%d:%s" (int $server) (last $pair) | quote }}
       {{- end }}
   {{- else }}
-  httpGet: {path: {{ $address.path }}, port: {{ $port }}}
+  httpGet: {path: /healthz, port: {{ $port }}}
   {{- end }}
   periodSeconds: 10
   timeoutSeconds: 10
