@@ -117,7 +117,7 @@ def _roll(cluster: Cluster, payments: Payments, progress: Progress) -> Window:
     progress("every service is replaced")
     progress(f"  replaced: {roll_all(cluster)}")
     payments.await_flow(WHOLE_SECONDS)
-    return "every service replaced, one at a time", False, start, time.time()
+    return "every service replaced, three at a time", False, start, time.time()
 
 
 def _scale_in(cluster: Cluster, payments: Payments, report: Report, progress: Progress) -> Window:

@@ -10,8 +10,8 @@ from tests.e2e.cluster.cluster import Cluster
 OUTAGE_SECONDS = 30.0
 #: All of our processes, in the order in which docs/upgrade.md replaces them.
 SERVICES = (
-    "payments-worker", "events-worker", "transcoder", "stats-worker", "stats-scheduler", "stats-api", "console",
-    "playback", "gateway",
+    "stats-worker", "stats-scheduler", "stats-api", "payments-worker", "events-worker", "transcoder", "gateway",
+    "console", "playback",
 )  # fmt: skip
 
 #: So many services are replaced at the same time.

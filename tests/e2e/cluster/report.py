@@ -9,6 +9,8 @@ from rich.table import Table
 
 #: Settlement flows again so soon after a fault; where a primary is lost, so soon after a standby was promoted.
 RECOVERY_SECONDS = 20.0
+#: A run that sends less than this share of its rate has not shown what it says.
+REACHED = 0.95
 
 
 @dataclass(slots=True)
@@ -51,7 +53,8 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        return not self.faults and bool(self.ledger) and all(row.is_good for row in self.rows)
+        is_as_fast = self.reached >= REACHED * self.rate
+        return not self.faults and bool(self.ledger) and is_as_fast and all(row.is_good for row in self.rows)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "is_good": self.is_good}
@@ -70,8 +73,9 @@ class Report:
             table.add_row(row.fault, promoted, still, f"{row.bar_seconds:.0f}", refused, *counts)
         console.print(table)
         sent = sum(row.sent for row in self.rows)
+        missed = "" if self.reached >= REACHED * self.rate else ", missed"
         console.print(
-            f"{sent:,} payments at {self.reached:.0f}/s of {self.rate:.0f}/s. {self.films} {self.days}\n"
+            f"{sent:,} payments at {self.reached:.0f}/s of {self.rate:.0f}/s{missed}. {self.films} {self.days}\n"
             f"{self.scaled}\n{self.ledger}\n"
             f"{self.seconds:.0f} s in all.",
             highlight=False,
