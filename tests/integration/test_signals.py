@@ -24,11 +24,13 @@ from tests.webhook_gateway.processes import SETTINGS, Running
 COMMANDS = {
     "gateway serve": "NOUBA_GATEWAY_PORT",
     "gateway worker": None,
+    "gateway events-worker": None,
     "console serve": "NOUBA_CONSOLE_PORT",
     "transcoder worker": None,
     "stats worker": None,
     "stats scheduler": None,
     "stats api": "NOUBA_STATS_PORT",
+    "playback serve": "NOUBA_PLAYBACK_PORT",
 }
 #: A worker may finish the job in hand; none has one here.
 END_SECONDS = 20
@@ -45,6 +47,7 @@ def settings(database_url: str, rabbitmq_url: str, s3_server: S3, tmp_path: Path
         "AWS_ACCESS_KEY_ID": s3_server.access_key_id,
         "AWS_SECRET_ACCESS_KEY": s3_server.secret_access_key,
         "NOUBA_TRANSCODER_SCRATCH_DIR": str(tmp_path),
+        "NOUBA_PLAYBACK_SECRETS": "a-secret-that-signs-addresses-of-lessons",
         "NOUBA_CONSOLE_OPERATOR_TOKENS": "an-operator's-token-of-32-letters",
         "NOUBA_METRICS_PORT": str(free_port()),
         "PATH": os.environ["PATH"],

@@ -1,4 +1,4 @@
-"""Erases one person's data: name, address, telephone, the bodies of their payments' webhooks, what they watched.
+"""Erases one person's data: name, address, telephone, the bodies of webhooks about them, what they watched.
 
 The books stay, under the user's number: payments, ledger and balance are what the law of accounting demands.
 """
@@ -6,10 +6,10 @@ The books stay, under the user's number: payments, ledger and balance are what t
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, select, text, update
+from sqlalchemy import Connection, Engine, delete, select, text, update
 
 from shared.operations import audit_log
-from shared.schema.tables import daily_states, payments, teachers, users, webhook_events
+from shared.schema.tables import daily_states, teachers, users
 
 
 class NoSuchUserError(Exception):
@@ -70,7 +70,5 @@ def _erase_profile(connection: Connection, user_id: int) -> bool:
 
 
 def _bodies_left(connection: Connection, user_id: int) -> int:
-    of_user = select(payments.c.id).where(payments.c.user_id == user_id)
-    event = webhook_events.c
-    query = select(func.count()).where(event.payment_id.in_(of_user), event.body_erased_at.is_(None))
-    return int(connection.scalar(query) or 0)
+    query = text("SELECT count(*) FROM webhooks_of_user(:user)")
+    return int(connection.scalar(query, {"user": user_id}) or 0)

@@ -393,3 +393,43 @@ def test_a_persons_data_is_erased_once_and_the_books_stay(database: Database, en
     seal(engine)
     assert faults(engine) == []
     assert "There is no user 9" in nouba(database, "erase", "--user", "9", "--reason", "x", status=1)
+
+
+def test_a_webhook_without_a_payment_that_names_a_person_is_erased_too(database: Database, engine: Engine) -> None:
+    # Given a payer whom the provider knows as a customer, with an invoice, and another one
+    for user, customer in ((7, "cus_7"), (8, "cus_8")):
+        database.execute("INSERT INTO users (id) VALUES (%s)", user)
+        database.execute(
+            "INSERT INTO payments (id, provider, provider_reference, user_id, amount_minor, status)"
+            " VALUES (%s, 'stripe', %s, %s, 100, 'completed')", user, f"pi_{user}", user,
+        )  # fmt: skip
+        database.execute(
+            "INSERT INTO payment_links (provider, object_id, user_id) VALUES ('stripe', %s, %s)", customer, user
+        )
+        database.execute(
+            "INSERT INTO payment_links (provider, object_id, reference) VALUES ('stripe', %s, %s)",
+            f"in_{user}", f"pi_{user}",
+        )  # fmt: skip
+    # and events that were settled without a payment of their own
+    for key, provider, body in (
+        ("invoice", "stripe", b'{"object": {"id":"in_7","customer_email":"amina@school.example"}}'),
+        ("customer", "stripe", b'{"object": {"id":"cus_7","name":"Amina"}}'),
+        ("payment", "stripe", b'{"object": {"payment_intent":"pi_7"}}'),
+        ("longer id", "stripe", b'{"object": {"id":"in_77"}}'),
+        ("another's", "stripe", b'{"object": {"id":"cus_8"}}'),
+        ("elsewhere", "generic", b'{"object": {"id":"cus_7"}}'),
+    ):
+        add_event(
+            database, key, NEW, "ignored", provider=provider, body=body, body_sha256=hashlib.sha256(body).digest()
+        )
+    body = b'{"customer":"cus_7"}'
+    undecided = {"provider": "stripe", "body": body, "body_sha256": hashlib.sha256(body).digest()}
+    add_event(database, "undecided", NEW, "quarantined", **undecided)
+    seal(engine)
+
+    # When the first is erased, then those that name them are, and what is undecided is said
+    command = ("erase", "--user", "7", "--reason", "request 118", "--actor-name", "Karim")
+    nouba(database, *command, status=1)
+
+    assert erased(database) == ["invoice", "customer", "payment"]
+    assert faults(engine) == []
