@@ -138,7 +138,7 @@ def test_a_page_that_takes_too_long_is_given_up(database_url: str, number: str) 
 
 
 def test_the_statements_of_a_page_share_its_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_page(ask: Query, _: RowsRequest) -> None:
+    def read_page(ask: Query, _request: RowsRequest) -> None:
         for _ in range(2):
             ask("SELECT pg_sleep(1.2)")
 

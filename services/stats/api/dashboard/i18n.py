@@ -79,6 +79,13 @@ class Translations:
     def moment(self, moment: datetime, zone: ZoneInfo) -> str:
         return f"{self.day(moment.astimezone(zone).date(), 'long')}, {moment.astimezone(zone):%H:%M}"
 
+    def short_moment(self, moment: datetime, zone: ZoneInfo) -> str:
+        return f"{self.day(moment.astimezone(zone).date(), 'medium')}, {moment.astimezone(zone):%H:%M}"
+
+    def record(self, table: str) -> str:
+        """What a row of this table is called; the table's own name where a newer version has one."""
+        return str(self._found["records"].get(table, table))
+
     def count(self, value: int) -> str:
         return format_decimal(value, locale=self.locale)
 

@@ -179,7 +179,7 @@ def test_what_a_reader_sends_is_not_shown_as_html(library: Library) -> None:
 def test_every_language_says_the_same_things() -> None:
     found = {language: tomllib.loads((TRANSLATIONS / f"{language}.toml").read_text()) for language in LANGUAGES}
 
-    for table in ("page", "units", "keys", "ids", "sections"):
+    for table in ("page", "units", "keys", "records", "ids", "sections"):
         assert found["fr"][table].keys() == found["ar"][table].keys() == found["en"][table].keys()
     for key, phrase in found["en"]["page"].items():
         for language in ("fr", "ar"):
@@ -342,9 +342,9 @@ def test_a_chapter_has_its_name_beside_its_id_and_its_rows_behind_its_number(lib
 
     assert "Suites and series (1)" in html
     assert "Teacher 14" in html
-    assert f'href="api/stats/{LAST}/rows?number=revenue.by_chapter&amp;key=1"' in html
-    assert f'href="api/stats/{LAST}/rows?number=revenue.net"' in html
-    assert "rows?number=subscriptions.nrr_30" not in html
+    assert f'href="rows?day={LAST}&amp;lang=en&amp;number=revenue.by_chapter&amp;key=1"' in html
+    assert f'href="rows?day={LAST}&amp;lang=en&amp;number=revenue.net"' in html
+    assert "number=subscriptions.nrr_30" not in html
 
 
 def test_a_section_that_failed_says_why_and_the_others_are_shown(library: Library) -> None:
