@@ -99,7 +99,7 @@ def show_day(day: str) -> ResponseReturnValue:
 def show_rows(day: str) -> ResponseReturnValue:
     """Not from memory: the rows are too many to be held."""
     kept = _kept(_cache(), _date(day))
-    number, key = request.args.get("number", ""), request.args.get("key")
+    number, key = _text("number") or "", _text("key")
     after, limit = _whole("after", 0, 2**62), _whole("limit", PAGE, 10 * PAGE)
     value = value_of(kept.payload, number)
     named = tuple(value) if isinstance(value, dict) else ()
@@ -128,6 +128,14 @@ def show_rows(day: str) -> ResponseReturnValue:
             }
         )
     )
+
+
+def _text(name: str) -> str | None:
+    found = request.args.get(name)
+    # PostgreSQL has no text with a zero in it
+    if found is not None and "\0" in found:
+        raise MalformedError(f"{name} has a zero byte in it.")
+    return found
 
 
 def _whole(name: str, default: int, largest: int) -> int:
@@ -196,7 +204,7 @@ def show_rows_page() -> ResponseReturnValue:
     kept = None if day is None else cache.days.get(day)
     if kept is None:
         return _as_page(page_of(cache, day, language), language, status=404)
-    query = RowsQuery(kept, request.args.get("number", ""), request.args.get("key"), after)
+    query = RowsQuery(kept, _text("number") or "", _text("key"), after)
     if query.definition is None:
         return _as_page(no_rows_page(query, language, "unknown"), language, status=404)
     try:

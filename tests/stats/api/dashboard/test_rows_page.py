@@ -132,6 +132,9 @@ def test_a_hostile_name_is_text(api: RunningApi, number: str) -> None:
 def test_what_a_reader_sends_is_text(api: RunningApi) -> None:
     for number, key in (("payments.office_by_method", HOSTILE), (HOSTILE, "1"), ("no.number", HOSTILE)):
         assert "<script" not in rows(api, number, key=key).text
+    assert rows(api, "payments.office_by_method", key="\0").status_code == 400
+    assert api.get(f"/api/stats/{DAY}/rows?number=payments.office_by_method&key=%00").status_code == 400
+    assert api.get(f"/api/stats/{DAY}/rows?number=corrections.%00").status_code == 400
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
