@@ -118,7 +118,7 @@ def test_a_definition_is_shown_to_the_keyboard_and_to_the_mouse(
     assert browser.driver.switch_to.active_element == name
     assert definition.is_displayed()
     assert definition.text == SECTIONS[0].numbers[0].definition
-    assert name.text == "Revenue"
+    assert name.text == "Sales, net"
     box = definition.rect
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= size[0]

@@ -1,5 +1,6 @@
 """Languages of the dashboard: translations, numbers and dates."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,7 +75,9 @@ class Translations:
         return str(self._found["keys"].get(key, key))
 
     def day(self, day: date, form: str = "full") -> str:
-        return format_date(day, form, locale=self.locale)
+        written = format_date(day, form, locale=self.locale)
+        # CLDR leaves out that in French the first day of a month, and no other, is an ordinal
+        return re.sub(r"\b1(?=\s)", "1er", written, count=1) if self.language == "fr" and day.day == 1 else written
 
     def moment(self, moment: datetime, zone: ZoneInfo) -> str:
         return f"{self.day(moment.astimezone(zone).date(), 'long')}, {moment.astimezone(zone):%H:%M}"

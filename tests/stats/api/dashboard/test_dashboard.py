@@ -229,10 +229,13 @@ def test_no_definition_of_the_schools_page_needs_an_id_or_a_column(language: str
             (
                 *("dans le jour", "95 sur 100", "Dont revenus", '"Revenu"', "à la semaine précédente"),
                 *('topped_up = { name = "Encaissements', "cumulé", '"Corrections"'),
+                *("Assiduité", "Rejets bancaires", "ejeté par la banque"),
             ),
             (
                 'cash_in = { name = "Encaissements"',
                 "dans la journée",
+                'engagement = "Activité"',
+                "Impayés par carte (chargebacks)",
                 "95e centile",
                 "Dont de retour",
                 "Encaissements",
@@ -250,7 +253,7 @@ def test_the_words_are_those_of_the_field(language: str, said: tuple[str, ...], 
 def test_the_cards_begin_with_revenue_and_what_came_in_and_lead_to_their_rows(library: Library) -> None:
     html = page(library, "?lang=en").text
     cards = re.findall(r'<li class="card"><h3><a href="#(.*?)">(.*?)</a></h3>', html)
-    assert [name for _, name in cards][:3] == ["Revenue", "Cash in", "Students with access"]
+    assert [name for _, name in cards][:3] == ["Sales, net", "Cash in", "Students with access"]
     assert {number for number, _ in cards} <= set(Nesting(html).ids)
 
 
@@ -314,6 +317,30 @@ def test_numbers_and_days_are_written_as_the_language_does(
     assert visible(words.value(1_234, Unit.BASIS_POINTS, "DZD")) == ratio
     assert visible(words.value(1_250, Unit.MILLISECONDS, "DZD")) == time
     assert visible(words.day(date(2026, 11, 22))).replace(",", "") == day
+
+
+def test_the_first_day_of_a_month_is_an_ordinal_in_french_alone() -> None:
+    first, eleventh = date(2026, 11, 1), date(2026, 11, 11)
+    found = [words_of("fr").day(day, form) for day in (first, eleventh) for form in ("full", "long", "medium")]
+
+    assert [" ".join(one.split()) for one in found] == [
+        *("dimanche 1er novembre 2026", "1er novembre 2026", "1er nov. 2026"),
+        *("mercredi 11 novembre 2026", "11 novembre 2026", "11 nov. 2026"),
+    ]
+    assert "1 November" in words_of("en").day(first)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_net_sales_are_not_called_revenue_nor_collections_a_debt(language: str) -> None:
+    words = words_of(language)
+    names = {
+        name: words.number("revenue", name) for name in ("net", "by_chapter", "by_teacher", "net_to_date", "earned")
+    }
+    said = {"en": ("revenue", "owed"), "fr": ("affaires", "dû"), "ar": ("رقم الأعمال", "مستحق")}[language]
+
+    assert [name for name, text in names.items() if said[0] in text.lower()] == ["earned"]
+    for name in ("clearing", "clearing_by_provider"):
+        assert said[1] not in words.number("payments", name).lower()
 
 
 @pytest.mark.parametrize(
