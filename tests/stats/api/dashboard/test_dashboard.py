@@ -1,22 +1,27 @@
 """The page as it is sent; what a browser makes of it is in tests/e2e/test_dashboard.py."""
 
 import base64
+import gzip
 import hashlib
 import re
 import tomllib
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
 import pytest
+from flask import Flask
 
 from services.stats.api.dashboard.i18n import words_of
+from services.stats.api.dashboard.render import page_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.api.dashboard.view_model import SHOWN_KEYS, VIEWS, is_for_operators
 from services.stats.api.rollup import begin_of
+from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
+from services.stats.snapshots.compute import canonical
 from shared.runtime.languages import LANGUAGES
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN, ZIPPED
@@ -267,7 +272,28 @@ def test_what_a_breakdown_leaves_out_is_added_up(library: Library, language: str
     more = words.page["more"].format(count=words.count(len(left_out)), value=rest)
     breakdown = page(library, f"?lang={language}").text.split('id="d-revenue.by_chapter"')[1]
     assert rest in more
-    assert f'<p class="quiet">{more}</p>' in breakdown.split('<div class="breakdown">')[0]
+    at_once, _, behind = breakdown.split('<div class="breakdown">')[0].partition(
+        f'<details><summary class="quiet">{more}</summary>'
+    )
+    assert at_once.count('<tr><th scope="row">') == SHOWN_KEYS
+    assert behind.count('<tr><th scope="row">') == len(left_out)
+    assert f"number=revenue.by_chapter&amp;key={len(by_chapter)}" in behind
+
+
+def test_corrections_that_are_not_shown_at_once_are_added_up() -> None:
+    booked = {str(chapter): -100 * chapter for chapter in range(1, SHOWN_KEYS + 4)}
+    body = canonical({**payload_of(LAST), "corrections": {"revenue.by_chapter": booked, "revenue.net": -4500}})
+    day = Day(LAST, 1, "etag", gzip.compress(body), datetime.now(UTC))
+    with Flask("services.stats.api").app_context():
+        html = page_of(SnapshotCache({LAST: day}), LAST, "en").plain.decode()
+
+    Nesting(html)
+    corrections = html.split('<section class="corrections"')[1].split("</section>")[0]
+    at_once, _, behind = corrections.partition("<details>")
+    assert at_once.count("number=corrections.revenue.by_chapter&amp;key=") == SHOWN_KEYS
+    assert f"Sales, net, by chapter: and 3 more: {words_of('en').money(-600, 'DZD')}</summary>" in behind
+    assert behind.count("number=corrections.revenue.by_chapter&amp;key=") == 3
+    assert "number=corrections.revenue.net" in behind
 
 
 def test_growing_debt_is_bad(library: Library) -> None:
@@ -277,6 +303,13 @@ def test_growing_debt_is_bad(library: Library) -> None:
     assert len(changes) == 3
     assert {mood for mood, sign in changes if sign == "up"} <= {"bad"}
     assert {mood for mood, sign in changes if sign == "down"} <= {"good"}
+
+
+@pytest.mark.parametrize("number", ["wallets.credit", "revenue.deferred", "payments.clearing", "wallets.adjusted"])
+def test_that_what_is_owed_grows_is_neither_good_nor_bad(library: Library, number: str) -> None:
+    html = page(library, "?lang=en").text
+    row = html.split(f'id="d-{number}"')[1].split("</tr>")[0]
+    assert {mood for mood, _ in re.findall(r'class="change (\w+) (\w+)"', row)} == {"even"}
 
 
 def test_each_of_the_questions_of_finance_is_answered_on_the_page(library: Library) -> None:
