@@ -91,7 +91,7 @@ def test_it_says_what_the_number_is_and_shows_its_rows_in_its_unit(api: RunningA
     assert words.value(200, Unit.MINOR, "DZD") in line
     assert f"{words.day(DAY, 'medium')}, 12:00" in line
     assert f'href="./?day={DAY}&amp;lang={language}#payments.office_by_method"' in answer.text
-    assert f'href="api/stats/{DAY}/rows?number=payments.office_by_method&amp;key=cash"' in answer.text
+    assert f'href="api/stats/{DAY}/rows?number=payments.office_by_method&amp;key=cash&amp;limit=10000"' in answer.text
     other = next(code for code in LANGUAGES if code != language)
     assert f'href="?day={DAY}&amp;lang={other}&amp;number=payments.office_by_method&amp;key=cash"' in answer.text
 
@@ -103,6 +103,9 @@ def test_its_pages_add_up_to_the_number(api: RunningApi) -> None:
         found.append(amounts(text)["sum"])
         counts.append(len(lines(text)))
         assert words_of("en").page["rows_paged"] in text
+        (spreadsheet,) = re.findall(r'href="(api/[^"]+format=csv[^"]+)"', text)
+        rest = api.get(f"/{html.unescape(spreadsheet)}").text.splitlines()[1:]
+        assert len(rest) == PAID - sum(counts) + counts[-1]
         following = re.search(r'rel="next" href="(rows\?[^"]+)"', text)
         address = "/" + html.unescape(following[1]) if following else ""
 
@@ -114,6 +117,7 @@ def test_a_term_has_its_chapter_and_its_end(api: RunningApi) -> None:
     text = rows(api, "subscriptions.expiring_7").text
 
     first, second = lines(text)
+    assert words_of("en").page["rows_begins"] in text
     assert f"{words_of('en').day(DAY + timedelta(days=5), 'medium')}, 12:00" in first
     assert "Suites (2)" in second
     found = api.get(f"/api/stats/{DAY}/rows?number=subscriptions.expiring_7").json()["rows"]
