@@ -21,7 +21,7 @@ from services.stats.snapshots.compute import CORRECTIONS, value_of
 #: So many rows stand on a page.
 ROWS_SHOWN = 200
 #: So many rows the API sends at most.
-MOST_ROWS = 10 * PAGE
+MAX_ROWS = 10 * PAGE
 #: What the keys of rows are where the number itself has none.
 _KEYS_OF_ROWS = {
     **{f"lessons.{name}": "course's id" for name in ("watched", "finished", "watch_time")},
@@ -99,7 +99,7 @@ def rows_page(query: RowsQuery, page: Page, language: str) -> CachedResponse:
     """The page of some rows."""
     words = words_of(language)
     given = {"view": _view_of(query, page, words), "kept": query.day, "next": page.next, "query": query}
-    given["largest"] = MOST_ROWS
+    given["largest"] = MAX_ROWS
     return render("rows.html", language, day=query.day.day, **given, **_links(query))
 
 
