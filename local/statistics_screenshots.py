@@ -77,7 +77,7 @@ def _fill(url: str) -> None:
     last = datetime.now(UTC).astimezone(ZoneInfo(ZONE)).date() - timedelta(days=1)
     _nouba(url, "migrate")
     _nouba(url, "stats", "seed", "--size", "small")
-    _nouba(url, "stats", "backfill", str(last - timedelta(days=DAYS)), str(last))
+    _nouba(url, "stats", "compute", str(last - timedelta(days=DAYS)), str(last))
 
 
 def _nouba(url: str, *arguments: str) -> None:

@@ -1,7 +1,7 @@
 """The statistics' page in a real browser: nothing but itself is loaded, and everybody can read it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from local.postgres import Postgres
+from services.stats.api.dashboard.rows_page import ROWS_SHOWN
 from services.stats.api.dashboard.view_model import is_for_operators
 from services.stats.days import yesterday
 from services.stats.sections import SECTIONS
@@ -27,6 +28,8 @@ LANGUAGES = ("en", "fr", "ar")
 def api(migrated_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
     with new_database(migrated_server) as database:
         keep(database.url, LAST - timedelta(days=40), LAST)
+        registered = "INSERT INTO users (created_at) SELECT %s FROM generate_series(1, 300)"
+        database.execute(registered, datetime.combine(LAST, time(11), UTC))
         api = RunningApi(tmp_path_factory.mktemp("stats") / "log", database.url, NOUBA_STATS_PROCESSES="1")
         yield api
         api.kill()
@@ -102,6 +105,28 @@ def test_text_stands_out_and_nothing_is_wider_than_a_phone(
         assert (sum(map(int, page.strip("rgb()").split(","))) < 150) == dark
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_a_number_leads_to_its_rows_and_they_lead_back(
+    api: RunningApi, browser: Browser, size: tuple[int, int], language: str
+) -> None:
+    browser.open(f"{api.url}/?lang={language}", size)
+    browser.driver.find_element(By.CSS_SELECTOR, "a.rows[href$='number=users.new']").click()
+    wait_until(lambda: browser.ask("location.pathname") == "/rows", 10)
+
+    assert browser.complaints() == []
+    assert browser.driver.execute_script(FAINT_TEXTS) == []
+    assert browser.ask("[document.documentElement.scrollWidth, innerWidth]") == [size[0], size[0]]
+    assert browser.ask("document.querySelectorAll('tbody tr').length") == ROWS_SHOWN
+    browser.driver.find_element(By.CSS_SELECTOR, "[rel=next]").click()
+    wait_until(lambda: browser.ask("document.querySelectorAll('tbody tr').length") == 300 - ROWS_SHOWN, 10)
+
+    browser.driver.find_element(By.CSS_SELECTOR, ".back a").click()
+    wait_until(lambda: browser.ask("location.pathname") == "/", 10)
+    assert browser.ask("location.hash") == "#users.new"
+    assert browser.ask("document.documentElement.lang") == language
+
+
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_a_definition_is_shown_to_the_keyboard_and_to_the_mouse(
     api: RunningApi, browser: Browser, size: tuple[int, int]
@@ -118,7 +143,7 @@ def test_a_definition_is_shown_to_the_keyboard_and_to_the_mouse(
     assert browser.driver.switch_to.active_element == name
     assert definition.is_displayed()
     assert definition.text == SECTIONS[0].numbers[0].definition
-    assert name.text == "Revenue"
+    assert name.text == "Sales, net"
     box = definition.rect
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= size[0]
@@ -126,6 +151,7 @@ def test_a_definition_is_shown_to_the_keyboard_and_to_the_mouse(
 
 def test_what_a_screen_reader_needs_is_there(api: RunningApi, browser: Browser) -> None:
     browser.open(f"{api.url}/?lang=fr")
+    browser.driver.execute_script("document.querySelectorAll('details').forEach(one => one.open = true)")
 
     levels = browser.ask("[...document.querySelectorAll('h1, h2, h3')].map(heading => Number(heading.tagName[1]))")
     assert levels.count(1) == 1

@@ -21,9 +21,16 @@ HISTORY = (
     "shared/schema/migrations/",
     "tests/docs/retired_words",
     "tests/operations/test_named_commands.py",
+    # it runs earlier releases by their own names
+    "tests/upgrade/",
 )
-#: `nouba stats show` behind a back-tick or at a line's start, and `"nouba", "stats", "show"` in a call.
-_NAMED = re.compile(r"""(?:`|^\s*|bin/)nouba((?: [a-z][a-z-]+)+)|"nouba"((?:, *"[a-z][a-z-]+")+)""", re.MULTILINE)
+#: `nouba stats show` behind a back-tick or a colon, or at a line's start; `"nouba", "stats", "show"` in
+#: a call, and the same of a function `nouba(url, "stats", "show")`.
+_NAMED = re.compile(
+    r"""(?:`|^\s*|bin/|: )nouba((?: [a-z][a-z-]+)+)"""
+    r"""|(?:"nouba"|\b_?nouba\(\w*url)((?:, *"[a-z][a-z-]+")+)""",
+    re.MULTILINE,
+)
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -54,7 +61,14 @@ def test_every_named_command_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['run("nouba", "stats", "mark", day)', "`nouba stats mark 2026-11-01`", "    bin/nouba statistics show"]
+    "text",
+    [
+        'run("nouba", "stats", "mark", day)',
+        '_nouba(url, "stats", "mark", day)',
+        "`nouba stats mark 2026-11-01`",
+        '"Compute days with: nouba stats mark FROM TO"',
+        "    bin/nouba statistics show",
+    ],
 )
 def test_a_command_that_is_gone_would_be_seen(text: str) -> None:
     (words,) = commands(text)

@@ -115,7 +115,7 @@ def test_every_number_is_explained_and_every_explanation_has_its_number(run: Run
     # what is left out of this day needs something that it does not have
     observed = {name for name, each in explained.items() if each["observed"]}
     assert set(explained) - kept - observed == set()
-    assert "A top-up is no revenue" in explained["revenue.net"]["definition"]
+    assert "A top-up is no sale" in explained["revenue.net"]["definition"]
     assert "revenue.net_to_date" in run("definitions", "revenue.net").stdout
 
 

@@ -13,6 +13,7 @@ from services.stats.snapshots.compute import CORRECTIONS, flatten
 
 #: How a spreadsheet's formula begins.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+ROWS_HEADER = ("source", "id", "user_id", "at", "key", "amount", "day", "chapter", "ends_at")
 HEADER = ("day", "number", "key", "value", "unit", "currency", "closed")
 
 
@@ -34,10 +35,10 @@ def rows_as_csv(rows: Iterable[Row]) -> CachedResponse:
     """The rows behind a number."""
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\r\n")
-    lines.writerow(("source", "id", "user_id", "at", "key", "amount", "day"))
+    lines.writerow(ROWS_HEADER)
     for row in as_json(list(rows)):
         key = None if row["key"] is None else _harmless(row["key"])
-        lines.writerow((row["source"], row["id"], row["user_id"], row["at"], key, row["amount"], row["day"]))
+        lines.writerow([key if name == "key" else row[name] for name in ROWS_HEADER])
     return document(written.getvalue().encode(), "text/csv; charset=utf-8")
 
 

@@ -12,6 +12,7 @@ _ERROR = {"$ref": "#/components/schemas/Error"}
 _DAY = {"$ref": "#/components/schemas/Day"}
 _READINESS = {"$ref": "#/components/schemas/Readiness"}
 _DATE = {"type": "string", "format": "date"}
+_TEXT = {"type": "string"}
 
 
 def _parameter(
@@ -73,13 +74,25 @@ _FORMAT = _parameter("format", "csv: a line for every day, number and key.", {"e
 _PATH_DAY = _parameter("day", "A day in the school's zone.", _DATE, "path", required=True, example="2026-11-22")
 _IF_NONE_MATCH = _parameter("If-None-Match", "Entity tags that the reader has.", {"type": "string"}, "header")
 _EXAMPLE = "2026-11-22"
+_NUMBER = _parameter(
+    "number",
+    "A number's id; `corrections.` before it asks for its corrections.",
+    {"type": "string"},
+    required=True,
+    example="revenue.net",
+)
+_KEY = _parameter("key", "One key of a breakdown.", {"type": "string"})
+_AFTER = _parameter("after", "`next` of the page before.", {"type": "integer", "minimum": 0})
+_LANGUAGE = _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"})
 
 
 def _read(
     operation: str, summary: str, answer: dict[str, Any], parameters: list[dict[str, Any]], *refusals: str, **more: Any
 ) -> dict[str, Any]:
-    not_kept = _NO_PAGE if operation == "showPage" else _NOT_KEPT
+    not_kept = {"showPage": _NO_PAGE, "showRowsPage": _NO_ROWS_PAGE}.get(operation, _NOT_KEPT)
     found = {"400": _MALFORMED, "404": not_kept, **_REFUSALS}
+    if operation == "showRowsPage":
+        found["503"] = _NO_ROWS_NOW
     return {
         "get": {
             "operationId": operation,
@@ -127,6 +140,8 @@ _ROWS_ANSWER["headers"] = _CACHED
 _PAGE_ANSWER = _answer("The page.", {"type": "string"}, "text/html")
 _PAGE_ANSWER["headers"] = _CACHED
 _NO_PAGE = _answer("The day is not kept; the page says which days are.", {"type": "string"}, "text/html")
+_NO_ROWS_PAGE = _answer("No such day or number, or it is no sum of rows; the page says which.", _TEXT, "text/html")
+_NO_ROWS_NOW = {**_REFUSALS["503"], "content": {**_REFUSALS["503"]["content"], "text/html": {"schema": _TEXT}}}
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
@@ -159,15 +174,9 @@ DOCUMENT: dict[str, Any] = {
             _ROWS_ANSWER,
             [
                 _PATH_DAY,
-                _parameter(
-                    "number",
-                    "A number's id; `corrections.` before it asks for its corrections.",
-                    {"type": "string"},
-                    required=True,
-                    example="revenue.net",
-                ),
-                _parameter("key", "One key of a breakdown.", {"type": "string"}),
-                _parameter("after", "`next` of the page before.", {"type": "integer", "minimum": 0}),
+                _NUMBER,
+                _KEY,
+                _AFTER,
                 _parameter(
                     "limit", "Rows of a page; 1000 unless given.", {"type": "integer", "minimum": 1, "maximum": 10_000}
                 ),
@@ -207,7 +216,23 @@ DOCUMENT: dict[str, Any] = {
                 _parameter(
                     "view", "The numbers of the school, or of its operators.", {"enum": ["school", "operations"]}
                 ),
-                _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"}),
+                _LANGUAGE,
+            ],
+            "400",
+            "404",
+            "401",
+            "503",
+        ),
+        "/rows": _read(
+            "showRowsPage",
+            "The rows behind a number, for people",
+            _PAGE_ANSWER,
+            [
+                _parameter("day", "The newest one unless it is given.", _DATE, example=_EXAMPLE),
+                _NUMBER,
+                _KEY,
+                _AFTER,
+                _LANGUAGE,
             ],
             "400",
             "404",
@@ -357,7 +382,17 @@ DOCUMENT: dict[str, Any] = {
                         "type": "array",
                         "items": {
                             "type": "object",
-                            "required": ["source", "id", "user_id", "at", "key", "amount", "day"],
+                            "required": [
+                                "source",
+                                "id",
+                                "user_id",
+                                "at",
+                                "key",
+                                "amount",
+                                "day",
+                                "chapter",
+                                "ends_at",
+                            ],
                         },
                     },
                 },

@@ -19,6 +19,7 @@ from services.stats.api.comparison import compared
 from services.stats.api.csv_documents import csv_of, rows_as_csv
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
 from services.stats.api.dashboard.render import page_of
+from services.stats.api.dashboard.rows_page import ROWS_SHOWN, RowsQuery, no_rows_page, rows_page
 from services.stats.api.dashboard.view_model import VIEWS
 from services.stats.api.definitions import definitions
 from services.stats.api.errors import (
@@ -54,6 +55,7 @@ _PARAMETERS: Mapping[str, frozenset[str]] = {
     "stats.show_rows": frozenset({"number", "key", "after", "limit", "format"}),
     "stats.show_definitions": frozenset(),
     "stats.show_series": frozenset({"from", "to", "step", "format"}),
+    "stats.show_rows_page": frozenset({"day", "number", "key", "after", "lang"}),
     "stats.show_page": frozenset({"day", "lang", "view"}),
 }
 _DEFINITIONS = json_document(definitions())
@@ -97,7 +99,7 @@ def show_day(day: str) -> ResponseReturnValue:
 def show_rows(day: str) -> ResponseReturnValue:
     """Not from memory: the rows are too many to be held."""
     kept = _kept(_cache(), _date(day))
-    number, key = request.args.get("number", ""), request.args.get("key")
+    number, key = _text("number") or "", _text("key")
     after, limit = _whole("after", 0, 2**62), _whole("limit", PAGE, 10 * PAGE)
     value = value_of(kept.payload, number)
     named = tuple(value) if isinstance(value, dict) else ()
@@ -126,6 +128,14 @@ def show_rows(day: str) -> ResponseReturnValue:
             }
         )
     )
+
+
+def _text(name: str) -> str | None:
+    found = request.args.get(name)
+    # PostgreSQL has no text with a zero in it
+    if found is not None and "\0" in found:
+        raise MalformedError(f"{name} has a zero byte in it.")
+    return found
 
 
 def _whole(name: str, default: int, largest: int) -> int:
@@ -168,15 +178,46 @@ def show_page() -> ResponseReturnValue:
     if view not in VIEWS:
         raise MalformedError(f"view is one of {', '.join(VIEWS)}.")
     language = choose_language(request.args.get("lang"), request.accept_languages)
-    response = _answer(
+    return _as_page(
         cache.make(("page", day, language, view), lambda: page_of(cache, day, language, view)),
+        language,
         None if day is None else cache.days.get(day),
-        varies_by="Accept-Language, Accept-Encoding",
         status=200 if day in cache.days else 404,
     )
+
+
+def _as_page(page: CachedResponse, language: str, day: Day | None = None, *, status: int = 200) -> Response:
+    response = _answer(page, day, varies_by="Accept-Language, Accept-Encoding", status=status)
     response.headers["Content-Language"] = language
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return response
+
+
+@stats.get("/rows")
+def show_rows_page() -> ResponseReturnValue:
+    """The rows behind a number, for people."""
+    asked = request.args.get("day")
+    cache = _cache()
+    day = cache.last if asked is None else _date(asked, "day")
+    after = _whole("after", 0, 2**62)
+    language = choose_language(request.args.get("lang"), request.accept_languages)
+    kept = None if day is None else cache.days.get(day)
+    if kept is None:
+        return _as_page(page_of(cache, day, language), language, status=404)
+    query = RowsQuery(kept, _text("number") or "", _text("key"), after)
+    if query.definition is None:
+        return _as_page(no_rows_page(query, language, "unknown"), language, status=404)
+    try:
+        found = _reading().rows.read(kept.day, query.number, query.key, query.named, after, ROWS_SHOWN)
+    except NoRowsError:
+        return _as_page(no_rows_page(query, language, "no_sum"), language, status=404)
+    except (RowsTimeoutError, SQLAlchemyError) as error:
+        log.warning("rows could not be read", number=query.number, error=describe(error))
+        reason = "slow" if isinstance(error, RowsTimeoutError) else "away"
+        response = _as_page(no_rows_page(query, language, reason), language, status=503)
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return response
+    return _as_page(rows_page(query, found, language), language, kept)
 
 
 @stats.get("/healthz")

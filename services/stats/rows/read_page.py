@@ -142,6 +142,8 @@ def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
             "key": row.key,
             "amount": row.amount,
             "day": row.day.isoformat() if row.day else None,
+            "chapter": row.chapter,
+            "ends_at": row.ends_at.astimezone(UTC).isoformat() if row.ends_at else None,
         }
         for row in found
     ]

@@ -19,6 +19,9 @@ class Row:
     amount: int
     #: Of a correction: the closed day.
     day: date | None = None
+    #: Of a term: its chapter, and when it ends; None where it has none.
+    chapter: str | None = None
+    ends_at: datetime | None = None
 
     def matches(self, key: str | None, named: Sequence[str]) -> bool:
         """Whether it counts for `key`; `named` are the keys that the day names."""

@@ -121,10 +121,19 @@ def _matching(request: RowsRequest, found: Iterator[Row], after: int, last: int 
     return sorted(request.matching(inside), key=lambda row: row.id)
 
 
-def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]]) -> Reading:
+def _row(one: subscriptions.RunningTerm, key: str | None, ends_at: int) -> Row:
+    begin, end = _instant(one.begins_at), _instant(ends_at)
+    return Row("subscriptions", one.id, one.user_id, begin, key, one.amount, chapter=one.chapter, ends_at=end)
+
+
+def _of(
+    read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTerm]], *, is_due: bool = False
+) -> Reading:
+    """`is_due`: the end of a row is the one that the term was due to have, also where somebody stopped it since."""
+
     def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
         for one in read_terms(ask, days, rules):
-            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), None, one.amount)
+            yield _row(one, None, one.due_at if is_due else one.ends_at)
 
     return read
 
@@ -132,7 +141,7 @@ def _of(read_terms: Callable[[Query, Days, Rules], list[subscriptions.RunningTer
 def _access(key: str) -> Reading:
     def read(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
         for one in subscriptions.with_access(ask, days):
-            yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), getattr(one, key, None), 1)
+            yield _row(one, getattr(one, key, None), one.ends_at)
 
     return read
 
@@ -148,7 +157,7 @@ def _students_by_year(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
 
 def _monthly(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
     for one in subscriptions.with_mrr(ask, days, rules.grace_days):
-        yield Row("subscriptions", one.id, one.user_id, _instant(one.begins_at), one.chapter, one.amount)
+        yield _row(one, one.chapter, one.ends_at)
 
 
 def _subscribers(ask: Query, days: Days, rules: Rules) -> Iterator[Row]:
@@ -199,7 +208,7 @@ def _turned(what: str) -> Terms:
 def _expiring(within: int) -> Terms:
     # a day has up to 25 hours
     condition = _EXPIRES.replace("{days}", str(within + 1))
-    return Terms(_of(lambda ask, days, rules: subscriptions.due_within(ask, days, within)), condition)
+    return Terms(_of(lambda ask, days, rules: subscriptions.due_within(ask, days, within), is_due=True), condition)
 
 
 #: By number; `attendance.expected` is found by its sessions.

@@ -91,7 +91,7 @@ NUMBERS = (
     MetricDefinition(
         "clearing_by_provider",
         Unit.MINOR,
-        "Payouts due at the day's end: clearing.",
+        "Clearing at the day's end. Payouts are not booked, and so not taken off.",
         by="provider",
         reach_days=FOREVER,
         source=_LEDGER,

@@ -21,8 +21,8 @@ NUMBERS = (
     MetricDefinition(
         "net",
         Unit.MINOR,
-        "Revenue: what wallets paid in the day for subscriptions, less what of it was returned in the day. A top-up is "
-        "no revenue; what was returned is taken off the day of the return, and the day of the sale stays as it is.",
+        "Net sales: what wallets paid in the day for subscriptions, less what of it was returned in the day. A top-up "
+        "is no sale; what was returned is taken off the day of the return, and the day of the sale stays as it is.",
         reconciles="billed less returned; the change of deferred and what was earned",
         reference="https://docs.stripe.com/revenue-recognition/methodology",
     ),

@@ -229,6 +229,9 @@ class RunningTerm:
     chapter: str | None
     level: str | None
     amount: int
+    #: When access ended or will end, and when the term was to end before somebody stopped it.
+    ends_at: int
+    due_at: int
 
 
 Chosen = tuple[SubscriptionTerms, Integers]
@@ -334,7 +337,7 @@ def _chosen(ask: Query, days: Days, choose: Callable[[SubscriptionTerms], Chosen
 
     def take(terms: SubscriptionTerms) -> None:
         one, amounts = choose(terms)
-        columns = (one.ids, one.users, one.begins_at, one.chapters, one.levels, amounts)
+        columns = (one.ids, one.users, one.begins_at, one.chapters, one.levels, amounts, one.ends_at, one.due_at)
         found.extend(zip(*(column.tolist() for column in columns), strict=True))
 
     read_terms(ask, days, take)
@@ -347,8 +350,10 @@ def _chosen(ask: Query, days: Days, choose: Callable[[SubscriptionTerms], Chosen
             None if chapter == NONE_GIVEN else str(chapter),
             None if level == NONE_GIVEN else levels[level],
             amount,
+            ends_at,
+            due_at,
         )
-        for number, user_id, begins_at, chapter, level, amount in found
+        for number, user_id, begins_at, chapter, level, amount, ends_at, due_at in found
     ]
 
 

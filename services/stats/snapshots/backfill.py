@@ -83,7 +83,7 @@ def verify(
     """
     reach = snapshots.reach()
     if reach is None:
-        raise RefusedDayError("Nothing is kept yet; compute days with: nouba stats backfill FROM TO")
+        raise RefusedDayError("Nothing is kept yet; compute days with: nouba stats compute FROM TO")
     first, last = first or reach[0], last or reach[1]
     if last < first:
         raise RefusedDayError(f"{last} is before {first}; give the earlier day first.")

@@ -114,7 +114,7 @@ def test_the_page_says_both(api: RunningApi, language: str) -> None:
     assert words.page["closed"] not in opened
     assert words.page["corrections"] in opened
     assert words.page["corrections"] not in closed
-    assert "rows?number=corrections.payments.started_by_method&amp;key=cib" in opened
+    assert "&amp;number=corrections.payments.started_by_method&amp;key=cib" in opened
 
     newest = api.get(f"/?lang={language}").text
     assert words.page["closed_until"].format(day=words.day(date(2026, 1, 31), "long")) in newest

@@ -68,7 +68,7 @@ def test_six_numbers_with_their_changes_and_a_link_to_the_rest(cache: SnapshotCa
 
     text = part(mail, "plain")
     assert mail["Subject"] == "Statistics: Saturday, 28 November 2026"
-    assert f"Revenue: DZD {revenue // 100:,}.{revenue % 100:02}\n" in text
+    assert f"Sales, net: DZD {revenue // 100:,}.{revenue % 100:02}\n" in text
     assert f"Monthly recurring revenue: DZD {numbers['subscriptions']['numbers']['mrr'] // 100:,}" in text
     assert text.count("day before:") == text.count("week before:") == 6
     assert "https://stats.school.example/?day=2026-11-28&lang=en" in text

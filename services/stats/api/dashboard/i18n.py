@@ -1,5 +1,6 @@
 """Languages of the dashboard: translations, numbers and dates."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,10 +75,19 @@ class Translations:
         return str(self._found["keys"].get(key, key))
 
     def day(self, day: date, form: str = "full") -> str:
-        return format_date(day, form, locale=self.locale)
+        written = format_date(day, form, locale=self.locale)
+        # CLDR leaves out that in French the first day of a month, and no other, is an ordinal
+        return re.sub(r"\b1(?=\s)", "1er", written, count=1) if self.language == "fr" and day.day == 1 else written
 
     def moment(self, moment: datetime, zone: ZoneInfo) -> str:
         return f"{self.day(moment.astimezone(zone).date(), 'long')}, {moment.astimezone(zone):%H:%M}"
+
+    def short_moment(self, moment: datetime, zone: ZoneInfo) -> str:
+        return f"{self.day(moment.astimezone(zone).date(), 'medium')}, {moment.astimezone(zone):%H:%M}"
+
+    def record(self, table: str) -> str:
+        """What a row of this table is called; the table's own name where a newer version has one."""
+        return str(self._found["records"].get(table, table))
 
     def count(self, value: int) -> str:
         return format_decimal(value, locale=self.locale)

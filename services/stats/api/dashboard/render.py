@@ -4,6 +4,7 @@ import base64
 import hashlib
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import render_template
@@ -30,26 +31,31 @@ POLICY = "; ".join(
 )
 
 
-def page_of(cache: SnapshotCache, day: date | None, language: str, view: str = "school") -> CachedResponse:
-    """The page of `day`; a page that says so where it is not kept."""
+def render(template: str, language: str, **given: Any) -> CachedResponse:
+    """A page of ours in one of LANGUAGES."""
     words = words_of(language)
     languages = {code: name for code, (_, name) in LANGUAGES.items()}
     # the stylesheet is a file of ours
-    given = {"words": words, "say": words.page, "languages": languages, "style": Markup(STYLE), "cache": cache}  # noqa: S704
-    given |= {"which": view, "with_view": "" if view == "school" else f"&view={view}"}
+    given = {"words": words, "say": words.page, "languages": languages, "style": Markup(STYLE), **given}  # noqa: S704
+    return document(render_template(template, **given).encode(), "text/html; charset=utf-8")
+
+
+def page_of(cache: SnapshotCache, day: date | None, language: str, view: str = "school") -> CachedResponse:
+    """The page of `day`; a page that says so where it is not kept."""
+    with_view = "" if view == "school" else f"&view={view}"
+    given = {"cache": cache, "which": view, "with_view": with_view, "carried": with_view}
     found = None if day is None else cache.days.get(day)
     if day is None or found is None:
-        return document(render_template("absent.html", day=day, **given).encode(), "text/html; charset=utf-8")
-    zone = ZoneInfo(found.payload["zone"])
+        return render("absent.html", language, day=day, **given)
     earlier, later = day - timedelta(days=1), day + timedelta(days=1)
-    html = render_template(
+    return render(
         "page.html",
+        language,
         day=day,
-        view=view_of(cache, found, words, view),
+        view=view_of(cache, found, words_of(language), view),
         kept=found,
-        zone=zone,
+        zone=ZoneInfo(found.payload["zone"]),
         earlier=earlier if earlier in cache.days else None,
         later=later if later in cache.days else None,
         **given,
     )
-    return document(html.encode(), "text/html; charset=utf-8")

@@ -17,7 +17,7 @@ from services.stats.sections.catalogue import Over, find, over
 from services.stats.snapshots.compute import flatten
 
 SPARK_DAYS = 30
-#: So many keys of a breakdown are shown; the data have all of them.
+#: So many keys of a breakdown are shown at once; the rest is behind a line that says how much it is.
 SHOWN_KEYS = 6
 #: What stands at the top.
 OVERVIEW = (
@@ -52,6 +52,15 @@ _LESS_IS_BETTER = frozenset(
         *(f"subscriptions.{name}_mrr_churn_30" for name in ("gross", "net")),
         *(f"content.transcode_{name}" for name in ("p50", "p95", "max")),
         *(f"platform.{name}" for name in ("webhooks_unsigned", "jobs_quarantined", "jobs_dead", "jobs_retried")),
+    }
+)
+
+
+#: What the school owes or holds for others: that it grows is neither good nor bad.
+_NEITHER = frozenset(
+    {
+        *(f"wallets.{name}" for name in ("credit", "total", "mean", "adjusted")),
+        *("revenue.deferred", "payments.clearing"),
     }
 )
 
@@ -93,6 +102,8 @@ class Shown:
     spark_text: str
     changes: tuple[Change, ...]
     parts: tuple[Share, ...]
+    #: What is not shown at once, and how much it is together.
+    rest: tuple[Share, ...]
     more: str
     #: Whether it leads to rows that add up to it.
     has_rows: bool = False
@@ -112,13 +123,31 @@ class SectionView:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What is booked here of a number, or of one of its keys, for facts of closed months."""
+
+    id: str
+    key: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """Those of one number; `more` says how much the `rest` is, which is not shown at once."""
+
+    shown: tuple[Correction, ...]
+    rest: tuple[Correction, ...]
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
 class PageView:
     """All of it."""
 
     overview: tuple[Shown, ...]
     sections: tuple[SectionView, ...]
-    #: What is booked here for facts of closed months: the number's id, a key, its name, and how much.
-    corrections: tuple[tuple[str, str, str, str], ...] = ()
+    corrections: tuple[Corrections, ...] = ()
     #: The last closed day, and the last day until this one on which corrections are booked.
     closed_until: date | None = None
     corrected_on: date | None = None
@@ -144,7 +173,7 @@ def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "sc
     return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)), closed_until, corrected_on)
 
 
-def _corrections(day: Day, words: Translations, view: str) -> Iterator[tuple[str, str, str, str]]:
+def _corrections(day: Day, words: Translations, view: str) -> Iterator[Corrections]:
     currency = day.payload["currency"]
     for name, value in day.payload.get("corrections", {}).items():
         (section, number), *_ = find(name)
@@ -152,9 +181,20 @@ def _corrections(day: Day, words: Translations, view: str) -> Iterator[tuple[str
             continue
         text = words.number(section.name, number.name)
         parts = value if isinstance(value, dict) else {"": value}
-        for key, amount in sorted(parts.items(), key=lambda part: -abs(part[1]))[:SHOWN_KEYS]:
+        ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))
+        found = []
+        for key, amount in ordered:
             label = f"{text}: {words.key(number.by or '', key, day.payload.get('names'))}" if key else text
-            yield name, key, label, words.value(amount, number.unit, currency)
+            found.append(Correction(name, key, label, words.value(amount, number.unit, currency)))
+        more = _more([amount for _, amount in ordered[SHOWN_KEYS:]], number, words, currency)
+        yield Corrections(tuple(found[:SHOWN_KEYS]), tuple(found[SHOWN_KEYS:]), more and f"{text}: {more}")
+
+
+def _more(rest: list[int], number: MetricDefinition, words: Translations, currency: str) -> str:
+    if not rest:
+        return ""
+    value = words.value(sum(rest), number.unit, currency)
+    return words.page["more"].format(count=words.count(len(rest)), value=value)
 
 
 def _to_date(cache: SnapshotCache, day: Day, name: str, words: Translations) -> tuple[tuple[str, str], ...]:
@@ -204,8 +244,10 @@ class _Reader:
         spark, text, more, value_text = None, "", "", ""
         changes: tuple[Change, ...] = ()
         parts: tuple[Share, ...] = ()
+        rest: tuple[Share, ...] = ()
         if isinstance(value, dict):
             parts, more = self._parts(number, value)
+            parts, rest = parts[:SHOWN_KEYS], parts[SHOWN_KEYS:]
         elif value is not None:
             value_text = self._value_text(value, number)
             spark = sparkline([_value(day, section, number) for day in self.history])
@@ -216,7 +258,9 @@ class _Reader:
             changes = tuple(self._change(name, section, number, value) for name in self.earlier)
         name = words.number(section.name, number.name)
         found = f"{section.name}.{number.name}"
-        return Shown(found, name, definition, language, value_text, spark, text, changes, parts, more, has_rows(found))
+        return Shown(
+            found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)
+        )
 
     def _value_text(self, value: int, number: MetricDefinition) -> str:
         return self.words.value(value, number.unit, self.day.payload["currency"])
@@ -230,8 +274,9 @@ class _Reader:
         text = words.page["then"].format(day=words.day(then, "long"), value=self._value_text(earlier, number))
         if now == earlier:
             return Change(label, short, "=", "same", "even", f"{words.page['unchanged']}. {text}")
-        better = (now > earlier) != (f"{section.name}.{number.name}" in _LESS_IS_BETTER)
-        sign, mood = ("up" if now > earlier else "down"), ("good" if better else "bad")
+        name_of_number, sign = f"{section.name}.{number.name}", "up" if now > earlier else "down"
+        is_better = (now > earlier) != (name_of_number in _LESS_IS_BETTER)
+        mood = "even" if name_of_number in _NEITHER else "good" if is_better else "bad"
         return Change(label, short, self._difference(now, earlier, number), sign, mood, text)
 
     def _difference(self, now: int, earlier: int, number: MetricDefinition) -> str:
@@ -258,13 +303,10 @@ class _Reader:
                 self.words.percent(rounded(10_000 * abs(amount), whole), "#,##0\u00a0%"),
                 amount < 0,
             )
-            for key, amount in ordered[:SHOWN_KEYS]
+            for key, amount in ordered
         )
         rest = [amount for _, amount in ordered[SHOWN_KEYS:]]
-        if not rest:
-            return shown, ""
-        value_text = self._value_text(sum(rest), number)
-        return shown, self.words.page["more"].format(count=self.words.count(len(rest)), value=value_text)
+        return shown, _more(rest, number, self.words, self.day.payload["currency"])
 
 
 def _value(day: Day | None, section: Section, number: MetricDefinition) -> Any:

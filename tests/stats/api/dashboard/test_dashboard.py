@@ -1,22 +1,27 @@
 """The page as it is sent; what a browser makes of it is in tests/e2e/test_dashboard.py."""
 
 import base64
+import gzip
 import hashlib
 import re
 import tomllib
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
 import pytest
+from flask import Flask
 
 from services.stats.api.dashboard.i18n import words_of
+from services.stats.api.dashboard.render import page_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.api.dashboard.view_model import SHOWN_KEYS, VIEWS, is_for_operators
 from services.stats.api.rollup import begin_of
+from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
+from services.stats.snapshots.compute import canonical
 from shared.runtime.languages import LANGUAGES
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN, ZIPPED
@@ -179,7 +184,7 @@ def test_what_a_reader_sends_is_not_shown_as_html(library: Library) -> None:
 def test_every_language_says_the_same_things() -> None:
     found = {language: tomllib.loads((TRANSLATIONS / f"{language}.toml").read_text()) for language in LANGUAGES}
 
-    for table in ("page", "units", "keys", "ids", "sections"):
+    for table in ("page", "units", "keys", "records", "ids", "sections"):
         assert found["fr"][table].keys() == found["ar"][table].keys() == found["en"][table].keys()
     for key, phrase in found["en"]["page"].items():
         for language in ("fr", "ar"):
@@ -229,10 +234,13 @@ def test_no_definition_of_the_schools_page_needs_an_id_or_a_column(language: str
             (
                 *("dans le jour", "95 sur 100", "Dont revenus", '"Revenu"', "à la semaine précédente"),
                 *('topped_up = { name = "Encaissements', "cumulé", '"Corrections"'),
+                *("Assiduité", "Rejets bancaires", "ejeté par la banque"),
             ),
             (
                 'cash_in = { name = "Encaissements"',
                 "dans la journée",
+                'engagement = "Activité"',
+                "Impayés par carte (chargebacks)",
                 "95e centile",
                 "Dont de retour",
                 "Encaissements",
@@ -250,7 +258,7 @@ def test_the_words_are_those_of_the_field(language: str, said: tuple[str, ...], 
 def test_the_cards_begin_with_revenue_and_what_came_in_and_lead_to_their_rows(library: Library) -> None:
     html = page(library, "?lang=en").text
     cards = re.findall(r'<li class="card"><h3><a href="#(.*?)">(.*?)</a></h3>', html)
-    assert [name for _, name in cards][:3] == ["Revenue", "Cash in", "Students with access"]
+    assert [name for _, name in cards][:3] == ["Sales, net", "Cash in", "Students with access"]
     assert {number for number, _ in cards} <= set(Nesting(html).ids)
 
 
@@ -264,7 +272,28 @@ def test_what_a_breakdown_leaves_out_is_added_up(library: Library, language: str
     more = words.page["more"].format(count=words.count(len(left_out)), value=rest)
     breakdown = page(library, f"?lang={language}").text.split('id="d-revenue.by_chapter"')[1]
     assert rest in more
-    assert f'<p class="quiet">{more}</p>' in breakdown.split('<div class="breakdown">')[0]
+    at_once, _, behind = breakdown.split('<div class="breakdown">')[0].partition(
+        f'<details><summary class="quiet">{more}</summary>'
+    )
+    assert at_once.count('<tr><th scope="row">') == SHOWN_KEYS
+    assert behind.count('<tr><th scope="row">') == len(left_out)
+    assert f"number=revenue.by_chapter&amp;key={len(by_chapter)}" in behind
+
+
+def test_corrections_that_are_not_shown_at_once_are_added_up() -> None:
+    booked = {str(chapter): -100 * chapter for chapter in range(1, SHOWN_KEYS + 4)}
+    body = canonical({**payload_of(LAST), "corrections": {"revenue.by_chapter": booked, "revenue.net": -4500}})
+    day = Day(LAST, 1, "etag", gzip.compress(body), datetime.now(UTC))
+    with Flask("services.stats.api").app_context():
+        html = page_of(SnapshotCache({LAST: day}), LAST, "en").plain.decode()
+
+    Nesting(html)
+    corrections = html.split('<section class="corrections"')[1].split("</section>")[0]
+    at_once, _, behind = corrections.partition("<details>")
+    assert at_once.count("number=corrections.revenue.by_chapter&amp;key=") == SHOWN_KEYS
+    assert f"Sales, net, by chapter: and 3 more: {words_of('en').money(-600, 'DZD')}</summary>" in behind
+    assert behind.count("number=corrections.revenue.by_chapter&amp;key=") == 3
+    assert "number=corrections.revenue.net" in behind
 
 
 def test_growing_debt_is_bad(library: Library) -> None:
@@ -274,6 +303,13 @@ def test_growing_debt_is_bad(library: Library) -> None:
     assert len(changes) == 3
     assert {mood for mood, sign in changes if sign == "up"} <= {"bad"}
     assert {mood for mood, sign in changes if sign == "down"} <= {"good"}
+
+
+@pytest.mark.parametrize("number", ["wallets.credit", "revenue.deferred", "payments.clearing", "wallets.adjusted"])
+def test_that_what_is_owed_grows_is_neither_good_nor_bad(library: Library, number: str) -> None:
+    html = page(library, "?lang=en").text
+    row = html.split(f'id="d-{number}"')[1].split("</tr>")[0]
+    assert {mood for mood, _ in re.findall(r'class="change (\w+) (\w+)"', row)} == {"even"}
 
 
 def test_each_of_the_questions_of_finance_is_answered_on_the_page(library: Library) -> None:
@@ -316,6 +352,30 @@ def test_numbers_and_days_are_written_as_the_language_does(
     assert visible(words.day(date(2026, 11, 22))).replace(",", "") == day
 
 
+def test_the_first_day_of_a_month_is_an_ordinal_in_french_alone() -> None:
+    first, eleventh = date(2026, 11, 1), date(2026, 11, 11)
+    found = [words_of("fr").day(day, form) for day in (first, eleventh) for form in ("full", "long", "medium")]
+
+    assert [" ".join(one.split()) for one in found] == [
+        *("dimanche 1er novembre 2026", "1er novembre 2026", "1er nov. 2026"),
+        *("mercredi 11 novembre 2026", "11 novembre 2026", "11 nov. 2026"),
+    ]
+    assert "1 November" in words_of("en").day(first)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_net_sales_are_not_called_revenue_nor_collections_a_debt(language: str) -> None:
+    words = words_of(language)
+    names = {
+        name: words.number("revenue", name) for name in ("net", "by_chapter", "by_teacher", "net_to_date", "earned")
+    }
+    said = {"en": ("revenue", "owed"), "fr": ("affaires", "dû"), "ar": ("رقم الأعمال", "مستحق")}[language]
+
+    assert [name for name, text in names.items() if said[0] in text.lower()] == ["earned"]
+    for name in ("clearing", "clearing_by_provider"):
+        assert said[1] not in words.number("payments", name).lower()
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "english", "french"),
     [
@@ -342,9 +402,9 @@ def test_a_chapter_has_its_name_beside_its_id_and_its_rows_behind_its_number(lib
 
     assert "Suites and series (1)" in html
     assert "Teacher 14" in html
-    assert f'href="api/stats/{LAST}/rows?number=revenue.by_chapter&amp;key=1"' in html
-    assert f'href="api/stats/{LAST}/rows?number=revenue.net"' in html
-    assert "rows?number=subscriptions.nrr_30" not in html
+    assert f'href="rows?day={LAST}&amp;lang=en&amp;number=revenue.by_chapter&amp;key=1"' in html
+    assert f'href="rows?day={LAST}&amp;lang=en&amp;number=revenue.net"' in html
+    assert "number=subscriptions.nrr_30" not in html
 
 
 def test_a_section_that_failed_says_why_and_the_others_are_shown(library: Library) -> None:
