@@ -45,6 +45,8 @@ class Measure:
     digits: int = 2
     #: What the numbers are of that the samples' names begin with, where it is measured how a cost grows with them.
     grows_with: str = ""
+    #: The samples are of different things, and not rounds of one.
+    is_of_many: bool = False
 
     @property
     def rows(self) -> list["Row"]:

@@ -37,7 +37,7 @@ def in_words(machine: Mapping[str, str]) -> str:
 
 def unsteady(measures: Sequence[Measure]) -> list[str]:
     """What was not the same in each round: a sentence for each line that varies by more than `MAX_SPREAD`."""
-    rows = [row for measure in measures for row in measure.rows]
+    rows = [row for measure in measures if not measure.is_of_many for row in measure.rows]
     return [
         f"{row.part}, {row.measure}, {row.who}: {row.least:,.{row.digits}f} to {row.most:,.{row.digits}f} {row.unit}"
         for row in rows

@@ -293,6 +293,7 @@ def _rows(options: Options, url: str, api: str, show: Show) -> Iterator[Measure]
             unit="s",
             samples={"GET /api/stats/<day>/rows": list(times.values())},
             goal=f"all {len(times)} at most 1 s; the slowest is {slowest}",
+            is_of_many=True,
             digits=3,
         )
 

@@ -288,6 +288,8 @@ def test_what_varies_from_round_to_round_is_named() -> None:
     samples["ours"].append(170.0)
     found = unsteady([Measure(part="queue", name="relayed", unit="/s", samples=samples, digits=0)])
     assert found == ["queue, relayed, ours: 100 to 170 /s"]
+    # what is of many things has no rounds
+    assert unsteady([Measure(part="stats", name="a page", unit="s", samples=samples, is_of_many=True)]) == []
 
 
 def test_contenders_take_turns_and_every_second_round_is_reversed() -> None:
