@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import click
 import dramatiq
 import pika
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from pika.adapters.blocking_connection import BlockingChannel
 
 from bench.running import running
 from services.webhook_gateway.settings import GatewaySettings
@@ -55,7 +58,17 @@ def _consume(
         channel.queue_purge(message.queue_name)
         for _ in range(count):
             channel.basic_publish("", message.queue_name, body, pika.BasicProperties(delivery_mode=2))
+        # a connection that closes takes along what its channel has not handed on
+        _wait_until_kept(channel, message.queue_name, count)
     return _run(command, rabbitmq_url, folder, count)
+
+
+def _wait_until_kept(channel: BlockingChannel, queue: str, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while (kept := channel.queue_declare(queue, passive=True).method.message_count) < count:
+        if time.monotonic() > deadline:
+            raise click.ClickException(f"Of {count} messages {kept} are in the queue {queue}.")
+        time.sleep(0.05)
 
 
 def _take(rabbitmq_url: str, folder: Path, count: int, command: Sequence[str], fill: Callable[[int], None]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from services.stats.binary_column_reader import EPOCH, Integers
+from services.stats.binary_column_reader import EPOCH
 from services.stats.days import Days
 from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row, first_page, tests_of
@@ -34,15 +34,15 @@ _TURNS = f"""
  OR ends_at >= %(begins_at)s - {_GRACE} AND ends_at < %(ends_at)s - {_GRACE} {{stopped}})
 """
 _STOPPED = "OR stopped_at >= %(begins_at)s"
-# More may be found than have a say in the number, and none may be missing.
+# More may be found than have a say in the number, and none may be missing. Of each table so many are found at once.
 _CANDIDATES = """
-SELECT id, user_id FROM (
-    SELECT id, user_id, chapter_id, access_level FROM subscriptions
-    WHERE status <> 'pending_payment' AND {condition}
-    UNION ALL
-    SELECT subscription_id, user_id, chapter_id, access_level FROM subscription_terms WHERE {kept_condition}
-) AS term WHERE {cursor} > %(after)s {tests}
+(SELECT 0::bigint AS part, {cursor} AS id, user_id FROM subscriptions AS term
+ WHERE status <> 'pending_payment' AND {condition} AND {cursor} > %(after)s {tests} ORDER BY 2 LIMIT %(width)s)
+UNION ALL
+(SELECT 1::bigint AS part, {kept_cursor} AS id, user_id FROM subscription_terms AS term
+ WHERE {kept_condition} AND {kept_cursor} > %(after)s {tests} ORDER BY 2 LIMIT %(width)s)
 """
+_MOST_CANDIDATES = 100_000
 _OF_YEAR = " AND EXISTS (SELECT FROM users WHERE users.id = term.user_id AND {test})"
 _PLANNED = """
 SELECT id, chapter_id::text AS chapter, chapter_id, starts_at FROM sessions
@@ -62,28 +62,31 @@ class Terms:
     #: The column that its key is.
     key: str | None = None
 
-    def candidates(self, ask: Query, request: RowsRequest) -> list[Integers]:
-        """The ids and users of the terms that may have a say in it, in the order of the rows."""
+    def candidates(self, ask: Query, request: RowsRequest, after: int, width: int) -> tuple[list[int], int | None]:
+        """The users of the first terms after `after` that may have a say in it, in the order of the rows, and the last
+        id of these rows; None where there are no more."""
         tests = tests_of(self.key, request.key) if self.key else []
         clause = "".join((_OF_YEAR.format(test=test) if self.key == _YEAR else f" AND {test}") for test in tests)
-        cursor = "user_id" if self.of_users else "id"
-        found = ask.columns(
+        parts, ids, users = ask.columns(
             _CANDIDATES.format(
                 condition=self.condition.format(stopped=""),
                 kept_condition=self.condition.format(stopped=_STOPPED),
-                cursor=cursor,
+                cursor="user_id" if self.of_users else "id",
+                kept_cursor="user_id" if self.of_users else "subscription_id",
                 tests=clause,
             ),
-            ("id", "user_id"),
+            ("part", "id", "user_id"),
             **span(request.days),
-            after=request.after,
+            after=after,
+            width=width,
             key=request.key,
             named=list(request.named),
             grace=request.rules.grace_days,
         )
-        rows = found[1] if self.of_users else found[0]
-        order = np.argsort(rows, kind="stable")
-        return [rows[order], found[1][order]]
+        # what lies after the end of a table's part is not known to be all
+        ends = [int(ids[parts == part].max()) for part in (0, 1) if np.count_nonzero(parts == part) == width]
+        last = min(ends, default=None)
+        return np.unique(users if last is None else users[ids <= last]).tolist(), last
 
 
 _YEAR = "users.year_of_study"
@@ -103,16 +106,15 @@ def _of_terms(ask: Query, request: RowsRequest, terms: Terms) -> list[Row]:
     days, rules, after, limit = request.days, request.rules, request.after, request.limit
     if limit is None:
         return _matching(request, terms.read(ask, days, rules), after, None)
-    ids, users = terms.candidates(ask, request)
     found: list[Row] = []
-    begin, width = 0, 2 * limit
-    while begin < ids.size and len(found) < limit:
-        last = int(ids[min(begin + width, ids.size) - 1])
-        # all terms of one id are read together
-        end = int(np.searchsorted(ids, last, side="right"))
-        some = ask.of_users(np.unique(users[begin:end]).tolist())
-        found += _matching(request, terms.read(some, days, rules), after, last)
-        begin, after, width = end, last, 2 * width
+    last: int | None = after
+    width = 2 * limit
+    while last is not None and len(found) < limit:
+        after = last
+        users, last = terms.candidates(ask, request, after, width)
+        # all terms of one user are read together
+        found += _matching(request, terms.read(ask.of_users(users), days, rules), after, last)
+        width = min(2 * width, _MOST_CANDIDATES)
     return first_page(found, limit)
 
 
