@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from services.stats.binary_column_reader import EPOCH
+from services.stats.binary_column_reader import EPOCH, Integers
 from services.stats.days import Days
 from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row, first_page, tests_of
@@ -42,7 +42,8 @@ UNION ALL
 (SELECT 1::bigint AS part, {kept_cursor} AS id, user_id FROM subscription_terms AS term
  WHERE {kept_condition} AND {kept_cursor} > %(after)s {tests} ORDER BY 2 LIMIT %(width)s)
 """
-_MOST_CANDIDATES = 100_000
+#: More than there are of any.
+_ALL = 2**31
 _OF_YEAR = " AND EXISTS (SELECT FROM users WHERE users.id = term.user_id AND {test})"
 _PLANNED = """
 SELECT id, chapter_id::text AS chapter, chapter_id, starts_at FROM sessions
@@ -62,9 +63,16 @@ class Terms:
     #: The column that its key is.
     key: str | None = None
 
-    def candidates(self, ask: Query, request: RowsRequest, after: int, width: int) -> tuple[list[int], int | None]:
-        """The users of the first terms after `after` that may have a say in it, in the order of the rows, and the last
-        id of these rows; None where there are no more."""
+    @property
+    def are_many(self) -> bool:
+        """Whether many terms may have a say in it: then the first of them are found without the others."""
+        return self.condition != _TURNS
+
+    def candidates(
+        self, ask: Query, request: RowsRequest, after: int, width: int
+    ) -> tuple[Integers, Integers, int | None]:
+        """The ids and users of the first terms after `after` that may have a say in it, in the order of the rows, and
+        until which id they are all; None where there are no more."""
         tests = tests_of(self.key, request.key) if self.key else []
         clause = "".join((_OF_YEAR.format(test=test) if self.key == _YEAR else f" AND {test}") for test in tests)
         parts, ids, users = ask.columns(
@@ -85,8 +93,10 @@ class Terms:
         )
         # what lies after the end of a table's part is not known to be all
         ends = [int(ids[parts == part].max()) for part in (0, 1) if np.count_nonzero(parts == part) == width]
-        last = min(ends, default=None)
-        return np.unique(users if last is None else users[ids <= last]).tolist(), last
+        until = min(ends, default=None)
+        order = np.argsort(ids, kind="stable")
+        order = order if until is None else order[ids[order] <= until]
+        return ids[order], users[order], until
 
 
 _YEAR = "users.year_of_study"
@@ -107,14 +117,19 @@ def _of_terms(ask: Query, request: RowsRequest, terms: Terms) -> list[Row]:
     if limit is None:
         return _matching(request, terms.read(ask, days, rules), after, None)
     found: list[Row] = []
-    last: int | None = after
-    width = 2 * limit
-    while last is not None and len(found) < limit:
-        after = last
-        users, last = terms.candidates(ask, request, after, width)
-        # all terms of one user are read together
-        found += _matching(request, terms.read(ask.of_users(users), days, rules), after, last)
-        width = min(2 * width, _MOST_CANDIDATES)
+    piece, width = 2 * limit, 2 * limit if terms.are_many else _ALL
+    known_until: int | None = after
+    while known_until is not None and len(found) < limit:
+        ids, users, known_until = terms.candidates(ask, request, known_until, width)
+        begin = 0
+        while begin < ids.size and len(found) < limit:
+            last = int(ids[min(begin + piece, ids.size) - 1])
+            # all terms of one id are read together
+            end = int(np.searchsorted(ids, last, side="right"))
+            some = ask.of_users(np.unique(users[begin:end]).tolist())
+            found += _matching(request, terms.read(some, days, rules), after, last)
+            begin, after, piece = end, last, 2 * piece
+        width *= 4
     return first_page(found, limit)
 
 
