@@ -39,7 +39,7 @@ class NoStatisticsError(StatsError):
 class RowsTimeoutError(StatsError):
     """A page of rows took too long to find."""
 
-    def __init__(self, page_seconds: float | None) -> None:
+    def __init__(self, page_seconds: float) -> None:
         super().__init__(f"The rows were not found within {page_seconds:g} s; ask again, or for fewer with `limit`.")
 
 

@@ -48,7 +48,8 @@ class RowReader:
                 connection.exec_driver_sql(_SESSION)
                 return read_page(_query(connection, deadline), request)
         except (QueryCanceled, OperationalError) as error:
-            if isinstance(error, QueryCanceled) or isinstance(error.orig, QueryCanceled):
+            is_canceled = isinstance(error, QueryCanceled) or isinstance(error.orig, QueryCanceled)
+            if self.page_seconds is not None and is_canceled:
                 raise RowsTimeoutError(self.page_seconds) from error
             raise
 

@@ -7,8 +7,10 @@ from datetime import date, timedelta
 
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Unit
+from services.stats.settings import CountSettings
 from services.stats.snapshots.compute import NewVersion, Payload, canonical
 from services.stats.snapshots.postgres_snapshots import open_book
+from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 
 #: Why a section fails in a version that is not complete.
@@ -22,6 +24,15 @@ KEYS = {
     "chapter's id": tuple(str(number) for number in range(1, 12)),
     "teacher's id": ("3", "14", "15"),
 }
+
+
+def compute(database_url: str, facts: str, day: date) -> None:
+    """Write the facts of a school, in SQL, and compute a day of them as a worker does."""
+    engine = build_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(facts)
+    build_computation(engine, CountSettings(database_url=database_url)).compute(day, day)
+    engine.dispose()
 
 
 def keep(database_url: str, first: date, last: date, *, complete: bool = True, version: int = 1) -> dict[date, str]:

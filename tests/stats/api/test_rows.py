@@ -10,11 +10,9 @@ import pytest
 
 from local.postgres import Postgres
 from services.stats.days import yesterday
-from services.stats.settings import CountSettings
-from services.stats.snapshots.wiring import build_computation
-from shared.runtime.database import build_engine
 from tests.command_line import nouba
 from tests.stats.api.processes import RunningApi
+from tests.stats.api.snapshots import compute
 from tests.webhook_gateway.processes import Database, new_database
 
 DAY = yesterday(datetime.now(UTC), ZoneInfo("Africa/Algiers"))
@@ -40,11 +38,7 @@ UPDATE users SET balance_minor = -1000 * id;
 @pytest.fixture(scope="module")
 def database(migrated_server: Postgres) -> Iterator[Database]:
     with new_database(migrated_server) as database:
-        engine = build_engine(database.url)
-        with engine.begin() as connection:
-            connection.exec_driver_sql(SCHOOL)
-        build_computation(engine, CountSettings(database_url=database.url)).compute(DAY, DAY)
-        engine.dispose()
+        compute(database.url, SCHOOL, DAY)
         yield database
 
 

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg2.errors import QueryCanceled
+from sqlalchemy.exc import OperationalError
 
 from services.stats.days import Days
 from services.stats.errors import RowsTimeoutError
@@ -126,15 +128,20 @@ def test_what_has_no_rows_says_why(connection: Connection, number: str, word: st
 @pytest.mark.parametrize("number", ["wallets.total", "revenue.net"])  # by a query, and by COPY
 def test_a_page_that_takes_too_long_is_given_up(database_url: str, number: str) -> None:
     engine = build_engine(database_url, pool_size=2)
+    impatient = build_engine(database_url, statement_timeout_ms=300)
     reader = RowReader(engine, RULES, ZoneInfo("UTC"), page_seconds=0.3)
     with engine.begin() as other:
         other.exec_driver_sql("LOCK TABLE ledger_entries")
 
         with pytest.raises(RowsTimeoutError, match=r"within 0.3 s"):
             reader.read(DAY, number, None, [], 0, 10)
+        # who gave no time sees what the server said
+        with pytest.raises((OperationalError, QueryCanceled)):
+            RowReader(impatient, RULES, ZoneInfo("UTC")).read(DAY, number, None, [], 0, 10)
 
     assert reader.read(DAY, number, None, [], 0, 10).rows == []
-    engine.dispose()
+    for one in (engine, impatient):
+        one.dispose()
 
 
 def test_the_statements_of_a_page_share_its_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

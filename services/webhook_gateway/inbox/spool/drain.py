@@ -141,11 +141,11 @@ class Drain(PeriodicThread):
                 self._probe()
             elif isinstance(error, SQLAlchemyError) and means_unavailable(error):
                 raise
-            if len(batch) == 1 and is_timeout:
-                self._postponed += 1
-                return
             if len(batch) == 1:
-                self._refuse(batch[0], error)
+                if is_timeout:
+                    self._postponed += 1
+                else:
+                    self._refuse(batch[0], error)
                 return
             # what it does not take is in one of the halves; so is what a live webhook, with the same keys, waited for
             middle = len(batch) // 2

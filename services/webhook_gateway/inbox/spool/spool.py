@@ -32,9 +32,9 @@ WHERE NOT EXISTS (SELECT 1 FROM events WHERE (provider, dedupe_key, body_sha256)
 _OLDEST = f"SELECT id, {FIELDS} FROM events WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
 _REFUSE = f"INSERT INTO refused ({FIELDS}) SELECT {FIELDS} FROM events WHERE id = ?"  # noqa: S608
 _READMIT = f"INSERT OR IGNORE INTO events ({FIELDS}) SELECT {FIELDS} FROM refused ORDER BY id"  # noqa: S608
-# Asked before every insert, so it must not read the table. Rows go from the front, so their span is their number (or a
-# little more, where one at the front is postponed);
-# and SQLite finds a highest or a lowest id at once, but reads all rows for both in one question.
+# Asked before every insert, so it must not read the table. Rows go from the front, so their span is their number, or a
+# little more where one at the front is postponed; and SQLite finds a highest or a lowest id at once, but reads all rows
+# for both in one question.
 _ROOM = """
 SELECT (SELECT coalesce((SELECT max(id) FROM events) - (SELECT min(id) FROM events) + 1, 0)),
     ((SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count))

@@ -14,13 +14,12 @@ from services.stats.api.dashboard.rows_page import ROWS_SHOWN
 from services.stats.rows.read_page import has_rows
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
-from services.stats.settings import CountSettings
-from services.stats.snapshots.wiring import build_computation
 from shared.runtime.database import build_engine
 from shared.runtime.languages import LANGUAGES
 from tests.stats.api.conftest import LAST as DAY
 from tests.stats.api.dashboard.test_dashboard import TRANSLATIONS, Nesting
 from tests.stats.api.processes import RunningApi
+from tests.stats.api.snapshots import compute
 from tests.webhook_gateway.processes import Database, new_database
 
 NOON = f"{DAY} 11:00+00"
@@ -41,11 +40,7 @@ INSERT INTO subscriptions (user_id, chapter_id, amount_minor, status, created_at
 @pytest.fixture(scope="module")
 def database(migrated_server: Postgres) -> Iterator[Database]:
     with new_database(migrated_server) as database:
-        engine = build_engine(database.url)
-        with engine.begin() as connection:
-            connection.exec_driver_sql(SCHOOL)
-        build_computation(engine, CountSettings(database_url=database.url)).compute(DAY, DAY)
-        engine.dispose()
+        compute(database.url, SCHOOL, DAY)
         yield database
 
 
