@@ -19,7 +19,7 @@ from bench.measures import Measure, Options, Show
 from shared.runtime import logs
 
 #: Each is a module of this package with `measure(options, show)`.
-PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "day1000")
+PARTS = ("gateway", "payments", "queue", "events", "transcoder", "stats", "day1000", "soak")
 ROUNDS = 3
 #: Of one minute, before anything is measured.
 MAX_LOAD = 0.5
@@ -48,7 +48,7 @@ PLOT = "performance-{}.svg"
 @click.option(
     "--scale",
     type=click.FloatRange(0.0001, 1),
-    help="The school of day1000, as a share of its three years.  [default: 1]",
+    help="The school of day1000 and the webhooks of soak, as a share of three years and a million.  [default: 1]",
 )
 @click.option("--only", default="", metavar="TEXT", help="Of day1000, time what has this in its name.")
 @click.option("--prune/--no-prune", default=True, help="Erase old data of day1000 then, and time everything again.")
@@ -72,7 +72,7 @@ def bench(
     write_docs: bool,
     beside: str | None,
 ) -> None:
-    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats, day1000.
+    """Measure the PARTs, or all: gateway, payments, queue, events, transcoder, stats, day1000, soak.
 
     Real servers and processes are started on this machine for each part and removed after it. Subject and rivals take
     turns in one run, so compare the ratios; the figures themselves are this machine's, and only while it is idle.

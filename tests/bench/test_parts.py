@@ -47,6 +47,7 @@ LADDERS = {
 }
 PAGES = {"the player's page", "without what it loads before the click"}
 AGES = {name for age in ("day 1,000", "day 1", "day 1,000, pruned") for name in (age, f"{age}, database")}
+SOAKED = {"nouba gateway serve and one worker"}
 READERS = {"200, gzip", "304, If-None-Match"}
 
 #: By part: every measure, in order, and who takes part in it.
@@ -147,6 +148,22 @@ EXPECTED = {
         ),
         ("size of the database after it", {"bench"}),
         *((f"{one.kind}: {one.name}", AGES) for one in everything()),
+    ],
+    "soak": [
+        ("webhooks sent: 2,000", SOAKED),
+        ("p99 of an answer, in each of 10 parts", SOAKED),
+        ("p99 from accept to balance, in each of 10 parts", SOAKED),
+        *(
+            (what, {"at the end", "after a tenth"})
+            for what in (
+                "memory of gateway",
+                "memory of worker",
+                "memory of rabbitmq",
+                "size of the table users",
+                "size of the table outbox",
+            )
+        ),
+        ("size of the database, for each event more", {"the last tenth", "the second tenth"}),
     ],
 }
 
