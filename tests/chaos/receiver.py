@@ -17,8 +17,9 @@ from local.free_port import HOST
 
 #: How a request ends badly, of a thousand: 500, no answer, taken and no answer, later than anybody waits for.
 _SHARES: Final = {"refuse": 25, "hang_up": 10, "take_and_hang_up": 10, "be_late": 2}
-#: Now and then it refuses so many in a row, which holds an endpoint.
-_SPELL, _SPELL_SHARE = 6, 1
+#: Now and then it refuses so many in a row, which holds an endpoint for 15 s: so often at the most in one run, or what
+#: a long one sends would take hours to get through.
+_SPELL, _SPELL_SHARE, _MAX_SPELLS = 6, 1, 50
 #: Longer than the events worker waits in a run (`NOUBA_EVENTS_TIMEOUT_SECONDS`).
 TIMEOUT_SECONDS, LATE_SECONDS = 1.0, 1.5
 
@@ -37,6 +38,7 @@ class Receiver:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _dice: random.Random = field(init=False)
     _spell: int = 0
+    _spells: int = 0
 
     def __post_init__(self) -> None:
         self._dice = random.Random(f"receiver {self.seed}")
@@ -63,8 +65,9 @@ class Receiver:
             if self._spell:
                 self._spell -= 1
                 return "refuse"
-            if self._dice.random() * 1000 < _SPELL_SHARE:
+            if self._dice.random() * 1000 < _SPELL_SHARE and self._spells < _MAX_SPELLS:
                 self._spell = _SPELL
+                self._spells += 1
             kinds = [*_SHARES, "take"]
             return self._dice.choices(kinds, [*_SHARES.values(), 1000 - sum(_SHARES.values())])[0]
 
