@@ -33,6 +33,9 @@ EVENTS_PER_SECOND = 110.0
 @click.option("--videos", default=3, show_default=True, type=click.IntRange(0), help="Films to upload.")
 @click.option("--days", default=10, show_default=True, type=click.IntRange(3, 300), help="Days of statistics.")
 @click.option("--seconds", type=click.IntRange(10), help="How long the storm lasts.  [default: as it needs]")
+@click.option(
+    "--endpoint/--no-endpoint", default=True, help="Whether the school hears of all events; of a million for hours."
+)
 @click.option("--outage", type=click.Choice(["postgresql", "rabbitmq"]), help="No storm: this one is away, once.")
 @click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.1), help="How long, for --outage.")
 @click.option("--rate", default=200, show_default=True, type=click.IntRange(1), help="Events a second, for --outage.")
@@ -48,6 +51,7 @@ def chaos(
     videos: int,
     days: int,
     seconds: int | None,
+    endpoint: bool,
     outage: str | None,
     minutes: float,
     rate: int,
@@ -61,6 +65,7 @@ def chaos(
       make chaos                                             some minutes
       make chaos SEED=7
       make chaos ARGS="--events 100000 --kills 50"           about twenty minutes
+      make chaos ARGS="--events 1000000 --kills 50 --seconds 1500 --no-endpoint"
       make chaos ARGS="--outage postgresql --minutes 10"     the database is away, webhooks come in all the same
       make chaos ARGS=flood                                  slow senders and forgers beside payments
       python -m tests.chaos --json
@@ -75,8 +80,9 @@ def chaos(
     restarts = max(1, kills // 10) if restarts is None else restarts
     lasts = seconds or max(20.0, (kills + pauses + restarts) * SECONDS_PER_BLOW, events / EVENTS_PER_SECOND)
     wish = Wish(
-        seed=seed, events=events, kills=kills, pauses=pauses, restarts=restarts, videos=videos, days=days, seconds=lasts
-    )
+        seed=seed, events=events, kills=kills, pauses=pauses, restarts=restarts, videos=videos, days=days,
+        seconds=lasts, endpoint=endpoint,
+    )  # fmt: skip
     if outage:
         # half a minute before and after it
         lasts = 60 * minutes + 60
