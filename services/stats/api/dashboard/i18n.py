@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton
 from babel.numbers import format_decimal, format_percent
 
 from services.stats.humanize import scaled
@@ -81,6 +81,10 @@ class Translations:
 
     def moment(self, moment: datetime, zone: ZoneInfo) -> str:
         return f"{self.day(moment.astimezone(zone).date(), 'long')}, {moment.astimezone(zone):%H:%M}"
+
+    def month(self, month: str) -> str:
+        """A month that is written as YYYY-MM."""
+        return format_skeleton("yMMMM", date.fromisoformat(f"{month}-01"), locale=self.locale)
 
     def short_moment(self, moment: datetime, zone: ZoneInfo) -> str:
         return f"{self.day(moment.astimezone(zone).date(), 'medium')}, {moment.astimezone(zone):%H:%M}"

@@ -129,6 +129,7 @@ class Correction:
     id: str
     key: str
     name: str
+    months: str
     value: str
 
 
@@ -185,7 +186,9 @@ def _corrections(day: Day, words: Translations, view: str) -> Iterator[Correctio
         found = []
         for key, amount in ordered:
             label = f"{text}: {words.key(number.by or '', key, day.payload.get('names'))}" if key else text
-            found.append(Correction(name, key, label, words.value(amount, number.unit, currency)))
+            of = day.payload.get("corrected_months", {}).get(name, {})
+            months = ", ".join(words.month(month) for month in (of.get(key, ()) if key else of))
+            found.append(Correction(name, key, label, months, words.value(amount, number.unit, currency)))
         more = _more([amount for _, amount in ordered[SHOWN_KEYS:]], number, words, currency)
         yield Corrections(tuple(found[:SHOWN_KEYS]), tuple(found[SHOWN_KEYS:]), more and f"{text}: {more}")
 
