@@ -1,7 +1,7 @@
 """View model of the dashboard: each number with definition, history and change."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,7 +14,6 @@ from services.stats.rows.read_page import has_rows
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import OTHERS, MetricDefinition, Section, Unit, rounded
 from services.stats.sections.catalogue import Over, find, over
-from services.stats.snapshots.compute import flatten
 
 SPARK_DAYS = 30
 #: So many keys of a breakdown are shown at once; the rest is behind a line that says how much it is.
@@ -163,10 +162,10 @@ def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "sc
     """What the page of `day` shows to the school, or to operators."""
     history = list(cache.between(day.day - timedelta(days=SPARK_DAYS - 1), day.day).values())
     earlier = {name: (then, cache.days.get(then)) for name, then in before(day.day).items()}
-    reader = _Reader(day, history, earlier, words, view)
+    reader = _Reader(cache, day, history, earlier, words, view)
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
-    cards = (replace(shown[name], to_date=_to_date(cache, day, name, words)) for name in OVERVIEW if name in shown)
+    cards = (shown[name] for name in OVERVIEW if name in shown)
     closed_until = max((one for one, kept in cache.days.items() if kept.closed), default=None)
     corrected_on = max(
         (one for one, kept in cache.days.items() if one <= day.day and kept.payload.get("corrections")), default=None
@@ -200,25 +199,10 @@ def _more(rest: list[int], number: MetricDefinition, words: Translations, curren
     return words.page["more"].format(count=words.count(len(rest)), value=value)
 
 
-def _to_date(cache: SnapshotCache, day: Day, name: str, words: Translations) -> tuple[tuple[str, str], ...]:
-    if over(name) is not Over.SUM:
-        return ()
-    (_, number), *_ = find(name)
-    found = []
-    for step in ("week", "month", "school_year"):
-        first = begin_of(day.day, step)
-        days = cache.between(first, day.day).values()
-        amounts = [flatten(one.payload).get(name) for one in days if one]
-        known = [amount for amount in amounts if amount is not None]
-        if len(known) == len(days):
-            text = words.value(sum(known), number.unit, day.payload["currency"])
-            found.append((words.page[f"{step}_to_date"].format(first=words.day(first, "medium")), text))
-    return tuple(found)
-
-
 @dataclass(frozen=True, slots=True)
 class _Reader:
     day: Day
+    cache: SnapshotCache
     history: list[Day | None]
     earlier: Mapping[str, tuple[date, Day | None]]
     words: Translations
@@ -262,10 +246,27 @@ class _Reader:
         name = words.number(section.name, number.name)
         found = f"{section.name}.{number.name}"
         return Shown(
-            found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)
+            *(found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)),
+            to_date=self._to_date(section, number),
         )
 
     def _value_text(self, value: int, number: MetricDefinition) -> str:
+    def _to_date(self, section: Section, number: MetricDefinition) -> tuple[tuple[str, str], ...]:
+        """Of what adds up: all of it on a card, of other amounts the month and the school year."""
+        name, is_plain_amount = f"{section.name}.{number.name}", number.unit is Unit.MINOR and not number.by
+        steps = ("week", "month", "school_year") if name in OVERVIEW else ("month", "school_year")
+        if over(name) is not Over.SUM or not (name in OVERVIEW or is_plain_amount):
+            return ()
+        found = []
+        for step in steps:
+            first = begin_of(self.day.day, step)
+            days = self.cache.between(first, self.day.day).values()
+            known = [amount for one in days if (amount := _value(one, section, number)) is not None]
+            if len(known) == len(days):
+                label = self.words.page[f"{step}_to_date"].format(first=self.words.day(first, "medium"))
+                found.append((label, self._value_text(sum(known), number)))
+        return tuple(found)
+
         return self.words.value(value, number.unit, self.day.payload["currency"])
 
     def _change(self, name: str, section: Section, number: MetricDefinition, now: int) -> Change:

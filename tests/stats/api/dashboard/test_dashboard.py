@@ -160,6 +160,20 @@ def test_the_first_cards_say_what_week_and_month_have_brought_so_far(library: Li
 
 
 def test_the_operators_page_keeps_the_day_and_the_language(library: Library) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", ["refunded", "charged_back", "fees"])
+def test_what_goes_back_and_what_providers_keep_has_its_month_to_date(
+    library: Library, name: str, language: str
+) -> None:
+    words, first = words_of(language), LAST.replace(day=1)
+    days = [first + timedelta(days=number) for number in range((LAST - first).days + 1)]
+    amount = sum(payload_of(day)["sections"]["payments"]["numbers"][name] for day in days)
+    label = words.page["month_to_date"].format(first=words.day(first, "medium"))
+
+    row = page(library, f"?lang={language}").text.split(f'<tr id="payments.{name}">')[1].split("</tr>")[0]
+    assert f"{label}: <bdi>{words.value(amount, Unit.MINOR, 'DZD')}</bdi>" in row
+
+
     html = page(library, f"?day={LAST}&lang=fr&view=operations").text
 
     assert 'class="card"' not in html
