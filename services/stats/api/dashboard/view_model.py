@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from services.stats.api.comparison import before
@@ -201,8 +202,8 @@ def _more(rest: list[int], number: MetricDefinition, words: Translations, curren
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    day: Day
     cache: SnapshotCache
+    day: Day
     history: list[Day | None]
     earlier: Mapping[str, tuple[date, Day | None]]
     words: Translations
@@ -250,7 +251,6 @@ class _Reader:
             to_date=self._to_date(section, number),
         )
 
-    def _value_text(self, value: int, number: MetricDefinition) -> str:
     def _to_date(self, section: Section, number: MetricDefinition) -> tuple[tuple[str, str], ...]:
         """Of what adds up: all of it on a card, of other amounts the month and the school year."""
         name, is_plain_amount = f"{section.name}.{number.name}", number.unit is Unit.MINOR and not number.by
@@ -267,6 +267,7 @@ class _Reader:
                 found.append((label, self._value_text(sum(known), number)))
         return tuple(found)
 
+    def _value_text(self, value: int, number: MetricDefinition) -> str:
         return self.words.value(value, number.unit, self.day.payload["currency"])
 
     def _change(self, name: str, section: Section, number: MetricDefinition, now: int) -> Change:
@@ -287,13 +288,13 @@ class _Reader:
         """A ratio differs by points, anything else by a share of what it was; by itself where that was nothing."""
         words, change = self.words, now - earlier
         if number.unit is Unit.BASIS_POINTS:
-            points = words.percent(change, "+#,##0.0\u00a0%;−#,##0.0\u00a0%")
-            return f"{points.replace('%', '').strip()}\u00a0{words.page['points']}"
+            points = words.decimal(Decimal(change).scaleb(-2), "+#,##0.0;−#,##0.0")
+            return words.directed(f"{points}\u00a0{words.page['points']}")
         if earlier > 0:
             share = rounded(10_000 * change, earlier)
             pattern = "+#,##0.0\u00a0%;−#,##0.0\u00a0%" if abs(share) < 10_000 else "+#,##0\u00a0%;−#,##0\u00a0%"
             return words.percent(share, pattern)
-        return f"{'+' if change > 0 else '−'}{self._value_text(abs(change), number)}"
+        return self._value_text(-abs(change), number).replace("-", "+" if change > 0 else "−", 1)
 
     def _parts(self, number: MetricDefinition, value: dict[str, int]) -> tuple[tuple[Share, ...], str]:
         whole = sum(abs(amount) for amount in value.values()) or 1

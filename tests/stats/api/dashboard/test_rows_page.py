@@ -85,7 +85,7 @@ def test_it_says_what_the_number_is_and_shows_its_rows_in_its_unit(api: RunningA
     (line, *_) = lines(answer.text)
     assert f"{words.record('office_payments')} 2" in line
     assert words.value(200, Unit.MINOR, "DZD") in line
-    assert f"{words.day(DAY, 'medium')}, 12:00" in line
+    assert words.page["moment"].format(day=words.day(DAY, "medium"), time="12:00") in line
     assert f'href="./?day={DAY}&amp;lang={language}#payments.office_by_method"' in answer.text
     assert f'href="api/stats/{DAY}/rows?number=payments.office_by_method&amp;key=cash&amp;limit=10000"' in answer.text
     other = next(code for code in LANGUAGES if code != language)
