@@ -173,12 +173,13 @@ GRANT SELECT (course_id, chapters), DELETE ON course_chapters TO nouba_console;
 DROP POLICY IF EXISTS operators_rows ON outbox;
 CREATE POLICY operators_rows ON outbox TO nouba_console USING (true) WITH CHECK (service = 'gateway');
 
--- The statistics: read the facts, write the days. Who a person is and what a provider sent are not among the facts.
+-- The statistics: read the facts, write the days. Of a person they read the name alone, for the page of rows; what a
+-- provider sent is not among the facts.
 GRANT SELECT ON teachers, chapters, courses, sessions, attendances, subscriptions, payments, ledger_accounts,
     ledger_transactions, ledger_entries, daily_stats, daily_stats_newest, changed_days, late_days,
     subscription_terms, chapter_teachers, transcode_chunks, closed_months, closed_day_corrections,
     office_payments, lesson_views, daily_states TO nouba_stats;
-GRANT SELECT (id, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
+GRANT SELECT (id, name, role, year_of_study, balance_minor, last_login_at, created_at) ON users TO nouba_stats;
 GRANT SELECT (id, provider, state, received_at, processed_at, payment_id, attempts, signed) ON webhook_events TO nouba_stats;
 GRANT SELECT (id, course_id, state, reason, duration_seconds, source_bytes, uploaded_at, created_at, planned_at,
     first_shown_at, finished_at, stored_bytes) ON transcode_jobs TO nouba_stats;

@@ -127,6 +127,48 @@ def test_a_number_leads_to_its_rows_and_they_lead_back(
     assert browser.ask("document.documentElement.lang") == language
 
 
+def test_links_are_underlined_and_tooltips_dotted(api: RunningApi, browser: Browser) -> None:
+    browser.open(f"{api.url}/?lang=en")
+    style = "(one => [one.textDecorationLine, one.textDecorationStyle])(getComputedStyle(document.querySelector('{}')))"
+
+    for link in ("a.rows", ".card h3 a", ".contents a", ".languages a:not([aria-current])"):
+        assert browser.ask(style.format(link)) == ["underline", "solid"], link
+    for tooltip in (".name", "abbr"):
+        assert browser.ask(style.format(tooltip)) == ["underline", "dotted"], tooltip
+    colours = (
+        "[...document.querySelectorAll('.numbers a.rows, .numbers .name')].map(one => getComputedStyle(one).color)"
+    )
+    assert len(set(browser.ask(colours))) == 2
+
+
+# where a character stands in the text of an element, from the left
+PLACES = """
+const [selector, sign] = arguments, found = [];
+for (const one of document.querySelectorAll(selector)) {
+  const text = one.firstChild, at = [...text.data].findIndex(c => sign.includes(c)), digit = text.data.search(/[0-9]/);
+  if (at < 0) continue;
+  const left = place => { const range = document.createRange();
+    range.setStart(text, place); range.setEnd(text, place + 1);
+    return range.getBoundingClientRect().left };
+  found.push(left(at) - left(digit)) }
+return found;
+"""
+
+
+def test_in_arabic_signs_stand_left_of_numbers_and_units_too(api: RunningApi, browser: Browser) -> None:
+    browser.open(f"{api.url}/?lang=ar")
+
+    def places(selector: str, sign: str) -> list[float]:
+        found: list[float] = browser.driver.execute_script(PLACES, selector, sign)
+        assert found, (selector, sign)
+        return found
+
+    assert all(place < 0 for place in places(".change bdi", "+−"))
+    assert all(place > 0 for place in places(".change bdi", "%"))
+    for unit in ("د", "نقطة"[0]):
+        assert all(place < 0 for place in places(".numbers bdi", unit)), unit
+
+
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_a_definition_is_shown_to_the_keyboard_and_to_the_mouse(
     api: RunningApi, browser: Browser, size: tuple[int, int]

@@ -289,6 +289,19 @@ DOCUMENT: dict[str, Any] = {
                             ]
                         },
                     },
+                    "corrected_months": {
+                        "type": "object",
+                        "description": "Where there are corrections: the closed months (YYYY-MM) that each is of.",
+                        "additionalProperties": {
+                            "anyOf": [
+                                {"type": "array", "items": {"type": "string"}},
+                                {
+                                    "type": "object",
+                                    "additionalProperties": {"type": "array", "items": {"type": "string"}},
+                                },
+                            ]
+                        },
+                    },
                     "names": {
                         "type": "object",
                         "description": "What the school called the chapters, lessons and teachers whose ids are keys.",

@@ -208,7 +208,7 @@ def show_rows_page() -> ResponseReturnValue:
     if query.definition is None:
         return _as_page(no_rows_page(query, language, "unknown"), language, status=404)
     try:
-        found = _reading().rows.read(kept.day, query.number, query.key, query.named, after, ROWS_SHOWN)
+        found = _reading().rows.read(kept.day, query.number, query.key, query.named, after, ROWS_SHOWN, with_users=True)
     except NoRowsError:
         return _as_page(no_rows_page(query, language, "no_sum"), language, status=404)
     except (RowsTimeoutError, SQLAlchemyError) as error:
@@ -217,7 +217,10 @@ def show_rows_page() -> ResponseReturnValue:
         response = _as_page(no_rows_page(query, language, reason), language, status=503)
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
-    return _as_page(rows_page(query, found, language), language, kept)
+    response = _as_page(rows_page(query, found, language), language, kept)
+    # it names people, whom the school may erase
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @stats.get("/healthz")

@@ -1,7 +1,7 @@
 """Reads a page of the rows behind a number: user, object, time and amount; they add up to the number."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,8 @@ class Page:
 
     rows: list[Row]
     next: int | None
+    #: The names of their users, where the reader wants them and the school has them.
+    users: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_page(ask: Query, request: RowsRequest) -> Page:

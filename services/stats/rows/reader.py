@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from services.stats.sections.base import Query, Rules
 
 #: What an index holds is near on disk too, as in the computation of days.
 _SESSION = "SET LOCAL random_page_cost = 1.1; SET LOCAL jit = off"
+_USERS = "SELECT id, name FROM users WHERE id = ANY (%(ids)s) AND name <> ''"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,17 @@ class RowReader:
     page_seconds: float | None = None
 
     def read(
-        self, day: date, number: str, key: str | None, named: Sequence[str], after: int, limit: int | None
+        self,
+        day: date,
+        number: str,
+        key: str | None,
+        named: Sequence[str],
+        after: int,
+        limit: int | None,
+        *,
+        with_users: bool = False,
     ) -> Page:
-        """A page of the rows of a number of `day`; see `RowsRequest`.
+        """A page of the rows of a number of `day`, with the names of its users or without; see `RowsRequest`.
 
         Raises RowsTimeoutError where it takes longer than `page_seconds`, and SQLAlchemyError without a database.
         """
@@ -46,7 +55,10 @@ class RowReader:
         try:
             with reading.begin() as connection:
                 connection.exec_driver_sql(_SESSION)
-                return read_page(_query(connection, deadline), request)
+                ask = _query(connection, deadline)
+                page = read_page(ask, request)
+                ids = sorted({row.user_id for row in page.rows if row.user_id is not None}) if with_users else []
+                return replace(page, users={row.id: row.name for row in ask(_USERS, ids=ids)}) if ids else page
         except (QueryCanceled, OperationalError) as error:
             is_canceled = isinstance(error, QueryCanceled) or isinstance(error.orig, QueryCanceled)
             if self.page_seconds is not None and is_canceled:

@@ -115,8 +115,8 @@ class SnapshotStore(Protocol):
     def correct(self, corrections: list[Correction]) -> None:
         """Note what would be different in closed days."""
 
-    def corrections(self, first: date, last: date) -> dict[date, dict[str, Value]]:
-        """What is booked on the days of this run, by day and number."""
+    def corrections(self, first: date, last: date) -> dict[date, dict[str, Any]]:
+        """What is booked on the days of this run, and of which closed months it is, each by number."""
 
     def states(self, days: Days) -> dict[date, DayState]:
         """What is kept of `days`, and of the month before as far as they count on from it."""
@@ -204,7 +204,7 @@ class Computation:
         corrections = _corrections(closed_until + ONE_DAY, versions, known) if closed else []
         book.correct(corrections)
         for day, booked in book.corrections(days.first, days.last).items():
-            payloads[day]["corrections"] = booked
+            payloads[day] |= booked
         rest = {day: payload for day, payload in payloads.items() if day > closed_until}
         versions += (opened := _versions(rest, known, reading.watermark))
         book.keep(opened)

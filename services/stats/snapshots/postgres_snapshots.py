@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.stats.days import ONE_DAY, Days, last_of_month
-from services.stats.sections.base import DayState, Value
+from services.stats.sections.base import DayState
 from services.stats.snapshots.compute import KEPT_DAYS, Correction, NewVersion, Payload, StoredVersion, document_of
 from services.stats.snapshots.dirty_days import gather_late, is_changed, mark
 from shared.schema.tables import (
@@ -160,22 +160,23 @@ class PostgresSnapshotStore:
         if corrections:
             self._connection.execute(insert(closed_day_corrections), [asdict(one) for one in corrections])
 
-    def corrections(self, first: date, last: date) -> dict[date, dict[str, Value]]:
+    def corrections(self, first: date, last: date) -> dict[date, dict[str, Any]]:
         table = closed_day_corrections
+        months = func.array_agg(func.distinct(func.to_char(table.c.day, "YYYY-MM"))).label("months")
+        amount = func.sum(table.c.amount).label("amount")
         rows = self._connection.execute(
-            select(table.c.booked_on, table.c.number, table.c.key, func.sum(table.c.amount).label("amount"))
+            select(table.c.booked_on, table.c.number, table.c.key, amount, months)
             .where(table.c.booked_on.between(first, last), table.c.adds_up)
             .group_by(table.c.booked_on, table.c.number, table.c.key)
         )
-        found: dict[date, dict[str, Value]] = {}
+        found: dict[date, dict[str, Any]] = {}
         for row in rows:
-            numbers, amount = found.setdefault(row.booked_on, {}), int(row.amount)
-            if row.key is None:
-                numbers |= {row.number: amount} if amount else {}
-            elif amount:
-                keys = numbers.setdefault(row.number, {})
-                assert isinstance(keys, dict)
-                keys[row.key] = amount
+            booked = found.setdefault(row.booked_on, {"corrections": {}, "corrected_months": {}})
+            for name, value in (("corrections", int(row.amount)), ("corrected_months", sorted(row.months))):
+                if row.amount and row.key is None:
+                    booked[name][row.number] = value
+                elif row.amount:
+                    booked[name].setdefault(row.number, {})[row.key] = value
         return found
 
     def states(self, days: Days) -> dict[date, DayState]:

@@ -20,6 +20,7 @@ from tests.command_line import nouba
 from tests.stats.api.processes import RunningApi
 from tests.webhook_gateway.processes import new_database
 
+MONTH = {"en": "January 2026", "fr": "janvier 2026", "ar": "جانفي 2026"}
 FIRST, LAST = date(2026, 1, 25), date(2026, 2, 3)
 CLOSED, OPEN = date(2026, 1, 30), date(2026, 2, 1)
 
@@ -64,6 +65,9 @@ def test_a_day_and_a_range_say_what_is_closed_and_what_is_corrected(api: Running
     assert (closed["closed"], closed["sections"]["payments"]["numbers"]["started"]) == (True, 0)
     assert (opened["closed"], opened["corrections"]["payments.started"]) == (False, 2)
     assert opened["corrections"]["payments.started_by_method"] == {"cib": 1, "~none": 1}
+    assert opened["corrected_months"]["payments.started"] == ["2026-01"]
+    assert opened["corrected_months"]["payments.started_by_method"] == {"cib": ["2026-01"], "~none": ["2026-01"]}
+    assert "corrected_months" not in closed
 
     days = api.get(f"/api/stats?from={CLOSED}&to={OPEN}").json()
     assert days["closed_until"] == "2026-01-31"
@@ -114,6 +118,8 @@ def test_the_page_says_both(api: RunningApi, language: str) -> None:
     assert words.page["closed"] not in opened
     assert words.page["corrections"] in opened
     assert words.page["corrections"] not in closed
+    correction = opened.split("number=corrections.payments.started_by_method&amp;key=cib")[0].split("<tr>")[-1]
+    assert f"<bdi>{MONTH[language]}</bdi>" in correction
     assert "&amp;number=corrections.payments.started_by_method&amp;key=cib" in opened
 
     newest = api.get(f"/?lang={language}").text

@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton
 from babel.numbers import format_decimal, format_percent
 
 from services.stats.humanize import scaled
@@ -20,6 +20,9 @@ from services.stats.sections.base import MetricDefinition, Section, Unit
 from shared.runtime.languages import format_money, locale_of
 
 _FOLDER = Path(__file__).parent.parent / "translations"
+_LRM, _RLM = "\u200e", "\u200f"
+_SIGNED = re.compile(r"[-+−]\d[\d.,]*(?:\u00a0%)?|\d[\d.,]*\u00a0%")
+_ARABIC_LETTER = re.compile(r"[\u0621-\u064a]")
 
 
 @cache
@@ -79,11 +82,18 @@ class Translations:
         # CLDR leaves out that in French the first day of a month, and no other, is an ordinal
         return re.sub(r"\b1(?=\s)", "1er", written, count=1) if self.language == "fr" and day.day == 1 else written
 
+    def month(self, month: str) -> str:
+        """A month that is written as YYYY-MM."""
+        return format_skeleton("yMMMM", date.fromisoformat(f"{month}-01"), locale=self.locale)
+
     def moment(self, moment: datetime, zone: ZoneInfo) -> str:
-        return f"{self.day(moment.astimezone(zone).date(), 'long')}, {moment.astimezone(zone):%H:%M}"
+        return self._moment(moment.astimezone(zone), "long")
 
     def short_moment(self, moment: datetime, zone: ZoneInfo) -> str:
-        return f"{self.day(moment.astimezone(zone).date(), 'medium')}, {moment.astimezone(zone):%H:%M}"
+        return self._moment(moment.astimezone(zone), "medium")
+
+    def _moment(self, local: datetime, form: str) -> str:
+        return self.page["moment"].format(day=self.day(local.date(), form), time=f"{local:%H:%M}")
 
     def record(self, table: str) -> str:
         """What a row of this table is called; the table's own name where a newer version has one."""
@@ -96,10 +106,17 @@ class Translations:
         return format_decimal(value, pattern, locale=self.locale)
 
     def percent(self, basis_points: int, pattern: str = "#,##0.0\u00a0%") -> str:
-        return format_percent(Decimal(basis_points).scaleb(-4), pattern, locale=self.locale)
+        return self.directed(format_percent(Decimal(basis_points).scaleb(-4), pattern, locale=self.locale))
 
     def money(self, amount_minor: int, currency: str) -> str:
-        return format_money(amount_minor, currency, self.language)
+        return self.directed(format_money(amount_minor, currency, self.language))
+
+    def directed(self, written: str) -> str:
+        """In Arabic a number runs to the right with its sign or percent, wherever it stands, and its unit follows."""
+        if self.direction == "ltr":
+            return written
+        marked = _SIGNED.sub(rf"{_LRM}\g<0>{_LRM}", written)
+        return f"{_RLM}{marked.lstrip(_RLM)}" if _ARABIC_LETTER.search(marked) else marked
 
     def value(self, value: int, unit: Unit, currency: str) -> str:
         """A number with its unit."""
@@ -109,12 +126,12 @@ class Translations:
             case Unit.BASIS_POINTS:
                 return self.percent(value)
             case Unit.HUNDREDTHS:
-                return self.decimal(Decimal(value).scaleb(-2), "#,##0.00")
+                return self.directed(self.decimal(Decimal(value).scaleb(-2), "#,##0.00"))
             case Unit.MILLISECONDS | Unit.MINUTES | Unit.BYTES:
                 amount, name = scaled(value, unit)
-                return f"{self.decimal(amount, '#,##0.#')}\u00a0{self.units[name]}"
+                return self.directed(f"{self.decimal(amount, '#,##0.#')}\u00a0{self.units[name]}")
             case _:
-                return self.count(value)
+                return self.directed(self.count(value))
 
     def _entry(self, section: str, number: str) -> Mapping[str, str]:
         found: Mapping[str, str] = self._found["numbers"].get(section, {}).get(number, {})

@@ -122,6 +122,12 @@ def _links(query: RowsQuery) -> Mapping[str, str]:
     }
 
 
+def _user(user_id: int | None, names: Mapping[int, str]) -> str:
+    if user_id is None:
+        return ""
+    return f"{names[user_id]} ({user_id})" if user_id in names else str(user_id)
+
+
 def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
     found = query.definition
     if found is None:
@@ -137,7 +143,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
     def shown(row: Row) -> RowView:
         return RowView(
             words.short_moment(row.at, zone) if row.at else "",
-            "" if row.user_id is None else str(row.user_id),
+            _user(row.user_id, page.users),
             f"{words.record(row.source)} {row.id}",
             words.key(by, NONE if row.key is None else row.key, names) if by else "",
             words.key("chapter's id", row.chapter, names) if row.chapter and by != "chapter's id" else "",

@@ -1,8 +1,9 @@
 """View model of the dashboard: each number with definition, history and change."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from services.stats.api.comparison import before
@@ -14,7 +15,6 @@ from services.stats.rows.read_page import has_rows
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import OTHERS, MetricDefinition, Section, Unit, rounded
 from services.stats.sections.catalogue import Over, find, over
-from services.stats.snapshots.compute import flatten
 
 SPARK_DAYS = 30
 #: So many keys of a breakdown are shown at once; the rest is behind a line that says how much it is.
@@ -129,6 +129,7 @@ class Correction:
     id: str
     key: str
     name: str
+    months: str
     value: str
 
 
@@ -162,10 +163,10 @@ def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "sc
     """What the page of `day` shows to the school, or to operators."""
     history = list(cache.between(day.day - timedelta(days=SPARK_DAYS - 1), day.day).values())
     earlier = {name: (then, cache.days.get(then)) for name, then in before(day.day).items()}
-    reader = _Reader(day, history, earlier, words, view)
+    reader = _Reader(cache, day, history, earlier, words, view)
     sections = tuple(filter(None, (reader.section(section) for section in SECTIONS)))
     shown = {number.id: number for section in sections for number in section.numbers}
-    cards = (replace(shown[name], to_date=_to_date(cache, day, name, words)) for name in OVERVIEW if name in shown)
+    cards = (shown[name] for name in OVERVIEW if name in shown)
     closed_until = max((one for one, kept in cache.days.items() if kept.closed), default=None)
     corrected_on = max(
         (one for one, kept in cache.days.items() if one <= day.day and kept.payload.get("corrections")), default=None
@@ -185,7 +186,9 @@ def _corrections(day: Day, words: Translations, view: str) -> Iterator[Correctio
         found = []
         for key, amount in ordered:
             label = f"{text}: {words.key(number.by or '', key, day.payload.get('names'))}" if key else text
-            found.append(Correction(name, key, label, words.value(amount, number.unit, currency)))
+            of = day.payload.get("corrected_months", {}).get(name, {})
+            months = ", ".join(words.month(month) for month in (of.get(key, ()) if key else of))
+            found.append(Correction(name, key, label, months, words.value(amount, number.unit, currency)))
         more = _more([amount for _, amount in ordered[SHOWN_KEYS:]], number, words, currency)
         yield Corrections(tuple(found[:SHOWN_KEYS]), tuple(found[SHOWN_KEYS:]), more and f"{text}: {more}")
 
@@ -197,24 +200,9 @@ def _more(rest: list[int], number: MetricDefinition, words: Translations, curren
     return words.page["more"].format(count=words.count(len(rest)), value=value)
 
 
-def _to_date(cache: SnapshotCache, day: Day, name: str, words: Translations) -> tuple[tuple[str, str], ...]:
-    if over(name) is not Over.SUM:
-        return ()
-    (_, number), *_ = find(name)
-    found = []
-    for step in ("week", "month", "school_year"):
-        first = begin_of(day.day, step)
-        days = cache.between(first, day.day).values()
-        amounts = [flatten(one.payload).get(name) for one in days if one]
-        known = [amount for amount in amounts if amount is not None]
-        if len(known) == len(days):
-            text = words.value(sum(known), number.unit, day.payload["currency"])
-            found.append((words.page[f"{step}_to_date"].format(first=words.day(first, "medium")), text))
-    return tuple(found)
-
-
 @dataclass(frozen=True, slots=True)
 class _Reader:
+    cache: SnapshotCache
     day: Day
     history: list[Day | None]
     earlier: Mapping[str, tuple[date, Day | None]]
@@ -259,8 +247,25 @@ class _Reader:
         name = words.number(section.name, number.name)
         found = f"{section.name}.{number.name}"
         return Shown(
-            found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)
+            *(found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)),
+            to_date=self._to_date(section, number),
         )
+
+    def _to_date(self, section: Section, number: MetricDefinition) -> tuple[tuple[str, str], ...]:
+        """Of what adds up: all of it on a card, of other amounts the month and the school year."""
+        name, is_plain_amount = f"{section.name}.{number.name}", number.unit is Unit.MINOR and not number.by
+        steps = ("week", "month", "school_year") if name in OVERVIEW else ("month", "school_year")
+        if over(name) is not Over.SUM or not (name in OVERVIEW or is_plain_amount):
+            return ()
+        found = []
+        for step in steps:
+            first = begin_of(self.day.day, step)
+            days = self.cache.between(first, self.day.day).values()
+            known = [amount for one in days if (amount := _value(one, section, number)) is not None]
+            if len(known) == len(days):
+                label = self.words.page[f"{step}_to_date"].format(first=self.words.day(first, "medium"))
+                found.append((label, self._value_text(sum(known), number)))
+        return tuple(found)
 
     def _value_text(self, value: int, number: MetricDefinition) -> str:
         return self.words.value(value, number.unit, self.day.payload["currency"])
@@ -283,13 +288,13 @@ class _Reader:
         """A ratio differs by points, anything else by a share of what it was; by itself where that was nothing."""
         words, change = self.words, now - earlier
         if number.unit is Unit.BASIS_POINTS:
-            points = words.percent(change, "+#,##0.0\u00a0%;−#,##0.0\u00a0%")
-            return f"{points.replace('%', '').strip()}\u00a0{words.page['points']}"
+            points = words.decimal(Decimal(change).scaleb(-2), "+#,##0.0;−#,##0.0")
+            return words.directed(f"{points}\u00a0{words.page['points']}")
         if earlier > 0:
             share = rounded(10_000 * change, earlier)
             pattern = "+#,##0.0\u00a0%;−#,##0.0\u00a0%" if abs(share) < 10_000 else "+#,##0\u00a0%;−#,##0\u00a0%"
             return words.percent(share, pattern)
-        return f"{'+' if change > 0 else '−'}{self._value_text(abs(change), number)}"
+        return self._value_text(-abs(change), number).replace("-", "+" if change > 0 else "−", 1)
 
     def _parts(self, number: MetricDefinition, value: dict[str, int]) -> tuple[tuple[Share, ...], str]:
         whole = sum(abs(amount) for amount in value.values()) or 1

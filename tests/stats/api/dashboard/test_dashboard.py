@@ -22,6 +22,7 @@ from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.sections import SECTIONS
 from services.stats.sections.base import Unit
 from services.stats.snapshots.compute import canonical
+from services.webhook_gateway.payments.payment_state import Status
 from shared.runtime.languages import LANGUAGES
 from tests.stats.api.conftest import FAILED, FIRST, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN, ZIPPED
@@ -157,6 +158,20 @@ def test_the_first_cards_say_what_week_and_month_have_brought_so_far(library: Li
         ) in html
     # of the school year, the first days are not kept
     assert "school year to date" not in html or LAST - timedelta(days=39) <= begin_of(LAST, "school_year")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", ["refunded", "charged_back", "fees"])
+def test_what_goes_back_and_what_providers_keep_has_its_month_to_date(
+    library: Library, name: str, language: str
+) -> None:
+    words, first = words_of(language), LAST.replace(day=1)
+    days = [first + timedelta(days=number) for number in range((LAST - first).days + 1)]
+    amount = sum(payload_of(day)["sections"]["payments"]["numbers"][name] for day in days)
+    label = words.page["month_to_date"].format(first=words.day(first, "medium"))
+
+    row = page(library, f"?lang={language}").text.split(f'<tr id="payments.{name}">')[1].split("</tr>")[0]
+    assert f"{label}: <bdi>{words.value(amount, Unit.MINOR, 'DZD')}</bdi>" in row
 
 
 def test_the_operators_page_keeps_the_day_and_the_language(library: Library) -> None:
@@ -350,6 +365,49 @@ def test_numbers_and_days_are_written_as_the_language_does(
     assert visible(words.value(1_234, Unit.BASIS_POINTS, "DZD")) == ratio
     assert visible(words.value(1_250, Unit.MILLISECONDS, "DZD")) == time
     assert visible(words.day(date(2026, 11, 22))).replace(",", "") == day
+
+
+@pytest.mark.parametrize("value", [-1_234_567, 1_234_567])
+@pytest.mark.parametrize("unit", Unit)
+def test_in_arabic_a_sign_and_a_percent_stay_with_their_number(value: int, unit: Unit) -> None:
+    written = words_of("ar").value(value, unit, "DZD")
+
+    # a sign, the digits and a percent are one run to the right; before a unit in Arabic letters the text runs left
+    bare = re.sub("\u200e[-+−]?[\\d.,]+(\u00a0%)?\u200e", "", written)
+    assert not re.search("[-+−%]", bare), ascii(written)
+    assert written.startswith("\u200f") == bool(re.search("[\u0621-\u064a]", written))
+    assert re.sub("[\u200e\u200f]", "", written).startswith("-") == (value < 0)
+
+
+@pytest.mark.parametrize("language", ["fr", "ar"])
+def test_values_of_enumerations_are_in_the_language_of_the_page(language: str) -> None:
+    words, english = words_of(language), words_of("en")
+    statements = (TRANSLATIONS.parents[1] / "seeding" / "insert_statements.py").read_text()
+    seeded = {value for values in re.findall(r"ARRAY\[(.*?)\]", statements) for value in re.findall("'(.*?)'", values)}
+    known = {
+        *Status,
+        *(seeded - {"chargily", "satim"}),
+        "pending",
+        "processing",
+        "completed",
+        "failed",
+        "cancelled",
+        "card",
+        "cash",
+        "cheque",
+    }
+
+    assert len(known) > 20
+    assert [key for key in sorted(known) if words.key("", key) in (key, english.key("", key))] == []
+    assert words.key("", "a_newer_value") == "a_newer_value"
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "debts taken off"), ("fr", "dettes déduites"), ("ar", "بعد خصم الديون")]
+)
+def test_the_label_of_all_wallets_says_that_debts_are_taken_off(language: str, said: str) -> None:
+    assert said in words_of(language).number("wallets", "total")
+    assert said not in words_of(language).number("wallets", "credit")
 
 
 def test_the_first_day_of_a_month_is_an_ordinal_in_french_alone() -> None:

@@ -27,6 +27,7 @@ HOSTILE = "<script>alert(1)</script>"
 PAID = 450
 SCHOOL = f"""
 INSERT INTO users (created_at) SELECT '{NOON}' FROM generate_series(1, {PAID});
+UPDATE users SET name = CASE id WHEN 2 THEN 'Amina Benali' WHEN 4 THEN '{HOSTILE}' ELSE '' END;
 INSERT INTO chapters (title, created_at) VALUES ('{HOSTILE}', '{NOON}'), ('Suites', '{NOON}');
 INSERT INTO office_payments (user_id, method, amount_minor, currency, received_at)
     SELECT one, CASE mod(one, 2) WHEN 0 THEN 'cash' ELSE 'cheque' END, 100 * one, 'DZD', '{NOON}'
@@ -84,11 +85,22 @@ def test_it_says_what_the_number_is_and_shows_its_rows_in_its_unit(api: RunningA
     (line, *_) = lines(answer.text)
     assert f"{words.record('office_payments')} 2" in line
     assert words.value(200, Unit.MINOR, "DZD") in line
-    assert f"{words.day(DAY, 'medium')}, 12:00" in line
+    assert words.page["moment"].format(day=words.day(DAY, "medium"), time="12:00") in line
     assert f'href="./?day={DAY}&amp;lang={language}#payments.office_by_method"' in answer.text
     assert f'href="api/stats/{DAY}/rows?number=payments.office_by_method&amp;key=cash&amp;limit=10000"' in answer.text
     other = next(code for code in LANGUAGES if code != language)
     assert f'href="?day={DAY}&amp;lang={other}&amp;number=payments.office_by_method&amp;key=cash"' in answer.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_row_names_its_user_beside_the_id_and_is_kept_nowhere(api: RunningApi, language: str) -> None:
+    answer = rows(api, "payments.office_by_method", language, key="cash")
+
+    users = [re.findall(r"<td><bdi>(.*?)</bdi></td>", line)[1] for line in lines(answer.text)]
+    assert users[:3] == ["Amina Benali (2)", f"{html.escape(HOSTILE)} (4)", "6"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    of_day = f"/api/stats/{DAY}"
+    assert "Amina" not in api.get(of_day).text + api.get(f"{of_day}/rows?number=payments.office").text
 
 
 def test_its_pages_add_up_to_the_number(api: RunningApi) -> None:
