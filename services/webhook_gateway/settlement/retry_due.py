@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy import Engine
 
-from services.webhook_gateway.inbox.postgres import SETTLED_WITHIN
+from services.webhook_gateway.inbox.postgres import MAX_BATCH, SETTLED_WITHIN
 from shared.contracts.routes import GATEWAY
-from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.webhooks import WebhookReceived, WebhooksReceived
 from shared.messaging.actors import encode_message
 from shared.runtime.failpoints import failpoint
 from shared.runtime.periodic_thread import PeriodicThread
@@ -24,29 +24,37 @@ SHORT_QUEUE_MESSAGES = 100
 
 # Many workers may check at once. The next check of the same event is put off, so that it is enqueued now and then, and
 # not every second; and while RabbitMQ takes nothing for this queue, nothing is added to what the outbox holds for it
-# already. Other queues say nothing about this one.
+# already. Other queues say nothing about this one. Events that nobody has tried share a message: theirs may only be far
+# back in a long queue, which one more for each would make twice as long. What has failed before, or asks a provider, is
+# alone.
 _ENQUEUE = """
 WITH due AS (
-    SELECT id FROM webhook_events
+    SELECT id, attempts = 0 AND signed AS together FROM webhook_events
     WHERE state = 'received' AND {condition}
       AND NOT EXISTS (
           SELECT FROM outbox WHERE service = %(service)s AND message ->> 'queue_name' = %(queue)s
               AND created_at < now() - interval '10 seconds')
     ORDER BY next_attempt_at LIMIT 500 FOR UPDATE SKIP LOCKED
+), numbered AS (
+    SELECT id, CASE WHEN together THEN (row_number() OVER (PARTITION BY together ORDER BY id) - 1) / {largest}
+                    ELSE -id END AS part FROM due
 ), enqueued AS (
     INSERT INTO outbox (service, message)
     SELECT %(service)s, jsonb_set(
-        jsonb_set(%(message)s::jsonb, '{kwargs,event_id}', to_jsonb(id)),
-        '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM due
+        CASE WHEN count(*) = 1 THEN jsonb_set(%(one)s::jsonb, '{kwargs,event_id}', to_jsonb(min(id)))
+             ELSE jsonb_set(%(several)s::jsonb, '{kwargs,event_ids}', jsonb_agg(id ORDER BY id)) END,
+        '{message_id}', to_jsonb(gen_random_uuid()::text)) FROM numbered GROUP BY part
 )
-UPDATE webhook_events SET next_attempt_at = now() + interval '{again}' FROM due WHERE webhook_events.id = due.id
-"""
+UPDATE webhook_events SET next_attempt_at = now() + {again} FROM due WHERE webhook_events.id = due.id
+""".replace("{largest}", str(MAX_BATCH))
 # in place of str.format: the statement has braces of its own
-_RELEASE = _ENQUEUE.replace("{condition}", "next_attempt_at <= now()").replace("{again}", "5 minutes")
+_RELEASE = _ENQUEUE.replace("{condition}", "next_attempt_at <= now()").replace(
+    "{again}", "CASE WHEN attempts = 0 THEN interval '1 hour' ELSE interval '5 minutes' END"
+)
 # A first attempt is due `SETTLED_WITHIN` after the event was kept, whatever became of its message.
 _OVERDUE = f"""attempts = 0 AND next_attempt_at > now()
     AND next_attempt_at <= now() + interval '{SETTLED_WITHIN}' - interval '{LOST_AFTER_SECONDS} seconds'"""
-_RELEASE_LOST = _ENQUEUE.replace("{condition}", _OVERDUE).replace("{again}", SETTLED_WITHIN)
+_RELEASE_LOST = _ENQUEUE.replace("{condition}", _OVERDUE).replace("{again}", f"interval '{SETTLED_WITHIN}'")
 _COUNT_OVERDUE = f"SELECT EXISTS (SELECT FROM webhook_events WHERE state = 'received' AND {_OVERDUE})"  # noqa: S608
 
 
@@ -71,7 +79,7 @@ def enqueue_alone(engine: Engine, event_ids: Sequence[int]) -> None:
 
 
 def release_due(engine: Engine) -> int:
-    """Enqueue every event that is due, and return how many there were."""
+    """Enqueue events that are due, and return how many there were."""
     return _enqueue(engine, _RELEASE)
 
 
@@ -88,8 +96,9 @@ def release_lost(engine: Engine, is_queue_short: Callable[[], bool]) -> int:
 
 def _enqueue(engine: Engine, statement: str) -> int:
     with engine.begin() as connection:
-        message = encode_message(WebhookReceived(event_id=0))
-        values = {"service": GATEWAY, "queue": message["queue_name"], "message": json.dumps(message)}
+        one, several = encode_message(WebhookReceived(event_id=0)), encode_message(WebhooksReceived(event_ids=()))
+        values = {"one": json.dumps(one), "several": json.dumps(several)}
+        values |= {"service": GATEWAY, "queue": one["queue_name"]}
         return int(connection.exec_driver_sql(statement, values).rowcount)
 
 

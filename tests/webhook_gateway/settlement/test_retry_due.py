@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from services.webhook_gateway.settlement.retry_due import DueEventScheduler, enqueue_alone, release_due, release_lost
 from services.webhook_gateway.settlement.settlement_store import SettlementResult
-from shared.contracts.webhooks import EventState, WebhookReceived
+from shared.contracts.webhooks import EventState, WebhookReceived, WebhooksReceived
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, RunningWorker, paid
 from tests.webhook_gateway.settlement.postgres_school import SqlSchool
@@ -49,6 +49,37 @@ def test_only_due_events_are_enqueued_and_then_not_for_a_while(sql_school: SqlSc
         again_at = sql_school.event(event_id).next_attempt_at
         assert again_at is not None
         assert again_at > datetime.now(UTC) + timedelta(minutes=4)
+
+
+def test_those_that_nobody_has_tried_share_messages_and_others_are_alone(sql_school: SqlSchool) -> None:
+    # Given more than one message holds, whose messages may be far back in a long queue
+    untried = [keep_event(sql_school, 901, name=str(number)) for number in range(70)]
+    tried = [keep_event(sql_school, 902, attempts=1, name=f"tried {number}") for number in range(2)]
+    asks = keep_event(sql_school, 903, name="asks a provider")
+    with sql_school.engine.begin() as connection:
+        connection.execute(text("UPDATE webhook_events SET signed = false WHERE id = :id"), {"id": asks})
+
+    # When
+    assert release_due(sql_school.engine) == 73
+    assert release_due(sql_school.engine) == 0
+
+    # Then
+    together, alone = [], []
+    for message in reported(sql_school.engine):
+        kwargs = message["kwargs"]
+        assert isinstance(kwargs, dict)
+        if "event_ids" in kwargs:
+            together.append(WebhooksReceived.load(kwargs).event_ids)
+            assert message["actor_name"] == "webhooks.received.v2"
+        else:
+            alone.append(WebhookReceived.load(kwargs).event_id)
+    assert sorted(len(ids) for ids in together) == [6, 64]
+    assert sorted(event_id for ids in together for event_id in ids) == untried
+    assert sorted(alone) == [*tried, asks]
+    # and not again soon: a long queue does not grow by what it holds already
+    again_at = sql_school.event(untried[0]).next_attempt_at
+    assert again_at is not None
+    assert again_at > datetime.now(UTC) + timedelta(minutes=55)
 
 
 def test_those_of_a_batch_that_are_not_settled_are_enqueued_each_alone(sql_school: SqlSchool) -> None:
@@ -127,9 +158,9 @@ def test_the_thread_goes_on_when_the_database_was_away(sql_school: SqlSchool) ->
         waiting.stop()
 
 
-def keep_event(school: SqlSchool, kept_seconds_ago: int, attempts: int = 0) -> int:
+def keep_event(school: SqlSchool, kept_seconds_ago: int, attempts: int = 0, name: str = "") -> int:
     """An event as the inbox keeps it, so long ago, and whose message RabbitMQ has taken."""
-    event_id = school.add_event("psp", "R1", f"kept {kept_seconds_ago}".encode(), datetime.now(UTC))
+    event_id = school.add_event("psp", "R1", f"kept {kept_seconds_ago} {name}".encode(), datetime.now(UTC))
     with school.engine.begin() as connection:
         connection.execute(
             text(
