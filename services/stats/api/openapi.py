@@ -196,7 +196,7 @@ DOCUMENT: dict[str, Any] = {
                 _parameter("to", "The last day.", _DATE, required=True, example=_EXAMPLE),
                 _parameter(
                     "step",
-                    "Weeks (from Monday), months, years or school years (from September) in place of days, of at most "
+                    "Weeks (from Sunday), months, years or school years (from September) in place of days, of at most "
                     "ten years: sums, and the last day's value of what stands at a day's end. A range that ends within "
                     "one is its part to date.",
                     {"enum": ["day", "week", "month", "year", "school_year"]},

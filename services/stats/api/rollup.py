@@ -9,17 +9,17 @@ from services.stats.api.snapshot_cache import Day
 from services.stats.sections.base import OTHERS
 from services.stats.sections.catalogue import Over, find, over
 
-#: The first month of a school year.
+#: The first month of a school year. A week begins on Sunday, as in Algerian schools and offices.
 SCHOOL_YEAR_BEGINS = 9
 
 Values = list[int | None]
 
 
 def begin_of(day: date, step: str) -> date:
-    """The first day of the week (Monday), month, year or school year that a day lies in."""
+    """The first day of the week (Sunday), month, year or school year that a day lies in."""
     match step:
         case "week":
-            return day - timedelta(days=day.weekday())
+            return day - timedelta(days=day.isoweekday() % 7)
         case "month":
             return day.replace(day=1)
         case "year":

@@ -116,8 +116,10 @@ def test_the_page_says_both(api: RunningApi, language: str) -> None:
     closed, opened = (api.get(f"/?day={day}&lang={language}").text for day in (CLOSED, OPEN))
     assert words.page["closed"] in closed
     assert words.page["closed"] not in opened
-    assert words.page["corrections"] in opened
-    assert words.page["corrections"] not in closed
+    assert words.page["corrections_about"] in opened
+    assert words.page["corrections_about"] not in closed
+    assert words.page["corrected_here"] in opened
+    assert words.page["corrected_here"] not in closed
     correction = opened.split("number=corrections.payments.started_by_method&amp;key=cib")[0].split("<tr>")[-1]
     assert f"<bdi>{MONTH[language]}</bdi>" in correction
     assert "&amp;number=corrections.payments.started_by_method&amp;key=cib" in opened
@@ -127,7 +129,7 @@ def test_the_page_says_both(api: RunningApi, language: str) -> None:
     link = f'<a href="?day={OPEN}&amp;lang={language}">'
     assert link in newest
     assert link not in opened
-    assert link not in closed
+    assert link in closed
 
 
 def test_the_command_line_says_both(api: RunningApi, database_of_months: str) -> None:

@@ -82,7 +82,8 @@ def test_a_period_with_a_day_that_is_not_kept_has_no_sum(library: Library) -> No
 @pytest.mark.parametrize(
     ("day", "step", "begins"),
     [
-        ("2026-11-22", "week", "2026-11-16"),
+        ("2026-11-22", "week", "2026-11-22"),
+        ("2026-11-28", "week", "2026-11-22"),
         ("2026-11-22", "month", "2026-11-01"),
         ("2026-11-22", "year", "2026-01-01"),
         ("2026-11-22", "school_year", "2026-09-01"),

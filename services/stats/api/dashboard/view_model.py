@@ -107,7 +107,7 @@ class Shown:
     more: str
     #: Whether it leads to rows that add up to it.
     has_rows: bool = False
-    #: What has added up in the week (from Monday), the month and the school year so far, where every day of it is kept.
+    #: What has added up in the week (from Sunday), the month and the school year so far, where every day of it is kept.
     to_date: tuple[tuple[str, str], ...] = ()
 
 
@@ -119,6 +119,8 @@ class SectionView:
     name: str
     numbers: tuple[Shown, ...] = ()
     breakdowns: tuple[Shown, ...] = ()
+    #: The names of what has no value on this day.
+    absent: tuple[str, ...] = ()
     failed: str = ""
 
 
@@ -149,7 +151,7 @@ class PageView:
     overview: tuple[Shown, ...]
     sections: tuple[SectionView, ...]
     corrections: tuple[Corrections, ...] = ()
-    #: The last closed day, and the last day until this one on which corrections are booked.
+    #: The last closed day, and the last day on which corrections are booked.
     closed_until: date | None = None
     corrected_on: date | None = None
 
@@ -168,9 +170,7 @@ def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "sc
     shown = {number.id: number for section in sections for number in section.numbers}
     cards = (shown[name] for name in OVERVIEW if name in shown)
     closed_until = max((one for one, kept in cache.days.items() if kept.closed), default=None)
-    corrected_on = max(
-        (one for one, kept in cache.days.items() if one <= day.day and kept.payload.get("corrections")), default=None
-    )
+    corrected_on = max((one for one, kept in cache.days.items() if kept.payload.get("corrections")), default=None)
     return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)), closed_until, corrected_on)
 
 
@@ -224,7 +224,9 @@ class _Reader:
         ]
         plain = tuple(found for number, found in shown if not number.by)
         broken_down = tuple(found for number, found in shown if number.by)
-        return SectionView(section.name, self.words.section(section.name), plain, broken_down) if shown else None
+        known = {number for number, _ in shown}
+        absent = tuple(self.words.number(section.name, number.name) for number in ours if number not in known)
+        return SectionView(section.name, self.words.section(section.name), plain, broken_down, absent)
 
     def _number(self, section: Section, number: MetricDefinition) -> Shown:
         words, value = self.words, _value(self.day, section, number)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import re
 import tomllib
+from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -104,6 +105,20 @@ def test_it_shows_every_number_with_its_definition(library: Library, language: s
             definition, spoken = words.definition(section, number)
             assert spoken == language
             assert definition.split(":")[0].replace("'", "&#39;") in html
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_names_what_a_day_has_no_value_of_and_says_that_no_month_is_closed(language: str) -> None:
+    words, payload = words_of(language), deepcopy(payload_of(LAST))
+    del payload["sections"]["users"]["numbers"]["by_role"], payload["sections"]["users"]["numbers"]["by_year"]
+    day = Day(LAST, 1, "etag", gzip.compress(canonical(payload)), datetime.now(UTC))
+
+    with Flask("services.stats.api").app_context():
+        html = page_of(SnapshotCache({LAST: day}), LAST, language).plain.decode()
+
+    names = words.page["comma"].join(words.number("users", name) for name in ("by_role", "by_year"))
+    assert re.findall(r'<p class="quiet left-out">(.*?)</p>', html) == [words.page["absent_here"].format(names=names)]
+    assert words.page["none_closed"] in html
 
 
 @pytest.mark.parametrize(
