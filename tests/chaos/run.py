@@ -28,8 +28,9 @@ from tests.chaos.storm import KILL, OUTAGE, PAUSE, RESTART, Blow, Storm, Struck,
 #: their work, so a long one leaves much to do; what an outage leaves has to be done in the first of these two.
 REST_SECONDS = 300.0
 REST_SECONDS_PER_EVENT = 0.01
-#: An event that is refused for ever is sent for ever: a run gives up after so many times its planned duration.
-PATIENCE, PATIENCE_SECONDS = 3.0, 300.0
+#: An event that is refused for ever is sent for ever: a run gives up after so many times its planned duration, and what
+#: many events take.
+PATIENCE, PATIENCE_SECONDS, PATIENCE_SECONDS_PER_EVENT = 3.0, 300.0, 0.01
 #: An event whose message was lost with its broker is due again after a quarter of an hour. Where nothing has moved
 #: for so long, that time is let pass at once, and the events that needed it are counted.
 _STILL_SECONDS = 12.0
@@ -198,7 +199,7 @@ class _Run:
         return self._result
 
     def _lose_patience(self, opened: float) -> None:
-        longest = PATIENCE * self._wish.seconds + PATIENCE_SECONDS
+        longest = PATIENCE * self._wish.seconds + PATIENCE_SECONDS + PATIENCE_SECONDS_PER_EVENT * self._wish.events
         if time.monotonic() - opened > longest:
             answers = self._provider.answers
             raise TimeoutError(
