@@ -65,7 +65,7 @@ def chaos(
       make chaos                                             some minutes
       make chaos SEED=7
       make chaos ARGS="--events 100000 --kills 50"           about twenty minutes
-      make chaos ARGS="--events 1000000 --kills 50 --seconds 1500 --no-endpoint"
+      make chaos ARGS="--events 1000000 --kills 50 --seconds 900 --no-endpoint"
       make chaos ARGS="--outage postgresql --minutes 10"     the database is away, webhooks come in all the same
       make chaos ARGS=flood                                  slow senders and forgers beside payments
       python -m tests.chaos --json
