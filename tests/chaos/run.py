@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -117,7 +117,7 @@ def run(wish: Wish, folder: Path, notify: Notify) -> Result:
     """Do it all. Raises what a thread of it raised; whatever happens, nothing of it keeps running."""
     began = time.monotonic()
     notify(Status("choosing what to send"))
-    made = plan(wish.seed, wish.events, datetime.now(UTC))
+    made = plan(wish.seed, wish.events, datetime.now(ZoneInfo(TIMEZONE)))
     film = lessons.make_film(folder / "film.mp4") if wish.videos else folder
     with (
         school.bank(made) as bank_url,
@@ -237,8 +237,9 @@ class _Run:
             self._result.findings.note(kind, differences, out.compared[kind])
 
     def _days(self) -> list[date]:
-        """The days that were over when the run began."""
-        return [(self._plan.today - timedelta(days=ago)).date() for ago in range(self._wish.days, 0, -1)]
+        """The school's days that were over when the run began."""
+        today = self._plan.today.astimezone(ZoneInfo(TIMEZONE)).date()
+        return [today - timedelta(days=ago) for ago in range(self._wish.days, 0, -1)]
 
     def _wait_for_rest(self, watching: "list[Future[None]]") -> None:
         """Until nothing waits anywhere; or report what still does when the time is over."""
