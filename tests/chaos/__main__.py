@@ -88,7 +88,7 @@ def chaos(
         lasts = 60 * minutes + 60
         wish = Wish(
             seed=seed, events=int(rate * lasts), kills=0, pauses=0, restarts=0, videos=videos, days=days, seconds=lasts,
-            outage=outage, outage_seconds=60 * minutes,
+            endpoint=endpoint, outage=outage, outage_seconds=60 * minutes,
         )  # fmt: skip
     with _folder(logs) as folder, _bar() as notify:
         result = run(wish, folder, notify)

@@ -25,15 +25,10 @@ def compare_events_out(
     findings = Findings()
     recorded = rows.ask("SELECT id, type, payload FROM events")
     kept: Received = {number: {"type": kind, "data": payload} for number, kind, payload in recorded}
-    received = kept if received is None else received
-    lost = [f"evt_{number} {kept[number]['type']}" for number in sorted(kept.keys() - received.keys())]
-    findings.note("events out lost", lost, len(kept))
-    strange = [
-        f"evt_{number} {event['type']}"
-        for number, event in sorted(received.items())
-        if number not in kept or {"type": event["type"], "data": event["data"]} != kept[number]
-    ]
-    findings.note("events out that the database does not hold", strange, len(received))
+    if received is None:
+        received = kept
+    else:
+        _compare_with_rows(kept, received, findings)
     findings.note("events out of payments", list(_payments(plan, expected, received)), len(plan.lives))
     findings.note("events out of wallets", list(_wallets(expected, received)), len(expected.balances))
     findings.note("events out of subscriptions", list(_subscriptions(expected, received)), len(expected.active))
@@ -43,6 +38,17 @@ def compare_events_out(
         "events out of days", [f"{day} is not reported" for day in days if str(day) not in reported], len(days)
     )
     return findings
+
+
+def _compare_with_rows(kept: Received, received: Received, findings: Findings) -> None:
+    lost = [f"evt_{number} {kept[number]['type']}" for number in sorted(kept.keys() - received.keys())]
+    findings.note("events out lost", lost, len(kept))
+    strange = [
+        f"evt_{number} {event['type']}"
+        for number, event in sorted(received.items())
+        if number not in kept or {"type": event["type"], "data": event["data"]} != kept[number]
+    ]
+    findings.note("events out that the database does not hold", strange, len(received))
 
 
 def _payments(plan: Plan, expected: Expected, received: Received) -> Iterator[str]:
