@@ -14,6 +14,7 @@ CATALOGUES = ("services/console/translations/fr.toml", "services/stats/api/trans
 _FAULT = re.compile(r"(?<!\u00a0)[;?!»]|(?<!\u00a0):(?!\d)|«(?!\u00a0)|'")
 
 
+@pytest.mark.lint
 @pytest.mark.parametrize("catalogue", CATALOGUES)
 def test_signs_stand_beside_a_no_break_space_and_apostrophes_are_typographic(catalogue: str) -> None:
     texts = list(_texts(tomllib.loads((PROJECT / catalogue).read_text("utf-8"))))
