@@ -215,5 +215,12 @@ class Day(Money):
         # the last of these is of 30 days before
         payers = {row["user_id"] for row in self.rows("payments", "completed_at", self.by_end)}
         found["converted_30"] = len(cohort & payers)
-        found["conversion_30"] = ratio(len(cohort & payers), len(cohort), 10_000)
+        registered = {user["id"]: self.local(user["created_at"]) for user in self.school["users"]}
+        had_30_days = {user for user, day in registered.items() if 30 <= (self.day - day).days <= 59}
+        paid_in_time = {
+            row["user_id"]
+            for row in self.school["payments"]
+            if row["completed_at"] and (self.local(row["completed_at"]) - registered[row["user_id"]]).days <= 30
+        }
+        found["conversion_30"] = ratio(len(had_30_days & paid_in_time), len(had_30_days), 10_000)
         return found

@@ -56,10 +56,12 @@ class Money(Terms):
             return found
 
         office = [row for row in self.rows("office_payments", "received_at") if row["currency"] == self.currency]
+        taken = [row for row in office if row["amount_minor"] > 0]
         return {
-            "cash_in": _sum(top_ups) + _sum(office),
-            "office": _sum(office),
-            "office_by_method": add_up((row["method"], row["amount_minor"]) for row in office),
+            "cash_in": _sum(top_ups) + _sum(taken),
+            "office": _sum(taken),
+            "office_by_method": add_up((row["method"], row["amount_minor"]) for row in taken),
+            "office_returned": _sum(taken) - _sum(office),
             "topped_up": _sum(top_ups),
             "refunded": -_sum(refunds),
             # what left wallets for disputes and is not held for them any more is lost

@@ -152,8 +152,8 @@ def _kinds(what: Sequence[str]) -> list[str]:
 
 #: So many transactions are added up by wallet at once; where there are more, it is done wallet by wallet.
 _FEW = 20_000
-#: Then a page ends after so many pieces, each of a quarter as many wallets as it may have rows.
-_PIECES = 4
+#: Then a page reads a third as many wallets as it may have rows: each has all of its entries to add up.
+_PART_OF_A_PAGE = 3
 _COUNTED = "SELECT count(*) AS number FROM (SELECT FROM ledger_transactions WHERE {when} LIMIT %(few)s) AS booked"
 _SUMS = """
 SELECT account.user_id, sum(entry.amount_minor) AS amount_minor
@@ -205,16 +205,7 @@ def of_balances(
 def _one_by_one(
     ask: Query, text: str, values: Mapping[str, Any], tests: str, limit: int
 ) -> tuple[Sequence[Any], int | None]:
+    last = ask(_LAST_ID.format(table="users"), after=values["after"], skipped=limit // _PART_OF_A_PAGE)
+    until = last[0].id if last else _NO_END
     query = f"SELECT * FROM ({text}) AS found WHERE {tests} ORDER BY id"  # noqa: S608
-    found: list[Any] = []
-    after, width = values["after"], limit // 4 + 1
-    for _ in range(_PIECES):
-        last = ask(_LAST_ID.format(table="users"), after=after, skipped=width - 1)
-        until = last[0].id if last else _NO_END
-        found += ask(query, **{**values, "after": after, "until": until})
-        if len(found) >= limit:
-            return found[:limit], None
-        if not last:
-            return found, None
-        after = until
-    return found, after
+    return ask(query, **{**values, "until": until}), until if last else None

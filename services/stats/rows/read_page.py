@@ -94,19 +94,25 @@ def _read(
     values |= {"since": midnight(back, days.zone), "since_ends": midnight(back + ONE_DAY, days.zone)}
     values |= {"since_day": back, "day": days.first}
     values["weeks"] = [midnight(days.first - ONE_DAY * back, days.zone) for back in (27, 20, 13, 6)]
-    if isinstance(source, Entries | Together):
-        values |= ledger_movements.accounts(ask)
-        if isinstance(source, Entries) and source.to_date:
-            values["begins_at"] = _LONG_AGO
+    values |= ledger_movements.accounts(ask)
+    if isinstance(source, Entries) and source.to_date:
+        values["begins_at"] = _LONG_AGO
     tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
     if isinstance(source, Balances):
         found, read_until = keyset_pagination.of_balances(ask, source.text, values, tests, limit)
     else:
         found, read_until = _pages(ask, source, values, tests, limit), None
     return [
-        Row(row.source, row.id, row.user_id, row.at, None if row.key is None else str(row.key), int(row.amount))
+        Row(
+            *(row.source, row.id, row.user_id, row.at, _text(row.key), int(row.amount)),
+            chapter=_text(getattr(row, "chapter", None)),
+        )
         for row in found
     ], read_until
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _pages(

@@ -19,7 +19,7 @@ class Row:
     amount: int
     #: Of a correction: the closed day.
     day: date | None = None
-    #: Of a term: its chapter, and when it ends; None where it has none.
+    #: Of a term or a sale: its chapter; of a term when it ends; None where it has none.
     chapter: str | None = None
     ends_at: datetime | None = None
 

@@ -26,7 +26,8 @@ class Facts:
         return (
             f"SELECT '{self.table}' AS source, id, 0 AS transaction_id,"  # noqa: S608
             f" {self.user} AS user_id, {self.at} AS at, {self.key} AS key, "
-            f"{self.value} AS amount FROM {self.table} WHERE {begins}{self.at} < %(ends_at)s AND {self.where}"
+            f"{self.value} AS amount, NULL AS chapter FROM {self.table} "
+            f"WHERE {begins}{self.at} < %(ends_at)s AND {self.where}"
             # a day's rows are few beside all those that are in the order of their ids
             f"{'' if self.to_date else ' OFFSET 0'}"
         )
@@ -40,12 +41,18 @@ class Entries:
     sign: int = 1
     key: str = "NULL"
     to_date: bool = False
+    #: Leave out transactions whose entries of the number net to zero.
+    nets: bool = False
 
     def sql(self, entries: str = ledger_movements.ENTRIES) -> str:
         names = ", ".join(f"'{one}'" for one in self.what)
+        found = f"SELECT * FROM ({entries}) AS moved WHERE what IN ({names})"  # noqa: S608
+        if self.nets:
+            net = "SELECT *, sum(amount_minor) OVER (PARTITION BY transaction_id) AS net"
+            found = f"SELECT * FROM ({net} FROM ({found}) AS chosen) AS summed WHERE net <> 0"  # noqa: S608
         return (
             f"SELECT 'ledger_entries' AS source, id, transaction_id, user_id, at, {self.key} AS key, "  # noqa: S608
-            f"{self.sign} * amount_minor AS amount FROM ({entries}) AS moved WHERE what IN ({names})"
+            f"{self.sign} * amount_minor AS amount, chapter_id AS chapter FROM ({found}) AS found"
         )
 
 
@@ -181,6 +188,27 @@ _BALANCES = """
 SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS key, {value} AS amount
 FROM ({{held}}) AS held WHERE {where}
 """
+# one row a payment; disputes are few. OFFSET 0 and LATERAL keep the planner from reading all entries or transactions
+_DISPUTES_OPEN = """
+SELECT CASE WHEN payment_id IS NULL THEN 'ledger_entries' ELSE 'payments' END AS source,
+       coalesce(payment_id, min(withheld.id)) AS id, payment.user_id, payment.provider AS key,
+       max(withheld.at) FILTER (WHERE withheld.amount_minor > 0) AS at, sum(withheld.amount_minor) AS amount
+FROM (
+    SELECT entry.id, entry.amount_minor, booked.payment_id, booked.created_at AS at,
+           CASE WHEN booked.payment_id IS NULL THEN entry.id END AS alone
+    FROM unnest(%(withheld)s::bigint[]) AS account (id)
+    CROSS JOIN LATERAL (
+        SELECT id, transaction_id, amount_minor FROM ledger_entries
+        WHERE account_id = account.id AND currency = %(currency)s OFFSET 0
+    ) AS entry
+    CROSS JOIN LATERAL (
+        SELECT payment_id, created_at FROM ledger_transactions WHERE id = entry.transaction_id OFFSET 0
+    ) AS booked
+    WHERE booked.created_at < %(ends_at)s
+) AS withheld
+LEFT JOIN payments AS payment ON payment.id = withheld.payment_id
+GROUP BY payment_id, alone, payment.user_id, payment.provider HAVING sum(withheld.amount_minor) <> 0
+"""
 
 # A transcoding is what its lesson shows until the next one of the lesson is completed.
 _SHOWN = """
@@ -192,7 +220,7 @@ SELECT 'transcode_jobs' AS source, id, NULL AS user_id, finished_at AS at, cours
 _BYTES = """coalesce(stored_bytes, (
     SELECT sum(size::bigint) FROM transcode_chunks, jsonb_each_text(result -> 'files') AS file (name, size)
     WHERE job_id = job.id AND kind IN ('video', 'audio', 'stills')), 0)"""
-_office = Facts("office_payments", "received_at", _ours, value="amount_minor", user="user_id")
+_office = Facts("office_payments", "received_at", f"{_ours} AND amount_minor > 0", value="amount_minor", user="user_id")
 _net = Entries(("billed", "returned"))
 _topped_up = Entries(("topped_up",))
 _finished_lesson = f"bit_count(parts) >= {FINISHED_PARTS}"
@@ -214,14 +242,15 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "payments.cash_in": Together((_topped_up, _office)),
     "payments.office": _office,
     "payments.office_by_method": replace(_office, key="method"),
+    "payments.office_returned": replace(_office, where=f"{_ours} AND amount_minor < 0", value="-amount_minor"),
     "payments.clearing_by_provider": Entries(("clearing",), -1, key="account_provider", to_date=True),
     "payments.topped_up": _topped_up,
     "payments.topped_up_by_provider": replace(_topped_up, key="provider"),
     "payments.topped_up_by_method": replace(_topped_up, key="method"),
     "payments.topped_up_to_date": replace(_topped_up, to_date=True),
     "payments.refunded": Entries(("refunded",), -1),
-    "payments.charged_back": Entries(("disputed", "withheld"), -1),
-    "payments.disputes_open": Entries(("withheld",), to_date=True),
+    "payments.charged_back": Entries(("disputed", "withheld"), -1, nets=True),
+    "payments.disputes_open": Written(_DISPUTES_OPEN),
     "payments.fees": Entries(("fees",), -1),
     "payments.clearing": Entries(("clearing",), -1, to_date=True),
     "payments.started": _started,

@@ -1,5 +1,7 @@
 """Section `engagement`: daily, weekly and monthly active users, stickiness, retention and conversion of new users."""
 
+from dataclasses import dataclass
+
 from services.stats.days import ONE_DAY, Days
 from services.stats.sections.active_users import ACTIVE, AGES, presence
 from services.stats.sections.base import (
@@ -10,7 +12,6 @@ from services.stats.sections.base import (
     Unit,
     Value,
     Values,
-    by_bucket,
     rounded,
     span,
 )
@@ -50,14 +51,17 @@ NUMBERS = (
     MetricDefinition(
         "conversion_30",
         Unit.BASIS_POINTS,
-        "Registered to paid: converted_30 by cohort_30, rounded; left out where that is 0.",
-        reach_days=30,
+        "Registered to paid: converted_30 by cohort_30, each added up over the 30 days that end with the day, rounded; "
+        "left out where that is 0. So it is of those who registered 30 to 59 days before.",
+        reach_days=59,
         source="users, payments",
     ),
 )
 
 #: A user has so many days to pay for the first time.
 CONVERSION_DAYS = 30
+#: Of the registrations of one day a share says little: it is of so many.
+WINDOW_DAYS = 30
 
 _COHORT = """
 SELECT id, width_bucket(created_at, %(edges)s) AS bucket FROM users
@@ -65,26 +69,29 @@ WHERE created_at >= %(begins_at)s AND created_at < %(ends_at)s
 """
 
 _CONVERTED = f"""
-SELECT bucket, count(*) AS users FROM ({_COHORT}) AS cohort
-WHERE EXISTS (
-    SELECT FROM payments WHERE user_id = cohort.id AND completed_at < (%(closes)s::timestamptz[])[bucket]
-) GROUP BY bucket
+SELECT bucket, count(*) AS registered, count(*) FILTER (WHERE has_paid) AS converted FROM (
+    SELECT bucket, EXISTS (
+        SELECT FROM payments WHERE user_id = cohort.id AND completed_at < (%(closes)s::timestamptz[])[bucket]
+    ) AS has_paid FROM ({_COHORT}) AS cohort
+) AS found GROUP BY bucket
 """  # noqa: S608
 
 # the same of many users: all payments once
 _MANY_CONVERTED = f"""
-SELECT bucket, count(*) AS users FROM ({_COHORT}) AS cohort
-JOIN (SELECT user_id, min(completed_at) AS first_at FROM payments GROUP BY user_id) AS paid ON paid.user_id = cohort.id
-WHERE first_at < (%(closes)s::timestamptz[])[bucket] GROUP BY bucket
+SELECT bucket, count(*) AS registered,
+       count(*) FILTER (WHERE first_at < (%(closes)s::timestamptz[])[bucket]) AS converted
+FROM ({_COHORT}) AS cohort
+LEFT JOIN (SELECT user_id, min(completed_at) AS first_at FROM payments GROUP BY user_id) AS paid
+ON paid.user_id = cohort.id GROUP BY bucket
 """  # noqa: S608
 #: Of so many days' users it is quicker.
 _MANY_DAYS = 60
 
 
 def compute(ask: Query, days: Days, rules: Rules) -> Values:
-    paid = _converted(ask, days)
+    conversions = _conversions(ask, days)
     values: Values = {}
-    for bucket, (day, came) in enumerate(ask.once(presence, days).items(), start=1):
+    for place, (day, came) in enumerate(ask.once(presence, days).items()):
         numbers: dict[str, Value] = {"daily": came.daily, "weekly": came.weekly, "monthly": came.monthly}
         if came.monthly:
             numbers["stickiness"] = rounded(10_000 * came.user_days, 30 * came.monthly)
@@ -93,22 +100,40 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
             numbers[f"retained_{age}"] = retained
             if cohort:
                 numbers[f"retention_{age}"] = rounded(10_000 * retained, cohort)
-        # the oldest cohort is the one that has had its time
-        cohort = came.cohorts[AGES.index(CONVERSION_DAYS)]
-        numbers["converted_30"] = paid[bucket]
-        if cohort:
-            numbers["conversion_30"] = rounded(10_000 * paid[bucket], cohort)
+        month = conversions[place : place + WINDOW_DAYS]
+        numbers["converted_30"] = month[-1].converted
+        if registered := sum(one.registered for one in month):
+            numbers["conversion_30"] = rounded(10_000 * sum(one.converted for one in month), registered)
         values[day] = numbers
     return values
 
 
-def _converted(ask: Query, days: Days) -> list[int]:
-    """How many of those who registered so many days before each day had paid by its end."""
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How many had registered 30 days before a day, and how many of them had paid by its end."""
+
+    registered: int
+    converted: int
+
+
+def _conversions(ask: Query, days: Days) -> list[Conversion]:
+    """Of each of `days`, after those of the rest of the first one's window: from what is kept of these, or counted."""
+    longer = days.reaching_back(WINDOW_DAYS - 1)
+    before = list(longer)[: WINDOW_DAYS - 1]
+    kept = [[ask.kept(day, f"engagement.{name}") for name in ("cohort_30", "converted_30")] for day in before]
+    known = [Conversion(registered, converted) for registered, converted in kept if None not in (registered, converted)]
+    return [*known, *_count(ask, days)] if len(known) == len(before) else _count(ask, longer)
+
+
+def _count(ask: Query, days: Days) -> list[Conversion]:
     back = ONE_DAY * CONVERSION_DAYS
     cohorts = Days(days.first - back, days.last - back, days.zone)
     query = _CONVERTED if len(days) < _MANY_DAYS else _MANY_CONVERTED
-    rows = ask(query, **span(cohorts), closes=days.edges[1:])
-    return by_bucket(days, ((row.bucket, row.users) for row in rows))
+    found = {row.bucket: row for row in ask(query, **span(cohorts), closes=days.edges[1:])}
+    return [
+        Conversion(found[bucket].registered, found[bucket].converted) if bucket in found else Conversion(0, 0)
+        for bucket in range(1, len(days) + 1)
+    ]
 
 
 SECTION = Section("engagement", NUMBERS, compute, weight=4, source="lesson_views, attendances, payments, users")

@@ -52,7 +52,10 @@ NUMBERS = (
         "its chapter.",
     ),
     MetricDefinition(
-        "attendance_rate", Unit.BASIS_POINTS, "check_ins by expected, rounded; left out where nobody was expected."
+        "attendance_rate",
+        Unit.BASIS_POINTS,
+        "check_ins by expected, rounded: visits of others count, too, so that it may be above 100 %. Left out where "
+        "nobody was expected.",
     ),
     MetricDefinition("by_chapter", Unit.COUNT, "check_ins, by the session's chapter.", by="chapter's id", reach_days=1),
 )

@@ -7,7 +7,7 @@ from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit
 
 #: Raised with every change of what a number means, so that older days are seen to be of older definitions.
-REVISION = 6
+REVISION = 7
 
 #: What became of payments that were begun in a day: it goes on after the month is closed, and alarms nobody.
 SETTLE_LATER = frozenset(
@@ -34,7 +34,8 @@ LEFT_OUT = {
 IDENTITIES = (
     ("the change of `wallets.total`", "`payments.topped_up` + `wallets.adjusted` - `payments.refunded` - "
      "`payments.charged_back` - the change of `payments.disputes_open` - `revenue.net`"),
-    ("`payments.cash_in`", "`payments.topped_up` + `payments.office`"),
+    ("`payments.cash_in`", "`payments.topped_up` + `payments.office`; `payments.office_returned` is not taken off"),
+    ("`payments.office`", "the sum of `payments.office_by_method`"),
     ("`payments.clearing`", "the sum of `payments.clearing_by_provider`"),
     ("`wallets.total`", "`wallets.credit` - `wallets.debt`"),
     ("`revenue.net`", "`revenue.billed` - `revenue.returned`, and the sum of `revenue.by_chapter` and of "

@@ -91,7 +91,7 @@ CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[])
 # meet their entries without a table of all of them.
 _ENTRIES = """
 SELECT entry.id, entry.transaction_id, booked.created_at AS at, booked.bucket,
-       coalesce(subscription.user_id, account.user_id) AS user_id, entry.amount_minor, {case} AS what,
+       coalesce(subscription.user_id, account.user_id, payment.user_id) AS user_id, entry.amount_minor, {case} AS what,
        subscription.chapter_id,
        CASE WHEN taught.chapter_id IS NULL THEN chapter.teacher_id ELSE taught.teacher_id END AS teacher_id,
        payment.provider, payment.method, account.provider AS account_provider,
@@ -111,7 +111,7 @@ LEFT JOIN (
     FROM chapter_teachers
 ) AS taught ON taught.chapter_id = subscription.chapter_id
            AND booked.created_at >= taught.since AND booked.created_at < taught.until
-LEFT JOIN payments AS payment ON payment.id = booked.payment_id AND booked.kind = 'payment'
+LEFT JOIN payments AS payment ON payment.id = booked.payment_id
 """
 ENTRIES = _ENTRIES.format(case=_CASE, booked="created_at >= %(begins_at)s")
 #: The same of these transactions alone. They are a subquery, since for an array the planner takes the block index of

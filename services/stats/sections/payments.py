@@ -32,7 +32,8 @@ NUMBERS = (
     MetricDefinition(
         "cash_in",
         Unit.MINOR,
-        "Money that came in: top-ups by payments, and what the school took at its office.",
+        "Money that came in: top-ups by payments, and what the school took at its office, which is beside the wallets "
+        "and no part of them. Nothing that went back is taken off.",
         source=f"{_LEDGER}, office_payments",
         reconciles="topped_up and office",
     ),
@@ -47,8 +48,15 @@ NUMBERS = (
     MetricDefinition(
         "office",
         Unit.MINOR,
-        "Cash, transfers and cheques that the school took at its office in the day (received_at), in its currency, "
-        "less what it gave back there. The office's money is no part of wallets and of the ledger.",
+        "Cash, transfers and cheques that the school took at its office in the day (received_at), in its currency. "
+        "What it gave back there is `office_returned`. The office's money is no part of wallets and of the ledger.",
+        source="office_payments",
+    ),
+    MetricDefinition(
+        "office_returned",
+        Unit.MINOR,
+        "What the school gave back at its office in the day (negative rows), in its currency. It is no part of "
+        "refunded, which the providers paid back.",
         source="office_payments",
     ),
     MetricDefinition(
@@ -57,8 +65,8 @@ NUMBERS = (
     MetricDefinition(
         "refunded",
         Unit.MINOR,
-        "Refunds, booked in the day: what went back to payers, less refunds that were reversed. Disputes of the time "
-        "before the ledger distinguished them are here too.",
+        "Refunds by providers, booked in the day: what went back to payers, less refunds that were reversed. Disputes "
+        "of the time before the ledger distinguished them are here too.",
         source=_LEDGER,
     ),
     MetricDefinition(
@@ -70,7 +78,8 @@ NUMBERS = (
     MetricDefinition(
         "disputes_open",
         Unit.MINOR,
-        "What is withheld from wallets at the day's end for disputes that nobody has decided.",
+        "What is withheld from wallets at the day's end for disputes that nobody has decided, which the bank may still "
+        "take.",
         reach_days=FOREVER,
         source=_LEDGER,
     ),
@@ -184,7 +193,9 @@ _PART_DAYS = 31
 
 
 _OFFICE = """
-SELECT width_bucket(received_at, %(edges)s) AS bucket, method, sum(amount_minor)::bigint AS amount_minor
+SELECT width_bucket(received_at, %(edges)s) AS bucket, method,
+       coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0)::bigint AS taken,
+       coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0)::bigint AS returned
 FROM office_payments
 WHERE received_at >= %(begins_at)s AND received_at < %(ends_at)s AND currency = %(currency)s GROUP BY bucket, method
 """
@@ -194,13 +205,15 @@ def compute(ask: Query, days: Days, rules: Rules) -> Values:
     rows = ask(_PAYMENTS, **span(days), currency=rules.currency)
     begun = _begun(days, rows)
     done = _done(days, rows, _before(ask, days, rules.currency))
-    taken = ask(_OFFICE, **span(days), currency=rules.currency)
-    office = keyed(days, ((row.bucket, row.method, row.amount_minor) for row in taken))
+    at_office = ask(_OFFICE, **span(days), currency=rules.currency)
+    office = keyed(days, ((row.bucket, row.method, row.taken) for row in at_office))
+    returned = by_bucket(days, ((row.bucket, row.returned) for row in at_office))
     booked = _booked(days, ask.once(ledger, days, rules.currency).moved, office)
     credited = _credited(ask, days)
     values: Values = {}
     for bucket, day in enumerate(days, start=1):
         values[day] = {**booked[bucket - 1], **begun[bucket - 1], **done[bucket - 1], **credited[bucket - 1]}
+        values[day]["office_returned"] = returned[bucket]
     return values
 
 

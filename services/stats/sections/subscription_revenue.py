@@ -22,7 +22,8 @@ NUMBERS = (
         "net",
         Unit.MINOR,
         "Net sales: what wallets paid in the day for subscriptions, less what of it was returned in the day. A top-up "
-        "is no sale; what was returned is taken off the day of the return, and the day of the sale stays as it is.",
+        "is no sale; what was returned is taken off the day of the return, and the day of the sale stays as it is. "
+        "Money of the office is beside the wallets and no part of this.",
         reconciles="billed less returned; the change of deferred and what was earned",
         reference="https://docs.stripe.com/revenue-recognition/methodology",
     ),
@@ -51,8 +52,8 @@ NUMBERS = (
         Unit.MINOR,
         "What was paid, spread over the days that it was paid for: from the day in which a term begins to the one "
         "before that in which it ends, in whole units, the first days get the remainder. A term without an end is "
-        "earned on its first day. The rest of a term that is stopped is earned on that day; what is returned is taken"
-        " off.",
+        "earned on its first day. The rest of a term that is stopped is earned on that day; what is returned is taken "
+        "off. Money of the office is beside the wallets and no part of this.",
         reach_days=FOREVER,
         source=_TERMS,
         reconciles="`net` less the change of deferred",
@@ -61,7 +62,8 @@ NUMBERS = (
     MetricDefinition(
         "deferred",
         Unit.MINOR,
-        "Deferred revenue at the day's end: what was paid for terms and is not earned yet.",
+        "Deferred revenue at the day's end: what was paid for terms and is not earned yet. Money of the "
+        "office is beside the wallets and no part of this.",
         reach_days=FOREVER,
         source=_TERMS,
         reconciles="the day before, with `net`, without earned",

@@ -101,7 +101,7 @@ def school_of(case: Row) -> School:
             "amount_minor": one["amount"],
             "user_id": one.get("user"),
             "subscription_id": one.get("subscription"),
-            "payment_id": None,
+            "payment_id": one.get("payment"),
             "provider": one.get("provider"),
         }
         for one in money

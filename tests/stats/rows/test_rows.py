@@ -103,6 +103,67 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
         connection.rollback()
 
 
+def read_all(connection: Connection, school: dict[str, Any], *numbers: str) -> list[list[Row]]:
+    """The rows of each number, of a school whose ledger has two entries in each transaction; also page by page."""
+    found = []
+    try:
+        load(connection, school_of(school))
+        connection.cursor().execute("UPDATE ledger_entries SET transaction_id = (transaction_id + 1) / 2 * 2 - 1")
+        ask, days = query_of(connection), Days(DAY, DAY, ZoneInfo("UTC"))
+        for number in numbers:
+            rows = read_page(ask, RowsRequest(days, RULES, number)).rows
+            paged = pages(lambda number=number, **more: read_page(ask, RowsRequest(days, RULES, number, None, **more)))
+            assert sorted(paged, key=identity) == sorted(rows, key=identity)
+            found.append(rows)
+    finally:
+        connection.rollback()
+    return found
+
+
+def test_a_dispute_is_a_row_of_what_it_changes(connection: Connection) -> None:
+    # Given one dispute that was lost today, and two that are open, one of them since today
+    money = []
+    for payment, (kind, account, other, at) in (
+        (1, ("dispute_withheld", "user_wallet", "dispute_withheld", "2026-03-03")),
+        (2, ("dispute_withheld", "user_wallet", "dispute_withheld", "2026-03-04")),
+        (2, ("dispute_lost", "dispute_withheld", "psp_clearing", "2026-03-05")),
+        (3, ("dispute_withheld", "user_wallet", "dispute_withheld", "2026-03-05")),
+    ):
+        booked = {"kind": kind, "at": f"{at}T12:00", "payment": payment}
+        user = {"user": payment} if account == "user_wallet" else {}
+        money += [{**booked, **user, "account": account, "amount": -1000 * payment}]
+        money += [{**booked, "account": other, "amount": 1000 * payment}]
+    paid = [{"user": user, "amount": 9000, "begun": "2026-03-01", "paid": "2026-03-01"} for user in (1, 2, 3)]
+
+    # When the rows of chargebacks and of open disputes are read
+    lost, still_open = read_all(
+        connection, {"money": money, "payments": paid}, "payments.charged_back", "payments.disputes_open"
+    )
+
+    # Then the lost one is the day's chargeback, and each payment with an open one has a row
+    assert [(row.user_id, row.amount) for row in lost] == [(2, 2000)]
+    assert [(row.source, row.id, row.user_id, row.key, row.amount) for row in still_open] == [
+        ("payments", 1, 1, "chargily", 1000),
+        ("payments", 3, 3, "chargily", 3000),
+    ]
+    assert [row.at.day for row in still_open if row.at] == [3, 5]
+
+
+def test_a_sale_says_of_which_chapter(connection: Connection) -> None:
+    booked = {"kind": "activation", "at": "2026-03-05T12:00", "subscription": 1}
+    sold = {
+        "terms": [{"user": 1, "chapter": 2, "amount": 900, "from": "2026-03-05", "until": "2026-04-05"}],
+        "money": [
+            {**booked, "account": "user_wallet", "user": 1, "amount": -900},
+            {**booked, "account": "subscription_revenue", "amount": 900},
+        ],
+    }
+    for rows in read_all(
+        connection, sold, *(f"revenue.{name}" for name in ("net", "billed", "by_teacher", "net_to_date"))
+    ):
+        assert [(row.user_id, row.chapter, row.amount) for row in rows] == [(1, "2", 900)]
+
+
 def test_no_page_leaves_out_what_was_written_before_an_earlier_transaction(connection: Connection) -> None:
     # Given corrections by workers who book at once, so that entries come in another order than their transactions
     one = {"account": "user_wallet", "kind": "adjustment", "user": 1, "at": "2026-03-05T10:00"}

@@ -26,6 +26,7 @@ MAX_ROWS = 10 * PAGE
 _KEYS_OF_ROWS = {
     **{f"lessons.{name}": "course's id" for name in ("watched", "finished", "watch_time")},
     **dict.fromkeys(("attendance.check_ins", "attendance.expected", "subscriptions.mrr"), "chapter's id"),
+    "payments.disputes_open": "provider",
 }
 
 

@@ -43,7 +43,7 @@ _OPERATORS_NUMBERS = frozenset(
 _LESS_IS_BETTER = frozenset(
     {
         *(f"payments.{name}" for name in ("pending", "failed", "refunded", "charged_back")),
-        *(f"payments.{name}" for name in ("disputes_open", "fees", "other_currency")),
+        *(f"payments.{name}" for name in ("disputes_open", "fees", "other_currency", "office_returned")),
         "revenue.returned",
         *(f"wallets.{name}" for name in ("debt", "debtors")),
         *(f"payments.credit_{name}" for name in ("p50", "p95", "max")),
