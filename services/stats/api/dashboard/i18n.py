@@ -77,6 +77,10 @@ class Translations:
             return f"{name} ({key})" if name else str(pattern).format(id=key)
         return str(self._found["keys"].get(key, key))
 
+    def heading(self, by: str) -> str:
+        """What the keys of a breakdown are."""
+        return str(self._found["headings"].get(by, by))
+
     def day(self, day: date, form: str = "full") -> str:
         written = format_date(day, form, locale=self.locale)
         # CLDR leaves out that in French the first day of a month, and no other, is an ordinal

@@ -85,6 +85,8 @@ class RowsView:
 
     name: str
     key: str
+    #: What the keys of the rows are.
+    heading: str
     definition: str
     definition_language: str
     value: str
@@ -157,6 +159,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
     return RowsView(
         name,
         "" if query.key is None else words.key(by, query.key, names),
+        words.heading(by),
         definition,
         language,
         "–" if value is None else words.value(value, number.unit, currency),

@@ -107,6 +107,8 @@ class Shown:
     more: str
     #: Whether it leads to rows that add up to it.
     has_rows: bool = False
+    #: What the keys of a breakdown are.
+    heading: str = ""
     #: What has added up in the week (from Sunday), the month and the school year so far, where every day of it is kept.
     to_date: tuple[tuple[str, str], ...] = ()
 
@@ -250,6 +252,7 @@ class _Reader:
         found = f"{section.name}.{number.name}"
         return Shown(
             *(found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)),
+            heading=words.heading(number.by) if number.by else "",
             to_date=self._to_date(section, number),
         )
 

@@ -220,7 +220,9 @@ def test_every_language_says_the_same_things() -> None:
         for language in ("fr", "ar"):
             assert set(re.findall(r"{\w+}", found[language]["page"][key])) == set(re.findall(r"{\w+}", phrase)), key
     every = {(section.name, number.name) for section in SECTIONS for number in section.numbers}
+    breakdowns = {number.by for section in SECTIONS for number in section.numbers if number.by}
     for language, translation in found.items():
+        assert translation["headings"].keys() == breakdowns, language
         numbers = translation["numbers"]
         assert {(section, name) for section, names in numbers.items() for name in names} == every
         for section, name in every:
