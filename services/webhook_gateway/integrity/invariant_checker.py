@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from services.webhook_gateway.integrity.invariants import (
     Broken,
     Invariant,
+    Touched,
     different,
     unbalanced,
     unpublished,
@@ -36,10 +37,6 @@ PUBLISH_SECONDS = 60.0
 #: A check of every user may take this share of the time, however much there is to find.
 FULL_CHECK_SHARE = 0.02
 
-_TOUCHED = """
-    SELECT e.transaction_id, a.user_id FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
-    WHERE e.id > %(since)s
-"""
 _ENDS = """
     SELECT coalesce((SELECT max(id) FROM ledger_entries), 0) AS entry,
         coalesce((SELECT max(id) FROM ledger_transactions), 0) AS transaction,
@@ -122,12 +119,11 @@ class InvariantChecker:
 
     def _check_some(self, settled: int) -> None:
         ends = self._connection.exec_driver_sql(_ENDS).one()
-        touched = self._connection.exec_driver_sql(_TOUCHED, {"since": settled}).all()
-        transactions = {row.transaction_id for row in touched} | {broken.id for broken in self._broken_transactions}
-        users = {row.user_id for row in touched if row.user_id} | {broken.id for broken in self._broken_users}
+        transactions = Touched(settled, [broken.id for broken in self._broken_transactions])
+        users = Touched(settled, [broken.id for broken in self._broken_users])
         stretch = range(self._next_transaction, self._next_transaction + TRANSACTIONS_A_CHECK)
         self._broken_transactions = _once(
-            unbalanced(self._connection, sorted(transactions)), unbalanced(self._connection, stretch)
+            unbalanced(self._connection, transactions), unbalanced(self._connection, stretch)
         )
         self._next_transaction = 0 if stretch.stop > ends.transaction else stretch.stop
         if self._drift(settled) != self._explained_minor and time.monotonic() >= self._next_full_check:
@@ -143,7 +139,7 @@ class InvariantChecker:
             began = time.monotonic()
             walked = different(self._connection, stretch)
             self._users_a_check = next_stretch(len(stretch), time.monotonic() - began)
-            self._broken_users = _once(different(self._connection, sorted(users)), walked)
+            self._broken_users = _once(different(self._connection, users), walked)
             self._next_user = 0 if stretch.stop > ends.user_ else stretch.stop
         self._advance(ends.entry)
 
