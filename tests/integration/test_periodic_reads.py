@@ -31,6 +31,7 @@ GROWING = {
     "ledger_entries",
     "ledger_transactions",
     "ledger_adjustments",
+    "provider_payouts",
     "subscriptions",
     "users",
     "attendances",
