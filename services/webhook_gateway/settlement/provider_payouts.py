@@ -46,7 +46,7 @@ class PayoutBookings:
             if row is None:
                 return False
             if row.currency != self.currency:
-                refusal = f"the ledger is in {self.currency}, the payout in {row.currency}; set NOUBA_CURRENCY right"
+                refusal = f"the ledger is in {self.currency}, the payout in {row.currency}; correct NOUBA_CURRENCY"
                 connection.execute(text(_REFUSE), {"id": row.id, "refusal": refusal})
                 return False
             transaction_id = post(connection, paid_out(row.provider, row.amount_minor, row.currency))

@@ -230,7 +230,7 @@ def test_a_payout_in_another_currency_is_not_booked_and_may_be_recorded_again(
     bookings.book_due()
 
     # Then it is refused in words, and nothing is booked
-    refusal = "the ledger is in DZD, the payout in EUR; set NOUBA_CURRENCY right"
+    refusal = "the ledger is in DZD, the payout in EUR; correct NOUBA_CURRENCY"
     assert database.rows("SELECT refusal FROM provider_payouts") == [(refusal,)]
     assert database.rows(BOOKED) == [(0,)]
 
