@@ -34,6 +34,7 @@ from services.webhook_gateway.refunds.postgres_requests import PostgresRefundReq
 from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store
 from services.webhook_gateway.settlement.postgres_users_able_to_pay import users_covered
+from services.webhook_gateway.settlement.provider_payouts import PayoutBookings
 from services.webhook_gateway.settlement.retry_due import release_due, release_lost
 from services.webhook_gateway.settlement.wallet_adjustments import AdjustmentBookings
 from shared.contracts.routes import GATEWAY, QUEUES
@@ -185,6 +186,7 @@ READS: Mapping[str, PeriodicRead] = {
     "payments: wallets": PeriodicRead(_each(_measure_wallets), ("wallets",), 10),
     "payments: reconciliation": PeriodicRead(_each(_reconcile), ("asking NAME",)),
     "payments: corrections": PeriodicRead(_each(_book_corrections), ("corrections",)),
+    "payments: payouts": PeriodicRead(_each(lambda engine: PayoutBookings(engine, "DZD").book_due()), ("payouts",)),
     "payments: refunds": PeriodicRead(
         _each(lambda engine: PostgresRefundRequests(_committing(engine)).take()), ("refunds",)
     ),

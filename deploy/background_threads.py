@@ -53,6 +53,7 @@ DUTIES: dict[str, tuple[Duty, ...]] = {
         Duty("due events", 121, "parked webhooks are not tried again"),
         Duty("lost messages", 130, "webhooks whose message RabbitMQ lost wait for `due events`"),
         Duty("corrections", 121, "corrections that operators enter are not booked"),
+        Duty("payouts", 121, "payouts that operators record are not booked"),
         *_LETTERS,
         Duty("refunds", 121, "refunds that operators request are not begun"),
         Duty(

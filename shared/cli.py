@@ -33,7 +33,7 @@ OPERATORS = {
     ),
     "erase": Place("shared.operations.retention.cli:erase", "Erase one person's data and keep the books."),
     "payments": Place(
-        "shared.operations.payments.cli:payments", "Find, show, import and refund payments; correct wallets."
+        "shared.operations.payments.cli:payments", "Find and refund payments; correct wallets; record payouts."
     ),
     "retention": Place("shared.operations.retention.cli:retention", "Show and erase what is past its retention."),
     "school-tables": Place(

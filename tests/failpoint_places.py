@@ -46,6 +46,7 @@ ELSEWHERE: Final = (
     "events.replay.before_commit", "events.replay.after_commit",
     "drain.after_commit", "spool.after_append", "sealer.before_commit",
     "adjustments.after_posting", "adjustments.after_subscriptions",
+    "payouts.after_posting", "payouts.before_commit", "payouts.after_commit",
     "reconcile.after_take", "reconcile.after_answer", "reconcile.after_keep",
     "checkout.after_begin", "checkout.after_call", "checkout.after_keep",
     "refunds.after_note", "refunds.after_answer", "refunds.after_keep",

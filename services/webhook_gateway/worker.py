@@ -28,6 +28,7 @@ from services.webhook_gateway.settings import GatewaySettings
 from services.webhook_gateway.settlement.batched import MAX_LOCK_MS, BatchedSettlement
 from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
 from services.webhook_gateway.settlement.postgres import open_store, read_events
+from services.webhook_gateway.settlement.provider_payouts import PayoutBookings
 from services.webhook_gateway.settlement.retry_due import (
     LOST_MESSAGES_POLL_SECONDS,
     SHORT_QUEUE_MESSAGES,
@@ -83,6 +84,7 @@ def run(settings: GatewaySettings, psp_settings: ProviderSettings) -> int:
         relay,
         *_retries(background, broker, rabbitmq_url, relay.wake),
         PeriodicThread("corrections", partial(_book_corrections, poll_engine, settings, terms), 1.0),
+        PeriodicThread("payouts", PayoutBookings(poll_engine, settings.currency).book_due, 1.0),
         *operator_threads(broker, background, rabbitmq_url, [QUEUE]),
         PeriodicThread("refunds", _refunding(poll_engine, providers, breakers, relay.wake, settings).begin_next, 1.0),
         *rounds(polled, poll_engine, settings.subscription_period, terms),

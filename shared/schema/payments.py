@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -239,7 +240,7 @@ ledger_accounts = Table(
     UniqueConstraint("kind", "user_id", "provider", postgresql_nulls_not_distinct=True),
     CheckConstraint(
         "kind IN ('user_wallet', 'psp_clearing', 'psp_fees', 'subscription_revenue', 'dispute_withheld', "
-        "'dispute_contested', 'dispute_losses', 'dispute_fees', 'adjustments')",
+        "'dispute_contested', 'dispute_losses', 'dispute_fees', 'adjustments', 'bank')",
         name="kind_known",
     ),
     info={"writer": "gateway"},
@@ -256,7 +257,7 @@ ledger_transactions = Table(
     created_at_column(),
     CheckConstraint(
         "kind IN ('payment', 'refund', 'refund_reversed', 'dispute_withheld', 'dispute_released', 'dispute_lost', "
-        "'dispute_fee', 'activation', 'deactivation', 'adjustment')",
+        "'dispute_fee', 'activation', 'deactivation', 'adjustment', 'payout')",
         name="kind_known",
     ),
     # an event moves the money of a payment or a subscription once, whatever the code above believes
@@ -311,6 +312,37 @@ ledger_adjustments = Table(
     CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
     Index(None, "user_id"),
     Index("ix_ledger_adjustments_due", "id", postgresql_where=text("booked_at IS NULL AND refusal IS NULL")),
+    info={"writer": "gateway"},
+)
+
+# What a provider transferred to the school's bank, as an operator recorded it: the worker books it, once.
+provider_payouts = Table(
+    "provider_payouts",
+    metadata,
+    id_column(),
+    Column("provider", Text, nullable=False),
+    # the bank's reference of the transfer: it names the payout
+    Column("reference", Text, nullable=False),
+    # positive: the bank got it; negative: it came back to the provider
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("paid_on", Date, nullable=False),
+    Column("actor_name", Text, nullable=False),
+    created_at_column(),
+    Column("transaction_id", BigInteger, ForeignKey("ledger_transactions.id")),
+    Column("booked_at", INSTANT),
+    # why it was not booked, and will not be
+    Column("refusal", Text),
+    CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
+    # one that was refused may be recorded again
+    Index(
+        "uq_provider_payouts_reference",
+        "provider",
+        "reference",
+        unique=True,
+        postgresql_where=text("refusal IS NULL"),
+    ),
+    Index("ix_provider_payouts_due", "id", postgresql_where=text("booked_at IS NULL AND refusal IS NULL")),
     info={"writer": "gateway"},
 )
 

@@ -93,6 +93,14 @@ subscriptions = Table(
         postgresql_include=("activated_at", "id", "user_id", "access_level"),
         postgresql_where=text("status <> 'pending_payment'"),
     ),
+    Index(
+        "brin_subscriptions_ends_at",
+        "ends_at",
+        "activated_at",
+        postgresql_using="brin",
+        postgresql_ops={"ends_at": "timestamptz_minmax_multi_ops"},
+        postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+    ),
     info={"writer": "school"},
 )
 

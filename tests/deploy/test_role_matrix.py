@@ -21,6 +21,7 @@ from deploy.helm import build
 from local.postgres import Postgres
 from shared.contracts.routes import QUEUES
 from shared.messaging.topology import declarations
+from tests.command_line import nouba
 from tests.roles import ROLES, apply_roles, url_of_role
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import NO_RABBITMQ, NOUBA, Database, RunningGateway, RunningWorker, deliver, paid
@@ -372,6 +373,8 @@ def test_the_worker_books_seals_and_corrects_with_the_gateways_role(
         "INSERT INTO ledger_adjustments (idempotency_key, user_id, amount_minor, currency, reason, actor_name)"
         " VALUES ('k', 1, 100, 'DZD', 'a test', 'Amina')"
     )
+    # a payout of a provider whose money is booked
+    database.execute("INSERT INTO ledger_accounts (kind, provider) VALUES ('psp_clearing', 'satim')")
     # and a webhook whose body is past its retention
     database.execute(
         "INSERT INTO webhook_events (provider, dedupe_key, body, body_sha256, state, received_at)"
@@ -390,17 +393,24 @@ def test_the_worker_books_seals_and_corrects_with_the_gateways_role(
         ) as worker,
         httpx.Client(base_url=gateway.url) as client,
     ):
-        # When a payment is reported
+        # When an operator records a payout with the console's role, and a payment is reported
+        recorded = nouba(
+            *("payments", "record-payout", "satim", "1", "--reference", "r", "--on", "2026-03-05"),
+            NOUBA_DATABASE_URL=url_of_role(server.url, "nouba_console"),
+        )
+        assert recorded.returncode == 0, recorded.stderr
         payment = paid(user_id=1)
         assert deliver(client, payment).status_code == 200
 
-        # Then it is booked and sealed, the correction too, and the head of the chain is anchored
+        # Then it is booked and sealed, the correction and the payout too, and the head of the chain is anchored
         wait_until(
             lambda: database.rows("SELECT balance_minor FROM users") == [(250_100,)], 30, "the wallet is not credited"
         )
         wait_until(
             lambda: database.rows("SELECT count(*) FROM seals WHERE what = 'version'") == [(2,)], 30, "it is not sealed"
         )
+        booked = "SELECT booked_at IS NOT NULL FROM provider_payouts"
+        wait_until(lambda: database.rows(booked) == [(True,)], 30, "the payout is not booked")
         wait_until((tmp_path / "heads").exists, 30, "the head is not anchored")
         erased = "SELECT body FROM webhook_events WHERE body_erased_at IS NOT NULL"
         wait_until(lambda: database.rows(erased) == [(b"",)], 30, "the old body is not erased")

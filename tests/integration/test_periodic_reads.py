@@ -31,6 +31,7 @@ GROWING = {
     "ledger_entries",
     "ledger_transactions",
     "ledger_adjustments",
+    "provider_payouts",
     "subscriptions",
     "users",
     "attendances",
@@ -82,7 +83,7 @@ def _count(find: Callable[[Query, Days], object]) -> Callable[[Engine], Round]:
 DUTIES: dict[str, Callable[[Engine], Round]] = {
     **{name: read.prepare for name, read in READS.items()},
     "statistics: lessons": _count(lambda ask, days: lessons.compute(ask, days, Rules("DZD"))),
-    "statistics: conversion": _count(activity_and_retention._converted),
+    "statistics: conversion": _count(activity_and_retention._conversions),
     "statistics: years of students": _count(registered_users.registered),
 }
 

@@ -15,6 +15,8 @@ from services.stats.snapshots.compute import Failure
 from services.stats.snapshots.postgres_sections import PostgresSections
 from services.webhook_gateway.payments.objects import Dispute, DisputeState
 from services.webhook_gateway.payments.payment_state import Stage
+from services.webhook_gateway.settlement.provider_payouts import PayoutBookings
+from shared.operations.payments.record_payout import Payout, record_payout
 from shared.runtime.database import build_engine
 from tests.stats.school import RULES
 from tests.webhook_gateway.settlement.harness import Clock, Harness
@@ -105,3 +107,33 @@ def test_an_open_dispute_and_a_lost_one_are_two_numbers_and_neither_is_a_refund(
     assert (found["payments.disputes_open"], found["payments.charged_back"], found["payments.refunded"]) == (0, 2000, 0)
     assert found["wallets.total"] == 3000
     assert found["payments.clearing"] == 3000
+
+
+def test_a_payout_that_is_booked_is_not_owed_any_more(engine: Engine, harness: Harness, database_url: str) -> None:
+    # Given a payment that was collected yesterday, less a fee
+    user_id = harness.school.add_user()
+    today = datetime.now(UTC).date()
+    harness.book(reference="R1", stage=Stage.COMPLETED, amount_minor=5000, fee_minor=120, user_id=user_id)
+    age(engine)
+    assert numbers(engine, today)["payments.clearing"] == 4880
+
+    # When its provider pays a part of it out
+    committing = build_engine(database_url)
+    part = Payout(
+        provider="psp",
+        reference="VIR-1",
+        amount_minor=4000,
+        currency="DZD",
+        # the day of the transfer is not the day on which it counts
+        paid_on=today - timedelta(days=9),
+        actor_name="ali",
+    )
+    record_payout(committing, part)
+    PayoutBookings(committing, "DZD").book_due()
+    committing.dispose()
+
+    # Then the provider owes the rest, and neither wallets nor what came in have changed
+    found = numbers(engine, today)
+    assert (found["payments.clearing"], found["payments.clearing_by_provider"]) == (880, {"psp": 880})
+    assert found["payments.paid_out"] == 4000
+    assert (found["payments.cash_in"], found["payments.fees"], found["wallets.total"]) == (0, 0, 5000)

@@ -117,6 +117,7 @@ _entries = st.fixed_dictionaries(
                 "subscription_revenue",
                 "psp_clearing",
                 "psp_fees",
+                "bank",
                 "dispute_withheld",
                 "dispute_fees",
             )
@@ -131,6 +132,7 @@ _entries = st.fixed_dictionaries(
                 "dispute_released",
                 "dispute_lost",
                 "adjustment",
+                "payout",
                 "activation",
                 "deactivation",
             )
@@ -320,6 +322,11 @@ def _entry(school: School, entry: Row) -> Row:
     if account == "subscription_revenue" and not terms:
         account = "psp_clearing"
     kind = entry["kind"]
+    # a payout is between a provider and the bank
+    if kind == "payout" and account != "bank":
+        account = "psp_clearing"
+    if account == "bank":
+        kind = "payout"
     if account == "subscription_revenue" and kind != "deactivation":
         kind = "activation"
     return {
@@ -330,7 +337,7 @@ def _entry(school: School, entry: Row) -> Row:
         "user_id": 1 + entry["whose"] % len(users) if account == "user_wallet" else None,
         "subscription_id": 1 + entry["whose"] % len(terms) if account == "subscription_revenue" else None,
         "payment_id": entry["payment_id"],
-        "provider": (None, "chargily", "satim")[entry["whose"] % 3] if account == "psp_clearing" else None,
+        "provider": (None, "chargily", "satim")[entry["whose"] % 3] if account in ("psp_clearing", "bank") else None,
     }
 
 

@@ -69,6 +69,8 @@ class Money(Terms):
             "disputes_open": _sum(entry for entry in ever if entry["account"] == "dispute_withheld"),
             "fees": -_sum(e for e in self.rows("ledger", "at") if e["account"] in ("psp_fees", "dispute_fees")),
             "clearing": -_sum(entry for entry in ever if entry["account"] == "psp_clearing"),
+            # the bank has what the providers gave out of what they had collected; the ledger writes that below zero
+            "paid_out": sum(0 - e["amount_minor"] for e in self.rows("ledger", "at") if e["account"] == "bank"),
             "clearing_by_provider": add_up(
                 (entry.get("provider"), -entry["amount_minor"]) for entry in ever if entry["account"] == "psp_clearing"
             ),

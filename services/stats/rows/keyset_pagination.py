@@ -39,6 +39,7 @@ _ENTRY_TESTS = {
     "billed": "entry.account_id = ANY (%(revenue)s::bigint[]) AND kind <> 'deactivation'",
     "returned": "entry.account_id = ANY (%(revenue)s::bigint[]) AND kind = 'deactivation'",
     **{name: f"entry.account_id = ANY (%({name})s::bigint[])" for name in ("clearing", "withheld", "fees")},
+    "paid_out": "entry.account_id = ANY (%(bank)s::bigint[])",
     "topped_up": f"{_WALLETS} kind = 'payment' AND entry.amount_minor > 0",
     "refunded": f"{_WALLETS} (kind IN ('refund', 'refund_reversed') OR kind = 'payment' AND entry.amount_minor < 0)",
     "disputed": f"{_WALLETS} kind IN ('dispute_withheld', 'dispute_released', 'dispute_lost', 'dispute_fee')",
@@ -46,10 +47,13 @@ _ENTRY_TESTS = {
 }
 _ALL_KINDS = (
     "payment", "refund", "refund_reversed", "dispute_withheld", "dispute_released", "dispute_lost", "dispute_fee",
-    "activation", "deactivation", "adjustment",
+    "activation", "deactivation", "adjustment", "payout",
 )  # fmt: skip
 #: Which of the school's accounts an entry belongs to, by what `ledger` calls it; others are of wallets.
-_ACCOUNTS = {"billed": "revenue", "returned": "revenue", "clearing": "clearing", "withheld": "withheld", "fees": "fees"}
+_ACCOUNTS = {
+    "billed": "revenue", "returned": "revenue", "clearing": "clearing", "withheld": "withheld", "fees": "fees",
+    "paid_out": "bank",
+}  # fmt: skip
 
 
 def by_id(

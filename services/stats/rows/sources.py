@@ -253,6 +253,7 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "payments.disputes_open": Written(_DISPUTES_OPEN),
     "payments.fees": Entries(("fees",), -1),
     "payments.clearing": Entries(("clearing",), -1, to_date=True),
+    "payments.paid_out": Entries(("paid_out",), -1, key="account_provider"),
     "payments.started": _started,
     "payments.started_by_status": replace(_started, key="status"),
     "payments.started_by_method": replace(_started, key="method"),

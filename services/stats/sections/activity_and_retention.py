@@ -121,7 +121,11 @@ def _conversions(ask: Query, days: Days) -> list[Conversion]:
     longer = days.reaching_back(WINDOW_DAYS - 1)
     before = list(longer)[: WINDOW_DAYS - 1]
     kept = [[ask.kept(day, f"engagement.{name}") for name in ("cohort_30", "converted_30")] for day in before]
-    known = [Conversion(registered, converted) for registered, converted in kept if None not in (registered, converted)]
+    known = [
+        Conversion(registered, converted)
+        for registered, converted in kept
+        if registered is not None and converted is not None
+    ]
     return [*known, *_count(ask, days)] if len(known) == len(before) else _count(ask, longer)
 
 

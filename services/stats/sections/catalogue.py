@@ -19,7 +19,8 @@ LEFT_OUT = {
     "users who logged in": "only the last login of a user is kept, so a day's logins are forgotten at the next one",
     "lessons watched in a player that does not report": "segments come from caches, and a segment that was fetched is "
     "not one that was watched; docs/playback.md has the report that a player sends",
-    "payouts of the providers": "the ledger books what providers owe, and not yet what they paid out",
+    "payouts that nobody recorded": "providers report none of them; `nouba payments record-payout` books what the "
+    "school's bank got",
     "webhooks that came twice": "a repetition leaves no row; Prometheus counts it (nouba_gateway_requests_total)",
     "webhooks that were refused": "what proves nothing is not kept; Prometheus counts it",
     "jobs of the queues": "that a message was done or tried again leaves no row; Prometheus counts it "
@@ -37,6 +38,9 @@ IDENTITIES = (
     ("`payments.cash_in`", "`payments.topped_up` + `payments.office`; `payments.office_returned` is not taken off"),
     ("`payments.office`", "the sum of `payments.office_by_method`"),
     ("`payments.clearing`", "the sum of `payments.clearing_by_provider`"),
+    ("the change of `payments.clearing`", "`payments.topped_up` - `payments.refunded` - `payments.charged_back` - the "
+     "change of `payments.disputes_open` - `payments.fees` - `payments.paid_out`, where disputes took nothing that the "
+     "wallets did not hold"),
     ("`wallets.total`", "`wallets.credit` - `wallets.debt`"),
     ("`revenue.net`", "`revenue.billed` - `revenue.returned`, and the sum of `revenue.by_chapter` and of "
      "`revenue.by_teacher`"),

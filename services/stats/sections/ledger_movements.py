@@ -50,6 +50,8 @@ class Movements:
     #: How much more the providers owe to the school; and the entries of that, by provider.
     clearing: list[int]
     due: dict[str, list[int]]
+    #: What the providers paid out to the school's bank.
+    paid_out: list[int]
     #: What operators' corrections gave to wallets.
     adjusted: list[int]
     #: What providers kept of payments, and for disputes.
@@ -78,6 +80,7 @@ CASE WHEN entry.account_id = ANY (%(revenue)s::bigint[])
      WHEN entry.account_id = ANY (%(fees)s::bigint[]) THEN 'fees'
      WHEN entry.account_id = ANY (%(withheld)s::bigint[]) THEN 'withheld'
      WHEN entry.account_id = ANY (%(clearing)s::bigint[]) THEN 'clearing'
+     WHEN entry.account_id = ANY (%(bank)s::bigint[]) THEN 'paid_out'
      WHEN entry.account_id = ANY (%(own)s::bigint[]) THEN 'own'
      WHEN booked.kind = 'payment' THEN CASE WHEN entry.amount_minor > 0 THEN 'topped_up' ELSE 'refunded' END
      WHEN booked.kind IN ('refund', 'refund_reversed') THEN 'refunded'
@@ -128,7 +131,7 @@ SELECT what, account_id, sum(amount_minor)::bigint AS amount_minor FROM (
     FROM ledger_transactions AS booked
     JOIN ledger_entries AS entry ON entry.transaction_id = booked.id AND entry.currency = %(currency)s
     WHERE booked.created_at < %(begins_at)s
-) AS moved WHERE what <> 'own' GROUP BY what, account_id
+) AS moved WHERE what NOT IN ('own', 'paid_out') GROUP BY what, account_id
 """  # noqa: S608
 
 _PROVIDERS = "SELECT id, provider FROM ledger_accounts WHERE kind = 'psp_clearing'"
@@ -185,7 +188,7 @@ class _Moved:
     def add(self, entries: Entries, bucket: Integers, is_wallet: NDArray[np.bool_]) -> None:
         """Add these, which are in the school's currency."""
         is_inside = bucket < self._number - 1
-        for name in ("revenue", "fees", "withheld", "clearing"):
+        for name in ("revenue", "fees", "withheld", "clearing", "bank"):
             which = np.flatnonzero(is_inside & np.isin(entries.accounts, self._own[name]))
             at, amounts = bucket[which], entries.amounts[which]
             if name == "revenue":
@@ -248,6 +251,7 @@ class _Moved:
             withheld=total("withheld"),
             clearing=_negative(total("clearing")),
             due=self._clearing.by_name(self.providers.__getitem__),
+            paid_out=_negative(total("bank")),
             adjusted=total("adjusted"),
             fees=_negative(total("fees")),
             wallets=total(*OF_WALLETS),
@@ -301,6 +305,7 @@ def accounts(ask: Query) -> dict[str, list[int]]:
         "fees": ("psp_fees", "dispute_fees"),
         "withheld": ("dispute_withheld",),
         "clearing": ("psp_clearing",),
+        "bank": ("bank",),
     }
     found = {name: [row.id for row in rows if row.kind in of] for name, of in kinds.items()}
     return {**found, "own": [row.id for row in rows]}

@@ -92,15 +92,24 @@ NUMBERS = (
     MetricDefinition(
         "clearing",
         Unit.MINOR,
-        "Clearing at the day's end: what the providers have collected and owe to the school, less what went back and "
-        "what they kept. What they paid out is not booked yet.",
+        "Clearing at the day's end: what the providers have collected and owe to the school, less what went back, what "
+        "they kept and what they paid out, as far as `nouba payments record-payout` booked it.",
         reach_days=FOREVER,
+        source=_LEDGER,
+        reconciles="the day before, with topped_up, without refunded, charged_back, the change of disputes_open, fees "
+        "and paid_out",
+    ),
+    MetricDefinition(
+        "paid_out",
+        Unit.MINOR,
+        "What the providers paid out to the school's bank, booked in the day by `nouba payments record-payout`, less "
+        "payouts that came back. It is neither cash in nor revenue: it is what they had collected before.",
         source=_LEDGER,
     ),
     MetricDefinition(
         "clearing_by_provider",
         Unit.MINOR,
-        "Clearing at the day's end. Payouts are not booked, and so not taken off.",
+        "Clearing at the day's end: what each provider owes, less what it paid out as far as that is booked.",
         by="provider",
         reach_days=FOREVER,
         source=_LEDGER,
@@ -255,6 +264,7 @@ def _booked(days: Days, moved: Movements, office: Mapping[str, list[int]]) -> li
                 "disputes_open": withheld,
                 "fees": moved.fees[bucket],
                 "clearing": clearing,
+                "paid_out": moved.paid_out[bucket],
                 "clearing_by_provider": largest({key: amount for key, amount in due.items() if amount}),
                 "topped_up_by_provider": breakdown(moved.by_provider, bucket),
                 "topped_up_by_method": breakdown(moved.by_method, bucket),

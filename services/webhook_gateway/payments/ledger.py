@@ -27,6 +27,8 @@ class AccountKind(StrEnum):
     #: What disputes took beyond what the payers' wallets held of the payment, because it was refunded before.
     DISPUTE_LOSSES = "dispute_losses"
     DISPUTE_FEES = "dispute_fees"
+    #: What each provider transferred to the school's bank: negative, for the school holds it.
+    BANK = "bank"
 
 
 class TransactionKind(StrEnum):
@@ -42,6 +44,7 @@ class TransactionKind(StrEnum):
     ACTIVATION = "activation"
     DEACTIVATION = "deactivation"
     ADJUSTMENT = "adjustment"
+    PAYOUT = "payout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,15 @@ def adjusted(user_id: int, amount_minor: int, currency: str) -> Transaction:
         (Account(AccountKind.ADJUSTMENTS), -amount_minor),
     )
     return Transaction(TransactionKind.ADJUSTMENT, entries, currency)
+
+
+def paid_out(provider: str, amount_minor: int, currency: str) -> Transaction:
+    """A provider transferred `amount_minor` to the school's bank, or got it back where that is negative."""
+    entries = (
+        (Account(AccountKind.CLEARING, provider=provider), amount_minor),
+        (Account(AccountKind.BANK, provider=provider), -amount_minor),
+    )
+    return Transaction(TransactionKind.PAYOUT, entries, currency)
 
 
 def subscription_paid(subscription: Subscription, user_id: int, currency: str) -> Transaction:

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, text
 
-from services.webhook_gateway.payments.ledger import Account, AccountKind, Transaction, adjusted
+from services.webhook_gateway.payments.ledger import adjusted
 from services.webhook_gateway.settlement.book_payment_notice import WalletPolicy
+from services.webhook_gateway.settlement.post_transaction import post
 from services.webhook_gateway.settlement.settlement_store import SettlementStore
 from services.webhook_gateway.settlement.subscription_activation import pay_subscriptions
 from shared.runtime.failpoints import failpoint
@@ -26,13 +27,6 @@ SELECT id, user_id, amount_minor, currency, transaction_id FROM ledger_adjustmen
 WHERE id = :id AND booked_at IS NULL AND refusal IS NULL FOR UPDATE
 """
 _LOCK_WALLET = "SELECT FROM users WHERE id = :user_id FOR NO KEY UPDATE"
-_OPEN_ACCOUNT = "INSERT INTO ledger_accounts (kind, user_id) VALUES (:kind, :user_id) ON CONFLICT DO NOTHING"
-_POST = "INSERT INTO ledger_transactions (kind) VALUES (:kind) RETURNING id"
-_ENTER = """
-INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
-SELECT :transaction_id, id, :amount_minor, :currency FROM ledger_accounts
-WHERE kind = :kind AND user_id IS NOT DISTINCT FROM CAST(:user_id AS bigint) AND provider IS NULL
-"""
 _MOVE = "UPDATE users SET balance_minor = balance_minor + :amount_minor WHERE id = :user_id"
 _NOTE = "UPDATE ledger_adjustments SET transaction_id = :transaction_id WHERE id = :id"
 _REFUSE = "UPDATE ledger_adjustments SET refusal = :refusal WHERE id = :id"
@@ -74,23 +68,7 @@ class AdjustmentBookings:
             connection.execute(text(_REFUSE), {"id": row.id, "refusal": refusal})
             return False
         connection.execute(text(_LOCK_WALLET), {"user_id": row.user_id})
-        posting = adjusted(row.user_id, row.amount_minor, row.currency)
-        transaction_id = _enter(connection, posting)
+        transaction_id = post(connection, adjusted(row.user_id, row.amount_minor, row.currency))
         connection.execute(text(_MOVE), {"user_id": row.user_id, "amount_minor": row.amount_minor})
         connection.execute(text(_NOTE), {"id": row.id, "transaction_id": transaction_id})
         return True
-
-
-def _enter(connection: Connection, posting: Transaction) -> int:
-    transaction_id = int(connection.execute(text(_POST), {"kind": posting.kind}).scalar_one())
-    for account, amount_minor in posting.entries:
-        names = _names(account)
-        connection.execute(text(_OPEN_ACCOUNT), names)
-        values = {"transaction_id": transaction_id, "amount_minor": amount_minor, "currency": posting.currency}
-        connection.execute(text(_ENTER), {**names, **values})
-    return transaction_id
-
-
-def _names(account: Account) -> dict[str, Any]:
-    assert account.kind in (AccountKind.WALLET, AccountKind.ADJUSTMENTS)
-    return {"kind": account.kind, "user_id": account.user_id}

@@ -1,4 +1,4 @@
-"""`nouba payments` and `nouba wallet`: find a payment, explain a balance, correct a wallet."""
+"""`nouba payments` and `nouba wallet`: find a payment, explain a balance, correct a wallet, record a payout."""
 
 import json
 import uuid
@@ -15,14 +15,14 @@ from shared.operations.payments.queries import PaymentDetails, PaymentFilter, Pa
 from shared.operations.payments.wallet_statement import Wallet, read_wallet
 from shared.runtime.currency import BadAmountError, format_minor, parse_minor
 from shared.runtime.lazy_group import LazyGroup, Place
-from shared.runtime.settings import CurrencyCode, DatabaseSettings, read_settings
+from shared.runtime.settings import CurrencyCode, ProcessSettings, read_settings
 from shared.runtime.visible_text import visible
 
 APPLICATION = "nouba payments"
 
 
-class SchoolSettings(DatabaseSettings):
-    """The currency of the wallets."""
+class SchoolSettings(ProcessSettings):
+    """The currency of the wallets, and the school's zone."""
 
     currency: CurrencyCode = "DZD"
 
@@ -34,7 +34,7 @@ _PLACES = {
 
 @click.group(cls=LazyGroup, places=_PLACES)
 def payments() -> None:
-    """Find, show, import and refund payments; correct wallets.
+    """Find and refund payments; correct wallets; record payouts.
 
     \b
     Examples:
@@ -44,6 +44,7 @@ def payments() -> None:
       nouba payments import orders.csv --dry-run
       nouba payments refund pi_3PqXyz --amount 500.00 --reason "one lesson less" --key ticket-1042
       nouba payments adjust 7 -200.00 --reason "paid twice in cash" --key cash-2026-11-23-7
+      nouba payments record-payout satim 97500.00 --reference VIR-118 --on 2026-11-23
     """
 
 
@@ -233,12 +234,7 @@ def adjust(
     from shared.operations.payments import request_wallet_adjustment as use_case
 
     currency = read_settings(SchoolSettings).currency
-    try:
-        amount_minor = parse_minor(amount, currency)
-    except BadAmountError as error:
-        raise click.BadParameter(str(error), param_hint="AMOUNT") from None
-    if amount_minor == 0:
-        raise click.BadParameter("nothing would be booked", param_hint="AMOUNT")
+    amount_minor = _amount_minor(amount, currency)
     wanted = use_case.Adjustment(
         idempotency_key=idempotency_key or f"cli-{uuid.uuid4()}",
         user_id=user_id,
@@ -263,6 +259,70 @@ def adjust(
         click.echo(f"Correction {adjustment_id} is kept; a worker books it when one runs.")
     if status.refusal:
         raise click.ClickException(f"Correction {adjustment_id} was refused: {status.refusal}.")
+
+
+@payments.command(context_settings={"ignore_unknown_options": True})
+@click.argument("provider")
+@click.argument("amount")
+@click.option("--reference", required=True, help="The bank's reference of the transfer; it names the payout.")
+@click.option(
+    "--on", "paid_at", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day of the transfer: 2026-11-23."
+)
+@actor_option
+@click.option("--wait", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds for a worker.")
+@json_option
+def record_payout(
+    provider: str,
+    amount: str,
+    reference: str,
+    paid_at: datetime,
+    actor_name: str,
+    wait: float,
+    as_json: bool,
+) -> None:
+    """Record what PROVIDER paid out to the school's bank.
+
+    AMOUNT is in the currency's main unit, as the bank statement has it: 97500.00; -97500.00 is a payout that came back.
+
+    No money moves. The payments worker books the payout, and what the provider owes is less by it
+    (`payments.clearing` of the statistics). With the same --reference it is booked once, however often it is recorded.
+
+    \b
+    Examples:
+      nouba payments record-payout satim 97500.00 --reference VIR-118 --on 2026-11-23
+      nouba payments record-payout satim -97500.00 --reference VIR-118-R --on 2026-11-25 --actor-name amina
+    """
+    from shared.operations.payments import record_payout as use_case
+
+    settings = read_settings(SchoolSettings)
+    currency, amount_minor = settings.currency, _amount_minor(amount, settings.currency)
+    if not (reference := reference.strip()):
+        raise click.BadParameter("it is empty", param_hint="--reference")
+    if (paid_on := paid_at.date()) > datetime.now(settings.zone).date():
+        raise click.BadParameter(f"{paid_on} has not come yet; give the day of the transfer", param_hint="--on")
+    wanted = use_case.Payout(
+        provider=provider,
+        reference=reference,
+        amount_minor=amount_minor,
+        currency=currency,
+        paid_on=paid_on,
+        actor_name=actor_name,
+    )
+    with operators_database(APPLICATION) as engine:
+        try:
+            payout_id, is_new = use_case.record_payout(engine, wanted)
+        except use_case.CannotRecordError as error:
+            raise click.ClickException(str(error)) from None
+        status = use_case.wait_for_payout(engine, payout_id, wait)
+    payout = f"Payout {payout_id} of {format_minor(amount_minor, currency)} by {provider}"
+    if as_json:
+        click.echo(json.dumps({**status.as_json(), "is_new": is_new}))
+    elif status.is_booked:
+        click.echo(f"{payout} is booked." if is_new else f"{payout} was recorded before, and is booked.")
+    elif status.refusal is None:
+        click.echo(f"{payout} is kept; a worker books it when one runs.")
+    if status.refusal:
+        raise click.ClickException(f"{payout} was refused: {status.refusal}.")
 
 
 @click.command()
@@ -290,6 +350,16 @@ def wallet(user_id: int, at: datetime | None, limit: int, as_json: bool) -> None
         click.echo(json.dumps(found.as_json()))
     else:
         _print_wallet(found)
+
+
+def _amount_minor(amount: str, currency: str) -> int:
+    try:
+        amount_minor = parse_minor(amount, currency)
+    except BadAmountError as error:
+        raise click.BadParameter(str(error), param_hint="AMOUNT") from None
+    if amount_minor == 0:
+        raise click.BadParameter("nothing would be booked", param_hint="AMOUNT")
+    return amount_minor
 
 
 def _payment(engine: Engine, reference: str) -> PaymentDetails:

@@ -149,6 +149,19 @@ def test_a_dispute_is_a_row_of_what_it_changes(connection: Connection) -> None:
     assert [row.at.day for row in still_open if row.at] == [3, 5]
 
 
+def test_a_payout_says_of_which_provider(connection: Connection) -> None:
+    paid_out = {"kind": "payout", "at": "2026-03-05T12:00"}
+    money = [
+        {**paid_out, "account": account, "amount": sign * amount, "provider": provider}
+        for provider, amount in (("satim", 700), ("chargily", 30), ("satim", -50))
+        for account, sign in (("psp_clearing", 1), ("bank", -1))
+    ]
+    booked, owed = read_all(connection, {"money": money}, "payments.paid_out", "payments.clearing")
+
+    assert sorted((row.key, row.amount) for row in booked) == [("chargily", 30), ("satim", -50), ("satim", 700)]
+    assert sum(row.amount for row in owed) == -680
+
+
 def test_a_sale_says_of_which_chapter(connection: Connection) -> None:
     booked = {"kind": "activation", "at": "2026-03-05T12:00", "subscription": 1}
     sold = {

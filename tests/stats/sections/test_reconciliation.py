@@ -27,7 +27,7 @@ slowly = settings(deadline=None, suppress_health_check=list(HealthCheck), report
 
 KINDS = (
     "top_up", "top_up", "sale", "sale", "renewal", "return", "cut", "edit", "refund", "dispute", "win", "lose",
-    "adjust", "stop",
+    "adjust", "stop", "pay_out",
 )  # fmt: skip
 CHAPTERS, TERM_DAYS = (None, 1, 2), (None, 1, 7, 28, 30, 31, 45, 90)
 STUDENTS = 4
@@ -85,18 +85,26 @@ class Simulation:
         """One thing that happens."""
         user += self._before
         running = [one for one in self._sold if one["status"] == "active" and one["activated_at"] < at]
-        if what in ("top_up", "adjust", "refund"):
-            kinds = {"top_up": ("payment", amount), "adjust": ("adjustment", amount), "refund": ("refund", -amount)}
-            self._enter(at, kinds[what][0], kinds[what][1], "psp_clearing", user)
+        if what == "top_up":
+            self._enter(at, "payment", amount, "psp_clearing", user)
+            self._between(at, "payment", "psp_fees", "psp_clearing", amount // 40)
+        elif what == "adjust":
+            self._enter(at, "adjustment", amount, "adjustments", user)
+        elif what == "refund":
+            self._enter(at, "refund", -amount, "psp_clearing", user)
+        elif what == "pay_out":
+            # one of ten comes back
+            self._between(at, "payout", "bank", "psp_clearing", amount if amount % 10 else -amount)
         elif what == "dispute":
             self._withheld += amount
-            self._enter(at, "dispute_withheld", -amount, "dispute_withheld", user)
+            self._enter(at, "dispute_withheld", -amount, "psp_clearing", user)
+            self._between(at, "dispute_withheld", "dispute_contested", "dispute_withheld", amount)
         elif what in ("win", "lose") and self._withheld:
             taken, self._withheld = min(amount, self._withheld), max(0, self._withheld - amount)
+            kind = "dispute_released" if what == "win" else "dispute_lost"
             if what == "win":
-                self._enter(at, "dispute_released", taken, "dispute_withheld", user)
-            else:
-                self._book(at, "dispute_lost", "dispute_withheld", -taken, None)
+                self._enter(at, kind, taken, "psp_clearing", user)
+            self._between(at, kind, "dispute_withheld", "dispute_contested", taken)
         elif what == "sale":
             self._sell(at, user, chapter, amount, days)
         elif what == "renewal" and running:
@@ -157,6 +165,12 @@ class Simulation:
         self._book(at, kind, "user_wallet", amount, user)
         self._book(at, kind, other, -amount, None, subscription)
 
+    def _between(self, at: datetime, kind: str, giver: str, other: str, amount: int) -> None:
+        """One account of the school gives `amount`, and another one gets it."""
+        if amount:
+            self._book(at, kind, giver, -amount, None)
+            self._book(at, kind, other, amount, None)
+
     def _book(
         self, at: datetime, kind: str, account: str, amount: int, user: int | None, subscription: int | None = None
     ) -> None:
@@ -204,6 +218,14 @@ def agree(connection: Connection, *histories: Acts) -> None:
         assert change("wallets.total") == change("wallets.credit") - change("wallets.debt")
         assert after["payments.cash_in"] == after["payments.topped_up"] + after["payments.office"]
         assert after["payments.clearing"] == sum(after["payments.clearing_by_provider"].values())
+        assert change("payments.clearing") == (
+            payments["topped_up"]
+            - payments["refunded"]
+            - payments["charged_back"]
+            - change("payments.disputes_open")
+            - after["payments.fees"]
+            - after["payments.paid_out"]
+        )
         assert after["revenue.net"] == after["revenue.billed"] - after["revenue.returned"]
         assert after["revenue.net"] == after["revenue.earned"] + change("revenue.deferred")
         assert change("revenue.net_to_date") == after["revenue.net"]

@@ -327,6 +327,7 @@ def test_what_happens_to_payments_and_verdicts_in_good_order_is_no_fault(engine:
         "ledger_transactions",
         "ledger_entries",
         "ledger_adjustments",
+        "provider_payouts",
         "operator_acts",
         "row_versions",
         "seals",

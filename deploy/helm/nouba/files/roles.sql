@@ -94,7 +94,8 @@ GRANT SELECT, INSERT ON payment_links TO nouba_gateway;
 GRANT SELECT ON kept_subscriptions TO nouba_gateway;
 GRANT SELECT, INSERT, UPDATE (state, note, attempts, next_attempt_at, refunded_before_minor, event_id) ON refund_requests
     TO nouba_gateway;
-GRANT SELECT, INSERT, UPDATE (transaction_id, booked_at, refusal) ON ledger_adjustments TO nouba_gateway;
+GRANT SELECT, INSERT, UPDATE (transaction_id, booked_at, refusal) ON ledger_adjustments, provider_payouts
+    TO nouba_gateway;
 GRANT SELECT, INSERT ON ledger_accounts, ledger_transactions, ledger_entries, seals, operator_acts TO nouba_gateway;
 -- put in by triggers, with the rights of the tables' owner
 GRANT SELECT ON row_versions TO nouba_gateway;
@@ -143,8 +144,8 @@ GRANT SELECT (viewer, course_id, day, played_ms, parts), INSERT (viewer, course_
 -- messages leave through the gateway's outbox.
 GRANT SELECT ON dead_letters, queue_pauses, operator_acts, outbox, transcode_jobs, transcode_chunks, daily_stats,
     daily_stats_newest, changed_days, payments, payment_objects, ledger_accounts, ledger_transactions, ledger_entries,
-    ledger_adjustments, refund_requests, subscriptions TO nouba_console;
-GRANT INSERT ON refund_requests TO nouba_console;
+    ledger_adjustments, provider_payouts, refund_requests, subscriptions TO nouba_console;
+GRANT INSERT ON refund_requests, provider_payouts TO nouba_console;
 -- an e-mail address is searched for, and never shown
 GRANT SELECT (id, email, balance_minor) ON users TO nouba_console;
 GRANT SELECT (id, provider, reference, state, reason, signed, attempts, resolution, payment_id, received_at, drained_at,

@@ -56,11 +56,11 @@ _LESS_IS_BETTER = frozenset(
 )
 
 
-#: What the school owes or holds for others: that it grows is neither good nor bad.
+#: What the school owes or holds for others, or others for it: that it grows is neither good nor bad.
 _NEITHER = frozenset(
     {
         *(f"wallets.{name}" for name in ("credit", "total", "mean", "adjusted")),
-        *("revenue.deferred", "payments.clearing"),
+        *("revenue.deferred", "payments.clearing", "payments.paid_out"),
     }
 )
 
