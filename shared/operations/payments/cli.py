@@ -266,7 +266,12 @@ def adjust(
 @click.argument("amount")
 @click.option("--reference", required=True, help="The bank's reference of the transfer; it names the payout.")
 @click.option(
-    "--on", "paid_at", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day of the transfer: 2026-11-23."
+    "--on",
+    "paid_at",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
+    required=True,
+    help="The day of the transfer: 2026-11-23.",
 )
 @actor_option
 @click.option("--wait", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds for a worker.")
