@@ -168,9 +168,15 @@ EXPECTED = {
 }
 
 
-@pytest.mark.slow
+#: Those that take minutes; the others run the same harness.
+LONG = {"transcoder", "payments", "day1000"}
+
+
 @pytest.mark.timeout(MAX_SECONDS + 60)
-@pytest.mark.parametrize("part", EXPECTED)
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(part, marks=pytest.mark.nightly if part in LONG else pytest.mark.slow) for part in EXPECTED],
+)
 def test_a_part_measures_the_subject_and_all_its_rivals(part: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     # When; its name is short, because Chromium has a socket below it
     folder = tmp_path_factory.mktemp("t")

@@ -9,7 +9,7 @@ from tests.sim.interleaving import SEEDS_PER_DATABASE, Servers, run_seed
 from tests.webhook_gateway.processes import new_database
 
 #: `make test-all` plays the first so many, in tests of a database each, and CI all of them every night.
-SEEDS, NIGHTLY_SEEDS = 1000, 10_000
+SEEDS, NIGHTLY_SEEDS = 400, 10_000
 
 
 @pytest.fixture

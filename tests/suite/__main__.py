@@ -8,8 +8,10 @@ from typing import Final
 
 TESTS: Final = Path(__file__).parents[1]
 ROOT: Final = TESTS.parent
-#: Tests wait for servers as often as for a processor, so that three processes fill two cores.
-PROCESSES: Final = max(2, (os.cpu_count() or 2) * 3 // 2)
+_CORES: Final = os.cpu_count() or 2
+#: The tests of `make test` wait for servers for two thirds of their time, so that four processes fill two cores; films
+#: and histories, which the others add, do not wait.
+PROCESSES: Final = {"quick": max(2, _CORES * 2), "all": max(2, _CORES * 3 // 2), "nightly": max(2, _CORES * 3 // 2)}
 _MARKED: Final = {
     "quick": "not slow and not nightly and not lint",
     "all": "not nightly and not lint",
@@ -35,8 +37,8 @@ def command(selection: str, part: str, arguments: list[str]) -> list[str]:
     line = [sys.executable, "-m", "pytest", "-q", "-m", _MARKED[selection]]
     if selection == "quick":
         line += ["--hypothesis-profile", "quick"]
-    if selection != "lint":
-        line += ["-n", str(PROCESSES), "--dist", "loadgroup", "--no-loadscope-reorder", "--max-worker-restart", "0"]
+    if processes := PROCESSES.get(selection):
+        line += ["-n", str(processes), "--dist", "loadgroup", "--no-loadscope-reorder", "--max-worker-restart", "0"]
     return [*line, *(str(folder.relative_to(ROOT)) for folder in parts().get(part, ())), *arguments]
 
 

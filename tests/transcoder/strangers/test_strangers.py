@@ -9,15 +9,20 @@ from services.transcoder.ffmpeg.process import Ffmpeg
 from tests.transcoder.strangers.figures import figures_of
 from tests.transcoder.strangers.recipes import RECIPES, Recipe
 
-#: One of each table for `make test`; `make test-all` judges all.
+#: One of each table for `make test`; `make test-all` judges each second one, and `make test-nightly` the others.
 REPRESENTATIVE = {
     "H.264 and AAC in MPEG-TS", "a program stream that began anew", "open groups of pictures", "VP8 with hidden frames",
 }  # fmt: skip
 
 
+def _marks(place: int, recipe: Recipe) -> tuple[pytest.MarkDecorator, ...]:
+    if recipe.name in REPRESENTATIVE:
+        return ()
+    return (pytest.mark.nightly if place % 2 else pytest.mark.slow,)
+
+
 @pytest.mark.parametrize(
-    "recipe",
-    [pytest.param(one, id=one.name, marks=() if one.name in REPRESENTATIVE else pytest.mark.slow) for one in RECIPES],
+    "recipe", [pytest.param(one, id=one.name, marks=_marks(place, one)) for place, one in enumerate(RECIPES)]
 )
 def test_a_film_of_a_stranger_becomes_the_lesson_that_a_viewer_expects(
     recipe: Recipe, ffmpeg: Ffmpeg, tmp_path: Path
