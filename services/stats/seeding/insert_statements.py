@@ -175,8 +175,8 @@ SELECT i, 'user_wallet', i, NULL FROM generate_series(%(first)s::bigint, least(%
 UNION ALL
 SELECT {users} + own.ordinality, own.kind, NULL, own.provider
 FROM unnest(ARRAY['psp_clearing', 'psp_clearing', 'subscription_revenue', 'psp_fees', 'psp_fees', 'dispute_withheld',
-                  'dispute_withheld', 'adjustments'],
-            ARRAY['chargily', 'satim', NULL, 'chargily', 'satim', 'chargily', 'satim', NULL])
+                  'dispute_withheld', 'adjustments', 'bank', 'bank'],
+            ARRAY['chargily', 'satim', NULL, 'chargily', 'satim', 'chargily', 'satim', NULL, 'chargily', 'satim'])
      WITH ORDINALITY AS own (kind, provider, ordinality) WHERE %(first)s = 1
 """
 
@@ -248,6 +248,19 @@ _ADJUSTMENTS = _bookings("""
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i WHERE i %% 200 = 0
 """)
 
+# On the third of each month what was collected in the month before, without what went back since.
+_PAYOUTS = _bookings("""
+    SELECT 4 * {payments} + 4 * {subscriptions} + {users} + row_number() OVER (ORDER BY at, account) AS id,
+           'payout' AS kind, NULL::bigint AS payment_id, NULL::bigint AS subscription_id, at,
+           {users} + 8 + account AS user_id, -amount_minor AS to_wallet, 0 AS fee, account
+    FROM (
+        SELECT date_trunc('month', completed_at, 'UTC') + interval '1 month 2 days 9 hours' AS at,
+               CASE provider WHEN 'satim' THEN 2 ELSE 1 END AS account,
+               sum(amount_minor - fee_minor - refunded_minor)::bigint AS amount_minor
+        FROM payments WHERE %(first)s = 1 AND completed_at IS NOT NULL GROUP BY 1, 2
+    ) AS collected WHERE at < '{ends_at}'
+""")
+
 _OFFICE = """
 INSERT INTO office_payments (user_id, method, amount_minor, received_at)
 SELECT 1 + pg_temp.pick(i, 30, greatest(1, i * {users} / {office})), method,
@@ -294,6 +307,7 @@ TABLES = (
     Rows("ledger_entries", "payments", _DISPUTES, 0.01),
     Rows("ledger_entries", "subscriptions", _RETURNS, 0.01),
     Rows("ledger_entries", "users", _ADJUSTMENTS, 0.015),
+    Rows("ledger_entries", "users", _PAYOUTS, 0.0),
     Rows("office_payments", "office", _OFFICE),
     Rows("users", "users", _USERS),
 )
