@@ -205,10 +205,13 @@ _CREDITS = _bookings("""
     FROM payments WHERE id BETWEEN %(first)s AND %(last)s AND completed_at IS NOT NULL
 """)
 
+# For what it was sold, whatever was changed later.
 _ACTIVATIONS = _bookings("""
-    SELECT {payments} + id AS id, 'activation' AS kind, NULL::bigint AS payment_id, id AS subscription_id,
-           activated_at AS at, user_id, -amount_minor AS to_wallet, 0 AS fee, 3 AS account
-    FROM subscriptions WHERE id BETWEEN %(first)s AND %(last)s AND activated_at IS NOT NULL
+    SELECT {payments} + one.id AS id, 'activation' AS kind, NULL::bigint AS payment_id, one.id AS subscription_id,
+           one.activated_at AS at, one.user_id, -coalesce(sold.amount_minor, one.amount_minor) AS to_wallet, 0 AS fee,
+           3 AS account
+    FROM subscriptions AS one LEFT JOIN subscription_terms AS sold ON sold.subscription_id = one.id
+    WHERE one.id BETWEEN %(first)s AND %(last)s AND one.activated_at IS NOT NULL
 """)
 
 # Up to twenty days after the payment, and before the end.

@@ -26,7 +26,10 @@ MAX_ROWS = 10 * PAGE
 _KEYS_OF_ROWS = {
     **{f"lessons.{name}": "course's id" for name in ("watched", "finished", "watch_time")},
     **dict.fromkeys(("attendance.check_ins", "attendance.expected", "subscriptions.mrr"), "chapter's id"),
-    "payments.disputes_open": "provider",
+    **{
+        f"payments.{name}": "provider"
+        for name in ("topped_up", "refunded", "charged_back", "disputes_open", "fees", "paid_out", "clearing")
+    },
 }
 
 
