@@ -22,10 +22,10 @@ def content(engine: Engine) -> dict[str, str]:
         return {name: connection.execute(text(query.format(name))).scalar_one() for name in sorted(metadata.tables)}
 
 
-def seeded(url: str, number: int = 1, until: date = UNTIL) -> dict[str, str]:
+def seeded(url: str, number: int = 1, until: date = UNTIL, users: int = USERS) -> dict[str, str]:
     engine = build_engine(url)
     try:
-        seed(engine, USERS, number, until, ZoneInfo("Africa/Algiers"), lambda table, done, total: None)
+        seed(engine, users, number, until, ZoneInfo("Africa/Algiers"), lambda table, done, total: None)
         return content(engine)
     finally:
         engine.dispose()
@@ -45,3 +45,20 @@ def test_seeding_leaves_no_day_marked(database_url: str) -> None:
     found = seeded(database_url)
     assert found["changed_days"].startswith("0 rows")
     assert found["users"].startswith(f"{USERS} rows")
+
+
+def test_a_sale_is_booked_for_what_it_was_sold(database_url: str) -> None:
+    seeded(database_url, users=600)
+    engine = build_engine(database_url)
+    query = """
+        SELECT count(*), count(*) FILTER (WHERE entry.amount_minor <> sold.amount_minor)
+        FROM subscription_terms AS sold
+        JOIN ledger_transactions AS booked ON booked.subscription_id = sold.subscription_id AND kind = 'activation'
+        JOIN ledger_entries AS entry ON entry.transaction_id = booked.id
+        JOIN ledger_accounts AS account ON account.id = entry.account_id AND account.kind = 'subscription_revenue'
+    """
+    with engine.connect() as connection:
+        sold, wrong = connection.execute(text(query)).one()
+    engine.dispose()
+    assert sold > 0
+    assert wrong == 0
