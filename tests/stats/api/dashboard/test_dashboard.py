@@ -450,6 +450,14 @@ def test_net_sales_are_not_called_revenue(language: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "payouts"), [("en", "recorded payouts"), ("fr", "reversements saisis"), ("ar", "التحويلات المسجلة")]
+)
+def test_what_providers_owe_says_that_it_knows_recorded_payouts_alone(language: str, payouts: str) -> None:
+    for name in ("clearing", "clearing_by_provider"):
+        assert payouts in words_of(language).number("payments", name)
+
+
+@pytest.mark.parametrize(
     ("value", "unit", "english", "french"),
     [
         (1_309_000, Unit.MILLISECONDS, "22 min", "22 min"),
