@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -12,6 +13,7 @@ from local.postgres import Postgres
 from services.webhook_gateway import api_docs
 from shared import api_reference
 from tests.e2e.browser import NARROW, WIDE, Browser
+from tests.variations import variations
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import RunningGateway, new_database
 
@@ -58,11 +60,13 @@ def test_swagger_ui_is_unchanged() -> None:
     assert "Apache License" in (api_reference.FOLDER / "swagger-ui.LICENSE").read_text()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(
+    "look", variations(product((WIDE, NARROW), (False, True)), [(WIDE, False), (NARROW, True)]), ids=str
+)
 def test_axe_finds_nothing_on_the_page_and_it_loads_nothing_from_elsewhere(
-    gateway: RunningGateway, browser: Browser, size: tuple[int, int], dark: bool
+    gateway: RunningGateway, browser: Browser, look: tuple[tuple[int, int], bool]
 ) -> None:
+    size, dark = look
     # Given the page, with some operations and a schema opened
     show(gateway, browser, size, dark=dark)
     for name in OPENED:

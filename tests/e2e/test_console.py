@@ -19,6 +19,7 @@ from tests.console.factories import open_school
 from tests.console.oidc_server import OidcServer, running_provider
 from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
 from tests.queues import delete_virtual_host, make_virtual_host
+from tests.variations import variations
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import Database, Running, new_database
 
@@ -151,7 +152,7 @@ MORE_PAGES = ("/dead/1", "/lessons/1", "/lessons/2", "/endpoints/4", "/webhooks/
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", variations([False, True], [False]))
 def test_every_page_can_be_read_and_loads_nothing_from_elsewhere(
     console: RunningConsole, browser: Browser, path: str, dark: bool
 ) -> None:

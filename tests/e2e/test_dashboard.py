@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,6 +17,7 @@ from services.stats.sections import SECTIONS
 from tests.e2e.browser import FAINT_TEXTS, NARROW, WIDE, Browser
 from tests.stats.api.processes import RunningApi
 from tests.stats.api.snapshots import keep
+from tests.variations import variations
 from tests.waiting import wait_until
 from tests.webhook_gateway.processes import new_database
 
@@ -90,11 +91,11 @@ def test_arabic_begins_at_the_right(api: RunningApi, browser: Browser) -> None:
     assert name < value
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("look", variations(product(LANGUAGES, (False, True)), [("fr", False), ("ar", True)]), ids=str)
 def test_text_stands_out_and_nothing_is_wider_than_a_phone(
-    api: RunningApi, browser: Browser, language: str, dark: bool
+    api: RunningApi, browser: Browser, look: tuple[str, bool]
 ) -> None:
+    language, dark = look
     for size in (WIDE, NARROW):
         browser.open(f"{api.url}/?lang={language}", size, dark=dark)
 
@@ -105,11 +106,13 @@ def test_text_stands_out_and_nothing_is_wider_than_a_phone(
         assert (sum(map(int, page.strip("rgb()").split(","))) < 150) == dark
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize(
+    "look", variations(product((WIDE, NARROW), LANGUAGES), [(WIDE, "en"), (NARROW, "ar")]), ids=str
+)
 def test_a_number_leads_to_its_rows_and_they_lead_back(
-    api: RunningApi, browser: Browser, size: tuple[int, int], language: str
+    api: RunningApi, browser: Browser, look: tuple[tuple[int, int], str]
 ) -> None:
+    size, language = look
     browser.open(f"{api.url}/?lang={language}", size)
     browser.driver.find_element(By.CSS_SELECTOR, "a.rows[href$='number=users.new']").click()
     wait_until(lambda: browser.ask("location.pathname") == "/rows", 10)

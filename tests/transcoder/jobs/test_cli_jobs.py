@@ -26,10 +26,10 @@ def read_jobs(bench: Bench) -> list[dict[str, Any]]:
     return list(json.loads(nouba(bench, "jobs", "--json").stdout))
 
 
-def test_submit_follows_a_file_until_it_can_be_watched(bench: Bench, film: Path) -> None:
+def test_submit_follows_a_file_until_it_can_be_watched(bench: Bench, short_film: Path) -> None:
     course_id = bench.add_course()
     with bench.worker():
-        done = nouba(bench, "submit", str(film), "--course", str(course_id), "--follow", "--json")
+        done = nouba(bench, "submit", str(short_film), "--course", str(course_id), "--follow", "--json")
 
     assert done.returncode == 0, done.stderr
     reported, *statuses = [json.loads(line) for line in done.stdout.splitlines()]

@@ -34,8 +34,8 @@ def test_ten_copies_of_each_message_at_once_are_one_encode_and_one_publish(
     assert bench.depths().get("videos.XQ", 0) == bench.scalar("SELECT count(*) FROM dead_letters") == 0
 
 
-def test_a_task_whose_message_was_lost_is_enqueued_again(bench: Bench, film: Path) -> None:
-    course_id, _ = bench.submit(film)
+def test_a_task_whose_message_was_lost_is_enqueued_again(bench: Bench, short_film: Path) -> None:
+    course_id, _ = bench.submit(short_film)
     with bench.worker("transcoder.after_finish=kill*1") as worker:
         worker.wait(30)
     assert bench.scalar("SELECT state FROM transcode_jobs") == State.ENCODING

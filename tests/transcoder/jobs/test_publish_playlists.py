@@ -9,12 +9,12 @@ from tests.transcoder.jobs.harness import Bench
 PLAYLISTS = 5
 
 
-def test_the_master_waits_for_all_playlists_and_for_a_segment_that_was_lost(bench: Bench, film: Path) -> None:
-    course_id, _ = bench.submit(film)
+def test_the_master_waits_for_all_playlists_and_for_a_segment_that_was_lost(bench: Bench, short_film: Path) -> None:
+    course_id, _ = bench.submit(short_film)
     with bench.worker("transcoder.before_publish=kill*1") as worker:
         assert worker.wait(120) == -signal.SIGKILL
     lesson = f"hls/{course_id}/"
-    (lost,) = (key for key in bench.storage.list(lesson) if key.endswith("240p/00002.m4s"))
+    (lost,) = (key for key in bench.storage.list(lesson) if key.endswith("240p/00001.m4s"))
     bench.storage.remove(lost)
 
     def whole() -> list[str]:

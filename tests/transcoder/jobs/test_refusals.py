@@ -63,9 +63,9 @@ def test_a_film_that_is_damaged_all_over_fails_and_what_was_made_of_it_goes(benc
 
 
 def test_what_is_not_what_was_planned_is_made_a_few_times_and_then_reported_to_the_teacher(
-    bench: Bench, film: Path
+    bench: Bench, short_film: Path
 ) -> None:
-    course_id, _ = bench.submit(film)
+    course_id, _ = bench.submit(short_film)
     # no chunk is finished beside the preview, which the lesson's failure would otherwise overtake
     with bench.worker("transcoder.after_encode=delay:300"):
         bench.wait(lambda: bench.course(course_id)[1], "no preview is shown", timeout_seconds=60)
@@ -99,8 +99,8 @@ def test_an_upload_that_is_not_there_fails_its_course(bench: Bench) -> None:
     assert bench.job(course_id) is None
 
 
-def test_an_upload_that_goes_while_it_is_encoded_fails_its_job(bench: Bench, film: Path) -> None:
-    course_id, key = bench.submit(film)
+def test_an_upload_that_goes_while_it_is_encoded_fails_its_job(bench: Bench, short_film: Path) -> None:
+    course_id, key = bench.submit(short_film)
     with bench.worker("transcoder.before_plan_commit=kill*1") as worker:
         worker.wait(30)
     bench.storage.remove(key)
@@ -126,8 +126,8 @@ def test_a_message_for_a_course_that_does_not_exist_is_dead_at_once(bench: Bench
 
 
 @pytest.mark.parametrize("attempts", [2])
-def test_a_fault_of_our_own_is_tried_again_and_then_reported(bench: Bench, film: Path, attempts: int) -> None:
-    course_id, _ = bench.submit(film)
+def test_a_fault_of_our_own_is_tried_again_and_then_reported(bench: Bench, short_film: Path, attempts: int) -> None:
+    course_id, _ = bench.submit(short_film)
     with bench.worker("transcoder.after_encode=raise", NOUBA_TRANSCODER_MAX_ATTEMPTS=str(attempts)):
         job = bench.wait_for(course_id, State.FAILED)
     assert job.reason

@@ -68,8 +68,8 @@ def test_an_upload_that_browsers_play_is_shown_at_once_and_replaced_by_the_lesso
     assert bench.objects(first.removesuffix("master.m3u8")) == shown, "who watches the first goes on"
 
 
-def test_any_other_long_upload_shows_its_first_minute_small(bench: Bench, film: Path) -> None:
-    course_id, _ = bench.submit(film)
+def test_any_other_long_upload_shows_its_first_minute_small(bench: Bench, short_film: Path) -> None:
+    course_id, _ = bench.submit(short_film)
 
     with bench.worker("transcoder.after_encode=delay:3600"), bench.worker("transcoder.after_encode=delay:3600"):
         bench.wait(lambda: bench.course(course_id)[1], "nothing is shown")
