@@ -27,12 +27,12 @@ activated_at < %(ends_at)s AND (ends_at IS NULL OR ends_at >= %(begins_at)s - %(
 """
 # One of those that is due to end within so many days.
 _EXPIRES = "ends_at < %(ends_at)s + interval '{days} days' AND " + _RUNS
+_BEGINS = "activated_at >= %(begins_at)s AND activated_at < %(ends_at)s"
+_ENDS = "(ends_at >= %(begins_at)s AND ends_at < %(ends_at)s {stopped})"
 # A term that begins or ends in the day, or whose grace does.
 _GRACE = "%(grace)s * interval '24 hours'"
-_TURNS = f"""
-(activated_at >= %(begins_at)s AND activated_at < %(ends_at)s OR ends_at >= %(begins_at)s AND ends_at < %(ends_at)s
- OR ends_at >= %(begins_at)s - {_GRACE} AND ends_at < %(ends_at)s - {_GRACE} {{stopped}})
-"""
+_GRACE_ENDS = f"ends_at >= %(begins_at)s - {_GRACE} AND ends_at < %(ends_at)s - {_GRACE}"
+_TURNS = f"({_BEGINS} OR {_ENDS} OR {_GRACE_ENDS})"
 _STOPPED = "OR stopped_at >= %(begins_at)s"
 # More may be found than have a say in the number, and none may be missing. Of each table so many are found at once.
 _CANDIDATES = """
@@ -58,15 +58,12 @@ class Terms:
     read: Reading
     #: Which terms may have a say in it.
     condition: str = _RUNS
+    #: Whether many terms do: then the first of them are found without the others.
+    are_many: bool = True
     #: The rows are users, and not subscriptions.
     of_users: bool = False
     #: The column that its key is.
     key: str | None = None
-
-    @property
-    def are_many(self) -> bool:
-        """Whether many terms may have a say in it: then the first of them are found without the others."""
-        return self.condition != _TURNS
 
     def candidates(
         self, ask: Query, request: RowsRequest, after: int, width: int
@@ -195,7 +192,7 @@ def _moved(test: Callable[[subscriptions.UserMove], int]) -> Terms:
             if amount := test(one):
                 yield Row("users", one.user_id, one.user_id, None, None, amount)
 
-    return Terms(read, _TURNS, of_users=True)
+    return Terms(read, _TURNS, are_many=False, of_users=True)
 
 
 def _expected(ask: Query, days: Days, planned: Sequence[Any]) -> Iterator[Row]:
@@ -214,12 +211,14 @@ def _instant(microseconds: int) -> datetime | None:
 
 def _renewals(*, is_renewed: bool) -> Terms:
     return Terms(
-        _of(lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=is_renewed)), _TURNS
+        _of(lambda ask, days, rules: subscriptions.renewing(ask, days, rules.grace_days, is_renewed=is_renewed)),
+        _GRACE_ENDS,
+        are_many=False,
     )
 
 
-def _turned(what: str) -> Terms:
-    return Terms(_of(lambda ask, days, rules: subscriptions.turned(ask, days, what)), _TURNS)
+def _turned(what: str, condition: str) -> Terms:
+    return Terms(_of(lambda ask, days, rules: subscriptions.turned(ask, days, what)), condition, are_many=False)
 
 
 def _expiring(within: int) -> Terms:
@@ -232,9 +231,9 @@ def _expiring(within: int) -> Terms:
 OF_TERMS: Mapping[str, Terms] = {
     "revenue.earned": Terms(_of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=False))),
     "revenue.deferred": Terms(_of(lambda ask, days, rules: subscriptions.recognised(ask, days, is_deferred=True))),
-    "subscriptions.activated": _turned("activated"),
-    "subscriptions.begun": _turned("begun"),
-    "subscriptions.ended": _turned("ended"),
+    "subscriptions.activated": _turned("activated", _BEGINS),
+    "subscriptions.begun": _turned("begun", _BEGINS),
+    "subscriptions.ended": _turned("ended", _ENDS),
     "subscriptions.expiring_7": _expiring(7),
     "subscriptions.expiring_30": _expiring(30),
     "subscriptions.renewals_due": _renewals(is_renewed=False),

@@ -108,12 +108,11 @@ JOIN ledger_entries AS entry ON entry.transaction_id = booked.id AND entry.curre
 LEFT JOIN ledger_accounts AS account ON account.id = entry.account_id
 LEFT JOIN subscriptions AS subscription ON subscription.id = booked.subscription_id
 LEFT JOIN chapters AS chapter ON chapter.id = subscription.chapter_id
-LEFT JOIN (
-    SELECT chapter_id, teacher_id, since,
-           coalesce(lead(since) OVER (PARTITION BY chapter_id ORDER BY since), 'infinity') AS until
-    FROM chapter_teachers
-) AS taught ON taught.chapter_id = subscription.chapter_id
-           AND booked.created_at >= taught.since AND booked.created_at < taught.until
+LEFT JOIN LATERAL (
+    SELECT one.chapter_id, one.teacher_id FROM chapter_teachers AS one
+    WHERE one.chapter_id = subscription.chapter_id AND one.since <= booked.created_at
+    ORDER BY one.since DESC LIMIT 1
+) AS taught ON true
 LEFT JOIN payments AS payment ON payment.id = booked.payment_id
 """
 ENTRIES = _ENTRIES.format(case=_CASE, booked="created_at >= %(begins_at)s")

@@ -105,10 +105,13 @@ SELECT user_id, coalesce(chapter_id, %(none)s) AS chapter, coalesce(hashtextexte
        coalesce(least(due_at, stopped_at), 'infinity') AS ends_at, coalesce(due_at, 'infinity') AS due_at,
        coalesce(sold_at, 'infinity') AS sold_at, coalesce(stopped_at, 'infinity') AS stopped_at, returned
 FROM (
-    SELECT one.id, one.user_id, one.chapter_id, one.access_level, one.activated_at, kept.amount_minor,
-           one.ends_at AS due_at, kept.ends_at AS sold_at, kept.stopped_at, 0::bigint AS returned
-    FROM subscription_terms AS kept
-    JOIN subscriptions AS one ON one.id = kept.subscription_id AND one.activated_at = kept.activated_at
+    SELECT one.id, one.user_id, one.chapter_id, one.access_level, one.activated_at,
+           coalesce(kept.amount_minor, one.amount_minor) AS amount_minor, one.ends_at AS due_at,
+           CASE WHEN kept.subscription_id IS NULL THEN one.ends_at ELSE kept.ends_at END AS sold_at, kept.stopped_at,
+           0::bigint AS returned
+    FROM subscriptions AS one
+    {join} JOIN subscription_terms AS kept
+        ON kept.subscription_id = one.id AND kept.activated_at = one.activated_at
     WHERE one.status <> 'pending_payment' AND one.activated_at < %(ends_at)s {whose}
       -- most were stopped long ago, which is known without their subscriptions
       AND (kept.stopped_at < %(begins_at)s AND kept.ends_at < %(begins_at)s) IS NOT TRUE
@@ -139,9 +142,9 @@ def read_terms(ask: Query, days: Days, take: Callable[[SubscriptionTerms], None]
     limits: dict[str, object] = {"begins_at": days.begins_at, "ends_at": days.ends_at, "none": NONE_GIVEN}
     if ask.users is not None:
         limits["users"] = list(ask.users)
-        as_sold, changed = _texts("user_id = ANY (%(users)s::bigint[])")
-        found = SubscriptionTerms.as_sold(ask.columns(as_sold, _NAMES_AS_SOLD, **limits))
-        take(found.beside(SubscriptionTerms(*ask.columns(changed, _NAMES, **limits))).in_order())
+        # few users have few terms: all of them at once, so that their subscriptions are read once
+        every = _changed("user_id = ANY (%(users)s::bigint[])", join="LEFT")
+        take(SubscriptionTerms(*ask.columns(every, _NAMES, **limits)).in_order())
         return
     as_sold, changed = _texts()
     # few, so all at once
@@ -172,8 +175,13 @@ def running_columns(ask: Query, days: Days, chapters: Sequence[int]) -> list[Int
 
 def _texts(whose: str = "") -> tuple[str, str]:
     """The queries for the terms as they were sold, and for those that were changed, of these subscriptions."""
+    return _AS_SOLD.format(whose=f"AND one.{whose}" if whose else ""), _changed(whose)
+
+
+def _changed(whose: str, join: str = "INNER") -> str:
+    """The query for the terms that were changed; with a LEFT join, for all terms."""
     one, kept = (f"AND {table}.{whose}" if whose else "" for table in ("one", "kept"))
-    return _AS_SOLD.format(whose=one), _CHANGED.format(whose=one, kept_whose=kept)
+    return _CHANGED.format(join=join, whose=one, kept_whose=kept)
 
 
 # those that ANALYZE saw, and then all: a scan for a handful of words costs as much as one for the terms
