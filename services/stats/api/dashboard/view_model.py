@@ -1,7 +1,7 @@
 """View model of the dashboard: each number with definition, history and change."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
+from services.stats.api.dashboard.statements import Statement, bridges, signed
 from services.stats.api.rollup import begin_of
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.rows.read_page import has_rows
@@ -124,6 +125,8 @@ class SectionView:
     #: The names of what has no value on this day.
     absent: tuple[str, ...] = ()
     failed: str = ""
+    #: How its balances got from opening to closing.
+    bridges: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +231,8 @@ class _Reader:
         broken_down = tuple(found for number, found in shown if number.by)
         known = {number for number, _ in shown}
         absent = tuple(self.words.number(section.name, number.name) for number in ours if number not in known)
-        return SectionView(section.name, self.words.section(section.name), plain, broken_down, absent)
+        found = SectionView(section.name, self.words.section(section.name), plain, broken_down, absent)
+        return replace(found, bridges=tuple(bridges(self.cache, self.day, section.name, self.words)))
 
     def _number(self, section: Section, number: MetricDefinition) -> Shown:
         words, value = self.words, _value(self.day, section, number)
@@ -299,7 +303,7 @@ class _Reader:
             share = rounded(10_000 * change, earlier)
             pattern = "+#,##0.0\u00a0%;−#,##0.0\u00a0%" if abs(share) < 10_000 else "+#,##0\u00a0%;−#,##0\u00a0%"
             return words.percent(share, pattern)
-        return self._value_text(-abs(change), number).replace("-", "+" if change > 0 else "−", 1)
+        return signed(change, number.unit, self.day.payload["currency"], words)
 
     def _parts(self, number: MetricDefinition, value: dict[str, int]) -> tuple[tuple[Share, ...], str]:
         whole = sum(abs(amount) for amount in value.values()) or 1
