@@ -186,7 +186,7 @@ _BY_STATUS, _BY_REASON, _BY_PROVIDER, _BY_METHOD = 0b010111, 0b011110, 0b101011,
 _BEGUN_BY_METHOD = 0b011101
 #: Statuses of payments that nothing was decided about, and of those that were collected, whatever came after.
 _OPEN = ("pending", "authorized")
-_COLLECTED = ("completed", "partially_refunded", "refunded", "disputed", "charged_back")
+COLLECTED = ("completed", "partially_refunded", "refunded", "disputed", "charged_back")
 
 _BEFORE = """
 SELECT count(*) AS completed FROM payments
@@ -303,7 +303,7 @@ def _begun(days: Days, rows: Sequence[Any]) -> list[dict[str, Value]]:
             "failure_reasons": breakdown(reasons, bucket),
         }
         if decided := started - pending:
-            numbers["success_rate"] = rounded(10_000 * of(bucket, *_COLLECTED), decided)
+            numbers["success_rate"] = rounded(10_000 * of(bucket, *COLLECTED), decided)
         found.append(numbers)
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
+from services.stats.api.dashboard.rates import written_parts
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
 from services.stats.api.dashboard.statements import Statement, bridges, signed
 from services.stats.api.rollup import begin_of
@@ -112,6 +113,8 @@ class Shown:
     heading: str = ""
     #: What has added up in the week (from Sunday), the month and the school year so far, where every day of it is kept.
     to_date: tuple[tuple[str, str], ...] = ()
+    #: Of a rate, how many of how many it is.
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +261,7 @@ class _Reader:
             *(found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)),
             heading=words.heading(number.by) if number.by else "",
             to_date=self._to_date(section, number),
+            of=written_parts(self.cache, self.day, found, words),
         )
 
     def _to_date(self, section: Section, number: MetricDefinition) -> tuple[tuple[str, str], ...]:

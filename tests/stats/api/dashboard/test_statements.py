@@ -56,10 +56,15 @@ BRIDGE = {
     LAST - timedelta(days=2): subscriptions(mrr=15_000, mrr_new=5_000, subscribers=12, subscribers_gained=2),
     LAST - timedelta(days=1): subscriptions(mrr=15_000, subscribers=12),
     LAST: subscriptions(
-        **dict(
-            mrr=16_500, mrr_new=3_000, mrr_expansion=700, mrr_reactivation=300, mrr_contraction=500, mrr_churn=2_000
-        ),
-        **dict(subscribers=11, subscribers_gained=2, subscribers_lost=3),
+        mrr=16_500,
+        mrr_new=3_000,
+        mrr_expansion=700,
+        mrr_reactivation=300,
+        mrr_contraction=500,
+        mrr_churn=2_000,
+        subscribers=11,
+        subscribers_gained=2,
+        subscribers_lost=3,
     ),
 }
 
@@ -99,3 +104,81 @@ def test_a_bridge_needs_every_day_of_it() -> None:
     assert len(lines(html, "Monthly recurring revenue: from opening to closing")["Opening"]) == 1
 
     assert 'class="statement"' not in shown(cache_of({LAST: BRIDGE[LAST]}))
+
+
+def of(html: str, number: str) -> str | None:
+    """What stands in brackets beside a number."""
+    row = html.split(f'<tr id="{number}">')[1].split("</tr>")[0]
+    found = re.search(r'<span class="of quiet">\(<bdi>(.*?)</bdi>\)', row)
+    return found[1] if found else None
+
+
+#: 30 days and one more, with the same numbers each day.
+MONTH: dict[date, Numbers] = {
+    LAST - timedelta(days=back): {
+        "payments.started": 160,
+        "payments.pending": 10,
+        "payments.success_rate": 8200,
+        "payments.started_by_status": {"completed": 120, "refunded": 2, "disputed": 1, "failed": 27, "pending": 10},
+        "subscriptions.subscribers": 400,
+        "subscriptions.customer_churn_30": 275,
+        "subscriptions.mrr": 1_000_000,
+        "subscriptions.grr_30": 9725,
+        "subscriptions.renewals": 3,
+        "subscriptions.renewals_due": 4,
+        "subscriptions.renewal_rate_30": 7500,
+        "lessons.finished": 1,
+        "lessons.watched": 3,
+        "lessons.completion": 3333,
+        "attendance.check_ins": 5,
+        "attendance.expected": 4,
+        "attendance.attendance_rate": 12_500,
+        "engagement.cohort_7": 0,
+        "engagement.retained_7": 0,
+        "engagement.converted_30": 1,
+        "engagement.cohort_30": 8,
+        "engagement.conversion_30": 1250,
+        "engagement.daily": 10,
+        "engagement.monthly": 40,
+        "engagement.stickiness": 2500,
+    }
+    for back in range(31)
+}
+
+
+def test_a_rate_says_how_many_of_how_many_it_is() -> None:
+    html = shown(cache_of(MONTH))
+
+    assert of(html, "payments.success_rate") == "123 of 150"
+    assert of(html, "subscriptions.customer_churn_30") == "11 of 400"
+    assert of(html, "subscriptions.grr_30") == "of DZD\u00a010,000.00"
+    assert of(html, "subscriptions.renewal_rate_30") == "90 of 120"
+    assert of(html, "lessons.completion") == "1 of 3"
+    assert of(html, "attendance.attendance_rate") == "5 of 4"
+    assert of(html, "engagement.conversion_30") == "30 of 240"
+    assert of(html, "engagement.stickiness") == "10.0 of 40"
+    assert of(html, "engagement.cohort_7") is None
+
+
+@pytest.mark.parametrize(("language", "written"), [("fr", "123 sur 150"), ("ar", "123 من 150")])
+def test_it_says_so_in_the_language_of_the_page(language: str, written: str) -> None:
+    assert of(shown(cache_of(MONTH), language), "payments.success_rate") == written
+
+
+@pytest.mark.parametrize(
+    ("number", "changed"),
+    [
+        ("subscriptions.renewal_rate_30", {LAST - timedelta(days=9): {}}),
+        ("payments.success_rate", {LAST: MONTH[LAST] | {"payments.pending": 11}}),
+        ("payments.success_rate", {LAST: MONTH[LAST] | {"payments.started_by_status": {"~others": 160}}}),
+        ("engagement.retention_7", {}),
+    ],
+)
+def test_it_says_nothing_where_the_kept_numbers_do_not_make_the_rate(number: str, changed: dict[date, Numbers]) -> None:
+    days = {day: numbers for day, numbers in (MONTH | changed).items() if numbers}
+    assert of(shown(cache_of(days)), number) is None
+
+
+def test_of_very_many_customers_it_says_of_how_many_a_share_is_lost() -> None:
+    many = {day: numbers | {"subscriptions.subscribers": 20_000} for day, numbers in MONTH.items()}
+    assert of(shown(cache_of(many)), "subscriptions.customer_churn_30") == "of 20,000"
