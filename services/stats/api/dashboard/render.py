@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ POLICY = "; ".join(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the school has set, and the page says in words."""
+
+    #: So many days after a subscription's end it counts as lost.
+    grace_days: int
+
+
 def render(template: str, language: str, **given: Any) -> CachedResponse:
     """A page of ours in one of LANGUAGES."""
     words = words_of(language)
@@ -40,7 +49,9 @@ def render(template: str, language: str, **given: Any) -> CachedResponse:
     return document(render_template(template, **given).encode(), "text/html; charset=utf-8")
 
 
-def page_of(cache: SnapshotCache, day: date | None, language: str, view: str = "school") -> CachedResponse:
+def page_of(
+    cache: SnapshotCache, day: date | None, language: str, policy: Policy, view: str = "school"
+) -> CachedResponse:
     """The page of `day`; a page that says so where it is not kept."""
     with_view = "" if view == "school" else f"&view={view}"
     given = {"cache": cache, "which": view, "with_view": with_view, "carried": with_view}
@@ -54,6 +65,7 @@ def page_of(cache: SnapshotCache, day: date | None, language: str, view: str = "
         day=day,
         view=view_of(cache, found, words_of(language), view),
         kept=found,
+        policy=policy,
         zone=ZoneInfo(found.payload["zone"]),
         earlier=earlier if earlier in cache.days else None,
         later=later if later in cache.days else None,

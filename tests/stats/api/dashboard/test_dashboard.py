@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 
 from services.stats.api.dashboard.i18n import words_of
-from services.stats.api.dashboard.render import page_of
+from services.stats.api.dashboard.render import Policy, page_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.api.dashboard.view_model import SHOWN_KEYS, VIEWS, is_for_operators
 from services.stats.api.rollup import begin_of
@@ -114,7 +114,7 @@ def test_it_names_what_a_day_has_no_value_of_and_says_that_no_month_is_closed(la
     day = Day(LAST, 1, "etag", gzip.compress(canonical(payload)), datetime.now(UTC))
 
     with Flask("services.stats.api").app_context():
-        html = page_of(SnapshotCache({LAST: day}), LAST, language).plain.decode()
+        html = page_of(SnapshotCache({LAST: day}), LAST, language, Policy(7)).plain.decode()
 
     names = words.page["comma"].join(words.number("users", name) for name in ("by_role", "by_year"))
     assert re.findall(r'<p class="quiet left-out">(.*?)</p>', html) == [words.page["absent_here"].format(names=names)]
@@ -317,7 +317,7 @@ def test_corrections_that_are_not_shown_at_once_are_added_up() -> None:
     body = canonical({**payload_of(LAST), "corrections": {"revenue.by_chapter": booked, "revenue.net": -4500}})
     day = Day(LAST, 1, "etag", gzip.compress(body), datetime.now(UTC))
     with Flask("services.stats.api").app_context():
-        html = page_of(SnapshotCache({LAST: day}), LAST, "en").plain.decode()
+        html = page_of(SnapshotCache({LAST: day}), LAST, "en", Policy(7)).plain.decode()
 
     Nesting(html)
     corrections = html.split('<section class="corrections"')[1].split("</section>")[0]

@@ -9,15 +9,17 @@ import pytest
 from flask import Flask
 
 from services.stats.api.dashboard.i18n import words_of
-from services.stats.api.dashboard.render import page_of
+from services.stats.api.dashboard.render import Policy, page_of
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.sections.base import Unit
+from services.stats.sections.catalogue import find
 from services.stats.snapshots.compute import canonical
 from shared.runtime.languages import LANGUAGES
 from tests.stats.api.snapshots import payload_of
 
 LAST = date(2026, 11, 3)
 Numbers = dict[str, Any]
+POLICY = Policy(7)
 
 
 def cache_of(numbers: dict[date, Numbers]) -> SnapshotCache:
@@ -32,9 +34,9 @@ def cache_of(numbers: dict[date, Numbers]) -> SnapshotCache:
     return SnapshotCache(days)
 
 
-def shown(cache: SnapshotCache, language: str = "en") -> str:
+def shown(cache: SnapshotCache, language: str = "en", policy: Policy = POLICY) -> str:
     with Flask("services.stats.api").app_context():
-        return page_of(cache, LAST, language).plain.decode()
+        return page_of(cache, LAST, language, policy).plain.decode()
 
 
 def lines(html: str, caption: str) -> dict[str, list[str]]:
@@ -182,3 +184,34 @@ def test_it_says_nothing_where_the_kept_numbers_do_not_make_the_rate(number: str
 def test_of_very_many_customers_it_says_of_how_many_a_share_is_lost() -> None:
     many = {day: numbers | {"subscriptions.subscribers": 20_000} for day, numbers in MONTH.items()}
     assert of(shown(cache_of(many)), "subscriptions.customer_churn_30") == "of 20,000"
+
+
+@pytest.mark.parametrize(
+    ("language", "grace_days", "said"),
+    [
+        ("en", 7, "a subscription counts as lost 7 days after its end"),
+        ("en", 1, "a subscription counts as lost 1 day after its end"),
+        ("en", 0, "a subscription counts as lost at its end. There are no days of grace"),
+        ("fr", 7, "un abonnement compte comme perdu 7\u00a0jours après sa fin"),
+        ("ar", 7, "بانقضاء المهلة (7 أيام)"),
+    ],
+)
+def test_the_days_of_grace_are_said_as_they_are_set(language: str, grace_days: int, said: str) -> None:
+    subscriptions = shown(cache_of(MONTH), language, Policy(grace_days)).split('<section id="subscriptions"')[1]
+    assert said in subscriptions.split("</section>")[0]
+
+
+@pytest.mark.parametrize(
+    ("language", "customers", "subscriptions"),
+    [("en", "customer", "subscription"), ("fr", "client", "abonnement"), ("ar", "زبائن", "اشتراكات")],
+)
+def test_names_say_whether_they_count_customers_or_subscriptions(
+    language: str, customers: str, subscriptions: str
+) -> None:
+    words = words_of(language)
+    names = {number.name: words.number("subscriptions", number.name).lower() for _, number in find("subscriptions.")}
+
+    of_customers = {name for name, text in names.items() if customers in text.replace("الزبائن", "زبائن")}
+    assert of_customers >= {"subscribers", "subscribers_gained", "subscribers_lost", "customer_churn_30"}
+    for name in ("total", "new", "active", "begun", "ended", "pending", "expiring_7", "renewals_due", "renewals"):
+        assert subscriptions in names[name].replace("الاشتراكات", "اشتراكات"), name
