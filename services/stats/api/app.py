@@ -26,7 +26,7 @@ def create_app(settings: ApiSettings, watch: CacheRefresher, row_reader: RowRead
     access = ReadAccess(
         TokenVerifier(settings.required_tokens()), settings.allowed_hosts(), client_address(settings.stats_proxies)
     )
-    policy = Policy(settings.stats_grace_days)
+    policy = Policy(settings.stats_grace_days, settings.stats_closing_day)
     app.extensions["reading"] = Reading(watch, access, settings.zone, settings.stats_ready_hours, row_reader, policy)
     app.register_blueprint(stats)
     app.wsgi_app = FastPath(app.wsgi_app, watch, access)  # type: ignore[method-assign]

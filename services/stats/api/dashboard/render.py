@@ -12,6 +12,7 @@ from flask import render_template
 from markupsafe import Markup
 
 from services.stats.api.cached_response import CachedResponse, document
+from services.stats.api.dashboard.closing import closing_words
 from services.stats.api.dashboard.i18n import words_of
 from services.stats.api.dashboard.view_model import view_of
 from services.stats.api.snapshot_cache import SnapshotCache
@@ -38,6 +39,8 @@ class Policy:
 
     #: So many days after a subscription's end it counts as lost.
     grace_days: int
+    #: The day of a month on which the month before is closed; 0 where an operator alone does it.
+    closing_day: int
 
 
 def render(template: str, language: str, **given: Any) -> CachedResponse:
@@ -58,6 +61,7 @@ def page_of(
     found = None if day is None else cache.days.get(day)
     if day is None or found is None:
         return render("absent.html", language, day=day, **given)
+    zone = ZoneInfo(found.payload["zone"])
     earlier, later = day - timedelta(days=1), day + timedelta(days=1)
     return render(
         "page.html",
@@ -66,7 +70,8 @@ def page_of(
         view=view_of(cache, found, words_of(language), view),
         kept=found,
         policy=policy,
-        zone=ZoneInfo(found.payload["zone"]),
+        zone=zone,
+        closing=closing_words(cache, day, policy.closing_day, zone, words_of(language)),
         earlier=earlier if earlier in cache.days else None,
         later=later if later in cache.days else None,
         **given,

@@ -114,7 +114,7 @@ def test_it_names_what_a_day_has_no_value_of_and_says_that_no_month_is_closed(la
     day = Day(LAST, 1, "etag", gzip.compress(canonical(payload)), datetime.now(UTC))
 
     with Flask("services.stats.api").app_context():
-        html = page_of(SnapshotCache({LAST: day}), LAST, language, Policy(7)).plain.decode()
+        html = page_of(SnapshotCache({LAST: day}), LAST, language, Policy(7, 5)).plain.decode()
 
     names = words.page["comma"].join(words.number("users", name) for name in ("by_role", "by_year"))
     assert re.findall(r'<p class="quiet left-out">(.*?)</p>', html) == [words.page["absent_here"].format(names=names)]
@@ -317,7 +317,7 @@ def test_corrections_that_are_not_shown_at_once_are_added_up() -> None:
     body = canonical({**payload_of(LAST), "corrections": {"revenue.by_chapter": booked, "revenue.net": -4500}})
     day = Day(LAST, 1, "etag", gzip.compress(body), datetime.now(UTC))
     with Flask("services.stats.api").app_context():
-        html = page_of(SnapshotCache({LAST: day}), LAST, "en", Policy(7)).plain.decode()
+        html = page_of(SnapshotCache({LAST: day}), LAST, "en", Policy(7, 5)).plain.decode()
 
     Nesting(html)
     corrections = html.split('<section class="corrections"')[1].split("</section>")[0]

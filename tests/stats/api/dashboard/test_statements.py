@@ -19,7 +19,7 @@ from tests.stats.api.snapshots import payload_of
 
 LAST = date(2026, 11, 3)
 Numbers = dict[str, Any]
-POLICY = Policy(7)
+POLICY = Policy(7, 5)
 
 
 def cache_of(numbers: dict[date, Numbers]) -> SnapshotCache:
@@ -197,7 +197,7 @@ def test_of_very_many_customers_it_says_of_how_many_a_share_is_lost() -> None:
     ],
 )
 def test_the_days_of_grace_are_said_as_they_are_set(language: str, grace_days: int, said: str) -> None:
-    subscriptions = shown(cache_of(MONTH), language, Policy(grace_days)).split('<section id="subscriptions"')[1]
+    subscriptions = shown(cache_of(MONTH), language, Policy(grace_days, 5)).split('<section id="subscriptions"')[1]
     assert said in subscriptions.split("</section>")[0]
 
 
