@@ -1,4 +1,4 @@
-"""Statements of the dashboard: how a balance gets from its opening to its closing."""
+"""Statements of the dashboard: how a balance gets from its opening to its closing, and what the school owes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +23,9 @@ _BRIDGES = {
     },
     "subscriptions.subscribers": {"subscriptions.subscribers_gained": 1, "subscriptions.subscribers_lost": -1},
 }
+
+#: What the school owes at a day's end. Open disputes are no part: their money has left the wallets and the school.
+_OWED = ("wallets.credit", "revenue.deferred")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,21 @@ def _statement(found: list[_Bridge], balance: str, day: Day, words: Translations
     )
     name = words.page["bridge"].format(name=words.number(section.name, number.name))
     return Statement(balance, name, columns, tuple(lines))
+
+
+def owed(day: Day, words: Translations) -> Statement | None:
+    """What the school owes at the day's end, and the sum; None where a part of it is not kept."""
+    amounts = {name: amount for name in _OWED if (amount := value_of(day, name)) is not None}
+    if len(amounts) < len(_OWED):
+        return None
+    currency = day.payload["currency"]
+    lines = [
+        Line(words.number(*name.split(".")), (Cell(words.value(amount, Unit.MINOR, currency), day.day, name),))
+        for name, amount in amounts.items()
+    ]
+    total = Cell(words.value(sum(amounts.values()), Unit.MINOR, currency), day.day)
+    lines.append(Line(words.page["sum"], (total,), is_total=True))
+    return Statement("owed", words.page["owed"], (words.day(day.day, "long"),), tuple(lines))
 
 
 def signed(value: int, unit: Unit, currency: str, words: Translations) -> str:

@@ -10,7 +10,7 @@ from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.rates import written_parts
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
-from services.stats.api.dashboard.statements import Statement, bridges, signed
+from services.stats.api.dashboard.statements import Statement, bridges, owed, signed
 from services.stats.api.rollup import begin_of
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.rows.read_page import has_rows
@@ -162,6 +162,8 @@ class PageView:
     #: The last closed day, and the last day on which corrections are booked.
     closed_until: date | None = None
     corrected_on: date | None = None
+    #: What the school owes.
+    owed: Statement | None = None
 
 
 def is_for_operators(section: str, number: str) -> bool:
@@ -179,7 +181,9 @@ def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "sc
     cards = (shown[name] for name in OVERVIEW if name in shown)
     closed_until = max((one for one, kept in cache.days.items() if kept.closed), default=None)
     corrected_on = max((one for one, kept in cache.days.items() if kept.payload.get("corrections")), default=None)
-    return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)), closed_until, corrected_on)
+    corrections = tuple(_corrections(day, words, view))
+    due = owed(day, words) if view == "school" else None
+    return PageView(tuple(cards), sections, corrections, closed_until, corrected_on, due)
 
 
 def _corrections(day: Day, words: Translations, view: str) -> Iterator[Corrections]:

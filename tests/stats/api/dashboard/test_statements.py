@@ -105,7 +105,7 @@ def test_a_bridge_needs_every_day_of_it() -> None:
     html = shown(cache_of({day: numbers for day, numbers in BRIDGE.items() if day != LAST - timedelta(days=2)}))
     assert len(lines(html, "Monthly recurring revenue: from opening to closing")["Opening"]) == 1
 
-    assert 'class="statement"' not in shown(cache_of({LAST: BRIDGE[LAST]}))
+    assert "from opening to closing" not in shown(cache_of({LAST: BRIDGE[LAST]}))
 
 
 def of(html: str, number: str) -> str | None:
@@ -215,3 +215,27 @@ def test_names_say_whether_they_count_customers_or_subscriptions(
     assert of_customers >= {"subscribers", "subscribers_gained", "subscribers_lost", "customer_churn_30"}
     for name in ("total", "new", "active", "begun", "ended", "pending", "expiring_7", "renewals_due", "renewals"):
         assert subscriptions in names[name].replace("الاشتراكات", "اشتراكات"), name
+
+
+OWED = {"wallets.credit": 12_345, "revenue.deferred": 655, "wallets.debt": 300, "payments.disputes_open": 50}
+
+
+def test_what_the_school_owes_stands_together_with_its_sum_and_leads_to_rows() -> None:
+    html = shown(cache_of({LAST: OWED}))
+
+    assert lines(html, "What the school owes") == {
+        "Owed to students": ["DZD\u00a0123.45"],
+        "Deferred revenue": ["DZD\u00a06.55"],
+        "Sum": ["DZD\u00a0130.00"],
+    }
+    block = html.split('<section class="owed"')[1].split("</section>")[0]
+    for number in ("wallets.credit", "revenue.deferred"):
+        assert f'href="rows?day={LAST}&amp;lang=en&amp;number={number}"' in block
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_says_what_is_not_in_the_sum(language: str) -> None:
+    html = shown(cache_of({LAST: OWED}), language)
+    assert words_of(language).page["owed_about"] in html
+    missing = cache_of({LAST: OWED | {"revenue.deferred": None}})
+    assert words_of(language).page["owed"] not in shown(missing, language)
