@@ -121,6 +121,17 @@ def test_it_names_what_a_day_has_no_value_of_and_says_that_no_month_is_closed(la
     assert words.page["none_closed"] in html
 
 
+def test_print_shows_the_definitions_that_a_screen_shows_at_a_touch(library: Library) -> None:
+    html = page(library, "?lang=en").text
+    printed = html.split("@media print {")[1].split("</style>")[0]
+    rules = dict(re.findall(r"^ *([^{}]+?) {([^{}]*)}", printed, re.MULTILINE))
+
+    hidden = [selector for selector, rule in rules.items() if "display: none" in rule]
+    assert hidden
+    assert not any("definition" in selector for selector in hidden)
+    assert "display: block; position: static" in rules[".definition, .breakdown .definition"]
+
+
 @pytest.mark.parametrize(
     ("query", "accepts", "language", "direction"),
     [
