@@ -469,6 +469,28 @@ def test_what_providers_owe_says_that_it_knows_recorded_payouts_alone(language: 
 
 
 @pytest.mark.parametrize(
+    ("language", "status", "too"),
+    [
+        ("en", "completed", "later refunded ones too"),
+        ("fr", "abouti", "remboursés ensuite compris"),
+        ("ar", "مكتمل", "ومنها ما استُرد لاحقًا"),
+    ],
+)
+def test_completed_payments_say_that_refunded_ones_are_among_them_and_statuses_that_they_are_not(
+    language: str, status: str, too: str
+) -> None:
+    words = words_of(language)
+    for name in ("completed", "completed_by_provider", "completed_by_method", "completed_to_date"):
+        assert too in words.number("payments", name), name
+    assert words.key("status", "completed").lower() == status
+    for key in ("refunded", "partially_refunded", "disputed", "charged_back"):
+        assert words.key("status", key).lower().startswith(f"{status} ثم" if language == "ar" else f"{status}, "), key
+    (section,) = (one for one in SECTIONS if one.name == "payments")
+    by_status = next(one for one in section.numbers if one.name == "started_by_status")
+    assert words.key("status", "completed") in words.definition(section, by_status)[0]
+
+
+@pytest.mark.parametrize(
     ("value", "unit", "english", "french"),
     [
         (1_309_000, Unit.MILLISECONDS, "22 min", "22 min"),
