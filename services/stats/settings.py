@@ -32,6 +32,9 @@ class CountSettings(Settings):
     #: For so many days after a term's end a renewal is not a loss: MRR and its user count on until then. Compute the
     #: kept days again after a change: nouba stats compute FROM TO.
     stats_grace_days: Annotated[int, Field(ge=0, le=90)] = 7
+    #: On this day of the month, in the school's zone, the scheduler closes the month before, and the page says so: what
+    #: comes later is a correction in the open month. 0: only by `nouba stats close-months`.
+    stats_closing_day: Annotated[int, Field(ge=0, le=28)] = 5
 
 
 def split_addresses(addresses: str) -> tuple[str, ...]:
@@ -98,6 +101,3 @@ class StatsSettings(MailSettings):
     #: So many of the last days are compared with the facts every hour, even if nobody said that they changed. What is
     #: written into older ones, more than two days back, is noted by triggers of the database.
     stats_lookback_days: int = Field(3, ge=3, le=366)
-    #: On this day of the month, in the school's zone, the month before is closed: what comes later is a correction in
-    #: the open month. 0: only by `nouba stats close-months`.
-    stats_closing_day: int = Field(5, ge=0, le=28)

@@ -4,6 +4,7 @@ from flask import Flask
 
 from services.stats.api.auth import ReadAccess
 from services.stats.api.cache_refresher import CacheRefresher
+from services.stats.api.dashboard.render import Policy
 from services.stats.api.fast_path import FastPath
 from services.stats.api.routes import Reading, stats
 from services.stats.api.settings import ApiSettings
@@ -25,7 +26,8 @@ def create_app(settings: ApiSettings, watch: CacheRefresher, row_reader: RowRead
     access = ReadAccess(
         TokenVerifier(settings.required_tokens()), settings.allowed_hosts(), client_address(settings.stats_proxies)
     )
-    app.extensions["reading"] = Reading(watch, access, settings.zone, settings.stats_ready_hours, row_reader)
+    policy = Policy(settings.stats_grace_days, settings.stats_closing_day)
+    app.extensions["reading"] = Reading(watch, access, settings.zone, settings.stats_ready_hours, row_reader, policy)
     app.register_blueprint(stats)
     app.wsgi_app = FastPath(app.wsgi_app, watch, access)  # type: ignore[method-assign]
     app.wsgi_app = with_hsts(app.wsgi_app, settings.https)  # type: ignore[method-assign]

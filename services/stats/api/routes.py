@@ -18,7 +18,7 @@ from services.stats.api.cached_response import CachedResponse, held, json_docume
 from services.stats.api.comparison import compared
 from services.stats.api.csv_documents import csv_of, rows_as_csv
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
-from services.stats.api.dashboard.render import page_of
+from services.stats.api.dashboard.render import Policy, page_of
 from services.stats.api.dashboard.rows_page import ROWS_SHOWN, RowsQuery, no_rows_page, rows_page
 from services.stats.api.dashboard.view_model import VIEWS
 from services.stats.api.definitions import definitions
@@ -76,6 +76,7 @@ class Reading:
     zone: ZoneInfo
     ready_hours: float
     rows: RowReader
+    policy: Policy
 
 
 @stats.get("/api/stats/latest")
@@ -179,7 +180,7 @@ def show_page() -> ResponseReturnValue:
         raise MalformedError(f"view is one of {', '.join(VIEWS)}.")
     language = choose_language(request.args.get("lang"), request.accept_languages)
     return _as_page(
-        cache.make(("page", day, language, view), lambda: page_of(cache, day, language, view)),
+        cache.make(("page", day, language, view), lambda: page_of(cache, day, language, _reading().policy, view)),
         language,
         None if day is None else cache.days.get(day),
         status=200 if day in cache.days else 404,
@@ -203,7 +204,7 @@ def show_rows_page() -> ResponseReturnValue:
     language = choose_language(request.args.get("lang"), request.accept_languages)
     kept = None if day is None else cache.days.get(day)
     if kept is None:
-        return _as_page(page_of(cache, day, language), language, status=404)
+        return _as_page(page_of(cache, day, language, _reading().policy), language, status=404)
     query = RowsQuery(kept, _text("number") or "", _text("key"), after)
     if query.definition is None:
         return _as_page(no_rows_page(query, language, "unknown"), language, status=404)

@@ -52,12 +52,25 @@ class Day:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """When a month, given by its first day, was closed, and by whom."""
+
+    month: date
+    closed_at: datetime
+    closed_by: str
+
+
 @dataclass(frozen=True, eq=False)
 class SnapshotCache:
     """One version of every kept day, as they were at one moment."""
 
     days: Mapping[date, Day] = field(default_factory=dict)
     _made: dict[object, CachedResponse] = field(default_factory=dict)
+    #: The closed months, by their first days.
+    closings: Mapping[date, Closing] = field(default_factory=dict)
+    #: When the statistics were first computed here; not known where a month is closed.
+    begun_at: datetime | None = None
 
     @cached_property
     def first(self) -> date | None:
@@ -113,6 +126,9 @@ SELECT md5(coalesce(string_agg(
 FROM ({_SHOWN}) AS shown WHERE version IS NOT NULL
 """  # noqa: S608
 
+_CLOSINGS = "SELECT month, closed_at, closed_by FROM closed_months"
+_BEGUN_AT = "SELECT min(computed_at) FROM daily_stats"
+
 # One statement sees one moment. A version never changes, so only those that are not held are sent.
 _DAYS = f"""
 SELECT kept.day, kept.version, kept.etag, kept.computed_at, kept.complete, newest.closed,
@@ -135,7 +151,10 @@ def refresh(engine: Engine, cache: SnapshotCache) -> SnapshotCache:
             "closed": [day.closed for day in cache.days.values()],
         }
         rows = connection.exec_driver_sql(_DAYS, held).all()
-    return SnapshotCache({row.day: cache.days[row.day] if row.body_gzip is None else _day(row) for row in rows})
+        closings = {row.month: Closing(*row) for row in connection.exec_driver_sql(_CLOSINGS)}
+        begun_at = None if closings else connection.exec_driver_sql(_BEGUN_AT).scalar_one()
+    days = {row.day: cache.days[row.day] if row.body_gzip is None else _day(row) for row in rows}
+    return SnapshotCache(days, closings=closings, begun_at=begun_at)
 
 
 def _day(row: Row[Any]) -> Day:

@@ -126,7 +126,11 @@ NUMBERS = (
     ),
     MetricDefinition("started", Unit.COUNT, "Payments begun (created_at) in the day, in any currency."),
     MetricDefinition(
-        "started_by_status", Unit.COUNT, "Payments begun in the day, by what became of them.", by="status"
+        "started_by_status",
+        Unit.COUNT,
+        "Payments begun in the day, by what has become of them since: one that was completed and then refunded, in "
+        "part or wholly, or disputed counts under that, and not under completed.",
+        by="status",
     ),
     MetricDefinition("started_by_method", Unit.COUNT, "Payments begun in the day.", by="method"),
     MetricDefinition("pending", Unit.COUNT, "Payments begun in the day that are still pending or only authorised."),
@@ -135,22 +139,23 @@ NUMBERS = (
     MetricDefinition(
         "success_rate",
         Unit.BASIS_POINTS,
-        "Payments begun in the day that were collected, by those that are not pending any more, rounded; left out "
-        "where there are none.",
+        "Payments begun in the day that were completed, whatever was refunded or disputed of them later, by those that "
+        "are not pending any more, rounded; left out where there are none.",
     ),
     MetricDefinition(
-        "completed", Unit.COUNT, "Payments completed (completed_at) in the day, in the school's currency."
+        "completed",
+        Unit.COUNT,
+        "Payments completed (completed_at) in the day, in the school's currency, whatever was refunded or disputed of "
+        "them later: partly and wholly refunded ones are among them.",
     ),
     MetricDefinition(
         "mean",
         Unit.MINOR,
         "The amounts of the payments completed in the day by their number, rounded; left out without.",
     ),
-    MetricDefinition("completed_by_provider", Unit.COUNT, "Payments completed in the day.", by="provider"),
-    MetricDefinition("completed_by_method", Unit.COUNT, "Payments completed in the day.", by="method"),
-    MetricDefinition(
-        "completed_to_date", Unit.COUNT, "All payments completed before the day's end.", reach_days=FOREVER
-    ),
+    MetricDefinition("completed_by_provider", Unit.COUNT, "`completed`.", by="provider", reconciles="completed"),
+    MetricDefinition("completed_by_method", Unit.COUNT, "`completed`.", by="method", reconciles="completed"),
+    MetricDefinition("completed_to_date", Unit.COUNT, "`completed` of all days up to this one.", reach_days=FOREVER),
     MetricDefinition(
         "other_currency",
         Unit.COUNT,
@@ -186,7 +191,7 @@ _BY_STATUS, _BY_REASON, _BY_PROVIDER, _BY_METHOD = 0b010111, 0b011110, 0b101011,
 _BEGUN_BY_METHOD = 0b011101
 #: Statuses of payments that nothing was decided about, and of those that were collected, whatever came after.
 _OPEN = ("pending", "authorized")
-_COLLECTED = ("completed", "partially_refunded", "refunded", "disputed", "charged_back")
+COLLECTED = ("completed", "partially_refunded", "refunded", "disputed", "charged_back")
 
 _BEFORE = """
 SELECT count(*) AS completed FROM payments
@@ -303,7 +308,7 @@ def _begun(days: Days, rows: Sequence[Any]) -> list[dict[str, Value]]:
             "failure_reasons": breakdown(reasons, bucket),
         }
         if decided := started - pending:
-            numbers["success_rate"] = rounded(10_000 * of(bucket, *_COLLECTED), decided)
+            numbers["success_rate"] = rounded(10_000 * of(bucket, *COLLECTED), decided)
         found.append(numbers)
     return found
 

@@ -19,6 +19,9 @@ from shared.schema.tables import closed_months, daily_stats, daily_stats_newest
 
 log = structlog.get_logger(__name__)
 
+#: Who closes a month that no operator closes.
+SCHEDULE = "schedule"
+
 
 def close(engine: Engine, month: date, closed_by: str, last: date) -> list[date]:
     """Close `month`, and every earlier one that is open; returns their first days. `last` is the last day that is over.
@@ -43,16 +46,33 @@ def close_due(engine: Engine, zone: ZoneInfo, now: datetime, closing_day: int) -
     with engine.begin() as connection:
         done = connection.scalar(select(func.max(closed_months.c.month)))
         begun_at = connection.scalar(select(func.min(daily_stats.c.computed_at))) if done is None else None
-        closes_at = midnight((last_of_month(month) + ONE_DAY).replace(day=closing_day), zone)
+        closes_at = midnight(closes_on(month, closing_day), zone)
         if month <= (done or date.min) or (done is None and (begun_at is None or begun_at >= closes_at)):
             return []
         if not connection.scalar(select(func.pg_try_advisory_xact_lock(LOCK))):
             return []
         try:
-            return _close(connection, month, "schedule")
+            return _close(connection, month, SCHEDULE)
         except MonthNotClosableError as error:
             log.info("month is not closed yet", month=f"{month:%Y-%m}", reason=str(error))
             return []
+
+
+def closes_on(month: date, closing_day: int) -> date:
+    """The day on which the schedule closes `month`, which is given by its first day."""
+    return (last_of_month(month) + ONE_DAY).replace(day=closing_day)
+
+
+def next_month(done: date | None, begun_on: date, closing_day: int) -> date:
+    """The month that the schedule closes next, and every earlier open one with it.
+
+    It is the one after the last closed month, `done`; before any is closed, the first one whose closing day comes after
+    the day on which the statistics were first computed here.
+    """
+    if done is not None:
+        return last_of_month(done) + ONE_DAY
+    month = (begun_on.replace(day=1) - ONE_DAY).replace(day=1)
+    return month if closes_on(month, closing_day) > begun_on else begun_on.replace(day=1)
 
 
 def _due_month(now: datetime, zone: ZoneInfo, closing_day: int) -> date:

@@ -116,6 +116,9 @@ def test_the_page_says_both(api: RunningApi, language: str) -> None:
     closed, opened = (api.get(f"/?day={day}&lang={language}").text for day in (CLOSED, OPEN))
     assert words.page["closed"] in closed
     assert words.page["closed"] not in opened
+    for html, phrase in ((closed, "closed_when"), (opened, "last_closed")):
+        assert words.page[phrase].split("{time}")[0] in html
+        assert words.page[phrase].split("{time}")[1].format(who="test") in html
     assert words.page["corrections_about"] in opened
     assert words.page["corrections_about"] not in closed
     assert words.page["corrected_here"] in opened

@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_skeleton, format_timedelta
 from babel.numbers import format_decimal, format_percent
 
 from services.stats.humanize import scaled
@@ -105,6 +105,11 @@ class Translations:
 
     def count(self, value: int) -> str:
         return format_decimal(value, locale=self.locale)
+
+    def days(self, number: int) -> str:
+        """So many days, in the plural that the language has for them."""
+        # format_unit has no Arabic days
+        return format_timedelta(timedelta(days=number), "day", threshold=1000, locale=self.locale)
 
     def decimal(self, value: Decimal, pattern: str) -> str:
         return format_decimal(value, pattern, locale=self.locale)

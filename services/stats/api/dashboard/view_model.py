@@ -1,14 +1,16 @@
 """View model of the dashboard: each number with definition, history and change."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
+from services.stats.api.dashboard.rates import written_parts
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
+from services.stats.api.dashboard.statements import Statement, bridges, owed, signed
 from services.stats.api.rollup import begin_of
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.rows.read_page import has_rows
@@ -111,6 +113,8 @@ class Shown:
     heading: str = ""
     #: What has added up in the week (from Sunday), the month and the school year so far, where every day of it is kept.
     to_date: tuple[tuple[str, str], ...] = ()
+    #: Of a rate, how many of how many it is.
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ class SectionView:
     #: The names of what has no value on this day.
     absent: tuple[str, ...] = ()
     failed: str = ""
+    #: How its balances got from opening to closing.
+    bridges: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,8 @@ class PageView:
     #: The last closed day, and the last day on which corrections are booked.
     closed_until: date | None = None
     corrected_on: date | None = None
+    #: What the school owes.
+    owed: Statement | None = None
 
 
 def is_for_operators(section: str, number: str) -> bool:
@@ -173,7 +181,9 @@ def view_of(cache: SnapshotCache, day: Day, words: Translations, view: str = "sc
     cards = (shown[name] for name in OVERVIEW if name in shown)
     closed_until = max((one for one, kept in cache.days.items() if kept.closed), default=None)
     corrected_on = max((one for one, kept in cache.days.items() if kept.payload.get("corrections")), default=None)
-    return PageView(tuple(cards), sections, tuple(_corrections(day, words, view)), closed_until, corrected_on)
+    corrections = tuple(_corrections(day, words, view))
+    due = owed(day, words) if view == "school" else None
+    return PageView(tuple(cards), sections, corrections, closed_until, corrected_on, due)
 
 
 def _corrections(day: Day, words: Translations, view: str) -> Iterator[Corrections]:
@@ -228,7 +238,8 @@ class _Reader:
         broken_down = tuple(found for number, found in shown if number.by)
         known = {number for number, _ in shown}
         absent = tuple(self.words.number(section.name, number.name) for number in ours if number not in known)
-        return SectionView(section.name, self.words.section(section.name), plain, broken_down, absent)
+        found = SectionView(section.name, self.words.section(section.name), plain, broken_down, absent)
+        return replace(found, bridges=tuple(bridges(self.cache, self.day, section.name, self.words)))
 
     def _number(self, section: Section, number: MetricDefinition) -> Shown:
         words, value = self.words, _value(self.day, section, number)
@@ -254,6 +265,7 @@ class _Reader:
             *(found, name, definition, language, value_text, spark, text, changes, parts, rest, more, has_rows(found)),
             heading=words.heading(number.by) if number.by else "",
             to_date=self._to_date(section, number),
+            of=written_parts(self.cache, self.day, found, words),
         )
 
     def _to_date(self, section: Section, number: MetricDefinition) -> tuple[tuple[str, str], ...]:
@@ -299,7 +311,7 @@ class _Reader:
             share = rounded(10_000 * change, earlier)
             pattern = "+#,##0.0\u00a0%;−#,##0.0\u00a0%" if abs(share) < 10_000 else "+#,##0\u00a0%;−#,##0\u00a0%"
             return words.percent(share, pattern)
-        return self._value_text(-abs(change), number).replace("-", "+" if change > 0 else "−", 1)
+        return signed(change, number.unit, self.day.payload["currency"], words)
 
     def _parts(self, number: MetricDefinition, value: dict[str, int]) -> tuple[tuple[Share, ...], str]:
         whole = sum(abs(amount) for amount in value.values()) or 1

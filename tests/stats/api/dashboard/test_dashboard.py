@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 
 from services.stats.api.dashboard.i18n import words_of
-from services.stats.api.dashboard.render import page_of
+from services.stats.api.dashboard.render import Policy, page_of
 from services.stats.api.dashboard.sparkline import HEIGHT, WIDTH, sparkline
 from services.stats.api.dashboard.view_model import SHOWN_KEYS, VIEWS, is_for_operators
 from services.stats.api.rollup import begin_of
@@ -114,11 +114,22 @@ def test_it_names_what_a_day_has_no_value_of_and_says_that_no_month_is_closed(la
     day = Day(LAST, 1, "etag", gzip.compress(canonical(payload)), datetime.now(UTC))
 
     with Flask("services.stats.api").app_context():
-        html = page_of(SnapshotCache({LAST: day}), LAST, language).plain.decode()
+        html = page_of(SnapshotCache({LAST: day}), LAST, language, Policy(7, 5)).plain.decode()
 
     names = words.page["comma"].join(words.number("users", name) for name in ("by_role", "by_year"))
     assert re.findall(r'<p class="quiet left-out">(.*?)</p>', html) == [words.page["absent_here"].format(names=names)]
     assert words.page["none_closed"] in html
+
+
+def test_print_shows_the_definitions_that_a_screen_shows_at_a_touch(library: Library) -> None:
+    html = page(library, "?lang=en").text
+    printed = html.split("@media print {")[1].split("</style>")[0]
+    rules = dict(re.findall(r"^ *([^{}]+?) {([^{}]*)}", printed, re.MULTILINE))
+
+    hidden = [selector for selector, rule in rules.items() if "display: none" in rule]
+    assert hidden
+    assert not any("definition" in selector for selector in hidden)
+    assert "display: block; position: static" in rules[".definition, .breakdown .definition"]
 
 
 @pytest.mark.parametrize(
@@ -317,7 +328,7 @@ def test_corrections_that_are_not_shown_at_once_are_added_up() -> None:
     body = canonical({**payload_of(LAST), "corrections": {"revenue.by_chapter": booked, "revenue.net": -4500}})
     day = Day(LAST, 1, "etag", gzip.compress(body), datetime.now(UTC))
     with Flask("services.stats.api").app_context():
-        html = page_of(SnapshotCache({LAST: day}), LAST, "en").plain.decode()
+        html = page_of(SnapshotCache({LAST: day}), LAST, "en", Policy(7, 5)).plain.decode()
 
     Nesting(html)
     corrections = html.split('<section class="corrections"')[1].split("</section>")[0]
@@ -455,6 +466,28 @@ def test_net_sales_are_not_called_revenue(language: str) -> None:
 def test_what_providers_owe_says_that_it_knows_recorded_payouts_alone(language: str, payouts: str) -> None:
     for name in ("clearing", "clearing_by_provider"):
         assert payouts in words_of(language).number("payments", name)
+
+
+@pytest.mark.parametrize(
+    ("language", "status", "too"),
+    [
+        ("en", "completed", "later refunded ones too"),
+        ("fr", "abouti", "remboursés ensuite compris"),
+        ("ar", "مكتمل", "ومنها ما استُرد لاحقًا"),
+    ],
+)
+def test_completed_payments_say_that_refunded_ones_are_among_them_and_statuses_that_they_are_not(
+    language: str, status: str, too: str
+) -> None:
+    words = words_of(language)
+    for name in ("completed", "completed_by_provider", "completed_by_method", "completed_to_date"):
+        assert too in words.number("payments", name), name
+    assert words.key("status", "completed").lower() == status
+    for key in ("refunded", "partially_refunded", "disputed", "charged_back"):
+        assert words.key("status", key).lower().startswith(f"{status} ثم" if language == "ar" else f"{status}, "), key
+    (section,) = (one for one in SECTIONS if one.name == "payments")
+    by_status = next(one for one in section.numbers if one.name == "started_by_status")
+    assert words.key("status", "completed") in words.definition(section, by_status)[0]
 
 
 @pytest.mark.parametrize(
