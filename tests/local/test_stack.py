@@ -181,6 +181,7 @@ if not took.exists():
                     process.kill()
 
 
+@pytest.mark.slow
 def test_settings_of_another_stack_in_the_environment_are_reported(
     local: Local, database_url: str, rabbitmq_url: str
 ) -> None:

@@ -16,8 +16,8 @@ LEFT_TO: Final = {"slow": "make test-all", "nightly": "make test-nightly", "lint
 #: A file that takes less is not worth distributing test by test.
 SHORT_SECONDS: Final = 8.0
 _left: Counter[tuple[str, str]] = Counter()
-#: What `make test` runs: a third of the examples that `make test-all` runs, where a test does not say how many.
-settings.register_profile("quick", max_examples=30)
+#: What `make test` runs: a fifth of the examples that `make test-all` runs, where a test does not say how many.
+settings.register_profile("quick", max_examples=20)
 
 
 def folder_of(nodeid: str) -> str:

@@ -83,6 +83,7 @@ def test_cancel_ends_ffmpeg_within_two_seconds_and_retry_makes_the_lesson(
     assert bench.lesson(course_id) == alone
 
 
+@pytest.mark.slow
 def test_a_newer_upload_takes_the_place_of_one_in_work(bench: Bench, film: Path, alone: Files, tmp_path: Path) -> None:
     other = tmp_path / "other.mp4"
     other.write_bytes(film.read_bytes() + b"\0\0\0\x08free")

@@ -84,6 +84,7 @@ def test_a_job_that_was_begun_with_a_build_of_ffmpeg_that_is_gone_is_made_anew(
     assert bench.lesson(course_id) == alone
 
 
+@pytest.mark.slow
 def test_s3_that_fails_and_a_database_that_restarts_change_nothing(
     own_postgres: Postgres,
     rabbitmq_url: str,

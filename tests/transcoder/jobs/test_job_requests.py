@@ -108,6 +108,7 @@ def test_a_lesson_is_followed_cancelled_retried_and_deleted(bench: Bench, teache
     assert teacher.ask("POST", f"/{course_id}/video/retry") == (409, "nothing_to_do")
 
 
+@pytest.mark.slow
 def test_a_lesson_that_is_deleted_while_it_is_made_leaves_nothing_and_the_next_one_stays(
     bench: Bench, teacher: Teacher, short_film: Path
 ) -> None:

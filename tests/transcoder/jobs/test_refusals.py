@@ -62,6 +62,7 @@ def test_a_film_that_is_damaged_all_over_fails_and_what_was_made_of_it_goes(benc
     assert bench.course(course_id) == ("failed", None)
 
 
+@pytest.mark.slow
 def test_what_is_not_what_was_planned_is_made_a_few_times_and_then_reported_to_the_teacher(
     bench: Bench, short_film: Path
 ) -> None:
