@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -213,3 +214,24 @@ def test_postgresql_starts_once_the_memory_of_a_killed_server_is_free(
 
     with closing(psycopg2.connect(own_postgres.url)):
         assert refusals == []
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["running", "killed"])
+def test_a_destroyed_postgresql_leaves_no_shared_memory(own_postgres: Postgres, killed: bool) -> None:
+    # Given a server whose segment the machine lists
+    segment = own_postgres._postmaster_file.read_text().splitlines()[6].split()[-1]
+    assert segment in _shared_memory()
+    if killed:
+        own_postgres.kill()
+
+    # When it is destroyed
+    own_postgres.destroy()
+
+    # Then the machine lists it no more
+    assert segment not in _shared_memory()
+
+
+def _shared_memory() -> list[str]:
+    """The ids of the machine's System V segments."""
+    listed = subprocess.run(["ipcs", "-m"], check=True, capture_output=True, text=True).stdout
+    return [line.split()[1] for line in listed.splitlines() if len(line.split()) > 1]

@@ -162,8 +162,8 @@ class OwnPostgres(Postgres):
     """A PostgreSQL to kill: what it has committed survives that, since the kernel keeps what it was given to write."""
 
     def _options(self, port: int) -> list[str]:
-        # only a power failure would need it
-        return [*super()._options(port), "--fsync=off"]
+        # only a power failure would need fsync; and what a killed server shares goes with its folder
+        return [*super()._options(port), "--fsync=off", "--dynamic_shared_memory_type=mmap"]
 
 
 @pytest.fixture
