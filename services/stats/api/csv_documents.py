@@ -13,7 +13,7 @@ from services.stats.snapshots.compute import CORRECTIONS, flatten
 
 #: How a spreadsheet's formula begins.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-ROWS_HEADER = ("source", "id", "user_id", "at", "key", "amount", "day", "chapter", "ends_at")
+ROWS_HEADER = ("source", "id", "user_id", "at", "key", "amount", "day", "chapter", "ends_at", "counted_on")
 HEADER = ("day", "number", "key", "value", "unit", "currency", "closed")
 
 

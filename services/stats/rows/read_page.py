@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from services.stats.days import ONE_DAY, midnight
@@ -26,10 +26,11 @@ class NoRowsError(StatsError):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows of a number, and after which id the next page begins; None where this one is the last."""
+    """Some rows of a number, and after which id of which day the next page begins; None where this is the last."""
 
     rows: list[Row]
     next: int | None
+    next_day: date | None = None
     #: The names of their users, where the reader wants them and the school has them.
     users: Mapping[int, str] = field(default_factory=dict)
 
@@ -139,6 +140,12 @@ def has_rows(number: str) -> bool:
     return number in SOURCES or number in subscription_rows.OF_TERMS
 
 
+def may_cancel_out(number: str) -> bool:
+    """Whether the number may have rows on a day on which it is 0, since some of them are below zero."""
+    is_signed = number.startswith(CORRECTIONS) or number == "revenue.earned"
+    return is_signed or isinstance(SOURCES.get(number), Entries)
+
+
 def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows for programs."""
     return [
@@ -152,6 +159,7 @@ def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
             "day": row.day.isoformat() if row.day else None,
             "chapter": row.chapter,
             "ends_at": row.ends_at.astimezone(UTC).isoformat() if row.ends_at else None,
+            "counted_on": row.counted_on.isoformat() if row.counted_on else None,
         }
         for row in found
     ]

@@ -15,7 +15,7 @@ PAGE = 1000
 class RowsRequest:
     """A page of the rows of a number of one day, in the order of their ids."""
 
-    #: One day.
+    #: One day; several for `read_days` alone.
     days: Days
     rules: Rules
     #: Its id, such as `revenue.net`.

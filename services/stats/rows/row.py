@@ -22,6 +22,8 @@ class Row:
     #: Of a term or a sale: its chapter; of a term when it ends; None where it has none.
     chapter: str | None = None
     ends_at: datetime | None = None
+    #: The day in whose number it counts.
+    counted_on: date | None = None
 
     def matches(self, key: str | None, named: Sequence[str]) -> bool:
         """Whether it counts for `key`; `named` are the keys that the day names."""

@@ -1,7 +1,7 @@
 """Every number leads to its rows, and they add up to it: all of it, each key, the rest of the keys, page by page."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 from psycopg2.errors import QueryCanceled
 from sqlalchemy.exc import OperationalError
 
+from services.stats.api.rows_query import RowsQuery
+from services.stats.api.snapshot_cache import Day
 from services.stats.days import Days
 from services.stats.errors import RowsTimeoutError
 from services.stats.rows import keyset_pagination
+from services.stats.rows.read_days import DayToRead, read_days
 from services.stats.rows.read_page import NoRowsError, Page, has_rows, read_page
 from services.stats.rows.reader import RowReader
 from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row
 from services.stats.sections.base import OTHERS, Query
-from services.stats.sections.catalogue import find
+from services.stats.sections.catalogue import Over, find, over
 from shared.runtime.database import build_engine
 from tests.stats.conformance.test_conformance import school_of
 from tests.stats.histories import History, schools
@@ -101,6 +104,59 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
     finally:
         monkey.undo()
         connection.rollback()
+
+
+@settings(slowly, max_examples=8)
+@given(history=schools, days_back=st.integers(1, 2))
+def test_the_rows_of_several_days_add_up_to_the_sum_of_the_days(
+    connection: Connection, history: History, days_back: int
+) -> None:
+    school, zone, last = history
+    days = Days(last - timedelta(days=days_back), last, zone)
+    try:
+        load(connection, school)
+        values = count(connection, days)
+        for number in values[last]:
+            if not has_rows(number) or over(number) is not Over.SUM:
+                continue
+            section, _, name = number.partition(".")
+            kept = [kept_day(day, {section: {"numbers": {name: values[day][number]}}}) for day in days]
+            keys: set[str] = set().union(*(value for day in days if isinstance(value := values[day][number], dict)))
+            for key in [None, *sorted(keys)[:2]]:
+                query = RowsQuery(kept, number, key, 0, days.first)
+                every = read_range(connection, days, query, None).rows
+                assert total(every) == query.value, (number, key)
+                # a day that says 0 is left out of a range only where it has no rows
+                whole = [DayToRead(one.day, one.named) for one in query.to_read()]
+                rest = [row for row in read_range(connection, days, query, None, whole).rows if row not in every]
+                assert all(row.amount == 0 for row in rest), (number, key)
+
+            def page(after: int = 0, day: date | None = None, number: str = number, kept: Any = kept) -> Page:
+                query = RowsQuery(kept, number, None, after, day or days.first)
+                return read_range(connection, days, query, 2)
+
+            paged, found = [], page()
+            while found.next is not None:
+                paged += found.rows
+                found = page(found.next, found.next_day)
+            every = read_range(connection, days, RowsQuery(kept, number, None, 0, days.first), None).rows
+            by_day = sorted(paged + found.rows, key=lambda row: (row.counted_on, identity(row)))
+            assert by_day == sorted(every, key=lambda row: (row.counted_on, identity(row))), number
+    finally:
+        connection.rollback()
+
+
+def kept_day(day: date, sections: dict[str, Any]) -> Day:
+    found = Day(day, 1, "", b"", datetime(2026, 1, 1, tzinfo=UTC))
+    found.__dict__["payload"] = {"sections": sections}
+    return found
+
+
+def read_range(
+    connection: Connection, days: Days, query: RowsQuery, limit: int | None, whole: list[DayToRead] | None = None
+) -> Page:
+    request = RowsRequest(days, RULES, query.number, query.key, after=query.after, limit=limit)
+    return read_days(lambda: query_of(connection), whole or query.to_read(), request)
 
 
 def read_all(connection: Connection, school: dict[str, Any], *numbers: str) -> list[list[Row]]:
@@ -223,7 +279,7 @@ def test_the_statements_of_a_page_share_its_time(database_url: str, monkeypatch:
         for _ in range(2):
             ask("SELECT pg_sleep(1.2)")
 
-    monkeypatch.setattr("services.stats.rows.reader.read_page", read_page)
+    monkeypatch.setattr("services.stats.rows.read_days.read_page", read_page)
     engine = build_engine(database_url, pool_size=1)
 
     with pytest.raises(RowsTimeoutError):

@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from services.stats.api.cached_response import CachedResponse
 from services.stats.api.dashboard.i18n import Translations, words_of
 from services.stats.api.dashboard.render import render
 from services.stats.api.dashboard.view_model import is_for_operators
-from services.stats.api.snapshot_cache import Day
+from services.stats.api.rows_query import RowsQuery
 from services.stats.rows.read_page import Page
 from services.stats.rows.request_model import PAGE
 from services.stats.rows.row import Row
-from services.stats.sections.base import NONE, MetricDefinition, Section
-from services.stats.sections.catalogue import find
-from services.stats.snapshots.compute import CORRECTIONS, value_of
+from services.stats.sections.base import NONE
+from services.stats.snapshots.compute import CORRECTIONS
 
 #: So many rows stand on a page.
 ROWS_SHOWN = 200
@@ -34,41 +32,6 @@ _KEYS_OF_ROWS = {
 
 
 @dataclass(frozen=True, slots=True)
-class RowsQuery:
-    """What the page is of: the rows of a number, or of one of its keys, from the row after `after` on."""
-
-    day: Day
-    number: str
-    key: str | None
-    after: int
-
-    @property
-    def definition(self) -> tuple[Section, MetricDefinition] | None:
-        """The number, or the one whose corrections they are; None where there is none of that name."""
-        wanted = self.number.removeprefix(CORRECTIONS)
-        return next((one for one in find(wanted) if f"{one[0].name}.{one[1].name}" == wanted), None)
-
-    @property
-    def value(self) -> int | None:
-        """What the day says; None where it does not have the number."""
-        found = value_of(self.day.payload, self.number)
-        if not isinstance(found, dict):
-            return found if found is None else int(found)
-        return sum(found.values()) if self.key is None else found.get(self.key, 0)
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The keys that the day names."""
-        found = value_of(self.day.payload, self.number)
-        return tuple(found) if isinstance(found, dict) else ()
-
-    def link(self, **more: Any) -> str:
-        """The parameters of an address of the same rows, without the day."""
-        given = {"number": self.number} | ({} if self.key is None else {"key": self.key}) | more
-        return urlencode(given)
-
-
-@dataclass(frozen=True, slots=True)
 class RowView:
     """A row as it is read; what a row of its kind does not have is empty."""
 
@@ -79,6 +42,8 @@ class RowView:
     chapter: str
     ends_at: str
     closed_day: str
+    #: In a range, where it is not the day of `at`.
+    counted_on: str
     amount: str
 
 
@@ -87,6 +52,9 @@ class RowsView:
     """The rows, and the words above them."""
 
     name: str
+    #: The day, or the range of days.
+    when: str
+    is_closed: bool
     key: str
     #: What the keys of the rows are.
     heading: str
@@ -104,13 +72,17 @@ class RowsView:
 def rows_page(query: RowsQuery, page: Page, language: str) -> CachedResponse:
     """The page of some rows."""
     words = words_of(language)
-    given = {"view": _view_of(query, page, words), "kept": query.day, "next": page.next, "query": query}
-    given["largest"] = MAX_ROWS
+    next_place = None if page.next is None else {"after": page.next or None, "after_day": _next_day(query, page)}
+    given = {"view": _view_of(query, page, words), "next": next_place, "query": query, "largest": MAX_ROWS}
     return render("rows.html", language, day=query.day.day, **given, **_links(query))
 
 
+def _next_day(query: RowsQuery, page: Page) -> date | None:
+    return None if page.next_day == query.days[0].day else page.next_day
+
+
 def no_rows_page(query: RowsQuery, language: str, reason: str) -> CachedResponse:
-    """A page that says why there are none: `unknown`, `no_sum`, `slow` or `away`."""
+    """A page that says why there are none: `unknown`, `no_sum`, `no_range`, `slow` or `away`."""
     words, found = words_of(language), query.definition
     title = words.page[f"rows_{reason}"].format(number=words.number(found[0].name, found[1].name) if found else "")
     definition = words.definition(*found) if found else ("", language)
@@ -123,9 +95,16 @@ def _links(query: RowsQuery) -> Mapping[str, str]:
     is_operators = found is not None and is_for_operators(found[0].name, found[1].name)
     return {
         "with_view": "&view=operations" if is_operators else "",
-        "carried": f"&{query.link(**({'after': query.after} if query.after else {}))}",
+        "carried": f"&{query.link(**query.place())}",
         "anchor": query.number if found else "numbers",
     }
+
+
+def _when(query: RowsQuery, words: Translations) -> str:
+    if not query.is_range:
+        return words.day(query.day.day)
+    first, last = (words.day(day.day, "long") for day in (query.days[0], query.day))
+    return words.page["rows_range"].format(first=first, last=last)
 
 
 def _user(user_id: int | None, names: Mapping[int, str]) -> str:
@@ -146,6 +125,10 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
     by = number.by or _KEYS_OF_ROWS.get(f"{section.name}.{number.name}", "")
     zone, value, total = ZoneInfo(query.day.payload["zone"]), query.value, sum(row.amount for row in page.rows)
 
+    def counted_on(row: Row) -> str:
+        is_known = row.at is not None and row.at.astimezone(zone).date() == row.counted_on
+        return "" if is_known or not query.is_range or row.counted_on is None else words.day(row.counted_on, "medium")
+
     def shown(row: Row) -> RowView:
         return RowView(
             words.short_moment(row.at, zone) if row.at else "",
@@ -155,12 +138,15 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
             words.key("chapter's id", row.chapter, names) if row.chapter and by != "chapter's id" else "",
             words.short_moment(row.ends_at, zone) if row.ends_at else "",
             words.day(row.day, "medium") if row.day else "",
+            counted_on(row),
             words.value(row.amount, number.unit, currency),
         )
 
     definition, language = words.definition(section, number)
     return RowsView(
         name,
+        _when(query, words),
+        all(day.closed for day in query.days),
         "" if query.key is None else words.key(by, query.key, names),
         words.heading(by),
         definition,
@@ -170,5 +156,5 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
         tuple(shown(row) for row in page.rows),
         words.value(total, number.unit, currency),
         total,
-        query.after == 0 and page.next is None and value is not None and total != value,
+        query.begins and page.next is None and value is not None and total != value,
     )

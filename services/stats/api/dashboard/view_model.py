@@ -90,6 +90,15 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class ToDate:
+    """What has added up from the day `first` on."""
+
+    label: str
+    value: str
+    first: date
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One number; `value` of a breakdown is empty, and `parts` of any other."""
 
@@ -110,7 +119,7 @@ class Shown:
     #: What the keys of a breakdown are.
     heading: str = ""
     #: What has added up in the week (from Sunday), the month and the school year so far, where every day of it is kept.
-    to_date: tuple[tuple[str, str], ...] = ()
+    to_date: tuple[ToDate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +265,7 @@ class _Reader:
             to_date=self._to_date(section, number),
         )
 
-    def _to_date(self, section: Section, number: MetricDefinition) -> tuple[tuple[str, str], ...]:
+    def _to_date(self, section: Section, number: MetricDefinition) -> tuple[ToDate, ...]:
         """Of what adds up: all of it on a card, of other amounts the month and the school year."""
         name, is_plain_amount = f"{section.name}.{number.name}", number.unit is Unit.MINOR and not number.by
         steps = ("week", "month", "school_year") if name in OVERVIEW else ("month", "school_year")
@@ -269,7 +278,7 @@ class _Reader:
             known = [amount for one in days if (amount := _value(one, section, number)) is not None]
             if len(known) == len(days):
                 label = self.words.page[f"{step}_to_date"].format(first=self.words.day(first, "medium"))
-                found.append((label, self._value_text(sum(known), number)))
+                found.append(ToDate(label, self._value_text(sum(known), number), first))
         return tuple(found)
 
     def _value_text(self, value: int, number: MetricDefinition) -> str:
