@@ -8,6 +8,7 @@ from typing import Any
 from services.stats.days import ONE_DAY, midnight
 from services.stats.errors import StatsError
 from services.stats.rows import keyset_pagination, subscription_rows
+from services.stats.rows.movements import with_movements
 from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row, first_page, tests_of
 from services.stats.rows.sources import SOURCES, Balances, Entries, Facts, Together, Written
@@ -103,13 +104,14 @@ def _read(
         found, read_until = keyset_pagination.of_balances(ask, source.text, values, tests, limit)
     else:
         found, read_until = _pages(ask, source, values, tests, limit), None
-    return [
+    rows = [
         Row(
             *(row.source, row.id, row.user_id, row.at, _text(row.key), int(row.amount)),
             chapter=_text(getattr(row, "chapter", None)),
         )
         for row in found
-    ], read_until
+    ]
+    return with_movements(ask, rows), read_until
 
 
 def _text(value: object) -> str | None:
@@ -160,6 +162,11 @@ def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
             "chapter": row.chapter,
             "ends_at": row.ends_at.astimezone(UTC).isoformat() if row.ends_at else None,
             "counted_on": row.counted_on.isoformat() if row.counted_on else None,
+            "transaction_id": row.transaction_id,
+            "kind": row.kind,
+            "payment_id": row.payment_id,
+            "payment_minor": row.payment_minor,
+            "payment_reference": row.payment_reference,
         }
         for row in found
     ]

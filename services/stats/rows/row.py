@@ -24,6 +24,12 @@ class Row:
     ends_at: datetime | None = None
     #: The day in whose number it counts.
     counted_on: date | None = None
+    #: Of the ledger: the transaction and its kind, and its payment with what was paid and the provider's reference.
+    transaction_id: int | None = None
+    kind: str | None = None
+    payment_id: int | None = None
+    payment_minor: int | None = None
+    payment_reference: str | None = None
 
     def matches(self, key: str | None, named: Sequence[str]) -> bool:
         """Whether it counts for `key`; `named` are the keys that the day names."""

@@ -164,7 +164,9 @@ def read_all(connection: Connection, school: dict[str, Any], *numbers: str) -> l
     found = []
     try:
         load(connection, school_of(school))
-        connection.cursor().execute("UPDATE ledger_entries SET transaction_id = (transaction_id + 1) / 2 * 2 - 1")
+        cursor = connection.cursor()
+        cursor.execute("UPDATE ledger_entries SET transaction_id = (transaction_id + 1) / 2 * 2 - 1")
+        cursor.execute("UPDATE payments SET provider_reference = 'reference ' || id")
         ask, days = query_of(connection), Days(DAY, DAY, ZoneInfo("UTC"))
         for number in numbers:
             rows = read_page(ask, RowsRequest(days, RULES, number)).rows
@@ -216,6 +218,32 @@ def test_a_payout_says_of_which_provider(connection: Connection) -> None:
 
     assert sorted((row.key, row.amount) for row in booked) == [("chargily", 30), ("satim", -50), ("satim", 700)]
     assert sum(row.amount for row in owed) == -680
+
+
+def test_fees_and_refunds_say_of_which_payment_and_share_the_reference_of_their_movement(
+    connection: Connection,
+) -> None:
+    paid = {"kind": "payment", "at": "2026-03-05T12:00", "payment": 2}
+    back = {"kind": "refund", "at": "2026-03-05T13:00", "payment": 1}
+    money = [
+        {**paid, "account": "user_wallet", "user": 2, "amount": 9000},
+        {**paid, "account": "psp_fees", "amount": -70},
+        {**back, "account": "user_wallet", "user": 1, "amount": -500},
+        {**back, "account": "psp_clearing", "amount": 500},
+    ]
+    payments = [{"user": user, "amount": 9000, "begun": "2026-03-01", "paid": "2026-03-05"} for user in (1, 2)]
+    fees, refunds, top_ups = read_all(
+        connection,
+        {"money": money, "payments": payments},
+        *(f"payments.{name}" for name in ("fees", "refunded", "topped_up")),
+    )
+
+    assert [(row.amount, row.kind, row.payment_id, row.payment_minor) for row in fees + refunds] == [
+        (70, "payment", 2, 9000),
+        (500, "refund", 1, 9000),
+    ]
+    assert fees[0].transaction_id == top_ups[0].transaction_id != refunds[0].transaction_id
+    assert {row.payment_reference for row in fees + refunds} == {"reference 1", "reference 2"}
 
 
 def test_a_sale_says_of_which_chapter(connection: Connection) -> None:

@@ -10,10 +10,11 @@ from services.stats.api.dashboard.i18n import Translations, words_of
 from services.stats.api.dashboard.render import render
 from services.stats.api.dashboard.view_model import is_for_operators
 from services.stats.api.rows_query import RowsQuery
+from services.stats.rows.movements import ENTRIES
 from services.stats.rows.read_page import Page
 from services.stats.rows.request_model import PAGE
 from services.stats.rows.row import Row
-from services.stats.sections.base import NONE
+from services.stats.sections.base import NONE, Unit
 from services.stats.snapshots.compute import CORRECTIONS
 
 #: So many rows stand on a page.
@@ -38,6 +39,11 @@ class RowView:
     at: str
     user: str
     record: str
+    #: Of the ledger: what kind of transaction it is, and its payment.
+    movement: str
+    payment: str
+    payment_amount: str
+    payment_reference: str
     key: str
     chapter: str
     ends_at: str
@@ -129,11 +135,21 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
         is_known = row.at is not None and row.at.astimezone(zone).date() == row.counted_on
         return "" if is_known or not query.is_range or row.counted_on is None else words.day(row.counted_on, "medium")
 
+    def record(row: Row) -> str:
+        """One reference for all rows of a movement of money."""
+        if row.source == ENTRIES and row.transaction_id is not None:
+            return f"{words.record('ledger_transactions')} {row.transaction_id}"
+        return f"{words.record(row.source)} {row.id}"
+
     def shown(row: Row) -> RowView:
         return RowView(
             words.short_moment(row.at, zone) if row.at else "",
             _user(row.user_id, page.users),
-            f"{words.record(row.source)} {row.id}",
+            record(row),
+            words.movement(row.kind) if row.kind else "",
+            str(row.payment_id or ""),
+            words.value(row.payment_minor, Unit.MINOR, currency) if row.payment_minor is not None else "",
+            row.payment_reference or "",
             words.key(by, NONE if row.key is None else row.key, names) if by else "",
             words.key("chapter's id", row.chapter, names) if row.chapter and by != "chapter's id" else "",
             words.short_moment(row.ends_at, zone) if row.ends_at else "",
