@@ -15,7 +15,7 @@ from services.stats.snapshots.compute import CORRECTIONS, flatten
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 ROWS_HEADER = (
     "source", "id", "user_id", "at", "key", "amount", "day", "chapter", "ends_at", "counted_on", "transaction_id",
-    "kind", "payment_id", "payment_minor", "payment_reference",
+    "kind", "payment_id", "payment_minor", "payment_reference", "age_days",
 )  # fmt: skip
 #: What others than the school or Nouba write.
 _WRITTEN_BY_OTHERS = ("key", "payment_reference")

@@ -86,6 +86,12 @@ _AFTER = _parameter("after", "`next` of the page before.", {"type": "integer", "
 _FROM = _parameter(
     "from", "The first of at most 366 days up to this one, for a number that is summed over days.", _DATE
 )
+_ORDER = _parameter(
+    "order",
+    "`largest`: wallets (wallets.credit, wallets.debt, wallets.debtors) by what they hold or lack, the largest first; "
+    "`next` goes on in the same order.",
+    {"enum": ["id", "largest"]},
+)
 _AFTER_DAY = _parameter("after_day", "`next_day` of the page before.", _DATE)
 _LANGUAGE = _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"})
 
@@ -183,6 +189,7 @@ DOCUMENT: dict[str, Any] = {
                 _KEY,
                 _AFTER,
                 _AFTER_DAY,
+                _ORDER,
                 _parameter(
                     "limit", "Rows of a page; 1000 unless given.", {"type": "integer", "minimum": 1, "maximum": 10_000}
                 ),
@@ -240,6 +247,7 @@ DOCUMENT: dict[str, Any] = {
                 _KEY,
                 _AFTER,
                 _AFTER_DAY,
+                _ORDER,
                 _LANGUAGE,
             ],
             "400",
@@ -425,6 +433,7 @@ DOCUMENT: dict[str, Any] = {
                                 "payment_id",
                                 "payment_minor",
                                 "payment_reference",
+                                "age_days",
                             ],
                         },
                     },

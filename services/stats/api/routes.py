@@ -52,10 +52,10 @@ log = structlog.get_logger(__name__)
 _PARAMETERS: Mapping[str, frozenset[str]] = {
     "stats.show_latest": frozenset({"compare", "format"}),
     "stats.show_day": frozenset({"compare", "format"}),
-    "stats.show_rows": frozenset({"from", "number", "key", "after", "after_day", "limit", "format"}),
+    "stats.show_rows": frozenset({"from", "number", "key", "after", "after_day", "order", "limit", "format"}),
     "stats.show_definitions": frozenset(),
     "stats.show_series": frozenset({"from", "to", "step", "format"}),
-    "stats.show_rows_page": frozenset({"day", "from", "number", "key", "after", "after_day", "lang"}),
+    "stats.show_rows_page": frozenset({"day", "from", "number", "key", "after", "after_day", "order", "lang"}),
     "stats.show_page": frozenset({"day", "lang", "view"}),
 }
 _DEFINITIONS = json_document(definitions())
@@ -104,7 +104,9 @@ def show_rows(day: str) -> ResponseReturnValue:
     if query.is_range and not query.adds_up:
         raise MalformedError(f"{number[:60]} is not added up over days: leave out from.")
     try:
-        found = _reading().rows.read_days(query.to_read(), number, key, query.after, limit)
+        found = _reading().rows.read_days(
+            query.to_read(), number, key, query.after, limit, largest_first=bool(query.largest_first)
+        )
     except NoRowsError as error:
         raise MalformedError(str(error)) from error
     except RowsTimeoutError as error:
@@ -139,8 +141,11 @@ def _rows_query(cache: SnapshotCache, last: Day) -> RowsQuery:
         raise MalformedError(f"from={first}, after_day={after_day} and {last.day} are not in this order.")
     if (last.day - first).days >= LARGEST_RANGE_DAYS:
         raise MalformedError(f"{(last.day - first).days + 1} days are too many: ask for at most {LARGEST_RANGE_DAYS}.")
+    order = request.args.get("order")
+    if order not in (None, "id", "largest"):
+        raise MalformedError("order is id or largest.")
     days = [_kept(cache, day) for day in cache.between(first, last.day)]
-    return RowsQuery(days, _text("number") or "", _text("key"), _whole("after", 0, 2**62), after_day)
+    return RowsQuery(days, _text("number") or "", _text("key"), _whole("after", 0, 2**62), after_day, order)
 
 
 def _text(name: str) -> str | None:
@@ -226,7 +231,9 @@ def show_rows_page() -> ResponseReturnValue:
         return _as_page(no_rows_page(query, language, "no_range"), language, status=404)
     try:
         found = _reading().rows.read_days(
-            query.to_read(), query.number, query.key, query.after, ROWS_SHOWN, with_users=True
+            *(query.to_read(), query.number, query.key, query.after, ROWS_SHOWN),
+            with_users=True,
+            largest_first=query.largest_first,
         )
     except NoRowsError:
         return _as_page(no_rows_page(query, language, "no_sum"), language, status=404)

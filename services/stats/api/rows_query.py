@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from services.stats.api.rollup import add_up
 from services.stats.api.snapshot_cache import Day
 from services.stats.rows.read_days import DayToRead
-from services.stats.rows.read_page import may_cancel_out
+from services.stats.rows.read_page import are_balances, may_cancel_out
 from services.stats.sections.base import OTHERS, MetricDefinition, Section
 from services.stats.sections.catalogue import Over, find, over
 from services.stats.snapshots.compute import CORRECTIONS, value_of
@@ -28,6 +28,8 @@ class RowsQuery:
     key: str | None
     after: int
     after_day: date
+    #: `id` or `largest`; None is `largest` where it is quick.
+    order: str | None = None
 
     @property
     def day(self) -> Day:
@@ -75,6 +77,10 @@ class RowsQuery:
             return sum(found.values())
         return found.get(self.key, None if OTHERS in found else 0)
 
+    @property
+    def largest_first(self) -> bool | None:
+        return {"largest": True, "id": False}.get(self.order or "") if are_balances(self.number) else False
+
     def to_read(self) -> list[DayToRead]:
         """The days whose rows are asked for, with the keys that all days name."""
         figure = self.figure
@@ -102,4 +108,5 @@ class RowsQuery:
     def place(self) -> dict[str, Any]:
         """The parameters of where this page begins."""
         found: dict[str, Any] = {} if not self.after else {"after": self.after}
+        found |= {"order": self.order} if self.order else {}
         return found | ({"after_day": self.after_day} if self.after_day != self.days[0].day else {})

@@ -30,6 +30,7 @@ def read_days(new_query: Callable[[], Query], days: Sequence[DayToRead], request
     """The rows that are asked for, of each of `days`; `after` is an id of the first one. A day gets its own query."""
     began, limit = time.monotonic(), request.limit
     found: list[Row] = []
+    largest_first = False
     for place, one in enumerate(days):
         if one.is_empty:
             continue
@@ -44,7 +45,8 @@ def read_days(new_query: Callable[[], Query], days: Sequence[DayToRead], request
             limit=None if limit is None else limit - len(found),
         )
         page = read_page(new_query(), of_day)
+        largest_first = page.largest_first
         found += [replace(row, counted_on=one.day) for row in page.rows]
         if page.next is not None:
-            return Page(found, page.next, one.day)
-    return Page(found, None)
+            return replace(page, rows=found, next_day=one.day)
+    return Page(found, None, largest_first=largest_first)

@@ -45,9 +45,11 @@ class RowReader:
         limit: int | None,
         *,
         with_users: bool = False,
+        largest_first: bool | None = False,
     ) -> Page:
         """A page of the rows of a number of `day`; see `read_days`."""
-        return self.read_days([DayToRead(day, named)], number, key, after, limit, with_users=with_users)
+        days = [DayToRead(day, named)]
+        return self.read_days(days, number, key, after, limit, with_users=with_users, largest_first=largest_first)
 
     def read_days(
         self,
@@ -58,6 +60,7 @@ class RowReader:
         limit: int | None,
         *,
         with_users: bool = False,
+        largest_first: bool | None = False,
     ) -> Page:
         """A page of the rows of a number, day by day, with the names of its users or without; see `RowsRequest`.
 
@@ -65,7 +68,7 @@ class RowReader:
         SQLAlchemyError without a database.
         """
         span = Days(days[0].day, days[-1].day, self.zone)
-        request = RowsRequest(span, self.rules, number, key, after=after, limit=limit)
+        request = RowsRequest(span, self.rules, number, key, after=after, limit=limit, largest_first=largest_first)
         reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         deadline = None if self.page_seconds is None else time.monotonic() + self.page_seconds
         try:

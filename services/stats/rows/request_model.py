@@ -28,6 +28,9 @@ class RowsRequest:
     after: int = 0
     #: None is no limit. A page may have fewer rows, and be followed by others.
     limit: int | None = PAGE
+    #: Of wallets: the largest balance or debt first, and `after` is the last row of the page before; None is where that
+    #: takes no longer than by id.
+    largest_first: bool | None = False
 
     def matching(self, rows: Iterable[Row]) -> list[Row]:
         """Those of `rows` that count for the key."""

@@ -30,6 +30,8 @@ class Row:
     payment_id: int | None = None
     payment_minor: int | None = None
     payment_reference: str | None = None
+    #: Of a debt: for how many days the wallet has been below zero.
+    age_days: int | None = None
 
     def matches(self, key: str | None, named: Sequence[str]) -> bool:
         """Whether it counts for `key`; `named` are the keys that the day names."""

@@ -85,6 +85,26 @@ def test_rows_come_page_by_page_and_as_csv(api: RunningApi) -> None:
     assert [line["amount"] for line in lines] == ["1000", "2000", "3000"]
 
 
+def test_debts_come_the_largest_first_and_say_since_when(api: RunningApi) -> None:
+    address = f"/api/stats/{DAY}/rows?number=wallets.debt"
+    assert [row["user_id"] for row in api.get(address).json()["rows"]] == [1, 2, 3]
+    largest = api.get(f"{address}&order=largest&limit=2").json()
+    assert [(row["user_id"], row["kind"], row["age_days"]) for row in largest["rows"]] == [
+        (3, "activation", 0), (2, "activation", 0),
+    ]  # fmt: skip
+    rest = api.get(f"{address}&order=largest&limit=2&after={largest['next']}").json()
+    assert ([row["user_id"] for row in rest["rows"]], rest["next"]) == ([1], None)
+    assert api.get(f"{address}&order=newest").status_code == 400
+
+    page = api.get(f"/rows?day={DAY}&number=wallets.debt&lang=en").text
+    lines = page.split("<tbody>")[1].split("</tr>")
+    assert [re.findall(r"<bdi>(.*?)</bdi>", line)[1:5] for line in lines[:3]] == [
+        [str(user), f"Transaction {user}", "Sale", "0"] for user in (3, 2, 1)
+    ]
+    assert "Below zero since" in page
+    assert "number=wallets.debt&amp;format=csv&amp;order=largest" in page
+
+
 def test_a_refund_says_of_which_payment(api: RunningApi) -> None:
     address = f"/api/stats/{DAY}/rows?number=payments.refunded"
     (row,) = api.get(address).json()["rows"]

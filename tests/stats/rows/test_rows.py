@@ -1,6 +1,7 @@
 """Every number leads to its rows, and they add up to it: all of it, each key, the rest of the keys, page by page."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from services.stats.days import Days
 from services.stats.errors import RowsTimeoutError
 from services.stats.rows import keyset_pagination
 from services.stats.rows.read_days import DayToRead, read_days
-from services.stats.rows.read_page import NoRowsError, Page, has_rows, read_page
+from services.stats.rows.read_page import NoRowsError, Page, are_balances, has_rows, read_page
 from services.stats.rows.reader import RowReader
 from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row
@@ -96,6 +97,10 @@ def test_the_rows_of_a_number_add_up_to_it(connection: Connection, history: Hist
             every = read()
             assert total(every) == (sum(value.values()) if isinstance(value, dict) else value), number
             assert sorted(pages(page), key=identity) == sorted(every, key=identity), number
+            if are_balances(number):
+                largest = list(pages(lambda number=number, **more: page(number=number, largest_first=True, **more)))
+                assert sorted(largest, key=identity) == sorted(every, key=identity), number
+                assert [row.amount for row in largest] == sorted((row.amount for row in every), reverse=True), number
             if isinstance(value, dict):
                 assert {key: total(read(key)) for key in value} == value, number
                 named = tuple(value)[1:]
@@ -244,6 +249,49 @@ def test_fees_and_refunds_say_of_which_payment_and_share_the_reference_of_their_
     ]
     assert fees[0].transaction_id == top_ups[0].transaction_id != refunds[0].transaction_id
     assert {row.payment_reference for row in fees + refunds} == {"reference 1", "reference 2"}
+
+
+@pytest.mark.parametrize("few", [100_000, -1])
+def test_debts_say_since_when_and_why_the_largest_first(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    # Given a student who was in debt before, paid it, and fell into it again; and one with the larger debt
+    moved = [
+        (1, "refund", -500, "2026-02-01T10:00", 1),
+        (1, "payment", 700, "2026-02-02T10:00", 1),
+        (1, "dispute_withheld", -900, "2026-03-02T10:00", 1),
+        (1, "adjustment", -100, "2026-03-04T10:00", None),
+        (2, "adjustment", -2000, "2026-03-05T10:00", None),
+        (3, "adjustment", 50, "2026-03-05T10:00", None),
+        # later than the day
+        (3, "refund", -90, "2026-03-06T10:00", 3),
+    ]
+    money = [
+        {"account": "user_wallet", "user": user, "kind": kind, "amount": amount, "at": at}
+        | ({} if payment is None else {"payment": payment})
+        for user, kind, amount, at, payment in moved
+    ]
+    paid = [{"user": user, "amount": 9000, "begun": "2026-01-01", "paid": "2026-01-01"} for user in (1, 2, 3)]
+    load(connection, school_of({"money": money, "payments": paid}))
+    monkeypatch.setattr(keyset_pagination, "_FEW", few)
+    ask, request = query_of(connection), RowsRequest(Days(DAY, DAY, ZoneInfo("UTC")), RULES, "wallets.debt", limit=1)
+
+    # When its pages of one row are read in the order of the amounts
+    found = []
+    for number in ("wallets.debt", "wallets.debtors"):
+        after: int | None = 0
+        while after is not None:
+            page = read_page(ask, replace(request, number=number, after=after, largest_first=True))
+            after = page.next
+            found += page.rows
+    connection.rollback()
+
+    assert [(row.user_id, row.amount, row.kind, row.transaction_id, row.payment_id, row.age_days) for row in found] == [
+        (2, 2000, "adjustment", 5, None, 0),
+        (1, 800, "dispute_withheld", 3, 1, 3),
+        (2, 1, "adjustment", 5, None, 0),
+        (1, 1, "dispute_withheld", 3, 1, 3),
+    ]
 
 
 def test_a_sale_says_of_which_chapter(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """The page of the rows behind a number, for people: what it is, the rows, and the sum of each page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -10,8 +10,7 @@ from services.stats.api.dashboard.i18n import Translations, words_of
 from services.stats.api.dashboard.render import render
 from services.stats.api.dashboard.view_model import is_for_operators
 from services.stats.api.rows_query import RowsQuery
-from services.stats.rows.movements import ENTRIES
-from services.stats.rows.read_page import Page
+from services.stats.rows.read_page import Page, are_balances
 from services.stats.rows.request_model import PAGE
 from services.stats.rows.row import Row
 from services.stats.sections.base import NONE, Unit
@@ -48,6 +47,8 @@ class RowView:
     chapter: str
     ends_at: str
     closed_day: str
+    #: Of a debt: for how many days there has been one.
+    age: str
     #: In a range, where it is not the day of `at`.
     counted_on: str
     amount: str
@@ -78,8 +79,15 @@ class RowsView:
 def rows_page(query: RowsQuery, page: Page, language: str) -> CachedResponse:
     """The page of some rows."""
     words = words_of(language)
-    next_place = None if page.next is None else {"after": page.next or None, "after_day": _next_day(query, page)}
-    given = {"view": _view_of(query, page, words), "next": next_place, "query": query, "largest": MAX_ROWS}
+    order = ("largest" if page.largest_first else "id") if are_balances(query.number) else None
+    next_place = {"after": page.next or None, "after_day": _next_day(query, page), "order": order}
+    given = {
+        "data": {**query.place(), "order": order},
+        "next": None if page.next is None else next_place,
+        "view": _view_of(query, page, words),
+        "query": query,
+        "largest": MAX_ROWS,
+    }
     return render("rows.html", language, day=query.day.day, **given, **_links(query))
 
 
@@ -113,6 +121,13 @@ def _when(query: RowsQuery, words: Translations) -> str:
     return words.page["rows_range"].format(first=first, last=last)
 
 
+def _in_order(query: RowsQuery, page: Page) -> Sequence[Row]:
+    """Of what stands at a day's end the largest first, where one page has all of it."""
+    if query.adds_up or not query.begins or page.next is not None:
+        return page.rows
+    return page.rows if page.largest_first else sorted(page.rows, key=lambda row: -abs(row.amount))
+
+
 def _user(user_id: int | None, names: Mapping[int, str]) -> str:
     if user_id is None:
         return ""
@@ -137,7 +152,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
 
     def record(row: Row) -> str:
         """One reference for all rows of a movement of money."""
-        if row.source == ENTRIES and row.transaction_id is not None:
+        if row.transaction_id is not None:
             return f"{words.record('ledger_transactions')} {row.transaction_id}"
         return f"{words.record(row.source)} {row.id}"
 
@@ -154,6 +169,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
             words.key("chapter's id", row.chapter, names) if row.chapter and by != "chapter's id" else "",
             words.short_moment(row.ends_at, zone) if row.ends_at else "",
             words.day(row.day, "medium") if row.day else "",
+            "" if row.age_days is None else words.count(row.age_days),
             counted_on(row),
             words.value(row.amount, number.unit, currency),
         )
@@ -169,7 +185,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
         language,
         "–" if value is None else words.value(value, number.unit, currency),
         value,
-        tuple(shown(row) for row in page.rows),
+        tuple(shown(row) for row in _in_order(query, page)),
         words.value(total, number.unit, currency),
         total,
         query.begins and page.next is None and value is not None and total != value,
