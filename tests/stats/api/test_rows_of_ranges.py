@@ -94,9 +94,34 @@ def test_a_sum_to_date_on_the_page_leads_to_its_rows(api: RunningApi, language: 
     assert f'<data id="value" value="{total}">' in text
     assert f'<data id="sum" value="{total}">' in text
     assert words.value(total, Unit.MINOR, "DZD") in text
-    assert words.page["rows_range"].format(first=words.day(first, "long"), last=words.day(LAST, "long")) in text
+    days = words.page["rows_range"].format(first=words.day(first, "long"), last=words.day(LAST, "long"))
+    assert (days if first < LAST else words.day(LAST)) in text
     data = html.unescape(re.findall(r'href="(api/[^"]+csv[^"]*)"', text)[0])
     assert len(api.get(f"/{data}").text.splitlines()) == 1 + sum(day >= first for day, _ in TAKEN)
+
+
+@pytest.mark.parametrize("step", ["week", "month"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_breakdown_has_its_sums_to_date_by_the_same_keys(api: RunningApi, language: str, step: str) -> None:
+    words, first = words_of(language), begin_of(LAST, step)
+    page = api.get(f"/?day={LAST}&lang={language}").text
+    label = words.page[f"{step}_to_date"].format(first=words.day(first, "medium"))
+    total = sum(amount for (day, _), amount in TAKEN.items() if day >= first)
+    link = f"rows?day={LAST}&amp;lang={language}&amp;from={first}&amp;number=payments.office_by_method"
+    value = f"<bdi>{words.value(total, Unit.MINOR, 'DZD')}</bdi>"
+    assert f'{label}: <a class="rows" href="{link}">{value}</a>' in page
+
+    text = api.get(f"/{html.unescape(link)}").text
+    Nesting(text)
+    parts = re.findall(r"<tr>.*?</tr>", text.split('<tbody id="parts">')[1].split("</tbody>")[0])
+    wanted = {way: sum(amount for (day, one), amount in TAKEN.items() if day >= first and one == way)
+              for way in ("cheque", "cash")}  # fmt: skip
+    assert len(parts) == len(wanted)
+    for part, (way, amount) in zip(parts, wanted.items(), strict=True):
+        assert words.key("method", way) in part
+        assert words.value(amount, Unit.MINOR, "DZD") in part
+        (of_key,) = re.findall(r'href="([^"]+)"', part)
+        assert f'<data id="sum" value="{amount}">' in api.get(f"/{html.unescape(of_key)}").text
 
 
 def test_what_is_not_summed_over_days_says_so(api: RunningApi) -> None:

@@ -1,6 +1,6 @@
 """The page of the rows behind a number, for people: what it is, the rows, and the sum of each page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from services.stats.api.rows_query import RowsQuery
 from services.stats.rows.read_page import Page, are_balances
 from services.stats.rows.request_model import PAGE
 from services.stats.rows.row import Row
-from services.stats.sections.base import NONE, Unit
+from services.stats.sections.base import NONE, OTHERS, Unit
 from services.stats.snapshots.compute import CORRECTIONS
 
 #: So many rows stand on a page.
@@ -55,6 +55,15 @@ class RowView:
 
 
 @dataclass(frozen=True, slots=True)
+class PartView:
+    """One key of a breakdown, what it is, and the parameters of its rows."""
+
+    name: str
+    value: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class RowsView:
     """The rows, and the words above them."""
 
@@ -74,6 +83,8 @@ class RowsView:
     sum_amount: int
     #: These are all of the rows, and do not add up to the number: facts have changed since it was computed.
     differs: bool
+    #: The keys of a breakdown, the largest first; none where the rows are of one key.
+    parts: tuple[PartView, ...] = ()
 
 
 def rows_page(query: RowsQuery, page: Page, language: str) -> CachedResponse:
@@ -121,6 +132,25 @@ def _when(query: RowsQuery, words: Translations) -> str:
     return words.page["rows_range"].format(first=first, last=last)
 
 
+def _names(query: RowsQuery) -> dict[str, dict[str, str]]:
+    """What the days call chapters, courses and teachers; the last one says it where they differ."""
+    found: dict[str, dict[str, str]] = {}
+    for day in query.days:
+        for kind, names in (day.payload.get("names") or {}).items():
+            found.setdefault(kind, {}).update(names)
+    return found
+
+
+def _parts(query: RowsQuery, by: str, words: Translations) -> Iterator[PartView]:
+    found, definition = query.figure, query.definition
+    if query.key is not None or definition is None or not isinstance(found, dict):
+        return
+    names = _names(query)
+    for key, amount in sorted(found.items(), key=lambda part: (part[0] == OTHERS, -abs(part[1]), part[0])):
+        value = words.value(amount, definition[1].unit, query.day.payload["currency"])
+        yield PartView(words.key(by, key, names), value, query.link(key=key))
+
+
 def _in_order(query: RowsQuery, page: Page) -> Sequence[Row]:
     """Of what stands at a day's end the largest first, where one page has all of it."""
     if query.adds_up or not query.begins or page.next is not None:
@@ -142,7 +172,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
     name = words.number(section.name, number.name)
     if query.number.startswith(CORRECTIONS):
         name = f"{words.page['corrections']}: {name}"
-    names, currency = query.day.payload.get("names"), query.day.payload["currency"]
+    names, currency = _names(query), query.day.payload["currency"]
     by = number.by or _KEYS_OF_ROWS.get(f"{section.name}.{number.name}", "")
     zone, value, total = ZoneInfo(query.day.payload["zone"]), query.value, sum(row.amount for row in page.rows)
 
@@ -189,4 +219,5 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
         words.value(total, number.unit, currency),
         total,
         query.begins and page.next is None and value is not None and total != value,
+        tuple(_parts(query, by, words)),
     )
