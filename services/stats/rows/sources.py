@@ -227,6 +227,7 @@ _BYTES = """coalesce(stored_bytes, (
 _office = Facts("office_payments", "received_at", f"{_ours} AND amount_minor > 0", value="amount_minor", user="user_id")
 _net = Entries(("billed", "returned"))
 _topped_up = Entries(("topped_up",))
+_fees = Entries(("fees",), -1, key="account_provider")
 _finished_lesson = f"bit_count(parts) >= {FINISHED_PARTS}"
 
 
@@ -255,7 +256,8 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "payments.refunded": Entries(("refunded",), -1, key="provider"),
     "payments.charged_back": Entries(("disputed", "withheld"), -1, key="provider", nets=True),
     "payments.disputes_open": Written(_DISPUTES_OPEN),
-    "payments.fees": Entries(("fees",), -1, key="provider"),
+    "payments.fees": _fees,
+    "payments.fees_by_provider": _fees,
     "payments.clearing": Entries(("clearing",), -1, key="account_provider", to_date=True),
     "payments.paid_out": Entries(("paid_out",), -1, key="account_provider"),
     "payments.started": _started,
