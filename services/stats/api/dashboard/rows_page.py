@@ -164,6 +164,51 @@ def _user(user_id: int | None, names: Mapping[int, str]) -> str:
     return f"{names[user_id]} ({user_id})" if user_id in names else str(user_id)
 
 
+@dataclass(frozen=True, slots=True)
+class _RowWriter:
+    """Writes rows as they are read."""
+
+    query: RowsQuery
+    words: Translations
+    unit: Unit
+    #: What the keys are.
+    by: str
+    users: Mapping[int, str]
+    names: Mapping[str, Mapping[str, str]]
+    zone: ZoneInfo
+
+    def write(self, row: Row) -> RowView:
+        words, currency = self.words, self.query.day.payload["currency"]
+        return RowView(
+            words.short_moment(row.at, self.zone) if row.at else "",
+            _user(row.user_id, self.users),
+            self._record(row),
+            words.movement(row.kind) if row.kind else "",
+            str(row.payment_id or ""),
+            words.value(row.payment_minor, Unit.MINOR, currency) if row.payment_minor is not None else "",
+            row.payment_reference or "",
+            words.key(self.by, NONE if row.key is None else row.key, self.names) if self.by else "",
+            words.key("chapter's id", row.chapter, self.names) if row.chapter and self.by != "chapter's id" else "",
+            words.short_moment(row.ends_at, self.zone) if row.ends_at else "",
+            words.day(row.day, "medium") if row.day else "",
+            "" if row.age_days is None else words.count(row.age_days),
+            self._counted_on(row),
+            words.value(row.amount, self.unit, currency),
+        )
+
+    def _counted_on(self, row: Row) -> str:
+        is_known = row.at is not None and row.at.astimezone(self.zone).date() == row.counted_on
+        if is_known or not self.query.is_range or row.counted_on is None:
+            return ""
+        return self.words.day(row.counted_on, "medium")
+
+    def _record(self, row: Row) -> str:
+        """One reference for all rows of a movement of money."""
+        if row.transaction_id is not None:
+            return f"{self.words.record('ledger_transactions')} {row.transaction_id}"
+        return f"{self.words.record(row.source)} {row.id}"
+
+
 def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
     found = query.definition
     if found is None:
@@ -176,34 +221,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
     by = number.by or _KEYS_OF_ROWS.get(f"{section.name}.{number.name}", "")
     zone, value, total = ZoneInfo(query.day.payload["zone"]), query.value, sum(row.amount for row in page.rows)
 
-    def counted_on(row: Row) -> str:
-        is_known = row.at is not None and row.at.astimezone(zone).date() == row.counted_on
-        return "" if is_known or not query.is_range or row.counted_on is None else words.day(row.counted_on, "medium")
-
-    def record(row: Row) -> str:
-        """One reference for all rows of a movement of money."""
-        if row.transaction_id is not None:
-            return f"{words.record('ledger_transactions')} {row.transaction_id}"
-        return f"{words.record(row.source)} {row.id}"
-
-    def shown(row: Row) -> RowView:
-        return RowView(
-            words.short_moment(row.at, zone) if row.at else "",
-            _user(row.user_id, page.users),
-            record(row),
-            words.movement(row.kind) if row.kind else "",
-            str(row.payment_id or ""),
-            words.value(row.payment_minor, Unit.MINOR, currency) if row.payment_minor is not None else "",
-            row.payment_reference or "",
-            words.key(by, NONE if row.key is None else row.key, names) if by else "",
-            words.key("chapter's id", row.chapter, names) if row.chapter and by != "chapter's id" else "",
-            words.short_moment(row.ends_at, zone) if row.ends_at else "",
-            words.day(row.day, "medium") if row.day else "",
-            "" if row.age_days is None else words.count(row.age_days),
-            counted_on(row),
-            words.value(row.amount, number.unit, currency),
-        )
-
+    writer = _RowWriter(query, words, number.unit, by, page.users, names, zone)
     definition, language = words.definition(section, number)
     return RowsView(
         name,
@@ -215,7 +233,7 @@ def _view_of(query: RowsQuery, page: Page, words: Translations) -> RowsView:
         language,
         "–" if value is None else words.value(value, number.unit, currency),
         value,
-        tuple(shown(row) for row in _in_order(query, page)),
+        tuple(map(writer.write, _in_order(query, page))),
         words.value(total, number.unit, currency),
         total,
         query.begins and page.next is None and value is not None and total != value,
