@@ -251,10 +251,10 @@ def rows(number: str, day: date, key: str | None, limit: int, as_json: bool) -> 
     value = value_of(kept.payload, number) if kept else None
     named = tuple(value) if isinstance(value, dict) else ()
     reader = RowReader(engine, Rules(settings.currency, settings.stats_grace_days), settings.zone)
-    page = reader.read(day, number, key, named, 0, limit)
+    page = reader.read(day, number, key, named, 0, limit, largest_first=None)
     found = page.rows
     while page.next is not None and len(found) < limit:
-        page = reader.read(day, number, key, named, page.next, limit - len(found))
+        page = reader.read(day, number, key, named, page.next, limit - len(found), largest_first=page.largest_first)
         found += page.rows
     if as_json:
         click.echo(json.dumps(to_json(found), ensure_ascii=False))

@@ -21,6 +21,8 @@ STATUSES = (
     "pending", "authorized", "expired", "canceled", "failed", "completed", "partially_refunded", "refunded",
     "disputed", "charged_back",
 )  # fmt: skip
+#: Accounts of the school that each provider has of its own.
+WITH_PROVIDER = ("psp_clearing", "psp_fees", "dispute_fees", "bank")
 #: Those that mean that the money was collected.
 COLLECTED = STATUSES[5:]
 
@@ -337,7 +339,7 @@ def _entry(school: School, entry: Row) -> Row:
         "user_id": 1 + entry["whose"] % len(users) if account == "user_wallet" else None,
         "subscription_id": 1 + entry["whose"] % len(terms) if account == "subscription_revenue" else None,
         "payment_id": entry["payment_id"],
-        "provider": (None, "chargily", "satim")[entry["whose"] % 3] if account in ("psp_clearing", "bank") else None,
+        "provider": (None, "chargily", "satim")[entry["whose"] % 3] if account in WITH_PROVIDER else None,
     }
 
 

@@ -50,6 +50,7 @@ class Money(Terms):
         disputed = self._wallet_entries("dispute_withheld", "dispute_released", "dispute_lost", "dispute_fee")
         withheld = [entry for entry in self.rows("ledger", "at") if entry["account"] == "dispute_withheld"]
         ever = self.rows("ledger", "at", self.by_end)
+        fees = [entry for entry in self.rows("ledger", "at") if entry["account"] in ("psp_fees", "dispute_fees")]
 
         def provider_and_method(entry: Row, name: str) -> str | None:
             found: str | None = payments[entry["payment_id"]][name] if entry["payment_id"] else None
@@ -67,7 +68,8 @@ class Money(Terms):
             # what left wallets for disputes and is not held for them any more is lost
             "charged_back": -_sum(disputed) - _sum(withheld),
             "disputes_open": _sum(entry for entry in ever if entry["account"] == "dispute_withheld"),
-            "fees": -_sum(e for e in self.rows("ledger", "at") if e["account"] in ("psp_fees", "dispute_fees")),
+            "fees": -_sum(fees),
+            "fees_by_provider": add_up((entry.get("provider"), -entry["amount_minor"]) for entry in fees),
             "clearing": -_sum(entry for entry in ever if entry["account"] == "psp_clearing"),
             # the bank has what the providers gave out of what they had collected; the ledger writes that below zero
             "paid_out": sum(0 - e["amount_minor"] for e in self.rows("ledger", "at") if e["account"] == "bank"),

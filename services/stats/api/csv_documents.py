@@ -13,7 +13,12 @@ from services.stats.snapshots.compute import CORRECTIONS, flatten
 
 #: How a spreadsheet's formula begins.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-ROWS_HEADER = ("source", "id", "user_id", "at", "key", "amount", "day", "chapter", "ends_at")
+ROWS_HEADER = (
+    "source", "id", "user_id", "at", "key", "amount", "day", "chapter", "ends_at", "counted_on", "transaction_id",
+    "kind", "payment_id", "payment_minor", "payment_reference", "age_days",
+)  # fmt: skip
+#: What others than the school or Nouba write.
+_WRITTEN_BY_OTHERS = ("key", "payment_reference")
 HEADER = ("day", "number", "key", "value", "unit", "currency", "closed")
 
 
@@ -37,8 +42,8 @@ def rows_as_csv(rows: Iterable[Row]) -> CachedResponse:
     lines = csv.writer(written, lineterminator="\r\n")
     lines.writerow(ROWS_HEADER)
     for row in as_json(list(rows)):
-        key = None if row["key"] is None else _harmless(row["key"])
-        lines.writerow([key if name == "key" else row[name] for name in ROWS_HEADER])
+        row |= {name: _harmless(row[name]) for name in _WRITTEN_BY_OTHERS if row[name] is not None}
+        lines.writerow([row[name] for name in ROWS_HEADER])
     return document(written.getvalue().encode(), "text/csv; charset=utf-8")
 
 

@@ -83,6 +83,16 @@ _NUMBER = _parameter(
 )
 _KEY = _parameter("key", "One key of a breakdown.", {"type": "string"})
 _AFTER = _parameter("after", "`next` of the page before.", {"type": "integer", "minimum": 0})
+_FROM = _parameter(
+    "from", "The first of at most 366 days up to this one, for a number that is summed over days.", _DATE
+)
+_ORDER = _parameter(
+    "order",
+    "`largest`: wallets (wallets.credit, wallets.debt, wallets.debtors) by what they hold or lack, the largest first; "
+    "`next` goes on in the same order.",
+    {"enum": ["id", "largest"]},
+)
+_AFTER_DAY = _parameter("after_day", "`next_day` of the page before.", _DATE)
 _LANGUAGE = _parameter("lang", "en, fr or ar; what the browser prefers unless it is given.", {"type": "string"})
 
 
@@ -134,7 +144,7 @@ _DEFINITIONS_ANSWER = _answer("All numbers.", {"$ref": "#/components/schemas/Def
 _DEFINITIONS_ANSWER["headers"] = _CACHED
 for _one in (_DAY_ANSWER, _SERIES_ANSWER):
     _one["content"]["text/csv"] = {"schema": {"type": "string"}}
-_ROWS_ANSWER = _answer("A page of rows, in the order of their ids.", {"$ref": "#/components/schemas/Rows"})
+_ROWS_ANSWER = _answer("A page of rows, day by day in the order of their ids.", {"$ref": "#/components/schemas/Rows"})
 _ROWS_ANSWER["content"]["text/csv"] = {"schema": {"type": "string"}}
 _ROWS_ANSWER["headers"] = _CACHED
 _PAGE_ANSWER = _answer("The page.", {"type": "string"}, "text/html")
@@ -170,13 +180,16 @@ DOCUMENT: dict[str, Any] = {
         ),
         "/api/stats/{day}/rows": _read(
             "showRows",
-            "The rows behind a number, which add up to it",
+            "The rows behind a number of a day, or of several days, which add up to it",
             _ROWS_ANSWER,
             [
                 _PATH_DAY,
+                _FROM,
                 _NUMBER,
                 _KEY,
                 _AFTER,
+                _AFTER_DAY,
+                _ORDER,
                 _parameter(
                     "limit", "Rows of a page; 1000 unless given.", {"type": "integer", "minimum": 1, "maximum": 10_000}
                 ),
@@ -229,9 +242,12 @@ DOCUMENT: dict[str, Any] = {
             _PAGE_ANSWER,
             [
                 _parameter("day", "The newest one unless it is given.", _DATE, example=_EXAMPLE),
+                _FROM,
                 _NUMBER,
                 _KEY,
                 _AFTER,
+                _AFTER_DAY,
+                _ORDER,
                 _LANGUAGE,
             ],
             "400",
@@ -384,13 +400,19 @@ DOCUMENT: dict[str, Any] = {
             },
             "Rows": {
                 "type": "object",
-                "required": ["day", "number", "key", "value", "rows", "next"],
+                "required": ["day", "from", "number", "key", "value", "rows", "next", "next_day"],
                 "properties": {
                     "day": _DATE,
+                    "from": _DATE,
                     "number": {"type": "string"},
                     "key": {"type": ["string", "null"]},
                     "value": {"type": ["integer", "object", "null"]},
                     "next": {"type": ["integer", "null"], "description": "For `after`; null on the last page."},
+                    "next_day": {
+                        "type": ["string", "null"],
+                        "format": "date",
+                        "description": "For `after_day`; null on the last page.",
+                    },
                     "rows": {
                         "type": "array",
                         "items": {
@@ -405,6 +427,13 @@ DOCUMENT: dict[str, Any] = {
                                 "day",
                                 "chapter",
                                 "ends_at",
+                                "counted_on",
+                                "transaction_id",
+                                "kind",
+                                "payment_id",
+                                "payment_minor",
+                                "payment_reference",
+                                "age_days",
                             ],
                         },
                     },

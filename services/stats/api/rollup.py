@@ -98,9 +98,28 @@ def _sections(days: Mapping[date, Day | None], parts: Sequence[Sequence[date]]) 
     return found
 
 
+def add_up(values: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
+    """The sum of a breakdown over days, which is the sum of its keys; None where a day lacks it.
+
+    A key that one of the days does not name, and has `~others`, is in the sum's `~others` with all of its amounts.
+    """
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    unnamed = {key for value in known for key in value} - {OTHERS}
+    unnamed = {key for key in unnamed if any(OTHERS in value and key not in value for value in known)}
+    found: dict[str, int] = {}
+    for value in known:
+        for key, amount in value.items():
+            name = OTHERS if key in unnamed else key
+            found[name] = found.get(name, 0) + amount
+    return found
+
+
 def _by_key(parts: Sequence[Sequence[Any]], how: Over) -> dict[str, Values]:
+    found = [(part[-1] if how is Over.LAST else add_up(part)) for part in parts]
     keys = sorted({key for part in parts for value in part for key in value or ()})
-    return {key: [_one([_part(value, key) for value in part], how) for part in parts] for key in keys}
+    return {key: [_part(value, key) for value in found] for key in keys}
 
 
 def _part(value: Mapping[str, int] | None, key: str) -> int | None:

@@ -19,7 +19,7 @@ from services.stats.api.comparison import compared
 from services.stats.api.csv_documents import csv_of, rows_as_csv
 from services.stats.api.dashboard.render import POLICY as PAGE_POLICY
 from services.stats.api.dashboard.render import Policy, page_of
-from services.stats.api.dashboard.rows_page import ROWS_SHOWN, RowsQuery, no_rows_page, rows_page
+from services.stats.api.dashboard.rows_page import ROWS_SHOWN, no_rows_page, rows_page
 from services.stats.api.dashboard.view_model import VIEWS
 from services.stats.api.definitions import definitions
 from services.stats.api.errors import (
@@ -33,13 +33,13 @@ from services.stats.api.errors import (
 )
 from services.stats.api.headers import ALWAYS, headers_of
 from services.stats.api.rollup import periods
+from services.stats.api.rows_query import RowsQuery
 from services.stats.api.series import series
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.errors import RowsTimeoutError
 from services.stats.rows.read_page import NoRowsError, as_json
 from services.stats.rows.reader import RowReader
 from services.stats.rows.request_model import PAGE
-from services.stats.snapshots.compute import value_of
 from shared import api_reference
 from shared.runtime.health import healthy
 from shared.runtime.languages import choose_language
@@ -52,10 +52,10 @@ log = structlog.get_logger(__name__)
 _PARAMETERS: Mapping[str, frozenset[str]] = {
     "stats.show_latest": frozenset({"compare", "format"}),
     "stats.show_day": frozenset({"compare", "format"}),
-    "stats.show_rows": frozenset({"number", "key", "after", "limit", "format"}),
+    "stats.show_rows": frozenset({"from", "number", "key", "after", "after_day", "order", "limit", "format"}),
     "stats.show_definitions": frozenset(),
     "stats.show_series": frozenset({"from", "to", "step", "format"}),
-    "stats.show_rows_page": frozenset({"day", "number", "key", "after", "lang"}),
+    "stats.show_rows_page": frozenset({"day", "from", "number", "key", "after", "after_day", "order", "lang"}),
     "stats.show_page": frozenset({"day", "lang", "view"}),
 }
 _DEFINITIONS = json_document(definitions())
@@ -99,13 +99,15 @@ def show_day(day: str) -> ResponseReturnValue:
 @stats.get("/api/stats/<day>/rows")
 def show_rows(day: str) -> ResponseReturnValue:
     """Not from memory: the rows are too many to be held."""
-    kept = _kept(_cache(), _date(day))
-    number, key = _text("number") or "", _text("key")
-    after, limit = _whole("after", 0, 2**62), _whole("limit", PAGE, 10 * PAGE)
-    value = value_of(kept.payload, number)
-    named = tuple(value) if isinstance(value, dict) else ()
+    cache, last = _cache(), _date(day)
+    query, limit = _rows_query(cache, _kept(cache, last)), _whole("limit", PAGE, 10 * PAGE)
+    number, key = query.number, query.key
+    if query.is_range and not query.adds_up:
+        raise MalformedError(f"{number[:60]} is not added up over days: leave out from.")
     try:
-        found = _reading().rows.read(kept.day, number, key, named, after, limit)
+        found = _reading().rows.read_days(
+            query.to_read(), number, key, query.after, limit, largest_first=bool(query.largest_first)
+        )
     except NoRowsError as error:
         raise MalformedError(str(error)) from error
     except RowsTimeoutError as error:
@@ -116,19 +118,35 @@ def show_rows(day: str) -> ResponseReturnValue:
         raise NoSnapshotError from error
     if _wants_csv():
         return _answer(rows_as_csv(found.rows))
-    figure = value.get(key) if isinstance(value, dict) and key is not None else value
     return _answer(
         json_document(
             {
                 "day": day,
+                "from": query.days[0].day.isoformat(),
                 "number": number,
                 "key": key,
-                "value": figure,
+                "value": query.figure if key is None else query.value,
                 "rows": as_json(found.rows),
                 "next": found.next,
+                "next_day": found.next_day.isoformat() if found.next_day else None,
             }
         )
     )
+
+
+def _rows_query(cache: SnapshotCache, last: Day) -> RowsQuery:
+    """What is asked for of the days up to `last`."""
+    first = _date(request.args.get("from", str(last.day)), "from")
+    after_day = _date(request.args.get("after_day", str(first)), "after_day")
+    if not first <= after_day <= last.day:
+        raise MalformedError(f"from={first}, after_day={after_day} and {last.day} are not in this order.")
+    if (last.day - first).days >= LARGEST_RANGE_DAYS:
+        raise MalformedError(f"{(last.day - first).days + 1} days are too many: ask for at most {LARGEST_RANGE_DAYS}.")
+    order = request.args.get("order")
+    if order not in (None, "id", "largest"):
+        raise MalformedError("order is id or largest.")
+    days = [_kept(cache, day) for day in cache.between(first, last.day)]
+    return RowsQuery(days, _text("number") or "", _text("key"), _whole("after", 0, 2**62), after_day, order)
 
 
 def _text(name: str) -> str | None:
@@ -200,16 +218,24 @@ def show_rows_page() -> ResponseReturnValue:
     asked = request.args.get("day")
     cache = _cache()
     day = cache.last if asked is None else _date(asked, "day")
-    after = _whole("after", 0, 2**62)
     language = choose_language(request.args.get("lang"), request.accept_languages)
     kept = None if day is None else cache.days.get(day)
     if kept is None:
         return _as_page(page_of(cache, day, language, _reading().policy), language, status=404)
-    query = RowsQuery(kept, _text("number") or "", _text("key"), after)
+    try:
+        query = _rows_query(cache, kept)
+    except DayNotStoredError as error:
+        return _as_page(page_of(cache, error.day, language, _reading().policy), language, status=404)
     if query.definition is None:
         return _as_page(no_rows_page(query, language, "unknown"), language, status=404)
+    if query.is_range and not query.adds_up:
+        return _as_page(no_rows_page(query, language, "no_range"), language, status=404)
     try:
-        found = _reading().rows.read(kept.day, query.number, query.key, query.named, after, ROWS_SHOWN, with_users=True)
+        found = _reading().rows.read_days(
+            *(query.to_read(), query.number, query.key, query.after, ROWS_SHOWN),
+            with_users=True,
+            largest_first=query.largest_first,
+        )
     except NoRowsError:
         return _as_page(no_rows_page(query, language, "no_sum"), language, status=404)
     except (RowsTimeoutError, SQLAlchemyError) as error:

@@ -1,6 +1,7 @@
 """Keyset pagination: reads rows in order of their ids, one range of ids at a time, until the page is full."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -184,12 +185,32 @@ OFFSET 0
 """  # noqa: S608
 
 
+# the keyset is what the row `after` holds, and its id: a past day's balances do not change
+_LARGEST_FIRST = """
+WITH found AS MATERIALIZED ({text})
+SELECT * FROM found WHERE {tests} AND (
+    %(after)s = 0 OR (-size, id) > (SELECT -size, id FROM found AS reached WHERE reached.id = %(after)s)
+) ORDER BY size DESC, id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceRows:
+    """Rows of wallets."""
+
+    rows: Sequence[Any]
+    #: Where a page ended because it had read enough wallets, the last of these.
+    read_until: int | None = None
+    largest_first: bool = False
+
+
 def of_balances(
-    ask: Query, text: str, values: Mapping[str, Any], tests: str, limit: int | None
-) -> tuple[Sequence[Any], int | None]:
+    ask: Query, text: str, values: Mapping[str, Any], tests: str, limit: int | None, *, largest_first: bool | None
+) -> BalanceRows:
     """Rows of wallets as they were at the day's end, which the query `text` calls `{held}`.
 
-    With them, where a page ended because it had read enough wallets, the last of these.
+    `largest_first` of None: where all wallets are known at once. Where many transactions were booked both before the
+    day's end and after it, each wallet has to be added up by itself, and a page adds up only as many as it needs.
     """
 
     def few(when: str) -> bool:
@@ -200,10 +221,17 @@ def of_balances(
         held = _BACK
     elif few(_EARLIER):
         held = _FORTH
+    elif largest_first:
+        held = _BACK
     else:
-        return _one_by_one(ask, text.format(held=_ONE_BY_ONE), values, tests, limit)
-    found = f"SELECT * FROM ({text.format(held=held)}) AS found WHERE {tests} ORDER BY id"  # noqa: S608
-    return ask(found if limit is None else f"{found} LIMIT {int(limit)}", **values), None
+        found = _one_by_one(ask, text.format(held=_ONE_BY_ONE), values, f"id > %(after)s AND {tests}", limit)
+        return BalanceRows(*found)
+    page = "" if limit is None else f"LIMIT {int(limit)}"
+    if largest_first is not False:
+        query = _LARGEST_FIRST.format(text=text.format(held=held), tests=tests)
+        return BalanceRows(ask(f"{query} {page}", **values), largest_first=True)
+    query = f"SELECT * FROM ({text.format(held=held)}) AS found WHERE id > %(after)s AND {tests} ORDER BY id"  # noqa: S608
+    return BalanceRows(ask(f"{query} {page}", **values))
 
 
 def _one_by_one(

@@ -1,13 +1,14 @@
 """Reads a page of the rows behind a number: user, object, time and amount; they add up to the number."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 from services.stats.days import ONE_DAY, midnight
 from services.stats.errors import StatsError
 from services.stats.rows import keyset_pagination, subscription_rows
+from services.stats.rows.movements import with_causes, with_movements
 from services.stats.rows.request_model import RowsRequest
 from services.stats.rows.row import Row, first_page, tests_of
 from services.stats.rows.sources import SOURCES, Balances, Entries, Facts, Together, Written
@@ -26,10 +27,13 @@ class NoRowsError(StatsError):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows of a number, and after which id the next page begins; None where this one is the last."""
+    """Some rows of a number, and after which id of which day the next page begins; None where this is the last."""
 
     rows: list[Row]
     next: int | None
+    next_day: date | None = None
+    #: The order is that of the balances, and not of the ids.
+    largest_first: bool = False
     #: The names of their users, where the reader wants them and the school has them.
     users: Mapping[int, str] = field(default_factory=dict)
 
@@ -37,25 +41,26 @@ class Page:
 def read_page(ask: Query, request: RowsRequest) -> Page:
     """The rows that are asked for."""
     if request.number.startswith(CORRECTIONS):
-        found, read_until = _booked(ask, request), None
+        page = Page(_booked(ask, request), None)
     else:
-        found, read_until = _facts(ask, request)
-    if read_until is not None:
-        return Page(found, read_until)
+        page = _facts(ask, request)
+    found = page.rows
+    if page.next is not None:
+        return page
     if request.limit is not None and len(found) >= request.limit:
-        return Page(found, found[-1].id)
+        return replace(page, next=found[-1].id)
     # what is taken off a closed number stands on its last page
     taken_off = [] if request.number.startswith(CORRECTIONS) else _taken_off(ask, request)
-    return Page(found + taken_off, None)
+    return replace(page, rows=found + taken_off)
 
 
-def _facts(ask: Query, request: RowsRequest) -> tuple[list[Row], int | None]:
-    """The rows, and where a page ended before it was full the last id that was read."""
+def _facts(ask: Query, request: RowsRequest) -> Page:
+    """The rows; where a page ended before it was full, `next` is the last id that was read."""
     number = request.number
     if number in SOURCES:
         return _read(ask, SOURCES[number], request)
     if number in subscription_rows.OF_TERMS:
-        return subscription_rows.find_rows(ask, request)
+        return Page(*subscription_rows.find_rows(ask, request))
     definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
     if definition is None:
         raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
@@ -83,9 +88,7 @@ def _taken_off(ask: Query, request: RowsRequest) -> list[Row]:
     return request.matching(Row(_TABLE, row.id, None, row.found_at, row.key, -row.amount, row.day) for row in found)
 
 
-def _read(
-    ask: Query, source: Facts | Entries | Together | Written, request: RowsRequest
-) -> tuple[list[Row], int | None]:
+def _read(ask: Query, source: Facts | Entries | Together | Written, request: RowsRequest) -> Page:
     days, key, limit = request.days, request.key, request.limit
     values = {**span(days), "currency": request.rules.currency}
     values |= {"after": request.after, "key": key, "named": list(request.named)}
@@ -97,18 +100,27 @@ def _read(
     values |= ledger_movements.accounts(ask)
     if isinstance(source, Entries) and source.to_date:
         values["begins_at"] = _LONG_AGO
-    tests = " AND ".join(["id > %(after)s", *tests_of("key", key)])
+    tests = " AND ".join(tests_of("key", key)) or "true"
     if isinstance(source, Balances):
-        found, read_until = keyset_pagination.of_balances(ask, source.text, values, tests, limit)
-    else:
-        found, read_until = _pages(ask, source, values, tests, limit), None
+        largest_first = request.largest_first
+        balances = keyset_pagination.of_balances(ask, source.text, values, tests, limit, largest_first=largest_first)
+        rows = _rows(balances.rows)
+        return Page(
+            with_causes(ask, rows, days) if source.are_debts else rows,
+            balances.read_until,
+            largest_first=balances.largest_first,
+        )
+    return Page(with_movements(ask, _rows(_pages(ask, source, values, f"id > %(after)s AND {tests}", limit))), None)
+
+
+def _rows(found: Sequence[Any]) -> list[Row]:
     return [
         Row(
             *(row.source, row.id, row.user_id, row.at, _text(row.key), int(row.amount)),
             chapter=_text(getattr(row, "chapter", None)),
         )
         for row in found
-    ], read_until
+    ]
 
 
 def _text(value: object) -> str | None:
@@ -139,6 +151,17 @@ def has_rows(number: str) -> bool:
     return number in SOURCES or number in subscription_rows.OF_TERMS
 
 
+def are_balances(number: str) -> bool:
+    """Whether the rows are wallets, which may come in the order of what they hold."""
+    return isinstance(SOURCES.get(number), Balances)
+
+
+def may_cancel_out(number: str) -> bool:
+    """Whether the number may have rows on a day on which it is 0, since some of them are below zero."""
+    is_signed = number.startswith(CORRECTIONS) or number == "revenue.earned"
+    return is_signed or isinstance(SOURCES.get(number), Entries)
+
+
 def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows for programs."""
     return [
@@ -152,6 +175,13 @@ def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
             "day": row.day.isoformat() if row.day else None,
             "chapter": row.chapter,
             "ends_at": row.ends_at.astimezone(UTC).isoformat() if row.ends_at else None,
+            "counted_on": row.counted_on.isoformat() if row.counted_on else None,
+            "transaction_id": row.transaction_id,
+            "kind": row.kind,
+            "payment_id": row.payment_id,
+            "payment_minor": row.payment_minor,
+            "payment_reference": row.payment_reference,
+            "age_days": row.age_days,
         }
         for row in found
     ]

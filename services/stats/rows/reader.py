@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 from services.stats.binary_column_reader import ColumnReader
 from services.stats.days import Days
 from services.stats.errors import RowsTimeoutError
-from services.stats.rows.read_page import Page, read_page
+from services.stats.rows.read_days import DayToRead, read_days
+from services.stats.rows.read_page import Page
 from services.stats.rows.request_model import RowsRequest
 from services.stats.sections.base import Query, Rules
 
@@ -26,7 +27,7 @@ _USERS = "SELECT id, name FROM users WHERE id = ANY (%(ids)s) AND name <> ''"
 
 @dataclass(frozen=True, slots=True)
 class RowReader:
-    """Each page is read at one moment, which may be later than the one at which the day was computed."""
+    """Each page is read at one moment, which may be later than the one at which the days were computed."""
 
     engine: Engine
     rules: Rules
@@ -44,21 +45,39 @@ class RowReader:
         limit: int | None,
         *,
         with_users: bool = False,
+        largest_first: bool | None = False,
     ) -> Page:
-        """A page of the rows of a number of `day`, with the names of its users or without; see `RowsRequest`.
+        """A page of the rows of a number of `day`; see `read_days`."""
+        days = [DayToRead(day, named)]
+        return self.read_days(days, number, key, after, limit, with_users=with_users, largest_first=largest_first)
 
-        Raises RowsTimeoutError where it takes longer than `page_seconds`, and SQLAlchemyError without a database.
+    def read_days(
+        self,
+        days: Sequence[DayToRead],
+        number: str,
+        key: str | None,
+        after: int,
+        limit: int | None,
+        *,
+        with_users: bool = False,
+        largest_first: bool | None = False,
+    ) -> Page:
+        """A page of the rows of a number, day by day, with the names of its users or without; see `RowsRequest`.
+
+        `after` is an id of the first of `days`. Raises RowsTimeoutError where it takes longer than `page_seconds`, and
+        SQLAlchemyError without a database.
         """
-        request = RowsRequest(Days(day, day, self.zone), self.rules, number, key, named, after, limit)
+        span = Days(days[0].day, days[-1].day, self.zone)
+        request = RowsRequest(span, self.rules, number, key, after=after, limit=limit, largest_first=largest_first)
         reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         deadline = None if self.page_seconds is None else time.monotonic() + self.page_seconds
         try:
             with reading.begin() as connection:
                 connection.exec_driver_sql(_SESSION)
-                ask = _query(connection, deadline)
-                page = read_page(ask, request)
+                page = read_days(lambda: _query(connection, deadline), days, request)
                 ids = sorted({row.user_id for row in page.rows if row.user_id is not None}) if with_users else []
-                return replace(page, users={row.id: row.name for row in ask(_USERS, ids=ids)}) if ids else page
+                names = _query(connection, deadline)(_USERS, ids=ids) if ids else ()
+                return replace(page, users={row.id: row.name for row in names})
         except (QueryCanceled, OperationalError) as error:
             is_canceled = isinstance(error, QueryCanceled) or isinstance(error.orig, QueryCanceled)
             if self.page_seconds is not None and is_canceled:

@@ -15,7 +15,7 @@ PAGE = 1000
 class RowsRequest:
     """A page of the rows of a number of one day, in the order of their ids."""
 
-    #: One day.
+    #: One day; several for `read_days` alone.
     days: Days
     rules: Rules
     #: Its id, such as `revenue.net`.
@@ -28,6 +28,9 @@ class RowsRequest:
     after: int = 0
     #: None is no limit. A page may have fewer rows, and be followed by others.
     limit: int | None = PAGE
+    #: Of wallets: the largest balance or debt first, and `after` is the last row of the page before; None is where that
+    #: takes no longer than by id.
+    largest_first: bool | None = False
 
     def matching(self, rows: Iterable[Row]) -> list[Row]:
         """Those of `rows` that count for the key."""

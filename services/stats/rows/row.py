@@ -22,6 +22,16 @@ class Row:
     #: Of a term or a sale: its chapter; of a term when it ends; None where it has none.
     chapter: str | None = None
     ends_at: datetime | None = None
+    #: The day in whose number it counts.
+    counted_on: date | None = None
+    #: Of the ledger: the transaction and its kind, and its payment with what was paid and the provider's reference.
+    transaction_id: int | None = None
+    kind: str | None = None
+    payment_id: int | None = None
+    payment_minor: int | None = None
+    payment_reference: str | None = None
+    #: Of a debt: for how many days the wallet has been below zero.
+    age_days: int | None = None
 
     def matches(self, key: str | None, named: Sequence[str]) -> bool:
         """Whether it counts for `key`; `named` are the keys that the day names."""

@@ -71,7 +71,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Balances(Written):
-    """Wallets at the day's end, which the text calls `{held}`."""
+    """Wallets at the day's end, which the text calls `{held}`, and how much each holds or lacks: `size`."""
+
+    #: They are below zero, and the rows say since when and by what.
+    are_debts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,8 @@ SELECT 'users' AS source, user_id AS id, user_id, min(checked_in_at) AS at, NULL
 FROM attendances WHERE checked_in_at >= %(begins_at)s AND checked_in_at < %(ends_at)s GROUP BY user_id
 """
 _BALANCES = """
-SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS key, {value} AS amount
+SELECT 'users' AS source, id, id AS user_id, NULL::timestamptz AS at, NULL AS key, {value} AS amount,
+       abs(balance) AS size
 FROM ({{held}}) AS held WHERE {where}
 """
 # one row a payment; disputes are few. OFFSET 0 and LATERAL keep the planner from reading all entries or transactions
@@ -223,6 +227,7 @@ _BYTES = """coalesce(stored_bytes, (
 _office = Facts("office_payments", "received_at", f"{_ours} AND amount_minor > 0", value="amount_minor", user="user_id")
 _net = Entries(("billed", "returned"))
 _topped_up = Entries(("topped_up",))
+_fees = Entries(("fees",), -1, key="account_provider")
 _finished_lesson = f"bit_count(parts) >= {FINISHED_PARTS}"
 
 
@@ -251,7 +256,8 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "payments.refunded": Entries(("refunded",), -1, key="provider"),
     "payments.charged_back": Entries(("disputed", "withheld"), -1, key="provider", nets=True),
     "payments.disputes_open": Written(_DISPUTES_OPEN),
-    "payments.fees": Entries(("fees",), -1, key="provider"),
+    "payments.fees": _fees,
+    "payments.fees_by_provider": _fees,
     "payments.clearing": Entries(("clearing",), -1, key="account_provider", to_date=True),
     "payments.paid_out": Entries(("paid_out",), -1, key="account_provider"),
     "payments.started": _started,
@@ -269,8 +275,8 @@ SOURCES: Mapping[str, Facts | Entries | Together | Written] = {
     "wallets.total": Entries(ledger_movements.OF_WALLETS, to_date=True),
     "wallets.adjusted": Entries(("adjusted",)),
     "wallets.credit": Balances(_BALANCES.format(value="balance", where="balance > 0")),
-    "wallets.debt": Balances(_BALANCES.format(value="-balance", where="balance < 0")),
-    "wallets.debtors": Balances(_BALANCES.format(value="1", where="balance < 0")),
+    "wallets.debt": Balances(_BALANCES.format(value="-balance", where="balance < 0"), are_debts=True),
+    "wallets.debtors": Balances(_BALANCES.format(value="1", where="balance < 0"), are_debts=True),
     "subscriptions.total": _bought,
     "subscriptions.new": replace(_bought, to_date=False),
     "subscriptions.expired": Written(_EXPIRED),

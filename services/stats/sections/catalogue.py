@@ -7,7 +7,7 @@ from services.stats.sections import SECTIONS
 from services.stats.sections.base import MetricDefinition, Section, Unit
 
 #: Raised with every change of what a number means, so that older days are seen to be of older definitions.
-REVISION = 7
+REVISION = 8
 
 #: What became of payments that were begun in a day: it goes on after the month is closed, and alarms nobody.
 SETTLE_LATER = frozenset(
@@ -37,6 +37,7 @@ IDENTITIES = (
      "`payments.charged_back` - the change of `payments.disputes_open` - `revenue.net`"),
     ("`payments.cash_in`", "`payments.topped_up` + `payments.office`; `payments.office_returned` is not taken off"),
     ("`payments.office`", "the sum of `payments.office_by_method`"),
+    ("`payments.fees`", "the sum of `payments.fees_by_provider`"),
     ("`payments.clearing`", "the sum of `payments.clearing_by_provider`"),
     ("the change of `payments.clearing`", "`payments.topped_up` - `payments.refunded` - `payments.charged_back` - the "
      "change of `payments.disputes_open` - `payments.fees` - `payments.paid_out`, where disputes took nothing that the "

@@ -54,8 +54,9 @@ class Movements:
     paid_out: list[int]
     #: What operators' corrections gave to wallets.
     adjusted: list[int]
-    #: What providers kept of payments, and for disputes.
+    #: What providers kept of payments, and for disputes; altogether and by provider.
     fees: list[int]
+    fees_by_provider: dict[str, list[int]]
     #: What all wallets got less what they spent.
     wallets: list[int]
     #: What had added up before the days, by the names of TO_DATE.
@@ -133,7 +134,7 @@ SELECT what, account_id, sum(amount_minor)::bigint AS amount_minor FROM (
 ) AS moved WHERE what NOT IN ('own', 'paid_out') GROUP BY what, account_id
 """  # noqa: S608
 
-_PROVIDERS = "SELECT id, provider FROM ledger_accounts WHERE kind = 'psp_clearing'"
+_PROVIDERS = "SELECT id, provider FROM ledger_accounts WHERE kind IN ('psp_clearing', 'psp_fees', 'dispute_fees')"
 
 _CHAPTERS = "SELECT id, coalesce(chapter_id, %(none)s) AS chapter_id FROM subscriptions WHERE {which}"
 _WAYS = "SELECT id, provider, method FROM payments WHERE {which}"
@@ -177,7 +178,7 @@ class _Moved:
         self.providers = {row.id: _named(row.provider) for row in ask(_PROVIDERS)}
         self._teachers = ChapterTeachers(ask)
         self._totals: dict[str, Integers] = defaultdict(lambda: np.zeros(number, np.int64))
-        self._clearing, self._chapters, self._taught, self._paid = (KeyedBuckets(number) for _ in range(4))
+        self._clearing, self._fees, self._chapters, self._taught, self._paid = (KeyedBuckets(number) for _ in range(5))
         #: Provider and method of payments, by their number in `_paid`.
         self._ways: dict[tuple[str | None, str | None], int] = {}
         #: Entries whose subscriptions or payments are not read yet.
@@ -195,6 +196,8 @@ class _Moved:
                 self._sales.append((entries.references[which], entries.booked_at[which], at, amounts))
             elif name == "clearing":
                 self._clearing.add(entries.accounts[which], at, amounts)
+            elif name == "fees":
+                self._fees.add(entries.accounts[which], at, -amounts)
             np.add.at(self._totals[name], at, amounts)
         is_moved = is_inside & is_wallet
         is_top_up = is_moved & (entries.amounts > 0) & (entries.kind == "payment")
@@ -253,6 +256,7 @@ class _Moved:
             paid_out=_negative(total("bank")),
             adjusted=total("adjusted"),
             fees=_negative(total("fees")),
+            fees_by_provider=self._fees.by_name(self.providers.__getitem__),
             wallets=total(*OF_WALLETS),
             before=before,
             due_before=due_before,

@@ -89,6 +89,7 @@ NUMBERS = (
         "What the providers kept of payments and for disputes, booked in the day, where they say so.",
         source=_LEDGER,
     ),
+    MetricDefinition("fees_by_provider", Unit.MINOR, "fees.", by="provider", source=_LEDGER, reconciles="fees"),
     MetricDefinition(
         "clearing",
         Unit.MINOR,
@@ -268,6 +269,7 @@ def _booked(days: Days, moved: Movements, office: Mapping[str, list[int]]) -> li
                 "charged_back": moved.charged_back[bucket],
                 "disputes_open": withheld,
                 "fees": moved.fees[bucket],
+                "fees_by_provider": breakdown(moved.fees_by_provider, bucket),
                 "clearing": clearing,
                 "paid_out": moved.paid_out[bucket],
                 "clearing_by_provider": largest({key: amount for key, amount in due.items() if amount}),

@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from services.stats.api.comparison import before
-from services.stats.api.rollup import begin_of
+from services.stats.api.rollup import add_up, begin_of
 from services.stats.sections import SECTIONS
+from services.stats.sections.base import OTHERS
 from services.stats.snapshots.compute import canonical, flatten
 from tests.stats.api.conftest import FAILED, GAP, LAST, Library
 from tests.stats.api.processes import PLAIN
@@ -68,6 +69,13 @@ def test_months_add_up_what_adds_up_and_take_the_last_day_of_what_stands(library
         assert revenue["by_teacher"]["14"][place] == sum(numbers["revenue.by_teacher"]["14"] for numbers in of_month)
         assert subscriptions["mrr"][place] == of_month[-1]["subscriptions.mrr"]
     assert "mean" not in found["sections"]["payments"]["numbers"]
+
+
+def test_a_key_that_a_day_does_not_name_is_part_of_the_others_of_the_sum() -> None:
+    days = [{"A": 5, "B": 3, OTHERS: 2}, {"A": 4, "C": 3, OTHERS: 1}, {"A": 1, "B": 7, "C": 9}]
+
+    assert add_up(days) == {"A": 10, OTHERS: 2 + 1 + 3 + 7 + 3 + 9}
+    assert add_up([*days, None]) is None
 
 
 def test_a_period_with_a_day_that_is_not_kept_has_no_sum(library: Library) -> None:

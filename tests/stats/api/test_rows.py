@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -31,7 +32,13 @@ INSERT INTO ledger_transactions (kind, subscription_id, created_at)
 INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
     SELECT one, side.account, side.amount, 'DZD'
     FROM generate_series(1, 3) AS one, LATERAL (VALUES (4, 1000 * one), (one, -1000 * one)) AS side (account, amount);
-UPDATE users SET balance_minor = -1000 * id;
+INSERT INTO payments (provider, provider_reference, user_id, amount_minor, status, completed_at)
+    VALUES ('satim', '=1+1', 1, 7000, 'refunded', '{NOON}');
+INSERT INTO ledger_accounts (kind, provider) VALUES ('psp_clearing', 'satim');
+INSERT INTO ledger_transactions (kind, payment_id, created_at) VALUES ('refund', 1, '{NOON}');
+INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency) VALUES (4, 1, -500, 'DZD'),
+    (4, 5, 500, 'DZD');
+UPDATE users SET balance_minor = -1000 * id - CASE id WHEN 1 THEN 500 ELSE 0 END;
 """  # noqa: S608
 
 
@@ -76,6 +83,43 @@ def test_rows_come_page_by_page_and_as_csv(api: RunningApi) -> None:
 
     lines = list(csv.DictReader(io.StringIO(api.get(f"/api/stats/{DAY}/rows?number=revenue.net&format=csv").text)))
     assert [line["amount"] for line in lines] == ["1000", "2000", "3000"]
+
+
+def test_debts_come_the_largest_first_and_say_since_when(api: RunningApi) -> None:
+    address = f"/api/stats/{DAY}/rows?number=wallets.debt"
+    assert [row["user_id"] for row in api.get(address).json()["rows"]] == [1, 2, 3]
+    largest = api.get(f"{address}&order=largest&limit=2").json()
+    assert [(row["user_id"], row["kind"], row["age_days"]) for row in largest["rows"]] == [
+        (3, "activation", 0), (2, "activation", 0),
+    ]  # fmt: skip
+    rest = api.get(f"{address}&order=largest&limit=2&after={largest['next']}").json()
+    assert ([row["user_id"] for row in rest["rows"]], rest["next"]) == ([1], None)
+    assert api.get(f"{address}&order=newest").status_code == 400
+
+    page = api.get(f"/rows?day={DAY}&number=wallets.debt&lang=en").text
+    lines = page.split("<tbody>")[1].split("</tr>")
+    assert [re.findall(r"<bdi>(.*?)</bdi>", line)[1:5] for line in lines[:3]] == [
+        [str(user), f"Transaction {user}", "Sale", "0"] for user in (3, 2, 1)
+    ]
+    assert "Below zero since" in page
+    assert "number=wallets.debt&amp;format=csv&amp;order=largest" in page
+
+
+def test_a_refund_says_of_which_payment(api: RunningApi) -> None:
+    address = f"/api/stats/{DAY}/rows?number=payments.refunded"
+    (row,) = api.get(address).json()["rows"]
+    assert {name: row[name] for name in ("amount", "transaction_id", "kind", "payment_id", "payment_minor")} == {
+        "amount": 500, "transaction_id": 4, "kind": "refund", "payment_id": 1, "payment_minor": 7000,
+    }  # fmt: skip
+    assert row["payment_reference"] == "=1+1"
+    (line,) = csv.DictReader(io.StringIO(api.get(f"{address}&format=csv").text))
+    assert (line["payment_id"], line["payment_reference"]) == ("1", "'=1+1")
+    (table,) = re.findall(
+        r"<tbody>(.*?)</tbody>", api.get(f"/rows?day={DAY}&number=payments.refunded&lang=en").text, re.S
+    )
+    cells = re.findall(r"<bdi>(.*?)</bdi>", table)
+    assert cells[1:7] == ["1", "Transaction 4", "Refund", "1", "=1+1", cells[6]]
+    assert "70.00" in cells[6]
 
 
 @pytest.mark.parametrize(

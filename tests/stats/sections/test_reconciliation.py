@@ -217,6 +217,7 @@ def agree(connection: Connection, *histories: Acts) -> None:
         )
         assert change("wallets.total") == change("wallets.credit") - change("wallets.debt")
         assert after["payments.cash_in"] == after["payments.topped_up"] + after["payments.office"]
+        assert after["payments.fees"] == sum(after["payments.fees_by_provider"].values())
         assert after["payments.clearing"] == sum(after["payments.clearing_by_provider"].values())
         assert change("payments.clearing") == (
             payments["topped_up"]

@@ -103,6 +103,10 @@ class Translations:
         """What a row of this table is called; the table's own name where a newer version has one."""
         return str(self._found["records"].get(table, table))
 
+    def movement(self, kind: str) -> str:
+        """What a kind of ledger transaction is called; its own name where a newer version has one."""
+        return str(self._found["movements"].get(kind, kind))
+
     def count(self, value: int) -> str:
         return format_decimal(value, locale=self.locale)
 

@@ -92,6 +92,15 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class ToDate:
+    """What has added up from the day `first` on."""
+
+    label: str
+    value: str
+    first: date
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One number; `value` of a breakdown is empty, and `parts` of any other."""
 
@@ -112,7 +121,7 @@ class Shown:
     #: What the keys of a breakdown are.
     heading: str = ""
     #: What has added up in the week (from Sunday), the month and the school year so far, where every day of it is kept.
-    to_date: tuple[tuple[str, str], ...] = ()
+    to_date: tuple[ToDate, ...] = ()
     #: Of a rate, how many of how many it is.
     of: str = ""
 
@@ -268,20 +277,21 @@ class _Reader:
             of=written_parts(self.cache, self.day, found, words),
         )
 
-    def _to_date(self, section: Section, number: MetricDefinition) -> tuple[tuple[str, str], ...]:
-        """Of what adds up: all of it on a card, of other amounts the month and the school year."""
-        name, is_plain_amount = f"{section.name}.{number.name}", number.unit is Unit.MINOR and not number.by
-        steps = ("week", "month", "school_year") if name in OVERVIEW else ("month", "school_year")
-        if over(name) is not Over.SUM or not (name in OVERVIEW or is_plain_amount):
+    def _to_date(self, section: Section, number: MetricDefinition) -> tuple[ToDate, ...]:
+        """Of what adds up: all of it on a card and of a breakdown, of other amounts the month and the school year."""
+        name = f"{section.name}.{number.name}"
+        has_all = name in OVERVIEW or number.by is not None
+        steps = ("week", "month", "school_year") if has_all else ("month", "school_year")
+        if over(name) is not Over.SUM or not (has_all or number.unit is Unit.MINOR):
             return ()
         found = []
         for step in steps:
             first = begin_of(self.day.day, step)
             days = self.cache.between(first, self.day.day).values()
-            known = [amount for one in days if (amount := _value(one, section, number)) is not None]
+            known = [_total(value) for one in days if (value := _value(one, section, number)) is not None]
             if len(known) == len(days):
                 label = self.words.page[f"{step}_to_date"].format(first=self.words.day(first, "medium"))
-                found.append((label, self._value_text(sum(known), number)))
+                found.append(ToDate(label, self._value_text(sum(known), number), first))
         return tuple(found)
 
     def _value_text(self, value: int, number: MetricDefinition) -> str:
@@ -329,6 +339,10 @@ class _Reader:
         )
         rest = [amount for _, amount in ordered[SHOWN_KEYS:]]
         return shown, _more(rest, number, self.words, self.day.payload["currency"])
+
+
+def _total(value: int | dict[str, int]) -> int:
+    return sum(value.values()) if isinstance(value, dict) else value
 
 
 def _value(day: Day | None, section: Section, number: MetricDefinition) -> Any:

@@ -180,6 +180,7 @@ def test_the_first_cards_say_what_week_and_month_have_brought_so_far(library: Li
         amount = sum(payload_of(day)["sections"]["revenue"]["numbers"]["net"] for day in days)
         assert (
             f'<span class="quiet">{step} to date, from {words_of("en").day(first, "medium")}</span> '
+            f'<a class="rows" href="rows?day={LAST}&amp;lang=en&amp;from={first}&amp;number=revenue.net">'
             f"<bdi>{words_of('en').value(amount, Unit.MINOR, 'DZD')}"
         ) in html
     # of the school year, the first days are not kept
@@ -197,7 +198,9 @@ def test_what_goes_back_and_what_providers_keep_has_its_month_to_date(
     label = words.page["month_to_date"].format(first=words.day(first, "medium"))
 
     row = page(library, f"?lang={language}").text.split(f'<tr id="payments.{name}">')[1].split("</tr>")[0]
-    assert f"{label}: <bdi>{words.value(amount, Unit.MINOR, 'DZD')}</bdi>" in row
+    link = f"rows?day={LAST}&amp;lang={language}&amp;from={first}&amp;number=payments.{name}"
+    value = f"<bdi>{words.value(amount, Unit.MINOR, 'DZD')}</bdi>"
+    assert f'{label}: <a class="rows" href="{link}">{value}</a>' in row
 
 
 def test_the_operators_page_keeps_the_day_and_the_language(library: Library) -> None:
