@@ -157,8 +157,8 @@ def _kinds(what: Sequence[str]) -> list[str]:
 
 #: So many transactions are added up by wallet at once; where there are more, it is done wallet by wallet.
 _FEW = 20_000
-#: Then a page reads a third as many wallets as it may have rows: each has all of its entries to add up.
-_PART_OF_A_PAGE = 3
+#: Then a page reads an eighth as many wallets as it may have rows: each has all of its entries to add up.
+_PART_OF_A_PAGE = 8
 _COUNTED = "SELECT count(*) AS number FROM (SELECT FROM ledger_transactions WHERE {when} LIMIT %(few)s) AS booked"
 _SUMS = """
 SELECT account.user_id, sum(entry.amount_minor) AS amount_minor
