@@ -28,6 +28,7 @@ from services.console.credentials import Role
 from services.console.oidc_settings import OidcSettings, is_protected
 from shared.runtime.bounded_decompression import ContentCodingError, decoded
 from shared.runtime.call_deadline import CallDeadline
+from shared.runtime.trusted_certificates import trusted_certificates
 from shared.runtime.visible_text import visible
 
 #: Signatures by public key alone: with HS256 the public key could be taken for a secret.
@@ -122,7 +123,7 @@ class Provider:
 
     def __init__(self, settings: OidcSettings) -> None:
         self.settings = settings
-        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False, verify=trusted_certificates())
         self._calls = threading.BoundedSemaphore(MAX_CALLS)
         self._metadata = _Remembered(self._read_metadata)
         self._keys = _Remembered(self._read_keys)

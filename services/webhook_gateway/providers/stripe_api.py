@@ -31,6 +31,7 @@ from services.webhook_gateway.providers.base import (
 )
 from services.webhook_gateway.providers.http_client import TIMEOUT, WITHIN_SECONDS, fetch
 from services.webhook_gateway.providers.stripe_events import stripes_units
+from shared.runtime.trusted_certificates import trusted_certificates
 
 #: How many refunds or disputes one page of an answer has, at Stripe's most.
 PAGE: Final = 100
@@ -167,7 +168,7 @@ class _BoundedClient(stripe.HTTPClient):
     def __init__(self, within_seconds: float) -> None:
         super().__init__()
         self._within_seconds = within_seconds
-        self._httpx = httpx.Client(timeout=TIMEOUT)
+        self._httpx = httpx.Client(timeout=TIMEOUT, verify=trusted_certificates())
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: Any

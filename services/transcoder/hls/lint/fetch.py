@@ -20,6 +20,7 @@ import httpx
 from services.transcoder.hls.lint.limits import LimitError, Limits
 from shared.runtime.bounded_decompression import ContentCodingError, decoded
 from shared.runtime.public_addresses import PrivateAddressError, public_addresses
+from shared.runtime.trusted_certificates import trusted_certificates
 
 #: No file of a lesson is larger; a server that sends more is not believed.
 MAX_BYTES = 256 << 20
@@ -52,11 +53,10 @@ class Fetcher:
         self._limits = limits if self._is_remote else None
         self._requested = 0
         self._network = _PublicNetwork(_origin(master))
-        transport = httpx.HTTPTransport(trust_env=False)
+        trusted = trusted_certificates(trust_env=False)
+        transport = httpx.HTTPTransport(verify=trusted, trust_env=False)
         # httpx has no other way to say where to connect; names are resolved once, so that they cannot change meanwhile
-        transport._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=self._network
-        )
+        transport._pool = httpcore.ConnectionPool(ssl_context=trusted, network_backend=self._network)
         self._client = httpx.Client(
             timeout=30,
             headers={"Accept-Encoding": "gzip"},

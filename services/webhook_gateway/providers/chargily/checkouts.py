@@ -19,6 +19,7 @@ from services.webhook_gateway.providers.base import (
 )
 from services.webhook_gateway.providers.fields import checkout_url
 from services.webhook_gateway.providers.http_client import TIMEOUT, WITHIN_REQUEST_SECONDS, fetch
+from shared.runtime.trusted_certificates import trusted_certificates
 
 CENTIMES_PER_DINAR: Final = 100
 _CREATE_NAME: Final = "Chargily's checkout creation"
@@ -31,7 +32,7 @@ class CheckoutCalls:
 
     def __init__(self, base_url: str, keys: Sequence[tuple[str, Mode | None]]) -> None:
         self._keys = keys
-        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
+        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT, verify=trusted_certificates())
 
     def create(self, order: CheckoutOrder) -> ProviderCheckout:
         """A checkout of the first key's mode. See `CreatesCheckouts.create_checkout`."""

@@ -20,6 +20,7 @@ from services.webhook_gateway.payments.payment_state import Stage
 from services.webhook_gateway.providers import fields
 from services.webhook_gateway.providers.base import CheckoutOrder, Mode, PaymentNotice, ProviderCheckout
 from services.webhook_gateway.providers.http_client import TIMEOUT, WITHIN_REQUEST_SECONDS, WITHIN_SECONDS, fetch
+from shared.runtime.trusted_certificates import trusted_certificates
 
 #: In this order: the first confirms (an order that nobody confirms is cancelled after a while), the others only read.
 #: Which of the two a merchant may use is the bank's choice.
@@ -59,7 +60,7 @@ class OrderCalls:
     def __init__(self, base_url: str, credentials: Mapping[str, str], mode: Mode | None) -> None:
         self._credentials = credentials
         self._mode = mode
-        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT)
+        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT, verify=trusted_certificates())
 
     def ask(self, notice: PaymentNotice) -> PaymentNotice:
         """What the bank says of `notice.reference`; see `ConfirmsPayments.ask`."""
