@@ -18,6 +18,8 @@ from services.stats.sections.catalogue import find
 from services.stats.snapshots.compute import CORRECTIONS
 
 _TABLE = "closed_day_corrections"
+#: So many debts are explained on a page: of each, all entries of its wallet are read.
+_DEBTS = 100
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -40,6 +42,9 @@ class Page:
 
 def read_page(ask: Query, request: RowsRequest) -> Page:
     """The rows that are asked for."""
+    source = SOURCES.get(request.number)
+    if isinstance(source, Balances) and source.are_debts and request.limit is not None:
+        request = replace(request, limit=min(request.limit, _DEBTS))
     if request.number.startswith(CORRECTIONS):
         page = Page(_booked(ask, request), None)
     else:

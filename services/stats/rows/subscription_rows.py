@@ -25,8 +25,8 @@ Reading = Callable[[Query, Days, Rules], Iterator[Row]]
 _RUNS = """
 activated_at < %(ends_at)s AND (ends_at IS NULL OR ends_at >= %(begins_at)s - %(grace)s * interval '24 hours' {stopped})
 """
-# One of those that is due to end within so many days.
-_EXPIRES = "ends_at < %(ends_at)s + interval '{days} days' AND " + _RUNS
+# One that runs at the day's end and is due to end within so many days.
+_EXPIRES = "activated_at < %(ends_at)s AND ends_at >= %(ends_at)s AND ends_at < %(ends_at)s + interval '{days} days'"
 _BEGINS = "activated_at >= %(begins_at)s AND activated_at < %(ends_at)s"
 _ENDS = "(ends_at >= %(begins_at)s AND ends_at < %(ends_at)s {stopped})"
 # A term that begins or ends in the day, or whose grace does.
