@@ -61,12 +61,12 @@ def test_swagger_ui_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    "look", variations(product((WIDE, NARROW), (False, True)), [(WIDE, False), (NARROW, True)]), ids=str
+    "display", variations(product((WIDE, NARROW), (False, True)), [(WIDE, False), (NARROW, True)]), ids=str
 )
 def test_axe_finds_nothing_on_the_page_and_it_loads_nothing_from_elsewhere(
-    gateway: RunningGateway, browser: Browser, look: tuple[tuple[int, int], bool]
+    gateway: RunningGateway, browser: Browser, display: tuple[tuple[int, int], bool]
 ) -> None:
-    size, dark = look
+    size, dark = display
     # Given the page, with some operations and a schema opened
     show(gateway, browser, size, dark=dark)
     for name in OPENED:

@@ -91,11 +91,13 @@ def test_arabic_begins_at_the_right(api: RunningApi, browser: Browser) -> None:
     assert name < value
 
 
-@pytest.mark.parametrize("look", variations(product(LANGUAGES, (False, True)), [("fr", False), ("ar", True)]), ids=str)
+@pytest.mark.parametrize(
+    "display", variations(product(LANGUAGES, (False, True)), [("fr", False), ("ar", True)]), ids=str
+)
 def test_text_stands_out_and_nothing_is_wider_than_a_phone(
-    api: RunningApi, browser: Browser, look: tuple[str, bool]
+    api: RunningApi, browser: Browser, display: tuple[str, bool]
 ) -> None:
-    language, dark = look
+    language, dark = display
     for size in (WIDE, NARROW):
         browser.open(f"{api.url}/?lang={language}", size, dark=dark)
 
@@ -107,12 +109,12 @@ def test_text_stands_out_and_nothing_is_wider_than_a_phone(
 
 
 @pytest.mark.parametrize(
-    "look", variations(product((WIDE, NARROW), LANGUAGES), [(WIDE, "en"), (NARROW, "ar")]), ids=str
+    "display", variations(product((WIDE, NARROW), LANGUAGES), [(WIDE, "en"), (NARROW, "ar")]), ids=str
 )
 def test_a_number_leads_to_its_rows_and_they_lead_back(
-    api: RunningApi, browser: Browser, look: tuple[tuple[int, int], str]
+    api: RunningApi, browser: Browser, display: tuple[tuple[int, int], str]
 ) -> None:
-    size, language = look
+    size, language = display
     browser.open(f"{api.url}/?lang={language}", size)
     browser.driver.find_element(By.CSS_SELECTOR, "a.rows[href$='number=users.new']").click()
     wait_until(lambda: browser.ask("location.pathname") == "/rows", 10)
