@@ -1,5 +1,6 @@
 """The account that PostgreSQL runs under, since it refuses to run as root, and the places this account can reach."""
 
+import functools
 import hashlib
 import os
 import pwd
@@ -19,6 +20,7 @@ class UnprivilegedUser:
     user: int | None = None
     group: int | None = None
 
+    @functools.cache  # noqa: B019 - the accounts are few, and to ask copies the page table of a large process
     def reaches(self, path: Path) -> bool:
         """Whether this account can enter the folder `path` or run the program `path`."""
         if self.user is None:

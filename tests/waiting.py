@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-#: Each query costs the test's process and its server CPU time that what it waits for needs.
 MIN_SECONDS: Final = 0.02
-MAX_SECONDS: Final = 0.1
+MAX_SECONDS: Final = 0.25
 #: What is seen late is late by so much of the wait at most.
-_PART: Final = 1 / 40
+_PART: Final = 1 / 20
+#: A question, which costs the test's process and its server CPU time, has a tenth of the wait: what is waited for
+#: needs the rest.
+_QUESTIONS: Final = 9
 T = TypeVar("T")
 
 
@@ -16,9 +18,11 @@ def wait_until(
     condition: Callable[[], T], timeout_seconds: float = 20.0, message: str = "the condition did not come true"
 ) -> T:
     """The first true answer of `condition`. Raises AssertionError with its last answer when the time is over."""
-    began = time.monotonic()
+    began = asked = time.monotonic()
     deadline = began + timeout_seconds
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"{message} within {timeout_seconds:g} s; the last answer was {answer!r}"
-        time.sleep(min(MAX_SECONDS, max(MIN_SECONDS, (time.monotonic() - began) * _PART)))
+        now = time.monotonic()
+        assert now < deadline, f"{message} within {timeout_seconds:g} s; the last answer was {answer!r}"
+        time.sleep(min(MAX_SECONDS, max(MIN_SECONDS, (now - began) * _PART, (now - asked) * _QUESTIONS)))
+        asked = time.monotonic()
     return answer

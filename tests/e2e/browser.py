@@ -64,6 +64,7 @@ class Browser:
     def requests(self) -> list[str]:
         """The addresses that were asked for since the last call, without those that hold their own data."""
         log = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
-        events = [json.loads(entry["message"])["message"] for entry in log]
-        urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        # most entries are of something else, and a player's are thousands
+        asked = (entry["message"] for entry in log if '"Network.requestWillBeSent"' in entry["message"])
+        urls = [json.loads(message)["message"]["params"]["request"]["url"] for message in asked]
         return [url for url in urls if not url.startswith("data:")]
