@@ -199,8 +199,8 @@ _ORDERED_PAYMENTS = _changed(
         "provider, provider_reference, user_id",
         "provider, provider_reference, order_number, user_id",
     ),
-    "'seed-' || i, 1 +",
-    "'seed-' || i, 'ORDER-' || i, 1 +",
+    "'seed-' || i, user_id",
+    "'seed-' || i, 'ORDER-' || i, user_id",
 )
 _CREDITS_OF_EVENTS = _changed(
     _changed(insert_statements._CREDITS, "ledger_transactions (id, kind,", "ledger_transactions (id, kind, event_id,"),

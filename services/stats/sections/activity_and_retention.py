@@ -32,7 +32,9 @@ NUMBERS = (
         number
         for age in AGES
         for number in (
-            MetricDefinition(f"cohort_{age}", Unit.COUNT, f"Users who had registered {age} days before."),
+            MetricDefinition(
+                f"cohort_{age}", Unit.COUNT, f"Users who had registered {age} day{'s' if age > 1 else ''} before."
+            ),
             MetricDefinition(f"retained_{age}", Unit.COUNT, f"Users of cohort_{age} who left a trace in the day."),
             MetricDefinition(
                 f"retention_{age}",
@@ -52,7 +54,8 @@ NUMBERS = (
         "conversion_30",
         Unit.BASIS_POINTS,
         "Registered to paid: converted_30 by cohort_30, each added up over the 30 days that end with the day, rounded; "
-        "left out where that is 0. So it is of those who registered 30 to 59 days before.",
+        "left out where that is 0. So it is of those who registered 30 to 59 days before; what was paid at the office "
+        "does not count.",
         reach_days=59,
         source="users, payments",
     ),

@@ -33,7 +33,7 @@ NUMBERS = (
         "cash_in",
         Unit.MINOR,
         "Money that came in: top-ups by payments, and what the school took at its office, which is beside the wallets "
-        "and no part of them. Nothing that went back is taken off.",
+        "and no part of them. Nothing that went back is taken off, nor are the providers' fees.",
         source=f"{_LEDGER}, office_payments",
         reconciles="topped_up and office",
     ),

@@ -23,7 +23,8 @@ NUMBERS = (
         Unit.MINOR,
         "Net sales: what wallets paid in the day for subscriptions, less what of it was returned in the day. A top-up "
         "is no sale; what was returned is taken off the day of the return, and the day of the sale stays as it is. "
-        "Money of the office is beside the wallets and no part of this.",
+        "Money of the office is beside the wallets and no part of this. Prices are as the school set them: VAT is not "
+        "split off.",
         reconciles="billed less returned; the change of deferred and what was earned",
         reference="https://docs.stripe.com/revenue-recognition/methodology",
     ),

@@ -106,8 +106,8 @@ SELECT i, 1 + pg_temp.pick(first, 8, greatest(1, first * {users} / {subscription
        CASE WHEN fate < 8 THEN 'pending_payment' WHEN fate < 10 THEN 'cancelled'
             WHEN created_at + term < '{ends_at}' THEN 'expired' ELSE 'active' END,
        (ARRAY['full', 'live', 'recorded'])[1 + i %% 3],
-       CASE WHEN fate >= 8 THEN created_at + interval '5 minutes' END,
-       CASE WHEN fate >= 8 THEN created_at + interval '5 minutes' + term END, created_at
+       CASE WHEN fate >= 8 THEN created_at + interval '15 minutes' END,
+       CASE WHEN fate >= 8 THEN created_at + interval '15 minutes' + term END, created_at
 FROM (
     SELECT *, make_interval(days => days) AS term,
            CASE WHEN i %% 2 = 1 AND share > 0
@@ -136,11 +136,13 @@ WHERE id BETWEEN %(first)s AND %(last)s AND activated_at < '{ends_at}'::timestam
   AND pg_temp.pick(id, 27, 100) = 0
 """
 
+# Three payments of ten are for a subscription of the same moment: its user pays what it is sold for, before it begins.
+# The others are small, and most of what they bring stays in the wallet.
 _PAYMENTS = """
 INSERT INTO payments (id, provider, provider_reference, user_id, amount_minor, method, status, refunded_minor,
                       credited_minor, fee_minor, failure_reason, created_at, completed_at, next_ask_at)
     OVERRIDING SYSTEM VALUE
-SELECT i, provider, 'seed-' || i, 1 + pg_temp.pick(i, 13, greatest(1, i * {users} / {payments})), amount,
+SELECT i, provider, 'seed-' || i, user_id, amount,
        CASE WHEN fate < 90 THEN CASE WHEN provider = 'satim' THEN 'cib' ELSE 'edahabia' END END,
        CASE WHEN fate < 87 THEN 'completed' WHEN fate < 88 THEN 'refunded' WHEN fate < 90 THEN 'partially_refunded'
             WHEN fate < 96 THEN 'failed' WHEN fate < 99 THEN 'expired' ELSE 'canceled' END,
@@ -152,10 +154,15 @@ SELECT i, provider, 'seed-' || i, 1 + pg_temp.pick(i, 13, greatest(1, i * {users
        created_at,
        CASE WHEN fate < 90 THEN created_at + make_interval(secs => 20 + pg_temp.pick(i, 15, 600)) END,
        created_at + interval '2 minutes'
-FROM (SELECT i, pg_temp.at(i, {payments}) AS created_at, pg_temp.pick(i, 16, 100) AS fate,
-             100000 + 50000 * pg_temp.pick(i, 17, 10) AS amount,
+FROM (SELECT i, pg_temp.at(i, {payments}) AS created_at,
+             CASE WHEN sold.id IS NULL THEN pg_temp.pick(i, 16, 100) ELSE 0 END AS fate,
+             coalesce(sold.user_id, 1 + pg_temp.pick(i, 13, greatest(1, i * {users} / {payments}))) AS user_id,
+             coalesce(term.amount_minor, sold.amount_minor, 10000 + 5000 * pg_temp.pick(i, 17, 10)) AS amount,
              CASE WHEN pg_temp.pick(i, 18, 3) = 0 THEN 'satim' ELSE 'chargily' END AS provider
-      FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i) AS made
+      FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
+      LEFT JOIN subscriptions AS sold ON sold.activated_at IS NOT NULL
+          AND sold.id = i / 10 * 3 + CASE i %% 10 WHEN 2 THEN 1 WHEN 5 THEN 2 WHEN 8 THEN 3 END
+      LEFT JOIN subscription_terms AS term ON term.subscription_id = sold.id) AS made
 """
 
 _EVENTS = """
@@ -175,8 +182,9 @@ SELECT i, 'user_wallet', i, NULL FROM generate_series(%(first)s::bigint, least(%
 UNION ALL
 SELECT {users} + own.ordinality, own.kind, NULL, own.provider
 FROM unnest(ARRAY['psp_clearing', 'psp_clearing', 'subscription_revenue', 'psp_fees', 'psp_fees', 'dispute_withheld',
-                  'dispute_withheld', 'adjustments', 'bank', 'bank'],
-            ARRAY['chargily', 'satim', NULL, 'chargily', 'satim', 'chargily', 'satim', NULL, 'chargily', 'satim'])
+                  'dispute_withheld', 'adjustments', 'bank', 'bank', 'dispute_contested', 'dispute_contested'],
+            ARRAY['chargily', 'satim', NULL, 'chargily', 'satim', 'chargily', 'satim', NULL, 'chargily', 'satim',
+                  'chargily', 'satim'])
      WITH ORDINALITY AS own (kind, provider, ordinality) WHERE %(first)s = 1
 """
 
@@ -224,18 +232,39 @@ _REFUNDS = _bookings("""
     FROM payments WHERE id BETWEEN %(first)s AND %(last)s AND refunded_minor > 0
 """)
 
-# One payment of five hundred is disputed on the day after it; every other dispute is won a month later.
-_DISPUTES = _bookings("""
-    SELECT 2 * {payments} + {subscriptions} + 2 * payment.id + won AS id,
-           CASE won WHEN 0 THEN 'dispute_withheld' ELSE 'dispute_released' END AS kind, payment.id AS payment_id,
-           NULL::bigint AS subscription_id, completed_at + make_interval(days => 1 + 30 * won) AS at, user_id,
-           CASE won WHEN 0 THEN -amount_minor ELSE amount_minor END AS to_wallet, 0 AS fee,
-           CASE provider WHEN 'satim' THEN 7 ELSE 6 END AS account
-    FROM payments AS payment, generate_series(0, 1) AS won
-    WHERE payment.id BETWEEN %(first)s AND %(last)s AND status = 'completed' AND pg_temp.pick(payment.id, 29, 500) = 0
-      AND (won = 0 OR payment.id %% 2 = 0)
-      AND completed_at + make_interval(days => 1 + 30 * won) < '{ends_at}'::timestamptz
-""")
+# One payment of two hundred is disputed on the day after it; each is decided a month later, and every other one is won.
+_DISPUTED = """
+    SELECT 2 * {payments} + {subscriptions} + 2 * payment.id + decided AS id,
+           CASE WHEN decided = 0 THEN 'dispute_withheld' WHEN payment.id %% 2 = 0 THEN 'dispute_released'
+                ELSE 'dispute_lost' END AS kind,
+           payment.id AS payment_id, NULL::bigint AS subscription_id,
+           completed_at + make_interval(days => 1 + 30 * decided) AS at, user_id, {amounts}
+    FROM payments AS payment, generate_series(0, 1) AS decided
+    WHERE payment.id BETWEEN %(first)s AND %(last)s AND status = 'completed' AND pg_temp.pick(payment.id, 29, 200) = 0
+      AND completed_at + make_interval(days => 1 + 30 * decided) < '{ends_at}'::timestamptz
+"""
+# From the wallet to the payer, whom the provider has it for; and back, where the school wins.
+_DISPUTES = _bookings(
+    _DISPUTED.replace(
+        "{amounts}",
+        """CASE WHEN decided = 0 THEN -amount_minor WHEN payment.id %% 2 = 0 THEN amount_minor ELSE 0 END AS to_wallet,
+           0 AS fee, CASE provider WHEN 'satim' THEN 2 ELSE 1 END AS account""",
+    )
+)
+# What the bank holds until it decides, and the school's claim to it.
+_CLAIMS = """
+INSERT INTO ledger_entries (transaction_id, account_id, amount_minor, currency)
+SELECT id, {users} + account, CASE account WHEN held THEN amount ELSE -amount END, 'DZD'
+FROM ({found}) AS disputed, LATERAL (VALUES (held), (claim)) AS side (account)
+""".replace(
+    "{found}",
+    _DISPUTED.replace(
+        "{amounts}",
+        """CASE decided WHEN 0 THEN amount_minor ELSE -amount_minor END AS amount,
+           CASE provider WHEN 'satim' THEN 7 ELSE 6 END AS held,
+           CASE provider WHEN 'satim' THEN 12 ELSE 11 END AS claim""",
+    ),
+)
 
 _RETURNS = _bookings("""
     SELECT 4 * {payments} + 2 * {subscriptions} + subscription_id AS id, 'deactivation' AS kind,
@@ -251,7 +280,7 @@ _ADJUSTMENTS = _bookings("""
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i WHERE i %% 200 = 0
 """)
 
-# On the third of each month what was collected in the month before, without what went back since.
+# On the third of each month what was collected in the month before, without what goes back of it.
 _PAYOUTS = _bookings("""
     SELECT 4 * {payments} + 4 * {subscriptions} + {users} + row_number() OVER (ORDER BY at, account) AS id,
            'payout' AS kind, NULL::bigint AS payment_id, NULL::bigint AS subscription_id, at,
@@ -259,7 +288,9 @@ _PAYOUTS = _bookings("""
     FROM (
         SELECT date_trunc('month', completed_at, 'UTC') + interval '1 month 2 days 9 hours' AS at,
                CASE provider WHEN 'satim' THEN 2 ELSE 1 END AS account,
-               sum(amount_minor - fee_minor - refunded_minor)::bigint AS amount_minor
+               sum(amount_minor - fee_minor - refunded_minor - CASE
+                   WHEN status = 'completed' AND pg_temp.pick(id, 29, 200) = 0 AND id %% 2 = 1 THEN amount_minor
+                   ELSE 0 END)::bigint AS amount_minor
         FROM payments WHERE %(first)s = 1 AND completed_at IS NOT NULL GROUP BY 1, 2
     ) AS collected WHERE at < '{ends_at}'
 """)
@@ -307,7 +338,8 @@ TABLES = (
     Rows("ledger_entries", "payments", _CREDITS, 3.6),
     Rows("ledger_entries", "subscriptions", _ACTIVATIONS, 2.76),
     Rows("ledger_entries", "payments", _REFUNDS, 0.09),
-    Rows("ledger_entries", "payments", _DISPUTES, 0.01),
+    Rows("ledger_entries", "payments", _DISPUTES, 0.02),
+    Rows("ledger_entries", "payments", _CLAIMS, 0.02),
     Rows("ledger_entries", "subscriptions", _RETURNS, 0.01),
     Rows("ledger_entries", "users", _ADJUSTMENTS, 0.015),
     Rows("ledger_entries", "users", _PAYOUTS, 0.0),
