@@ -86,7 +86,9 @@ def test_a_sum_to_date_on_the_page_leads_to_its_rows(api: RunningApi, language: 
     page = api.get(f"/?day={LAST}&lang={language}").text
     row = page.split('<tr id="payments.office">')[1].split("</tr>")[0]
     label = words.page["month_to_date"].format(first=words.day(first, "medium"))
-    (link,) = re.findall(rf'{re.escape(label)}: <a class="rows" href="([^"]+from={first}&amp;[^"]+)"', row)
+    (link,) = re.findall(
+        rf'{re.escape(label + words.page["colon"])} <a class="rows" href="([^"]+from={first}&amp;[^"]+)"', row
+    )
 
     text = api.get(f"/{html.unescape(link)}").text
     Nesting(text)
@@ -109,7 +111,7 @@ def test_a_breakdown_has_its_sums_to_date_by_the_same_keys(api: RunningApi, lang
     total = sum(amount for (day, _), amount in TAKEN.items() if day >= first)
     link = f"rows?day={LAST}&amp;lang={language}&amp;from={first}&amp;number=payments.office_by_method"
     value = f"<bdi>{words.value(total, Unit.MINOR, 'DZD')}</bdi>"
-    assert f'{label}: <a class="rows" href="{link}">{value}</a>' in page
+    assert f'{label}{words.page["colon"]} <a class="rows" href="{link}">{value}</a>' in page
 
     text = api.get(f"/{html.unescape(link)}").text
     Nesting(text)

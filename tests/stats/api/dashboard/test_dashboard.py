@@ -200,7 +200,7 @@ def test_what_goes_back_and_what_providers_keep_has_its_month_to_date(
     row = page(library, f"?lang={language}").text.split(f'<tr id="payments.{name}">')[1].split("</tr>")[0]
     link = f"rows?day={LAST}&amp;lang={language}&amp;from={first}&amp;number=payments.{name}"
     value = f"<bdi>{words.value(amount, Unit.MINOR, 'DZD')}</bdi>"
-    assert f'{label}: <a class="rows" href="{link}">{value}</a>' in row
+    assert f'{label}{words.page["colon"]} <a class="rows" href="{link}">{value}</a>' in row
 
 
 def test_the_operators_page_keeps_the_day_and_the_language(library: Library) -> None:
