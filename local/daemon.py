@@ -58,16 +58,16 @@ class DaemonProcess:
 
     def wait_until(self, ready: Callable[[], bool], timeout_seconds: float) -> None:
         """Return once `ready()`. Raises CannotStartError at once if the process ends, or after `timeout_seconds`."""
-        began = asked = time.monotonic()
+        began = checked = time.monotonic()
         while not ready():
             if not self.running:
                 raise CannotStartError(f"It ended instead of getting ready. {self.last_lines()}")
             now = time.monotonic()
             if now - began > timeout_seconds:
                 raise CannotStartError(f"It was not ready within {timeout_seconds:.0f} s. {self.last_lines()}")
-            # a start needs the processor more than the question whether it is over
-            time.sleep(min(0.25, max(0.05, 9 * (now - asked))))
-            asked = time.monotonic()
+            # what starts needs the processor more than the check does
+            time.sleep(min(0.25, max(0.05, 9 * (now - checked))))
+            checked = time.monotonic()
 
     @property
     def running(self) -> bool:

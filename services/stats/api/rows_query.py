@@ -11,7 +11,7 @@ from services.stats.api.snapshot_cache import Day
 from services.stats.rows.read_days import DayToRead
 from services.stats.rows.read_page import are_balances, may_cancel_out
 from services.stats.sections.base import OTHERS, MetricDefinition, Section
-from services.stats.sections.catalogue import Over, find, over
+from services.stats.sections.catalogue import Over, find_one, over
 from services.stats.snapshots.compute import CORRECTIONS, value_of
 
 
@@ -48,8 +48,7 @@ class RowsQuery:
     @property
     def definition(self) -> tuple[Section, MetricDefinition] | None:
         """The number, or the one whose corrections they are; None where there is none of that name."""
-        wanted = self.number.removeprefix(CORRECTIONS)
-        return next((one for one in find(wanted) if f"{one[0].name}.{one[1].name}" == wanted), None)
+        return find_one(self.number.removeprefix(CORRECTIONS))
 
     @property
     def adds_up(self) -> bool:

@@ -14,7 +14,7 @@ from services.stats.rows.row import Row, first_page, tests_of
 from services.stats.rows.sources import SOURCES, Balances, Entries, Facts, Together, Written
 from services.stats.sections import ledger_movements
 from services.stats.sections.base import Query, span
-from services.stats.sections.catalogue import find
+from services.stats.sections.catalogue import find_one
 from services.stats.snapshots.compute import CORRECTIONS
 
 _TABLE = "closed_day_corrections"
@@ -66,10 +66,10 @@ def _facts(ask: Query, request: RowsRequest) -> Page:
         return _read(ask, SOURCES[number], request)
     if number in subscription_rows.OF_TERMS:
         return Page(*subscription_rows.find_rows(ask, request))
-    definition = next((one.definition for section, one in find(number) if f"{section.name}.{one.name}" == number), None)
-    if definition is None:
+    found = find_one(number)
+    if found is None:
         raise NoRowsError(f"No number is called {number[:60]!r}; GET /api/stats/definitions lists them all.")
-    raise NoRowsError(f"{number} is no sum of rows: {definition}")
+    raise NoRowsError(f"{number} is no sum of rows: {found[1].definition}")
 
 
 _CORRECTIONS = "SELECT id, day, key, amount, found_at FROM closed_day_corrections WHERE number = %(number)s AND "

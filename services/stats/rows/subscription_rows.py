@@ -27,9 +27,9 @@ activated_at < %(ends_at)s AND (ends_at IS NULL OR ends_at >= %(begins_at)s - %(
 """
 # One that runs at the day's end and is due to end within so many days.
 _EXPIRES = "activated_at < %(ends_at)s AND ends_at >= %(ends_at)s AND ends_at < %(ends_at)s + interval '{days} days'"
+# A term that begins, ends or whose grace ends in the day.
 _BEGINS = "activated_at >= %(begins_at)s AND activated_at < %(ends_at)s"
 _ENDS = "(ends_at >= %(begins_at)s AND ends_at < %(ends_at)s {stopped})"
-# A term that begins or ends in the day, or whose grace does.
 _GRACE = "%(grace)s * interval '24 hours'"
 _GRACE_ENDS = f"ends_at >= %(begins_at)s - {_GRACE} AND ends_at < %(ends_at)s - {_GRACE}"
 _TURNS = f"({_BEGINS} OR {_ENDS} OR {_GRACE_ENDS})"

@@ -117,6 +117,12 @@ def find(name: str) -> list[tuple[Section, MetricDefinition]]:
 
 
 @cache
+def find_one(name: str) -> tuple[Section, MetricDefinition] | None:
+    """The number whose id is `name`."""
+    return next((one for one in find(name) if f"{one[0].name}.{one[1].name}" == name), None)
+
+
+@cache
 def observed_names(section_name: str) -> tuple[str, ...]:
     """The numbers of a section that can be known at the day's end only."""
     return tuple(
@@ -130,15 +136,15 @@ def observed_names(section_name: str) -> tuple[str, ...]:
 @cache
 def reach_of(name: str) -> int:
     """For how many days a fact in this number has a say; 0 for what no definition names."""
-    return max(
-        (number.reach_days for section, number in find(name) if f"{section.name}.{number.name}" == name), default=0
-    )
+    found = find_one(name)
+    return found[1].reach_days if found else 0
 
 
 @cache
 def named_by(name: str) -> str:
     """What the keys of the number `section.name` are ids of: chapter, course or teacher; empty where they are words."""
-    by = next((number.by for section, number in find(name) if f"{section.name}.{number.name}" == name), None)
+    found = find_one(name)
+    by = found[1].by if found else None
     return (by or "").removesuffix("'s id") if by and by.endswith("'s id") else ""
 
 

@@ -37,7 +37,8 @@ class _Days:
     day: date
 
     def value(self, name: str, days_back: int = 0) -> int | None:
-        return value_of(self.cache.days.get(self.day - ONE_DAY * days_back), name)
+        found: int | None = value_of(self.cache.days.get(self.day - ONE_DAY * days_back), name)
+        return found
 
     def month(self, name: str) -> int | None:
         """The sum of the 30 days that end with the day; None where one of them is not kept."""

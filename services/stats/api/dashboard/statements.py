@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.rollup import begin_of
@@ -10,7 +11,7 @@ from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.days import ONE_DAY
 from services.stats.rows.read_page import has_rows
 from services.stats.sections.base import Unit
-from services.stats.sections.catalogue import find
+from services.stats.sections.catalogue import find_one
 
 #: The balances of a section, and what adds to each (1) or is taken off it (-1) in a day.
 _BRIDGES = {
@@ -104,7 +105,9 @@ class _Bridge:
 
 def _statement(found: list[_Bridge], balance: str, day: Day, words: Translations) -> Statement:
     currency = day.payload["currency"]
-    ((section, number),) = (one for one in find(balance) if f"{one[0].name}.{one[1].name}" == balance)
+    defined = find_one(balance)
+    assert defined, balance
+    section, number = defined
 
     def total(label: str, name: str, cells: Iterator[tuple[int, date]]) -> Line:
         written = (Cell(words.value(value, number.unit, currency), of, name) for value, of in cells)
@@ -156,10 +159,9 @@ def signed(value: int, unit: Unit, currency: str, words: Translations) -> str:
     return written.replace("-", "+" if value > 0 else "−", 1)
 
 
-def value_of(day: Day | None, name: str) -> int | None:
-    """A plain number of a day by its id; None where the day does not have it."""
+def value_of(day: Day | None, name: str) -> Any:
+    """A number of a day by its id, an integer or those of its keys; None where the day does not have it."""
     if day is None:
         return None
     section, _, number = name.partition(".")
-    found: int | None = day.payload["sections"].get(section, {}).get("numbers", {}).get(number)
-    return found
+    return day.payload["sections"].get(section, {}).get("numbers", {}).get(number)

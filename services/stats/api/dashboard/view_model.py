@@ -10,7 +10,7 @@ from services.stats.api.comparison import before
 from services.stats.api.dashboard.i18n import Translations
 from services.stats.api.dashboard.rates import written_parts
 from services.stats.api.dashboard.sparkline import Sparkline, sparkline
-from services.stats.api.dashboard.statements import Statement, bridges, owed, signed
+from services.stats.api.dashboard.statements import Statement, bridges, owed, signed, value_of
 from services.stats.api.rollup import begin_of
 from services.stats.api.snapshot_cache import Day, SnapshotCache
 from services.stats.rows.read_page import has_rows
@@ -346,6 +346,4 @@ def _total(value: int | dict[str, int]) -> int:
 
 
 def _value(day: Day | None, section: Section, number: MetricDefinition) -> Any:
-    if day is None:
-        return None
-    return day.payload["sections"].get(section.name, {}).get("numbers", {}).get(number.name)
+    return value_of(day, f"{section.name}.{number.name}")
